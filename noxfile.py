@@ -1,0 +1,95 @@
+# /// script
+# dependencies = ["nox[uv]"]
+# ///
+"""The maintainer's verbs. `nox -l` lists them, `nox -s VERB -- --help` explains one."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import nox
+
+ROOT = Path(__file__).parent
+sys.path.insert(0, str(ROOT))
+
+from scripts.clients import choose  # noqa: E402
+
+PROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
+
+logging.getLogger("scripts").setLevel(logging.WARNING)
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.reuse_venv = "yes"
+nox.options.sessions = ["status"]
+
+
+def install(session: nox.Session, group: str) -> None:
+    """Install a dependency group from the one index that all clients use."""
+    session.env.update(choose(ROOT).environment())
+    session.install("--quiet", *nox.project.dependency_groups(PROJECT, group))
+
+
+def verb(session: nox.Session) -> None:
+    """Run the verb of the session's name and end with its exit code, which nox alone would flatten to 1."""
+    install(session, "tools")
+    sys.stdout.flush()
+    python = Path(session.bin, "python")
+    environment = {**os.environ, **{key: value for key, value in session.env.items() if value is not None}}
+    done = subprocess.run([python, "-m", "scripts", session.name, *session.posargs], cwd=ROOT, env=environment, check=False)
+    if done.returncode:
+        raise SystemExit(done.returncode)
+
+
+@nox.session
+def status(session: nox.Session) -> None:
+    """Report which of Rover's patches are still needed, against every tracked release."""
+    verb(session)
+
+
+@nox.session
+def pin(session: nox.Session) -> None:
+    """Write what the tracked releases are into upstream/lock.toml."""
+    verb(session)
+
+
+@nox.session
+def vendor(session: nox.Session) -> None:
+    """Bring the pinned releases, checked, and write upstream/src/."""
+    verb(session)
+
+
+@nox.session(name="import")
+def import_(session: nox.Session) -> None:
+    """Make a work tree in which the series is a branch, a commit a patch."""
+    verb(session)
+
+
+@nox.session
+def export(session: nox.Session) -> None:
+    """Write that branch back as patches/."""
+    verb(session)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Pass the tests of the tools, the overrides and the situations (-- PYTEST-ARGUMENTS)."""
+    install(session, "tests")
+    session.run("pytest", *(session.posargs or ["-n", "auto"]))
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check the style of the code, and the series (`python -m scripts lint`)."""
+    install(session, "lint")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check the types, strictly."""
+    install(session, "types")
+    session.run("mypy")

@@ -1,0 +1,1 @@
+"""The maintainers' tools: a module a noun, a module a verb."""

@@ -1,0 +1,242 @@
+"""The command line: a verb a pipeline step."""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from scripts.errors import Exit, ForkError
+from scripts.process import stop_all
+from scripts.repository import Repository
+from scripts.terminal import err, out, say
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.option(
+    "--repo",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path(),
+    help="Another fork's repository (default: this folder).",
+)
+@click.option("-v", "--verbose", is_flag=True, help="Echo every command that is run, and show tracebacks.")
+@click.pass_context
+def cli(context: click.Context, repo: Path, verbose: bool) -> None:
+    """Maintain a fork as a series of patches, and find by running them which ones upstream made unnecessary.
+
+    Exit codes: 0 fine; 10 something can be dropped or refreshed (with --check); 20 somebody must look; 2 wrong use or
+    configuration; 3 the environment failed; 1 a bug.
+    """
+    logging.basicConfig(level=logging.DEBUG if verbose else logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("urllib3").setLevel(logging.WARNING)
+    context.obj = Repository(repo.resolve())
+
+
+@cli.command()
+@click.option(
+    "--upstream",
+    "releases",
+    multiple=True,
+    metavar="RELEASE",
+    help="Only this release; tries the series on it too. Repeatable.",
+)
+@click.option("--patch", "patches", multiple=True, metavar="ID", help="Only this patch. Repeatable.")
+@click.option("--why", is_flag=True, help="Show the evidence: every column of every cell.")
+@click.option("--format", "form", type=click.Choice(["terminal", "json"]), default="terminal", show_default=True)
+@click.option("--check", is_flag=True, help="Exit with 10 where a patch can be dropped or refreshed.")
+@click.option("--fresh", is_flag=True, help="Ignore results of earlier runs.")
+@click.pass_obj
+def status(
+    repo: Repository,
+    releases: tuple[str, ...],
+    patches: tuple[str, ...],
+    why: bool,
+    form: str,
+    check: bool,
+    fresh: bool,
+) -> Exit:
+    """Which patches are still needed, found by running their probes.
+
+    \b
+    Examples:
+      status                                    every patch against every tracked release
+      status --patch iexact-conditions --why    one patch, with the evidence
+      status --upstream 7.1 --upstream 7.2      two releases, the series tried on both
+      status --format json | jq .answer         for a program
+    """
+    from scripts.status import Choice
+
+    return _status(repo, Choice(releases=releases, patches=patches, fresh=fresh), form, why=why, check=check)
+
+
+@cli.command()
+@click.argument("cell")
+@click.option("--fresh", is_flag=True, help="Ignore results of earlier runs.")
+@click.pass_obj
+def probe(repo: Repository, cell: str, fresh: bool) -> Exit:
+    """Run every probe in one cell and show each column; `tox list` names the cells.
+
+    \b
+    Example:
+      probe 7.2@py311-django5.2@valkey9
+    """
+    from scripts.status import Choice
+
+    return _status(repo, Choice(cells=(cell,), fresh=fresh), "terminal", why=True, check=False)
+
+
+def _status(repo: Repository, choice: Any, form: str, *, why: bool, check: bool) -> Exit:
+    """Run and print; stdout holds the report and nothing else."""
+    from scripts.report import as_json, print_report, print_why
+    from scripts.status import status as find_status
+
+    start = time.monotonic()
+    report, prober = find_status(repo, choice)
+    if form == "json":
+        click.echo(json.dumps(as_json(report), indent=2, ensure_ascii=False))
+    else:
+        if why:
+            print_why(report, out)
+            out.print()
+        print_report(report, out)
+    say(f"\n{prober.ran} processes of probes run, {prober.kept} results kept from before, {time.monotonic() - start:.1f} s")
+    if report.must_look:
+        return Exit.LOOK
+    return Exit.REFRESH if check and report.can_drop else Exit.FINE
+
+
+@cli.command()
+@click.argument("version", required=False)
+@click.pass_obj
+def pin(repo: Repository, version: str | None) -> Exit:
+    """Write what the tracked releases are into upstream/lock.toml; VERSION becomes the locked one.
+
+    \b
+    Examples:
+      pin           pin every tracked release the index has; the locked one stays
+      pin 7.2       and stand on 7.2
+    """
+    from scripts.pin import pin as write_pins
+
+    lock = write_pins(repo, version)
+    say(f"pinned {len(lock.releases)} releases of {lock.name}, {lock.versions[0]} to {lock.versions[-1]}; locked: {lock.locked}")
+    return Exit.FINE
+
+
+@cli.command()
+@click.option("--restore", is_flag=True, help="Write upstream/src/ anew over edits in it.")
+@click.option("--subtree", is_flag=True, help="Keep upstream in this repository's history: a real git subtree at upstream/src.")
+@click.pass_obj
+def vendor(repo: Repository, restore: bool, subtree: bool) -> Exit:
+    """Bring every pinned release, checked against the lock; upstream/src/ becomes the locked one.
+
+    \b
+    Examples:
+      vendor             download what is missing, verify, write upstream/src/
+      vendor --restore   throw away edits in upstream/src/
+      vendor --subtree   from now on upstream/src/ is committed as a git subtree
+    """
+    from scripts.subtree import to_subtree
+    from scripts.vendor import vendor as bring
+
+    lock = bring(repo, restore=restore)
+    if subtree:
+        to_subtree(repo, lock)
+    say(f"upstream/src/ is {lock.name} {lock.locked}; {len(lock.releases)} releases are here and as pinned")
+    return Exit.FINE
+
+
+@cli.command("import")
+@click.argument("folder", required=False, type=click.Path(file_okay=False, path_type=Path))
+@click.pass_obj
+def import_(repo: Repository, folder: Path | None) -> Exit:
+    """Make a work tree in which the series is a branch, a commit a patch, to edit with ordinary git.
+
+    \b
+    Examples:
+      import               into .fork/series
+      import ../series     somewhere else
+    """
+    from scripts.series_import import import_series
+
+    place = import_series(repo, folder)
+    say(f"the series is the branch `series` in {place}\n  next: edit and commit there, then `nox -s export`")
+    return Exit.FINE
+
+
+@cli.command()
+@click.argument("folder", required=False, type=click.Path(file_okay=False, path_type=Path))
+@click.pass_obj
+def export(repo: Repository, folder: Path | None) -> Exit:
+    """Write the branch of `import` back as patches/; unchanged patches keep every byte.
+
+    \b
+    Examples:
+      export
+      export ../series
+    """
+    from scripts.series_export import export_series
+
+    changed = export_series(repo, folder)
+    say("\n".join(changed) if changed else "nothing changed: patches/ is the same to the byte")
+    return Exit.FINE
+
+
+@cli.command()
+@click.pass_obj
+def lint(repo: Repository) -> Exit:
+    """Check fork.toml, the lock, the series and every patch, without running anything."""
+    from scripts.lock import read_lock
+    from scripts.profile import read_profile, unknown_entries
+    from scripts.series import read_series
+
+    series = read_series(repo, read_lock(repo.lock_file))
+    unknown = unknown_entries(read_profile(repo), series)
+    if unknown:
+        raise click.UsageError(f"the profile has entries that stand for no patch: {', '.join(unknown)}")
+    say(f"{len(series.active)} live and {len(series.retired)} retired patches are in order")
+    return Exit.FINE
+
+
+def main() -> None:
+    """Run the command line; expected errors are printed without a traceback."""
+    signal.signal(signal.SIGTERM, lambda *_: _interrupt())
+    try:
+        code = cli.main(standalone_mode=False)
+    except ForkError as error:
+        _fail(error, str(error), error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        raise SystemExit(Exit.USAGE) from None
+    except (KeyboardInterrupt, click.Abort):
+        stop_all()
+        say("stopped; what was finished is kept, run it again to go on")
+        raise SystemExit(Exit.INTERRUPTED) from None
+    except OSError as error:
+        _fail(
+            error,
+            f"{error.strerror or error}: {error.filename or ''}\n  next: check the disk and the permissions",
+            Exit.ENVIRONMENT,
+        )
+    raise SystemExit(code if isinstance(code, int) else Exit.FINE)
+
+
+def _interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+def _fail(error: Exception, text: str, code: Exit) -> None:
+    if logging.getLogger().isEnabledFor(logging.DEBUG):
+        err.print_exception()
+    say(f"error: {text}")
+    raise SystemExit(code) from error
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,35 @@
+"""Run a program that must not outlive its parent: it is killed when standard input closes, however the parent died.
+
+Ends with 0 where it was told to stop, else with the program's own code.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+
+def main(command):
+    """Start the command and wait for its end, for a signal or for the parent's end."""
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+    stopped = threading.Event()
+
+    def stop(*_):
+        stopped.set()
+        process.kill()
+
+    def watch():
+        while os.read(0, 1024):
+            pass
+        stop()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=watch, daemon=True).start()
+    code = process.wait()
+    sys.exit(0 if stopped.is_set() else code)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

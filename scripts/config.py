@@ -1,0 +1,189 @@
+"""`fork.toml`, decoded once into frozen records that refuse what they do not know."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+import types
+import typing
+from pathlib import Path
+from typing import Annotated, Any
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from scripts.errors import UsageError, collected
+from scripts.model import Cell, Lock
+
+
+def _specifiers(text: str) -> str:
+    try:
+        SpecifierSet(text)
+    except InvalidSpecifier as error:
+        raise ValueError(f"not a version specifier such as '>=7,<8': {text!r}") from error
+    return text
+
+
+def _requirement(text: str) -> str:
+    try:
+        Requirement(text)
+    except InvalidRequirement as error:
+        raise ValueError(f"not a requirement such as 'Django==5.2.*': {text!r}") from error
+    return text
+
+
+Specifiers = Annotated[str, AfterValidator(_specifiers)]
+RequirementText = Annotated[str, AfterValidator(_requirement)]
+Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+
+
+class Record(BaseModel):
+    """A frozen table that refuses unknown keys and wrong types."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Upstream(Record):
+    """What is forked: the project's name on the index and which of its releases are tracked."""
+
+    name: str
+    track: Specifiers
+    index: str | None = None
+
+
+class Overrides(Record):
+    """The package that the fork adds; `common` files are in every tree that has a series."""
+
+    package: Identifier
+    common: tuple[str, ...] = ("__init__.py",)
+    profile: str | None = None
+
+
+class Probes(Record):
+    """How probes run: the control probe, the files they share, what they need beside a cell's requirements.
+
+    `timeout` is in seconds, for one process.
+    """
+
+    control: tuple[str, ...]
+    support: tuple[str, ...] = ()
+    requires: tuple[RequirementText, ...] = ("pytest>=8", "pytest-reportlog")
+    timeout: Annotated[int, Field(gt=0)] = 180
+
+
+class Server(Record):
+    """A server that a cell's probes talk to, from a wheel of the tool's own environment or from PATH.
+
+    `command` and `url` may hold `{socket}` and `{folder}`, which are private to one process of probes.
+    """
+
+    id: Identifier
+    command: tuple[str, ...]
+    url: str
+    wheel: str | None = None
+
+
+class Environment(Record):
+    """A Python with requirements, and the releases and servers it is used for."""
+
+    id: Identifier
+    python: Annotated[str, Field(pattern=r"^3\.\d+$")]
+    requires: tuple[RequirementText, ...] = ()
+    releases: Specifiers = ""
+    servers: tuple[str, ...] = ()
+
+
+class Config(Record):
+    """The whole of `fork.toml`."""
+
+    upstream: Upstream
+    overrides: Overrides
+    probes: Probes
+    servers: tuple[Server, ...] = ()
+    environments: tuple[Environment, ...]
+
+    def environment(self, name: str) -> Environment:
+        """Return the environment of that id, which a cell of this configuration names."""
+        return next(item for item in self.environments if item.id == name)
+
+    def server(self, name: str | None) -> Server | None:
+        """Return the server of that id, or None for a cell without one."""
+        return next((item for item in self.servers if item.id == name), None)
+
+    def cells(self, lock: Lock) -> list[Cell]:
+        """List every cell, oldest release first."""
+        return [
+            Cell(release.version, environment.id, server)
+            for release in lock.releases
+            for environment in self.environments
+            if SpecifierSet(environment.releases).contains(release.version, prereleases=True)
+            for server in (environment.servers or (None,))
+        ]
+
+
+def read_config(path: Path) -> Config:
+    """Decode a `fork.toml`; raises UsageError with every key that is wrong, its path and the near miss."""
+    try:
+        data = tomllib.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise UsageError(f"there is no {path.name} in {path.parent}", hint="run this in a fork, or give --repo DIR") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path.name} is not TOML: {error}", hint=f"edit {path.name}") from error
+    try:
+        config = Config.model_validate(_tuples(data))
+    except ValidationError as error:
+        raise collected(f"{path.name} is wrong:", map(_problem, error.errors()), hint=f"edit {path.name}") from error
+    problems = list(_unknown_names(config))
+    if problems:
+        raise collected(f"{path.name} is wrong:", problems, hint=f"edit {path.name}")
+    return config
+
+
+def _tuples(value: Any) -> Any:
+    """Turn TOML's arrays into the tuples that frozen records hold."""
+    if isinstance(value, dict):
+        return {key: _tuples(item) for key, item in value.items()}
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+
+
+def _problem(error: Any) -> str:
+    """Say what is wrong at which key path, with the near miss of an unknown key."""
+    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error["loc"]).lstrip(".")
+    if error["type"] != "extra_forbidden":
+        return f"{path}: {error['msg'].removeprefix('Value error, ')}"
+    return f"{path}: unknown key{near_miss(str(error['loc'][-1]), _keys_at(error['loc'][:-1]))}"
+
+
+def _keys_at(loc: tuple[int | str, ...]) -> list[str]:
+    """List the keys that the table at a path knows."""
+    record: Any = Config
+    for part in loc:
+        if isinstance(part, str):
+            record = _record_in(record.model_fields[part].annotation)
+    return list(record.model_fields)
+
+
+def _record_in(annotation: Any) -> Any:
+    """Find the record inside an annotation such as `tuple[Server, ...]` or `Server | None`."""
+    parts = typing.get_args(annotation)
+    if not parts:
+        return annotation
+    return next(found for part in parts if (found := _record_in(part)) is not types.NoneType)
+
+
+def near_miss(word: str, known: list[str]) -> str:
+    """Return `; did you mean X?`, or what is known where nothing is near."""
+    near = difflib.get_close_matches(word, known, n=1)
+    return f"; did you mean {near[0]}?" if near else f"; known: {', '.join(known)}"
+
+
+def _unknown_names(config: Config) -> typing.Iterator[str]:
+    """Find what the types alone cannot: servers that are not defined, ids used twice."""
+    servers = [server.id for server in config.servers]
+    for number, environment in enumerate(config.environments):
+        for name in environment.servers:
+            if name not in servers:
+                yield f"environments[{number}].servers: no server {name!r}{near_miss(name, servers)}"
+    for kind, ids in (("servers", servers), ("environments", [item.id for item in config.environments])):
+        yield from (f"{kind}: id {name!r} is used {ids.count(name)} times" for name in sorted(set(ids)) if ids.count(name) > 1)

@@ -1,0 +1,153 @@
+"""The environments of the cells: tox makes them all in one call, the tool then starts their interpreters itself."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import re
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import python_discovery
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from scripts.clients import choose
+from scripts.config import Environment
+from scripts.errors import EnvironmentFailedError
+from scripts.process import run
+from scripts.repository import Repository, write_whole
+from scripts.store import digest
+from scripts.terminal import progress
+
+
+@dataclass(frozen=True)
+class Ready:
+    """An environment that can run probes: its interpreter and the versions installed in it."""
+
+    python: Path
+    versions: dict[str, str]
+
+    @property
+    def fingerprint(self) -> str:
+        """What results depend on: the interpreter's version and every installed one."""
+        return digest(sorted(self.versions.items()))
+
+    def meets(self, needs: Iterable[str]) -> bool:
+        """Tell whether requirements such as `Django>=6` hold here."""
+        for need in map(Requirement, needs):
+            version = self.versions.get(canonicalize_name(need.name))
+            if version is None or not need.specifier.contains(version, prereleases=True):
+                return False
+        return True
+
+
+@dataclass(frozen=True)
+class Absent:
+    """An environment that cannot be had here, why, and the way to get it."""
+
+    reason: str
+
+
+def prepare(repo: Repository, environments: Iterable[Environment]) -> dict[str, Ready | Absent]:
+    """Make what is missing with one tox call and return every environment by its id.
+
+    Raises EnvironmentFailedError where tox cannot install one.
+    """
+    wanted = list(environments)
+    stale = [environment for environment in wanted if not _made(repo, environment)]
+    absent = {item.id: _missing(item) for item in stale if interpreter(item.python) is None}
+    make = [item for item in stale if item.id not in absent]
+    if make:
+        _tox(repo, make)
+    return {item.id: absent.get(item.id) or _ready(repo, item) for item in wanted}
+
+
+def interpreter(version: str) -> Path | None:
+    """Find a Python of that version, whether or not its version manager has selected it."""
+    found = python_discovery.get_interpreter(f"cpython{version}", env=os.environ | {"PATH": search_path()})
+    return Path(found.executable) if found and found.executable else None
+
+
+def search_path() -> str:
+    """Return PATH and after it the folders in which pyenv and uv keep interpreters that are not selected."""
+    pyenv = Path(os.environ.get("PYENV_ROOT", "~/.pyenv")).expanduser()
+    uv = Path(os.environ.get("UV_PYTHON_INSTALL_DIR", "~/.local/share/uv/python")).expanduser()
+    managed = sorted(str(path) for path in (*pyenv.glob("versions/*/bin"), *uv.glob("cpython-*/bin")))
+    return os.pathsep.join([os.environ.get("PATH", os.defpath), *managed])
+
+
+def requirements(repo: Repository, environment: Environment) -> list[str]:
+    """Return what tox installs into an environment."""
+    return [*environment.requires, *repo.config.probes.requires]
+
+
+def tox_variables(repo: Repository) -> dict[str, str]:
+    """Return the process environment for tox: the one index, and a path on which toxfile.py finds this package."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("TOX_", "UV_", "VIRTUAL_ENV"))}
+    home = str(Path(__file__).parent.parent)
+    return kept | choose(repo.root).environment() | {"PYTHONPATH": home}
+
+
+def _folder(repo: Repository, environment: Environment) -> Path:
+    return repo.root / ".tox" / environment.id
+
+
+def _recipe(repo: Repository, environment: Environment) -> str:
+    return digest(environment.python, requirements(repo, environment))
+
+
+def _made(repo: Repository, environment: Environment) -> bool:
+    """Tell whether an environment stands and was made from the same recipe."""
+    folder = _folder(repo, environment)
+    try:
+        recipe = json.loads((folder / "recipe.json").read_text())
+    except (OSError, ValueError):
+        return False
+    return bool(recipe == _recipe(repo, environment)) and (folder / "bin" / "python").exists()
+
+
+def _tox(repo: Repository, environments: list[Environment]) -> None:
+    names = ",".join(environment.id for environment in environments)
+    with progress(f"making {len(environments)} environments (tox): {names}", None):
+        run(
+            [
+                sys.executable,
+                "-m",
+                "tox",
+                "run-parallel",
+                "--notest",
+                "--recreate",
+                "--parallel-no-spinner",
+                "-e",
+                names,
+            ],
+            cwd=repo.root,
+            env=tox_variables(repo),
+            hint=f"tox run --notest -e {environments[0].id}",
+        )
+    for environment in environments:
+        write_whole(_folder(repo, environment) / "recipe.json", json.dumps(_recipe(repo, environment)).encode())
+
+
+def _ready(repo: Repository, environment: Environment) -> Ready:
+    folder = _folder(repo, environment)
+    python = folder / "bin" / "python"
+    site = sorted(folder.glob("lib/python*/site-packages"))
+    if not python.exists() or not site:
+        raise EnvironmentFailedError(f"tox did not make {environment.id}", hint=f"tox run --notest -e {environment.id}")
+    installed = importlib.metadata.distributions(path=[str(site[0])])
+    versions = {canonicalize_name(item.metadata["Name"]): item.version for item in installed}
+    return Ready(python, versions | {"python": _python_version(folder, environment)})
+
+
+def _python_version(folder: Path, environment: Environment) -> str:
+    found = re.search(r"^version(?:_info)?\s*=\s*([\d.]+)", (folder / "pyvenv.cfg").read_text(), re.MULTILINE)
+    return found[1].rstrip(".") if found else environment.python
+
+
+def _missing(environment: Environment) -> Absent:
+    return Absent(f"Python {environment.python} is not here; get it with `uv python install {environment.python}`")

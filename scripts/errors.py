@@ -1,0 +1,58 @@
+"""The errors a person may see: what failed, the likely cause, the next command; and the exit code of each kind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import IntEnum
+
+
+class Exit(IntEnum):
+    """The exit codes of every verb (docs: DESIGN, "Exit codes")."""
+
+    FINE = 0
+    BUG = 1
+    USAGE = 2
+    ENVIRONMENT = 3
+    REFRESH = 10
+    LOOK = 20
+    INTERRUPTED = 130
+
+
+class ForkError(Exception):
+    """Something expected went wrong; `main()` prints it without a traceback.
+
+    `hint` is the next command or step, one line.
+    """
+
+    exit_code = Exit.BUG
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}\n  next: {self.hint}" if self.hint else self.message
+
+
+class UsageError(ForkError):
+    """Wrong use or configuration."""
+
+    exit_code = Exit.USAGE
+
+
+class EnvironmentFailedError(ForkError):
+    """The index, a server, an interpreter or the disk failed."""
+
+    exit_code = Exit.ENVIRONMENT
+
+
+class AttentionError(ForkError):
+    """Somebody must look: a conflict, an edited upstream file, a refused export."""
+
+    exit_code = Exit.LOOK
+
+
+def collected(title: str, problems: Iterable[str], *, hint: str = "") -> UsageError:
+    """Return one error that lists every problem found, so that one run shows them all."""
+    return UsageError("\n".join([title, *(f"  - {problem}" for problem in problems)]), hint=hint)

@@ -1,0 +1,251 @@
+"""What the cells say together: a patch's verdict on a release, since when it holds, and the answer for the whole fork.
+
+Everything here is pure: it reads records and returns records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from scripts.model import DROPPABLE, FAULTS, Applies, Cell, Outcome, Patch, Settings, State, Text, Verdict, worst
+from scripts.verdict import Facts, decide, same_tests
+
+NO_TEETH = "no teeth: it passes on the bare tree of every release, so it proves nothing"
+_COUNTS_NOT = frozenset({Verdict.UNTESTED, Verdict.UNSUPPORTED})
+
+
+@dataclass(frozen=True)
+class CellReport:
+    """A patch on one cell: its facts and what they come to."""
+
+    cell: Cell
+    facts: Facts
+    verdict: Verdict
+    detail: str
+
+    @property
+    def counts(self) -> bool:
+        """Whether this cell says something of the patch."""
+        return self.verdict not in _COUNTS_NOT
+
+
+@dataclass(frozen=True)
+class ReleaseReport:
+    """A patch on one release, over all its cells."""
+
+    release: str
+    verdict: Verdict
+    cells: tuple[CellReport, ...]
+    applies: Applies = Applies.UNTRIED
+    text: Text = Text.UNKNOWN
+
+    @property
+    def difference(self) -> str:
+        """Say where the cells differ, for example `needed on CELL alone`; empty where they agree."""
+        counting = [report for report in self.cells if report.counts]
+        if len({report.verdict for report in counting}) < 2:
+            return ""
+        named = [report.cell.id for report in counting if report.verdict is self.verdict]
+        return f"{self.verdict} on {', '.join(named)} alone"
+
+    @property
+    def detail(self) -> str:
+        """The words of the cell that decided."""
+        return next((report.detail for report in self.cells if report.verdict is self.verdict), "")
+
+
+@dataclass(frozen=True)
+class PatchReport:
+    """A patch over all releases; `verdict` is the one at the locked release."""
+
+    patch: Patch
+    verdict: Verdict
+    releases: tuple[ReleaseReport, ...]
+    absorbed_in: str | None = None
+    configurable_since: str | None = None
+    settings: Settings | None = None
+    notes: tuple[str, ...] = ()
+
+    def release(self, version: str) -> ReleaseReport | None:
+        """Return the report on one release."""
+        return next((report for report in self.releases if report.release == version), None)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The question the fork exists for: can bare upstream do, with which settings, and what stands in the way."""
+
+    release: str
+    bare_is_enough: bool
+    settings: Settings
+    in_the_way: tuple[str, ...]
+    text: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything that `status` found."""
+
+    name: str
+    locked: str
+    releases: tuple[str, ...]
+    patches: tuple[PatchReport, ...]
+    answer: Answer
+    smallest: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
+    skipped: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def summary(self) -> dict[str, int]:
+        """How many patches have each verdict."""
+        found = [report.verdict for report in self.patches]
+        return {str(verdict): found.count(verdict) for verdict in Verdict if verdict in found}
+
+    @property
+    def must_look(self) -> bool:
+        """Whether somebody must look: a fault at the locked release or on a release that was tried in full."""
+        return bool(self.warnings) or any(_faulty(report) for report in self.patches)
+
+    @property
+    def can_drop(self) -> bool:
+        """Whether a live patch can be dropped, or one applies only with an offset and wants a refresh."""
+        return any(
+            report.patch.state is State.ACTIVE
+            and (report.verdict in DROPPABLE | {Verdict.REDUNDANT} or _moved(report, self.locked))
+            for report in self.patches
+        )
+
+
+def judge(cell: Cell, facts: Facts) -> CellReport:
+    """Decide one cell."""
+    facts = same_tests(facts)
+    verdict, detail = decide(facts)
+    return CellReport(cell, facts, verdict, detail)
+
+
+def over_cells(release: str, cells: Iterable[CellReport], applies: Applies, text: Text) -> ReleaseReport:
+    """Join the cells of a release: the worst of those that count."""
+    cells = tuple(cells)
+    counting = [report.verdict for report in cells if report.counts]
+    alone = Verdict.UNSUPPORTED if any(report.verdict is Verdict.UNSUPPORTED for report in cells) else Verdict.UNTESTED
+    return ReleaseReport(release, worst(counting) if counting else alone, cells, applies, text)
+
+
+def has_teeth(reports: Iterable[ReleaseReport]) -> bool:
+    """Tell whether the probes fail on some bare tree, so that their passing means something."""
+    return any(
+        cell.facts.bare is not None and cell.facts.bare.control and cell.facts.bare.outcome is Outcome.FAILED
+        for report in reports
+        for cell in report.cells
+    )
+
+
+def without_teeth(reports: Iterable[ReleaseReport]) -> list[ReleaseReport]:
+    """Turn what a toothless probe seems to show into `unproven`."""
+    found = []
+    for report in reports:
+        cells = tuple(
+            replace(cell, verdict=Verdict.UNPROVEN, detail=NO_TEETH) if cell.counts and cell.verdict not in FAULTS else cell
+            for cell in report.cells
+        )
+        found.append(over_cells(report.release, cells, report.applies, report.text))
+    return found
+
+
+def older_not_needed(reports: Sequence[ReleaseReport]) -> list[ReleaseReport]:
+    """Call `absorbed` on releases older than the first that fails `not needed`: upstream lost it later."""
+    failing = [number for number, report in enumerate(reports) if report.verdict not in {Verdict.ABSORBED, *_COUNTS_NOT}]
+    first = failing[0] if failing else 0
+    return [
+        replace(
+            report,
+            verdict=Verdict.NOT_NEEDED,
+            cells=tuple(
+                replace(cell, verdict=Verdict.NOT_NEEDED) if cell.verdict is Verdict.ABSORBED else cell for cell in report.cells
+            ),
+        )
+        if number < first and report.verdict is Verdict.ABSORBED
+        else report
+        for number, report in enumerate(reports)
+    ]
+
+
+def since(reports: Sequence[ReleaseReport], good: frozenset[Verdict]) -> tuple[str | None, str]:
+    """Return the first release from which on every counting one is good, and a note where that is not confirmed.
+
+    The change is confirmed in an environment that runs both that release and the one before it, so that a change of
+    the environment is not taken for upstream's.
+    """
+    counting = [report for report in reports if report.verdict not in _COUNTS_NOT]
+    bad = [number for number, report in enumerate(counting) if report.verdict not in good]
+    if not bad or bad[-1] + 1 == len(counting):
+        return None, ""
+    before, after = counting[bad[-1]], counting[bad[-1] + 1]
+    pairs = _common(before, after)
+    if not pairs:
+        return (
+            after.release,
+            f"the change at {after.release} is not confirmed: no environment runs it and {before.release}",
+        )
+    if any(old.verdict not in good and new.verdict in good for old, new in pairs):
+        return after.release, ""
+    return None, f"the change between {before.release} and {after.release} is the environment's, not upstream's"
+
+
+def _common(before: ReleaseReport, after: ReleaseReport) -> list[tuple[CellReport, CellReport]]:
+    return [
+        (old, new)
+        for old in before.cells
+        for new in after.cells
+        if old.counts and new.counts and (old.cell.environment, old.cell.server) == (new.cell.environment, new.cell.server)
+    ]
+
+
+def common_settings(report: ReleaseReport | None, patch: Patch) -> Settings | None:
+    """Return the first `Replaced-By` with which every counting cell of a release passes."""
+    if report is None or report.verdict is not Verdict.CONFIGURABLE:
+        return None
+    numbers = {cell.facts.replaced for cell in report.cells if cell.counts and cell.verdict is Verdict.CONFIGURABLE}
+    number = max((number for number in numbers if number is not None), default=None)
+    return None if number is None else patch.replaced_by[number]
+
+
+def answer(name: str, locked: str, reports: Sequence[PatchReport], profile: Settings) -> Answer:
+    """Say whether bare upstream is enough at the locked release."""
+    live = [report for report in reports if report.patch.state is State.ACTIVE]
+    blocking = [report for report in reports if _blocks(report)]
+    unknown = [report.patch.id for report in live if report.verdict in _COUNTS_NOT]
+    settings = Settings.of(profile.mapping(), *(report.settings.mapping() for report in live if report.settings))
+    what = f"{name} {locked}"
+    tried = any(report.verdict not in _COUNTS_NOT for report in reports) or not reports
+    text = _sentence(what, blocking, unknown, settings) if tried else f"Not known: nothing could be run on {what} here."
+    enough = tried and not blocking and not unknown
+    return Answer(locked, enough, settings, tuple(report.patch.id for report in blocking), text)
+
+
+def _blocks(report: PatchReport) -> bool:
+    if report.patch.state is State.RETIRED:
+        return report.verdict in FAULTS
+    return report.verdict not in DROPPABLE | _COUNTS_NOT
+
+
+def _sentence(what: str, blocking: Sequence[PatchReport], unknown: Sequence[str], settings: Settings) -> str:
+    under = f" with {settings}" if settings else ""
+    if blocking:
+        names = ", ".join(report.patch.id for report in blocking)
+        verb = "patch stands" if len(blocking) == 1 else "patches stand"
+        tail = f" Untested here: {', '.join(unknown)}." if unknown else ""
+        return f"No: bare {what} is not enough; {len(blocking)} {verb} in the way: {names}.{tail}"
+    if unknown:
+        return f"Not known: bare {what}{under} does all that was tried, but {', '.join(unknown)} could not be tested here."
+    return f"Yes: bare {what} is enough{under}."
+
+
+def _faulty(report: PatchReport) -> bool:
+    return report.verdict in FAULTS
+
+
+def _moved(report: PatchReport, locked: str) -> bool:
+    at = report.release(locked)
+    return at is not None and at.applies in (Applies.OFFSET, Applies.THREE_WAY)

@@ -1,0 +1,140 @@
+"""Git, sealed: no user or system configuration, attributes, excludes or hooks can change what it makes."""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import tempfile
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from scripts.errors import EnvironmentFailedError
+from scripts.process import Completed, run
+
+OLDEST = (2, 34)
+"""`git am --empty=keep` came with 2.34."""
+
+_SETTINGS = {
+    "core.hooksPath": os.devnull,
+    "core.attributesFile": os.devnull,
+    "core.excludesFile": os.devnull,
+    "core.autocrlf": "false",
+    "core.quotePath": "false",
+    "core.fileMode": "true",
+    "commit.gpgSign": "false",
+    "tag.gpgSign": "false",
+    "gc.auto": "0",
+    "maintenance.auto": "false",
+    "advice.detachedHead": "false",
+    "merge.conflictStyle": "merge",
+    "merge.renames": "true",
+    "diff.algorithm": "myers",
+    "format.headers": "",
+    "safe.directory": "*",
+    "protocol.file.allow": "always",
+}
+_NO_ATTRIBUTES = "* -text -eol -filter -ident -working-tree-encoding -export-ignore -export-subst diff merge\n"
+_IDENTITY = ("fork", "fork@localhost.invalid", "2000-01-01T00:00:00Z")
+
+
+def sealed_environment() -> dict[str, str]:
+    """Return an environment in which git sees nothing of the user's or the machine's settings."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
+    name, mail, date = _IDENTITY
+    return kept | {
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_CONFIG_GLOBAL": os.devnull,
+        "GIT_ATTR_NOSYSTEM": "1",
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_EDITOR": "true",
+        "LC_ALL": "C",
+        "TZ": "UTC",
+        "GIT_AUTHOR_NAME": name,
+        "GIT_AUTHOR_EMAIL": mail,
+        "GIT_AUTHOR_DATE": date,
+        "GIT_COMMITTER_NAME": name,
+        "GIT_COMMITTER_EMAIL": mail,
+        "GIT_COMMITTER_DATE": date,
+    }
+
+
+@functools.cache
+def check_version() -> None:
+    """Refuse a git that lacks what the series needs (EnvironmentFailedError, exit 3)."""
+    text = run(["git", "--version"]).text
+    found = re.search(r"(\d+)\.(\d+)", text)
+    if found is None or (int(found[1]), int(found[2])) < OLDEST:
+        wanted = ".".join(map(str, OLDEST))
+        raise EnvironmentFailedError(f"git {wanted} or newer is needed, found: {text.strip()}", hint="install a newer git")
+
+
+@dataclass(frozen=True)
+class Git:
+    """A repository, and optionally a work tree or an index of its own, to run git commands on."""
+
+    git_dir: Path
+    work_tree: Path | None = None
+    extra: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def create(cls, git_dir: Path) -> Git:
+        """Open the private bare repository at `git_dir`, making it first where it is missing."""
+        check_version()
+        if not (git_dir / "HEAD").exists():
+            git_dir.parent.mkdir(parents=True, exist_ok=True)
+            run(
+                ["git", "init", "--quiet", "--bare", "--template=", "--initial-branch=main", git_dir],
+                env=sealed_environment(),
+            )
+        (git_dir / "info").mkdir(exist_ok=True)
+        (git_dir / "info" / "attributes").write_text(_NO_ATTRIBUTES)
+        return cls(git_dir)
+
+    def run(self, *words: str | Path, ok: Collection[int] | None = (0,), stdin: bytes = b"") -> Completed:
+        """Run one git command on this repository; see `scripts.process.run` for `ok`."""
+        settings = [part for key, value in _SETTINGS.items() for part in ("-c", f"{key}={value}")]
+        env = sealed_environment() | {"GIT_DIR": str(self.git_dir.absolute())} | dict(self.extra)
+        if self.work_tree is not None:
+            env["GIT_WORK_TREE"] = str(self.work_tree.absolute())
+        return run(["git", *settings, *words], ok=ok, stdin=stdin, env=env, cwd=self.work_tree)
+
+    def text(self, *words: str | Path, stdin: bytes = b"") -> str:
+        """Run one git command that must succeed and return its output without surrounding white space."""
+        return self.run(*words, stdin=stdin).text.strip()
+
+    def resolve(self, revision: str) -> str | None:
+        """Return the object id that a revision names, or None."""
+        done = self.run("rev-parse", "--verify", "--quiet", "--end-of-options", revision, ok=(0, 1, 128))
+        return done.text.strip() if done.code == 0 else None
+
+    def tree_of(self, commit: str) -> str:
+        """Return the tree id of a commit."""
+        return self.text("rev-parse", "--verify", f"{commit}^{{tree}}")
+
+    @contextmanager
+    def index(self, tree: str | None = None) -> Iterator[Git]:
+        """Give a handle with a throw-away index, filled from `tree`."""
+        with tempfile.TemporaryDirectory(prefix="index-") as folder:
+            handle = Git(self.git_dir, self.work_tree, {**self.extra, "GIT_INDEX_FILE": str(Path(folder, "index"))})
+            handle.run("read-tree", tree if tree is not None else "--empty")
+            yield handle
+
+    @contextmanager
+    def checkout(self, commit: str) -> Iterator[Git]:
+        """Give a handle with a throw-away linked work tree, detached at `commit`."""
+        with tempfile.TemporaryDirectory(prefix="fork-work-") as folder:
+            place = Path(folder, "tree")
+            self.run("worktree", "add", "--quiet", "--detach", "--force", place, commit)
+            inner = Path((place / ".git").read_text().removeprefix("gitdir:").strip())
+            try:
+                yield Git(inner, place)
+            finally:
+                self.run("worktree", "remove", "--force", place, ok=None)
+
+    def write_folder(self, tree: str, folder: Path) -> None:
+        """Write the files of a tree into an existing, empty folder."""
+        with Git(self.git_dir, folder, self.extra).index(tree) as handle:
+            handle.run("checkout-index", "--all", "--force")

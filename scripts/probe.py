@@ -1,0 +1,264 @@
+"""probe: run probes in the cells' environments against trees, once for each content, on all cores."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from scripts.apply import Workshop
+from scripts.environments import Ready
+from scripts.model import Outcome, Result, Settings
+from scripts.process import TIMED_OUT, Completed, run, stop_all
+from scripts.repository import Repository
+from scripts.servers import identity, running
+from scripts.store import Store, digest, file_digest
+from scripts.terminal import Advance, progress
+
+_RUNNER = Path(__file__).parent / "cell" / "run_probes.py"
+_WORST = (Outcome.FLAKY, Outcome.ERROR, Outcome.MISSING, Outcome.SKIPPED, Outcome.FAILED, Outcome.PASSED)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One process of probes: a tree in an environment, with a server and settings of its own."""
+
+    tree: str
+    environment: str
+    server: str | None
+    settings: Settings
+
+
+@dataclass(frozen=True)
+class FileResult:
+    """What a probe file's tests came to in one job: outcome and first words of each, by node id."""
+
+    tests: dict[str, tuple[Outcome, str]]
+    problem: str = ""
+
+
+Wanted = Mapping[Job, Iterable[str]]
+
+
+@dataclass
+class Prober:
+    """Runs jobs and remembers what they gave, in this run and in the store."""
+
+    repo: Repository
+    workshop: Workshop
+    store: Store
+    environments: Mapping[str, Ready]
+    ran: int = 0
+    kept: int = 0
+    _known: dict[tuple[Job, str], FileResult] = field(default_factory=dict)
+
+    def run(self, wanted: Wanted, text: str) -> None:
+        """Run every file of every job that is not known yet; Ctrl-C keeps what is finished."""
+        todo = {
+            job: missing
+            for job, files in wanted.items()
+            if (missing := sorted(file for file in set(files) if not self._recall(job, file)))
+        }
+        if not todo:
+            return
+        folders = {job.tree: self.workshop.folder(job.tree) for job in todo}
+        with progress(f"{text}: {len(todo)} processes", len(todo)) as advance, self._pool() as pool:
+            futures = [pool.submit(self._run_job, job, files, folders[job.tree]) for job, files in todo.items()]
+            self._collect(futures, advance)
+
+    def result(self, job: Job, probes: Iterable[str]) -> Result:
+        """Return what a patch's probes came to in a job that was run, with the control probe's word."""
+        control = self._sum(job, self.repo.config.probes.control)
+        found = self._sum(job, probes)
+        if control.outcome is Outcome.PASSED:
+            return found
+        return Result(found.outcome, f"{control.outcome}: {control.detail}", control=False, tests=found.tests)
+
+    def files(self, probes: Iterable[str]) -> set[str]:
+        """Return the files of probes and of the control probe."""
+        return {spec.partition("::")[0] for spec in (*probes, *self.repo.config.probes.control)}
+
+    def _recall(self, job: Job, file: str) -> bool:
+        if (job, file) in self._known:
+            return True
+        kept = self.store.get(self._key(job, file))
+        if kept is None:
+            return False
+        self.kept += 1
+        tests = {name: (Outcome(outcome), words) for name, (outcome, words) in kept["tests"].items()}
+        self._known[job, file] = FileResult(tests, kept["problem"])
+        return True
+
+    def _key(self, job: Job, file: str) -> str:
+        """Name a result by everything that it depends on."""
+        server = self.repo.config.server(job.server)
+        shared = [self.repo.root / name for name in self.repo.config.probes.support]
+        return digest(
+            job.tree,
+            file_digest(self.repo.root / file),
+            file,
+            file_digest(*shared, _RUNNER),
+            self.environments[job.environment].fingerprint,
+            identity(server) if server else None,
+            str(job.settings),
+        )
+
+    def _run_job(self, job: Job, files: list[str], tree: Path) -> None:
+        server = self.repo.config.server(job.server)
+        with (
+            tempfile.TemporaryDirectory(prefix="fork-run-") as folder,
+            running(server) if server else nullcontext("") as url,
+        ):
+            log = Path(folder, "log")
+            command = [
+                self.environments[job.environment].python,
+                _RUNNER,
+                log,
+                self.repo.root,
+                *(self.repo.root / file for file in files),
+            ]
+            env = _environment(tree, url, job.settings, self.repo.work / "pycache")
+            done = run(command, cwd=Path(folder), env=env, ok=None, timeout=self.repo.config.probes.timeout)
+            rounds = [_read_log(log.with_name(f"log.{number}")) for number in (1, 2)]
+        for file in files:
+            found = _file_result(file, rounds, done)
+            self._known[job, file] = found
+            self.store.put(self._key(job, file), {"tests": found.tests, "problem": found.problem})
+        self.ran += 1
+
+    def _sum(self, job: Job, probes: Iterable[str]) -> Result:
+        """Join the tests that probe paths and node ids name into one outcome."""
+        found: dict[str, tuple[Outcome, str]] = {}
+        problems = []
+        for spec in probes:
+            file, _, node = spec.partition("::")
+            known = self._known[job, file]
+            problems += [known.problem] if known.problem else []
+            found |= {name: test for name, test in known.tests.items() if not node or _within(name, spec)}
+        if problems:
+            return Result(Outcome.ERROR, problems[0], tests=tuple(sorted(found)))
+        if not found:
+            return Result(Outcome.MISSING, f"nothing collected from {', '.join(probes)}")
+        name, (outcome, words) = min(found.items(), key=lambda item: _WORST.index(item[1][0]))
+        detail = "" if outcome is Outcome.PASSED else f"{name.rpartition('/')[2]}: {words}"
+        return Result(outcome, detail, tests=tuple(sorted(found)))
+
+    @contextmanager
+    def _pool(self) -> Iterator[concurrent.futures.ThreadPoolExecutor]:
+        pool = concurrent.futures.ThreadPoolExecutor(max_workers=os.cpu_count() or 1)
+        try:
+            yield pool
+        except BaseException:
+            stop_all()
+            pool.shutdown(cancel_futures=True)
+            raise
+        pool.shutdown()
+
+    @staticmethod
+    def _collect(futures: list[concurrent.futures.Future[None]], advance: Advance) -> None:
+        for future in concurrent.futures.as_completed(futures):
+            future.result()
+            advance()
+
+
+def _environment(tree: Path, url: str, settings: Settings, bytecode: Path) -> dict[str, str]:
+    """Return a clean process environment in which only the tree is importable beside what is installed."""
+    kept = {
+        key: value
+        for key, value in os.environ.items()
+        if not key.startswith(("PYTHON", "PYTEST", "DJANGO", "PROBE_", "VIRTUAL_ENV", "COV"))
+    }
+    return kept | {
+        "PYTHONPATH": str(tree),
+        "PYTHONPYCACHEPREFIX": str(bytecode),
+        "PYTHONUTF8": "1",
+        "PROBE_SERVER_URL": url,
+        "PROBE_SETTINGS": repr(settings.mapping()),
+    }
+
+
+def _read_log(path: Path) -> list[dict[str, Any]]:
+    """Read a log of pytest-reportlog; the last line of a process that was killed may be cut."""
+    found = []
+    for line in path.read_text().splitlines() if path.exists() else []:
+        try:
+            found.append(json.loads(line))
+        except ValueError:
+            break
+    return found
+
+
+def _file_result(file: str, rounds: list[list[dict[str, Any]]], done: Completed) -> FileResult:
+    """Join the two rounds of a file: a test that differs between them is flaky."""
+    first, second = (_round(file, log) for log in rounds)
+    problem = next((_words(entry) for log in rounds for entry in log if _is_broken_collection(entry, file)), "")
+    if not problem and not any(log and log[-1].get("$report_type") == "SessionFinish" for log in rounds):
+        ending = "ran into its timeout" if done.code == TIMED_OUT else f"ended with {done.code}"
+        problem = f"the process {ending}: {_tail(done)}"
+    missing = (Outcome.MISSING, "no report: the process ended before it")
+    tests = {}
+    for name in sorted(first.keys() | second.keys()):
+        one, two = first.get(name, missing), second.get(name, missing)
+        tests[name] = one if one[0] == two[0] else (Outcome.FLAKY, f"{one[0]}, then {two[0]}: {one[1] or two[1]}")
+    return FileResult(tests, problem)
+
+
+def _round(file: str, log: list[dict[str, Any]]) -> dict[str, tuple[Outcome, str]]:
+    """Return each test's outcome in one round."""
+    found: dict[str, tuple[Outcome, str]] = {}
+    for entry in log:
+        if entry.get("$report_type") != "TestReport" or entry["nodeid"].partition("::")[0] != file:
+            continue
+        outcome = _outcome(entry)
+        known = found.get(entry["nodeid"], (Outcome.PASSED, ""))
+        found[entry["nodeid"]] = min(known, (outcome, _words(entry)), key=lambda test: _WORST.index(test[0]))
+    return found
+
+
+def _outcome(entry: dict[str, Any]) -> Outcome:
+    if "wasxfail" in entry or entry["outcome"] == "skipped":
+        return Outcome.SKIPPED
+    if entry["outcome"] == "failed":
+        return Outcome.FAILED if entry["when"] == "call" else Outcome.ERROR
+    return Outcome.PASSED
+
+
+def _words(entry: dict[str, Any]) -> str:
+    """Return the first line of what a report says, which is the assertion's message."""
+    longrepr = entry.get("longrepr")
+    if entry["outcome"] == "passed" or not longrepr:
+        return ""
+    if isinstance(longrepr, dict):
+        crash = longrepr.get("reprcrash") or {}
+        text = crash.get("message") or str(longrepr)
+    elif isinstance(longrepr, list):
+        text = str(longrepr[-1])
+    else:
+        text = "\n".join(line for line in str(longrepr).splitlines() if line.startswith("E ")) or str(longrepr)
+    return str(text).strip().splitlines()[0][:300]
+
+
+def _is_broken_collection(entry: dict[str, Any], file: str) -> bool:
+    return (
+        entry.get("$report_type") == "CollectReport"
+        and entry.get("outcome") == "failed"
+        and (entry["nodeid"] in ("", ".") or file == entry["nodeid"] or file.startswith(f"{entry['nodeid']}/"))
+    )
+
+
+def _tail(done: Completed) -> str:
+    """Return the first error that pytest printed, or the last line of all."""
+    lines = f"{done.text}\n{done.complaint}".strip().splitlines()
+    errors = [line.removeprefix("E").strip() for line in lines if line.startswith("E ")]
+    return (errors or lines[-1:] or ["it printed nothing"])[0][:300]
+
+
+def _within(name: str, spec: str) -> bool:
+    """Tell whether a node id is the one named, one of its parameters or inside it."""
+    return name == spec or name.startswith((f"{spec}[", f"{spec}::"))

@@ -1,0 +1,110 @@
+"""The one way to run another program: echo, capture, replay on failure, and stop all of them at Ctrl-C."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shlex
+import signal
+import subprocess
+import threading
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from scripts.errors import EnvironmentFailedError
+
+log = logging.getLogger(__name__)
+
+TIMED_OUT = -1000
+"""The return code of a program that was stopped at its timeout."""
+
+_running: set[subprocess.Popen[bytes]] = set()
+_lock = threading.Lock()
+_stopping = threading.Event()
+
+
+@dataclass(frozen=True)
+class Completed:
+    """What a finished program left behind."""
+
+    command: tuple[str, ...]
+    code: int
+    stdout: bytes
+    stderr: bytes
+
+    @property
+    def text(self) -> str:
+        """Standard output as text."""
+        return self.stdout.decode(errors="replace")
+
+    @property
+    def complaint(self) -> str:
+        """Standard error, or standard output where that is empty, as text."""
+        return (self.stderr or self.stdout).decode(errors="replace").strip()
+
+
+def run(
+    command: Sequence[str | Path],
+    *,
+    ok: Collection[int] | None = (0,),
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    stdin: bytes = b"",
+    timeout: float | None = None,
+    hint: str = "",
+) -> Completed:
+    """Run a program in its own process group and return what it printed.
+
+    `ok` are the return codes that are results rather than failures (None: all); `timeout` is in seconds, after which the
+    code is TIMED_OUT. Raises EnvironmentFailedError with the program's own words otherwise.
+    """
+    words = tuple(str(word) for word in command)
+    log.debug("$ %s", shlex.join(words))
+    process = _start(words, cwd, env)
+    try:
+        stdout, stderr = process.communicate(stdin, timeout=timeout)
+        code = process.returncode
+    except subprocess.TimeoutExpired:
+        _kill(process)
+        stdout, stderr = process.communicate()
+        code = TIMED_OUT
+    finally:
+        _kill(process)
+        with _lock:
+            _running.discard(process)
+    if _stopping.is_set():
+        raise KeyboardInterrupt
+    done = Completed(words, code, stdout, stderr)
+    if ok is not None and code not in ok:
+        raise EnvironmentFailedError(f"`{shlex.join(words)}` ended with {code}:\n{done.complaint[-4000:]}", hint=hint)
+    return done
+
+
+def stop_all() -> None:
+    """Kill every program that `run` has under way; later calls of `run` raise KeyboardInterrupt."""
+    _stopping.set()
+    with _lock:
+        for process in _running:
+            _kill(process)
+
+
+def _start(words: tuple[str, ...], cwd: Path | None, env: Mapping[str, str] | None) -> subprocess.Popen[bytes]:
+    """Start a program unless the run is being stopped; the lock closes the gap between the two."""
+    pipe = subprocess.PIPE
+    with _lock:
+        if _stopping.is_set():
+            raise KeyboardInterrupt
+        try:
+            process = subprocess.Popen(words, cwd=cwd, env=env, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True)
+        except FileNotFoundError as error:
+            raise EnvironmentFailedError(f"cannot run {words[0]}: {error.strerror}") from error
+        _running.add(process)
+        return process
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """Kill the program's whole process group, grandchildren too."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)

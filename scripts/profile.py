@@ -1,0 +1,57 @@
+"""The wheel's profile: the settings Rover runs with, and the patch that each of them stands for."""
+
+from __future__ import annotations
+
+import ast
+from typing import TypeGuard
+
+from packaging.version import Version
+
+from scripts.errors import UsageError
+from scripts.model import Patch, Settings, State
+from scripts.repository import Repository
+from scripts.series import Series
+
+Profile = dict[str, dict[str, object]]
+"""Settings by the id of the patch, live or retired, that they stand for."""
+
+
+def read_profile(repo: Repository) -> Profile:
+    """Read the literal `SETTINGS` of the profile module; raises UsageError where it is none."""
+    name = repo.config.overrides.profile
+    if name is None:
+        return {}
+    path = repo.overrides / name
+    try:
+        values = [line.value for line in ast.parse(path.read_text()).body if _assigns_settings(line)]
+        profile = ast.literal_eval(values[0] or ast.Constant(None))
+    except (OSError, SyntaxError, IndexError, TypeError, ValueError) as error:
+        raise UsageError(
+            f"{path.relative_to(repo.root)} has no literal SETTINGS = {{patch id: {{name: value}}}}: {error}"
+        ) from error
+    return dict(profile)
+
+
+def settings_for(profile: Profile, series: Series, release: str, without: Patch | None) -> Settings:
+    """Return the settings that probes run under on a release.
+
+    An entry that stands for a retired patch counts from the release named in the patch's `Applied-Upstream`, for
+    before it upstream may have no such setting or refuse its value. What `without` itself brought is left out.
+    """
+    parts = []
+    for name, settings in profile.items():
+        patch = series.by_id.get(name)
+        since = patch.retired_in if patch is not None and patch.state is State.RETIRED else None
+        if (without is None or name != without.id) and (since is None or Version(release) >= since):
+            parts.append(settings)
+    return Settings.of(*parts)
+
+
+def unknown_entries(profile: Profile, series: Series) -> list[str]:
+    """Name the profile's entries that stand for no patch."""
+    return sorted(set(profile) - set(series.by_id))
+
+
+def _assigns_settings(line: ast.stmt) -> TypeGuard[ast.Assign | ast.AnnAssign]:
+    targets = [line.target] if isinstance(line, ast.AnnAssign) else line.targets if isinstance(line, ast.Assign) else []
+    return any(isinstance(target, ast.Name) and target.id == "SETTINGS" for target in targets)

@@ -1,0 +1,218 @@
+"""report: what `status` found, as JSON for programs and as a table for a person in a hurry."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text as Styled
+
+from scripts.evidence import CellReport, PatchReport, Report
+from scripts.model import FAULTS, Result, Settings, State, Verdict
+
+_STYLES = {
+    Verdict.NEEDED: "yellow",
+    Verdict.ABSORBED: "green",
+    Verdict.CONFIGURABLE: "cyan",
+    Verdict.REDUNDANT: "cyan",
+    Verdict.NOT_NEEDED: "dim",
+    Verdict.UNTESTED: "dim",
+    Verdict.UNSUPPORTED: "dim",
+}
+_FAULT = "bold red"
+_LETTERS = {
+    Verdict.NEEDED: "N",
+    Verdict.ABSORBED: "a",
+    Verdict.CONFIGURABLE: "c",
+    Verdict.REDUNDANT: "r",
+    Verdict.NOT_NEEDED: "-",
+    Verdict.UNTESTED: ".",
+    Verdict.UNSUPPORTED: "u",
+    Verdict.BROKEN: "B",
+    Verdict.CONFLICT: "X",
+    Verdict.UNPROVEN: "?",
+    Verdict.REGRESSED: "R",
+}
+
+
+def as_json(report: Report) -> dict[str, Any]:
+    """Return the report as DESIGN section 5 writes it."""
+    found = report.answer
+    return {
+        "schema": 1,
+        "upstream": {"name": report.name, "locked": report.locked, "releases": list(report.releases)},
+        "answer": {
+            "release": found.release,
+            "bare_is_enough": found.bare_is_enough,
+            "settings": found.settings.mapping(),
+            "in_the_way": list(found.in_the_way),
+            "text": found.text,
+        },
+        "patches": [_patch_json(patch) for patch in report.patches],
+        "smallest_series": list(report.smallest),
+        "summary": report.summary,
+    }
+
+
+def _patch_json(report: PatchReport) -> dict[str, Any]:
+    return {
+        "id": report.patch.id,
+        "title": report.patch.title,
+        "state": report.patch.state,
+        "verdict": report.verdict,
+        "absorbed_in": report.absorbed_in,
+        "configurable_since": report.configurable_since,
+        "settings": report.settings.mapping() if report.settings else None,
+        "releases": {
+            item.release: {
+                "verdict": item.verdict,
+                "applies": item.applies,
+                "text": item.text,
+                "cells": {cell.cell.id: _cell_json(cell) for cell in item.cells},
+            }
+            for item in report.releases
+        },
+    }
+
+
+def _cell_json(report: CellReport) -> dict[str, Any]:
+    facts = report.facts
+    configured = facts.configured[facts.replaced if facts.replaced is not None else -1] if facts.configured else None
+    return {
+        "bare": _outcome(facts.bare),
+        "configured": _outcome(configured),
+        "series": _outcome(facts.series),
+        "without": _outcome(facts.without),
+        "verdict": report.verdict,
+        "detail": report.detail,
+    }
+
+
+def _outcome(result: Result | None) -> str | None:
+    """Return a column's word; a column in which the control probe fails counts as failed."""
+    if result is None:
+        return None
+    return str(result.outcome) if result.control else "failed"
+
+
+def print_report(report: Report, console: Console) -> None:
+    """Print the answer, the table and what to look at."""
+    style = "bold green" if report.answer.bare_is_enough else "bold"
+    console.print(Styled(report.answer.text, style=style))
+    console.print()
+    console.print(_table(report))
+    for part in (*_legend(report), *_attention(report)):
+        console.print(part)
+
+
+def _table(report: Report) -> Table:
+    """Return a row a patch: its verdict with the release since when it holds, and a letter a release."""
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    table.add_column("", no_wrap=True)
+    table.add_column(f"on {report.locked}", no_wrap=True)
+    span = f"{report.releases[0]} … {report.releases[-1]}" if len(report.releases) > 1 else "".join(report.releases)
+    table.add_column(span, no_wrap=True)
+    for state in State:
+        rows = [item for item in report.patches if item.patch.state is state]
+        if rows:
+            table.add_row(Styled(f"{state} patches", style="dim"))
+        for item in rows:
+            letters = ((_LETTERS[at.verdict] + " ", _STYLES.get(at.verdict, _FAULT)) for at in item.releases)
+            table.add_row(
+                f"  {item.patch.id}",
+                Styled(_headline(item), style=_STYLES.get(item.verdict, _FAULT)),
+                Styled.assemble(*letters),
+            )
+    return table
+
+
+def _headline(item: PatchReport) -> str:
+    """Return the verdict, and since when where that is known."""
+    match item.verdict:
+        case Verdict.ABSORBED if item.absorbed_in:
+            return f"absorbed in {item.absorbed_in}"
+        case Verdict.CONFIGURABLE if item.configurable_since:
+            return f"configurable since {item.configurable_since}"
+        case _:
+            return str(item.verdict)
+
+
+def _legend(report: Report) -> Iterator[RenderableType]:
+    seen = {at.verdict for item in report.patches for at in item.releases}
+    letters = "   ".join(f"{_LETTERS[verdict]} {verdict}" for verdict in Verdict if verdict in seen)
+    yield Styled(f"\n{letters}", style="dim")
+    for item in report.patches:
+        if item.settings:
+            yield Styled(f"{item.patch.id}: {item.settings}", style="dim")
+    if report.smallest:
+        yield Styled(f"smallest series: {', '.join(report.smallest)}", style="dim")
+
+
+def _attention(report: Report) -> Iterator[RenderableType]:
+    """Yield what somebody must look at, then what could not be tried here."""
+    for item in report.patches:
+        if item.verdict in FAULTS:
+            yield Styled(f"\n{item.patch.id} is {item.verdict}: {_reason(item, report.locked)}", style="red")
+            yield Styled(f"  evidence: status --patch {item.patch.id} --why", style="dim")
+        for note in item.notes:
+            yield Styled(f"{item.patch.id}: {note}", style="dim")
+    for reason, cells in _unsupported(report).items():
+        yield Styled(f"\nunsupported: {', '.join(cells)}: {reason}", style="yellow")
+    for warning in report.warnings:
+        yield Styled(f"\n{warning}", style="red")
+    for reason in sorted(set(report.skipped.values())):
+        cells = [name for name, why in report.skipped.items() if why == reason]
+        yield Styled(f"\nnot tried here: {', '.join(cells)}: {reason}", style="yellow")
+
+
+def _unsupported(report: Report) -> dict[str, list[str]]:
+    """Return the cells in which the control probe fails on the bare release, by the reason."""
+    found: dict[str, list[str]] = {}
+    for item in report.patches[:1]:
+        for cell in (cell for at in item.releases for cell in at.cells if cell.verdict is Verdict.UNSUPPORTED):
+            found.setdefault(cell.detail, []).append(cell.cell.id)
+    return found
+
+
+def _reason(item: PatchReport, locked: str) -> str:
+    found = [at for at in item.releases if at.verdict is item.verdict]
+    at = next((one for one in found if one.release == locked), found[0] if found else None)
+    return at.detail if at else ""
+
+
+def print_why(report: Report, console: Console) -> None:
+    """Print the evidence of every verdict: each column of each cell, and the words of the probe that decided."""
+    for item in report.patches:
+        console.print(Styled(f"\n{item.patch.id}", style="bold"), Styled(f"{item.patch.title}"))
+        console.print(Padding(Styled(item.patch.why, style="dim"), (0, 2)))
+        for at in item.releases:
+            console.print(
+                Styled(f"  {at.release}: {at.verdict}", style=_STYLES.get(at.verdict, _FAULT)),
+                f"(applies: {at.applies}, text: {at.text})",
+            )
+            for cell in at.cells:
+                console.print(Padding(_cell_lines(cell, item), (0, 4)))
+
+
+def _cell_lines(report: CellReport, item: PatchReport) -> Group:
+    facts = report.facts
+    lines = [Styled(f"{report.cell.id}: {report.verdict}: {report.detail}")]
+    columns: list[tuple[str, Result | None]] = [("bare", facts.bare)]
+    columns += [(f"bare with {_settings(item, number)}", result) for number, result in enumerate(facts.configured)]
+    columns += [
+        ("series", facts.series),
+        ("series without it", facts.without),
+        ("bare under the profile", facts.profile),
+    ]
+    for name, result in columns:
+        if result is not None:
+            control = "" if result.control else " (the control probe does not pass)"
+            lines.append(Styled(f"  {name}: {result.outcome}{control} {result.detail}", style="dim"))
+    return Group(*lines)
+
+
+def _settings(item: PatchReport, number: int) -> Settings:
+    return item.patch.replaced_by[number]

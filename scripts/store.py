@@ -1,0 +1,49 @@
+"""What was found out before, kept by the content that it depends on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from scripts.repository import write_whole
+
+
+def digest(*parts: object) -> str:
+    """Return the sha256 of parts that JSON can write."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def file_digest(*paths: Path) -> str:
+    """Return the sha256 of the names and contents of files and of all files in folders."""
+    files = sorted(file for path in paths for file in ([path] if path.is_file() else path.rglob("*")) if file.is_file())
+    kept = [file for file in files if "__pycache__" not in file.parts]
+    return digest(*((file.name, hashlib.sha256(file.read_bytes()).hexdigest()) for file in kept))
+
+
+@dataclass(frozen=True)
+class Store:
+    """A folder of JSON records, each written whole; `fresh` reads nothing that an earlier run left."""
+
+    folder: Path
+    fresh: bool = False
+    _written: set[str] = field(default_factory=set)
+
+    def get(self, key: str) -> Any | None:
+        """Return what is kept under a key, or None."""
+        if self.fresh and key not in self._written:
+            return None
+        try:
+            return json.loads(self._path(key).read_bytes())
+        except (FileNotFoundError, ValueError):
+            return None
+
+    def put(self, key: str, value: Any) -> None:
+        """Keep a value under a key."""
+        write_whole(self._path(key), json.dumps(value).encode())
+        self._written.add(key)
+
+    def _path(self, key: str) -> Path:
+        return self.folder / key[:2] / f"{key[2:]}.json"

@@ -1,0 +1,208 @@
+"""verdict: facts in, verdict out; nothing here reads a file, starts a program or knows a release or a patch by name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import assert_never
+
+from scripts.model import Applies, Outcome, Result, Verdict
+
+
+class Column(StrEnum):
+    """One way to run a patch's probes in a cell."""
+
+    BARE = "bare"
+    CONFIGURED = "configured"
+    SERIES = "series"
+    WITHOUT = "without"
+    PROFILE = "profile"
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a patch on a cell so far, and what is still to be asked.
+
+    `alternatives` is how many `Replaced-By` there are and `configured` what the first of them gave; `try_series` asks for
+    the series columns, `try_profile` whether a retired patch's probes pass bare under the full profile.
+    """
+
+    alternatives: int = 0
+    try_series: bool = True
+    try_profile: bool = False
+    retired: bool = False
+    bare: Result | None = None
+    configured: tuple[Result, ...] = ()
+    applies: Applies = Applies.UNTRIED
+    applies_detail: str = ""
+    series: Result | None = None
+    without: Result | None = None
+    profile: Result | None = None
+
+    @property
+    def replaced(self) -> int | None:
+        """The number of the `Replaced-By` with which bare upstream passes, or None."""
+        return next((number for number, result in enumerate(self.configured) if result.passed), None)
+
+    def known(self, column: Column, result: Result) -> Facts:
+        """Return the facts with one more column known."""
+        match column:
+            case Column.BARE:
+                return replace(self, bare=result)
+            case Column.CONFIGURED:
+                return replace(self, configured=(*self.configured, result))
+            case Column.SERIES:
+                return replace(self, series=result)
+            case Column.WITHOUT:
+                return replace(self, without=result)
+            case Column.PROFILE:
+                return replace(self, profile=result)
+        assert_never(column)
+
+
+def next_column(facts: Facts) -> Column | None:
+    """Return the next column that can change the verdict, or None when it stands."""
+    if facts.bare is None:
+        return Column.BARE
+    if not facts.bare.control:
+        return None
+    if facts.try_profile and facts.profile is None:
+        return Column.PROFILE
+    if facts.retired:
+        return _next_of_retired(facts)
+    if not facts.bare.decides or facts.bare.passed:
+        return None
+    if facts.replaced is None and len(facts.configured) < facts.alternatives:
+        return Column.CONFIGURED
+    if facts.replaced is not None or not all(result.decides for result in facts.configured):
+        return None
+    return _next_of_series(facts)
+
+
+def _next_of_retired(facts: Facts) -> Column | None:
+    if facts.try_series and facts.series is None and facts.applies is not Applies.CONFLICT:
+        return Column.SERIES
+    failed = facts.bare is not None and facts.bare.decides and not facts.bare.passed
+    if failed and facts.replaced is None and len(facts.configured) < facts.alternatives:
+        return Column.CONFIGURED
+    return None
+
+
+def _next_of_series(facts: Facts) -> Column | None:
+    if not facts.try_series or facts.applies is Applies.CONFLICT:
+        return None
+    if facts.series is None:
+        return Column.SERIES
+    if facts.series.passed and facts.without is None:
+        return Column.WITHOUT
+    return None
+
+
+def decide(facts: Facts) -> tuple[Verdict, str]:  # noqa: C901 (a row of the table of DESIGN section 5 each)
+    """Return the verdict of a patch on one cell, and the words that say why."""
+    if facts.bare is None:
+        return Verdict.UNTESTED, "no cell here meets what it needs"
+    if not facts.bare.control:
+        return Verdict.UNSUPPORTED, f"the control probe does not pass on the bare release: {facts.bare.detail}"
+    if facts.retired:
+        fault = _fault_of_retired(facts)
+        if fault is not None:
+            return fault
+    if not facts.bare.decides:
+        return _unproven(Column.BARE, facts.bare)
+    if facts.bare.passed:
+        return Verdict.ABSORBED, "bare upstream passes"
+    if facts.replaced is not None:
+        return Verdict.CONFIGURABLE, "bare upstream passes with settings"
+    for result in facts.configured:
+        if not result.decides:
+            return _unproven(Column.CONFIGURED, result)
+    if facts.retired and facts.profile is not None:
+        return Verdict.CONFIGURABLE, "bare upstream passes under the profile"
+    if facts.retired or not facts.try_series:
+        return Verdict.NEEDED, f"bare upstream fails: {facts.bare.detail}{_why_not_configured(facts)} (series untried)"
+    return _decide_series(facts)
+
+
+def _decide_series(facts: Facts) -> tuple[Verdict, str]:
+    """Decide where bare upstream fails, whatever its settings."""
+    assert facts.bare is not None
+    if facts.applies is Applies.CONFLICT:
+        return Verdict.CONFLICT, facts.applies_detail
+    if facts.series is None:
+        return Verdict.UNPROVEN, "the series column was not run"
+    if not facts.series.decides:
+        return _unproven(Column.SERIES, facts.series)
+    if not facts.series.passed:
+        return Verdict.BROKEN, f"fails with the series applied: {_said(facts.series)}"
+    if facts.without is None:
+        return Verdict.UNPROVEN, "the column without the patch was not run"
+    if not facts.without.decides:
+        return _unproven(Column.WITHOUT, facts.without)
+    if facts.without.passed:
+        return Verdict.REDUNDANT, "the series passes without it: another patch covers it"
+    return Verdict.NEEDED, f"bare upstream fails: {facts.bare.detail}{_why_not_configured(facts)}"
+
+
+def _fault_of_retired(facts: Facts) -> tuple[Verdict, str] | None:
+    """Find out whether a retired patch no longer works on its base, or bare upstream under the profile no longer replaces it."""
+    if facts.try_series and facts.applies is Applies.CONFLICT:
+        return Verdict.BROKEN, f"does not apply on its base: {facts.applies_detail}"
+    if facts.series is not None and not facts.series.decides:
+        return _unproven(Column.SERIES, facts.series)
+    if facts.series is not None and not facts.series.passed:
+        return Verdict.BROKEN, f"fails on its base: {_said(facts.series)}"
+    if facts.profile is not None and not facts.profile.decides:
+        return _unproven(Column.PROFILE, facts.profile)
+    if facts.profile is not None and not facts.profile.passed:
+        return (
+            Verdict.REGRESSED,
+            f"bare upstream under the profile no longer does what the patch did: {_said(facts.profile)}",
+        )
+    return None
+
+
+def _unproven(column: Column, result: Result) -> tuple[Verdict, str]:
+    match result.outcome:
+        case Outcome.FLAKY:
+            return Verdict.UNPROVEN, f"flaky: two runs of the {column} column differ: {result.detail}"
+        case Outcome.ERROR:
+            return Verdict.UNPROVEN, f"an error in the {column} column: {result.detail}"
+        case Outcome.SKIPPED:
+            return Verdict.UNPROVEN, f"a skip in the {column} column: {result.detail}"
+        case Outcome.MISSING:
+            return Verdict.UNPROVEN, f"nothing to go by in the {column} column: {result.detail}"
+        case Outcome.PASSED | Outcome.FAILED:
+            raise AssertionError(f"{result.outcome} decides")
+    assert_never(result.outcome)
+
+
+def _said(result: Result) -> str:
+    return result.detail if result.control else f"the control probe does not pass: {result.detail}"
+
+
+def _why_not_configured(facts: Facts) -> str:
+    """Say when a `Replaced-By` breaks the cache: one that is off or broken is no replacement."""
+    broken = next((result for result in facts.configured if not result.control), None)
+    return f"; under a Replaced-By the control probe does not pass, so it replaces nothing: {broken.detail}" if broken else ""
+
+
+def same_tests(facts: Facts) -> Facts:
+    """Turn a passing column that ran other tests than the bare one into one that proves nothing."""
+    if facts.bare is None or not facts.bare.decides:
+        return facts
+
+    def checked(result: Result | None) -> Result | None:
+        assert facts.bare is not None
+        if result is None or not result.decides or not result.control or result.tests == facts.bare.tests:
+            return result
+        return replace(result, outcome=Outcome.MISSING, detail="it collected other tests than the bare column")
+
+    configured = tuple(result for result in map(checked, facts.configured) if result is not None)
+    return replace(
+        facts,
+        configured=configured,
+        series=checked(facts.series),
+        without=checked(facts.without),
+        profile=checked(facts.profile),
+    )
