@@ -15,13 +15,13 @@ from typing import Any
 from scripts.apply import Workshop
 from scripts.environments import Ready
 from scripts.model import Outcome, Result, Settings
-from scripts.process import TIMED_OUT, Completed, run, stop_all
+from scripts.prefork import CODE, Ended, Interpreters
+from scripts.process import stop_all
 from scripts.repository import Repository
 from scripts.servers import identity, running
 from scripts.store import Store, digest, file_digest
 from scripts.terminal import Advance, progress
 
-_RUNNER = Path(__file__).parent / "cell" / "run_probes.py"
 _WORST = (Outcome.FLAKY, Outcome.ERROR, Outcome.MISSING, Outcome.SKIPPED, Outcome.FAILED, Outcome.PASSED)
 
 
@@ -58,6 +58,13 @@ class Prober:
     kept: int = 0
     _known: dict[tuple[Job, str], FileResult] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        self._interpreters = Interpreters(self.repo.work / "pycache")
+
+    def close(self) -> None:
+        """End the interpreters that wait for jobs."""
+        self._interpreters.close()
+
     def run(self, wanted: Wanted, text: str) -> None:
         """Run every file of every job that is not known yet; Ctrl-C keeps what is finished."""
         todo = {
@@ -69,7 +76,8 @@ class Prober:
             return
         folders = {job.tree: self.workshop.folder(job.tree) for job in todo}
         with progress(f"{text}: {len(todo)} processes", len(todo)) as advance, self._pool() as pool:
-            futures = [pool.submit(self._run_job, job, files, folders[job.tree]) for job, files in todo.items()]
+            ordered = sorted(todo.items(), key=lambda item: item[0].environment)  # neighbours share an interpreter
+            futures = [pool.submit(self._run_job, job, files, folders[job.tree]) for job, files in ordered]
             self._collect(futures, advance)
 
     def result(self, job: Job, probes: Iterable[str]) -> Result:
@@ -103,7 +111,7 @@ class Prober:
             job.tree,
             file_digest(self.repo.root / file),
             file,
-            file_digest(*shared, _RUNNER),
+            file_digest(*shared, *CODE),
             self.environments[job.environment].fingerprint,
             identity(server) if server else None,
             str(job.settings),
@@ -111,23 +119,26 @@ class Prober:
 
     def _run_job(self, job: Job, files: list[str], tree: Path) -> None:
         server = self.repo.config.server(job.server)
-        with (
-            tempfile.TemporaryDirectory(prefix="fork-run-") as folder,
-            running(server) if server else nullcontext("") as url,
-        ):
-            log = Path(folder, "log")
-            command = [
-                self.environments[job.environment].python,
-                _RUNNER,
-                log,
-                self.repo.root,
-                *(self.repo.root / file for file in files),
-            ]
-            env = _environment(tree, url, job.settings, self.repo.work / "pycache")
-            done = run(command, cwd=Path(folder), env=env, ok=None, timeout=self.repo.config.probes.timeout)
-            rounds = [_read_log(log.with_name(f"log.{number}")) for number in (1, 2)]
+        ready = self.environments[job.environment]
+        warm_key = digest("warm", ready.fingerprint)
+        with tempfile.TemporaryDirectory(prefix="fork-run-") as name, running(server) if server else nullcontext("") as url:
+            folder = Path(name)
+            ended = self._interpreters.run(
+                ready.python,
+                folder=folder,
+                tree=tree,
+                root=self.repo.root,
+                files=[self.repo.root / file for file in files],
+                env=_environment(tree, url, job.settings),
+                warm=self.store.get(warm_key) or [],
+                timeout=self.repo.config.probes.timeout,
+            )
+            rounds = [_read_log(folder / f"log.{number}") for number in (1, 2)]
+            modules = folder / "log.modules"
+            if modules.exists() and self.store.get(warm_key) is None:
+                self.store.put(warm_key, json.loads(modules.read_text()))
         for file in files:
-            found = _file_result(file, rounds, done)
+            found = _file_result(file, rounds, ended)
             self._known[job, file] = found
             self.store.put(self._key(job, file), {"tests": found.tests, "problem": found.problem})
         self.ran += 1
@@ -167,7 +178,7 @@ class Prober:
             advance()
 
 
-def _environment(tree: Path, url: str, settings: Settings, bytecode: Path) -> dict[str, str]:
+def _environment(tree: Path, url: str, settings: Settings) -> dict[str, str]:
     """Return a clean process environment in which only the tree is importable beside what is installed."""
     kept = {
         key: value
@@ -176,8 +187,6 @@ def _environment(tree: Path, url: str, settings: Settings, bytecode: Path) -> di
     }
     return kept | {
         "PYTHONPATH": str(tree),
-        "PYTHONPYCACHEPREFIX": str(bytecode),
-        "PYTHONUTF8": "1",
         "PROBE_SERVER_URL": url,
         "PROBE_SETTINGS": repr(settings.mapping()),
     }
@@ -194,13 +203,13 @@ def _read_log(path: Path) -> list[dict[str, Any]]:
     return found
 
 
-def _file_result(file: str, rounds: list[list[dict[str, Any]]], done: Completed) -> FileResult:
+def _file_result(file: str, rounds: list[list[dict[str, Any]]], ended: Ended) -> FileResult:
     """Join the two rounds of a file: a test that differs between them is flaky."""
     first, second = (_round(file, log) for log in rounds)
     problem = next((_words(entry) for log in rounds for entry in log if _is_broken_collection(entry, file)), "")
     if not problem and not any(log and log[-1].get("$report_type") == "SessionFinish" for log in rounds):
-        ending = "ran into its timeout" if done.code == TIMED_OUT else f"ended with {done.code}"
-        problem = f"the process {ending}: {_tail(done)}"
+        ending = "ran into its timeout" if ended.timed_out else f"ended with {ended.code}"
+        problem = f"the process {ending}: {_tail(ended)}"
     missing = (Outcome.MISSING, "no report: the process ended before it")
     tests = {}
     for name in sorted(first.keys() | second.keys()):
@@ -252,9 +261,9 @@ def _is_broken_collection(entry: dict[str, Any], file: str) -> bool:
     )
 
 
-def _tail(done: Completed) -> str:
+def _tail(ended: Ended) -> str:
     """Return the first error that pytest printed, or the last line of all."""
-    lines = f"{done.text}\n{done.complaint}".strip().splitlines()
+    lines = ended.output.strip().splitlines()
     errors = [line.removeprefix("E").strip() for line in lines if line.startswith("E ")]
     return (errors or lines[-1:] or ["it printed nothing"])[0][:300]
 

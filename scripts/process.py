@@ -62,7 +62,7 @@ def run(
     """
     words = tuple(str(word) for word in command)
     log.debug("$ %s", shlex.join(words))
-    process = _start(words, cwd, env)
+    process = started(words, cwd=cwd, env=env)
     try:
         stdout, stderr = process.communicate(stdin, timeout=timeout)
         code = process.returncode
@@ -71,10 +71,8 @@ def run(
         stdout, stderr = process.communicate()
         code = TIMED_OUT
     finally:
-        _kill(process)
-        with _lock:
-            _running.discard(process)
-    if _stopping.is_set():
+        closing_group(process)
+    if stopping():
         raise KeyboardInterrupt
     done = Completed(words, code, stdout, stderr)
     if ok is not None and code not in ok:
@@ -82,29 +80,51 @@ def run(
     return done
 
 
-def stop_all() -> None:
-    """Kill every program that `run` has under way; later calls of `run` raise KeyboardInterrupt."""
-    _stopping.set()
-    with _lock:
-        for process in _running:
-            _kill(process)
+def started(
+    command: Sequence[str | Path], *, cwd: Path | None = None, env: Mapping[str, str] | None = None, quiet: bool = False
+) -> subprocess.Popen[bytes]:
+    """Start a program in a process group of its own, unless the run is being stopped.
 
-
-def _start(words: tuple[str, ...], cwd: Path | None, env: Mapping[str, str] | None) -> subprocess.Popen[bytes]:
-    """Start a program unless the run is being stopped; the lock closes the gap between the two."""
+    Its standard streams are pipes; `quiet` throws standard error away. Whoever starts one calls `closing_group`.
+    """
     pipe = subprocess.PIPE
-    with _lock:
+    errors = subprocess.DEVNULL if quiet else pipe
+    words = [str(word) for word in command]
+    with _lock:  # closes the gap between the question and the start
         if _stopping.is_set():
             raise KeyboardInterrupt
         try:
-            process = subprocess.Popen(words, cwd=cwd, env=env, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True)
+            process = subprocess.Popen(words, cwd=cwd, env=env, stdin=pipe, stdout=pipe, stderr=errors, start_new_session=True)
         except FileNotFoundError as error:
             raise EnvironmentFailedError(f"cannot run {words[0]}: {error.strerror}") from error
         _running.add(process)
         return process
 
 
+def closing_group(process: subprocess.Popen[bytes]) -> None:
+    """Kill a program's whole process group, grandchildren too, and forget it."""
+    _kill(process)
+    process.wait()
+    for stream in filter(None, (process.stdin, process.stdout, process.stderr)):
+        with contextlib.suppress(OSError):
+            stream.close()
+    with _lock:
+        _running.discard(process)
+
+
+def stop_all() -> None:
+    """Kill every program that was started here; starting another raises KeyboardInterrupt from now on."""
+    _stopping.set()
+    with _lock:
+        for process in _running:
+            _kill(process)
+
+
+def stopping() -> bool:
+    """Tell whether the run is being stopped."""
+    return _stopping.is_set()
+
+
 def _kill(process: subprocess.Popen[bytes]) -> None:
-    """Kill the program's whole process group, grandchildren too."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)

@@ -66,7 +66,11 @@ def status(repo: Repository, choice: Choice) -> tuple[Report, Prober]:
     lock = read_lock(repo.lock_file)
     with repo.alone():
         bring(repo, lock)
-        return _Status(repo, lock, choice).report()
+        found = _Status(repo, lock, choice)
+        try:
+            return found.report()
+        finally:
+            found.prober.close()
 
 
 class _Status:

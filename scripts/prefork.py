@@ -1,0 +1,99 @@
+"""Interpreters of the cells that stay up between jobs, so that pytest and what is installed are imported once."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from scripts.errors import EnvironmentFailedError
+from scripts.process import closing_group, started, stopping
+
+_SERVE = Path(__file__).parent / "cell" / "serve.py"
+CODE = (_SERVE, _SERVE.with_name("run_probes.py"))
+"""The files that decide how a probe is run; results depend on them."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a job's process ended, and what it printed."""
+
+    code: int
+    timed_out: bool
+    output: str
+
+
+@dataclass
+class Interpreters:
+    """Idle interpreters by environment, taken by one worker at a time."""
+
+    bytecode: Path
+    _idle: dict[Path, list[subprocess.Popen[bytes]]] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def run(
+        self,
+        python: Path,
+        *,
+        folder: Path,
+        tree: Path,
+        root: Path,
+        files: Sequence[Path],
+        env: Mapping[str, str],
+        warm: Sequence[str],
+        timeout: float,
+    ) -> Ended:
+        """Run probe files in a process of their own; logs go to `folder`. `timeout` is in seconds."""
+        output = folder / "output"
+        job = {
+            "warm": warm,
+            "output": str(output),
+            "folder": str(folder),
+            "tree": str(tree),
+            "root": str(root),
+            "files": [str(file) for file in files],
+            "env": dict(env),
+            "log": str(folder / "log"),
+            "timeout": timeout,
+        }
+        with self._taken(python) as process:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            process.stdin.write(json.dumps(job).encode() + b"\n")
+            process.stdin.flush()
+            line = process.stdout.readline()
+            if not line or json.loads(line)["timed_out"]:
+                closing_group(process)
+        text = output.read_text(errors="replace") if output.exists() else ""
+        if stopping():
+            raise KeyboardInterrupt
+        if not line:
+            raise EnvironmentFailedError(f"{python} ended in the middle of a job:\n{text[-2000:]}", hint="run this again")
+        answer = json.loads(line)
+        return Ended(answer["code"], answer["timed_out"], text)
+
+    def close(self) -> None:
+        """End every idle interpreter."""
+        with self._lock:
+            for process in (process for processes in self._idle.values() for process in processes):
+                closing_group(process)
+            self._idle.clear()
+
+    @contextmanager
+    def _taken(self, python: Path) -> Iterator[subprocess.Popen[bytes]]:
+        with self._lock:
+            idle = self._idle.setdefault(python, [])
+            process = idle.pop() if idle else None
+        process = process or started([python, "-I", "-X", "utf8", "-X", f"pycache_prefix={self.bytecode}", _SERVE], quiet=True)
+        try:
+            yield process
+        except BaseException:
+            closing_group(process)
+            raise
+        if process.poll() is None:
+            with self._lock:
+                self._idle[python].append(process)

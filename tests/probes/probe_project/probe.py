@@ -1,0 +1,68 @@
+"""What a probe can see of cacheops: SQL queries, the server's keys and the commands it ran."""
+
+from collections import Counter
+from contextlib import contextmanager
+
+import redis
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+
+class Probe:
+    """Watches the database and the server for one test."""
+
+    def __init__(self, server_url):
+        self.redis = redis.Redis.from_url(server_url)
+
+    def queries(self):
+        """Capture the SQL queries that run inside the `with`."""
+        return CaptureQueriesContext(connection)
+
+    def count_sql(self, call):
+        """Return the number of SQL queries that `call()` runs."""
+        with self.queries() as queries:
+            call()
+        return len(queries)
+
+    def fill(self, read):
+        """Read twice, assert that the second time was a hit with the same result, and return that."""
+        filled = read()
+        with self.queries() as queries:
+            hit = read()
+        assert len(queries) == 0, "not a hit, a second read ran SQL: %s" % _sql(queries)
+        assert hit == filled, "the hit differs from what filled it: %r, not %r" % (hit, filled)
+        return hit
+
+    def assert_kept(self, read):
+        """Assert that the result still comes from the cache."""
+        with self.queries() as queries:
+            read()
+        assert len(queries) == 0, "the result was dropped, reading it ran SQL: %s" % _sql(queries)
+
+    def assert_dropped(self, read):
+        """Assert that the result left the cache, and return what the database says now."""
+        with self.queries() as queries:
+            fresh = read()
+        assert len(queries) > 0, "the result was kept, reading it ran no SQL and gave %r" % (fresh,)
+        return fresh
+
+    @contextmanager
+    def commands(self):
+        """Yield a Counter that holds, after the `with`, the commands the server ran in between."""
+        ran = Counter()
+        before = self._command_calls()
+        yield ran
+        ran.update(self._command_calls() - before)
+        del ran["info"]
+
+    def _command_calls(self):
+        stats = self.redis.info("commandstats")
+        return Counter({name.split("_", 1)[1].lower(): stat["calls"] for name, stat in stats.items()})
+
+    def keys(self, pattern="*"):
+        """Return the keys on the server, sorted, as text."""
+        return sorted(key.decode("utf-8", "backslashreplace") for key in self.redis.keys(pattern))
+
+
+def _sql(queries):
+    return "; ".join(query["sql"] for query in queries.captured_queries)

@@ -1,0 +1,32 @@
+"""Creates the tables, and before each test the same rows."""
+
+from django.db import connection
+
+from probe_project.models import Article, Blob, Label, Section, Tag
+
+MODELS = [Section, Tag, Article, Label, Blob]
+
+
+def create_tables():
+    """Create what is missing: two runs of pytest in one process share the database."""
+    present = connection.introspection.table_names()
+    with connection.schema_editor() as editor:
+        for model in MODELS:
+            if model._meta.db_table not in present:
+                editor.create_model(model)
+
+
+def recreate():
+    """Replace all rows, past the ORM where possible so that nothing depends on what it caches."""
+    tables = [Article.tags.through._meta.db_table] + [model._meta.db_table for model in reversed(MODELS)]
+    with connection.cursor() as cursor:
+        for table in tables:
+            cursor.execute('DELETE FROM "%s"' % table)
+
+    news = Section.objects.create(pk=1, name="News")
+    sport = Section.objects.create(pk=2, name="Sport")
+    Tag.objects.create(pk=1, name="red")
+    Tag.objects.create(pk=2, name="blue")
+    Article.objects.create(pk=1, title="Alpha", slug="alpha", body="First", pages=1, section=news)
+    Article.objects.create(pk=2, title="Beta", slug="beta", body="Second", pages=2, section=sport)
+    Article.objects.create(pk=3, title="Gamma", slug="gamma", body="Third", pages=3, section=sport)
