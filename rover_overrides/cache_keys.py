@@ -1,0 +1,73 @@
+"""Cache keys that keep the types and the boundaries of a query's parameters."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import pickle
+from collections.abc import Sequence
+from typing import Any
+
+from django.db.models import Field, QuerySet
+from django.db.models.expressions import BaseExpression
+from django.utils.functional import Promise, cached_property
+from django.utils.tree import Node
+
+# Pinned, so that processes on different Pythons agree on a key.
+_PROTOCOL = 4
+
+
+class _Speller(pickle.Pickler):
+    """Spells values so that equal bytes mean equal values: what can be read back is unambiguous."""
+
+    def __init__(self, buffer: io.BytesIO) -> None:
+        super().__init__(buffer, _PROTOCOL)
+        # No memo, else the spelling of two equal strings depends on whether they are one object.
+        self.fast = True
+
+    def persistent_id(self, value: Any) -> Any:
+        """Spell here what pickle spells unstably, not at all, or without its value."""
+        if type(value) in (set, frozenset):
+            # Iterated in an order that differs from process to process.
+            return type(value).__name__, sorted(map(_spell, value))
+        if isinstance(value, memoryview):
+            return "memoryview", value.format, value.shape, value.tobytes()
+        if isinstance(value, (Promise, QuerySet)):
+            # Pickled as a call whose result depends on the active language, and by running the query.
+            raise pickle.PicklingError("a lazy value has no spelling of its own")
+        if isinstance(value, Field) and not hasattr(value, "model"):
+            # The output field of an expression: pickled with the number of fields made before it.
+            return "field", value.deconstruct()[1:]
+        if isinstance(value, (BaseExpression, Node)):
+            return type(value), _own_state(value)
+        return None
+
+
+def _own_state(value: Any) -> dict[str, Any]:
+    """Return the attributes of an expression without those that it computed and keeps."""
+    own = type(value)
+    return {name: held for name, held in vars(value).items() if not isinstance(getattr(own, name, None), cached_property)}
+
+
+def _spell(value: Any) -> bytes:
+    buffer = io.BytesIO()
+    _Speller(buffer).dump(value)
+    return buffer.getvalue()
+
+
+def digest(value: Any) -> str:
+    """Return a hex digest that no other value shares, the same in every process.
+
+    What has no stable spelling gets a random one: its query is never a hit, rather than ever a wrong one.
+    """
+    try:
+        spelled = _spell(value)
+    except Exception:  # noqa: BLE001 - spelling runs the code of whatever class a backend accepts
+        spelled = os.urandom(32)
+    return hashlib.sha256(spelled).hexdigest()
+
+
+def sql_digest(sql: str, params: Sequence[Any]) -> str:
+    """Return the digest of a statement, in which SQL and parameters cannot imitate each other."""
+    return digest((sql, tuple(params)))

@@ -1,0 +1,42 @@
+"""README's table of patches, written from the patches themselves so that it cannot drift."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from scripts.errors import UsageError
+from scripts.model import Patch, State
+from scripts.repository import Repository, write_whole
+from scripts.series import Series
+
+_START, _END = "<!-- patches -->\n", "<!-- /patches -->\n"
+
+
+def check_readme(repo: Repository, series: Series, *, write: bool) -> None:
+    """Compare README's table with the series, or write it; a README without the markers is left alone."""
+    path = repo.root / "README.md"
+    text = path.read_text() if path.exists() else ""
+    head, start, rest = text.partition(_START)
+    _, end, tail = rest.partition(_END)
+    if not end:
+        return
+    wanted = head + start + "".join(_rows(series)) + end + tail
+    if text != wanted and write:
+        write_whole(path, wanted.encode())
+    elif text != wanted:
+        raise UsageError("README.md's table is not the one of the patches", hint="python -m scripts lint --write")
+
+
+def _rows(series: Series) -> Iterator[str]:
+    yield "| patch | what it does | hunks: lines | drop it when |\n|---|---|---|---|\n"
+    for patch in series.all:
+        yield f"| [{patch.id}]({_link(patch)}){_state(patch)} | {patch.title} | {len(patch.hunks)}: {patch.lines} | {patch.drop_when} |\n"
+
+
+def _link(patch: Patch) -> str:
+    folder = "patches/retired" if patch.state is State.RETIRED else "patches"
+    return f"{folder}/{patch.path.name}"
+
+
+def _state(patch: Patch) -> str:
+    return f" (retired: {patch.retired_in})" if patch.state is State.RETIRED else ""

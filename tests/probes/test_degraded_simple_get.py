@@ -1,0 +1,71 @@
+"""The simple cache misses when Redis is away, as querysets do."""
+
+import pytest
+import redis
+from cacheops import CacheMiss, cache, cached
+from cacheops.redis import redis_client
+from probe_project.models import Article
+
+pytestmark = pytest.mark.filterwarnings("ignore:The cacheops cache:RuntimeWarning")
+
+
+@pytest.fixture
+def away(probe, monkeypatch, tmp_path):
+    """Return what makes the server go away: from then on the client finds nobody at its socket."""
+    try:
+        from redis.backoff import NoBackoff
+        from redis.retry import Retry
+
+        options = {"retry": Retry(NoBackoff(), 0)}  # newer clients wait between attempts
+    except ImportError:
+        options = {}
+    nobody = redis.ConnectionPool.from_url("unix://%s" % (tmp_path / "nobody"), **options)
+    return lambda: monkeypatch.setattr(redis_client, "connection_pool", nobody)
+
+
+def outcome(call):
+    """Return what a call returns, or the class of what it raises."""
+    try:
+        return call()
+    except Exception as error:
+        return type(error)
+
+
+def test_get_misses(probe, away):
+    cache.set("answer", 42, timeout=60)
+    assert outcome(lambda: cache.get("answer")) == 42
+    away()
+    assert outcome(lambda: cache.get("answer")) is CacheMiss
+
+
+def test_cached_function_computes(probe, away):
+    calls = []
+
+    @cached(timeout=60)
+    def double(number):
+        calls.append(number)
+        return number * 2
+
+    assert [double(2), double(2)] == [4, 4]
+    assert calls == [2], "the second call is a hit"
+    away()
+    assert outcome(lambda: double(2)) == 4
+    assert calls == [2, 2], "with Redis away the function computes"
+
+
+def test_cached_function_is_a_hit_again_when_redis_is_back(probe, away, monkeypatch):
+    @cached(timeout=60)
+    def titles():
+        return [article.title for article in Article.objects.nocache().order_by("pk")]
+
+    expected = titles()
+    away()
+    assert outcome(titles) == expected
+    monkeypatch.undo()
+    assert probe.count_sql(titles) == 0
+
+
+def test_set_and_delete_do_nothing(probe, away):
+    away()
+    assert outcome(lambda: cache.set("answer", 42, timeout=60)) is None
+    assert outcome(lambda: cache.delete("answer")) is None
