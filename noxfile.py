@@ -74,6 +74,12 @@ def export(session: nox.Session) -> None:
 
 
 @nox.session
+def rebase(session: nox.Session) -> None:
+    """Stand on another release of upstream (-- VERSION, --continue, --skip, --abort)."""
+    verb(session)
+
+
+@nox.session
 def tests(session: nox.Session) -> None:
     """Pass the tests of the tools, the overrides and the situations (-- PYTEST-ARGUMENTS)."""
     install(session, "tests")
@@ -82,10 +88,11 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check the style of the code, and the series (`python -m scripts lint`)."""
+    """Check the style of the code, the series, and README's table of patches."""
     install(session, "lint")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
+    session.run("python", "-m", "scripts", "lint")
 
 
 @nox.session

@@ -142,12 +142,9 @@ def vendor(repo: Repository, restore: bool, subtree: bool) -> Exit:
       vendor --restore   throw away edits in upstream/src/
       vendor --subtree   from now on upstream/src/ is committed as a git subtree
     """
-    from scripts.subtree import to_subtree
     from scripts.vendor import vendor as bring
 
-    lock = bring(repo, restore=restore)
-    if subtree:
-        to_subtree(repo, lock)
+    lock = bring(repo, restore=restore, subtree=subtree)
     say(f"upstream/src/ is {lock.name} {lock.locked}; {len(lock.releases)} releases are here and as pinned")
     return Exit.FINE
 
@@ -189,17 +186,53 @@ def export(repo: Repository, folder: Path | None) -> Exit:
 
 
 @cli.command()
+@click.argument("version", required=False)
+@click.option("--dry-run", is_flag=True, help="Say what would be retired and replayed, and what would conflict.")
+@click.option("--continue", "go_on", is_flag=True, help="Take up a rebase that stopped or was killed.")
+@click.option("--skip", is_flag=True, help="Leave out the patch at which it stopped.")
+@click.option("--abort", is_flag=True, help="Forget the rebase under way; nothing else was touched.")
 @click.pass_obj
-def lint(repo: Repository) -> Exit:
-    """Check fork.toml, the lock, the series and every patch, without running anything."""
+def rebase(repo: Repository, version: str | None, dry_run: bool, go_on: bool, skip: bool, abort: bool) -> Exit:
+    """Stand on another release: retire what it made unnecessary, replay the rest, prove it, replace all at once.
+
+    \b
+    Examples:
+      rebase 7.2 --dry-run
+      rebase 7.2
+      rebase --continue     after resolving a conflict in .fork/rebase/tree
+    """
+    from scripts import rebase as verb
+    from scripts.report import print_plan
+
+    if sum(map(bool, (version, go_on, skip, abort))) != 1 or (dry_run and not version):
+        raise click.UsageError("give a release, or one of --continue, --skip and --abort")
+    if abort:
+        verb.abort(repo)
+        say("aborted: everything is as it was before")
+        return Exit.FINE
+    if version:
+        plan = verb.rebase(repo, version, dry_run=dry_run)
+    elif go_on:
+        plan = verb.go_on(repo)
+    else:
+        plan = verb.skip(repo)
+    print_plan(plan, out, dry_run=dry_run)
+    return Exit.FINE
+
+
+@cli.command()
+@click.option("--write", is_flag=True, help="Write README's table of patches anew.")
+@click.pass_obj
+def lint(repo: Repository, write: bool) -> Exit:
+    """Check fork.toml, the lock, the series, the profile and README's table, without running anything."""
     from scripts.lock import read_lock
-    from scripts.profile import read_profile, unknown_entries
+    from scripts.profile import check_profile
+    from scripts.readme import check_readme
     from scripts.series import read_series
 
     series = read_series(repo, read_lock(repo.lock_file))
-    unknown = unknown_entries(read_profile(repo), series)
-    if unknown:
-        raise click.UsageError(f"the profile has entries that stand for no patch: {', '.join(unknown)}")
+    check_profile(repo, series)
+    check_readme(repo, series, write=write)
     say(f"{len(series.active)} live and {len(series.retired)} retired patches are in order")
     return Exit.FINE
 

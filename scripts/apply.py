@@ -176,9 +176,7 @@ class Workshop:
         if not applied:
             return tree
         package = self.repo.config.overrides.package
-        ids = "".join(f"    {patch.id!r},\n" for patch in applied)
-        listing = f'"""The patches in this tree; written when the tree was built."""\n\nSERIES = (\n{ids})\n'
-        files = {f"{package}/_series.py": listing.encode()}
+        files = {f"{package}/_series.py": listing(applied)}
         modules = [f"{module}.py" for patch in applied if patch.state is State.ACTIVE for module in patch.overrides]
         for name in (*self.repo.config.overrides.common, *modules):
             files[f"{package}/{name}"] = (self.repo.overrides / name).read_bytes()
@@ -202,6 +200,12 @@ class Workshop:
         return found
 
 
+def listing(applied: Sequence[Patch]) -> bytes:
+    """Return the module that names the patches in a tree."""
+    ids = "".join(f"    {patch.id!r},\n" for patch in applied)
+    return f'"""The patches in this tree; written when the tree was built."""\n\nSERIES = (\n{ids})\n'.encode()
+
+
 def apply_exactly(work: Git, patch: Patch) -> Step:
     """Commit a patch with `git am` on its own base, where no hunk may be moved or ambiguous."""
     diff = _diff_of(patch)
@@ -217,26 +221,32 @@ def apply_exactly(work: Git, patch: Patch) -> Step:
 
 
 def pick(work: Git, commit: str, patch: Patch) -> Step:
+    """Cherry-pick a patch's commit onto HEAD; on a conflict HEAD and the work tree stay as they were."""
+    head = work.text("rev-parse", "HEAD")
+    step = cherry(work, commit, patch)
+    if step.applies is Applies.CONFLICT:
+        work.run("cherry-pick", "--abort", ok=None)
+        work.run("reset", "--quiet", "--hard", head)
+    return step
+
+
+def cherry(work: Git, commit: str, patch: Patch) -> Step:
     """Cherry-pick a patch's commit onto HEAD, and hold the result against what a plain application would give.
 
     With one line of context a plain application can land in the wrong function, so it is never used; where it gives
-    another tree the place is ambiguous, which is a conflict.
+    another tree the place is ambiguous, which is a conflict. A conflict is left in the work tree.
     """
     head = work.text("rev-parse", "HEAD")
     diff = difference(work, commit)
     plain, moved = _plain(work, head, diff) if diff else (work.tree_of(head), False)
     done = work.run("cherry-pick", "--allow-empty", "--keep-redundant-commits", commit, ok=None)
     if done.code != 0:
-        detail = _conflicts(work, patch)
-        work.run("cherry-pick", "--abort", ok=None)
-        work.run("reset", "--quiet", "--hard", head)
-        return Step(Applies.CONFLICT, detail)
+        return Step(Applies.CONFLICT, _conflicts(work, patch))
     if not diff:
         return Step(Applies.NO_HUNKS)
     if plain is None:
         return Step(Applies.THREE_WAY)
     if plain != work.tree_of("HEAD"):
-        work.run("reset", "--quiet", "--hard", head)
         files = ", ".join(sorted({hunk.path for hunk in patch.hunks}))
         return Step(Applies.CONFLICT, f"ambiguous: its hunks fit in more than one place of {files}")
     return Step(Applies.OFFSET if moved else Applies.CLEAN)

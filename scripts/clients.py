@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import ast
 import os
-import re
-import ssl
+import shutil
 import sys
 import tomllib
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from scripts.process import run
 
-_SECRET = re.compile(r"(?<=//)[^/@\s]+@")
+_CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 
 
 @dataclass(frozen=True)
@@ -26,12 +26,18 @@ class Clients:
     `index` is the address of a simple index (PEP 503/691), `cert` a file of CA certificates.
     """
 
-    index: str | None
+    index: str | None = field(repr=False)
     cert: str | None
 
     def environment(self) -> dict[str, str]:
         """Return the variables that make uv, tox and pip use this index and this CA."""
-        found = {"UV_SYSTEM_CERTS": "1", "UV_PYTHON_DOWNLOADS": "never", "UV_NO_CONFIG": "1", "UV_NO_PROGRESS": "1"}
+        found = {
+            "UV_KEYRING_PROVIDER": "subprocess",
+            "UV_NO_CONFIG": "1",
+            "UV_NO_PROGRESS": "1",
+            "UV_PYTHON_DOWNLOADS": "never",
+            "UV_SYSTEM_CERTS": "1",
+        }
         if self.index:
             found |= {"UV_DEFAULT_INDEX": self.index, "PIP_INDEX_URL": self.index}
         if self.cert:
@@ -40,36 +46,49 @@ class Clients:
 
 
 def choose(root: Path) -> Clients:
-    """Choose the index: `fork.toml`, then pip's environment and configuration, then the clients' default."""
+    """Choose the index: `fork.toml`, then pip's environment and configuration, then the clients' default.
+
+    The CA is the one of pip's `cert`, else of the usual variables, else the system's store.
+    """
     pip = _pip_settings()
-    cert = pip.get("cert") or _default_cert()
+    cert = pip.get("cert") or next((os.environ[name] for name in _CA_VARIABLES if os.environ.get(name)), None)
     return Clients(_configured(root / "fork.toml") or pip.get("index-url"), cert)
-
-
-def without_secret(text: str) -> str:
-    """Return a text without the credentials that addresses in it may hold."""
-    return _SECRET.sub("", text)
 
 
 def _configured(path: Path) -> str | None:
     """Return the index of a `fork.toml`; a wrong file is somebody else's to report."""
     try:
-        index = tomllib.loads(path.read_text()).get("upstream", {}).get("index")
-    except (OSError, ValueError):
+        index = tomllib.loads(path.read_text(encoding="utf-8")).get("upstream", {}).get("index")
+    except (OSError, ValueError, AttributeError):
         return None
     return index if isinstance(index, str) else None
 
 
 def _pip_settings() -> dict[str, str]:
-    """Read what pip would use; `:env:` wins over a file's `install` and that over its `global`, as in pip."""
+    """Read what pip would use; the environment wins over a file's `install` and that over its `global`, as in pip."""
     found: dict[str, str] = {}
-    lines = run([sys.executable, "-m", "pip", "config", "list"], ok=None).text.splitlines()
-    for section in ("global.", "install.", ":env:."):
+    lines = _pip_config()
+    for section in ("global.", "install."):
         for line in lines:
             key, _, value = line.partition("=")
             if key.startswith(section):
                 found[key.removeprefix(section)] = _literal(value)
-    return found
+    variables = {"index-url": "PIP_INDEX_URL", "cert": "PIP_CERT"}
+    return found | {key: os.environ[name] for key, name in variables.items() if os.environ.get(name)}
+
+
+def _pip_config() -> list[str]:
+    """List pip's configuration by this interpreter's pip, or by one on PATH where it has none (nox of pipx or uv)."""
+    for pip in _pips():
+        done = run([*pip, "config", "list"], ok=None)
+        if done.code == 0:
+            return done.text.splitlines()
+    return []
+
+
+def _pips() -> Iterator[list[str]]:
+    yield [sys.executable, "-m", "pip"]
+    yield from ([found] for name in ("pip", "pip3") if (found := shutil.which(name)))
 
 
 def _literal(text: str) -> str:
@@ -77,9 +96,3 @@ def _literal(text: str) -> str:
         return str(ast.literal_eval(text))
     except (ValueError, SyntaxError):
         return text
-
-
-def _default_cert() -> str | None:
-    """Return the CA file that the environment names, else none: uv and the tool then ask the system's store."""
-    names = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", ssl.get_default_verify_paths().openssl_cafile_env)
-    return next((os.environ[name] for name in names if os.environ.get(name)), None)

@@ -8,12 +8,13 @@ import types
 import typing
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from scripts.errors import UsageError, collected
+from scripts.errors import UsageError, collected, without_secret
 from scripts.model import Cell, Lock
 
 
@@ -33,8 +34,18 @@ def _requirement(text: str) -> str:
     return text
 
 
+def _address(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError(f"not an address such as 'https://index.example/simple/': {without_secret(text)!r}")
+    if "@" in parts.netloc:
+        raise ValueError("an address in fork.toml holds no user and no password; see docs/publish.md for where they go")
+    return text
+
+
 Specifiers = Annotated[str, AfterValidator(_specifiers)]
 RequirementText = Annotated[str, AfterValidator(_requirement)]
+Address = Annotated[str, AfterValidator(_address)]
 Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
 
@@ -94,6 +105,46 @@ class Environment(Record):
     servers: tuple[str, ...] = ()
 
 
+class Wheel(Record):
+    """How the fork's wheel differs from upstream's, beside its code.
+
+    `backend` pins what builds it, for the backend's version shows in the wheel's bytes; `license` is the fork's own file;
+    `metadata` are fields that upstream's metadata lacks.
+    """
+
+    backend: tuple[RequirementText, ...] = ()
+    license: str = "LICENSE"
+    metadata: dict[str, str] = {}
+    extras: dict[Identifier, tuple[RequirementText, ...]] = {}
+
+
+class Suite(Record):
+    """Upstream's own tests: what of the sdist they are, how they run, and in which modes (process environments).
+
+    `command` and `env` may hold `{log}` (a file in the format of pytest-reportlog), `{server}` (an address), `{python}` and
+    `{folder}` (which holds `files`); `tests` are the words that choose every test. `path` folders are importable. `timeout`
+    is in seconds, for one mode. Without `environments` it runs wherever the release does.
+    """
+
+    files: tuple[str, ...]
+    command: tuple[str, ...]
+    tests: tuple[str, ...]
+    requires: tuple[RequirementText, ...] = ()
+    path: tuple[str, ...] = ()
+    env: dict[str, str] = {}
+    modes: dict[Identifier, dict[str, str]] = {"default": {}}
+    environments: tuple[str, ...] = ()
+    timeout: Annotated[int, Field(gt=0)] = 600
+
+
+class IndexTarget(Record):
+    """An index to publish to, by its name: where files are uploaded, and the simple index that then lists them."""
+
+    name: Identifier
+    upload: Address
+    simple: Address
+
+
 class Config(Record):
     """The whole of `fork.toml`."""
 
@@ -102,6 +153,9 @@ class Config(Record):
     probes: Probes
     servers: tuple[Server, ...] = ()
     environments: tuple[Environment, ...]
+    wheel: Wheel = Wheel()
+    suite: Suite | None = None
+    indexes: tuple[IndexTarget, ...] = ()
 
     def environment(self, name: str) -> Environment:
         """Return the environment of that id, which a cell of this configuration names."""
@@ -185,5 +239,10 @@ def _unknown_names(config: Config) -> typing.Iterator[str]:
         for name in environment.servers:
             if name not in servers:
                 yield f"environments[{number}].servers: no server {name!r}{near_miss(name, servers)}"
-    for kind, ids in (("servers", servers), ("environments", [item.id for item in config.environments])):
+    environments = [item.id for item in config.environments]
+    for name in config.suite.environments if config.suite else ():
+        if name not in environments:
+            yield f"suite.environments: no environment {name!r}{near_miss(name, environments)}"
+    indexes = [item.name for item in config.indexes]
+    for kind, ids in (("servers", servers), ("environments", environments), ("indexes", indexes)):
         yield from (f"{kind}: id {name!r} is used {ids.count(name)} times" for name in sorted(set(ids)) if ids.count(name) > 1)

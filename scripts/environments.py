@@ -59,7 +59,7 @@ def prepare(repo: Repository, environments: Iterable[Environment]) -> dict[str, 
     """
     wanted = list(environments)
     stale = [environment for environment in wanted if not _made(repo, environment)]
-    absent = {item.id: _missing(item) for item in stale if interpreter(item.python) is None}
+    absent = {item.id: missing(item) for item in stale if interpreter(item.python) is None}
     make = [item for item in stale if item.id not in absent]
     if make:
         _tox(repo, make)
@@ -85,11 +85,16 @@ def requirements(repo: Repository, environment: Environment) -> list[str]:
     return [*environment.requires, *repo.config.probes.requires]
 
 
+def client_variables(repo: Repository) -> dict[str, str]:
+    """Return the process environment for tox and uv: the one index, and nothing of an environment around this one."""
+    foreign = ("TOX_", "UV_", "VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME")
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(foreign)}
+    return kept | choose(repo.root).environment()
+
+
 def tox_variables(repo: Repository) -> dict[str, str]:
-    """Return the process environment for tox: the one index, and a path on which toxfile.py finds this package."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("TOX_", "UV_", "VIRTUAL_ENV"))}
-    home = str(Path(__file__).parent.parent)
-    return kept | choose(repo.root).environment() | {"PYTHONPATH": home}
+    """Return the process environment for tox, with a path on which toxfile.py finds this package."""
+    return client_variables(repo) | {"PYTHONPATH": str(Path(__file__).parent.parent)}
 
 
 def _folder(repo: Repository, environment: Environment) -> Path:
@@ -133,15 +138,26 @@ def _tox(repo: Repository, environments: list[Environment]) -> None:
         write_whole(_folder(repo, environment) / "recipe.json", json.dumps(_recipe(repo, environment)).encode())
 
 
-def _ready(repo: Repository, environment: Environment) -> Ready:
-    folder = _folder(repo, environment)
-    python = folder / "bin" / "python"
-    site = sorted(folder.glob("lib/python*/site-packages"))
-    if not python.exists() or not site:
-        raise EnvironmentFailedError(f"tox did not make {environment.id}", hint=f"tox run --notest -e {environment.id}")
-    installed = importlib.metadata.distributions(path=[str(site[0])])
+def found_in(folder: Path, environment: Environment) -> Ready | None:
+    """Return the environment that stands in a folder with what is installed in it, or None where there is none."""
+    python, site = folder / "bin" / "python", site_packages(folder)
+    if not python.exists() or site is None:
+        return None
+    installed = importlib.metadata.distributions(path=[str(site)])
     versions = {canonicalize_name(item.metadata["Name"]): item.version for item in installed}
     return Ready(python, versions | {"python": _python_version(folder, environment)})
+
+
+def site_packages(folder: Path) -> Path | None:
+    """Return where an environment's packages are installed."""
+    return next(iter(sorted(folder.glob("lib/python*/site-packages"))), None)
+
+
+def _ready(repo: Repository, environment: Environment) -> Ready:
+    ready = found_in(_folder(repo, environment), environment)
+    if ready is None:
+        raise EnvironmentFailedError(f"tox did not make {environment.id}", hint=f"tox run --notest -e {environment.id}")
+    return ready
 
 
 def _python_version(folder: Path, environment: Environment) -> str:
@@ -149,5 +165,6 @@ def _python_version(folder: Path, environment: Environment) -> str:
     return found[1].rstrip(".") if found else environment.python
 
 
-def _missing(environment: Environment) -> Absent:
+def missing(environment: Environment) -> Absent:
+    """Say how to get the interpreter of an environment."""
     return Absent(f"Python {environment.python} is not here; get it with `uv python install {environment.python}`")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from enum import IntEnum
+
+_SECRET = re.compile(r"(?<=//)[^/\s]+@")
 
 
 class Exit(IntEnum):
@@ -27,8 +30,8 @@ class ForkError(Exception):
     exit_code = Exit.BUG
 
     def __init__(self, message: str, *, hint: str = "") -> None:
-        super().__init__(message)
-        self.message = message
+        super().__init__(without_secret(message))
+        self.message = without_secret(message)
         self.hint = hint
 
     def __str__(self) -> str:
@@ -51,6 +54,11 @@ class AttentionError(ForkError):
     """Somebody must look: a conflict, an edited upstream file, a refused export."""
 
     exit_code = Exit.LOOK
+
+
+def without_secret(text: str) -> str:
+    """Return a text without the credentials that addresses in it may hold."""
+    return _SECRET.sub("", text)
 
 
 def collected(title: str, problems: Iterable[str], *, hint: str = "") -> UsageError:

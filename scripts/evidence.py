@@ -94,6 +94,7 @@ class Report:
     answer: Answer
     smallest: tuple[str, ...]
     warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     skipped: Mapping[str, str] = field(default_factory=dict)
 
     @property

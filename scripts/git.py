@@ -8,7 +8,7 @@ import re
 import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from scripts.errors import EnvironmentFailedError
@@ -26,6 +26,7 @@ _SETTINGS = {
     "core.fileMode": "true",
     "commit.gpgSign": "false",
     "tag.gpgSign": "false",
+    "am.keepcr": "true",
     "gc.auto": "0",
     "maintenance.auto": "false",
     "advice.detachedHead": "false",
@@ -36,15 +37,36 @@ _SETTINGS = {
     "safe.directory": "*",
     "protocol.file.allow": "always",
 }
-_NO_ATTRIBUTES = "* -text -eol -filter -ident -working-tree-encoding -export-ignore -export-subst diff merge\n"
+_NO_ATTRIBUTES = "* -text -eol -filter -ident -working-tree-encoding -export-ignore -export-subst !diff !merge\n"
+_CALLERS = frozenset(
+    {
+        "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+        "GIT_COMMON_DIR",
+        "GIT_DIR",
+        "GIT_INDEX_FILE",
+        "GIT_NAMESPACE",
+        "GIT_OBJECT_DIRECTORY",
+        "GIT_PREFIX",
+        "GIT_WORK_TREE",
+    }
+)
+"""What git sets for a hook or an alias, about its own repository."""
+
 _IDENTITY = ("fork", "fork@localhost.invalid", "2000-01-01T00:00:00Z")
 
 
 def sealed_environment() -> dict[str, str]:
     """Return an environment in which git sees nothing of the user's or the machine's settings."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
+    settings = {f"GIT_CONFIG_KEY_{number}": key for number, key in enumerate(_SETTINGS)}
+    settings |= {f"GIT_CONFIG_VALUE_{number}": value for number, value in enumerate(_SETTINGS.values())}
     name, mail, date = _IDENTITY
-    return kept | {
+    return {
+        **kept,
+        **settings,
+        "GIT_CONFIG_COUNT": str(len(_SETTINGS)),
+        "GIT_DEFAULT_HASH": "sha1",
+        "GIT_DEFAULT_REF_FORMAT": "files",
         "GIT_CONFIG_NOSYSTEM": "1",
         "GIT_CONFIG_GLOBAL": os.devnull,
         "GIT_ATTR_NOSYSTEM": "1",
@@ -78,6 +100,7 @@ class Git:
     git_dir: Path
     work_tree: Path | None = None
     extra: Mapping[str, str] = field(default_factory=dict)
+    scratch: Path | None = None
 
     @classmethod
     def create(cls, git_dir: Path) -> Git:
@@ -89,17 +112,15 @@ class Git:
                 ["git", "init", "--quiet", "--bare", "--template=", "--initial-branch=main", git_dir],
                 env=sealed_environment(),
             )
-        (git_dir / "info").mkdir(exist_ok=True)
-        (git_dir / "info" / "attributes").write_text(_NO_ATTRIBUTES)
-        return cls(git_dir)
+        exact_bytes(git_dir)
+        return cls(git_dir, scratch=git_dir.parent)
 
     def run(self, *words: str | Path, ok: Collection[int] | None = (0,), stdin: bytes = b"") -> Completed:
         """Run one git command on this repository; see `scripts.process.run` for `ok`."""
-        settings = [part for key, value in _SETTINGS.items() for part in ("-c", f"{key}={value}")]
         env = sealed_environment() | {"GIT_DIR": str(self.git_dir.absolute())} | dict(self.extra)
         if self.work_tree is not None:
             env["GIT_WORK_TREE"] = str(self.work_tree.absolute())
-        return run(["git", *settings, *words], ok=ok, stdin=stdin, env=env, cwd=self.work_tree)
+        return run(["git", *words], ok=ok, stdin=stdin, env=env, cwd=self.work_tree)
 
     def text(self, *words: str | Path, stdin: bytes = b"") -> str:
         """Run one git command that must succeed and return its output without surrounding white space."""
@@ -117,24 +138,49 @@ class Git:
     @contextmanager
     def index(self, tree: str | None = None) -> Iterator[Git]:
         """Give a handle with a throw-away index, filled from `tree`."""
-        with tempfile.TemporaryDirectory(prefix="index-") as folder:
-            handle = Git(self.git_dir, self.work_tree, {**self.extra, "GIT_INDEX_FILE": str(Path(folder, "index"))})
+        with self._temporary() as folder:
+            handle = replace(self, extra={**self.extra, "GIT_INDEX_FILE": str(folder / "index")})
             handle.run("read-tree", tree if tree is not None else "--empty")
             yield handle
 
     @contextmanager
     def checkout(self, commit: str) -> Iterator[Git]:
         """Give a handle with a throw-away linked work tree, detached at `commit`."""
-        with tempfile.TemporaryDirectory(prefix="fork-work-") as folder:
-            place = Path(folder, "tree")
+        with self._temporary() as folder:
+            place = folder / "tree"
             self.run("worktree", "add", "--quiet", "--detach", "--force", place, commit)
-            inner = Path((place / ".git").read_text().removeprefix("gitdir:").strip())
+            inner = Path((place / ".git").read_text(encoding="utf-8").removeprefix("gitdir:").strip())
             try:
-                yield Git(inner, place)
+                yield Git(inner, place, scratch=self.scratch)
             finally:
                 self.run("worktree", "remove", "--force", place, ok=None)
 
     def write_folder(self, tree: str, folder: Path) -> None:
         """Write the files of a tree into an existing, empty folder."""
-        with Git(self.git_dir, folder, self.extra).index(tree) as handle:
+        with replace(self, work_tree=folder).index(tree) as handle:
             handle.run("checkout-index", "--all", "--force")
+
+    def tidy(self) -> None:
+        """Forget what a killed git left: its locks, and work trees whose folder is gone."""
+        for lock in (*self.git_dir.glob("*.lock"), *self.git_dir.glob("refs/**/*.lock")):
+            lock.unlink(missing_ok=True)
+        if (self.git_dir / "worktrees").exists():
+            self.run("worktree", "prune")
+
+    @contextmanager
+    def _temporary(self) -> Iterator[Path]:
+        """Give a folder that the next run removes where this one is killed (`Repository.alone`)."""
+        with tempfile.TemporaryDirectory(prefix="tmp-", dir=self.scratch, ignore_cleanup_errors=True) as folder:
+            yield Path(folder)
+
+
+def exact_bytes(git_dir: Path) -> None:
+    """Make a repository write and read files byte for byte, whatever attributes they bring themselves."""
+    (git_dir / "info").mkdir(exist_ok=True)
+    (git_dir / "info" / "attributes").write_text(_NO_ATTRIBUTES)
+
+
+def user_git(folder: Path, *words: str | Path, ok: Collection[int] | None = (0,), hint: str = "") -> Completed:
+    """Run git in a folder as its user would, with the user's settings and identity but not a caller's GIT_DIR."""
+    env = {key: value for key, value in os.environ.items() if key not in _CALLERS}
+    return run(["git", *words], cwd=folder, env=env | {"LC_ALL": "C"}, ok=ok, hint=hint)

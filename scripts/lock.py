@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import tomllib
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from scripts.errors import UsageError, collected
 from scripts.model import Lock, Release
@@ -19,11 +18,11 @@ _HEADER = "# Written by `nox -s pin`; checked by `nox -s vendor`. Not edited by 
 
 class _Release(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
-    version: str
-    file: Annotated[str, Field(pattern=r"^[^/\\]+$")]
+    version: Annotated[str, Field(pattern=r"^\d[\w.+!]*$")]
+    file: Annotated[str, Field(pattern=r"^[^/\\]+\.tar\.gz$")]
     size: Annotated[int, Field(ge=0)]
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-    uploaded: datetime
+    uploaded: AwareDatetime
     tree: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
     commit: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
 
@@ -37,12 +36,12 @@ class _Lock(BaseModel):
 
 def read_lock(path: Path) -> Lock:
     """Decode the lock; raises UsageError that names what is wrong and the command that makes it anew."""
-    hint = "nox -s pin"
+    hint = "git restore upstream/lock.toml; or remove it, then nox -s pin"
     try:
-        raw: dict[str, Any] = tomllib.loads(path.read_text())
+        raw: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
         data = _Lock.model_validate(raw)
     except FileNotFoundError as error:
-        raise UsageError("nothing is pinned yet: upstream/lock.toml is missing", hint=hint) from error
+        raise UsageError("nothing is pinned yet: upstream/lock.toml is missing", hint="nox -s pin") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"upstream/lock.toml is not TOML: {error}", hint=hint) from error
     except ValidationError as error:
@@ -51,6 +50,8 @@ def read_lock(path: Path) -> Lock:
     lock = Lock(data.name, data.locked, tuple(Release(**item.model_dump()) for item in data.release))
     if lock.release(lock.locked) is None:
         raise UsageError(f"upstream/lock.toml locks {lock.locked}, which it does not pin", hint=hint)
+    if len(set(lock.versions)) != len(lock.versions):
+        raise UsageError("upstream/lock.toml pins a version twice", hint=hint)
     return lock
 
 

@@ -81,6 +81,11 @@ class Lock:
         return next((release for release in self.releases if release.version == version), None)
 
     @property
+    def current(self) -> Release:
+        """The locked release."""
+        return next(release for release in self.releases if release.version == self.locked)
+
+    @property
     def versions(self) -> list[str]:
         """The pinned versions, oldest first."""
         return [release.version for release in self.releases]

@@ -31,7 +31,6 @@ class Ended:
 class Interpreters:
     """Idle interpreters by environment, taken by one worker at a time."""
 
-    bytecode: Path
     _idle: dict[Path, list[subprocess.Popen[bytes]]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -88,7 +87,7 @@ class Interpreters:
         with self._lock:
             idle = self._idle.setdefault(python, [])
             process = idle.pop() if idle else None
-        process = process or started([python, "-I", "-X", "utf8", "-X", f"pycache_prefix={self.bytecode}", _SERVE], quiet=True)
+        process = process or started([python, "-I", "-X", "utf8", _SERVE], quiet=True)
         try:
             yield process
         except BaseException:

@@ -10,9 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from scripts.apply import Workshop
 from scripts.environments import Ready
 from scripts.model import Outcome, Result, Settings
 from scripts.prefork import CODE, Ended, Interpreters
@@ -46,20 +45,31 @@ class FileResult:
 Wanted = Mapping[Job, Iterable[str]]
 
 
+class Folders(Protocol):
+    """Gives the folder that probes import a job's tree from."""
+
+    def folder(self, tree: str) -> Path:
+        """Return the folder of a tree."""
+
+
 @dataclass
 class Prober:
-    """Runs jobs and remembers what they gave, in this run and in the store."""
+    """Runs jobs and remembers what they gave, in this run and in the store.
+
+    `preload` lets an interpreter import what is installed before its jobs; not where that is what the jobs are about.
+    """
 
     repo: Repository
-    workshop: Workshop
+    workshop: Folders
     store: Store
     environments: Mapping[str, Ready]
+    preload: bool = True
     ran: int = 0
     kept: int = 0
     _known: dict[tuple[Job, str], FileResult] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._interpreters = Interpreters(self.repo.work / "pycache")
+        self._interpreters = Interpreters()
 
     def close(self) -> None:
         """End the interpreters that wait for jobs."""
@@ -130,12 +140,12 @@ class Prober:
                 root=self.repo.root,
                 files=[self.repo.root / file for file in files],
                 env=_environment(tree, url, job.settings),
-                warm=self.store.get(warm_key) or [],
+                warm=(self.store.get(warm_key) or []) if self.preload else [],
                 timeout=self.repo.config.probes.timeout,
             )
-            rounds = [_read_log(folder / f"log.{number}") for number in (1, 2)]
+            rounds = [read_log(folder / f"log.{number}") for number in (1, 2)]
             modules = folder / "log.modules"
-            if modules.exists() and self.store.get(warm_key) is None:
+            if self.preload and modules.exists() and self.store.get(warm_key) is None:
                 self.store.put(warm_key, json.loads(modules.read_text()))
         for file in files:
             found = _file_result(file, rounds, ended)
@@ -192,7 +202,7 @@ def _environment(tree: Path, url: str, settings: Settings) -> dict[str, str]:
     }
 
 
-def _read_log(path: Path) -> list[dict[str, Any]]:
+def read_log(path: Path) -> list[dict[str, Any]]:
     """Read a log of pytest-reportlog; the last line of a process that was killed may be cut."""
     found = []
     for line in path.read_text().splitlines() if path.exists() else []:
@@ -206,7 +216,7 @@ def _read_log(path: Path) -> list[dict[str, Any]]:
 def _file_result(file: str, rounds: list[list[dict[str, Any]]], ended: Ended) -> FileResult:
     """Join the two rounds of a file: a test that differs between them is flaky."""
     first, second = (_round(file, log) for log in rounds)
-    problem = next((_words(entry) for log in rounds for entry in log if _is_broken_collection(entry, file)), "")
+    problem = next((first_words(entry) for log in rounds for entry in log if _is_broken_collection(entry, file)), "")
     if not problem and not any(log and log[-1].get("$report_type") == "SessionFinish" for log in rounds):
         ending = "ran into its timeout" if ended.timed_out else f"ended with {ended.code}"
         problem = f"the process {ending}: {_tail(ended)}"
@@ -226,7 +236,7 @@ def _round(file: str, log: list[dict[str, Any]]) -> dict[str, tuple[Outcome, str
             continue
         outcome = _outcome(entry)
         known = found.get(entry["nodeid"], (Outcome.PASSED, ""))
-        found[entry["nodeid"]] = min(known, (outcome, _words(entry)), key=lambda test: _WORST.index(test[0]))
+        found[entry["nodeid"]] = min(known, (outcome, first_words(entry)), key=lambda test: _WORST.index(test[0]))
     return found
 
 
@@ -238,7 +248,7 @@ def _outcome(entry: dict[str, Any]) -> Outcome:
     return Outcome.PASSED
 
 
-def _words(entry: dict[str, Any]) -> str:
+def first_words(entry: dict[str, Any]) -> str:
     """Return the first line of what a report says, which is the assertion's message."""
     longrepr = entry.get("longrepr")
     if entry["outcome"] == "passed" or not longrepr:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -13,9 +14,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from scripts.errors import EnvironmentFailedError
+from scripts.errors import EnvironmentFailedError, without_secret
 
 log = logging.getLogger(__name__)
+
+_FULL = re.compile(r"No space left on device|diskspace|unable to write|write error")
+"""How programs, git above all, say that the disk is full."""
 
 TIMED_OUT = -1000
 """The return code of a program that was stopped at its timeout."""
@@ -61,7 +65,7 @@ def run(
     code is TIMED_OUT. Raises EnvironmentFailedError with the program's own words otherwise.
     """
     words = tuple(str(word) for word in command)
-    log.debug("$ %s", shlex.join(words))
+    log.debug("$ %s", without_secret(shlex.join(words)))
     process = started(words, cwd=cwd, env=env)
     try:
         stdout, stderr = process.communicate(stdin, timeout=timeout)
@@ -76,7 +80,8 @@ def run(
         raise KeyboardInterrupt
     done = Completed(words, code, stdout, stderr)
     if ok is not None and code not in ok:
-        raise EnvironmentFailedError(f"`{shlex.join(words)}` ended with {code}:\n{done.complaint[-4000:]}", hint=hint)
+        full = "free some disk space, then run this again" if _FULL.search(done.complaint) else ""
+        raise EnvironmentFailedError(f"`{shlex.join(words)}` ended with {code}:\n{done.complaint[-4000:]}", hint=full or hint)
     return done
 
 

@@ -7,7 +7,7 @@ from typing import TypeGuard
 
 from packaging.version import Version
 
-from scripts.errors import UsageError
+from scripts.errors import UsageError, collected
 from scripts.model import Patch, Settings, State
 from scripts.repository import Repository
 from scripts.series import Series
@@ -47,9 +47,13 @@ def settings_for(profile: Profile, series: Series, release: str, without: Patch 
     return Settings.of(*parts)
 
 
-def unknown_entries(profile: Profile, series: Series) -> list[str]:
-    """Name the profile's entries that stand for no patch."""
-    return sorted(set(profile) - set(series.by_id))
+def check_profile(repo: Repository, series: Series) -> Profile:
+    """Read the profile, whose every entry must stand for a patch; raises UsageError."""
+    profile = read_profile(repo)
+    unknown = sorted(set(profile) - set(series.by_id))
+    if unknown:
+        raise collected("the profile has entries that stand for no patch:", unknown, hint="name the patch, live or retired")
+    return profile
 
 
 def _assigns_settings(line: ast.stmt) -> TypeGuard[ast.Assign | ast.AnnAssign]:

@@ -12,6 +12,7 @@ from rich.text import Text as Styled
 
 from scripts.evidence import CellReport, PatchReport, Report
 from scripts.model import FAULTS, Result, Settings, State, Verdict
+from scripts.retire import Plan
 
 _STYLES = {
     Verdict.NEEDED: "yellow",
@@ -161,6 +162,8 @@ def _attention(report: Report) -> Iterator[RenderableType]:
             yield Styled(f"{item.patch.id}: {note}", style="dim")
     for reason, cells in _unsupported(report).items():
         yield Styled(f"\nunsupported: {', '.join(cells)}: {reason}", style="yellow")
+    for note in report.notes:
+        yield Styled(f"\n{note}", style="yellow")
     for warning in report.warnings:
         yield Styled(f"\n{warning}", style="red")
     for reason in sorted(set(report.skipped.values())):
@@ -181,6 +184,20 @@ def _reason(item: PatchReport, locked: str) -> str:
     found = [at for at in item.releases if at.verdict is item.verdict]
     at = next((one for one in found if one.release == locked), found[0] if found else None)
     return at.detail if at else ""
+
+
+def print_plan(plan: Plan, console: Console, *, dry_run: bool) -> None:
+    """Print what a rebase did, or would do."""
+    verb = "would move" if dry_run else "moved"
+    console.print(Styled(f"{verb} from {plan.origin} to {plan.target}", style="bold"))
+    for item in plan.retire:
+        console.print(Styled(f"  retire {item.id}: {item.trailer}", style="green"))
+    for name in plan.replay:
+        console.print(f"  replay {name}")
+    for note in plan.notes:
+        console.print(Styled(f"\n{note}"))
+    if not dry_run:
+        console.print("\nnext: look at `git diff`, run `nox -s tests`, then commit", style="dim")
 
 
 def print_why(report: Report, console: Console) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +17,9 @@ from scripts.config import Config, read_config
 from scripts.errors import EnvironmentFailedError
 from scripts.git import Git
 from scripts.terminal import say
+from scripts.transaction import recover, replace_all
+
+_PRIVATE = "upstream.git"
 
 
 @dataclass(frozen=True)
@@ -58,11 +61,14 @@ class Repository:
     @cached_property
     def git(self) -> Git:
         """The private repository that holds one commit a release."""
-        return Git.create(self.work / "upstream.git")
+        return Git.create(self.work / _PRIVATE)
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Keep other runs on this folder out, waiting for the one under way."""
+        """Keep other runs on this folder out, waiting for the one under way, and tidy up after those that were killed.
+
+        What a verb reads of the repository it reads inside.
+        """
         self.work.mkdir(exist_ok=True)
         lock = FileLock(self.work / "lock")
         try:
@@ -70,15 +76,33 @@ class Repository:
         except Timeout:
             say("another run works on this folder; waiting for it to finish")
             lock.acquire()
-        with lock:
+        try:
+            self._tidy()
             yield
+        finally:
+            lock.release()
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:
         """Give a temporary folder on the same disk, so that what it holds can be moved into place."""
         self.work.mkdir(exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix="tmp-", dir=self.work) as folder:
+        with tempfile.TemporaryDirectory(prefix="tmp-", dir=self.work, ignore_cleanup_errors=True) as folder:
             yield Path(folder)
+
+    def replace(self, changes: Mapping[Path, Path | None]) -> None:
+        """Put finished files and folders of `scratch` into their places, all or none; None removes a place."""
+        replace_all(self.root, self.work, changes)
+
+    def _tidy(self) -> None:
+        """Finish what a killed run had decided, and remove what it left behind."""
+        for name in recover(self.root, self.work):
+            say(f"an earlier run was killed while it replaced {name}; finished now")
+        for folder in self.work.glob("tmp-*"):
+            shutil.rmtree(folder, ignore_errors=True)
+        for part in self.lock_file.parent.glob(f".{self.lock_file.name}-*"):
+            part.unlink()
+        if (self.work / _PRIVATE).exists():
+            self.git.tidy()
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -95,15 +119,3 @@ def write_whole(path: Path, content: bytes) -> None:
     except OSError as error:
         Path(name).unlink(missing_ok=True)
         raise EnvironmentFailedError(f"cannot write {path}: {error.strerror}", hint="free some disk space") from error
-
-
-def replace_folder(new: Path, old: Path) -> None:
-    """Put a finished folder into the place of another, on the same disk."""
-    if old.exists():
-        aside = new.with_name(new.name + ".old")
-        old.replace(aside)
-        new.replace(old)
-        shutil.rmtree(aside, ignore_errors=True)
-    else:
-        old.parent.mkdir(parents=True, exist_ok=True)
-        new.replace(old)

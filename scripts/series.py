@@ -48,9 +48,14 @@ class Series:
         return tuple(dict.fromkeys([*before, patch]))
 
 
-def read_series(repo: Repository, lock: Lock) -> Series:
-    """Read and check every patch; raises one UsageError that lists all that is wrong."""
+def read_series(repo: Repository, lock: Lock, *, one_base: bool = True) -> Series:
+    """Read and check every patch; raises one UsageError that lists all that is wrong.
+
+    `import` alone does without `one_base`, for it is the way to get one.
+    """
     series, problems = examine(repo, lock)
+    if one_base:
+        problems += _several_bases(series)
     if problems:
         raise collected("the patches are not in order:", problems, hint="edit the files named, then `nox -s lint`")
     return series
@@ -96,13 +101,16 @@ def _series_problems(repo: Repository, series: Series, lock: Lock) -> Iterator[s
     """Find what is wrong between patches, and between them and the rest of the repository."""
     ids = [patch.id for patch in series.all]
     yield from (f"the id {name} is used by {ids.count(name)} patches" for name in sorted(set(ids)) if ids.count(name) > 1)
-    bases = sorted({patch.base for patch in series.active if patch.base})
-    if len(bases) > 1:
-        yield f"the live patches stand on several bases: {', '.join(bases)}; `nox -s import`, then `nox -s export` gives them one"
     for patch in series.all:
         where = patch.path.relative_to(repo.root)
         yield from (f"{where}: {text}" for text in _patch_problems(repo, series, lock, patch))
     yield from _orphans(repo, series)
+
+
+def _several_bases(series: Series) -> Iterator[str]:
+    bases = sorted({patch.base for patch in series.active if patch.base})
+    if len(bases) > 1:
+        yield f"the live patches stand on several bases: {', '.join(bases)}; `nox -s import`, then `nox -s export` gives them one"
 
 
 def _patch_problems(repo: Repository, series: Series, lock: Lock, patch: Patch) -> Iterator[str]:

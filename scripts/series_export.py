@@ -4,29 +4,32 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from scripts.apply import FORMAT, Workshop
-from scripts.errors import AttentionError, UsageError
-from scripts.git import Git
+from scripts.apply import FORMAT, Commits, Workshop
+from scripts.errors import AttentionError, UsageError, collected
+from scripts.git import Git, user_git
 from scripts.lock import read_lock
 from scripts.mail import read_mail, read_patch
-from scripts.model import Lock, Patch, Release, State
-from scripts.process import run
-from scripts.repository import Repository, replace_folder
+from scripts.model import Lock, Release, State
+from scripts.repository import Repository
 from scripts.series import Series, examine
 from scripts.series_import import BRANCH, default_place
 from scripts.store import Store
 
 _REF = "refs/fork/exported"
 _INDEX_LINE = re.compile(rb"^index [0-9a-f]+\.\.[0-9a-f]+( \d+)?$", re.MULTILINE)
+_SLUG = re.compile(r"^[a-z0-9][a-z0-9-]*$")
 
 
 @dataclass(frozen=True)
 class Written:
-    """A patch file as it will stand in `patches/`."""
+    """A commit of the branch as a patch: its id, its mail as git writes it, and the file that `patches/` gets."""
 
+    id: str
+    mail: bytes
     name: str
     content: bytes
 
@@ -35,23 +38,22 @@ def export_series(repo: Repository, folder: Path | None = None) -> list[str]:
     """Write the branch in `folder` as the series and return what changed, a line each.
 
     Raises UsageError for a folder that is not ready, AttentionError where applying the written files again does not give
-    the branch's own tree.
+    the branch's own commits.
     """
     place = default_place(repo, folder)
-    lock = read_lock(repo.lock_file)
     with repo.alone():
+        lock = read_lock(repo.lock_file)
         _check_ready(place)
-        repo.git.run("fetch", "--quiet", "--no-tags", place, f"+refs/heads/{BRANCH}:{_REF}")
+        repo.git.run("fetch", "--quiet", "--no-tags", place.absolute(), f"+refs/heads/{BRANCH}:{_REF}")
         series, _ = examine(repo, lock)
-        base = _base(repo.git, lock)
-        written = _written(repo, series, base)
+        written = _written(repo, lock, series, _mails(repo.git, lock))
         with repo.scratch() as scratch:
             new = scratch / "patches"
             _write(repo, series, written, new)
-            _check_same_tree(repo, lock, series, [new / item.name for item in written])
+            _check_same(repo, lock, series, written, new)
             changed = _changes(repo.patches, new)
             if changed:
-                replace_folder(new, repo.patches)
+                repo.replace({repo.patches: new})
     return changed
 
 
@@ -59,18 +61,43 @@ def _check_ready(place: Path) -> None:
     """Refuse a folder that is not a work tree, is in the middle of something or has changes nobody committed."""
     if not (place / ".git").exists():
         raise UsageError(f"{place} is not a work tree of the series", hint="nox -s import")
-    dirty = run(["git", "-C", place, "status", "--porcelain"]).text.rstrip()
+    branch = user_git(place, "symbolic-ref", "--quiet", "--short", "HEAD", ok=(0, 1)).text.strip()
+    if branch != BRANCH:
+        rebasing = any((place / ".git" / name).exists() for name in ("rebase-merge", "rebase-apply"))
+        raise UsageError(
+            f"{place} is in the middle of a rebase" if rebasing else f"{place} is on {branch or 'no branch'}, not on `{BRANCH}`",
+            hint=f"git -C {place} " + ("rebase --continue (or --abort)" if rebasing else f"checkout {BRANCH}") + ", then export",
+        )
+    dirty = user_git(place, "status", "--porcelain", "--untracked-files=normal").text.rstrip()
     if dirty:
         raise UsageError(
-            f"{place} has changes that are in no commit:\n{dirty}",
-            hint="git commit (or git commit --amend), then export",
+            f"{place} has changes that are in no commit:\n{dirty}", hint="git commit (or git commit --amend), then export"
         )
-    branch = run(["git", "-C", place, "symbolic-ref", "--quiet", "--short", "HEAD"], ok=(0, 1)).text.strip()
-    if branch != BRANCH:
+
+
+def _mails(git: Git, lock: Lock) -> dict[str, bytes]:
+    """Return every commit of the branch as a mail, by its id, in order; raises one UsageError for all that have none."""
+    base = _base(git, lock)
+    merges = git.text("rev-list", "--merges", f"{base.commit}..{_REF}").splitlines()
+    if merges:
         raise UsageError(
-            f"{place} is on {branch or 'no branch (a rebase under way?)'} instead of `{BRANCH}`",
-            hint=f"git -C {place} checkout {BRANCH}",
+            f"the branch holds a merge ({merges[0][:12]}); a series is a line of commits",
+            hint=f"git rebase {base.version}, then export",
         )
+    found: dict[str, bytes] = {}
+    problems = []
+    for commit in git.text("rev-list", "--reverse", "--topo-order", f"{base.commit}..{_REF}").splitlines():
+        mail = _based(_formatted(git, commit), base)
+        name = read_mail(mail).value("Id")
+        title = git.text("log", "-1", "--format=%h %s", commit)
+        if not _SLUG.match(name):
+            problems.append(f"{title}: " + (f"Id: {name!r} is no slug" if name else "the trailer `Id:` is missing"))
+        elif name in found:
+            problems.append(f"{title}: another commit has Id: {name} too")
+        found[name] = mail
+    if problems:
+        raise collected("every commit needs an id of its own:", problems, hint="git rebase -i, and reword (docs/patches.md)")
+    return found
 
 
 def _base(git: Git, lock: Lock) -> Release:
@@ -81,45 +108,53 @@ def _base(git: Git, lock: Lock) -> Release:
     raise UsageError("the branch stands on no pinned release", hint="nox -s import")
 
 
-def _written(repo: Repository, series: Series, base: Release) -> list[Written]:
-    """Return every patch file of the branch, in order."""
-    commits = repo.git.text("rev-list", "--reverse", "--topo-order", f"{base.commit}..{_REF}").splitlines()
-    merges = repo.git.text("rev-list", "--merges", f"{base.commit}..{_REF}").splitlines()
-    if merges:
-        raise UsageError(f"the branch holds a merge ({merges[0][:12]}); a series is a line of commits", hint="git rebase it away")
-    numbers = [int(path.name[:4]) for path in repo.patches.glob("[0-9][0-9][0-9][0-9]-*.patch")]
-    fresh = max(numbers, default=0)
-    found: list[Written] = []
-    for commit in commits:
-        content = _with_base(_formatted(repo.git, commit), base.version)
-        name = read_mail(content).value("Id")
-        if not name:
-            title = repo.git.text("log", "-1", "--format=%s", commit)
-            raise UsageError(
-                f"the commit {title!r} has no `Id:` trailer",
-                hint="git commit --amend, and add the trailers of docs/patches.md",
-            )
-        old = series.by_id.get(name)
-        if old is None or old.state is State.RETIRED:
-            fresh += 1
-            found.append(Written(f"{fresh:04}-{name}.patch", content))
-        else:
-            found.append(Written(old.path.name, _unchanged(old, content)))
-    return found
+def _based(mail: bytes, base: Release) -> bytes:
+    """Return a mail whose trailer `Base:` names the release that the branch stands on."""
+    head, diff, rest = mail.partition(b"\ndiff --git ")
+    body, trailer, value = head.rpartition(b"\nBase: ")
+    if not trailer:
+        return mail
+    return body + trailer + base.version.encode() + b"".join(value.partition(b"\n")[1:]) + diff + rest
 
 
 def _formatted(git: Git, commit: str) -> bytes:
     return git.run("format-patch", *FORMAT, "-1", "--stdout", commit).stdout
 
 
-def _with_base(content: bytes, version: str) -> bytes:
-    return re.sub(rb"^Base: .*$", b"Base: " + version.encode(), content, count=1, flags=re.MULTILINE)
+def _written(repo: Repository, lock: Lock, series: Series, mails: dict[str, bytes]) -> list[Written]:
+    """Return every patch file of the branch, in order; a patch that says what it said before keeps its bytes."""
+    retired = [f"Id: {patch.id} is that of {patch.path.name}" for patch in series.retired if patch.id in mails]
+    if retired:
+        raise collected("a commit has the id of a retired patch:", retired, hint="git rebase -i, and reword")
+    before = {patch.id: patch for patch in series.active}
+    made = _commits(repo, lock, series)
+    names = _names(repo, [name for name in mails if name not in before])
+    found = []
+    for name, mail in mails.items():
+        old = before.get(name)
+        kept = old is not None and name in made.ids and _same(_formatted(repo.git, made.ids[name]), mail)
+        content = old.path.read_bytes() if old and kept else mail
+        found.append(Written(name, mail, old.path.name if old else names[name], content))
+    return found
 
 
-def _unchanged(old: Patch, content: bytes) -> bytes:
-    """Return the old bytes where only blob ids differ, which a change in an earlier patch brings about."""
-    before = old.path.read_bytes()
-    return before if _INDEX_LINE.sub(b"", before) == _INDEX_LINE.sub(b"", content) else content
+def _commits(repo: Repository, lock: Lock, series: Series) -> Commits:
+    """Build the series as it is before the export; one that stands on no single release is written anew as a whole."""
+    bases = {patch.base for patch in series.active}
+    if len(bases) != 1 or lock.release(next(iter(bases))) is None:
+        return Commits({}, {})
+    return _shop(repo, lock, series).commits(series.active)
+
+
+def _names(repo: Repository, ids: Sequence[str]) -> dict[str, str]:
+    """Return file names for new patches: the next numbers."""
+    numbers = [int(path.name[:4]) for path in repo.patches.glob("[0-9][0-9][0-9][0-9]-*.patch")]
+    return {name: f"{number:04}-{name}.patch" for number, name in enumerate(ids, max(numbers, default=0) + 1)}
+
+
+def _same(before: bytes, after: bytes) -> bool:
+    """Tell whether two mails differ at most in blob ids, which a change in an earlier patch brings about."""
+    return _INDEX_LINE.sub(b"", before) == _INDEX_LINE.sub(b"", after)
 
 
 def _write(repo: Repository, series: Series, written: list[Written], new: Path) -> None:
@@ -129,39 +164,53 @@ def _write(repo: Repository, series: Series, written: list[Written], new: Path) 
         (new / patch.path.name).unlink(missing_ok=True)
     for item in written:
         (new / item.name).write_bytes(item.content)
-    (new / "series").write_text(_series_text(repo.patches / "series", [item.name for item in written]))
+    listing = repo.patches / "series"
+    old = listing.read_text(encoding="utf-8") if listing.exists() else ""
+    (new / "series").write_text(_listing(old, [item.name for item in written]), encoding="utf-8")
 
 
-def _series_text(path: Path, names: list[str]) -> str:
-    """Return the list of names; comments at the top and behind a name stay."""
-    lines = path.read_text().splitlines() if path.exists() else []
-    listed = {line.split("#")[0].strip(): line for line in lines if line.split("#")[0].strip()}
-    if list(listed) == names:
-        return path.read_text()
-    head = []
-    for line in lines:
-        if line.split("#")[0].strip():
-            break
-        head.append(line)
-    return "\n".join([*head, *(listed.get(name, name) for name in names)]) + "\n"
+def _listing(old: str, names: list[str]) -> str:
+    """Return the new `series`: the head stays, a comment stays with the name below it or moves on to the next one left."""
+    lines = old.splitlines()
+    listed = [line.split("#")[0].strip() for line in lines]
+    if [name for name in listed if name] == names:
+        return old
+    head, above, line_of, waiting = [], dict[str, list[str]](), dict[str, str](), list[str]()
+    for line, name in zip(lines, listed, strict=True):
+        if not name and not line_of:
+            head.append(line)
+        elif not name:
+            waiting.append(line)
+        else:
+            line_of[name] = line
+            if name in names:
+                above[name], waiting = waiting, []
+    body = [line for name in names for line in (*above.get(name, ()), line_of.get(name, name))]
+    return "\n".join([*head, *body, *waiting]) + "\n"
 
 
-def _check_same_tree(repo: Repository, lock: Lock, series: Series, paths: list[Path]) -> None:
-    """Refuse files that, applied again, do not give the branch's own tree."""
-    patches = [read_patch(path, State.ACTIVE)[0] for path in paths]
-    shop = Workshop(repo, lock, Series(tuple(patches), series.retired), Store(repo.work / "results"))
-    made = shop.commits(patches)
-    if made.failed:
+def _check_same(repo: Repository, lock: Lock, series: Series, written: list[Written], new: Path) -> None:
+    """Refuse files that, applied again, do not give the branch's own commits."""
+    patches = [read_patch(new / item.name, State.ACTIVE)[0] for item in written]
+    made = _shop(repo, lock, Series(tuple(patches), series.retired)).commits(patches)
+    problems = [f"  {name}: {step.detail}" for name, step in made.failed.items()]
+    problems += [f"  {name}: it becomes another commit" for name in _others(repo.git, made, written)]
+    if problems:
         raise AttentionError(
-            "refused: the files written would not apply again:\n"
-            + "\n".join(f"  {name}: {step.detail}" for name, step in made.failed.items()),
-            hint="give the commit more distance from its neighbours, or join the two",
+            "refused: the files written would not give the branch again:\n" + "\n".join(problems),
+            hint="look for lines in the commit message that git takes for a patch (docs/patches.md); patches/ is unchanged",
         )
-    if patches and repo.git.tree_of(made.ids[patches[-1].id]) != repo.git.tree_of(_REF):
-        raise AttentionError(
-            "refused: the files written, applied again, give another tree than the branch",
-            hint="report this with the branch",
-        )
+
+
+def _others(git: Git, made: Commits, written: list[Written]) -> Iterator[str]:
+    """Name the patches whose commit, made from the file, is not the branch's: another text, author or change."""
+    for item in written:
+        if item.id in made.ids and _formatted(git, made.ids[item.id]) != item.mail:
+            yield item.id
+
+
+def _shop(repo: Repository, lock: Lock, series: Series) -> Workshop:
+    return Workshop(repo, lock, series, Store(repo.work / "results"))
 
 
 def _changes(old: Path, new: Path) -> list[str]:

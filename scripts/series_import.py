@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 from scripts.apply import Workshop
 from scripts.errors import AttentionError, UsageError
-from scripts.git import Git, sealed_environment
+from scripts.git import Git, exact_bytes, sealed_environment
 from scripts.lock import read_lock
+from scripts.model import Lock
 from scripts.process import run
 from scripts.repository import Repository
-from scripts.series import read_series
+from scripts.series import Series, read_series
 from scripts.store import Store
 from scripts.vendor import bring
 
@@ -23,22 +25,12 @@ def import_series(repo: Repository, folder: Path | None = None) -> Path:
     Raises UsageError where the folder is taken, AttentionError where a patch does not apply on its own base.
     """
     place = default_place(repo, folder)
-    if place.exists() and any(place.iterdir()):
-        raise UsageError(f"{place} is not empty", hint=f"export what is in it (nox -s export), or remove it: rm -r {place}")
-    lock = read_lock(repo.lock_file)
     with repo.alone():
+        if place.exists() and any(place.iterdir()):
+            raise UsageError(f"{place} is not empty", hint=f"export what is in it (nox -s export), or remove it: rm -r {place}")
+        lock = read_lock(repo.lock_file)
         bring(repo, lock)
-        series = read_series(repo, lock)
-        shop = Workshop(repo, lock, series, Store(repo.work / "results"))
-        made = shop.commits(series.active)
-        if made.failed:
-            raise AttentionError(
-                "\n".join(f"{name} {step.detail}" for name, step in made.failed.items()), hint="mend the patch file"
-            )
-        release = lock.release(series.active[-1].base if series.active else lock.locked)
-        assert release is not None
-        head = made.ids[series.active[-1].id] if series.active else release.commit
-        _clone(repo.git, head, place)
+        _clone(repo.git, _head(repo, lock, read_series(repo, lock, one_base=False)), place)
     return place
 
 
@@ -47,12 +39,26 @@ def default_place(repo: Repository, folder: Path | None) -> Path:
     return folder.absolute() if folder else repo.work / "series"
 
 
+def _head(repo: Repository, lock: Lock, series: Series) -> str:
+    """Return the commit of the last patch, built on its base; without patches the locked release's."""
+    made = Workshop(repo, lock, series, Store(repo.work / "results")).commits(series.active)
+    if made.failed:
+        wrong = "\n".join(f"{name} {step.detail}" for name, step in made.failed.items())
+        raise AttentionError(wrong, hint="mend the patch file")
+    return made.ids[series.active[-1].id] if series.active else lock.current.commit
+
+
 def _clone(git: Git, head: str, place: Path) -> None:
-    """Make a repository of its own: removing `.fork/` or this folder never damages the other."""
+    """Make a repository of its own, whole or not at all: removing `.fork/` or this folder never damages the other."""
     git.run("update-ref", "refs/fork/series", head)
+    place.parent.mkdir(parents=True, exist_ok=True)
     env = sealed_environment()
-    run(["git", "init", "--quiet", f"--initial-branch={BRANCH}", place], env=env)
-    run(["git", "-C", place, "config", "core.autocrlf", "false"], env=env)
-    source = git.git_dir.absolute()
-    run(["git", "-C", place, "fetch", "--quiet", source, "+refs/tags/*:refs/tags/*", "refs/fork/series"], env=env)
-    run(["git", "-C", place, "reset", "--quiet", "--hard", head], env=env)
+    with tempfile.TemporaryDirectory(prefix="tmp-series-", dir=place.parent, ignore_cleanup_errors=True) as folder:
+        new = Path(folder, "series")
+        run(["git", "init", "--quiet", f"--initial-branch={BRANCH}", new], env=env)
+        exact_bytes(new / ".git")
+        run(["git", "config", "core.autocrlf", "false"], env=env, cwd=new)
+        refs = ("+refs/tags/*:refs/tags/*", "refs/fork/series")
+        run(["git", "fetch", "--quiet", git.git_dir.absolute(), *refs], env=env, cwd=new)
+        run(["git", "reset", "--quiet", "--hard", head], env=env, cwd=new)
+        new.replace(place)

@@ -40,12 +40,14 @@ from scripts.model import (
     Verdict,
 )
 from scripts.probe import Job, Prober
-from scripts.profile import Profile, read_profile, settings_for
+from scripts.profile import Profile, check_profile, settings_for
+from scripts.rebase_state import read_state
 from scripts.repository import Repository
 from scripts.series import Series, read_series
 from scripts.servers import absence, program
+from scripts.source import edited_source
 from scripts.store import Store
-from scripts.vendor import bring, edited_source
+from scripts.vendor import bring
 from scripts.verdict import Column, Facts, next_column
 
 _T = TypeVar("_T")
@@ -53,24 +55,33 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class Choice:
-    """What the command line asks for: releases, patches and cells (empty: all), and whether earlier results count."""
+    """What the command line asks for: releases, patches and cells (empty: all), and whether earlier results count.
+
+    `bare` leaves the series columns out: what does upstream do by itself?
+    """
 
     releases: tuple[str, ...] = ()
     patches: tuple[str, ...] = ()
     cells: tuple[str, ...] = ()
     fresh: bool = False
+    bare: bool = False
 
 
 def status(repo: Repository, choice: Choice) -> tuple[Report, Prober]:
     """Return the report on the chosen patches and releases, and the prober that knows how much was run."""
-    lock = read_lock(repo.lock_file)
     with repo.alone():
+        lock = read_lock(repo.lock_file)
         bring(repo, lock)
-        found = _Status(repo, lock, choice)
-        try:
-            return found.report()
-        finally:
-            found.prober.close()
+        return examine(repo, lock, choice)
+
+
+def examine(repo: Repository, lock: Lock, choice: Choice) -> tuple[Report, Prober]:
+    """Do what `status` does, for a verb that has the folder to itself and the releases at hand."""
+    found = _Status(repo, lock, choice)
+    try:
+        return found.report()
+    finally:
+        found.prober.close()
 
 
 class _Status:
@@ -79,7 +90,7 @@ class _Status:
     def __init__(self, repo: Repository, lock: Lock, choice: Choice) -> None:
         self.repo, self.lock, self.choice = repo, lock, choice
         self.series: Series = read_series(repo, lock)
-        self.profile: Profile = read_profile(repo)
+        self.profile: Profile = check_profile(repo, self.series)
         self.cells = repo.config.cells(lock)
         self.patches = _chosen("patch", choice.patches, {patch.id: patch for patch in self.series.all})
         self.releases = self._chosen_releases()
@@ -105,6 +116,7 @@ class _Status:
             answer=answer(self.lock.name, self.lock.locked, reports, profile),
             smallest=self._smallest(reports),
             warnings=tuple(self._warnings()),
+            notes=tuple(self._under_way()),
             skipped=self._skipped(),
         )
         return found, self.prober
@@ -151,7 +163,8 @@ class _Status:
         facts = Facts(
             alternatives=len(patch.replaced_by),
             retired=retired,
-            try_series=cell.release == patch.base if retired else (named or cell.release == self.lock.locked),
+            try_series=not self.choice.bare
+            and (cell.release == patch.base if retired else (named or cell.release == self.lock.locked)),
             try_profile=retired and cell.release == self.lock.locked,
         )
         if not facts.try_series:
@@ -314,6 +327,13 @@ class _Status:
         return set(built.applied) == set(names) and all(
             self.prober.result(job, patch.probes).passed for (patch, _), job in jobs.items()
         )
+
+    def _under_way(self) -> Iterator[str]:
+        """Mention a rebase that stopped."""
+        state = read_state(self.repo)
+        if state is not None:
+            why = f": {state.stopped.splitlines()[0]}" if state.stopped else ""
+            yield f"a rebase to {state.target} is under way{why}; nox -s rebase -- --continue, --skip or --abort"
 
     def _warnings(self) -> Iterator[str]:
         locked = self._release(self.lock.locked)

@@ -35,7 +35,7 @@ def replace_all(root: Path, work: Path, changes: Mapping[Path, Path | None]) -> 
 
     Everything is on one disk, else UsageError. The finished ones are moved, not copied.
     """
-    if os.stat(work).st_dev != os.stat(root).st_dev:
+    if work.stat().st_dev != root.stat().st_dev:
         raise UsageError(f"{work} is on another disk than {root}, so nothing can be moved into place", hint=f"move it to {root}")
     stage = Path(tempfile.mkdtemp(prefix="tmp-", dir=work))
     journal = [{"path": str(place.relative_to(root)), "removes": new is None} for place, new in changes.items()]
@@ -57,32 +57,32 @@ def recover(root: Path, work: Path) -> list[str]:
         return []
     journal = json.loads((folder / _JOURNAL).read_text(encoding="utf-8"))
     for number, line in enumerate(journal):
-        _settle(_Entry(root / line["path"], folder / f"{number}.new", folder / f"{number}.old", line["removes"]), folder)
+        _settle(_Entry(root / line["path"], folder / f"{number}.new", folder / f"{number}.old", line["removes"]))
     done = Path(tempfile.mkdtemp(prefix="tmp-", dir=work))
     folder.replace(done)
     shutil.rmtree(done, ignore_errors=True)
     return [line["path"] for line in journal]
 
 
-def _settle(entry: _Entry, folder: Path) -> None:
+def _settle(entry: _Entry) -> None:
     """Bring one path into its new state, from whatever state a kill left it in."""
     if not entry.removes and not _there(entry.new):
         return
     if _there(entry.place):
-        _refuse_recreated(entry, folder)
+        _refuse_recreated(entry)
         entry.place.replace(entry.old)
     if not entry.removes:
         entry.place.parent.mkdir(parents=True, exist_ok=True)
         entry.new.replace(entry.place)
 
 
-def _refuse_recreated(entry: _Entry, folder: Path) -> None:
+def _refuse_recreated(entry: _Entry) -> None:
     """Refuse to choose where somebody wrote the path again after the kill: what stood there before is still kept."""
     if _there(entry.old):
         raise AttentionError(
             f"a run was killed while it replaced {entry.place}, and something else was put there since;\n"
             f"    what stood there before the run is {entry.old}" + ("" if entry.removes else f", what it wrote {entry.new}"),
-            hint=f"move {entry.place} away to finish what the run began, or rm -r {folder} to keep what is there now",
+            hint=f"move {entry.place} away, then run this again to finish what that run began",
         )
 
 

@@ -13,29 +13,30 @@ from scripts.git import Git
 from scripts.index import Index, Remote
 from scripts.lock import read_lock
 from scripts.model import Lock, Release
-from scripts.repository import Repository, replace_folder
+from scripts.repository import Repository
 from scripts.sdist import iter_fast_import, read_sdist
+from scripts.source import edits_error, is_subtree, standing, write_source
+from scripts.subtree import to_subtree
 from scripts.terminal import progress
 
 _AUTHOR = "upstream <upstream@localhost.invalid>"
-_NOT_SOURCE = (":(exclude,glob)**/__pycache__/**", ":(exclude,glob)**/*.pyc")
 
 
-def vendor(repo: Repository, *, restore: bool = False) -> Lock:
-    """Bring what is pinned; `restore` writes `upstream/src/` anew over somebody's edits.
+def vendor(repo: Repository, *, restore: bool = False, subtree: bool = False) -> Lock:
+    """Bring what is pinned; `restore` writes `upstream/src/` anew over somebody's edits, `subtree` commits it.
 
     Raises EnvironmentFailedError for a file that is not what the lock says, AttentionError for edits in `upstream/src/`.
     """
-    lock = read_lock(repo.lock_file)
     with repo.alone():
+        lock = read_lock(repo.lock_file)
         bring(repo, lock)
-        release = lock.release(lock.locked)
-        assert release is not None
-        edits = edited_source(repo, release)
-        if edits and not restore:
-            raise edits_error(edits)
-        if edits or not repo.source.exists():
-            _write_source(repo, release)
+        committed = is_subtree(repo)
+        if not committed:
+            _write(repo, lock, restore=restore)
+        if subtree:
+            to_subtree(repo, lock)
+        elif committed:
+            _verify(repo, lock)
     return lock
 
 
@@ -58,21 +59,21 @@ def bring(repo: Repository, lock: Lock) -> None:
 
 def fetch(repo: Repository, releases: Iterable[Release]) -> None:
     """Download the sdists that are not here yet, and refuse one whose size or sha256 is not the pinned one."""
-    missing = [release for release in releases if not _sound(sdist_path(repo, release), release)]
+    missing = [release for release in releases if not sound(sdist_path(repo, release), release)]
     if not missing:
         return
     index = Index(choose(repo.root))
-    offered = {str(remote.version): remote for remote in index.sdists(repo.config.upstream.name)}
+    offered = {remote.file: remote for remote in index.sdists(repo.config.upstream.name)}
+    absent = [release.file for release in missing if release.file not in offered]
+    if absent:
+        raise EnvironmentFailedError(
+            f"the index {index.address} has no {', '.join(absent)}",
+            hint="choose an index that has it (fork.toml: upstream.index)",
+        )
     with progress(f"downloading {len(missing)} sdists", len(missing)) as advance:
         for release in missing:
-            remote = offered.get(release.version)
-            if remote is None or remote.package.filename != release.file:
-                raise EnvironmentFailedError(
-                    f"the index {index.address} has no {release.file}",
-                    hint="choose an index that has it, or `nox -s pin`",
-                )
             path = sdist_path(repo, release)
-            index.download(remote, path, advance)
+            index.download(offered[release.file], path, advance)
             _refuse_other_bytes(path, release, index)
 
 
@@ -97,48 +98,45 @@ def tag(git: Git, releases: Iterable[Release]) -> None:
 
 def sdist_path(repo: Repository, release: Release | Remote) -> Path:
     """Return where an sdist is kept."""
-    name = release.file if isinstance(release, Release) else release.package.filename
-    return repo.work / "sdists" / name
+    return repo.work / "sdists" / release.file
 
 
-def edited_source(repo: Repository, release: Release) -> list[str]:
-    """List the files of `upstream/src/` that are not the locked release's, as `git diff --name-status` does."""
-    if not repo.source.exists():
-        return []
-    git = Git(repo.git.git_dir, repo.source)
-    with git.index(release.tree) as handle:
-        handle.run("add", "--all", "--force", "--", ".", *_NOT_SOURCE)
-        return handle.text("diff-index", "--cached", "--name-status", "--no-renames", release.tree).splitlines()
-
-
-def edits_error(edits: list[str]) -> AttentionError:
-    """Say which vendored files somebody changed, and what to do with such a change."""
-    files = "\n".join(f"    {line}" for line in edits[:20])
-    return AttentionError(
-        f"upstream/src/ is not the locked release any more; nothing is built from it:\n{files}",
-        hint="keep the change as a patch (nox -s import), then write the folder anew: nox -s vendor -- --restore",
-    )
-
-
-def _write_source(repo: Repository, release: Release) -> None:
-    with repo.scratch() as folder:
-        new = folder / "src"
-        new.mkdir()
-        repo.git.write_folder(release.tree, new)
-        replace_folder(new, repo.source)
-
-
-def _sound(path: Path, release: Release) -> bool:
+def sound(path: Path, release: Release) -> bool:
     """Tell whether a kept sdist has the pinned bytes."""
     try:
         content = path.read_bytes()
-    except OSError:
+    except FileNotFoundError:
         return False
     return len(content) == release.size and hashlib.sha256(content).hexdigest() == release.sha256
 
 
+def _write(repo: Repository, lock: Lock, *, restore: bool) -> None:
+    """Write the folder where it is missing or holds another release, untouched; over edits only with `restore`."""
+    locked = lock.current
+    if not repo.source.exists():
+        write_source(repo, locked)
+        return
+    found = standing(repo, lock)
+    if found.edits and not restore:
+        raise edits_error(found, "keep the change as a patch (nox -s import), then nox -s vendor -- --restore")
+    if found.edits or found.release.tree != locked.tree:
+        write_source(repo, locked)
+
+
+def _verify(repo: Repository, lock: Lock) -> None:
+    """Check the committed folder, which only `--subtree` writes."""
+    found = standing(repo, lock)
+    if found.edits:
+        raise edits_error(found, "keep the change as a patch (nox -s import) and take it back: git restore, or git revert")
+    if found.release.tree != lock.current.tree:
+        raise AttentionError(
+            f"upstream/src/ is committed as {found.release.version}, and {lock.locked} is locked",
+            hint="nox -s vendor -- --subtree",
+        )
+
+
 def _refuse_other_bytes(path: Path, release: Release, index: Index) -> None:
-    if _sound(path, release):
+    if sound(path, release):
         return
     size, digest = path.stat().st_size, hashlib.sha256(path.read_bytes()).hexdigest()
     path.unlink()
@@ -160,12 +158,13 @@ def _import(git: Git, name: str, release: Release, sdist: Path, parent: str | No
         f"data {len(message)}\n".encode() + message,
         f"from {parent}\n".encode() if parent else b"",
     ]
+    stream = b"".join(_stream(head, sdist))
     git.run("update-ref", "-d", "refs/fork/import")
-    git.run("fast-import", "--quiet", "--date-format=raw", "--force", stdin=b"".join(_stream(head, read_sdist(sdist))))
+    git.run("fast-import", "--quiet", "--date-format=raw", "--force", "--done", stdin=stream)
     return git.text("rev-parse", "refs/fork/import")
 
 
-def _stream(head: list[bytes], members: list) -> Iterator[bytes]:  # type: ignore[type-arg]
+def _stream(head: list[bytes], sdist: Path) -> Iterator[bytes]:
     yield from head
-    yield from iter_fast_import(members)
+    yield from iter_fast_import(read_sdist(sdist))
     yield b"done\n"

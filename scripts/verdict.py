@@ -64,7 +64,7 @@ def next_column(facts: Facts) -> Column | None:
     """Return the next column that can change the verdict, or None when it stands."""
     if facts.bare is None:
         return Column.BARE
-    if not facts.bare.control:
+    if not facts.bare.control or (facts.retired and _fault_of_retired(facts) is not None):
         return None
     if facts.try_profile and facts.profile is None:
         return Column.PROFILE

@@ -61,6 +61,7 @@ def child(job):
         os.environ.clear()
         os.environ.update(job["env"])
         os.chdir(job["folder"])
+        sys.dont_write_bytecode = True  # two edits of a probe within a second could share what is written
         sys.path.insert(0, job["tree"])
         importlib.invalidate_caches()
         code = run_probes(job["log"], job["root"], job["files"])
