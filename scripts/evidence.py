@@ -113,7 +113,7 @@ class Report:
         """Whether a live patch can be dropped, or one applies only with an offset and wants a refresh."""
         return any(
             report.patch.state is State.ACTIVE
-            and (report.verdict in DROPPABLE | {Verdict.REDUNDANT} or _moved(report, self.locked))
+            and (report.verdict in DROPPABLE | {Verdict.REDUNDANT} or _moved(report, self.answer.release))
             for report in self.patches
         )
 
@@ -212,8 +212,8 @@ def common_settings(report: ReleaseReport | None, patch: Patch) -> Settings | No
     return None if number is None else patch.replaced_by[number]
 
 
-def answer(name: str, locked: str, reports: Sequence[PatchReport], profile: Settings) -> Answer:
-    """Say whether bare upstream is enough at the locked release."""
+def answer(name: str, locked: str, reports: Sequence[PatchReport], profile: Settings, *, whole: bool = True) -> Answer:
+    """Say whether bare upstream is enough at the locked release; `whole` is False where only some patches were asked for."""
     live = [report for report in reports if report.patch.state is State.ACTIVE]
     blocking = [report for report in reports if _blocks(report)]
     unknown = [report.patch.id for report in live if report.verdict in _COUNTS_NOT]
@@ -221,6 +221,7 @@ def answer(name: str, locked: str, reports: Sequence[PatchReport], profile: Sett
     what = f"{name} {locked}"
     tried = any(report.verdict not in _COUNTS_NOT for report in reports) or not reports
     text = _sentence(what, blocking, unknown, settings) if tried else f"Not known: nothing could be run on {what} here."
+    text = text if whole else f"Of the patches asked for: {text[0].lower()}{text[1:]}"
     enough = tried and not blocking and not unknown
     return Answer(locked, enough, settings, tuple(report.patch.id for report in blocking), text)
 

@@ -113,7 +113,7 @@ def _table(report: Report) -> Table:
     """Return a row a patch: its verdict with the release since when it holds, and a letter a release."""
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     table.add_column("", no_wrap=True)
-    table.add_column(f"on {report.locked}", no_wrap=True)
+    table.add_column(f"on {report.answer.release}", no_wrap=True)
     span = f"{report.releases[0]} … {report.releases[-1]}" if len(report.releases) > 1 else "".join(report.releases)
     table.add_column(span, no_wrap=True)
     for state in State:
@@ -156,7 +156,7 @@ def _attention(report: Report) -> Iterator[RenderableType]:
     """Yield what somebody must look at, then what could not be tried here."""
     for item in report.patches:
         if item.verdict in FAULTS:
-            yield Styled(f"\n{item.patch.id} is {item.verdict}: {_reason(item, report.locked)}", style="red")
+            yield Styled(f"\n{item.patch.id} is {item.verdict}: {_reason(item, report.answer.release)}", style="red")
             yield Styled(f"  evidence: status --patch {item.patch.id} --why", style="dim")
         for note in item.notes:
             yield Styled(f"{item.patch.id}: {note}", style="dim")

@@ -1,0 +1,143 @@
+"""Trials: run, wave after wave, the columns that can still change a verdict, and keep what they showed."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from scripts.apply import Built, Workshop
+from scripts.environments import Absent, Ready
+from scripts.model import Cell, Outcome, Patch, Release, Result, Settings, State
+from scripts.probe import Job, Prober
+from scripts.profile import Profile, settings_for
+from scripts.servers import program
+from scripts.verdict import Column, Facts, next_column
+
+
+@dataclass
+class Trials:
+    """What is known of each patch on each cell, and the means to find out more."""
+
+    workshop: Workshop
+    prober: Prober
+    profile: Profile
+    environments: Mapping[str, Ready | Absent]
+    facts: dict[tuple[Patch, Cell], Facts] = field(default_factory=dict)
+
+    def ready(self, cell: Cell) -> Ready | None:
+        """Return a cell's environment where it and its server are here."""
+        environment = self.environments[cell.environment]
+        server = self.workshop.repo.config.server(cell.server)
+        if isinstance(environment, Absent) or (server is not None and program(server) is None):
+            return None
+        return environment
+
+    def add(self, patch: Patch, cells: Iterable[Cell], *, try_series: bool) -> None:
+        """Put a patch on the list of the cells that are here and meet what it needs."""
+        for cell in cells:
+            ready = self.ready(cell)
+            if ready is not None and ready.meets(patch.needs):
+                self.facts.setdefault((patch, cell), self._first(patch, cell, try_series=try_series))
+
+    def run(self) -> None:
+        """Run what can still change a verdict until nothing can."""
+        while True:
+            columns = {key: column for key, facts in self.facts.items() if (column := next_column(facts)) is not None}
+            if not columns:
+                return
+            jobs = {key: self._job(*key, column) for key, column in columns.items()}
+            self._run({key: job for key, job in jobs.items() if isinstance(job, Job)}, ", ".join(sorted(set(columns.values()))))
+            for key, job in jobs.items():
+                result = self.prober.result(job, key[0].probes) if isinstance(job, Job) else job
+                self.facts[key] = self.facts[key].known(columns[key], result)
+
+    def mutation_fails(self, patch: Patch, cells: Iterable[Cell]) -> bool:
+        """Tell whether the probes fail on the base with the reverse mutation that the patch names."""
+        tree = self.workshop.mutated(patch) if patch.mutation else None
+        here = [cell for cell in cells if cell.release == patch.base and self.ready(cell)]
+        if tree is None or not here:
+            return False
+        job = self._job_on(tree, patch, here[0])
+        self._run({(patch, here[0]): job}, "mutation")
+        result = self.prober.result(job, patch.probes)
+        return result.control and result.outcome is Outcome.FAILED
+
+    def all_pass(self, names: Sequence[str], patches: Sequence[Patch]) -> bool:
+        """Tell whether the probes of `patches` pass on the locked release with just the patches `names` applied."""
+        shop = self.workshop
+        gone = [patch.id for patch in shop.series.active if patch.id not in names]
+        built = shop.build(shop.series.active, self._release(shop.lock.locked), without=gone)
+        keys = [key for key in self.facts if key[0] in patches and key[1].release == shop.lock.locked]
+        jobs = {key: self._job_on(built.tree, *key) for key in keys}
+        self._run(jobs, "smallest series")
+        results = [self.prober.result(job, patch.probes) for (patch, _), job in jobs.items()]
+        return set(built.applied) == set(names) and all(result.passed for result in results)
+
+    def _first(self, patch: Patch, cell: Cell, *, try_series: bool) -> Facts:
+        """Say which columns count: the series where it is asked for, a retired patch's own column at its base alone."""
+        retired = patch.state is State.RETIRED
+        facts = Facts(
+            alternatives=len(patch.replaced_by),
+            retired=retired,
+            try_series=try_series and (not retired or cell.release == patch.base),
+            try_profile=retired and cell.release == self.workshop.lock.locked,
+        )
+        if not facts.try_series:
+            return facts
+        step = self._built(patch, cell).steps[patch.id]
+        return replace(facts, applies=step.applies, applies_detail=step.detail)
+
+    def _job(self, patch: Patch, cell: Cell, column: Column) -> Job | Result:
+        """Return the job of a column, or the result of one that cannot be built."""
+        release = self._release(cell.release)
+        match column:
+            case Column.BARE:
+                return self._job_on(release.tree, patch, cell)
+            case Column.CONFIGURED:
+                number = len(self.facts[patch, cell].configured)
+                return self._job_on(release.tree, patch, cell, patch.replaced_by[number])
+            case Column.PROFILE:
+                settings = settings_for(self.profile, self.workshop.series, cell.release, None)
+                return Job(release.tree, cell.environment, cell.server, settings)
+            case Column.SERIES:
+                return self._job_on(self._built(patch, cell).tree, patch, cell)
+            case Column.WITHOUT:
+                built = self._without(patch, release)
+                return built if isinstance(built, Result) else self._job_on(built.tree, patch, cell)
+
+    def _job_on(self, tree: str, patch: Patch, cell: Cell, more: Settings | None = None) -> Job:
+        """Return a job under the profile without what the patch itself brought, and with `more`."""
+        settings = settings_for(self.profile, self.workshop.series, cell.release, patch)
+        joined = Settings.of(settings.mapping(), more.mapping()) if more else settings
+        return Job(tree, cell.environment, cell.server, joined)
+
+    def _built(self, patch: Patch, cell: Cell) -> Built:
+        """Return the tree of the series column: the whole series, or a retired patch with what it depends on."""
+        series = self.workshop.series
+        patches = series.needed_by(patch) if patch.state is State.RETIRED else series.active
+        return self.workshop.build(patches, self._release(cell.release))
+
+    def _without(self, patch: Patch, release: Release) -> Built | Result:
+        """Return the series without a patch and its dependents, or why there is no such tree."""
+        series = self.workshop.series
+        gone = series.dependents(patch)
+        whole = self.workshop.build(series.active, release)
+        built = self.workshop.build(series.active, release, without=gone)
+        lost = [name for name in whole.applied if name not in built.applied and name not in gone]
+        if lost:
+            names = ", ".join(lost)
+            return Result(Outcome.MISSING, f"cannot be built: without it {names} no longer applies (an undeclared Depends?)")
+        return built
+
+    def _run(self, jobs: Mapping[tuple[Patch, Cell], Job], what: str) -> None:
+        """Run jobs, each with the files of all patches that ask for it."""
+        wanted: dict[Job, set[str]] = defaultdict(set)
+        for (patch, _), job in jobs.items():
+            wanted[job] |= self.prober.files(patch.probes)
+        self.prober.run(wanted, f"probing ({what})")
+
+    def _release(self, version: str) -> Release:
+        release = self.workshop.lock.release(version)
+        assert release is not None, version
+        return release
