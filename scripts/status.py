@@ -87,6 +87,8 @@ class _Status:
         self.patches = _chosen("patch", choice.patches, {patch.id: patch for patch in self.series.all})
         self.cells = self._chosen_cells()
         self.releases = [version for version in lock.versions if any(cell.release == version for cell in self.cells)]
+        if not self.releases:
+            raise UsageError("no environment runs any of the releases asked for", hint="edit fork.toml: environments.releases")
         self.at = lock.locked if lock.locked in self.releases else self.releases[-1]
         used = {cell.environment for cell in self.all_cells}
         self.environments = prepare(repo, [item for item in repo.config.environments if item.id in used])
