@@ -32,9 +32,9 @@ def install(session: nox.Session, group: str) -> None:
     session.install("--quiet", *nox.project.dependency_groups(PROJECT, group))
 
 
-def verb(session: nox.Session) -> None:
+def verb(session: nox.Session, group: str = "tools") -> None:
     """Run the verb of the session's name and end with its exit code, which nox alone would flatten to 1."""
-    install(session, "tools")
+    install(session, group)
     sys.stdout.flush()
     python = Path(session.bin, "python")
     environment = {**os.environ, **{key: value for key, value in session.env.items() if value is not None}}
@@ -77,6 +77,18 @@ def export(session: nox.Session) -> None:
 def rebase(session: nox.Session) -> None:
     """Stand on another release of upstream (-- VERSION, --continue, --skip, --abort)."""
     verb(session)
+
+
+@nox.session
+def wheel(session: nox.Session) -> None:
+    """Build the wheel into dist/ and prove it as an installation (-- --bump counts N on)."""
+    verb(session, "wheel")
+
+
+@nox.session
+def publish(session: nox.Session) -> None:
+    """Build, prove, upload and install the wheel (-- --index NAME, --dry-run)."""
+    verb(session, "wheel")
 
 
 @nox.session

@@ -34,7 +34,8 @@ def cli(context: click.Context, repo: Path, verbose: bool) -> None:
     configuration; 3 the environment failed; 1 a bug.
     """
     logging.basicConfig(level=logging.DEBUG if verbose else logging.WARNING, format="%(message)s", stream=sys.stderr)
-    logging.getLogger("urllib3").setLevel(logging.WARNING)
+    for name in ("filelock", "urllib3"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     context.obj = Repository(repo.resolve())
 
 
@@ -217,6 +218,71 @@ def rebase(repo: Repository, version: str | None, dry_run: bool, go_on: bool, sk
     else:
         plan = verb.skip(repo)
     print_plan(plan, out, dry_run=dry_run)
+    return Exit.FINE
+
+
+def _waivers(_context: click.Context, _option: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    """Read `ID=reason` pairs."""
+    pairs = [value.partition("=") for value in values]
+    wrong = [name for name, _, reason in pairs if not reason.strip()]
+    if wrong:
+        raise click.BadParameter(f"{wrong[0]!r} has no reason; give ID=reason")
+    return {name.strip(): reason.strip() for name, _, reason in pairs}
+
+
+_WAIVE = click.option(
+    "--waive",
+    "waived",
+    multiple=True,
+    metavar="ID=REASON",
+    callback=_waivers,
+    help="Ship although this patch's verdict is a fault; the wheel's record carries the reason. Repeatable.",
+)
+
+
+@cli.command()
+@click.option("--bump", is_flag=True, help="Count N on first: the wheel's content changed since N was published.")
+@click.option("--no-verify", is_flag=True, help="Only build; do not install it and run what it has to pass.")
+@_WAIVE
+@click.pass_obj
+def wheel(repo: Repository, bump: bool, no_verify: bool, waived: dict[str, str]) -> Exit:
+    """Build the locked release plus the series as one wheel in dist/, and prove it as an installation.
+
+    Stdout is its name, its sha256 and N, a line each. Equal content is equal bytes, on any day and in any folder.
+
+    \b
+    Examples:
+      wheel             build and prove
+      wheel --bump      after a publish was refused because other bytes have that version
+    """
+    from scripts.wheel import wheel as make
+
+    made = make(repo, waived=waived, bump=bump, verify=not no_verify)
+    click.echo(f"{made.path.name}\nsha256 {made.sha256}\nN {made.number}")
+    return Exit.FINE
+
+
+@cli.command()
+@click.option("--index", "name", required=True, metavar="NAME", help="Which of fork.toml's [[indexes]].")
+@click.option("--dry-run", is_flag=True, help="Do everything but upload and install.")
+@_WAIVE
+@click.pass_obj
+def publish(repo: Repository, name: str, dry_run: bool, waived: dict[str, str]) -> Exit:
+    """Upload the wheel to an index and install it from there; run it again after anything went wrong.
+
+    Refuses while the tree is not committed or a verdict is a fault. The same bytes twice is a success, other bytes under a
+    taken version are refused. Credentials: TWINE_USERNAME and TWINE_PASSWORD, .pypirc, keyring or netrc.
+
+    \b
+    Examples:
+      publish --index local --dry-run
+      publish --index local
+      publish --index local --waive iexact-conditions='flaky on 3.12 alone, see issue 12'
+    """
+    from scripts.publish import publish as send
+
+    for line in send(repo, name, waived=waived, dry_run=dry_run):
+        click.echo(line)
     return Exit.FINE
 
 

@@ -278,7 +278,8 @@ def _conflicts(work: Git, patch: Patch) -> str:
         path = work.work_tree / name
         text = path.read_text(errors="replace") if path.exists() else ""
         lines = [str(text.count("\n", 0, match.start()) + 1) for match in _MARKER.finditer(text)]
-        hunks = [f"@@ -{hunk.old[0]},{hunk.old[1]} +{hunk.new[0]},{hunk.new[1]} @@" for hunk in patch.hunks if hunk.path == name]
+        own = [hunk for hunk in patch.hunks if hunk.path == name] or patch.hunks  # all of them where upstream moved the file
+        hunks = [f"@@ -{hunk.old[0]},{hunk.old[1]} +{hunk.new[0]},{hunk.new[1]} @@" for hunk in own]
         where = f"line {', '.join(lines)}" if lines else "the file is gone or binary"
         places.append(f"{name}: {where} (hunks {' '.join(hunks)})")
     return "; ".join(places) or "cherry-pick refused it"

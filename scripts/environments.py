@@ -69,7 +69,8 @@ def prepare(repo: Repository, environments: Iterable[Environment]) -> dict[str, 
 def interpreter(version: str) -> Path | None:
     """Find a Python of that version, whether or not its version manager has selected it."""
     found = python_discovery.get_interpreter(f"cpython{version}", env=os.environ | {"PATH": search_path()})
-    return Path(found.executable) if found and found.executable else None
+    path = (found.system_executable or found.executable) if found else None  # not a version manager's shim
+    return Path(path) if path else None
 
 
 def search_path() -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from enum import IntEnum
 
 _SECRET = re.compile(r"(?<=//)[^/\s]+@")
+_hidden: set[str] = set()
 
 
 class Exit(IntEnum):
@@ -32,7 +33,7 @@ class ForkError(Exception):
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(without_secret(message))
         self.message = without_secret(message)
-        self.hint = hint
+        self.hint = without_secret(hint)
 
     def __str__(self) -> str:
         return f"{self.message}\n  next: {self.hint}" if self.hint else self.message
@@ -56,9 +57,17 @@ class AttentionError(ForkError):
     exit_code = Exit.LOOK
 
 
+def hide(*secrets: str) -> None:
+    """Keep secrets out of every message from now on; below three characters there is nothing to keep."""
+    _hidden.update(secret for secret in secrets if len(secret) > 2)
+
+
 def without_secret(text: str) -> str:
-    """Return a text without the credentials that addresses in it may hold."""
-    return _SECRET.sub("", text)
+    """Return a text without the credentials that addresses in it may hold, and without what is to be hidden."""
+    text = _SECRET.sub("", text)
+    for secret in sorted(_hidden, key=len, reverse=True):
+        text = text.replace(secret, "****")
+    return text
 
 
 def collected(title: str, problems: Iterable[str], *, hint: str = "") -> UsageError:

@@ -245,7 +245,8 @@ def _sentence(what: str, blocking: Sequence[PatchReport], unknown: Sequence[str]
 
 
 def _faulty(report: PatchReport) -> bool:
-    return report.verdict in FAULTS
+    tried = [at for at in report.releases if any(cell.facts.try_series for cell in at.cells)]
+    return report.verdict in FAULTS or any(at.verdict in FAULTS for at in tried)
 
 
 def _moved(report: PatchReport, locked: str) -> bool:

@@ -32,8 +32,8 @@ _SETTINGS = {
     "advice.detachedHead": "false",
     "merge.conflictStyle": "merge",
     "merge.renames": "true",
+    "rerere.enabled": "false",
     "diff.algorithm": "myers",
-    "format.headers": "",
     "safe.directory": "*",
     "protocol.file.allow": "always",
 }
@@ -122,6 +122,13 @@ class Git:
             env["GIT_WORK_TREE"] = str(self.work_tree.absolute())
         return run(["git", *words], ok=ok, stdin=stdin, env=env, cwd=self.work_tree)
 
+    def with_settings(self, settings: Mapping[str, str]) -> Git:
+        """Return a handle with more settings than the sealed ones."""
+        more = {"GIT_CONFIG_COUNT": str(len(_SETTINGS) + len(settings))}
+        for number, (key, value) in enumerate(settings.items(), len(_SETTINGS)):
+            more |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
+        return replace(self, extra={**self.extra, **more})
+
     def text(self, *words: str | Path, stdin: bytes = b"") -> str:
         """Run one git command that must succeed and return its output without surrounding white space."""
         return self.run(*words, stdin=stdin).text.strip()
@@ -164,6 +171,10 @@ class Git:
         """Forget what a killed git left: its locks, and work trees whose folder is gone."""
         for lock in (*self.git_dir.glob("*.lock"), *self.git_dir.glob("refs/**/*.lock")):
             lock.unlink(missing_ok=True)
+        for lock in self.git_dir.glob("worktrees/*/locked"):
+            place = lock.with_name("gitdir")
+            if not place.exists() or not Path(place.read_text(encoding="utf-8").strip()).exists():
+                lock.unlink()  # `prune` leaves alone what was locked while it was being made
         if (self.git_dir / "worktrees").exists():
             self.run("worktree", "prune")
 

@@ -75,6 +75,14 @@ class Index:
         parts = urlsplit(self.clients.index or pypi_simple.PYPI_SIMPLE_ENDPOINT)
         return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
+    def files(self, project: str) -> list[pypi_simple.DistributionPackage]:
+        """List every file of a project, none where the index does not know it; raises EnvironmentFailedError."""
+        with self._explained(f"the list of {project}'s files"):
+            try:
+                return self._authenticated(lambda: self._client.get_project_page(project, timeout=TIMEOUT)).packages
+            except pypi_simple.NoSuchProjectError:
+                return []
+
     def sdists(self, project: str) -> list[Remote]:
         """List a project's sdists, oldest first, yanked ones too; raises EnvironmentFailedError."""
         with self._explained(f"the list of {project}'s files"):
@@ -107,7 +115,8 @@ class Index:
         except requests.HTTPError as error:
             if error.response is None or error.response.status_code != requests.codes.unauthorized:
                 raise
-            credential = _from_keyring(self.clients.index or self.address, self.address)
+            user = urlsplit(self.clients.index or "").username
+            credential = from_keyring(self.address, unquote(user) if user else None)
             if credential is None:
                 raise
             self._client.s.auth = _Login(_origin(self.address), credential)
@@ -181,12 +190,12 @@ def _remote(package: pypi_simple.DistributionPackage, project: str) -> Remote | 
     return Remote(version, package) if ours else None
 
 
-def _from_keyring(index: str, address: str) -> tuple[str, str] | None:
+def from_keyring(address: str, user: str | None) -> tuple[str, str] | None:
     """Ask the keyring under the names that pip asks it under: the index's address, then its host."""
-    user = urlsplit(index).username
-    for service in dict.fromkeys((address, address.rstrip("/") + "/", _origin(address)[1])):
+    bare = address.rstrip("/")
+    for service in (f"{bare}/", bare, _origin(address)[1]):
         try:
-            credential = keyring.get_credential(service, unquote(user) if user else None)
+            credential = keyring.get_credential(service, user)
         except Exception as error:  # noqa: BLE001 (a backend may raise anything; pip does without it then, too)
             log.debug("the keyring failed: %s", type(error).__name__)
             return None

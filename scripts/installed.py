@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from uv import find_uv_bin
@@ -19,19 +20,28 @@ from scripts.terminal import progress
 _RECIPE = "recipe.json"
 
 
-def install(repo: Repository, name: str, environment: Environment, requires: Sequence[str], *, content: str = "") -> Ready | Absent:
-    """Return the environment of that name, made anew where its recipe changed.
+@dataclass(frozen=True)
+class WheelFile:
+    """A wheel to install, known by its content."""
 
-    `content` is part of the recipe: the digest of a file among the requirements. Raises EnvironmentFailedError where uv
-    cannot install something.
+    path: Path
+    sha256: str
+
+
+def install(
+    repo: Repository, name: str, environment: Environment, requires: Sequence[str], wheel: WheelFile | None = None
+) -> Ready | Absent:
+    """Return the environment of that name with requirements and perhaps a wheel, made anew where one of them changed.
+
+    Raises EnvironmentFailedError where uv cannot install something.
     """
     folder = repo.work / "environments" / name
-    recipe = json.dumps(digest(environment.python, list(requires), content)).encode()
+    recipe = json.dumps(digest(environment.python, list(requires), wheel.sha256 if wheel else "")).encode()
     if not _made(folder, recipe):
         if interpreter(environment.python) is None:
             return missing(environment)
         with progress(f"making the environment {name} (uv)", None):
-            fill(repo, folder, environment, requires)
+            fill(repo, folder, environment, [*requires, *([str(wheel.path)] if wheel else [])])
         write_whole(folder / _RECIPE, recipe)
     return ready_in(folder, environment)
 
@@ -48,8 +58,8 @@ def fill(
     assert python is not None, environment.python
     known = client_variables(repo) | dict(variables or {})
     run([find_uv_bin(), "venv", "--quiet", "--clear", "--python", python, folder], env=known)
-    words = [find_uv_bin(), "pip", "install", "--quiet", "--python", folder / "bin" / "python"]
-    run([*words, *requires], env=known, hint="check the index and what fork.toml requires, then run this again")
+    words: list[str | Path] = [find_uv_bin(), "pip", "install", "--quiet", "--python", folder / "bin" / "python", *requires]
+    run(words, env=known, hint="check the index and what fork.toml requires, then run this again")
 
 
 def ready_in(folder: Path, environment: Environment) -> Ready:

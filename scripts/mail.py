@@ -7,7 +7,7 @@ import email.header
 import email.policy
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,10 @@ REPEATABLE = ("Bug", "Needs", "Replaced-By")
 
 _TRAILER = re.compile(r"^([A-Za-z][A-Za-z-]*):[ \t]+(\S.*)$")
 _DIFF_START = re.compile(r"^diff --git ", re.MULTILINE)
+_HUNK = re.compile(r"^@@ -\d+(?:,(\d+))? \+\d+(?:,(\d+))? @@")
+_BETWEEN_HUNKS = re.compile(
+    r"^(diff --git |index |(old|new|deleted) (file )?mode |(dis)?similarity |rename |copy |--- |\+\+\+ |\\ No newline|$)"
+)
 _LOOKS_LIKE_PATCH = re.compile(r"^(---|diff |Index: )")
 _VALUES = {
     "Origin": re.compile(r"^(vendor|backport, .+)$"),
@@ -100,6 +104,23 @@ def read_patch(path: Path, state: State) -> tuple[Patch, list[str]]:
     ), problems
 
 
+def with_trailers(text: bytes, changes: Mapping[str, str | None]) -> bytes:
+    """Return a mail or a commit message with trailers of its last paragraph changed, added at its end or (None) removed."""
+    head, diff, rest = text.partition(b"\ndiff --git ")
+    kept = head.rstrip(b"\n")
+    before, gap, paragraph = kept.rpartition(b"\n\n")
+    left = dict(changes)
+    lines = []
+    for line in re.split(rb"\n(?![ \t])", paragraph):
+        name = line.partition(b":")[0].decode(errors="replace")
+        if name not in changes:
+            lines.append(line)
+        elif value := left.pop(name, None):
+            lines.append(f"{name}: {value}".encode())
+    lines += [f"{name}: {value}".encode() for name, value in left.items() if value]
+    return before + gap + b"\n".join(lines) + head[len(kept) :] + diff + rest
+
+
 def _header(value: str | None) -> str:
     if value is None:
         return ""
@@ -155,9 +176,25 @@ def _hunks(diff: str, problems: list[str]) -> tuple[tuple[Hunk, ...], int]:
     except unidiff.errors.UnidiffParseError as error:
         problems.append(f"its diff is unreadable: {error}")
         return (), 0
+    problems += [f"the line {line!r} is in no hunk, git would drop it" for line in _stray_lines(diff)]
     hunks = [
         Hunk(file.path, (hunk.source_start, hunk.source_length), (hunk.target_start, hunk.target_length))
         for file in files
         for hunk in file
     ]
     return tuple(hunks), sum(file.added + file.removed for file in files)
+
+
+def _stray_lines(diff: str) -> Iterator[str]:
+    """Find lines of a diff that its hunks do not count and that are no header, up to a binary part or a signature."""
+    old = new = 0
+    for line in diff.split("\n"):
+        if old > 0 or new > 0:
+            old -= line[:1] in {"", " ", "-"}
+            new -= line[:1] in {"", " ", "+"}
+        elif found := _HUNK.match(line):
+            old, new = (int(found[number] or 1) for number in (1, 2))
+        elif line in {"-- ", "GIT binary patch"}:
+            return
+        elif not _BETWEEN_HUNKS.match(line):
+            yield line

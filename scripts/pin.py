@@ -36,7 +36,8 @@ def resolve(repo: Repository, version: str | None = None) -> Lock:
     index = Index(choose(repo.root))
     remotes = _chosen(repo, index, old, wanted)
     releases = import_releases(repo, repo.config.upstream.name, _described(repo, index, remotes, old))
-    locked = str(wanted) if wanted else (old.locked if old else releases[-1].version)
+    newest_or_same = old.locked if old else releases[-1].version
+    locked = next((release.version for release in releases if release.key == wanted), newest_or_same)
     lock = Lock(repo.config.upstream.name, locked, tuple(releases))
     tag(repo.git, lock.releases)
     return lock
@@ -56,7 +57,7 @@ def _chosen(repo: Repository, index: Index, old: Lock | None, wanted: Version | 
     upstream = repo.config.upstream
     offered = index.sdists(upstream.name)
     tracked = SpecifierSet(upstream.track)
-    named = {wanted} if wanted else {Version(old.locked)} if old else set()
+    named = {version for version in (wanted, Version(old.locked) if old else None) if version}
     _refuse_vanished(old, offered, index, tracked, named)
     chosen = [remote for remote in offered if tracked.contains(remote.version) or remote.version in named]
     remotes = _without_yanked(chosen, old, named)

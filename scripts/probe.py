@@ -128,6 +128,27 @@ class Prober:
         )
 
     def _run_job(self, job: Job, files: list[str], tree: Path) -> None:
+        """Run files in one process, and each in its own where one spoils it for the others: a crash, a hang, a leak."""
+        rounds, ended = self._run_process(job, files, tree)
+        found = {file: _file_result(file, rounds, ended) for file in files}
+        if len(files) > 1 and (not all(map(_finished, rounds)) or not self._control_passed(found)):
+            for file in files:
+                self._run_job(job, [file], tree)
+            return
+        for file, result in found.items():
+            self._known[job, file] = result
+            self.store.put(self._key(job, file), {"tests": result.tests, "problem": result.problem})
+
+    def _control_passed(self, found: Mapping[str, FileResult]) -> bool:
+        """Tell whether nothing of the control probe among these files failed."""
+        control = {spec.partition("::")[0] for spec in self.repo.config.probes.control} & found.keys()
+        return not any(
+            found[file].problem or any(outcome is not Outcome.PASSED for outcome, _ in found[file].tests.values())
+            for file in control
+        )
+
+    def _run_process(self, job: Job, files: list[str], tree: Path) -> tuple[list[list[dict[str, Any]]], Ended]:
+        """Run files in one process with a server of its own; return the logs of both rounds and how it ended."""
         server = self.repo.config.server(job.server)
         ready = self.environments[job.environment]
         warm_key = digest("warm", ready.fingerprint)
@@ -147,11 +168,8 @@ class Prober:
             modules = folder / "log.modules"
             if self.preload and modules.exists() and self.store.get(warm_key) is None:
                 self.store.put(warm_key, json.loads(modules.read_text()))
-        for file in files:
-            found = _file_result(file, rounds, ended)
-            self._known[job, file] = found
-            self.store.put(self._key(job, file), {"tests": found.tests, "problem": found.problem})
         self.ran += 1
+        return rounds, ended
 
     def _sum(self, job: Job, probes: Iterable[str]) -> Result:
         """Join the tests that probe paths and node ids name into one outcome."""
@@ -213,11 +231,16 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     return found
 
 
+def _finished(log: list[dict[str, Any]]) -> bool:
+    """Tell whether a round came to its end."""
+    return bool(log) and log[-1].get("$report_type") == "SessionFinish"
+
+
 def _file_result(file: str, rounds: list[list[dict[str, Any]]], ended: Ended) -> FileResult:
     """Join the two rounds of a file: a test that differs between them is flaky."""
     first, second = (_round(file, log) for log in rounds)
     problem = next((first_words(entry) for log in rounds for entry in log if _is_broken_collection(entry, file)), "")
-    if not problem and not any(log and log[-1].get("$report_type") == "SessionFinish" for log in rounds):
+    if not problem and not any(map(_finished, rounds)):
         ending = "ran into its timeout" if ended.timed_out else f"ended with {ended.code}"
         problem = f"the process {ending}: {_tail(ended)}"
     missing = (Outcome.MISSING, "no report: the process ended before it")
@@ -259,7 +282,7 @@ def first_words(entry: dict[str, Any]) -> str:
     elif isinstance(longrepr, list):
         text = str(longrepr[-1])
     else:
-        text = "\n".join(line for line in str(longrepr).splitlines() if line.startswith("E ")) or str(longrepr)
+        text = "\n".join(line[1:] for line in str(longrepr).splitlines() if line.startswith("E ")) or str(longrepr)
     return str(text).strip().splitlines()[0][:300]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
 from typing import TypeGuard
 
 from packaging.version import Version
@@ -23,13 +24,20 @@ def read_profile(repo: Repository) -> Profile:
         return {}
     path = repo.overrides / name
     try:
-        values = [line.value for line in ast.parse(path.read_text()).body if _assigns_settings(line)]
-        profile = ast.literal_eval(values[0] or ast.Constant(None))
-    except (OSError, SyntaxError, IndexError, TypeError, ValueError) as error:
+        profile = ast.literal_eval(settings_literal(path.read_text()))
+    except (OSError, SyntaxError, ValueError) as error:
         raise UsageError(
             f"{path.relative_to(repo.root)} has no literal SETTINGS = {{patch id: {{name: value}}}}: {error}"
         ) from error
     return dict(profile)
+
+
+def settings_literal(text: str) -> ast.Dict:
+    """Return the dictionary that a profile module assigns to `SETTINGS`; raises ValueError where there is none."""
+    values = [line.value for line in ast.parse(text).body if _assigns_settings(line)]
+    if not values or not isinstance(values[0], ast.Dict):
+        raise ValueError("it is no dictionary")
+    return values[0]
 
 
 def settings_for(profile: Profile, series: Series, release: str, without: Patch | None) -> Settings:
@@ -53,7 +61,20 @@ def check_profile(repo: Repository, series: Series) -> Profile:
     unknown = sorted(set(profile) - set(series.by_id))
     if unknown:
         raise collected("the profile has entries that stand for no patch:", unknown, hint="name the patch, live or retired")
+    clashing = list(clashes(profile))
+    if clashing:
+        raise collected("the profile gives a setting two values:", clashing, hint="let the entries agree")
     return profile
+
+
+def clashes(profile: Profile) -> Iterator[str]:
+    """Find settings to which two entries give different values: the wheel can have one alone."""
+    first: dict[str, tuple[str, object]] = {}
+    for name, settings in profile.items():
+        for setting, value in settings.items():
+            other, there = first.setdefault(setting, (name, value))
+            if (type(there), there) != (type(value), value):
+                yield f"{setting} is {there!r} for {other} and {value!r} for {name}"
 
 
 def _assigns_settings(line: ast.stmt) -> TypeGuard[ast.Assign | ast.AnnAssign]:

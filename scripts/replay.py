@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import re
-import shutil
 from collections.abc import Iterator
-from pathlib import Path
+from typing import NoReturn
 
-from scripts.apply import FORMAT, Workshop, cherry
+import unidiff.patch
+
+from scripts.apply import FORMAT, Workshop
 from scripts.errors import AttentionError
 from scripts.git import Git
-from scripts.mail import read_mail
-from scripts.model import Applies, Release
+from scripts.mail import read_mail, with_trailers
+from scripts.model import Applies, Patch, Release
 from scripts.rebase_state import RebaseState, home, reached, target_lock, work_tree
+from scripts.rebase_tree import check_finished, check_line, commit_resolution, commits_of, drop, id_of, pick, stand_at, work_of
 from scripts.repository import Repository
 from scripts.series import read_series
 from scripts.store import Store
@@ -21,108 +22,104 @@ from scripts.store import Store
 SHOWN_LINES = 80
 """How many lines of upstream's own change a conflict shows."""
 
+NEAR_LINES = 12
+"""How far from a hunk upstream's own change still counts as near."""
+
 
 def replay(repo: Repository, state: RebaseState) -> RebaseState:
     """Cherry-pick what is left in the queue, stopping at the first conflict."""
     shop = workshop(repo)
-    work = work_of(repo, start=release_of(repo, state.target).commit)
     commits = shop.commits(shop.series.active)
+    work = work_of(repo, state)
+    if state.queue:
+        stand_at(work, state.head)
     while state.queue:
         reached("replaying")
-        name = state.queue[0]
-        if name in commits.failed:
-            stop(repo, state, f"{name} {commits.failed[name].detail}")
-        if id_of_head(work) != name:
-            work.run("reset", "--quiet", "--hard")
-            step = cherry(work, commits.ids[name], shop.series.by_id[name])
-            if step.applies is Applies.CONFLICT and not _settled_by_rerere(work):
-                stop(repo, state, f"{name} conflicts with {state.target}: {step.detail}\n{_upstream_change(repo, state, work)}")
-        state = dataclasses.replace(state, queue=state.queue[1:])
+        patch = shop.series.by_id[state.queue[0]]
+        step, again = pick(work, commits.ids[patch.id], patch)
+        reached("picked")
+        if step.applies is Applies.CONFLICT:
+            stop(
+                repo,
+                state,
+                f"{patch.id} conflicts with {state.target}: {step.detail}\n{_upstream_change(shop, state, work, patch)}",
+            )
+        head = work.text("rev-parse", "HEAD")
+        state = dataclasses.replace(
+            state, queue=state.queue[1:], head=head, again=(*state.again, patch.id) if again else state.again
+        )
         state.write(repo)
-    state = dataclasses.replace(state, replayed=True)
-    state.write(repo)
     reached("replayed")
     return state
 
 
 def resolved(repo: Repository, state: RebaseState) -> RebaseState:
     """Take what a person left in the work tree: commit a finished resolution, refuse an unfinished one."""
-    work = work_of(repo)
-    unmerged = work.text("diff", "--name-only", "--diff-filter=U").split()
-    if unmerged:
-        raise AttentionError(f"not resolved yet: {', '.join(unmerged)}", hint=f"edit, then git -C {work.work_tree} add FILE")
+    work, shop = work_of(repo, state), workshop(repo)
+    check_finished(work, state.head)
     if work.resolve("CHERRY_PICK_HEAD"):
-        work.run("commit", "--quiet", "--allow-empty", "--no-edit", "--cleanup=strip")
-    dirty = work.text("status", "--porcelain", "--untracked-files=no")
-    if dirty:
-        raise AttentionError(
-            f"the work tree has changes that are in no commit:\n{dirty}", hint=f"git -C {work.work_tree} commit --amend -a"
-        )
-    if state.queue and id_of_head(work) != state.queue[0]:
-        raise AttentionError(
-            f"{state.queue[0]} is not the last commit of {work.work_tree}", hint="commit it there, or nox -s rebase -- --skip"
-        )
-    return dataclasses.replace(state, queue=state.queue[1:], stopped="")
+        commit_resolution(work, shop.commits(shop.series.active).ids[state.queue[0]])
+    head = _checked_head(shop, state, work, waiting=state.queue[1:])
+    reached("resolved")
+    state = dataclasses.replace(state, queue=state.queue[1:], head=head, stopped="", at=())
+    state.write(repo)
+    return state
 
 
-def stop(repo: Repository, state: RebaseState, why: str) -> None:
-    """Keep the state for a person and say what to do."""
-    dataclasses.replace(state, stopped=why).write(repo)
+def left_out(repo: Repository, state: RebaseState) -> RebaseState:
+    """Leave out the patches at which the rebase stopped, and those that cannot stand without them."""
+    series = workshop(repo).series
+    without = {other for name in state.at for other in series.dependents(series.by_id[name])}
+    gone = [patch.id for patch in series.active if patch.id in without - state.gone]
+    head = _line_without(repo, state, gone)
+    queue = tuple(name for name in state.queue if name not in gone)
+    state = dataclasses.replace(state, queue=queue, head=head, skipped=(*state.skipped, *gone), stopped="", at=())
+    state.write(repo)
+    return state
+
+
+def _line_without(repo: Repository, state: RebaseState, gone: list[str]) -> str:
+    """Take patches out of what is replayed so far, and return the commit at its end."""
+    work, target, head = work_of(repo, state), release_of(repo, state.target), state.head
+    if not state.queue:  # nothing is being resolved, so commits may have been mended
+        check_finished(work, head)
+        head = _checked_head(workshop(repo), state, work, waiting=())
+    stand_at(work, head)
+    for name in gone:
+        drop(work, target, name)
+    return work.text("rev-parse", "HEAD")
+
+
+def _checked_head(shop: Workshop, state: RebaseState, work: Git, waiting: tuple[str, ...]) -> str:
+    """Return the work tree's commit where it ends the line of all patches that are not gone and not waiting."""
+    wanted = [patch.id for patch in shop.series.active if patch.id not in state.gone.union(waiting)]
+    check_line(work, release_of(shop.repo, state.target), wanted)
+    return work.text("rev-parse", "HEAD")
+
+
+def stop(repo: Repository, state: RebaseState, why: str, at: tuple[str, ...] | None = None) -> NoReturn:
+    """Keep the state for a person and say what to do; `at` are the patches that `--skip` would leave out."""
+    reached("stopping")
+    at = state.queue[:1] if at is None else at
+    dataclasses.replace(state, stopped=why, at=at).write(repo)
+    skip = f"; or --skip, which leaves {', '.join(at)} out" if at else ""
     raise AttentionError(
         f"the rebase to {state.target} stopped; nothing outside {home(repo).relative_to(repo.root)} has changed.\n{why}",
-        hint=f"resolve it in {work_tree(repo)} (git add), then `nox -s rebase -- --continue`; or --skip, or --abort",
+        hint=f"resolve it in {work_tree(repo)} (git add), then `nox -s rebase -- --continue`{skip}; or --abort",
     )
 
 
-def mails(work: Git, target: Release) -> Iterator[bytes]:
-    """Give each commit of the work tree as a patch on its new base."""
-    for commit in work.text("rev-list", "--reverse", "--topo-order", f"{target.commit}..HEAD").split():
-        mail = work.run("format-patch", *FORMAT, "-1", "--stdout", commit).stdout
-        yield re.sub(rb"^Base: .*$", b"Base: " + target.version.encode(), mail, count=1, flags=re.MULTILINE)
-
-
-def ids_of(work: Git, target: Release) -> tuple[str, ...]:
-    """Return the ids of the patches in the work tree, in order."""
-    return tuple(read_mail(mail).value("Id") for mail in mails(work, target))
-
-
-def work_of(repo: Repository, start: str | None = None) -> Git:
-    """Return a handle on the rebase's work tree, made at `start` where it is missing."""
-    place = work_tree(repo)
-    if start is not None and not (place / ".git").exists():
-        shutil.rmtree(place, ignore_errors=True)
-        repo.git.run("worktree", "prune")
-        repo.git.run("worktree", "add", "--quiet", "--detach", "--force", place, start)
-    inner = Path((place / ".git").read_text().removeprefix("gitdir:").strip())
-    (inner / "index.lock").unlink(missing_ok=True)  # a killed run's: we are alone here
-    rerere = {"GIT_CONFIG_COUNT": "2", "GIT_CONFIG_KEY_0": "rerere.enabled", "GIT_CONFIG_VALUE_0": "true"}
-    return Git(inner, place, rerere | {"GIT_CONFIG_KEY_1": "rerere.autoUpdate", "GIT_CONFIG_VALUE_1": "true"})
-
-
-def id_of_head(work: Git) -> str:
-    """Return the patch id that the last commit names."""
-    message = work.text("log", "-1", "--format=%B")
-    found = re.search(r"^Id: (\S+)$", message, re.MULTILINE)
-    return found[1] if found else ""
-
-
-def _settled_by_rerere(work: Git) -> bool:
-    """Commit where an earlier resolution, replayed by rerere, left nothing unmerged."""
-    if not work.resolve("CHERRY_PICK_HEAD") or work.text("diff", "--name-only", "--diff-filter=U"):
-        return False
-    work.run("commit", "--quiet", "--no-edit", "--cleanup=strip")
-    return True
-
-
-def _upstream_change(repo: Repository, state: RebaseState, work: Git) -> str:
-    """Show what upstream changed between the two releases in the files that conflict."""
-    files = work.text("diff", "--name-only", "--diff-filter=U").split()
-    if not files:
-        return "Look at the last commit there; `--continue` accepts its place."
-    origin, target = release_of(repo, state.origin), release_of(repo, state.target)
-    lines = work.text("diff", "-U2", origin.commit, target.commit, "--", *files).splitlines()
-    more = f"\n  … {len(lines) - SHOWN_LINES} more lines" if len(lines) > SHOWN_LINES else ""
-    return f"What upstream changed there from {state.origin} to {state.target}:\n" + "\n".join(lines[:SHOWN_LINES]) + more
+def mails(repo: Repository, state: RebaseState) -> Iterator[tuple[str, bytes]]:
+    """Give each replayed commit's id and patch on the new base, without the dependencies that left the series."""
+    target = release_of(repo, state.target)
+    for commit in commits_of(repo.git, target, state.head):
+        mail = repo.git.run("format-patch", *FORMAT, "-1", "--stdout", commit).stdout
+        names = read_mail(mail).names("Depends")
+        left = [name for name in names if name not in state.gone]
+        changes: dict[str, str | None] = {"Base": target.version}
+        if len(left) < len(names):
+            changes["Depends"] = ", ".join(left) or None
+        yield id_of(repo.git, commit), with_trailers(mail, changes)
 
 
 def workshop(repo: Repository) -> Workshop:
@@ -136,3 +133,34 @@ def release_of(repo: Repository, version: str) -> Release:
     release = target_lock(repo).release(version)
     assert release is not None, version
     return release
+
+
+def _upstream_change(shop: Workshop, state: RebaseState, work: Git, patch: Patch) -> str:
+    """Show what upstream changed between the patch's base and the target near the hunks that conflict."""
+    files = work.text("diff", "--name-only", "--diff-filter=U").split()
+    if not files:
+        return "Look at the last commit there; `--continue` accepts its place."
+    base, target = shop.lock.release(patch.base), shop.lock.release(state.target)
+    assert base is not None
+    assert target is not None
+    diff = work.text("diff", "-U2", "--no-color", base.commit, target.commit, "--", *files)
+    lines = (_near(diff, patch) or diff).splitlines()
+    more = f"\n  … {len(lines) - SHOWN_LINES} more lines" if len(lines) > SHOWN_LINES else ""
+    return f"What upstream changed there from {base.version} to {target.version}:\n" + "\n".join(lines[:SHOWN_LINES]) + more
+
+
+def _near(diff: str, patch: Patch) -> str:
+    """Return the hunks of a diff that are near a patch's own."""
+    found = []
+    for file in unidiff.patch.PatchSet(diff):
+        own = [hunk.old for hunk in patch.hunks if hunk.path == file.path]
+        near = [
+            str(hunk)
+            for hunk in file
+            if any(
+                hunk.source_start - NEAR_LINES <= start + length and start <= hunk.source_start + hunk.source_length + NEAR_LINES
+                for start, length in own
+            )
+        ]
+        found += [f"{file.path}\n{''.join(near)}"] if near else []
+    return "".join(found)

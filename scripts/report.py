@@ -174,8 +174,9 @@ def _attention(report: Report) -> Iterator[RenderableType]:
 def _unsupported(report: Report) -> dict[str, list[str]]:
     """Return the cells in which the control probe fails on the bare release, by the reason."""
     found: dict[str, list[str]] = {}
-    for item in report.patches[:1]:
-        for cell in (cell for at in item.releases for cell in at.cells if cell.verdict is Verdict.UNSUPPORTED):
+    cells = (cell for item in report.patches for at in item.releases for cell in at.cells)
+    for cell in cells:
+        if cell.verdict is Verdict.UNSUPPORTED and not any(cell.cell.id in names for names in found.values()):
             found.setdefault(cell.detail, []).append(cell.cell.id)
     return found
 
@@ -189,14 +190,15 @@ def _reason(item: PatchReport, locked: str) -> str:
 def print_plan(plan: Plan, console: Console, *, dry_run: bool) -> None:
     """Print what a rebase did, or would do."""
     verb = "would move" if dry_run else "moved"
-    console.print(Styled(f"{verb} from {plan.origin} to {plan.target}", style="bold"))
+    if plan.retire or plan.replay or plan.origin != plan.target:
+        console.print(Styled(f"{verb} from {plan.origin} to {plan.target}", style="bold"))
     for item in plan.retire:
         console.print(Styled(f"  retire {item.id}: {item.trailer}", style="green"))
     for name in plan.replay:
         console.print(f"  replay {name}")
     for note in plan.notes:
         console.print(Styled(f"\n{note}"))
-    if not dry_run:
+    if not dry_run and (plan.retire or plan.replay or plan.origin != plan.target):
         console.print("\nnext: look at `git diff`, run `nox -s tests`, then commit", style="dim")
 
 

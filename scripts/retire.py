@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import ast
-import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+from packaging.version import Version
 
 from scripts.apply import FORMAT, Workshop, pick
 from scripts.errors import AttentionError
 from scripts.evidence import PatchReport, Report
 from scripts.git import Git
+from scripts.mail import with_trailers
 from scripts.model import Applies, Patch, Settings, State, Verdict
+from scripts.verdict import Facts
 
 
 @dataclass(frozen=True)
@@ -47,8 +49,8 @@ class Plan:
 
     origin: str
     target: str
-    retire: tuple[Retirement, ...]
-    replay: tuple[str, ...]
+    retire: tuple[Retirement, ...] = ()
+    replay: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -64,88 +66,95 @@ def _retirement(item: PatchReport, target: str) -> Retirement | None:
         return None
     cells = tuple(cell.cell.id for cell in at.cells if cell.counts)
     if item.verdict is Verdict.ABSORBED:
-        release = item.absorbed_in or target
+        known = item.absorbed_in is not None and Version(item.absorbed_in) <= Version(target)
+        release = item.absorbed_in if item.absorbed_in and known else target
         return Retirement(item.patch.id, release, f"absorbed, the probes pass bare on {target}", cells)
     if item.verdict is Verdict.CONFIGURABLE and item.settings:
         how = f"configurable, the probes pass bare on {target} with {str(item.settings).replace('; ', ' and ')}"
-        return Retirement(item.patch.id, target, how, cells, item.settings)
+        return Retirement(item.patch.id, _settled_since(item, target), how, cells, item.settings)
     return None
 
 
-def retired_mail(shop: Workshop, patch: Patch, retirement: Retirement) -> bytes:
-    """Return a live patch as a retired one: on its base with what it depends on, its modules in it, its proof in a trailer.
+def _settled_since(item: PatchReport, target: str) -> str:
+    """Return the first release from which on, up to the target, every cell does with the settings of the target.
 
-    Raises AttentionError where it does not stand on its base without the patches before it.
+    From there on they are in the profile; before it upstream may not know them.
     """
-    commits = shop.commits(shop.series.active)
+    number = item.patch.replaced_by.index(item.settings) if item.settings else -1
+    found = target
+    for at in sorted(item.releases, key=lambda at: Version(at.release), reverse=True):
+        counting = [cell.facts for cell in at.cells if cell.counts]
+        if Version(at.release) <= Version(target) and counting:
+            if not all(_does_with(facts, number) for facts in counting):
+                break
+            found = at.release
+    return found
+
+
+def _does_with(facts: Facts, number: int) -> bool:
+    bare = facts.bare is not None and facts.bare.passed
+    return bare or (number < len(facts.configured) and facts.configured[number].passed)
+
+
+def retired_mail(shop: Workshop, patch: Patch, retirement: Retirement, retiring: Collection[str]) -> bytes:
+    """Return a live patch as a retired one that stands for ever: on its base, its modules and its proof in it.
+
+    A patch on which it depends and that stays alive moves on to other releases, so what it was is kept in this one too.
+    Raises AttentionError where the patch does not stand on its base without patches that it does not name.
+    """
     base = shop.lock.release(patch.base)
     assert base is not None
+    parts = shop.series.needed_by(patch)
+    own = _held(shop, patch, retiring)
     with shop.git.checkout(base.commit) as work:
-        for part in shop.series.needed_by(patch):
-            step = pick(work, commits.ids[part.id], part)
-            if step.applies is Applies.CONFLICT:
-                raise AttentionError(
-                    f"{patch.id} cannot retire: on {patch.base} it needs a patch that its Depends: does not name: {step.detail}",
-                    hint="nox -s import, add the Depends: trailer, nox -s export",
-                )
-        _add_modules(shop, work, patch)
-        _amend(work, with_trailer(work.text("log", "-1", "--format=%B"), "Applied-Upstream", retirement.trailer))
+        for part in (part for part in parts if part not in own):
+            _stand(shop, work, part, patch)
+        start = work.text("rev-parse", "HEAD")
+        for part in own:
+            _stand(shop, work, part, patch)
+        message = work.run("log", "-1", "--format=%B").stdout.rstrip(b"\n") + b"\n"
+        work.run("commit", "--quiet", "--amend", "--cleanup=verbatim", "--file=-", stdin=_closed(message, patch, own, retirement))
+        done = work.text("rev-parse", "HEAD")
+        work.run("reset", "--quiet", "--soft", start)
+        work.run("commit", "--quiet", "--allow-empty", "--cleanup=verbatim", "--reuse-message", done)
         return work.run("format-patch", *FORMAT, "-1", "--stdout", "HEAD").stdout
 
 
-def _add_modules(shop: Workshop, work: Git, patch: Patch) -> None:
-    """Write the patch's override modules into the work tree and stage them."""
+def _held(shop: Workshop, patch: Patch, retiring: Collection[str]) -> list[Patch]:
+    """List what a retired patch holds: itself, and what it needs that no other retired patch holds."""
+    elsewhere = {
+        part for other in shop.series.needed_by(patch)[:-1] if other.id in retiring for part in shop.series.needed_by(other)
+    }
+    return [part for part in shop.series.needed_by(patch) if part not in elsewhere]
+
+
+def _stand(shop: Workshop, work: Git, part: Patch, patch: Patch) -> None:
+    """Commit a patch and its override modules."""
+    step = pick(work, shop.commits(shop.series.active).ids[part.id], part)
+    if step.applies is Applies.CONFLICT:
+        raise AttentionError(
+            f"{patch.id} cannot retire: on {patch.base} it needs a patch that its Depends: does not name: {step.detail}",
+            hint="nox -s import, add the Depends: trailer, nox -s export, then rebase again",
+        )
     package = shop.repo.config.overrides.package
     assert work.work_tree is not None
-    for module in patch.overrides:
+    for module in part.overrides:
         path = work.work_tree / package / f"{module}.py"
         path.parent.mkdir(exist_ok=True)
         path.write_bytes((shop.repo.overrides / f"{module}.py").read_bytes())
         work.run("add", "--force", "--", path)
+    work.run("commit", "--quiet", "--amend", "--allow-empty", "--cleanup=verbatim", "--reuse-message=HEAD")
 
 
-def _amend(work: Git, message: str) -> None:
-    """Amend HEAD, keeping its author and date."""
-    work.run("commit", "--quiet", "--amend", "--allow-empty", "--cleanup=verbatim", "--file=-", stdin=message.encode())
-
-
-def with_trailer(message: str, name: str, value: str) -> str:
-    """Return a commit message whose last paragraph has this trailer, in the place of one of that name."""
-    lines = [line for line in message.rstrip().splitlines() if not line.startswith(f"{name}:")]
-    return "\n".join([*lines, f"{name}: {value}"]) + "\n"
-
-
-def profile_with(text: str, entries: Mapping[str, Mapping[str, object]]) -> str:
-    """Return the profile module's text with entries added to its literal `SETTINGS`."""
-    tree = ast.parse(text)
-    value = next(
-        line.value
-        for line in tree.body
-        if isinstance(line, (ast.Assign, ast.AnnAssign)) and re.match(r"SETTINGS\b", ast.unparse(line))
-    )
-    assert isinstance(value, ast.Dict)
-    lines = text.splitlines(keepends=True)
-    there = {key.value for key in value.keys if isinstance(key, ast.Constant)}
-    new = [f"    {_literal(name)}: {_literal(settings)},\n" for name, settings in entries.items() if name not in there]
-    assert value.end_lineno is not None
-    assert value.end_col_offset is not None
-    if value.lineno == value.end_lineno:
-        opening = lines[value.lineno - 1]
-        head, tail = opening[: value.end_col_offset - 1].rstrip(), opening[value.end_col_offset - 1 :]
-        return "".join([*lines[: value.lineno - 1], head + "\n", *new, tail, *lines[value.lineno :]])
-    return "".join([*lines[: value.end_lineno - 1], *new, *lines[value.end_lineno - 1 :]])
-
-
-def _literal(value: object) -> str:
-    """Write a literal with double quotes, as the formatter wants it."""
-    match value:
-        case str():
-            return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
-        case Mapping():
-            return "{" + ", ".join(f"{_literal(key)}: {_literal(item)}" for key, item in value.items()) + "}"
-        case tuple():
-            return "(" + ", ".join(map(_literal, value)) + ("," if len(value) == 1 else "") + ")"
-        case list():
-            return "[" + ", ".join(map(_literal, value)) + "]"
-        case _:
-            return repr(value)
+def _closed(message: bytes, patch: Patch, own: Sequence[Patch], retirement: Retirement) -> bytes:
+    """Return the message of a retired patch: the proof as a trailer, and which patches it holds."""
+    held = [part.id for part in own if part is not patch]
+    if held:
+        body, gap, trailers = message.rpartition(b"\n\n")
+        words = f"As it was then, it holds what it depended on: {', '.join(held)}."
+        message = body + gap + words.encode() + gap + trailers
+    depends = [name for name in patch.depends if name not in held]
+    changes: dict[str, str | None] = {"Applied-Upstream": retirement.trailer}
+    if held:
+        changes["Depends"] = ", ".join(depends) or None
+    return with_trailers(message, changes)

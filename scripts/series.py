@@ -120,6 +120,8 @@ def _patch_problems(repo: Repository, series: Series, lock: Lock, patch: Patch) 
     yield from _wrong_needs(patch)
     yield from (f"Probes: {spec} matches nothing" for spec in patch.probes if not _matches(repo.root, spec))
     yield from _wrong_depends(series, patch)
+    if patch.mutation and not (repo.root / patch.mutation).is_file():
+        yield f"Mutation: there is no {patch.mutation}"
     if patch.state is State.ACTIVE:
         missing = [module for module in patch.overrides if not (repo.overrides / f"{module}.py").exists()]
         yield from (f"Overrides: there is no {repo.config.overrides.package}/{module}.py" for module in missing)
@@ -137,6 +139,20 @@ def _wrong_depends(series: Series, patch: Patch) -> Iterator[str]:
             yield f"Depends: there is no patch {name}"
         elif name not in earlier:
             yield f"Depends: {name} comes later in the series"
+        elif not live and patch.id in _reachable(series, name):
+            yield f"Depends: {name} depends on {patch.id} itself"
+
+
+def _reachable(series: Series, name: str) -> set[str]:
+    """Return a patch's id and those of all it depends on, also where they go round in a circle."""
+    found: set[str] = set()
+    left = [name]
+    while left:
+        name = left.pop()
+        if name not in found and name in series.by_id:
+            found.add(name)
+            left += series.by_id[name].depends
+    return found
 
 
 def _wrong_needs(patch: Patch) -> Iterator[str]:

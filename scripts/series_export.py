@@ -12,7 +12,7 @@ from scripts.apply import FORMAT, Commits, Workshop
 from scripts.errors import AttentionError, UsageError, collected
 from scripts.git import Git, user_git
 from scripts.lock import read_lock
-from scripts.mail import read_mail, read_patch
+from scripts.mail import read_patch
 from scripts.model import Lock, Release, State
 from scripts.repository import Repository
 from scripts.series import Series, examine
@@ -87,14 +87,12 @@ def _mails(git: Git, lock: Lock) -> dict[str, bytes]:
     found: dict[str, bytes] = {}
     problems = []
     for commit in git.text("rev-list", "--reverse", "--topo-order", f"{base.commit}..{_REF}").splitlines():
-        mail = _based(_formatted(git, commit), base)
-        name = read_mail(mail).value("Id")
-        title = git.text("log", "-1", "--format=%h %s", commit)
+        title, name = git.text("log", "-1", "--format=%h %s%x00%(trailers:key=Id,valueonly)", commit).split("\0")
         if not _SLUG.match(name):
             problems.append(f"{title}: " + (f"Id: {name!r} is no slug" if name else "the trailer `Id:` is missing"))
         elif name in found:
             problems.append(f"{title}: another commit has Id: {name} too")
-        found[name] = mail
+        found[name] = _based(_formatted(git, commit), base)
     if problems:
         raise collected("every commit needs an id of its own:", problems, hint="git rebase -i, and reword (docs/patches.md)")
     return found
@@ -186,15 +184,18 @@ def _listing(old: str, names: list[str]) -> str:
             if name in names:
                 above[name], waiting = waiting, []
     body = [line for name in names for line in (*above.get(name, ()), line_of.get(name, name))]
-    return "\n".join([*head, *body, *waiting]) + "\n"
+    return "".join(f"{line}\n" for line in (*head, *body, *waiting))
 
 
 def _check_same(repo: Repository, lock: Lock, series: Series, written: list[Written], new: Path) -> None:
     """Refuse files that, applied again, do not give the branch's own commits."""
-    patches = [read_patch(new / item.name, State.ACTIVE)[0] for item in written]
-    made = _shop(repo, lock, Series(tuple(patches), series.retired)).commits(patches)
-    problems = [f"  {name}: {step.detail}" for name, step in made.failed.items()]
-    problems += [f"  {name}: it becomes another commit" for name in _others(repo.git, made, written)]
+    patches = {item.name: read_patch(new / item.name, State.ACTIVE)[0] for item in written}
+    problems = [
+        f"  {item.name}: its trailers Id: and Base: cannot be read back"
+        for item in written
+        if patches[item.name].id != item.id or lock.release(patches[item.name].base) is None
+    ]
+    problems = problems or _not_again(repo, lock, Series(tuple(patches.values()), series.retired), written)
     if problems:
         raise AttentionError(
             "refused: the files written would not give the branch again:\n" + "\n".join(problems),
@@ -202,10 +203,17 @@ def _check_same(repo: Repository, lock: Lock, series: Series, written: list[Writ
         )
 
 
+def _not_again(repo: Repository, lock: Lock, series: Series, written: list[Written]) -> list[str]:
+    """Apply the files and name those that do not go on, or else those that become another commit."""
+    made = _shop(repo, lock, series).commits(series.active)
+    failed = [f"  {name}: {step.detail}" for name, step in made.failed.items()]
+    return failed or [f"  {name}: it becomes another commit" for name in _others(repo.git, made, written)]
+
+
 def _others(git: Git, made: Commits, written: list[Written]) -> Iterator[str]:
     """Name the patches whose commit, made from the file, is not the branch's: another text, author or change."""
     for item in written:
-        if item.id in made.ids and _formatted(git, made.ids[item.id]) != item.mail:
+        if _formatted(git, made.ids[item.id]) != item.mail:
             yield item.id
 
 

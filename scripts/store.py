@@ -17,10 +17,14 @@ def digest(*parts: object) -> str:
 
 
 def file_digest(*paths: Path) -> str:
-    """Return the sha256 of the names and contents of files and of all files in folders."""
-    files = sorted(file for path in paths for file in ([path] if path.is_file() else path.rglob("*")) if file.is_file())
-    kept = [file for file in files if "__pycache__" not in file.parts]
-    return digest(*((file.name, hashlib.sha256(file.read_bytes()).hexdigest()) for file in kept))
+    """Return the sha256 of the names and contents of files, and of all files in folders with their paths there."""
+    found = [
+        (file.relative_to(path.parent).as_posix(), hashlib.sha256(file.read_bytes()).hexdigest())
+        for path in paths
+        for file in ([path] if path.is_file() else path.rglob("*"))
+        if file.is_file() and "__pycache__" not in file.parts
+    ]
+    return digest(*sorted(found))
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import concurrent.futures
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,8 +16,8 @@ from packaging.specifiers import SpecifierSet
 
 from scripts.apply import Workshop
 from scripts.config import Environment, Server, Suite
-from scripts.environments import Ready, requirements
-from scripts.installed import install
+from scripts.environments import Absent, Ready, requirements
+from scripts.installed import WheelFile, install
 from scripts.model import Release
 from scripts.probe import first_words, read_log
 from scripts.process import TIMED_OUT, run, stop_all
@@ -78,9 +78,9 @@ def new_failures(
     release: Release,
     *,
     tree: str = "",
-    wheel: tuple[Path, str] | None = None,
+    wheel: WheelFile | None = None,
 ) -> list[Failure]:
-    """Return what fails of upstream's own tests of a release on a tree, or on a wheel (path and sha256), and not on bare upstream.
+    """Return what fails of upstream's own tests of a release on a tree or on a wheel, and not on bare upstream.
 
     Without `[suite]` in fork.toml, or tests in the sdist, or an interpreter to run them, there is nothing to fail.
     """
@@ -89,15 +89,23 @@ def new_failures(
     if suite is None or not all((source / name).exists() for name in suite.files):
         say(f"{repo.config.upstream.name} {release.version} brings no tests of its own" if suite else "fork.toml has no [suite]")
         return []
-    trials = [
-        _Trial(environment, mode, bare, tried)
-        for environment in environments(repo, suite, release)
-        if (bare := _on_tree(repo, suite, environment, workshop, release.tree))
-        and (tried := _on_wheel(repo, suite, environment, *wheel) if wheel else _on_tree(repo, suite, environment, workshop, tree))
-        for mode in suite.modes
-    ]
+    trials = list(_trials(repo, suite, workshop, release, tree, wheel))
     runner = _Runner(repo, suite, workshop.store, source, release)
     return [failure for trial, found in zip(trials, runner.all(trials), strict=True) for failure in found]
+
+
+def _trials(
+    repo: Repository, suite: Suite, workshop: Workshop, release: Release, tree: str, wheel: WheelFile | None
+) -> Iterator[_Trial]:
+    """Make the environments that can be made here, and list every mode in each of them."""
+    for environment in environments(repo, suite, release):
+        bare, tried = _ready(repo, suite, environment), _ready(repo, suite, environment, wheel)
+        if bare is None or tried is None:
+            continue
+        for mode in suite.modes:
+            on_bare = _Subject(release.tree, workshop.folder(release.tree), bare)
+            on_tried = _Subject(wheel.sha256, None, tried) if wheel else _Subject(tree, workshop.folder(tree), tried)
+            yield _Trial(environment, mode, on_bare, on_tried)
 
 
 def environments(repo: Repository, suite: Suite, release: Release) -> list[Environment]:
@@ -111,10 +119,17 @@ def environments(repo: Repository, suite: Suite, release: Release) -> list[Envir
 
 
 def compare(bare: Run, tried: Run) -> dict[str, str]:
-    """Return the new failures: tests that fail and did not fail bare, and tests that passed bare and are gone."""
+    """Return the new failures: tests that fail and did not fail bare, and tests that passed bare and are gone.
+
+    Where the bare run did not come to its end there is nothing to hold the other against, which is a failure, too.
+    """
+    if THE_RUN in bare.failed:
+        return {THE_RUN: f"nothing can be compared, for on bare upstream it {bare.failed[THE_RUN]}"}
     gone = bare.passed - tried.passed - tried.failed.keys()
     found = {test: words for test, words in tried.failed.items() if test not in bare.failed}
-    return found | dict.fromkeys(sorted(gone) if THE_RUN not in tried.failed else (), "it passes on bare upstream and did not run")
+    return found | dict.fromkeys(
+        sorted(gone) if THE_RUN not in tried.failed else (), "it passes on bare upstream and did not run"
+    )
 
 
 def read_run(log: Sequence[Mapping[str, Any]], ending: str) -> Run:
@@ -145,8 +160,9 @@ class _Runner:
 
     def all(self, trials: Sequence[_Trial]) -> list[list[Failure]]:
         """Return the new failures of each trial, with a few trials at a time; Ctrl-C keeps what is finished."""
-        text = f"running {self.repo.config.upstream.name}'s own tests: {len(trials)} times, bare and changed"
-        with progress(text, len(trials)) as advance:
+        todo = [trial for trial in trials if not (self._kept(trial.bare, trial) and self._kept(trial.tried, trial))]
+        text = f"running {self.repo.config.upstream.name}'s own tests: {len(todo)} times, bare and changed"
+        with progress(text, len(trials)) if todo else nullcontext(_ignore) as advance:
             pool = concurrent.futures.ThreadPoolExecutor(max_workers=os.cpu_count() or 1)
             try:
                 futures = [pool.submit(self._trial, trial) for trial in trials]
@@ -161,27 +177,33 @@ class _Runner:
             return [future.result() for future in futures]
 
     def _trial(self, trial: _Trial) -> list[Failure]:
-        bare = self._believed(trial.bare, trial.environment, trial.mode)
-        tried = self._believed(trial.tried, trial.environment, trial.mode)
+        bare, tried = self._believed(trial.bare, trial), self._believed(trial.tried, trial)
         return [Failure(test, trial.mode, trial.environment.id, words) for test, words in compare(bare, tried).items()]
 
-    def _believed(self, subject: _Subject, environment: Environment, mode: str) -> Run:
+    def _believed(self, subject: _Subject, trial: _Trial) -> Run:
         """Return what is kept, else run the tests, and once more those that failed; both must agree on a failure."""
-        server = self.repo.config.server(environment.servers[0] if environment.servers else None)
-        key = self._key(subject, server, mode)
-        kept = self.store.get(key)
+        kept = self._kept(subject, trial)
         if kept is not None:
-            return Run(kept["failed"], frozenset(kept["passed"]))
-        found = self._run(subject, server, mode, self.suite.tests)
+            return kept
+        server = self._server(trial)
+        found = self._run(subject, server, trial.mode, self.suite.tests)
         if found.failed:
             again = self.suite.tests if THE_RUN in found.failed else tuple(found.failed)
-            found = _both(found, self._run(subject, server, mode, again))
-        self.store.put(key, {"failed": found.failed, "passed": sorted(found.passed)})
+            found = _both(found, self._run(subject, server, trial.mode, again))
+        self.store.put(self._key(subject, trial), {"failed": found.failed, "passed": sorted(found.passed)})
         return found
 
-    def _key(self, subject: _Subject, server: Server | None, mode: str) -> str:
+    def _kept(self, subject: _Subject, trial: _Trial) -> Run | None:
+        kept = self.store.get(self._key(subject, trial))
+        return None if kept is None else Run(kept["failed"], frozenset(kept["passed"]))
+
+    def _server(self, trial: _Trial) -> Server | None:
+        return self.repo.config.server(trial.environment.servers[0] if trial.environment.servers else None)
+
+    def _key(self, subject: _Subject, trial: _Trial) -> str:
+        server = self._server(trial)
         shared = file_digest(*(self.repo.root / name for name in self.suite.path))
-        about = self.suite.model_dump(exclude={"modes", "environments"}), self.suite.modes[mode]
+        about = self.suite.model_dump(exclude={"modes", "environments"}), self.suite.modes[trial.mode]
         at = self.release.tree, subject.ready.fingerprint, identity(server) if server else None
         return digest("suite", subject.content, *at, *about, shared)
 
@@ -192,7 +214,9 @@ class _Runner:
             self._lay_out(folder)
             words = {"python": str(subject.ready.python), "log": f"{name}/log", "server": url, "folder": str(folder)}
             command = [part.format(**words) for part in (*self.suite.command, *tests)]
-            done = run(command, cwd=folder, env=self._variables(subject, folder, mode, words), timeout=self.suite.timeout, ok=None)
+            done = run(
+                command, cwd=folder, env=self._variables(subject, folder, mode, words), timeout=self.suite.timeout, ok=None
+            )
             ending = "ran into its timeout" if done.code == TIMED_OUT else f"ended with {done.code}"
             return read_run(read_log(Path(name) / "log"), f"{ending}: {(done.complaint.splitlines() or ['no word'])[-1]}")
 
@@ -213,27 +237,23 @@ class _Runner:
         return kept | path | {name: value.format(**words) for name, value in given.items()}
 
 
+def _ignore(*_: object, **__: object) -> None:
+    """Stand for a progress bar where nothing is run."""
+
+
 def _both(first: Run, second: Run) -> Run:
     """Believe a failure that was seen twice; a test that passed once passes."""
     failed = {test: words for test, words in first.failed.items() if test in second.failed}
     return Run(failed, (first.passed | second.passed) - failed.keys())
 
 
-def _on_tree(repo: Repository, suite: Suite, environment: Environment, workshop: Workshop, tree: str) -> _Subject | None:
-    ready = install(repo, f"suite-{environment.id}", environment, [*requirements(repo, environment), *suite.requires])
-    return _Subject(tree, workshop.folder(tree), ready) if _usable(repo, environment, ready) else None
-
-
-def _on_wheel(repo: Repository, suite: Suite, environment: Environment, path: Path, sha256: str) -> _Subject | None:
-    requires = [*requirements(repo, environment), *suite.requires, str(path)]
-    ready = install(repo, f"suite-wheel-{environment.id}", environment, requires, content=sha256)
-    return _Subject(sha256, None, ready) if _usable(repo, environment, ready) else None
-
-
-def _usable(repo: Repository, environment: Environment, ready: object) -> bool:
-    """Tell whether the tests can run there, and say why not."""
+def _ready(repo: Repository, suite: Suite, environment: Environment, wheel: WheelFile | None = None) -> Ready | None:
+    """Return the environment for the tests, with a wheel or without, or say why they are not run in it."""
+    name = f"suite-wheel-{environment.id}" if wheel else f"suite-{environment.id}"
+    ready = install(repo, name, environment, [*requirements(repo, environment), *suite.requires], wheel)
     server = repo.config.server(environment.servers[0]) if environment.servers else None
-    here = isinstance(ready, Ready) and (server is None or program(server) is not None)
-    if not here:
-        say(f"upstream's own tests are not run in {environment.id}: {getattr(ready, 'reason', 'its server is not here')}")
-    return here
+    if isinstance(ready, Ready) and (server is None or program(server) is not None):
+        return ready
+    reason = ready.reason if isinstance(ready, Absent) else "its server is not here"
+    say(f"upstream's own tests are not run in {environment.id}: {reason}")
+    return None

@@ -20,6 +20,9 @@ from scripts.environments import requirements, search_path
 from scripts.lock import read_lock
 from scripts.repository import Repository
 
+_KEYRING = ["DBUS_SESSION_BUS_ADDRESS", "DISPLAY", "KEYRING_*", "PYTHON_KEYRING_*", "XDG_*"]
+"""What a keyring needs to give the index's password to the uv that tox starts."""
+
 
 def hooks(root: Path) -> tuple[Callable[[], Iterable[str]], Callable[[ConfigSet, State], None]]:
     """Return tox's two hooks for the fork in a folder, and let tox see the interpreters that the tool sees."""
@@ -40,6 +43,7 @@ def hooks(root: Path) -> tuple[Callable[[], Iterable[str]], Callable[[ConfigSet,
                     base_python=[f"python{item.python}"],
                     package="skip",
                     deps=requirements(repo, item),
+                    pass_env=_KEYRING,
                 )
             )
         for cell in cells:

@@ -6,11 +6,11 @@ import dataclasses
 import hashlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from scripts.clients import choose
 from scripts.errors import AttentionError, EnvironmentFailedError
 from scripts.git import Git
-from scripts.index import Index, Remote
 from scripts.lock import read_lock
 from scripts.model import Lock, Release
 from scripts.repository import Repository
@@ -18,6 +18,9 @@ from scripts.sdist import iter_fast_import, read_sdist
 from scripts.source import edits_error, is_subtree, standing, write_source
 from scripts.subtree import to_subtree
 from scripts.terminal import progress
+
+if TYPE_CHECKING:
+    from scripts.index import Index, Remote
 
 _AUTHOR = "upstream <upstream@localhost.invalid>"
 
@@ -62,6 +65,8 @@ def fetch(repo: Repository, releases: Iterable[Release]) -> None:
     missing = [release for release in releases if not sound(sdist_path(repo, release), release)]
     if not missing:
         return
+    from scripts.index import Index  # noqa: PLC0415 (a fifth of a second that a run with nothing to download does not need)
+
     index = Index(choose(repo.root))
     offered = {remote.file: remote for remote in index.sdists(repo.config.upstream.name)}
     absent = [release.file for release in missing if release.file not in offered]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import sys
 from collections.abc import Mapping
@@ -18,6 +17,7 @@ from scripts.archive import LICENSES, SBOMS, Contents, read_contents, with_metad
 from scripts.config import near_miss
 from scripts.environments import client_variables
 from scripts.errors import AttentionError, UsageError
+from scripts.installed import WheelFile
 from scripts.lock import read_lock
 from scripts.model import Applies, Lock, Release
 from scripts.number import bump as count_on
@@ -56,13 +56,27 @@ def wheel(repo: Repository, *, waived: Mapping[str, str] | None = None, bump: bo
     with repo.alone():
         lock = read_lock(repo.lock_file)
         bring(repo, lock)
-        series = read_series(repo, lock)
-        _refuse_unknown(waived or {}, series)
-        number = count_on(repo, lock.locked) if bump else number_of(repo, lock.locked)
-        made = _put(repo, build(repo, lock, series, number, waived or {}), lock.current, number)
+        if bump:
+            count_on(repo, lock.locked)
+        return make(repo, lock, waived or {}, verify=verify)
+
+
+def make(repo: Repository, lock: Lock, waived: Mapping[str, str], *, verify: bool = True) -> Wheel:
+    """Do what `wheel` does, for a verb that has the folder to itself and the releases at hand."""
+    series = read_series(repo, lock)
+    _refuse_unknown(waived, series)
+    number = number_of(repo, lock.locked)
+    contents = build(repo, lock, series, number, waived)
+    content = write_wheel(contents, lock.current.uploaded)
+    sha256 = hashlib.sha256(content).hexdigest()
+    with repo.scratch() as folder:
+        trial = folder / contents.file_name
+        trial.write_bytes(content)
         if verify:
-            verify_wheel(repo, lock, series, made.path, made.sha256)
-        return made
+            verify_wheel(repo, lock, series, WheelFile(trial, sha256), waived=waived)
+    place = repo.root / "dist" / contents.file_name
+    write_whole(place, content)
+    return Wheel(place, contents, number, sha256)
 
 
 def build(repo: Repository, lock: Lock, series: Series, number: int, waived: Mapping[str, str]) -> Contents:
@@ -98,7 +112,16 @@ def _backend(repo: Repository, source: Path, release: Release) -> Contents:
     pins, out = source.parent / "pins.txt", source.parent / "out"
     pins.write_text("".join(f"{line}\n" for line in repo.config.wheel.backend))
     variables = client_variables(repo) | {"SOURCE_DATE_EPOCH": str(int(release.uploaded.timestamp()))}
-    command = [find_uv_bin(), "build", "--wheel", "--quiet", "--python", sys.executable, "--build-constraints", pins]
+    command: list[str | Path] = [
+        find_uv_bin(),
+        "build",
+        "--wheel",
+        "--quiet",
+        "--python",
+        sys.executable,
+        "--build-constraints",
+        pins,
+    ]
     with progress("building the wheel", None):
         run([*command, "--out-dir", out, source], env=variables, hint="look at [wheel] in fork.toml, and at the index")
     return read_contents(next(out.glob("*.whl")))
@@ -115,14 +138,6 @@ def _composed(repo: Repository, made: Contents, added: Mapping[str, bytes], orig
         fields += [("Provides-Extra", extra), *(("Requires-Dist", f'{text}; extra == "{extra}"') for text in requirements)]
     contents = with_metadata(made.adding(library=added, info=info), version, fields, config.metadata)
     return contents.adding(library={f"{package}/{provenance.RECORD}": origin.record(contents)})
-
-
-def _put(repo: Repository, contents: Contents, release: Release, number: int) -> Wheel:
-    """Write the file into `dist/`."""
-    content = write_wheel(contents, release.uploaded)
-    path = repo.root / "dist" / contents.file_name
-    write_whole(path, content)
-    return Wheel(path, contents, number, hashlib.sha256(content).hexdigest())
 
 
 def _license(repo: Repository) -> bytes:

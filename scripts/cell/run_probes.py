@@ -19,6 +19,7 @@ def run_probes(log, root, files):
     import pytest
 
     common = ["-c", os.devnull, "--rootdir", root, "--confcutdir", root, "-p", "no:cacheprovider", "-q", "--tb=native"]
+    common.append("--continue-on-collection-errors")
     first = pytest.main([*common, "--report-log", log + ".1", *files])
     second = pytest.main([*common, "--report-log", log + ".2", *files], plugins=[Reversed()])
     return max(int(first), int(second))

@@ -1,0 +1,164 @@
+"""The repository as a rebase will leave it: written beside the old one, tried there, then put into its place at once."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from scripts.apply import FORMAT, Workshop
+from scripts.errors import AttentionError, UsageError
+from scripts.lock import read_lock, write_lock
+from scripts.model import Patch
+from scripts.profile_text import edited_profile
+from scripts.readme import readme_with_table
+from scripts.rebase_state import RebaseState, check_unchanged, folder_digest, home, target_lock
+from scripts.replay import mails, release_of, workshop
+from scripts.repository import Repository
+from scripts.retire import retired_mail
+from scripts.series import read_series
+from scripts.source import edits_error, is_subtree, standing
+
+
+@dataclass(frozen=True)
+class Staged(Repository):
+    """The repository as it will be: what the rebase has written stands before what is there now."""
+
+    stage: Path = Path()
+
+    @property
+    def lock_file(self) -> Path:
+        """The new pins."""
+        return self._new("upstream/lock.toml")
+
+    @property
+    def patches(self) -> Path:
+        """The new series."""
+        return self._new("patches")
+
+    @property
+    def overrides(self) -> Path:
+        """The new override package."""
+        return self._new(self.config.overrides.package)
+
+    def _new(self, name: str) -> Path:
+        staged = self.stage / name
+        return staged if staged.exists() else self.root / name
+
+
+def staged(repo: Repository) -> Staged:
+    """Return the repository as it will be."""
+    return Staged(repo.root, stage=home(repo) / "stage")
+
+
+def export(repo: Repository, state: RebaseState) -> str:
+    """Write the new series, retired patches, overrides, profile and pins; return the digest of the overrides that were read."""
+    stage = home(repo) / "stage"
+    shutil.rmtree(stage, ignore_errors=True)
+    digest = folder_digest(repo.overrides)
+    shutil.copytree(repo.patches, stage / "patches", symlinks=True)
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(repo.overrides, stage / repo.config.overrides.package, symlinks=True, ignore=ignored)
+    _write_series(repo, state, stage / "patches")
+    _write_retired(repo, state, stage / "patches" / "retired")
+    for path in orphans(repo, state):
+        (stage / path).unlink()
+    _write_profile(repo, state, staged(repo).overrides)
+    write_lock(stage / "upstream" / "lock.toml", target_lock(repo))
+    return digest
+
+
+def orphans(repo: Repository, state: RebaseState) -> Iterator[Path]:
+    """Give the override modules, relative to the repository, that no patch names any more once some have gone."""
+    series = workshop(repo).series
+    named = {module for patch in series.active if patch.id not in state.gone for module in patch.overrides}
+    for patch in series.active:
+        if patch.id in state.gone:
+            for module in sorted(set(patch.overrides) - named):
+                named.add(module)
+                yield Path(repo.config.overrides.package, f"{module}.py")
+
+
+def put_in_place(repo: Repository, state: RebaseState, digest: str) -> None:
+    """Replace patches, overrides, lock, README's table and upstream/src/ together, and with them what the state says.
+
+    Raises AttentionError where somebody changed one of them after it was read.
+    """
+    stage = home(repo) / "stage"
+    changes: dict[Path, Path | None] = {
+        repo.patches: stage / "patches",
+        repo.overrides: stage / repo.config.overrides.package,
+        repo.lock_file: stage / "upstream" / "lock.toml",
+        home(repo) / "state.json": stage / "state.json",
+    }
+    (stage / "state.json").write_bytes(dataclasses.replace(state, done=True).content())
+    table = readme_with_table(repo, read_series(staged(repo), target_lock(repo)))
+    if table is not None:
+        (stage / "README.md").write_text(table)
+        changes[repo.root / "README.md"] = stage / "README.md"
+    if not is_subtree(repo):
+        changes[repo.source] = _source(repo, state, stage / "src")
+    check_unchanged(repo, state)
+    check_source(repo)
+    if folder_digest(repo.overrides) != digest:
+        name = repo.config.overrides.package
+        raise AttentionError(f"{name}/ changed while the rebase ran", hint="nox -s rebase -- --continue takes it as it is now")
+    repo.replace(changes)
+
+
+def check_source(repo: Repository) -> None:
+    """Refuse edits in upstream/src/, which is going to be replaced."""
+    if repo.source.exists() and not is_subtree(repo):
+        found = standing(repo, read_lock(repo.lock_file))
+        if found.edits:
+            raise edits_error(found, "keep the change as a patch (nox -s import), then nox -s vendor -- --restore")
+
+
+def _source(repo: Repository, state: RebaseState, folder: Path) -> Path:
+    folder.mkdir()
+    repo.git.write_folder(release_of(repo, state.target).tree, folder)
+    return folder
+
+
+def _write_series(repo: Repository, state: RebaseState, patches: Path) -> None:
+    """Write the replayed patches under their old names; one that is the same on the same base keeps its bytes."""
+    shop = workshop(repo)
+    names = []
+    for patch in shop.series.active:
+        (patches / patch.path.name).unlink()
+    for name, mail in mails(repo, state):
+        patch = shop.series.by_id[name]
+        content = patch.path.read_bytes() if _formatted(shop, patch) == mail else mail
+        (patches / patch.path.name).write_bytes(content)
+        names.append(patch.path.name)
+    lines = (repo.patches / "series").read_text().splitlines()
+    kept = [line for line in lines if not line.split("#")[0].strip() or line.split("#")[0].strip() in names]
+    (patches / "series").write_text("".join(f"{line}\n" for line in kept))
+
+
+def _formatted(shop: Workshop, patch: Patch) -> bytes:
+    commit = shop.commits(shop.series.active).ids[patch.id]
+    return shop.git.run("format-patch", *FORMAT, "-1", "--stdout", commit).stdout
+
+
+def _write_retired(repo: Repository, state: RebaseState, folder: Path) -> None:
+    shop = workshop(repo)
+    numbers = [int(path.name[:4]) for path in folder.glob("[0-9][0-9][0-9][0-9]-*.patch")]
+    retiring = {item.id for item in state.retire}
+    for number, item in enumerate(state.retire, max(numbers, default=0) + 1):
+        folder.mkdir(exist_ok=True)
+        content = retired_mail(shop, shop.series.by_id[item.id], item, retiring)
+        (folder / f"{number:04}-{item.id}.patch").write_bytes(content)
+
+
+def _write_profile(repo: Repository, state: RebaseState, overrides: Path) -> None:
+    """Put the settings that replace a patch into the profile, and take out those of a patch that was skipped."""
+    name = repo.config.overrides.profile
+    put = {item.id: item.settings.mapping() for item in state.retire if item.settings}
+    if put and name is None:
+        raise UsageError("fork.toml names no overrides.profile to put settings into", hint="edit fork.toml")
+    if name is not None:
+        path = overrides / name
+        path.write_text(edited_profile(path.read_text(), put, state.skipped))

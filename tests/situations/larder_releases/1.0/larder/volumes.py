@@ -1,0 +1,3 @@
+def volume(millilitres):
+    """Return a volume."""
+    return f"{millilitres} ml"

@@ -1,0 +1,3 @@
+def price(cents):
+    """Return a price."""
+    return f"EUR {cents / 100}"

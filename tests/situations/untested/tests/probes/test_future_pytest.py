@@ -1,0 +1,2 @@
+def test_it_has_come():
+    raise AssertionError("not yet")

@@ -1,0 +1,7 @@
+"""Upstream's own settings for its tests, on the server that a run has to itself."""
+
+import os
+
+from tests.settings import *  # noqa: F403 (whatever upstream sets)
+
+CACHEOPS_REDIS = os.environ["SUITE_SERVER_URL"]

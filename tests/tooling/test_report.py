@@ -1,0 +1,204 @@
+"""What `status` prints of a report that was made up: JSON to the key, and a table for a person in a hurry."""
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from scripts.evidence import PatchReport, Report, answer, judge, over_cells
+from scripts.model import Applies, Cell, Outcome, Patch, Result, Settings, State, Text
+from scripts.report import as_json, print_report, print_why
+from scripts.verdict import Facts
+
+PASS = Result(Outcome.PASSED)
+FAIL = Result(Outcome.FAILED, "test_sum: two is not one")
+OFF = Result(Outcome.PASSED, "failed: test_hit: no hit", control=False)
+FOLD = (Settings.of({"FOLD": True}), Settings.of({"FOLD": "all", "LONG": 9}))
+
+NEEDED = Facts(bare=FAIL, applies=Applies.OFFSET, series=PASS, without=FAIL)
+UNTRIED = Facts(bare=FAIL, try_series=False)
+ABSORBED = Facts(bare=PASS)
+CONFIGURABLE = Facts(bare=FAIL, alternatives=2, configured=(OFF, PASS))
+BROKEN = Facts(bare=FAIL, series=OFF)
+UNSUPPORTED = Facts(bare=OFF)
+UNTESTED = Facts(try_series=False)
+
+
+def patch(name, *facts, state=State.ACTIVE, **found):
+    """Return what was found of a patch on releases 1, 2 ... of one environment with a server."""
+    releases = []
+    for number, known in enumerate(facts, 1):
+        cell = judge(Cell(str(number), "plain", "redis6"), known)
+        releases.append(over_cells(str(number), [cell], known.applies, Text.ABSENT))
+    known = Patch(Path("x.patch"), state, name, f"Do {name}", "1", "", why=f"Why {name}.", replaced_by=FOLD)
+    return PatchReport(known, releases[-1].verdict, tuple(releases), **found)
+
+
+def report(*patches, **found):
+    """Return a report on a fork that stands on release 2."""
+    return Report("tally", "2", ("1", "2"), patches, answer("tally", "2", patches, Settings()), ("one",), **found)
+
+
+@pytest.fixture
+def full():
+    """Give a report with a patch of each kind."""
+    return report(
+        patch("one", UNTRIED, NEEDED),
+        patch("two", UNTRIED, ABSORBED, absorbed_in="2"),
+        patch("three", UNTRIED, CONFIGURABLE, configurable_since="2", settings=FOLD[1]),
+        patch("four", UNTESTED, UNTESTED),
+        patch("five", ABSORBED, BROKEN, state=State.RETIRED),
+    )
+
+
+def printed(show, *words):
+    """Return the lines that something prints to a pipe."""
+    console = Console(file=io.StringIO(), width=160)
+    show(*words, console)
+    return [line.rstrip() for line in console.file.getvalue().splitlines()]
+
+
+# JSON
+
+
+def test_json_has_the_documented_keys_in_their_order(full):
+    found = as_json(full)
+    assert list(found) == ["schema", "upstream", "answer", "patches", "smallest_series", "summary"]
+    assert found["schema"] == 1
+    assert found["upstream"] == {"name": "tally", "locked": "2", "releases": ["1", "2"]}
+    assert found["answer"] == {
+        "release": "2",
+        "bare_is_enough": False,
+        "settings": {"FOLD": "all", "LONG": 9},
+        "in_the_way": ["one", "five"],
+        "text": "No: bare tally 2 is not enough; 2 patches stand in the way: one, five. Untested here: four.",
+    }
+    assert found["smallest_series"] == ["one"]
+    assert found["summary"] == {"broken": 1, "needed": 1, "configurable": 1, "absorbed": 1, "untested": 1}
+
+
+def test_json_of_a_patch(full):
+    found = as_json(full)["patches"][2]
+    assert found == {
+        "id": "three",
+        "title": "Do three",
+        "state": "active",
+        "verdict": "configurable",
+        "absorbed_in": None,
+        "configurable_since": "2",
+        "settings": {"FOLD": "all", "LONG": 9},
+        "releases": {
+            "1": {
+                "verdict": "needed",
+                "applies": "untried",
+                "text": "absent",
+                "cells": {
+                    "1@plain@redis6": {
+                        "bare": "failed",
+                        "configured": None,
+                        "series": None,
+                        "without": None,
+                        "verdict": "needed",
+                        "detail": "bare upstream fails: test_sum: two is not one (series untried)",
+                    }
+                },
+            },
+            "2": {
+                "verdict": "configurable",
+                "applies": "untried",
+                "text": "absent",
+                "cells": {
+                    "2@plain@redis6": {
+                        "bare": "failed",
+                        "configured": "passed",
+                        "series": None,
+                        "without": None,
+                        "verdict": "configurable",
+                        "detail": "bare upstream passes with settings",
+                    }
+                },
+            },
+        },
+    }
+
+
+def test_json_calls_a_column_that_breaks_the_control_probe_failed(full):
+    cell = as_json(full)["patches"][4]["releases"]["2"]["cells"]["2@plain@redis6"]
+    assert (cell["bare"], cell["series"], cell["verdict"]) == ("failed", "failed", "broken")
+
+
+def test_json_is_json(full):
+    assert json.loads(json.dumps(as_json(full))) == as_json(full)
+
+
+# The table
+
+
+def test_table_says_the_answer_then_a_row_a_patch(full):
+    lines = printed(print_report, full)
+    assert lines[0] == "No: bare tally 2 is not enough; 2 patches stand in the way: one, five. Untested here: four."
+    start = lines.index("active patches")
+    assert [line.split() for line in lines[start - 1 : start + 7]] == [
+        ["on", "2", "1", "…", "2"],
+        ["active", "patches"],
+        ["one", "needed", "N", "N"],
+        ["two", "absorbed", "in", "2", "N", "a"],
+        ["three", "configurable", "since", "2", "N", "c"],
+        ["four", "untested", ".", "."],
+        ["retired", "patches"],
+        ["five", "broken", "a", "B"],
+    ]
+    assert "B broken   N needed   c configurable   a absorbed   . untested" in lines
+    assert "three: FOLD='all'; LONG=9" in lines
+    assert "smallest series: one" in lines
+
+
+def test_fault_is_named_with_its_reason_and_the_next_command(full):
+    lines = printed(print_report, full)
+    reason = "five is broken: fails with the series applied: the control probe does not pass: failed: test_hit: no hit"
+    assert lines[lines.index(reason) + 1] == "  evidence: status --patch five --why"
+
+
+def test_notes_warnings_and_skipped_cells_are_shown(full):
+    skipped = {"1@new": "Python 3.99 is not here", "2@new": "Python 3.99 is not here", "2@old": "no server"}
+    noted = patch("six", NEEDED, NEEDED, notes=("needed on 2@plain@redis6 alone",))
+    lines = printed(print_report, report(noted, warnings=("upstream/src/ was edited",), skipped=skipped))
+    assert "six: needed on 2@plain@redis6 alone" in lines
+    assert "upstream/src/ was edited" in lines
+    assert "not tried here: 1@new, 2@new: Python 3.99 is not here" in lines
+    assert "not tried here: 2@old: no server" in lines
+
+
+def test_unsupported_cells_are_named_once_whichever_patch_was_tried_there():
+    lines = printed(print_report, report(patch("four", UNTESTED, UNTESTED), *(patch(name, UNSUPPORTED, NEEDED) for name in "ab")))
+    words = "the control probe does not pass on the bare release: failed: test_hit: no hit"
+    assert [line for line in lines if line.startswith("unsupported: ")] == [f"unsupported: 1@plain@redis6: {words}"]
+
+
+def test_words_of_a_probe_are_no_markup():
+    strange = Facts(bare=Result(Outcome.FAILED, "[bold]assert [1] == [/red]"), try_series=False)
+    lines = printed(print_why, report(patch("a", strange)))
+    assert any("[bold]assert [1] == [/red]" in line for line in lines)
+
+
+# The evidence
+
+
+def test_why_shows_each_column_with_its_settings_and_words(full):
+    lines = printed(print_why, full)
+    assert lines[lines.index("three Do three") + 1] == "  Why three."
+    start = lines.index("    2@plain@redis6: configurable: bare upstream passes with settings")
+    assert lines[start - 1] == "  2: configurable (applies: untried, text: absent)"
+    assert lines[start + 1 : start + 4] == [
+        "      bare: failed test_sum: two is not one",
+        "      bare with FOLD=True: passed (the control probe does not pass) failed: test_hit: no hit",
+        "      bare with FOLD='all'; LONG=9: passed",
+    ]
+    start = lines.index("    2@plain@redis6: needed: bare upstream fails: test_sum: two is not one")
+    assert lines[start + 1 : start + 4] == [
+        "      bare: failed test_sum: two is not one",
+        "      series: passed",
+        "      series without it: failed test_sum: two is not one",
+    ]
