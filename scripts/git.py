@@ -106,7 +106,7 @@ class Git:
     def create(cls, git_dir: Path) -> Git:
         """Open the private bare repository at `git_dir`, making it first where it is missing."""
         check_version()
-        if not (git_dir / "HEAD").exists():
+        if not (git_dir / "objects" / "info").exists():  # what `git init` makes last
             git_dir.parent.mkdir(parents=True, exist_ok=True)
             run(
                 ["git", "init", "--quiet", "--bare", "--template=", "--initial-branch=main", git_dir],

@@ -179,7 +179,7 @@ class _Status:
         )
 
     def _verdict(self, patch: Patch, reports: Sequence[ReleaseReport], at: ReleaseReport) -> Verdict:
-        """Return the verdict at the locked release (or the newest asked for); a retired patch that is broken on its base is broken."""
+        """Return the verdict at the locked release (or the newest asked for); a retired one broken on its base is broken."""
         broken = any(report.release == patch.base and report.verdict is Verdict.BROKEN for report in reports)
         if patch.state is State.RETIRED and broken:
             return Verdict.BROKEN

@@ -15,7 +15,9 @@ RESOLVED = '    return f"EUR {cents / 100:.2f}"\n'
 _GIT = {
     "GIT_CONFIG_GLOBAL": os.devnull,
     "GIT_CONFIG_NOSYSTEM": "1",
-    **{f"GIT_{who}_{what}": value for who in ("AUTHOR", "COMMITTER") for what, value in (("NAME", "Rover"), ("EMAIL", "r@rover"))},
+    **{
+        f"GIT_{who}_{what}": value for who in ("AUTHOR", "COMMITTER") for what, value in (("NAME", "Rover"), ("EMAIL", "r@rover"))
+    },
 }
 _TRAILERS = "Origin: vendor\nForwarded: no\nLast-Update: 2026-11-24\nDrop-When: upstream does it\n"
 
@@ -32,18 +34,20 @@ class Larder(Fork):
     def git(self, *words, at=None):
         """Run git as a person would, in the rebase's work tree or elsewhere."""
         command = ["git", *words]
-        return subprocess.run(command, cwd=at or self.tree, env=os.environ | _GIT, check=True, capture_output=True, text=True).stdout
+        return subprocess.run(
+            command, cwd=at or self.tree, env=os.environ | _GIT, check=True, capture_output=True, text=True
+        ).stdout
 
     def patch(self, name, edits, probe=None, modules=None, **trailers):
         """Add a patch: replace texts in upstream's files, on top of the series, through import and export."""
         for module, text in (modules or {}).items():
             (self.root / "larder_overrides" / f"{module}.py").write_text(text)
             trailers["Overrides"] = ", ".join(modules)
-        path = f"tests/probes/test_{name.replace('-', '_')}.py"
+        path = trailers.pop("Probes", f"tests/probes/test_{name.replace('-', '_')}.py")
         if probe:
             self.write(path, probe)
         words = "".join(f"{key.replace('_', '-')}: {value}\n" for key, value in trailers.items())
-        message = f"{name}\n\nFor a test.\n\nId: {name}\nBase: 1.1\nProbes: {trailers.pop('Probes', path)}\n{words}{_TRAILERS}"
+        message = f"{name}\n\nFor a test.\n\nId: {name}\nBase: 1.1\nProbes: {path}\n{words}{_TRAILERS}"
         place = self.root / ".fork" / "series"
         self._must("import") if not modules else self._import_despite(modules)
         for file, old, new in edits:

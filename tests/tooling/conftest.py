@@ -4,8 +4,8 @@ import shutil
 
 import pytest
 
-from tests.tooling.shipping import shop, shop_template, storage, warehouse  # noqa: F401 (fixtures)
 from tests.tooling.local_index import ONE, TWO, Fork, LocalIndex, clean_environment, make_fork, serving
+from tests.tooling.shipping import shop, shop_template, storage, warehouse  # noqa: F401 (fixtures)
 
 
 @pytest.fixture

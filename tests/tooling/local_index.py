@@ -147,7 +147,7 @@ class _Handler(BaseHTTPRequestHandler):
         index: LocalIndex = self.server.index  # type: ignore[attr-defined]
         if self.command == "GET":
             index.asked.append((self.path, self.headers["Authorization"]))
-        index.gate.wait(60)
+        index.gate.wait(20)
         if index.login and self.headers["Authorization"] != _basic(*index.login):
             self._answer(401, "text/plain", b"who are you", {"WWW-Authenticate": 'Basic realm="index"'})
         elif self.path.startswith("/simple/"):

@@ -196,10 +196,9 @@ def shop_template(tmp_path_factory, worker_id):
 def shop(shop_template, tmp_path):
     """Give a fork in which everything is in order, committed, and nothing is left to run."""
     root, home = tmp_path / "fork", tmp_path / "home"
-    shutil.copytree(shop_template.root, root, ignore=shutil.ignore_patterns(".tox", "environments"), symlinks=True)
+    shutil.copytree(shop_template.root, root, ignore=shutil.ignore_patterns(".tox"), symlinks=True)
     shutil.copytree(shop_template.home, home)
-    for name in (".tox", ".fork/environments"):
-        (root / name).symlink_to(shop_template.root / name)
+    (root / ".tox").symlink_to(shop_template.root / ".tox")
     return Shop(root, home)
 
 
@@ -338,7 +337,7 @@ class _Proxied(BaseHTTPRequestHandler):
             return
         body = self.rfile.read(size)
         if proxy.way in ("echo", "garbage", "lie"):
-            self._answer(200 if proxy.way == "lie" else 502, {}, f"you are {self.headers['Authorization']}".encode())
+            self._answer(502 if proxy.way == "echo" else 200, {}, f"you are {self.headers['Authorization']}".encode())
             return
         self._forward(body)
 
@@ -349,6 +348,7 @@ class _Proxied(BaseHTTPRequestHandler):
         connection.request(self.command, self.path, body, headers | {"Host": self.headers["Host"]})
         answer = connection.getresponse()
         content = answer.read()
+        connection.close()
         if body is not None:
             proxy.taken.set()
         if body is not None and proxy.way == "swallow":

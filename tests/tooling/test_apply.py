@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import os
+import shutil
 import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
@@ -336,6 +337,7 @@ def test_patch_without_a_hunk_is_applied(two):
 
 
 def test_leaving_a_patch_out_removes_its_hunks_and_its_code(two):
+    two.build(two.releases[0])
     built = two.build(two.releases[0], without=["strict"])
     assert built.applied == ("quiet",)
     assert two.files(built.tree) == ["extra/__init__.py", "extra/_series.py", "extra/beta.py", "io.py"]
@@ -552,6 +554,13 @@ def test_hostile_git_user_changes_no_id(tmp_path, hostile):
     assert transcript(tmp_path / "hostile") == expected
     assert not canary.exists()
     assert expected[3] == BASE + "\tx = 1 \n\ty = 2 \n"
+
+
+def test_hooks_in_the_private_repository_are_not_run(bench, hostile):
+    canary = hostile()
+    shutil.copytree(canary.parent / "home/hooks", bench.repo.git.git_dir / "hooks")
+    assert bench.step(bench.releases[0]).applies is Applies.CLEAN
+    assert not canary.exists()
 
 
 def test_hostile_git_user_would_change_ids_of_an_open_git(tmp_path, hostile):

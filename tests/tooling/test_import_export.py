@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tests.tooling.local_index import GITCONFIG, ROOT, TWO, contents
+from tests.tooling.local_index import GITCONFIG, ROOT, contents
 
 TRAILERS = """Id: {id}
 Base: {base}
@@ -398,6 +398,7 @@ def test_import_and_export_in_another_folder(fork, tmp_path):
     fork.run("import", str(tmp_path / "elsewhere"))
     assert fork.run("export", str(tmp_path / "elsewhere")).stderr == "nothing changed: patches/ is the same to the byte\n"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["elsewhere", "fork", "home"]
+    assert (tmp_path / "elsewhere" / "tally" / "crlf.py").read_bytes() == CRLF
 
 
 def test_patch_that_does_not_apply_is_named_and_nothing_is_imported(fork):
@@ -414,10 +415,8 @@ def test_patch_that_does_not_apply_is_named_and_nothing_is_imported(fork):
     ("event", "text", "changed"),
     [
         ("shutil.copytree", "patches", False),
-        ("os.rename", r"tmp-.*\.fork/transaction'", False),
         ("os.rename", "transaction/0.old", True),
         ("os.rename", "transaction/0.new", True),
-        ("os.rename", r"\.fork/transaction'.*tmp-", True),
     ],
 )
 def test_export_that_is_killed_leaves_the_old_series_or_the_new_one(fork, work, event, text, changed):
@@ -428,7 +427,6 @@ def test_export_that_is_killed_leaves_the_old_series_or_the_new_one(fork, work, 
     done = fork.run("vendor")  # any verb that works alone finishes what was decided
     assert ("killed while it replaced patches; finished now" in done.stderr) is changed
     assert (patches(fork) != before) is changed
-    fork.run("lint")
     assert fork.run("export").stderr.startswith("nothing changed" if changed else "new: patches/0006-more.patch")
     assert set(patches(fork)) == {*before, "0006-more.patch"}
 
@@ -438,6 +436,7 @@ def test_import_that_is_killed_leaves_no_work_tree_that_looks_ready(fork, text):
     fork.killed("subprocess.Popen", text, "import")
     fork.run("import")
     assert sorted(path.name for path in (fork.root / ".fork").iterdir() if path.name.startswith(("tmp", "series"))) == ["series"]
+    assert not list(fork.root.glob("tmp-*"))
 
 
 def test_export_does_not_depend_on_the_users_settings(fork, work):
@@ -449,8 +448,13 @@ def test_export_does_not_depend_on_the_users_settings(fork, work):
         "[status]\nshowUntrackedFiles = no\n"
         "[i18n]\nlogOutputEncoding = ISO-8859-1\n"
     )
-    assert fork.run("export", env={"LC_ALL": "POSIX", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}).stderr.startswith("nothing")
-    assert patches(fork) == before
+    work.commit(message("Say more", "more"), more__py="MORE = 4\n")
+    hostile = {"LC_ALL": "POSIX", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    assert fork.run("export", env=hostile).stderr.splitlines() == ["new: patches/0006-more.patch", "changed: patches/series"]
+    after = patches(fork)
+    more = after.pop("0006-more.patch")
+    assert {**after, "series": before["series"]} == before
+    assert b"\nSubject: [PATCH] Say more\n" in more
+    assert more.endswith(b"\n--- a/tally/more.py\n+++ b/tally/more.py\n@@ -1 +1 @@\n-MORE = 1\n+MORE = 4\n")
     stray(work)
     assert "?? tally/stray.py" in fork.run("export", ok=2).stderr
-    assert TWO["tally/more.py"] == "MORE = 1\n"

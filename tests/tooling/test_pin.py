@@ -109,9 +109,10 @@ def test_yanked_release_is_left_out_unless_asked_for(fork, index):
 
 
 def test_release_that_was_yanked_after_it_was_pinned_stays_and_is_vendored(pinned, index):
-    index.files[sdist_name("1.1")].yanked = True
+    for file in index.files.values():
+        file.yanked = True
     before = pinned.lock.read_bytes()
-    assert "was yanked (no reason given); stays pinned" in pinned.run("pin").stderr
+    assert pinned.run("pin").stderr.count("was yanked (no reason given); stays pinned") == 2
     assert pinned.lock.read_bytes() == before
     pinned.forget()
     pinned.run("vendor")

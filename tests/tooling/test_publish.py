@@ -28,19 +28,16 @@ def lines(done):
 # To pypiserver
 
 
-def test_publish_uploads_and_installs_and_a_second_time_finds_the_same_bytes(shop, warehouse):
+def test_publish_plans_then_uploads_and_installs_then_finds_the_same_bytes(shop, warehouse):
+    planned = shop.publish("--dry-run")
+    assert lines(planned) == [f"would be uploaded: local ({warehouse.upload}); nothing was sent (--dry-run)"]
+    assert warehouse.files() == {}
     first = shop.publish()
     assert lines(first) == [UPLOADED, PROVEN]
     assert warehouse.files() == {WHEEL: shop.wheel.read_bytes()}
     sha = hashlib.sha256(shop.wheel.read_bytes()).hexdigest()
     assert first.stdout.splitlines()[0] == f"{WHEEL} sha256 {sha} N 1"
     assert lines(shop.publish()) == [THERE, PROVEN]
-
-
-def test_dry_run_sends_nothing(shop, warehouse):
-    done = shop.publish("--dry-run")
-    assert lines(done) == [f"would be uploaded: local ({warehouse.upload}); nothing was sent (--dry-run)"]
-    assert warehouse.files() == {}
 
 
 def test_other_bytes_under_a_taken_version_are_refused_and_the_named_command_helps(shop, warehouse):
@@ -101,7 +98,9 @@ def test_password_in_fork_toml_is_refused_and_not_shown(shop):
 def test_wrong_password_is_named_and_not_shown_even_with_a_traceback(shop, warehouse):
     wrong = {"TWINE_USERNAME": USER, "TWINE_PASSWORD": "wr0ng/w0rd"}
     done = shop.run("-v", "publish", "--index", "local", ok=3, allow_traceback=True, **wrong)
-    assert f"local ({warehouse.upload}) refused the user or the password of TWINE_USERNAME and TWINE_PASSWORD (403)" in done.stderr
+    assert (
+        f"local ({warehouse.upload}) refused the user or the password of TWINE_USERNAME and TWINE_PASSWORD (403)" in done.stderr
+    )
     assert "next: correct them, then nox -s publish -- --index local" in done.stderr
     assert "wr0ng" not in done.stdout + done.stderr
     assert warehouse.files() == {}
@@ -111,7 +110,10 @@ def test_index_that_is_down_is_named(shop):
     port = free_port()
     shop.at(f"http://127.0.0.1:{port}/", f"http://127.0.0.1:{port}/simple/")
     done = shop.publish(ok=3)
-    assert f"the index http://127.0.0.1:{port}/simple/ did not give the list of made-up-larder's files: Connection refused" in done.stderr
+    assert (
+        f"the index http://127.0.0.1:{port}/simple/ did not give the list of made-up-larder's files: Connection refused"
+        in done.stderr
+    )
     assert "  next: check the network and the index" in done.stderr
 
 
@@ -128,6 +130,7 @@ def test_wrong_password_for_uploads_alone_is_named(tmp_path):
 CAUSES = {
     "echo": "local (UPLOAD) answered the upload with 502",
     "cut": "the upload to local (UPLOAD) was cut off: requests.exceptions.ConnectionError",
+    "garbage": "local (UPLOAD) took the upload, but UPLOADsimple/ does not list it",
     "lie": "local (UPLOAD) took the upload, but UPLOADsimple/ does not list it",
 }
 
@@ -144,12 +147,11 @@ def test_bad_answer_to_an_upload_is_named_and_the_next_try_goes_on(tmp_path, sto
         assert shelf.put(wheel) is Standing.SAME
 
 
-@pytest.mark.parametrize(("way", "cause"), [("garbage", "Invalid"), ("broken", "500 Server Error")])
-def test_bad_answer_to_a_look_is_named(tmp_path, storage, way, cause):
-    with proxied(storage, way) as proxy:
+def test_bad_answer_to_a_look_is_named(tmp_path, storage):
+    with proxied(storage, "broken") as proxy:
         shelf, wheel = stall(tmp_path, proxy.address)
         words = complaint(lambda: shelf.look(wheel))
-        assert words.startswith(f"the index {proxy.address}simple/ did not give the list of made-up-larder's files: {cause}")
+        assert words.startswith(f"the index {proxy.address}simple/ did not give the list of made-up-larder's files: 500 ")
 
 
 def test_upload_that_arrived_although_its_answer_was_cut_off_counts(tmp_path, storage):

@@ -1,0 +1,333 @@
+"""A rebase that stops for a person: what it says, what it takes, what it refuses, and what it never mixes or forgets."""
+
+import pytest
+
+from tests.situations.test_rebase import ids, rebase, retired
+
+PRICES = "larder/prices.py"
+STOPPED = (
+    "error: the rebase to 2.0 stopped; nothing outside .fork/rebase has changed.\n"
+    "two-digits conflicts with 2.0: larder/prices.py: line 3 (hunks @@ -2,2 +2,2 @@)\n"
+    "What upstream changed there from 1.1 to 2.0:\n"
+    "larder/prices.py\n"
+    "@@ -1,3 +1,3 @@\n"
+    " def price(cents):\n"
+    '     """Return a price."""\n'
+    '-    return f"{cents / 100} EUR"\n'
+    '+    return f"EUR {cents / 100}"\n'
+    "  next: resolve it in "
+)
+
+
+def stopped(fork, words="two-digits conflicts"):
+    """Rebase to 2.0, which must stop."""
+    done = fork.run("rebase", "2.0")
+    assert done.code == 20, done.stderr
+    assert words in done.stderr
+    return done
+
+
+def refused(fork, *words, code=20):
+    """Run a verb that must refuse, without touching anything."""
+    before = fork.content()
+    done = fork.run("rebase", *words)
+    assert (done.code, fork.content()) == (code, before), done.stderr
+    return done.stderr
+
+
+@pytest.fixture
+def conflict(larder):
+    """Give a fork whose second patch conflicts with 2.0."""
+    larder.lay("conflict")
+    return larder
+
+
+# Conflicts
+
+
+def test_conflict_is_named_kept_and_resolved(conflict):
+    before = conflict.content()
+    done = stopped(conflict)
+    assert done.stderr.startswith(STOPPED)
+    assert done.stderr.endswith("then `nox -s rebase -- --continue`; or --skip, which leaves two-digits out; or --abort\n")
+    assert conflict.content() == before
+    told = "a rebase to 2.0 is under way: two-digits conflicts with 2.0: larder/prices.py: line 3"
+    assert told in " ".join(conflict.run("status").stdout.split())
+    assert "not resolved yet: larder/prices.py" in refused(conflict, "--continue")
+    assert "a rebase is under way" in refused(conflict, "2.0", code=2)
+    conflict.resolve()
+    rebase(conflict, "--continue")
+    assert '+    return f"EUR {cents / 100:.2f}"\n' in conflict.read("patches/0005-two-digits.patch")
+    after = conflict.run("status")
+    assert (after.code, "under way" in after.stdout, conflict.leftovers()) == (0, False, [])
+
+
+def test_message_and_author_survive_a_conflict(conflict):
+    patch = "patches/0005-two-digits.patch"
+    conflict.replace(patch, "Rover maintainers <fork@rover.invalid>", "Åse Ærlig <ase@rover.invalid>")
+    conflict.replace(
+        patch, "2.5 EUR looks like a version.", "2.5 EUR looks like a version.\n\n# 1 of the reasons\nBase: of no importance"
+    )
+    head = conflict.read(patch).partition("\ndiff ")[0]
+    stopped(conflict)
+    conflict.resolve()
+    rebase(conflict, "--continue")
+    assert conflict.read(patch).partition("\ndiff ")[0] != head
+    assert (
+        conflict.read(patch).partition("\ndiff ")[0].splitlines()[4:]
+        == head.replace("\nBase: 1.1", "\nBase: 2.0").splitlines()[4:]
+    )
+    assert conflict.git("log", "-1", "--format=%an", "--", at=conflict.root / ".fork" / "upstream.git") != "Åse"
+    assert conflict.run("import").code == 0
+    assert (
+        conflict.git("log", "-1", "--format=%an <%ae>", at=conflict.root / ".fork" / "series")
+        == "Åse Ærlig <ase@rover.invalid>\n"
+    )
+
+
+def test_forgotten_conflict_marker_is_refused(conflict):
+    stopped(conflict)
+    conflict.git("add", PRICES)
+    assert "a conflict marker is left: <<<<<<< HEAD" in refused(conflict, "--continue")
+
+
+def test_change_that_is_not_added_is_refused(conflict):
+    stopped(conflict)
+    conflict.resolve()
+    (conflict.tree / "larder/new.py").write_text("NEW = 1\n")
+    (conflict.tree / "larder/labels.py").write_text("")
+    (conflict.tree / "larder/prices.py.orig").write_text("a merge tool's")
+    words = refused(conflict, "--continue")
+    assert "in no commit:\n M larder/labels.py\n?? larder/new.py\n  next: " in words
+
+
+def test_commits_that_are_not_the_series_are_refused(conflict):
+    stopped(conflict)
+    conflict.resolve()
+    conflict.git("commit", "-qm", "By hand, without the trailers")
+    words = refused(conflict, "--continue")
+    assert (
+        "must hold on 2.0 in this order a commit for trim-headings, two-digits;\n    it holds trim-headings, one without Id:"
+        in words
+    )
+    conflict.git("reset", "-q", "--hard", "HEAD^")
+    assert "    it holds trim-headings\n" in refused(conflict, "--continue")
+
+
+def test_earlier_patch_may_be_mended_while_stopped(conflict):
+    stopped(conflict)
+    conflict.resolve()
+    conflict.git("-c", "core.editor=true", "cherry-pick", "--continue")
+    conflict.git("reset", "-q", "--hard", "HEAD^")
+    text = (conflict.tree / "larder/labels.py").read_text()
+    (conflict.tree / "larder/labels.py").write_text(text.replace("trim(line).capitalize()", "trim(line.capitalize())"))
+    conflict.git("commit", "-qa", "--amend", "--no-edit")
+    conflict.git("cherry-pick", "ORIG_HEAD")
+    conflict.run("rebase", "--continue")
+    done = conflict.run("rebase", "--continue")
+    assert done.code in (0, 20, 2), done.stderr
+    assert conflict.leftovers() == []
+
+
+def test_ambiguous_place_stops_and_is_accepted(larder):
+    larder.patch(
+        "cherry-right",
+        [
+            (
+                "larder/twins.py",
+                'def right():\n    """Return the right jar."""\n    jar = "plum"',
+                'def right():\n    """Return the right jar."""\n    jar = "cherry"',
+            )
+        ],
+        "from larder import twins\n\n\ndef test_right_is_cherry():\n    assert (twins.left(), twins.right()) == ('plum', 'cherry')\n",
+    )
+    done = stopped(larder, "cherry-right conflicts with 2.0: ambiguous: its hunks fit in more than one place of larder/twins.py")
+    assert "Look at the last commit there; `--continue` accepts its place." in done.stderr
+    rebase(larder, "--continue")
+    assert (ids(larder), larder.status().code) == (["trim-headings", "cherry-right"], 0)
+
+
+def test_resolution_is_used_again_and_named(conflict):
+    stopped(conflict)
+    conflict.resolve()
+    assert conflict.run("rebase", "--continue", FORK_KILL_AT="resolved").code == -9
+    assert conflict.run("rebase", "--abort").code == 0
+    done = rebase(conflict)
+    assert "two-digits: its conflict was resolved as once before (git rerere)\n" in done.stderr
+    assert "two-digits: its conflict was resolved as once before; look at it in the range-diff\n" in done.stdout
+
+
+def test_resolution_of_a_rebase_does_not_change_what_status_says(conflict):
+    stopped(conflict)
+    conflict.resolve()
+    assert conflict.run("rebase", "--continue", FORK_KILL_AT="resolved").code == -9
+    assert conflict.run("rebase", "--abort").code == 0
+    done = conflict.status("--upstream", "2.0", "--fresh")
+    assert done.cell("two-digits")["detail"] == "larder/prices.py: line 3 (hunks @@ -2,2 +2,2 @@)"
+
+
+# Nothing is lost on the way
+
+
+@pytest.mark.parametrize("verb", ["--continue", "--skip"])
+@pytest.mark.parametrize("name", ["patches/0001-trim-headings.patch", "patches/series", "upstream/lock.toml"])
+def test_what_the_rebase_will_replace_must_not_change_meanwhile(conflict, name, verb):
+    stopped(conflict)
+    conflict.resolve()
+    kept = conflict.read(name)
+    conflict.append(name, "\n# mine\n")
+    what = name if name.startswith("upstream") else "patches/"
+    words = refused(conflict, verb)
+    assert f"error: {what} changed since the rebase to 2.0 began; going on would lose that change\n" in words
+    conflict.write(name, kept)
+    rebase(conflict, verb)
+
+
+def test_override_that_was_mended_while_stopped_is_taken(conflict):
+    stopped(conflict)
+    conflict.resolve()
+    conflict.replace("larder_overrides/trim.py", "text.strip()", 'text.strip(" ")')
+    rebase(conflict, "--continue")
+    assert 'text.strip(" ")' in conflict.read("larder_overrides/trim.py")
+
+
+def test_file_that_changes_while_the_proof_runs_is_not_overwritten(larder):
+    larder.append("tests/probes/test_trim_headings.py", SCRIBBLE)
+    done = larder.run("rebase", "2.0", SCRIBBLE=str(larder.root / "larder_overrides/trim.py"))
+    assert (done.code, larder.read("larder_overrides/trim.py").count("# mine")) == (20, 1), done.stderr
+    assert "larder_overrides/ changed while the rebase ran" in done.stderr
+
+
+SCRIBBLE = """
+
+def test_somebody_saves_a_file_meanwhile():
+    import os
+    from pathlib import Path
+
+    import larder.labels
+
+    path = Path(__file__).parents[2] / "larder_overrides" / "trim.py"
+    if hasattr(larder.labels, "trim") and "# mine" not in path.read_text():
+        path.write_text(path.read_text() + "# mine\\n")
+"""
+
+
+def test_folder_that_was_copied_while_stopped_is_refused(conflict, tmp_path):
+    import shutil
+
+    stopped(conflict)
+    conflict.resolve()
+    shutil.copytree(conflict.root, tmp_path / "copy", symlinks=True)
+    copy = type(conflict)(tmp_path / "copy")
+    assert "the folder was moved or copied while the rebase was stopped" in refused(copy, "--continue")
+    assert copy.run("rebase", "--abort").code == 0
+    rebase(conflict, "--continue")
+
+
+# Skip
+
+
+def test_skipped_patch_leaves_with_its_module_its_settings_and_its_dependents(larder):
+    larder.lay("conflict")
+    larder.patch(
+        "euro-sign",
+        [("larder/units.py", "Return a weight.", "Return a weight, not a price.")],
+        "from larder.units import weight\n\n\ndef test_weight():\n    assert 'price' in weight.__doc__\n",
+        Depends="two-digits",
+    )
+    larder.replace("patches/0005-two-digits.patch", "Drop-When:", "Overrides: digits\nDrop-When:")
+    larder.write("larder_overrides/digits.py", '"""Digits."""\n')
+    larder.write("tests/probes/test_digits.py", "import larder_overrides.digits\n")
+    larder.replace(
+        "larder_overrides/profile.py",
+        '{"fold-names": {"FOLD": True}}',
+        '{"fold-names": {"FOLD": True}, "two-digits": {"DIGITS": 2}}',
+    )
+    stopped(larder)
+    done = rebase(larder, "--skip")
+    assert (
+        "\ntwo-digits was skipped on your word: its behaviour is gone; nothing runs tests/probes/test_two_digits.py any more\n"
+        "\neuro-sign was skipped on your word: its behaviour is gone; nothing runs tests/probes/test_euro_sign.py any more\n"
+        "\nlarder_overrides/digits.py went with its patch; look at tests/probes/test_digits.py\n"
+    ) in done.stdout
+    assert ids(larder) == ["trim-headings"]
+    assert not (larder.root / "larder_overrides/digits.py").exists()
+    assert (larder.root / "tests/probes/test_two_digits.py").exists()
+    assert larder.read("larder_overrides/profile.py").endswith('SETTINGS = {\n    "fold-names": {"FOLD": True},\n}\n')
+    assert (larder.run("lint").code, larder.status().code, larder.leftovers()) == (0, 0, [])
+
+
+def test_skip_needs_a_patch_at_which_it_stopped(conflict):
+    assert conflict.run("rebase", "2.0", FORK_KILL_AT="replaying").code == -9
+    assert "the rebase did not stop at a live patch" in refused(conflict, "--skip", code=2)
+
+
+@pytest.mark.parametrize("words", [["--continue"], ["--skip"], ["--abort"]])
+def test_without_a_rebase_there_is_nothing_to_go_on_with(larder, words):
+    assert "error: no rebase is under way\n" in refused(larder, *words, code=2)
+
+
+@pytest.mark.parametrize("words", [[], ["2.0", "--skip"], ["--abort", "--continue"], ["--dry-run"]])
+def test_command_line_asks_for_one_thing(larder, words):
+    assert "give a release, or one of --continue, --skip and --abort" in refused(larder, *words, code=2)
+
+
+# The proof
+
+
+def test_conflict_resolved_to_nothing_is_not_absorbed(conflict):
+    before = conflict.content()
+    stopped(conflict)
+    conflict.git("checkout", "--ours", PRICES)
+    conflict.git("add", PRICES)
+    words = refused(conflict, "--continue")
+    assert "replayed, but not proven:\ntwo-digits is broken: no hunk of it is left, which does not make it absorbed; " in words
+    assert "or --skip, which leaves two-digits out; or --abort" in words
+    assert "two-digits is broken" in refused(conflict, "--continue")
+    assert conflict.content() == before
+    (conflict.tree / PRICES).write_text((conflict.tree / PRICES).read_text().replace("/ 100}", "/ 100:.2f}"))
+    conflict.git("commit", "-qa", "--amend", "--no-edit")
+    rebase(conflict, "--continue")
+    assert (ids(conflict), conflict.status().code) == (["trim-headings", "two-digits"], 0)
+
+
+def test_patch_that_lost_its_hunks_stops_also_where_another_one_covers_it(larder):
+    larder.lay("conflict")
+    larder.patch(
+        "all-digits",
+        [("larder/twins.py", "def right", "import larder.prices\n\nlarder.prices.price = '{:.2f}'.format\n\n\ndef right")],
+        "from larder import prices, twins\n\n\ndef test_price():\n    assert prices.price(2.5) == '2.50'\n",
+    )
+    larder.write(
+        "tests/probes/test_two_digits.py",
+        "from larder import prices, twins\n\n\ndef test_price():\n    assert '2.50' in (prices.price(2.5), prices.price(250)[:4])\n",
+    )
+    stopped(larder)
+    larder.git("checkout", "--ours", PRICES)
+    larder.git("add", PRICES)
+    assert "two-digits is redundant: no hunk of it is left, which does not make it absorbed; " in refused(larder, "--continue")
+    rebase(larder, "--skip")
+    assert ids(larder) == ["trim-headings", "all-digits"]
+
+
+def test_patch_that_is_broken_on_the_target_can_be_left_out(larder):
+    larder.lay("broken")
+    larder.lay("conflict")
+    stopped(larder)
+    larder.resolve()
+    words = refused(larder, "--continue")
+    assert "replayed, but not proven:\nround-weights is broken: fails with the series applied: " in words
+    rebase(larder, "--skip")
+    assert ids(larder) == ["trim-headings", "two-digits"]
+
+
+def test_proof_is_kept_when_a_stopped_rebase_is_killed(conflict):
+    stopped(conflict)
+    conflict.git("checkout", "--ours", PRICES)
+    conflict.git("add", PRICES)
+    refused(conflict, "--continue")
+    assert conflict.run("rebase", "--skip", FORK_KILL_AT="replayed").code == -9
+    rebase(conflict, "--continue")
+    assert ids(conflict) == ["trim-headings"]
+    with pytest.raises(ValueError, match="not enough values"):
+        retired(conflict, "two-digits")
