@@ -20,6 +20,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+import requests
 from filelock import FileLock
 
 from scripts.archive import Contents, write_wheel
@@ -49,7 +50,11 @@ other = { LARDER_MODE = "other" }
 """
 OWN_TESTS = """
 import os
+from larder.labels import heading
 from larder.shelf import Shelf
+
+def test_heading():
+    assert heading("rye bread") == "Rye bread"
 
 def test_shelf_keeps():
     shelf = Shelf()
@@ -114,12 +119,7 @@ class Shop(harness.Fork):
     def env(self, **extra):
         """Return the user's environment without this machine's credentials."""
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("TWINE_", "NETRC"))}
-        sealed = {
-            "HOME": str(self.home),
-            "UV_CACHE_DIR": str(cache_folder()),
-            "PYTHON_KEYRING_BACKEND": "keyring.backends.null.Keyring",
-        }
-        return kept | sealed | {"NO_PROXY": "127.0.0.1", "GIT_CONFIG_NOSYSTEM": "1"} | extra
+        return kept | _sealed(self.home) | extra
 
     def git(self, *words):
         """Run git as the fork's maintainer."""
@@ -148,6 +148,23 @@ def assert_no_secret(text):
         assert spelling not in text
 
 
+def program_environment(home, **extra):
+    """Return an environment for pip and uv without any configuration of this machine's or this user's."""
+    foreign = ("PIP_", "UV_", "NETRC", "VIRTUAL_ENV")
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(foreign)}
+    return kept | _sealed(home) | {"PIP_CONFIG_FILE": os.devnull, "PIP_NO_CACHE_DIR": "1", "UV_NO_CONFIG": "0"} | extra
+
+
+def _sealed(home):
+    return {
+        "HOME": str(home),
+        "UV_CACHE_DIR": str(cache_folder()),
+        "PYTHON_KEYRING_BACKEND": "keyring.backends.null.Keyring",
+        "NO_PROXY": "127.0.0.1",
+        "GIT_CONFIG_NOSYSTEM": "1",
+    }
+
+
 def cache_folder():
     """Return uv's cache, which a new home folder would hide."""
     done = subprocess.run([sys.executable, "-m", "uv", "cache", "dir"], capture_output=True, text=True, check=True)
@@ -168,7 +185,7 @@ def make_shop(folder):
     shop.replace("fork.toml", 'common = ["__init__.py"', 'common = ["__init__.py", "__main__.py"')
     shutil.copy(harness.PROJECT / "rover_overrides" / "__main__.py", shop.root / "larder_overrides")
     shop.write("LICENSE", "All of it is made up.\n")
-    shop.write(".gitignore", ".fork/\n.tox/\n__pycache__/\n/upstream/src/\n/dist/\n")
+    shop.write(".gitignore", ".fork/\n.tox\n__pycache__/\n/upstream/src/\n/dist/\n")
     with serving(harness.releases(releases, "made_up_larder")) as index:
         shop.run("pin", PIP_INDEX_URL=index.address)
     for verb in ("vendor", "status", "wheel"):
@@ -239,6 +256,25 @@ def pypiserver(folder, authenticated="update,download,list"):
     ]
     with program([sys.executable, "-m", "pypiserver", "run", *options, str(packages)], port, folder / "log"):
         yield RunningIndex(f"http://127.0.0.1:{port}/", f"http://127.0.0.1:{port}/simple/", packages)
+
+
+@contextmanager
+def devpi(folder):
+    """Run a devpi in which the user has an index for uploads that takes each version once."""
+    port, state = free_port(), folder / "devpi"
+    words = ["--serverdir", str(state), "--no-root-pypi"]
+    binaries = Path(sys.executable).parent
+    subprocess.run([binaries / "devpi-init", *words], check=True, capture_output=True)
+    server = [str(binaries / "devpi-server"), "--host", "127.0.0.1", "--port", str(port), "--serverdir", str(state)]
+    with program(server, port, folder / "log"):
+        address = f"http://127.0.0.1:{port}/{USER}"
+        requests.put(address, json={"username": USER, "password": PASSWORD}, timeout=60).raise_for_status()
+        login = requests.post(f"http://127.0.0.1:{port}/+login", json={"user": USER, "password": PASSWORD}, timeout=60).json()
+        token = base64.b64encode(f"{USER}:{login['result']['password']}".encode()).decode()
+        index = {"type": "stage", "bases": [], "volatile": False}
+        headers = {"X-Devpi-Auth": token}
+        requests.put(f"{address}/prod", json=index, headers=headers, timeout=60).raise_for_status()
+        yield RunningIndex(f"{address}/prod/", f"{address}/prod/+simple/")
 
 
 @contextmanager
