@@ -15,7 +15,6 @@ import python_discovery
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from scripts.clients import choose
 from scripts.config import Environment
 from scripts.errors import EnvironmentFailedError
 from scripts.process import run
@@ -90,7 +89,7 @@ def client_variables(repo: Repository) -> dict[str, str]:
     """Return the process environment for tox and uv: the one index, and nothing of an environment around this one."""
     foreign = ("TOX_", "UV_", "VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME")
     kept = {key: value for key, value in os.environ.items() if not key.startswith(foreign)}
-    return kept | choose(repo.root).environment()
+    return kept | repo.clients.environment()
 
 
 def tox_variables(repo: Repository) -> dict[str, str]:

@@ -8,7 +8,6 @@ from pathlib import Path
 from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
 
-from scripts.clients import choose
 from scripts.errors import EnvironmentFailedError, UsageError
 from scripts.index import Index, Remote, described
 from scripts.lock import read_lock, write_lock
@@ -33,7 +32,7 @@ def resolve(repo: Repository, version: str | None = None) -> Lock:
     """Return the pins that `pin` writes, with every release in the private repository."""
     wanted = _version(version) if version is not None else None
     old = read_lock(repo.lock_file) if repo.lock_file.exists() else None
-    index = Index(choose(repo.root))
+    index = Index(repo.clients)
     remotes = _chosen(repo, index, old, wanted)
     releases = import_releases(repo, repo.config.upstream.name, _described(repo, index, remotes, old))
     newest_or_same = old.locked if old else releases[-1].version

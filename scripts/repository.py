@@ -13,6 +13,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from scripts.clients import Clients, choose
 from scripts.config import Config, read_config
 from scripts.errors import EnvironmentFailedError
 from scripts.git import Git
@@ -32,6 +33,11 @@ class Repository:
     def config(self) -> Config:
         """The decoded `fork.toml`."""
         return read_config(self.root / "fork.toml")
+
+    @cached_property
+    def clients(self) -> Clients:
+        """The one index that every client uses; asked once a run, for pip takes its time to answer."""
+        return choose(self.root)
 
     @property
     def lock_file(self) -> Path:

@@ -16,7 +16,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from packaging.version import Version
 
-from scripts.clients import Clients, choose
+from scripts.clients import Clients
 from scripts.config import IndexTarget
 from scripts.credentials import Credential
 from scripts.environments import client_variables
@@ -108,7 +108,7 @@ class Shelf:
     def _index(self) -> Index:
         parts = urlsplit(self.target.simple)
         login = f"{quote(self.credential.user, safe='')}:{quote(self.credential.password, safe='')}@" if self._shared else ""
-        return Index(Clients(urlunsplit(parts._replace(netloc=login + parts.netloc)), choose(self.repo.root).cert))
+        return Index(Clients(urlunsplit(parts._replace(netloc=login + parts.netloc)), self.repo.clients.cert))
 
     def _sha256(self, index: Index, package: object) -> str:
         """Return a file's digest by its bytes, not by the word of the index."""

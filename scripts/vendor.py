@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scripts.clients import choose
 from scripts.errors import AttentionError, EnvironmentFailedError
 from scripts.git import Git
 from scripts.lock import read_lock
@@ -67,7 +66,7 @@ def fetch(repo: Repository, releases: Iterable[Release]) -> None:
         return
     from scripts.index import Index  # noqa: PLC0415 (a fifth of a second that a run with nothing to download does not need)
 
-    index = Index(choose(repo.root))
+    index = Index(repo.clients)
     offered = {remote.file: remote for remote in index.sdists(repo.config.upstream.name)}
     absent = [release.file for release in missing if release.file not in offered]
     if absent:

@@ -98,13 +98,13 @@ class Shop(harness.Fork):
             command, cwd=harness.PROJECT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
         )
 
-    def killed(self, text):
-        """Publish, and be killed right before the first program with that text in its command line is started."""
+    def killed(self, event, text):
+        """Publish, and be killed right before the first audit event (PEP 578) with arguments like `text`."""
         command = [
             sys.executable,
             "-c",
             _KILLER,
-            "subprocess.Popen",
+            event,
             text,
             "--repo",
             str(self.root),
@@ -114,7 +114,7 @@ class Shop(harness.Fork):
         ]
         env = self.env(TWINE_USERNAME=USER, TWINE_PASSWORD=PASSWORD)
         done = subprocess.run(command, cwd=harness.PROJECT, env=env, capture_output=True, text=True)
-        assert done.returncode == -signal.SIGKILL, f"{text!r} was never started:\n{done.stdout}{done.stderr}"
+        assert done.returncode == -signal.SIGKILL, f"{event} {text!r} never happened:\n{done.stdout}{done.stderr}"
 
     def env(self, **extra):
         """Return the user's environment without this machine's credentials."""
@@ -259,8 +259,8 @@ def pypiserver(folder, authenticated="update,download,list"):
 
 
 @contextmanager
-def devpi(folder):
-    """Run a devpi in which the user has an index for uploads that takes each version once."""
+def devpi(folder, mirrored):
+    """Run a devpi in which the user has an index for uploads that takes each version once, based on a mirror."""
     port, state = free_port(), folder / "devpi"
     words = ["--serverdir", str(state), "--no-root-pypi"]
     binaries = Path(sys.executable).parent
@@ -268,12 +268,14 @@ def devpi(folder):
     server = [str(binaries / "devpi-server"), "--host", "127.0.0.1", "--port", str(port), "--serverdir", str(state)]
     with program(server, port, folder / "log"):
         address = f"http://127.0.0.1:{port}/{USER}"
-        requests.put(address, json={"username": USER, "password": PASSWORD}, timeout=60).raise_for_status()
+        requests.put(address, json={"password": PASSWORD}, timeout=60).raise_for_status()
         login = requests.post(f"http://127.0.0.1:{port}/+login", json={"user": USER, "password": PASSWORD}, timeout=60).json()
         token = base64.b64encode(f"{USER}:{login['result']['password']}".encode()).decode()
-        index = {"type": "stage", "bases": [], "volatile": False}
-        headers = {"X-Devpi-Auth": token}
-        requests.put(f"{address}/prod", json=index, headers=headers, timeout=60).raise_for_status()
+        mirror = {"type": "mirror", "mirror_url": mirrored, "volatile": False}
+        stage = {"type": "stage", "bases": [f"{USER}/mirror"], "volatile": False}
+        for name, index in (("mirror", mirror), ("prod", stage)):
+            headers = {"X-Devpi-Auth": token}
+            requests.put(f"{address}/{name}", json=index, headers=headers, timeout=60).raise_for_status()
         yield RunningIndex(f"{address}/prod/", f"{address}/prod/+simple/")
 
 

@@ -23,7 +23,7 @@ from scripts.sbom import sbom_fault
 from scripts.series import read_series
 from tests.situations import harness
 from tests.tooling.local_index import File, LocalIndex, serving
-from tests.tooling.shipping import PASSWORD, USER, cache_folder, program_environment, pypiserver, small_wheel
+from tests.tooling.shipping import program_environment, pypiserver, small_wheel
 
 MADE = {".fork", ".git", ".mypy_cache", ".nox", ".pytest_cache", ".ruff_cache", ".tox", ".venv", "__pycache__", "dist"}
 
@@ -113,7 +113,9 @@ def test_bill_of_materials_is_valid_cyclonedx(own):
     assert sbom_fault(content) == ""
 
 
-@pytest.mark.parametrize("words", [["twine", "check", "--strict"], ["check_wheel_contents", "--toplevel", "cacheops,rover_overrides"]])
+@pytest.mark.parametrize(
+    "words", [["twine", "check", "--strict"], ["check_wheel_contents", "--toplevel", "cacheops,rover_overrides"]]
+)
 def test_checkers_accept_it(own, words):
     done = subprocess.run([sys.executable, "-m", *words, own], cwd=own.parent, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -187,11 +189,12 @@ def test_uv_project_of_the_docs_takes_the_name_from_rovers_index_alone(tmp_path,
     text = (harness.PROJECT / "docs" / "publish.md").read_text()
     block = text.partition("```toml\n[[tool.uv.index]]")[2].partition("```")[0]
     version = read_contents(own).version
-    project = f'[project]\nname = "rover"\nversion = "1"\nrequires-python = ">=3.11"\ndependencies = ["django-cacheops=={version}"]\n'
+    project = (
+        f'[project]\nname = "rover"\nversion = "1"\nrequires-python = ">=3.11"\ndependencies = ["django-cacheops=={version}"]\n'
+    )
     settings = f"[[tool.uv.index]]{block}".replace("http://127.0.0.1:8080/simple/", index.simple)
     assert index.simple in settings
-    (tmp_path / "pyproject.toml").write_text(f"{project}\n{settings}\n[tool.uv]\ndefault-groups = []\n")
-    (tmp_path / "overrides.txt").write_text("")
+    (tmp_path / "pyproject.toml").write_text(f"{project}\n{settings}")
     command = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--no-deps", "--generate-hashes", "pyproject.toml"]
     env = program_environment(tmp_path, UV_DEFAULT_INDEX=elsewhere.address)
     done = subprocess.run([*command, "--python", sys.executable], cwd=tmp_path, env=env, capture_output=True, text=True)

@@ -4,6 +4,7 @@ import hashlib
 import signal
 import traceback
 
+import pypi_simple
 import pytest
 
 from scripts.archive import read_contents
@@ -13,8 +14,19 @@ from scripts.errors import EnvironmentFailedError, Exit, UsageError, without_sec
 from scripts.repository import Repository
 from scripts.shelf import Shelf, Standing
 from scripts.wheel import Wheel
-from tests.tooling.local_index import LocalIndex, serving
-from tests.tooling.shipping import PASSWORD, USER, WHEEL, assert_no_secret, free_port, proxied, pypiserver, small_wheel, until
+from tests.tooling.local_index import File, LocalIndex, serving
+from tests.tooling.shipping import (
+    PASSWORD,
+    USER,
+    WHEEL,
+    assert_no_secret,
+    devpi,
+    free_port,
+    proxied,
+    pypiserver,
+    small_wheel,
+    until,
+)
 
 UPLOADED = "uploaded to local"
 THERE = "already there: local has these bytes"
@@ -35,9 +47,14 @@ def test_publish_plans_then_uploads_and_installs_then_finds_the_same_bytes(shop,
     first = shop.publish()
     assert lines(first) == [UPLOADED, PROVEN]
     assert warehouse.files() == {WHEEL: shop.wheel.read_bytes()}
-    sha = hashlib.sha256(shop.wheel.read_bytes()).hexdigest()
-    assert first.stdout.splitlines()[0] == f"{WHEEL} sha256 {sha} N 1"
+    assert first.stdout.splitlines()[0] == f"{WHEEL} sha256 {sha256(shop.wheel)} N 1"
     assert lines(shop.publish()) == [THERE, PROVEN]
+    for path in (path for path in shop.root.rglob("*") if path.is_file()):
+        assert_no_secret(path.read_bytes().decode(errors="replace"))
+
+
+def sha256(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def test_other_bytes_under_a_taken_version_are_refused_and_the_named_command_helps(shop, warehouse):
@@ -51,6 +68,37 @@ def test_other_bytes_under_a_taken_version_are_refused_and_the_named_command_hel
     shop.commit()
     assert lines(shop.publish()) == [UPLOADED, PROVEN]
     assert sorted(warehouse.files()) == [taken[0], WHEEL.replace("rover.1", "rover.2")]
+
+
+# To devpi
+
+
+def test_publish_to_devpi_with_the_password_of_pypirc(shop, tmp_path):
+    other = LocalIndex(project="made-up-larder")
+    for version in ("2.0", "99"):
+        file, content = small_wheel("made-up-larder", version)
+        other.files[file] = File(content)
+    with serving(other), devpi(tmp_path / "index", other.address) as index:
+        shop.at(index.upload, index.simple)
+        pypirc = shop.home / ".pypirc"
+        pypirc.write_text(f"[local]\nrepository = {index.upload}\nusername = {USER}\npassword = wr0ng/w0rd\n")
+        refused = shop.run("publish", "--index", "local", ok=3)
+        assert "refused the user or the password of [local] in ~/.pypirc (401)" in refused.stderr
+        pypirc.write_text(pypirc.read_text().replace("wr0ng/w0rd", PASSWORD))
+        done = shop.run("publish", "--index", "local")
+        assert lines(done) == [UPLOADED, PROVEN]
+        assert lines(shop.run("publish", "--index", "local")) == [THERE, PROVEN]
+        assert listed(index, "made-up-larder") == [WHEEL]
+        shelf, other_wheel = stall(tmp_path, index.upload, index.simple)
+        assert shelf.put(other_wheel) is Standing.OTHER
+        assert listed(index, "made-up-larder") == [WHEEL]
+        assert shelf.look(Wheel(shop.wheel, other_wheel.contents, 1, sha256(shop.wheel))) is Standing.SAME
+
+
+def listed(index, project):
+    """Return the names of the files that an index lists."""
+    page = pypi_simple.PyPISimple(index.simple, auth=(USER, PASSWORD)).get_project_page(project)
+    return [package.filename for package in page.packages]
 
 
 # Refused before anything is sent
@@ -80,6 +128,17 @@ def test_waiver_of_what_is_no_fault_is_refused(shop, warehouse):
     assert "there is no patch trim-heading: nothing to waive" in shop.publish("--waive", "trim-heading=why", ok=2).stderr
 
 
+def test_there_is_no_force(shop):
+    assert "No such option" in shop.publish("--force", ok=2).stderr
+
+
+def test_publish_without_a_password_says_where_one_goes(shop):
+    shop.at("http://127.0.0.1:9/", "http://127.0.0.1:9/")
+    refused = shop.run("publish", "--index", "local", ok=2)
+    assert "nothing says who uploads to local (http://127.0.0.1:9/)" in refused.stderr
+    assert "next: set TWINE_USERNAME and TWINE_PASSWORD, or fill [local] in ~/.pypirc" in refused.stderr
+
+
 def test_unknown_index_is_refused_with_the_near_miss(shop):
     shop.at("http://127.0.0.1:9/", "http://127.0.0.1:9/")
     refused = shop.run("publish", "--index", "lokal", ok=2)
@@ -104,6 +163,17 @@ def test_wrong_password_is_named_and_not_shown_even_with_a_traceback(shop, wareh
     assert "next: correct them, then nox -s publish -- --index local" in done.stderr
     assert "wr0ng" not in done.stdout + done.stderr
     assert warehouse.files() == {}
+
+
+@pytest.mark.parametrize(("way", "cause"), [("cut", "was cut off: "), ("garbage", "took the upload, but ")])
+def test_verb_names_the_cause_and_the_next_command_and_shows_no_secret(shop, storage, way, cause):
+    with proxied(storage, way) as proxy:
+        shop.at(proxy.address, f"{proxy.address}simple/")
+        env = {"TWINE_USERNAME": USER, "TWINE_PASSWORD": PASSWORD}
+        done = shop.run("-v", "publish", "--index", "local", ok=3, allow_traceback=True, **env)
+    assert cause in done.stderr.rpartition("error: ")[2]
+    assert "  next: " in done.stderr
+    assert storage.files() == {}
 
 
 def test_index_that_is_down_is_named(shop):
@@ -195,10 +265,31 @@ def test_publish_killed_in_the_middle_of_its_upload_is_resumed(shop, storage, wa
         assert storage.files() == {WHEEL: shop.wheel.read_bytes()}
 
 
-def test_publish_killed_before_each_of_its_programs_is_resumed(shop, warehouse):
-    for text in ("'build', '--wheel'", "'twine', '--no-color', 'upload'", "'venv'"):
-        shop.killed(text)
+STEPS = {
+    "the backend builds": ("subprocess.Popen", "'build', '--wheel'"),
+    "the wheel is written": ("open", r"/tmp-[^/]+/made_up_larder"),
+    "the scratch folder is removed": ("shutil.rmtree", r"/tmp-[^/]+'"),
+    "the wheel takes its place": ("os.rename", r"dist/made_up_larder"),
+    "the upload": ("subprocess.Popen", "'twine', '--no-color', 'upload'"),
+    "the new environment": ("subprocess.Popen", "'venv'"),
+    "the installation": ("subprocess.Popen", "'pip', 'install'"),
+    "the installation is asked": ("subprocess.Popen", r"/tmp-[^/]+/environment/bin/python', '-I', '-m'"),
+    "the control probe": ("subprocess.Popen", r"/tmp-[^/]+/environment/bin/python', '-I', '-X'"),
+}
+
+
+def test_publish_killed_before_each_step_leaves_the_old_state_or_the_new_and_goes_on(shop, warehouse):
+    """Each run takes up what the one before left; it must come as far as its own step, and the last one to the end."""
+    new, old = shop.wheel.read_bytes(), b"the wheel before"
+    shop.wheel.write_bytes(old)
+    steps = list(STEPS)
+    for place, step in enumerate(steps):
+        shop.killed(*STEPS[step])
+        assert shop.git("status", "--porcelain") == "", step
+        assert shop.wheel.read_bytes() == (old if place <= steps.index("the wheel takes its place") else new), step
+        assert warehouse.files() == ({WHEEL: new} if place > steps.index("the upload") else {}), step
     assert lines(shop.publish()) == [THERE, PROVEN]
+    assert warehouse.files() == {WHEEL: new}
     assert not list((shop.root / ".fork").glob("tmp-*"))
 
 

@@ -161,7 +161,9 @@ def test_installation_without_a_readable_record_says_so(installed, text):
 
 
 def test_failure_of_upstreams_own_tests_that_bare_lacks_is_named_in_every_mode(shop):
-    shop.write("larder_overrides/trim.py", '"""Trims too much."""\n\n\ndef trim(text):\n    """Remove all."""\n    return text[:1]\n')
+    shop.write(
+        "larder_overrides/trim.py", '"""Trims too much."""\n\n\ndef trim(text):\n    """Remove all."""\n    return text[:1]\n'
+    )
     before = shop.wheel.read_bytes()
     refused = shop.run("wheel", ok=20)
     assert "error: the installed wheel fails what it has to pass:" in refused.stderr
