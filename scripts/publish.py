@@ -55,7 +55,7 @@ def committed(repo: Repository) -> str:
     inside = user_git(repo.root, "rev-parse", "--verify", "--quiet", "HEAD", ok=None)
     if inside.code != 0:
         raise UsageError(f"{repo.root} is not at a commit of a git repository", hint="git init, git add, git commit")
-    changes = user_git(repo.root, "status", "--porcelain", "--untracked-files=all", "--", ".").text.splitlines()
+    changes = user_git(repo.root, "status", "--porcelain", "--untracked-files=normal", "--", ".").text.splitlines()
     if changes:
         shown = "\n".join(f"    {line}" for line in changes[:20])
         raise UsageError(f"what is published must be committed; this is not:\n{shown}", hint="git add, git commit")
