@@ -16,6 +16,8 @@ _HERE = Path(__file__).resolve().parent
 _RECORD = _HERE / "_provenance.json"
 _CHANGED = 20
 _NO_RECORD = 2
+# `-m` looks into the folder that one is in first; `-I` does not.
+_ELSE = "install the wheel; in the fork's own folder ask with `python -I -m rover_overrides`"
 
 
 def main() -> int:
@@ -25,7 +27,7 @@ def main() -> int:
         lines = list(described(record))
         faults = list(differences(record["files"], _HERE.parent))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        sys.stderr.write(f"no record of what is installed can be read: {error!r}\n  next: install the wheel\n")
+        sys.stderr.write(f"no record of what is installed can be read: {error!r}\n  next: {_ELSE}\n")
         return _NO_RECORD
     sys.stdout.write("".join(f"{line}\n" for line in lines))
     if not faults:

@@ -155,6 +155,7 @@ def test_installation_without_a_readable_record_says_so(installed, text):
     done = asked(installed)
     assert (done.returncode, done.stdout) == (2, "")
     assert "no record of what is installed can be read" in done.stderr
+    assert "next: install the wheel" in done.stderr
 
 
 # What it is refused for
