@@ -98,6 +98,13 @@ def tests(session: nox.Session) -> None:
     session.run("pytest", *(session.posargs or ["-n", "auto"]))
 
 
+@nox.session(default=False)
+def history(session: nox.Session) -> None:
+    """Take Rover's fork of 4.0.7 through every release to the newest, with upstream's own tests (some minutes)."""
+    install(session, "tests")
+    session.run("pytest", "tests/history", *session.posargs)
+
+
 @nox.session
 def lint(session: nox.Session) -> None:
     """Check the style of the code, the series, and README's table of patches."""

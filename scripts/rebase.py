@@ -5,7 +5,9 @@ Until the last step nothing outside `.fork/rebase/` is touched; the last step re
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 from scripts.apply import Workshop
 from scripts.errors import ForkError, UsageError
@@ -151,10 +153,8 @@ def _notes(repo: Repository, state: RebaseState, report: Report) -> Iterator[str
     for patch in (patch for patch in workshop(repo).series.active if patch.id in state.skipped):
         yield f"{patch.id} was skipped on your word: its behaviour is gone; nothing runs {', '.join(patch.probes)} any more"
     for path in orphans(repo, state):
-        named = [
-            str(test.relative_to(repo.root)) for test in sorted(repo.root.glob("tests/**/*.py")) if path.stem in test.read_text()
-        ]
-        yield f"{path} went with its patch" + (f"; look at {', '.join(named)}" if named else "")
+        tests = ", ".join(_importers(repo, path))
+        yield f"{path} went with its patch" + (f"; look at {tests}" if tests else "")
     for name in state.again:
         yield f"{name}: its conflict was resolved as once before; look at it in the range-diff"
     untried = [item.patch.id for item in report.patches if not tried(item, report)]
@@ -163,6 +163,15 @@ def _notes(repo: Repository, state: RebaseState, report: Report) -> Iterator[str
     if is_subtree(repo):
         yield f"upstream/src/ is a subtree and left as it is; nox -s vendor -- --subtree merges {state.target} into it"
     yield from _range_diff(repo, state)
+
+
+def _importers(repo: Repository, module: Path) -> Iterator[str]:
+    """Give the tests that import an override module."""
+    package = re.escape(module.parent.name)
+    imported = re.compile(rf"\b{package}\.{module.stem}\b|\bfrom {package} import [^\n]*\b{module.stem}\b")
+    for test in sorted(repo.root.glob("tests/**/*.py")):
+        if imported.search(test.read_text(encoding="utf-8")):
+            yield str(test.relative_to(repo.root))
 
 
 def _range_diff(repo: Repository, state: RebaseState) -> Iterator[str]:

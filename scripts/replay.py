@@ -14,7 +14,18 @@ from scripts.git import Git
 from scripts.mail import read_mail, with_trailers
 from scripts.model import Applies, Patch, Release
 from scripts.rebase_state import RebaseState, home, reached, target_lock, work_tree
-from scripts.rebase_tree import check_finished, check_line, commit_resolution, commits_of, drop, id_of, pick, stand_at, work_of
+from scripts.rebase_tree import (
+    check_finished,
+    check_line,
+    commit_resolution,
+    commits_of,
+    drop,
+    id_of,
+    pick,
+    stand_at,
+    unmerged,
+    work_of,
+)
 from scripts.repository import Repository
 from scripts.series import read_series
 from scripts.store import Store
@@ -102,10 +113,11 @@ def stop(repo: Repository, state: RebaseState, why: str, at: tuple[str, ...] | N
     reached("stopping")
     at = state.queue[:1] if at is None else at
     dataclasses.replace(state, stopped=why, at=at).write(repo)
+    how = "resolve it (git add)" if state.queue else "mend it (git commit --amend)"
     skip = f"; or --skip, which leaves {', '.join(at)} out" if at else ""
     raise AttentionError(
         f"the rebase to {state.target} stopped; nothing outside {home(repo).relative_to(repo.root)} has changed.\n{why}",
-        hint=f"resolve it in {work_tree(repo)} (git add), then `nox -s rebase -- --continue`{skip}; or --abort",
+        hint=f"{how} in {work_tree(repo)}, then `nox -s rebase -- --continue`{skip}; or --abort",
     )
 
 
@@ -137,13 +149,13 @@ def release_of(repo: Repository, version: str) -> Release:
 
 def _upstream_change(shop: Workshop, state: RebaseState, work: Git, patch: Patch) -> str:
     """Show what upstream changed between the patch's base and the target near the hunks that conflict."""
-    files = work.text("diff", "--name-only", "--diff-filter=U").split()
+    files = unmerged(work)
     if not files:
         return "Look at the last commit there; `--continue` accepts its place."
     base, target = shop.lock.release(patch.base), shop.lock.release(state.target)
     assert base is not None
     assert target is not None
-    diff = work.text("diff", "-U2", "--no-color", base.commit, target.commit, "--", *files)
+    diff = work.run("diff", "-U2", "--no-color", "--no-ext-diff", base.commit, target.commit, "--", *files).text
     lines = (_near(diff, patch) or diff).splitlines()
     more = f"\n  … {len(lines) - SHOWN_LINES} more lines" if len(lines) > SHOWN_LINES else ""
     return f"What upstream changed there from {base.version} to {target.version}:\n" + "\n".join(lines[:SHOWN_LINES]) + more

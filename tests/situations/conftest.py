@@ -4,7 +4,7 @@ import pytest
 from filelock import FileLock
 
 from tests.situations import rebasing
-from tests.situations.harness import HERE, Fork, copy_fork, make_fork, releases
+from tests.situations.harness import HERE, Fork, copy_fork, make_fork, once, releases
 from tests.tooling.local_index import serving
 
 collect_ignore_glob = ["*/*"]  # the forks' own probes, which run in their cells
@@ -38,13 +38,7 @@ def fork(template, tmp_path):
 @pytest.fixture(scope="session")
 def old_larder(tmp_path_factory, worker_id):
     """Give a fork that stands on 1.1, with 2.0 pinned and every patch of the situations tried; parallel workers share it."""
-    base = tmp_path_factory.getbasetemp()
-    base = base if worker_id == "master" else base.parent
-    with FileLock(base / "old_larder.lock"):
-        if not (base / "old_larder").exists():
-            rebasing.make_old_larder(base / "old_larder.new")
-            (base / "old_larder.new").rename(base / "old_larder")
-    return rebasing.Larder(base / "old_larder" / "fork")
+    return rebasing.Larder(once(tmp_path_factory, worker_id, "old_larder", rebasing.make_old_larder) / "fork")
 
 
 @pytest.fixture

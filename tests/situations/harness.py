@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from filelock import FileLock
+
 from tests.tooling.local_index import File, LocalIndex, sdist
 
 HERE = Path(__file__).parent
@@ -130,6 +132,17 @@ def copy_fork(template, root):
     for place in (template.root / ".tox").iterdir():
         (root / ".tox" / place.name).symlink_to(place)
     return Fork(root)
+
+
+def once(tmp_path_factory, worker_id, name, make):
+    """Return a folder that `make` fills, once for all parallel workers."""
+    base = tmp_path_factory.getbasetemp()
+    base = base if worker_id == "master" else base.parent
+    with FileLock(base / f"{name}.lock"):
+        if not (base / name).exists():
+            make(base / f"{name}.new")
+            (base / f"{name}.new").rename(base / name)
+    return base / name
 
 
 def until(true, what):

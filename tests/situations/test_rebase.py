@@ -1,5 +1,7 @@
 """Moving a fork from 1.1 to 2.0 of its upstream: what is retired, what is replayed, what is written."""
 
+import re
+
 import pytest
 
 from tests.situations.rebasing import releases, run_with
@@ -35,6 +37,8 @@ def test_absorbed_and_configurable_patches_retire_and_the_rest_moves(larder):
         "  retire long-units: 2.0; configurable, the probes pass bare on 2.0 with MILLILITRE='millilitres'; 2.0@plain\n"
         "  replay trim-headings\n"
     )
+    assert re.search(r"^1:  \w+ = 1:  \w+ Trim headings$", done.stdout, re.MULTILINE), "the range-diff"
+    assert re.search(r"^2:  \w+ < -:  -+ Count hits$", done.stdout, re.MULTILINE)
     assert ids(larder) == ["trim-headings"]
     assert "\nBase: 2.0\n" in larder.read("patches/0001-trim-headings.patch")
     assert "Applied-Upstream: 2.0; absorbed, the probes pass bare on 2.0; 2.0@plain\n\ndiff" in retired(larder, "hits")

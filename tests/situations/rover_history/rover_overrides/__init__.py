@@ -1,0 +1,1 @@
+"""What Rover added to cacheops when it stood on 4.0.7."""
