@@ -39,6 +39,16 @@ def cli(context: click.Context, repo: Path, verbose: bool) -> None:
     context.obj = Repository(repo.resolve())
 
 
+_FORMAT = click.option(
+    "--format",
+    "form",
+    type=click.Choice(["terminal", "json", "markdown", "html", "junit"]),
+    default="terminal",
+    show_default=True,
+    help="All but terminal go to stdout alone: redirect them.",
+)
+
+
 @cli.command()
 @click.option(
     "--upstream",
@@ -49,7 +59,7 @@ def cli(context: click.Context, repo: Path, verbose: bool) -> None:
 )
 @click.option("--patch", "patches", multiple=True, metavar="ID", help="Only this patch. Repeatable.")
 @click.option("--why", is_flag=True, help="Show the evidence: every column of every cell.")
-@click.option("--format", "form", type=click.Choice(["terminal", "json"]), default="terminal", show_default=True)
+@_FORMAT
 @click.option("--check", is_flag=True, help="Exit with 10 where a patch can be dropped or refreshed.")
 @click.option("--fresh", is_flag=True, help="Ignore results of earlier runs.")
 @click.pass_obj
@@ -70,6 +80,7 @@ def status(
       status --patch iexact-conditions --why    one patch, with the evidence
       status --upstream 7.1 --upstream 7.2      two releases, the series tried on both
       status --format json | jq .answer         for a program
+      status --format html > status.html        one page: a heat map that opens to the evidence
     """
     from scripts.status import Choice
 
@@ -94,22 +105,31 @@ def probe(repo: Repository, cell: str, fresh: bool) -> Exit:
 
 def _status(repo: Repository, choice: Any, form: str, *, why: bool, check: bool) -> Exit:
     """Run and print; stdout holds the report and nothing else."""
-    from scripts.report import as_json, print_report, print_why
     from scripts.status import status as find_status
 
     start = time.monotonic()
     report, prober = find_status(repo, choice)
+    _show(report, form, why=why)
+    say(f"\n{prober.ran} processes of probes run, {prober.kept} results kept from before, {time.monotonic() - start:.1f} s")
+    if report.must_look:
+        return Exit.LOOK
+    return Exit.REFRESH if check and report.can_drop else Exit.FINE
+
+
+def _show(report: Any, form: str, *, why: bool) -> None:
+    """Print a report in a form of `_FORMAT`."""
+    from scripts.pages import render
+    from scripts.report import as_json, print_report, print_why
+
     if form == "json":
         click.echo(json.dumps(as_json(report), indent=2, ensure_ascii=False))
+    elif form != "terminal":
+        click.echo(render(report, form), nl=False)
     else:
         if why:
             print_why(report, out)
             out.print()
         print_report(report, out)
-    say(f"\n{prober.ran} processes of probes run, {prober.kept} results kept from before, {time.monotonic() - start:.1f} s")
-    if report.must_look:
-        return Exit.LOOK
-    return Exit.REFRESH if check and report.can_drop else Exit.FINE
 
 
 @cli.command()

@@ -26,12 +26,13 @@ _WORST = (Outcome.FLAKY, Outcome.ERROR, Outcome.MISSING, Outcome.SKIPPED, Outcom
 
 @dataclass(frozen=True)
 class Job:
-    """One process of probes: a tree in an environment, with a server and settings of its own."""
+    """One process of probes: a tree in an environment, with a server, settings and perhaps a database of its own."""
 
     tree: str
     environment: str
     server: str | None
     settings: Settings
+    database: str | None = None
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,9 @@ from rich.table import Table
 from rich.text import Text as Styled
 
 from scripts.evidence import CellReport, PatchReport, Report
-from scripts.model import FAULTS, Result, Settings, State, Verdict
+from scripts.model import FAULTS, Result, State, Verdict
 from scripts.retire import Plan
+from scripts.view import LETTERS, columns, headline, skipped, unsupported
 
 _STYLES = {
     Verdict.NEEDED: "yellow",
@@ -24,19 +25,6 @@ _STYLES = {
     Verdict.UNSUPPORTED: "dim",
 }
 _FAULT = "bold red"
-_LETTERS = {
-    Verdict.NEEDED: "N",
-    Verdict.ABSORBED: "a",
-    Verdict.CONFIGURABLE: "c",
-    Verdict.REDUNDANT: "r",
-    Verdict.NOT_NEEDED: "-",
-    Verdict.UNTESTED: ".",
-    Verdict.UNSUPPORTED: "u",
-    Verdict.BROKEN: "B",
-    Verdict.CONFLICT: "X",
-    Verdict.UNPROVEN: "?",
-    Verdict.REGRESSED: "R",
-}
 
 
 def as_json(report: Report) -> dict[str, Any]:
@@ -121,29 +109,18 @@ def _table(report: Report) -> Table:
         if rows:
             table.add_row(Styled(f"{state} patches", style="dim"))
         for item in rows:
-            letters = ((_LETTERS[at.verdict] + " ", _STYLES.get(at.verdict, _FAULT)) for at in item.releases)
+            letters = ((LETTERS[at.verdict] + " ", _STYLES.get(at.verdict, _FAULT)) for at in item.releases)
             table.add_row(
                 f"  {item.patch.id}",
-                Styled(_headline(item), style=_STYLES.get(item.verdict, _FAULT)),
+                Styled(headline(item), style=_STYLES.get(item.verdict, _FAULT)),
                 Styled.assemble(*letters),
             )
     return table
 
 
-def _headline(item: PatchReport) -> str:
-    """Return the verdict, and since when where that is known."""
-    match item.verdict:
-        case Verdict.ABSORBED if item.absorbed_in:
-            return f"absorbed in {item.absorbed_in}"
-        case Verdict.CONFIGURABLE if item.configurable_since:
-            return f"configurable since {item.configurable_since}"
-        case _:
-            return str(item.verdict)
-
-
 def _legend(report: Report) -> Iterator[RenderableType]:
     seen = {at.verdict for item in report.patches for at in item.releases}
-    letters = "   ".join(f"{_LETTERS[verdict]} {verdict}" for verdict in Verdict if verdict in seen)
+    letters = "   ".join(f"{LETTERS[verdict]} {verdict}" for verdict in Verdict if verdict in seen)
     yield Styled(f"\n{letters}", style="dim")
     for item in report.patches:
         if item.settings:
@@ -160,25 +137,14 @@ def _attention(report: Report) -> Iterator[RenderableType]:
             yield Styled(f"  evidence: status --patch {item.patch.id} --why", style="dim")
         for note in item.notes:
             yield Styled(f"{item.patch.id}: {note}", style="dim")
-    for reason, cells in _unsupported(report).items():
+    for reason, cells in unsupported(report).items():
         yield Styled(f"\nunsupported: {', '.join(cells)}: {reason}", style="yellow")
     for note in report.notes:
         yield Styled(f"\n{note}", style="yellow")
     for warning in report.warnings:
         yield Styled(f"\n{warning}", style="red")
-    for reason in sorted(set(report.skipped.values())):
-        cells = [name for name, why in report.skipped.items() if why == reason]
+    for reason, cells in skipped(report).items():
         yield Styled(f"\nnot tried here: {', '.join(cells)}: {reason}", style="yellow")
-
-
-def _unsupported(report: Report) -> dict[str, list[str]]:
-    """Return the cells in which the control probe fails on the bare release, by the reason."""
-    found: dict[str, list[str]] = {}
-    cells = (cell for item in report.patches for at in item.releases for cell in at.cells)
-    for cell in cells:
-        if cell.verdict is Verdict.UNSUPPORTED and not any(cell.cell.id in names for names in found.values()):
-            found.setdefault(cell.detail, []).append(cell.cell.id)
-    return found
 
 
 def _reason(item: PatchReport, locked: str) -> str:
@@ -217,21 +183,6 @@ def print_why(report: Report, console: Console) -> None:
 
 
 def _cell_lines(report: CellReport, item: PatchReport) -> Group:
-    facts = report.facts
     lines = [Styled(f"{report.cell.id}: {report.verdict}: {report.detail}")]
-    columns: list[tuple[str, Result | None]] = [("bare", facts.bare)]
-    columns += [(f"bare with {_settings(item, number)}", result) for number, result in enumerate(facts.configured)]
-    columns += [
-        ("series", facts.series),
-        ("series without it", facts.without),
-        ("bare under the profile", facts.profile),
-    ]
-    for name, result in columns:
-        if result is not None:
-            control = "" if result.control else " (the control probe does not pass)"
-            lines.append(Styled(f"  {name}: {result.outcome}{control} {result.detail}", style="dim"))
+    lines += [Styled(f"  {part.name}: {part.outcome} {part.words}", style="dim") for part in columns(report, item.patch)]
     return Group(*lines)
-
-
-def _settings(item: PatchReport, number: int) -> Settings:
-    return item.patch.replaced_by[number]

@@ -10,8 +10,9 @@ from scripts.apply import Built, Workshop
 from scripts.environments import Absent, Ready
 from scripts.model import Cell, Outcome, Patch, Release, Result, Settings, State
 from scripts.probe import Job, Prober
-from scripts.profile import Profile, settings_for
+from scripts.profile import settings_for
 from scripts.servers import program
+from scripts.summary import Scope
 from scripts.verdict import Column, Facts, next_column
 
 
@@ -21,7 +22,7 @@ class Trials:
 
     workshop: Workshop
     prober: Prober
-    profile: Profile
+    scope: Scope
     environments: Mapping[str, Ready | Absent]
     facts: dict[tuple[Patch, Cell], Facts] = field(default_factory=dict)
 
@@ -81,7 +82,7 @@ class Trials:
             alternatives=len(patch.replaced_by),
             retired=retired,
             try_series=try_series and (not retired or cell.release == patch.base),
-            try_profile=retired and cell.release == self.workshop.lock.locked,
+            try_profile=retired and cell.mode is None and cell.release == self.workshop.lock.locked,
         )
         if not facts.try_series:
             return facts
@@ -98,8 +99,8 @@ class Trials:
                 number = len(self.facts[patch, cell].configured)
                 return self._job_on(release.tree, patch, cell, patch.replaced_by[number])
             case Column.PROFILE:
-                settings = settings_for(self.profile, self.workshop.series, cell.release, None)
-                return Job(release.tree, cell.environment, cell.server, settings)
+                settings = settings_for(self.scope.profile, self.workshop.series, cell.release, None)
+                return Job(release.tree, cell.environment, cell.server, settings, cell.database)
             case Column.SERIES:
                 return self._job_on(self._built(patch, cell).tree, patch, cell)
             case Column.WITHOUT:
@@ -108,9 +109,9 @@ class Trials:
 
     def _job_on(self, tree: str, patch: Patch, cell: Cell, more: Settings | None = None) -> Job:
         """Return a job under the profile without what the patch itself brought, and with `more`."""
-        settings = settings_for(self.profile, self.workshop.series, cell.release, patch)
+        settings = self.scope.settings(patch, cell)
         joined = Settings.of(settings.mapping(), more.mapping()) if more else settings
-        return Job(tree, cell.environment, cell.server, joined)
+        return Job(tree, cell.environment, cell.server, joined, cell.database)
 
     def _built(self, patch: Patch, cell: Cell) -> Built:
         """Return the tree of the series column: the whole series, or a retired patch with what it depends on."""
