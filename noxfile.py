@@ -50,6 +50,18 @@ def status(session: nox.Session) -> None:
 
 
 @nox.session
+def watch(session: nox.Session) -> None:
+    """Say what changed upstream since the last time: the newest release, and sources that are not released."""
+    verb(session)
+
+
+@nox.session
+def bisect(session: nox.Session) -> None:
+    """Find the release or the commit since which upstream does what a patch does (-- [git:URL@A..B] --patch ID)."""
+    verb(session)
+
+
+@nox.session
 def pin(session: nox.Session) -> None:
     """Write what the tracked releases are into upstream/lock.toml."""
     verb(session)

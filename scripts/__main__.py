@@ -54,8 +54,8 @@ _FORMAT = click.option(
     "--upstream",
     "releases",
     multiple=True,
-    metavar="RELEASE",
-    help="Only this release; tries the series on it too. Repeatable.",
+    metavar="RELEASE|SOURCE",
+    help="Only this release, or path:DIR, git:URL@REF, git:URL@A..B; tries the series on it too. Repeatable.",
 )
 @click.option("--patch", "patches", multiple=True, metavar="ID", help="Only this patch. Repeatable.")
 @click.option("--why", is_flag=True, help="Show the evidence: every column of every cell.")
@@ -79,6 +79,7 @@ def status(
       status                                    every patch against every tracked release
       status --patch iexact-conditions --why    one patch, with the evidence
       status --upstream 7.1 --upstream 7.2      two releases, the series tried on both
+      status --upstream git:../cacheops@master  what is not released yet
       status --format json | jq .answer         for a program
       status --format html > status.html        one page: a heat map that opens to the evidence
     """
@@ -101,6 +102,50 @@ def probe(repo: Repository, cell: str, fresh: bool) -> Exit:
     from scripts.status import Choice
 
     return _status(repo, Choice(cells=(cell,), fresh=fresh), "terminal", why=True, check=False)
+
+
+@cli.command()
+@click.pass_obj
+def watch(repo: Repository) -> Exit:
+    """Look at the newest release on the index and at fork.toml's upstream.watch; say what changed since the last time.
+
+    Exits with 20 where something changed and somebody must look, with 10 where something changed, with 0 where nothing did.
+    What was seen is kept in .fork/watch.json, the evidence in a page beside it.
+    """
+    from scripts.watch import watch as look
+
+    news, failed = look(repo)
+    for item in news:
+        click.echo("\n".join((f"{item.source}:", *(f"  {line}" for line in item.lines), f"  evidence: {item.page}")))
+    if not news and not failed:
+        say("nothing changed since the last time")
+    for error in failed:
+        say(f"error: {error}")
+    if news:
+        return Exit.LOOK if any(item.must_look for item in news) else Exit.REFRESH
+    return Exit.ENVIRONMENT if failed else Exit.FINE
+
+
+@cli.command()
+@click.argument("source", required=False)
+@click.option("--patch", "patches", multiple=True, metavar="ID", help="Only this patch. Repeatable.")
+@click.option("--fresh", is_flag=True, help="Ignore results of earlier runs.")
+@click.pass_obj
+def bisect(repo: Repository, source: str | None, patches: tuple[str, ...], fresh: bool) -> Exit:
+    """Find since when upstream does what a patch does: the release, or in SOURCE (git:URL@A..B) the commit.
+
+    \b
+    Examples:
+      bisect --patch iexact-conditions                  over the tracked releases
+      bisect git:../cacheops@7.1..master                down to the commit
+    """
+    from scripts.bisect import bisect as search
+
+    found, steps, ran = search(repo, patches, source, fresh=fresh)
+    for item in found:
+        click.echo(f"{item.patch}: {item.words}")
+    say(f"{steps} steps, {ran} processes of probes run")
+    return Exit.FINE
 
 
 def _status(repo: Repository, choice: Any, form: str, *, why: bool, check: bool) -> Exit:

@@ -56,10 +56,14 @@ class Record(BaseModel):
 
 
 class Upstream(Record):
-    """What is forked: the project's name on the index and which of its releases are tracked."""
+    """What is forked: the project's name on the index, which of its releases are tracked, and what else is watched.
+
+    `watch` are sources that are not released, `git:URL@REF` or `path:DIR`.
+    """
 
     name: str
     track: Specifiers
+    watch: tuple[str, ...] = ()
     index: str | None = None
 
 

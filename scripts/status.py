@@ -24,6 +24,7 @@ from scripts.source import edited_source
 from scripts.store import Store
 from scripts.summary import Findings, Scope, bites, kept, summarise
 from scripts.trials import Trials
+from scripts.unreleased import bring_sources
 from scripts.vendor import bring
 
 _T = TypeVar("_T")
@@ -33,7 +34,8 @@ _T = TypeVar("_T")
 class Choice:
     """What the command line asks for: releases, patches and cells (empty: all), and whether earlier results count.
 
-    `bare` leaves the series columns out: what does upstream do by itself?
+    `sources` are those of the releases that upstream did not release; the report answers for the last of them. `bare` leaves
+    the series columns out: what does upstream do by itself?
     """
 
     releases: tuple[str, ...] = ()
@@ -41,11 +43,17 @@ class Choice:
     cells: tuple[str, ...] = ()
     fresh: bool = False
     bare: bool = False
+    sources: tuple[str, ...] = ()
 
     @property
     def whole(self) -> bool:
         """Whether every release and cell counts, so that something can be said of since when."""
         return not self.releases and not self.cells
+
+    def with_sources(self, found: Mapping[str, Sequence[str]]) -> Choice:
+        """Return the choice with the versions that sources were given in place of their names."""
+        releases = [version for name in self.releases for version in found.get(name, [name])]
+        return replace(self, releases=tuple(releases), sources=tuple(version for made in found.values() for version in made))
 
 
 def status(repo: Repository, choice: Choice) -> tuple[Report, Prober]:
@@ -53,19 +61,20 @@ def status(repo: Repository, choice: Choice) -> tuple[Report, Prober]:
     with repo.alone():
         lock = read_lock(repo.lock_file)
         bring(repo, lock)
-        return examine(repo, lock, choice)
+        lock, sources = bring_sources(repo, lock, choice.releases)
+        return examine(repo, lock, choice.with_sources(sources))
 
 
 def examine(repo: Repository, lock: Lock, choice: Choice) -> tuple[Report, Prober]:
     """Do what `status` does, for a verb that has the folder to itself and the releases at hand."""
-    found = _Status(repo, lock, choice)
+    found = Run(repo, lock, choice)
     try:
         return found.report(), found.prober
     finally:
         found.prober.close()
 
 
-class _Status:
+class Run:
     """One run of `status`: what is chosen, and the steps from there to the report."""
 
     def __init__(self, repo: Repository, lock: Lock, choice: Choice) -> None:
@@ -176,7 +185,7 @@ def scope_of(repo: Repository, lock: Lock, choice: Choice) -> Scope:
     return Scope(
         name=lock.name,
         locked=lock.locked,
-        at=lock.locked if lock.locked in releases else releases[-1],
+        at=_answers_for(lock, choice, releases),
         releases=tuple(releases),
         patches=tuple(_chosen("patch", choice.patches, {patch.id: patch for patch in series.all})),
         cells=tuple(cells),
@@ -185,6 +194,12 @@ def scope_of(repo: Repository, lock: Lock, choice: Choice) -> Scope:
         profile=check_profile(repo, series),
         whole=choice.whole,
     )
+
+
+def _answers_for(lock: Lock, choice: Choice, releases: Sequence[str]) -> str:
+    """Return what the report answers for: the last source asked for, else the locked release, else the newest."""
+    sources = [version for version in releases if version in choice.sources]
+    return sources[-1] if sources else lock.locked if lock.locked in releases else releases[-1]
 
 
 def _chosen_cells(lock: Lock, choice: Choice, all_cells: Sequence[Cell]) -> list[Cell]:

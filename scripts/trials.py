@@ -6,6 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from packaging.version import Version
+
 from scripts.apply import Built, Workshop
 from scripts.environments import Absent, Ready
 from scripts.model import Cell, Outcome, Patch, Release, Result, Settings, State
@@ -82,12 +84,17 @@ class Trials:
             alternatives=len(patch.replaced_by),
             retired=retired,
             try_series=try_series and (not retired or cell.release == patch.base),
-            try_profile=retired and cell.mode is None and cell.release == self.workshop.lock.locked,
+            try_profile=retired and cell.mode is None and self._upstream_replaces(cell.release),
         )
         if not facts.try_series:
             return facts
         step = self._built(patch, cell).steps[patch.id]
         return replace(facts, applies=step.applies, applies_detail=step.detail)
+
+    def _upstream_replaces(self, version: str) -> bool:
+        """Tell whether upstream has to do what a retired patch did: at the locked release and, where asked for, beyond it."""
+        locked = self.workshop.lock.locked
+        return version == locked or (not self.scope.whole and Version(version) > Version(locked))
 
     def _job(self, patch: Patch, cell: Cell, column: Column) -> Job | Result:
         """Return the job of a column, or the result of one that cannot be built."""
