@@ -49,6 +49,12 @@ def status(session: nox.Session) -> None:
     verb(session)
 
 
+@nox.session(default=False)
+def matrix(session: nox.Session) -> None:
+    """Report as `status` does, from every cell of the matrix (minutes)."""
+    verb(session, "matrix")
+
+
 @nox.session
 def watch(session: nox.Session) -> None:
     """Say what changed upstream since the last time: the newest release, and sources that are not released."""

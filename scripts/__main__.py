@@ -89,6 +89,52 @@ def status(
 
 
 @cli.command()
+@click.option("--upstream", "releases", multiple=True, metavar="RELEASE|SOURCE", help="Only this release. Repeatable.")
+@click.option("--patch", "patches", multiple=True, metavar="ID", help="Only this patch. Repeatable.")
+@click.option("--why", is_flag=True, help="Show the evidence: every column of every cell.")
+@_FORMAT
+@click.option("--check", is_flag=True, help="Exit with 10 where a patch can be dropped or refreshed.")
+@click.option("--fresh", is_flag=True, help="Ignore results of earlier runs.")
+@click.option("--list", "listing", is_flag=True, help="Only list the cells, and what is left out with its reason.")
+@click.pass_obj
+def matrix(
+    repo: Repository,
+    releases: tuple[str, ...],
+    patches: tuple[str, ...],
+    why: bool,
+    form: str,
+    check: bool,
+    fresh: bool,
+    listing: bool,
+) -> Exit:
+    """Do what `status` does in every cell of fork.toml's matrix instead of the short list.
+
+    \b
+    Examples:
+      matrix --list
+      matrix --format html > matrix.html
+      matrix --upstream 7.2 --patch iexact-conditions
+    """
+    from scripts.status import Choice
+
+    if listing:
+        return _list_matrix(repo)
+    return _status(repo, Choice(releases=releases, patches=patches, fresh=fresh, matrix=True), form, why=why, check=check)
+
+
+def _list_matrix(repo: Repository) -> Exit:
+    from scripts.lock import read_lock
+
+    lock = read_lock(repo.lock_file)
+    for cell in repo.config.matrix_cells(lock):
+        click.echo(cell.id)
+    left_out = [reason for _, reason in repo.config.product(lock) if reason]
+    for reason in dict.fromkeys(left_out):
+        say(f"{left_out.count(reason)} left out: {reason}")
+    return Exit.FINE
+
+
+@cli.command()
 @click.argument("cell")
 @click.option("--fresh", is_flag=True, help="Ignore results of earlier runs.")
 @click.pass_obj

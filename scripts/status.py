@@ -13,7 +13,7 @@ from scripts.environments import Absent, Ready, prepare
 from scripts.errors import UsageError
 from scripts.evidence import PatchReport, Report
 from scripts.lock import read_lock
-from scripts.model import Cell, Lock, Patch, State, Text, Verdict
+from scripts.model import Cell, Lock, Patch, Settings, State, Text, Verdict
 from scripts.probe import Prober
 from scripts.profile import check_profile
 from scripts.rebase_state import read_state
@@ -35,7 +35,7 @@ class Choice:
     """What the command line asks for: releases, patches and cells (empty: all), and whether earlier results count.
 
     `sources` are those of the releases that upstream did not release; the report answers for the last of them. `bare` leaves
-    the series columns out: what does upstream do by itself?
+    the series columns out: what does upstream do by itself? `matrix` takes every cell instead of the short list.
     """
 
     releases: tuple[str, ...] = ()
@@ -43,6 +43,7 @@ class Choice:
     cells: tuple[str, ...] = ()
     fresh: bool = False
     bare: bool = False
+    matrix: bool = False
     sources: tuple[str, ...] = ()
 
     @property
@@ -81,7 +82,7 @@ class Run:
         self.repo, self.lock, self.choice = repo, lock, choice
         self.scope = scope_of(repo, lock, choice)
         used = {cell.environment for cell in self.scope.all_cells}
-        self.environments = prepare(repo, [item for item in repo.config.environments if item.id in used])
+        self.environments = prepare(repo, [item for item in repo.config.all_environments if item.id in used])
         ready = {name: item for name, item in self.environments.items() if isinstance(item, Ready)}
         store = Store(repo.work / "results", fresh=choice.fresh)
         self.workshop = Workshop(repo, lock, self.scope.series, store)
@@ -165,19 +166,23 @@ class Run:
     def _skipped(self) -> Mapping[str, str]:
         """Name the cells that cannot run here, with the way to get them."""
         found = {}
+        config = self.repo.config
         for cell in self.scope.cells:
-            environment, server = self.environments[cell.environment], self.repo.config.server(cell.server)
+            environment = self.environments[cell.environment]
+            servers = [server for server in (config.server(cell.server), config.database(cell.database)) if server]
+            missing = next((server for server in servers if program(server) is None), None)
             if isinstance(environment, Absent):
                 found[cell.id] = environment.reason
-            elif server is not None and program(server) is None:
-                found[cell.id] = f"the server {server.id} is not here: {absence(server)}"
+            elif missing is not None:
+                found[cell.id] = f"the server {missing.id} is not here: {absence(missing)}"
         return found
 
 
 def scope_of(repo: Repository, lock: Lock, choice: Choice) -> Scope:
     """Read what a run is about; raises UsageError for what is not there."""
     series = read_series(repo, lock)
-    all_cells = repo.config.cells(lock)
+    short, every = repo.config.cells(lock), repo.config.matrix_cells(lock)
+    all_cells = every if choice.matrix else [*short, *(cell for cell in every if cell.id in choice.cells and cell not in short)]
     cells = _chosen_cells(lock, choice, all_cells)
     releases = [version for version in lock.versions if any(cell.release == version for cell in cells)]
     if not releases:
@@ -193,6 +198,8 @@ def scope_of(repo: Repository, lock: Lock, choice: Choice) -> Scope:
         series=series,
         profile=check_profile(repo, series),
         whole=choice.whole,
+        modes={mode.id: Settings.of(mode.settings) for mode in repo.config.modes},
+        quiet=frozenset(mode.id for mode in repo.config.modes if not mode.decides),
     )
 
 

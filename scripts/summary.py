@@ -142,8 +142,10 @@ def _patch_report(scope: Scope, found: Findings, patch: Patch) -> PatchReport:
 
 def bites(scope: Scope, found: Findings, patch: Patch) -> bool:
     """Tell whether the probes fail on some bare tree; where nothing was run there is nothing to ask."""
-    counts = any(name == patch.id for name, _ in found.facts)
-    return not counts or has_teeth(reports_on(scope, found, patch, scope.all_cells))
+    bare = [facts.bare for (name, _), facts in found.facts.items() if name == patch.id]
+    return not any(result is not None and result.control for result in bare) or has_teeth(
+        reports_on(scope, found, patch, scope.all_cells)
+    )
 
 
 def _verdict(patch: Patch, reports: Sequence[ReleaseReport], at: ReleaseReport) -> Verdict:

@@ -31,8 +31,9 @@ class Trials:
     def ready(self, cell: Cell) -> Ready | None:
         """Return a cell's environment where it and its server are here."""
         environment = self.environments[cell.environment]
-        server = self.workshop.repo.config.server(cell.server)
-        if isinstance(environment, Absent) or (server is not None and program(server) is None):
+        config = self.workshop.repo.config
+        servers = [server for server in (config.server(cell.server), config.database(cell.database)) if server]
+        if isinstance(environment, Absent) or not all(map(program, servers)):
             return None
         return environment
 
@@ -84,6 +85,7 @@ class Trials:
             alternatives=len(patch.replaced_by),
             retired=retired,
             try_series=try_series and (not retired or cell.release == patch.base),
+            try_without=cell.mode not in self.scope.quiet,
             try_profile=retired and cell.mode is None and self._upstream_replaces(cell.release),
         )
         if not facts.try_series:
