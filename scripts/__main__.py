@@ -39,6 +39,8 @@ def cli(context: click.Context, repo: Path, verbose: bool) -> None:
     context.obj = Repository(repo.resolve())
 
 
+_GRAPH = click.option("--graph", is_flag=True, help="Leave out each patch in turn, and find what it depends on by applying it.")
+_SUITE = click.option("--suite", is_flag=True, help="Run upstream's own tests, bare and with the series; new failures count.")
 _FORMAT = click.option(
     "--format",
     "form",
@@ -60,6 +62,8 @@ _FORMAT = click.option(
 @click.option("--patch", "patches", multiple=True, metavar="ID", help="Only this patch. Repeatable.")
 @click.option("--why", is_flag=True, help="Show the evidence: every column of every cell.")
 @_FORMAT
+@_GRAPH
+@_SUITE
 @click.option("--check", is_flag=True, help="Exit with 10 where a patch can be dropped or refreshed.")
 @click.option("--fresh", is_flag=True, help="Ignore results of earlier runs.")
 @click.pass_obj
@@ -69,6 +73,8 @@ def status(
     patches: tuple[str, ...],
     why: bool,
     form: str,
+    graph: bool,
+    suite: bool,
     check: bool,
     fresh: bool,
 ) -> Exit:
@@ -80,12 +86,14 @@ def status(
       status --patch iexact-conditions --why    one patch, with the evidence
       status --upstream 7.1 --upstream 7.2      two releases, the series tried on both
       status --upstream git:../cacheops@master  what is not released yet
+      status --graph --suite                    what leans on what, and upstream's own tests
       status --format json | jq .answer         for a program
       status --format html > status.html        one page: a heat map that opens to the evidence
     """
     from scripts.status import Choice
 
-    return _status(repo, Choice(releases=releases, patches=patches, fresh=fresh), form, why=why, check=check)
+    choice = Choice(releases=releases, patches=patches, fresh=fresh, graph=graph, suite=suite)
+    return _status(repo, choice, form, why=why, check=check)
 
 
 @cli.command()
@@ -93,6 +101,8 @@ def status(
 @click.option("--patch", "patches", multiple=True, metavar="ID", help="Only this patch. Repeatable.")
 @click.option("--why", is_flag=True, help="Show the evidence: every column of every cell.")
 @_FORMAT
+@_GRAPH
+@_SUITE
 @click.option("--check", is_flag=True, help="Exit with 10 where a patch can be dropped or refreshed.")
 @click.option("--fresh", is_flag=True, help="Ignore results of earlier runs.")
 @click.option("--list", "listing", is_flag=True, help="Only list the cells, and what is left out with its reason.")
@@ -103,6 +113,8 @@ def matrix(
     patches: tuple[str, ...],
     why: bool,
     form: str,
+    graph: bool,
+    suite: bool,
     check: bool,
     fresh: bool,
     listing: bool,
@@ -119,7 +131,8 @@ def matrix(
 
     if listing:
         return _list_matrix(repo)
-    return _status(repo, Choice(releases=releases, patches=patches, fresh=fresh, matrix=True), form, why=why, check=check)
+    choice = Choice(releases=releases, patches=patches, fresh=fresh, matrix=True, graph=graph, suite=suite)
+    return _status(repo, choice, form, why=why, check=check)
 
 
 def _list_matrix(repo: Repository) -> Exit:

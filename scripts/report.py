@@ -10,10 +10,10 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text as Styled
 
-from scripts.evidence import CellReport, PatchReport, Report
+from scripts.evidence import CellReport, More, PatchReport, Report
 from scripts.model import FAULTS, Result, State, Verdict
 from scripts.retire import Plan
-from scripts.view import LETTERS, columns, headline, skipped, unsupported
+from scripts.view import LETTERS, columns, dependencies, headline, skipped, unsupported
 
 _STYLES = {
     Verdict.NEEDED: "yellow",
@@ -43,7 +43,20 @@ def as_json(report: Report) -> dict[str, Any]:
         "patches": [_patch_json(patch) for patch in report.patches],
         "smallest_series": list(report.smallest),
         "summary": report.summary,
-    }
+    } | _more_json(report.more)
+
+
+def _more_json(more: More) -> dict[str, Any]:
+    """Return what only some runs ask for, and nothing where nobody asked."""
+    found: dict[str, Any] = {}
+    if more.left_out:
+        found["left_out"] = {name: list(failing) for name, failing in more.left_out.items()}
+        found["dependencies"] = {
+            name: {"declared": list(more.declared[name]), "found": list(more.found[name])} for name in more.declared
+        }
+    if more.suite is not None:
+        found["suite"] = list(more.suite)
+    return found
 
 
 def _patch_json(report: PatchReport) -> dict[str, Any]:
@@ -127,6 +140,15 @@ def _legend(report: Report) -> Iterator[RenderableType]:
             yield Styled(f"{item.patch.id}: {item.settings}", style="dim")
     if report.smallest:
         yield Styled(f"smallest series: {', '.join(report.smallest)}", style="dim")
+    for name, failing in report.more.left_out.items():
+        yield Styled(f"without {name} fail: {', '.join(failing) or 'no probes'}", style="dim")
+    for name, declared, found in dependencies(report):
+        words = f"{name} depends on {', '.join(found) or 'nothing'}"
+        differs = f" (its header: {', '.join(declared) or 'nothing'})" if set(declared) != set(found) else ""
+        yield Styled(words + differs, style="yellow" if differs else "dim")
+    if report.more.suite is not None:
+        lines = report.more.suite or ("no test fails with the series that passes bare",)
+        yield Styled("upstream's own tests: " + "\n  ".join(lines), style="red" if report.more.suite else "dim")
 
 
 def _attention(report: Report) -> Iterator[RenderableType]:

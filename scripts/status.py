@@ -13,11 +13,12 @@ from scripts.environments import Absent, Ready, prepare
 from scripts.errors import UsageError
 from scripts.evidence import PatchReport, Report
 from scripts.lock import read_lock
-from scripts.model import Cell, Lock, Patch, Settings, State, Text, Verdict
+from scripts.model import Cell, Lock, Patch, Release, Settings, State, Text, Verdict
 from scripts.probe import Prober
 from scripts.profile import check_profile
 from scripts.rebase_state import read_state
 from scripts.repository import Repository
+from scripts.second_look import second_look
 from scripts.series import read_series
 from scripts.servers import absence, program
 from scripts.source import edited_source
@@ -35,7 +36,8 @@ class Choice:
     """What the command line asks for: releases, patches and cells (empty: all), and whether earlier results count.
 
     `sources` are those of the releases that upstream did not release; the report answers for the last of them. `bare` leaves
-    the series columns out: what does upstream do by itself? `matrix` takes every cell instead of the short list.
+    the series columns out: what does upstream do by itself? `matrix` takes every cell instead of the short list. `graph` leaves
+    out each patch in turn and finds what it depends on; `suite` runs upstream's own tests.
     """
 
     releases: tuple[str, ...] = ()
@@ -44,6 +46,8 @@ class Choice:
     fresh: bool = False
     bare: bool = False
     matrix: bool = False
+    graph: bool = False
+    suite: bool = False
     sources: tuple[str, ...] = ()
 
     @property
@@ -97,7 +101,10 @@ class Run:
         self.trials.run()
         self._look_for_teeth()
         found = self._findings()
-        report = summarise(self.scope, found)
+        more = second_look(
+            self.repo, self.workshop, self.trials, self._tried_releases(), graph=self.choice.graph, suite=self.choice.suite
+        )
+        report = summarise(self.scope, replace(found, more=more))
         return report if self.choice.patches else replace(report, smallest=self._smallest(report.patches))
 
     def _findings(self) -> Findings:
@@ -121,6 +128,11 @@ class Run:
         """Tell whether the series columns count: at the locked release, where asked for by name, a retired patch's always."""
         named = not self.choice.whole or cell.release == self.lock.locked
         return not self.choice.bare and (named or patch.state is State.RETIRED)
+
+    def _tried_releases(self) -> list[Release]:
+        """List the releases on which the live series is tried."""
+        tried = {self.lock.locked} if self.choice.whole else set(self.scope.releases)
+        return [release for release in self.lock.releases if release.version in tried]
 
     def _look_for_teeth(self) -> None:
         """Where nothing chosen fails bare, ask the other releases too before a probe is called toothless."""

@@ -78,6 +78,19 @@ class Trials:
         results = [self.prober.result(job, patch.probes) for (patch, _), job in jobs.items()]
         return set(built.applied) == set(names) and all(result.passed for result in results)
 
+    def passing(self, tree: str, patches: Sequence[Patch], cells: Sequence[Cell]) -> set[str]:
+        """Return the patches whose probes pass on a tree in every cell that is here and meets what they need."""
+        keys = [
+            (patch, cell)
+            for patch in patches
+            for cell in cells
+            if (ready := self.ready(cell)) is not None and ready.meets(patch.needs)
+        ]
+        jobs = {key: self._job_on(tree, *key) for key in keys}
+        self._run(jobs, "without one patch")
+        failing = {patch.id for (patch, _), job in jobs.items() if not self.prober.result(job, patch.probes).passed}
+        return {patch.id for patch, _ in keys} - failing
+
     def _first(self, patch: Patch, cell: Cell, *, try_series: bool) -> Facts:
         """Say which columns count: the series where it is asked for, a retired patch's own column at its base alone."""
         retired = patch.state is State.RETIRED
