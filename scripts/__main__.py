@@ -44,10 +44,22 @@ _SUITE = click.option("--suite", is_flag=True, help="Run upstream's own tests, b
 _FORMAT = click.option(
     "--format",
     "form",
-    type=click.Choice(["terminal", "json", "markdown", "html", "junit"]),
+    type=click.Choice(["terminal", "json", "markdown", "html", "junit", "github"]),
     default="terminal",
     show_default=True,
-    help="All but terminal go to stdout alone: redirect them.",
+    help="All but terminal go to stdout alone: redirect them. github runs nothing: it prints a CI's jobs.",
+)
+_CELLS = click.option("--cells", metavar="CELLS", default="", help="Only these cells, one job's share as github prints it.")
+_RESULTS = click.option(
+    "--results", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write what was found, for --merge."
+)
+_MERGE = click.option(
+    "--merge",
+    "merged",
+    multiple=True,
+    type=click.Path(exists=True, path_type=Path),
+    metavar="PATH",
+    help="Run nothing: report on result files, or folders of them. Repeatable.",
 )
 
 
@@ -64,6 +76,9 @@ _FORMAT = click.option(
 @_FORMAT
 @_GRAPH
 @_SUITE
+@_CELLS
+@_RESULTS
+@_MERGE
 @click.option("--check", is_flag=True, help="Exit with 10 where a patch can be dropped or refreshed.")
 @click.option("--fresh", is_flag=True, help="Ignore results of earlier runs.")
 @click.pass_obj
@@ -75,6 +90,9 @@ def status(
     form: str,
     graph: bool,
     suite: bool,
+    cells: str,
+    results: Path | None,
+    merged: tuple[Path, ...],
     check: bool,
     fresh: bool,
 ) -> Exit:
@@ -86,14 +104,17 @@ def status(
       status --patch iexact-conditions --why    one patch, with the evidence
       status --upstream 7.1 --upstream 7.2      two releases, the series tried on both
       status --upstream git:../cacheops@master  what is not released yet
+      status --format github                    a CI's jobs; each runs --cells '...' --results FILE
+      status --merge results/ --format html     one report from all of their files
       status --graph --suite                    what leans on what, and upstream's own tests
       status --format json | jq .answer         for a program
       status --format html > status.html        one page: a heat map that opens to the evidence
     """
     from scripts.status import Choice
 
-    choice = Choice(releases=releases, patches=patches, fresh=fresh, graph=graph, suite=suite)
-    return _status(repo, choice, form, why=why, check=check)
+    names = tuple(cells.split())
+    choice = Choice(releases, patches, names, fresh=fresh, graph=graph, suite=suite, part=bool(names))
+    return _status(repo, choice, form, why=why, check=check, results=results, merged=merged)
 
 
 @cli.command()
@@ -103,6 +124,9 @@ def status(
 @_FORMAT
 @_GRAPH
 @_SUITE
+@_CELLS
+@_RESULTS
+@_MERGE
 @click.option("--check", is_flag=True, help="Exit with 10 where a patch can be dropped or refreshed.")
 @click.option("--fresh", is_flag=True, help="Ignore results of earlier runs.")
 @click.option("--list", "listing", is_flag=True, help="Only list the cells, and what is left out with its reason.")
@@ -115,6 +139,9 @@ def matrix(
     form: str,
     graph: bool,
     suite: bool,
+    cells: str,
+    results: Path | None,
+    merged: tuple[Path, ...],
     check: bool,
     fresh: bool,
     listing: bool,
@@ -131,8 +158,9 @@ def matrix(
 
     if listing:
         return _list_matrix(repo)
-    choice = Choice(releases=releases, patches=patches, fresh=fresh, matrix=True, graph=graph, suite=suite)
-    return _status(repo, choice, form, why=why, check=check)
+    names = tuple(cells.split())
+    choice = Choice(releases, patches, names, fresh=fresh, matrix=True, graph=graph, suite=suite, part=bool(names))
+    return _status(repo, choice, form, why=why, check=check, results=results, merged=merged)
 
 
 def _list_matrix(repo: Repository) -> Exit:
@@ -207,17 +235,45 @@ def bisect(repo: Repository, source: str | None, patches: tuple[str, ...], fresh
     return Exit.FINE
 
 
-def _status(repo: Repository, choice: Any, form: str, *, why: bool, check: bool) -> Exit:
-    """Run and print; stdout holds the report and nothing else."""
+def _status(
+    repo: Repository,
+    choice: Any,
+    form: str,
+    *,
+    why: bool,
+    check: bool,
+    results: Path | None = None,
+    merged: tuple[Path, ...] = (),
+) -> Exit:
+    """Run or join, and print; stdout holds the report and nothing else."""
+    from scripts.fanout import merge, write_results
     from scripts.status import status as find_status
 
+    if form == "github":
+        return _print_jobs(repo, choice)
     start = time.monotonic()
-    report, prober = find_status(repo, choice)
-    _show(report, form, why=why)
-    say(f"\n{prober.ran} processes of probes run, {prober.kept} results kept from before, {time.monotonic() - start:.1f} s")
+    if merged:
+        report = merge(repo, merged)
+        _show(report, form, why=why)
+    else:
+        tell = (lambda scope, found: write_results(repo, scope, found, results)) if results else None
+        report, prober = find_status(repo, choice, tell)
+        _show(report, form, why=why)
+        say(f"\n{prober.ran} processes of probes run, {prober.kept} results kept from before, {time.monotonic() - start:.1f} s")
     if report.must_look:
         return Exit.LOOK
     return Exit.REFRESH if check and report.can_drop else Exit.FINE
+
+
+def _print_jobs(repo: Repository, choice: Any) -> Exit:
+    """Print the jobs that a CI fans out to."""
+    from scripts.fanout import jobs
+    from scripts.lock import read_lock
+    from scripts.status import scope_of
+
+    scope = scope_of(repo, read_lock(repo.lock_file), choice)
+    click.echo(json.dumps(jobs(repo, scope.cells)))
+    return Exit.FINE
 
 
 def _show(report: Any, form: str, *, why: bool) -> None:

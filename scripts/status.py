@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -37,7 +37,8 @@ class Choice:
 
     `sources` are those of the releases that upstream did not release; the report answers for the last of them. `bare` leaves
     the series columns out: what does upstream do by itself? `matrix` takes every cell instead of the short list. `graph` leaves
-    out each patch in turn and finds what it depends on; `suite` runs upstream's own tests.
+    out each patch in turn and finds what it depends on; `suite` runs upstream's own tests. `part` says that the cells are
+    one job's share of a whole.
     """
 
     releases: tuple[str, ...] = ()
@@ -48,6 +49,7 @@ class Choice:
     matrix: bool = False
     graph: bool = False
     suite: bool = False
+    part: bool = False
     sources: tuple[str, ...] = ()
 
     @property
@@ -61,22 +63,27 @@ class Choice:
         return replace(self, releases=tuple(releases), sources=tuple(version for made in found.values() for version in made))
 
 
-def status(repo: Repository, choice: Choice) -> tuple[Report, Prober]:
+def status(repo: Repository, choice: Choice, tell: Callable[[Scope, Findings], None] | None = None) -> tuple[Report, Prober]:
     """Return the report on the chosen patches and releases, and the prober that knows how much was run."""
     with repo.alone():
         lock = read_lock(repo.lock_file)
         bring(repo, lock)
         lock, sources = bring_sources(repo, lock, choice.releases)
-        return examine(repo, lock, choice.with_sources(sources))
+        return examine(repo, lock, choice.with_sources(sources), tell)
 
 
-def examine(repo: Repository, lock: Lock, choice: Choice) -> tuple[Report, Prober]:
-    """Do what `status` does, for a verb that has the folder to itself and the releases at hand."""
-    found = Run(repo, lock, choice)
+def examine(
+    repo: Repository, lock: Lock, choice: Choice, tell: Callable[[Scope, Findings], None] | None = None
+) -> tuple[Report, Prober]:
+    """Do what `status` does, for a verb that has the folder to itself and the releases at hand; `tell` gets what was found."""
+    run = Run(repo, lock, choice)
     try:
-        return found.report(), found.prober
+        report = run.report()
+        if tell is not None:
+            tell(run.scope, run.found)
+        return report, run.prober
     finally:
-        found.prober.close()
+        run.prober.close()
 
 
 class Run:
@@ -85,6 +92,7 @@ class Run:
     def __init__(self, repo: Repository, lock: Lock, choice: Choice) -> None:
         self.repo, self.lock, self.choice = repo, lock, choice
         self.scope = scope_of(repo, lock, choice)
+        self.found = Findings({})
         used = {cell.environment for cell in self.scope.all_cells}
         self.environments = prepare(repo, [item for item in repo.config.all_environments if item.id in used])
         ready = {name: item for name, item in self.environments.items() if isinstance(item, Ready)}
@@ -100,12 +108,14 @@ class Run:
                 self.trials.add(patch, [cell], try_series=self._tries_series(patch, cell))
         self.trials.run()
         self._look_for_teeth()
-        found = self._findings()
+        self.found = found = self._findings()
         more = second_look(
             self.repo, self.workshop, self.trials, self._tried_releases(), graph=self.choice.graph, suite=self.choice.suite
         )
         report = summarise(self.scope, replace(found, more=more))
-        return report if self.choice.patches else replace(report, smallest=self._smallest(report.patches))
+        if not self.choice.patches:
+            self.found = replace(found, smallest=self._smallest(report.patches))
+        return replace(report, smallest=self.found.smallest)
 
     def _findings(self) -> Findings:
         found = Findings({(patch.id, cell): facts for (patch, cell), facts in self.trials.facts.items()})
@@ -113,12 +123,15 @@ class Run:
         return replace(
             found,
             texts=self._texts(),
-            biting=frozenset(patch.id for patch in toothless if self.trials.mutation_fails(patch, self.scope.all_cells)),
+            biting=frozenset(patch.id for patch in toothless if self.trials.mutation_fails(patch, self._others())),
             versions={name: item.versions for name, item in self.environments.items() if isinstance(item, Ready)},
             skipped=self._skipped(),
             warnings=tuple(self._warnings()),
             notes=tuple(self._under_way()),
         )
+
+    def _others(self) -> Sequence[Cell]:
+        return self.scope.cells if self.choice.part else self.scope.all_cells
 
     def _texts(self) -> dict[tuple[str, str], Text]:
         pairs = itertools.product(self.scope.patches, self.scope.releases)
@@ -126,16 +139,18 @@ class Run:
 
     def _tries_series(self, patch: Patch, cell: Cell) -> bool:
         """Tell whether the series columns count: at the locked release, where asked for by name, a retired patch's always."""
-        named = not self.choice.whole or cell.release == self.lock.locked
+        named = not (self.choice.whole or self.choice.part) or cell.release == self.lock.locked
         return not self.choice.bare and (named or patch.state is State.RETIRED)
 
     def _tried_releases(self) -> list[Release]:
         """List the releases on which the live series is tried."""
-        tried = {self.lock.locked} if self.choice.whole else set(self.scope.releases)
+        tried = {self.lock.locked} if self.choice.whole or self.choice.part else set(self.scope.releases)
         return [release for release in self.lock.releases if release.version in tried]
 
     def _look_for_teeth(self) -> None:
         """Where nothing chosen fails bare, ask the other releases too before a probe is called toothless."""
+        if self.choice.part:
+            return  # what other jobs find is known when their results are joined
         found = Findings({(patch.id, cell): facts for (patch, cell), facts in self.trials.facts.items()})
         for patch in self.scope.patches:
             if not bites(self.scope, found, patch):
