@@ -49,6 +49,24 @@ def status(session: nox.Session) -> None:
     verb(session)
 
 
+@nox.session(default=False)
+def matrix(session: nox.Session) -> None:
+    """Report as `status` does, from every cell of the matrix (minutes)."""
+    verb(session, "matrix")
+
+
+@nox.session
+def watch(session: nox.Session) -> None:
+    """Say what changed upstream since the last time: the newest release, and sources that are not released."""
+    verb(session)
+
+
+@nox.session
+def bisect(session: nox.Session) -> None:
+    """Find the release or the commit since which upstream does what a patch does (-- [git:URL@A..B] --patch ID)."""
+    verb(session)
+
+
 @nox.session
 def pin(session: nox.Session) -> None:
     """Write what the tracked releases are into upstream/lock.toml."""

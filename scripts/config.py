@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 import tomllib
 import types
 import typing
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -56,10 +60,14 @@ class Record(BaseModel):
 
 
 class Upstream(Record):
-    """What is forked: the project's name on the index and which of its releases are tracked."""
+    """What is forked: the project's name on the index, which of its releases are tracked, and what else is watched.
+
+    `watch` are sources that are not released, `git:URL@REF` or `path:DIR`.
+    """
 
     name: str
     track: Specifiers
+    watch: tuple[str, ...] = ()
     index: str | None = None
 
 
@@ -84,15 +92,26 @@ class Probes(Record):
 
 
 class Server(Record):
-    """A server that a cell's probes talk to, from a wheel of the tool's own environment or from PATH.
+    """A server or a database that a cell's probes talk to, from a wheel of the tool's own environment or from PATH.
 
-    `command` and `url` may hold `{socket}` and `{folder}`, which are private to one process of probes.
+    `command` and `url` may hold `{socket}`, `{port}` and `{folder}`, which are private to one process of probes; `prepare`
+    are commands to run before it. It is up when something listens at `ready`. `nodes` are started as many times, and `join`
+    makes one of them (`{addresses}` stands for all of them). With `keep` it stays up for the next process, and `lease` are
+    commands that make it empty, run on each node; `{name}` is new each time. A command is a program of the wheel or from
+    PATH, or `WHEEL:PROGRAM`. `unprivileged` says that it refuses to run as root. `about` are words for a report.
     """
 
     id: Identifier
     command: tuple[str, ...]
     url: str
     wheel: str | None = None
+    prepare: tuple[tuple[str, ...], ...] = ()
+    ready: str = "{socket}"
+    nodes: Annotated[int, Field(gt=0)] = 1
+    join: tuple[tuple[str, ...], ...] = ()
+    keep: bool = False
+    lease: tuple[tuple[str, ...], ...] = ()
+    unprivileged: bool = False
 
 
 class Environment(Record):
@@ -103,6 +122,65 @@ class Environment(Record):
     requires: tuple[RequirementText, ...] = ()
     releases: Specifiers = ""
     servers: tuple[str, ...] = ()
+
+
+class Mode(Record):
+    """Settings to run cells under in place of the profile's; without `decides` the verdicts are shown and count for nothing."""
+
+    id: Identifier
+    settings: dict[Identifier, Any] = {}
+    decides: bool = True
+    reason: str = ""
+
+
+class Stack(Record):
+    """Requirements of the matrix, with the Pythons and releases they are used for; environments are `pyXY-ID`."""
+
+    id: Identifier
+    pythons: tuple[Annotated[str, Field(pattern=r"^3\.\d+$")], ...]
+    requires: tuple[RequirementText, ...] = ()
+    releases: Specifiers = ""
+
+    def environments(self) -> list[Environment]:
+        """List an environment a Python."""
+        return [
+            Environment(
+                id=f"py{python.replace('.', '')}-{self.id}", python=python, requires=self.requires, releases=self.releases
+            )
+            for python in self.pythons
+        ]
+
+
+class Exclusion(Record):
+    """Cells of the matrix that are left out, and why; what is not given matches all, names may hold `*`."""
+
+    reason: Annotated[str, Field(min_length=1)]
+    releases: Specifiers = ""
+    environments: tuple[str, ...] = ("*",)
+    servers: tuple[str, ...] = ("*",)
+    databases: tuple[str, ...] = ("*",)
+    modes: tuple[str, ...] = ("*",)
+
+    def matches(self, cell: Cell) -> bool:
+        """Tell whether a cell is left out."""
+        words = (cell.environment, cell.server or "", cell.database or OWN, cell.mode or PROFILE)
+        patterns = (self.environments, self.servers, self.databases, self.modes)
+        named = all(any(fnmatchcase(word, pattern) for pattern in names) for word, names in zip(words, patterns, strict=True))
+        return named and SpecifierSet(self.releases).contains(cell.release, prereleases=True)
+
+
+OWN, PROFILE = "own", "profile"
+"""The words for the probes' own database and for the profile's settings, which cells go without."""
+
+
+class Matrix(Record):
+    """The axes of the whole matrix, and what is left out of their product."""
+
+    environments: tuple[Stack, ...] = ()
+    servers: tuple[str, ...] = ()
+    databases: tuple[str, ...] = (OWN,)
+    modes: tuple[str, ...] = (PROFILE,)
+    exclude: tuple[Exclusion, ...] = ()
 
 
 class Wheel(Record):
@@ -152,21 +230,58 @@ class Config(Record):
     overrides: Overrides
     probes: Probes
     servers: tuple[Server, ...] = ()
+    databases: tuple[Server, ...] = ()
+    modes: tuple[Mode, ...] = ()
     environments: tuple[Environment, ...]
+    matrix: Matrix = Matrix()
     wheel: Wheel = Wheel()
     suite: Suite | None = None
     indexes: tuple[IndexTarget, ...] = ()
 
     def environment(self, name: str) -> Environment:
         """Return the environment of that id, which a cell of this configuration names."""
-        return next(item for item in self.environments if item.id == name)
+        return next(item for item in self.all_environments if item.id == name)
+
+    @cached_property
+    def all_environments(self) -> tuple[Environment, ...]:
+        """The environments of the short list, then those of the matrix alone."""
+        short = {item.id for item in self.environments}
+        more = [item for stack in self.matrix.environments for item in stack.environments()]
+        return (*self.environments, *(item for item in more if item.id not in short))
 
     def server(self, name: str | None) -> Server | None:
         """Return the server of that id, or None for a cell without one."""
         return next((item for item in self.servers if item.id == name), None)
 
+    def database(self, name: str | None) -> Server | None:
+        """Return the database of that id, or None for a cell with the probes' own."""
+        return next((item for item in self.databases if item.id == name), None)
+
+    def matrix_cells(self, lock: Lock) -> list[Cell]:
+        """List every cell of the matrix, and those of the short list, oldest release first."""
+        short = self.cells(lock)
+        left_in = [cell for cell, reason in self.product(lock) if reason is None and cell not in short]
+        return [cell for version in lock.versions for cell in (*short, *left_in) if cell.release == version]
+
+    def product(self, lock: Lock) -> Iterator[tuple[Cell, str | None]]:
+        """Yield every cell that the axes make, with the reason why it is left out."""
+        axes = self.matrix
+        for release in lock.releases:
+            for environment in (item for stack in axes.environments for item in stack.environments()):
+                if not SpecifierSet(environment.releases).contains(release.version, prereleases=True):
+                    continue
+                for server, database, mode in itertools.product(axes.servers or (None,), axes.databases, axes.modes):
+                    cell = Cell(
+                        release.version,
+                        environment.id,
+                        server,
+                        None if database == OWN else database,
+                        None if mode == PROFILE else mode,
+                    )
+                    yield cell, next((item.reason for item in axes.exclude if item.matches(cell)), None)
+
     def cells(self, lock: Lock) -> list[Cell]:
-        """List every cell, oldest release first."""
+        """List the cells of the short list, oldest release first."""
         return [
             Cell(release.version, environment.id, server)
             for release in lock.releases
@@ -244,5 +359,22 @@ def _unknown_names(config: Config) -> typing.Iterator[str]:
         if name not in environments:
             yield f"suite.environments: no environment {name!r}{near_miss(name, environments)}"
     indexes = [item.name for item in config.indexes]
-    for kind, ids in (("servers", servers), ("environments", environments), ("indexes", indexes)):
+    databases, modes = [item.id for item in config.databases], [item.id for item in config.modes]
+    yield from _unknown_in_matrix(config, {"servers": servers, "databases": [OWN, *databases], "modes": [PROFILE, *modes]})
+    kinds = {"servers": servers, "databases": databases, "modes": modes, "environments": environments, "indexes": indexes}
+    for kind, ids in kinds.items():
         yield from (f"{kind}: id {name!r} is used {ids.count(name)} times" for name in sorted(set(ids)) if ids.count(name) > 1)
+
+
+def _unknown_in_matrix(config: Config, known: dict[str, list[str]]) -> Iterator[str]:
+    """Find words of the matrix that are not defined, and environments that are not what the short list says of them."""
+    for axis, names in known.items():
+        for name in getattr(config.matrix, axis):
+            if name not in names:
+                yield f"matrix.{axis}: there is no {name!r}{near_miss(name, names)}"
+    short = {item.id: item for item in config.environments}
+    for stack in config.matrix.environments:
+        for item in stack.environments():
+            same = short.get(item.id)
+            if same is not None and (same.python, set(same.requires)) != (item.python, set(item.requires)):
+                yield f"matrix.environments: {item.id} has other requirements than the environment of that id"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from scripts.model import DROPPABLE, FAULTS, Applies, Cell, Outcome, Patch, Settings, State, Text, Verdict, worst
+from scripts.model import DROPPABLE, FAULTS, NO_SETTINGS, Applies, Cell, Outcome, Patch, Settings, State, Text, Verdict, worst
 from scripts.verdict import Facts, decide, same_tests
 
 NO_TEETH = "no teeth: it passes on the bare tree of every release, so it proves nothing"
@@ -23,9 +23,16 @@ class CellReport:
     facts: Facts
     verdict: Verdict
     detail: str
+    settings: Settings = NO_SETTINGS
+    decides: bool = True
 
     @property
     def counts(self) -> bool:
+        """Whether this cell says something of the patch, in a mode that decides."""
+        return self.says and self.decides
+
+    @property
+    def says(self) -> bool:
         """Whether this cell says something of the patch."""
         return self.verdict not in _COUNTS_NOT
 
@@ -46,8 +53,9 @@ class ReleaseReport:
         counting = [report for report in self.cells if report.counts]
         if len({report.verdict for report in counting}) < 2:
             return ""
-        named = [report.cell.id for report in counting if report.verdict is self.verdict]
-        return f"{self.verdict} on {', '.join(named)} alone"
+        here = [report.cell for report in counting if report.verdict is self.verdict]
+        there = [report.cell for report in counting if report.verdict is not self.verdict]
+        return f"{self.verdict} on {told_apart(here, there)} alone"
 
     @property
     def detail(self) -> str:
@@ -84,6 +92,21 @@ class Answer:
 
 
 @dataclass(frozen=True)
+class More:
+    """What only some runs ask for.
+
+    `left_out`: the patches whose probes fail at the locked release when one patch and what depends on it are left out;
+    `declared` and `found`: which patches each one depends on, by its header and by applying it without them;
+    `suite`: new failures of upstream's own tests; None where they were not run.
+    """
+
+    left_out: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    declared: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    found: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    suite: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
 class Report:
     """Everything that `status` found."""
 
@@ -96,6 +119,8 @@ class Report:
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     skipped: Mapping[str, str] = field(default_factory=dict)
+    versions: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    more: More = field(default_factory=More)
 
     @property
     def summary(self) -> dict[str, int]:
@@ -106,7 +131,7 @@ class Report:
     @property
     def must_look(self) -> bool:
         """Whether somebody must look: a fault at the locked release or on a release that was tried in full."""
-        return bool(self.warnings) or any(_faulty(report) for report in self.patches)
+        return bool(self.warnings or self.more.suite) or any(_faulty(report) for report in self.patches)
 
     @property
     def can_drop(self) -> bool:
@@ -118,19 +143,29 @@ class Report:
         )
 
 
-def judge(cell: Cell, facts: Facts) -> CellReport:
-    """Decide one cell."""
+def judge(cell: Cell, facts: Facts, settings: Settings = NO_SETTINGS, *, decides: bool = True) -> CellReport:
+    """Decide one cell, whose columns ran under some settings; where it does not decide it is shown and counts for nothing."""
     facts = same_tests(facts)
     verdict, detail = decide(facts)
-    return CellReport(cell, facts, verdict, detail)
+    return CellReport(cell, facts, verdict, detail, settings, decides)
 
 
 def over_cells(release: str, cells: Iterable[CellReport], applies: Applies, text: Text) -> ReleaseReport:
     """Join the cells of a release: the worst of those that count."""
     cells = tuple(cells)
     counting = [report.verdict for report in cells if report.counts]
-    alone = Verdict.UNSUPPORTED if any(report.verdict is Verdict.UNSUPPORTED for report in cells) else Verdict.UNTESTED
+    deciding = [report.verdict for report in cells if report.decides]
+    alone = Verdict.UNSUPPORTED if Verdict.UNSUPPORTED in deciding else Verdict.UNTESTED
     return ReleaseReport(release, worst(counting) if counting else alone, cells, applies, text)
+
+
+def told_apart(here: Sequence[Cell], there: Sequence[Cell]) -> str:
+    """Name the words of one axis that tell cells from others, or the cells where no single axis does."""
+    for axis in ("environment", "server", "database", "mode"):
+        ours, others = ([cell.axes[axis] for cell in cells] for cells in (here, there))
+        if len(here) > 1 and not set(ours) & set(others):
+            return ", ".join(dict.fromkeys(ours))
+    return ", ".join(cell.id for cell in here)
 
 
 def has_teeth(reports: Iterable[ReleaseReport]) -> bool:
@@ -147,7 +182,7 @@ def without_teeth(reports: Iterable[ReleaseReport]) -> list[ReleaseReport]:
     found = []
     for report in reports:
         cells = tuple(
-            replace(cell, verdict=Verdict.UNPROVEN, detail=NO_TEETH) if cell.counts and cell.verdict not in FAULTS else cell
+            replace(cell, verdict=Verdict.UNPROVEN, detail=NO_TEETH) if cell.says and cell.verdict not in FAULTS else cell
             for cell in report.cells
         )
         found.append(over_cells(report.release, cells, report.applies, report.text))
@@ -199,7 +234,7 @@ def _common(before: ReleaseReport, after: ReleaseReport) -> list[tuple[CellRepor
         (old, new)
         for old in before.cells
         for new in after.cells
-        if old.counts and new.counts and (old.cell.environment, old.cell.server) == (new.cell.environment, new.cell.server)
+        if old.counts and new.counts and old.cell.place == new.cell.place
     ]
 
 

@@ -50,6 +50,9 @@ class Settings:
         return dict(self.items)
 
 
+NO_SETTINGS = Settings()
+
+
 @dataclass(frozen=True)
 class Release:
     """One upstream version with its sdist (size in bytes) and the ids it gets in the private repository."""
@@ -139,16 +142,32 @@ class Patch:
 
 @dataclass(frozen=True)
 class Cell:
-    """One place to run probes in: release x environment x server."""
+    """One place to run probes in: release x environment x server (x database x mode).
+
+    None is what needs no word: no server, the probes' own database, the settings of the profile.
+    """
 
     release: str
     environment: str
     server: str | None
+    database: str | None = None
+    mode: str | None = None
 
     @property
     def id(self) -> str:
         """The name of the cell, the same in tox, in the report and in JSON."""
-        return "@".join(filter(None, (self.release, self.environment, self.server)))
+        return "@".join(filter(None, (self.release, *self.place)))
+
+    @property
+    def place(self) -> tuple[str | None, ...]:
+        """Everything but the release: two releases are compared in one place."""
+        return self.environment, self.server, self.database, self.mode
+
+    @property
+    def axes(self) -> dict[str, str]:
+        """The words that a report is filtered by."""
+        named = zip(("environment", "server", "database", "mode"), self.place, strict=True)
+        return {"release": self.release} | {axis: word or "-" for axis, word in named}
 
 
 class Outcome(StrEnum):

@@ -7,7 +7,7 @@ import json
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,7 +17,7 @@ from scripts.model import Outcome, Result, Settings
 from scripts.prefork import CODE, Ended, Interpreters
 from scripts.process import stop_all
 from scripts.repository import Repository
-from scripts.servers import identity, running
+from scripts.servers import Servers, identity
 from scripts.store import Store, digest, file_digest
 from scripts.terminal import Advance, progress
 
@@ -26,12 +26,13 @@ _WORST = (Outcome.FLAKY, Outcome.ERROR, Outcome.MISSING, Outcome.SKIPPED, Outcom
 
 @dataclass(frozen=True)
 class Job:
-    """One process of probes: a tree in an environment, with a server and settings of its own."""
+    """One process of probes: a tree in an environment, with a server, settings and perhaps a database of its own."""
 
     tree: str
     environment: str
     server: str | None
     settings: Settings
+    database: str | None = None
 
 
 @dataclass(frozen=True)
@@ -70,10 +71,12 @@ class Prober:
 
     def __post_init__(self) -> None:
         self._interpreters = Interpreters()
+        self._servers = Servers()
 
     def close(self) -> None:
-        """End the interpreters that wait for jobs."""
+        """End the interpreters that wait for jobs, and the servers that stayed up."""
         self._interpreters.close()
+        self._servers.close()
 
     def run(self, wanted: Wanted, text: str) -> None:
         """Run every file of every job that is not known yet; Ctrl-C keeps what is finished."""
@@ -115,7 +118,7 @@ class Prober:
 
     def _key(self, job: Job, file: str) -> str:
         """Name a result by everything that it depends on."""
-        server = self.repo.config.server(job.server)
+        server, database = self.repo.config.server(job.server), self.repo.config.database(job.database)
         shared = [self.repo.root / name for name in self.repo.config.probes.support]
         return digest(
             job.tree,
@@ -125,6 +128,7 @@ class Prober:
             self.environments[job.environment].fingerprint,
             identity(server) if server else None,
             str(job.settings),
+            *([identity(database)] if database else []),
         )
 
     def _run_job(self, job: Job, files: list[str], tree: Path) -> None:
@@ -149,10 +153,14 @@ class Prober:
 
     def _run_process(self, job: Job, files: list[str], tree: Path) -> tuple[list[list[dict[str, Any]]], Ended]:
         """Run files in one process with a server of its own; return the logs of both rounds and how it ended."""
-        server = self.repo.config.server(job.server)
+        config = self.repo.config
         ready = self.environments[job.environment]
         warm_key = digest("warm", ready.fingerprint)
-        with tempfile.TemporaryDirectory(prefix="fork-run-") as name, running(server) if server else nullcontext("") as url:
+        with (
+            tempfile.TemporaryDirectory(prefix="fork-run-") as name,
+            self._servers.lease(config.server(job.server)) as url,
+            self._servers.lease(config.database(job.database)) as database,
+        ):
             folder = Path(name)
             ended = self._interpreters.run(
                 ready.python,
@@ -160,7 +168,7 @@ class Prober:
                 tree=tree,
                 root=self.repo.root,
                 files=[self.repo.root / file for file in files],
-                env=_environment(tree, url, job.settings),
+                env=_environment(tree, url, job.settings, database),
                 warm=(self.store.get(warm_key) or []) if self.preload else [],
                 timeout=self.repo.config.probes.timeout,
             )
@@ -206,7 +214,7 @@ class Prober:
             advance()
 
 
-def _environment(tree: Path, url: str, settings: Settings) -> dict[str, str]:
+def _environment(tree: Path, url: str, settings: Settings, database: str) -> dict[str, str]:
     """Return a clean process environment in which only the tree is importable beside what is installed."""
     kept = {
         key: value
@@ -217,6 +225,7 @@ def _environment(tree: Path, url: str, settings: Settings) -> dict[str, str]:
         "PYTHONPATH": str(tree),
         "PROBE_SERVER_URL": url,
         "PROBE_SETTINGS": repr(settings.mapping()),
+        **({"PROBE_DATABASE_URL": database} if database else {}),
     }
 
 

@@ -10,9 +10,10 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text as Styled
 
-from scripts.evidence import CellReport, PatchReport, Report
-from scripts.model import FAULTS, Result, Settings, State, Verdict
+from scripts.evidence import CellReport, More, PatchReport, Report
+from scripts.model import FAULTS, Result, State, Verdict
 from scripts.retire import Plan
+from scripts.view import LETTERS, columns, dependencies, headline, skipped, unsupported
 
 _STYLES = {
     Verdict.NEEDED: "yellow",
@@ -24,19 +25,6 @@ _STYLES = {
     Verdict.UNSUPPORTED: "dim",
 }
 _FAULT = "bold red"
-_LETTERS = {
-    Verdict.NEEDED: "N",
-    Verdict.ABSORBED: "a",
-    Verdict.CONFIGURABLE: "c",
-    Verdict.REDUNDANT: "r",
-    Verdict.NOT_NEEDED: "-",
-    Verdict.UNTESTED: ".",
-    Verdict.UNSUPPORTED: "u",
-    Verdict.BROKEN: "B",
-    Verdict.CONFLICT: "X",
-    Verdict.UNPROVEN: "?",
-    Verdict.REGRESSED: "R",
-}
 
 
 def as_json(report: Report) -> dict[str, Any]:
@@ -55,7 +43,20 @@ def as_json(report: Report) -> dict[str, Any]:
         "patches": [_patch_json(patch) for patch in report.patches],
         "smallest_series": list(report.smallest),
         "summary": report.summary,
-    }
+    } | _more_json(report.more)
+
+
+def _more_json(more: More) -> dict[str, Any]:
+    """Return what only some runs ask for, and nothing where nobody asked."""
+    found: dict[str, Any] = {}
+    if more.left_out:
+        found["left_out"] = {name: list(failing) for name, failing in more.left_out.items()}
+        found["dependencies"] = {
+            name: {"declared": list(more.declared[name]), "found": list(more.found[name])} for name in more.declared
+        }
+    if more.suite is not None:
+        found["suite"] = list(more.suite)
+    return found
 
 
 def _patch_json(report: PatchReport) -> dict[str, Any]:
@@ -121,35 +122,33 @@ def _table(report: Report) -> Table:
         if rows:
             table.add_row(Styled(f"{state} patches", style="dim"))
         for item in rows:
-            letters = ((_LETTERS[at.verdict] + " ", _STYLES.get(at.verdict, _FAULT)) for at in item.releases)
+            letters = ((LETTERS[at.verdict] + " ", _STYLES.get(at.verdict, _FAULT)) for at in item.releases)
             table.add_row(
                 f"  {item.patch.id}",
-                Styled(_headline(item), style=_STYLES.get(item.verdict, _FAULT)),
+                Styled(headline(item), style=_STYLES.get(item.verdict, _FAULT)),
                 Styled.assemble(*letters),
             )
     return table
 
 
-def _headline(item: PatchReport) -> str:
-    """Return the verdict, and since when where that is known."""
-    match item.verdict:
-        case Verdict.ABSORBED if item.absorbed_in:
-            return f"absorbed in {item.absorbed_in}"
-        case Verdict.CONFIGURABLE if item.configurable_since:
-            return f"configurable since {item.configurable_since}"
-        case _:
-            return str(item.verdict)
-
-
 def _legend(report: Report) -> Iterator[RenderableType]:
     seen = {at.verdict for item in report.patches for at in item.releases}
-    letters = "   ".join(f"{_LETTERS[verdict]} {verdict}" for verdict in Verdict if verdict in seen)
+    letters = "   ".join(f"{LETTERS[verdict]} {verdict}" for verdict in Verdict if verdict in seen)
     yield Styled(f"\n{letters}", style="dim")
     for item in report.patches:
         if item.settings:
             yield Styled(f"{item.patch.id}: {item.settings}", style="dim")
     if report.smallest:
         yield Styled(f"smallest series: {', '.join(report.smallest)}", style="dim")
+    for name, failing in report.more.left_out.items():
+        yield Styled(f"without {name} fail: {', '.join(failing) or 'no probes'}", style="dim")
+    for name, declared, found in dependencies(report):
+        words = f"{name} depends on {', '.join(found) or 'nothing'}"
+        differs = f" (its header: {', '.join(declared) or 'nothing'})" if set(declared) != set(found) else ""
+        yield Styled(words + differs, style="yellow" if differs else "dim")
+    if report.more.suite is not None:
+        lines = report.more.suite or ("no test fails with the series that passes bare",)
+        yield Styled("upstream's own tests: " + "\n  ".join(lines), style="red" if report.more.suite else "dim")
 
 
 def _attention(report: Report) -> Iterator[RenderableType]:
@@ -160,25 +159,14 @@ def _attention(report: Report) -> Iterator[RenderableType]:
             yield Styled(f"  evidence: status --patch {item.patch.id} --why", style="dim")
         for note in item.notes:
             yield Styled(f"{item.patch.id}: {note}", style="dim")
-    for reason, cells in _unsupported(report).items():
+    for reason, cells in unsupported(report).items():
         yield Styled(f"\nunsupported: {', '.join(cells)}: {reason}", style="yellow")
     for note in report.notes:
         yield Styled(f"\n{note}", style="yellow")
     for warning in report.warnings:
         yield Styled(f"\n{warning}", style="red")
-    for reason in sorted(set(report.skipped.values())):
-        cells = [name for name, why in report.skipped.items() if why == reason]
+    for reason, cells in skipped(report).items():
         yield Styled(f"\nnot tried here: {', '.join(cells)}: {reason}", style="yellow")
-
-
-def _unsupported(report: Report) -> dict[str, list[str]]:
-    """Return the cells in which the control probe fails on the bare release, by the reason."""
-    found: dict[str, list[str]] = {}
-    cells = (cell for item in report.patches for at in item.releases for cell in at.cells)
-    for cell in cells:
-        if cell.verdict is Verdict.UNSUPPORTED and not any(cell.cell.id in names for names in found.values()):
-            found.setdefault(cell.detail, []).append(cell.cell.id)
-    return found
 
 
 def _reason(item: PatchReport, locked: str) -> str:
@@ -217,21 +205,6 @@ def print_why(report: Report, console: Console) -> None:
 
 
 def _cell_lines(report: CellReport, item: PatchReport) -> Group:
-    facts = report.facts
     lines = [Styled(f"{report.cell.id}: {report.verdict}: {report.detail}")]
-    columns: list[tuple[str, Result | None]] = [("bare", facts.bare)]
-    columns += [(f"bare with {_settings(item, number)}", result) for number, result in enumerate(facts.configured)]
-    columns += [
-        ("series", facts.series),
-        ("series without it", facts.without),
-        ("bare under the profile", facts.profile),
-    ]
-    for name, result in columns:
-        if result is not None:
-            control = "" if result.control else " (the control probe does not pass)"
-            lines.append(Styled(f"  {name}: {result.outcome}{control} {result.detail}", style="dim"))
+    lines += [Styled(f"  {part.name}: {part.outcome} {part.words}", style="dim") for part in columns(report, item.patch)]
     return Group(*lines)
-
-
-def _settings(item: PatchReport, number: int) -> Settings:
-    return item.patch.replaced_by[number]

@@ -28,15 +28,15 @@ def hooks(root: Path) -> tuple[Callable[[], Iterable[str]], Callable[[ConfigSet,
     """Return tox's two hooks for the fork in a folder, and let tox see the interpreters that the tool sees."""
     os.environ["PATH"] = search_path()
     repo = Repository(root)
-    cells = repo.config.cells(read_lock(repo.lock_file)) if repo.lock_file.exists() else []
+    cells = repo.config.matrix_cells(read_lock(repo.lock_file)) if repo.lock_file.exists() else []
 
     @impl
     def tox_extend_envs() -> Iterable[str]:
-        return [*(item.id for item in repo.config.environments), *(cell.id for cell in cells)]
+        return [*(item.id for item in repo.config.all_environments), *(cell.id for cell in cells)]
 
     @impl
     def tox_add_core_config(core_conf: ConfigSet, state: State) -> None:  # noqa: ARG001 (tox passes it by name)
-        for item in repo.config.environments:
+        for item in repo.config.all_environments:
             state.conf.memory_seed_loaders[item.id].append(
                 MemoryLoader(
                     description=f"Python {item.python} with {', '.join(item.requires)}",
@@ -49,7 +49,7 @@ def hooks(root: Path) -> tuple[Callable[[], Iterable[str]], Callable[[ConfigSet,
         for cell in cells:
             state.conf.memory_seed_loaders[cell.id].append(
                 MemoryLoader(
-                    description=f"every probe on {cell.release} in {cell.environment} with {cell.server or 'no server'}",
+                    description=f"every probe on {' with '.join(filter(None, (cell.release, *cell.place)))}",
                     package="skip",
                     allowlist_externals=[sys.executable],
                     commands=[f"{sys.executable} -m scripts --repo {root} probe {cell.id}"],

@@ -6,12 +6,15 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from packaging.version import Version
+
 from scripts.apply import Built, Workshop
 from scripts.environments import Absent, Ready
 from scripts.model import Cell, Outcome, Patch, Release, Result, Settings, State
 from scripts.probe import Job, Prober
-from scripts.profile import Profile, settings_for
+from scripts.profile import settings_for
 from scripts.servers import program
+from scripts.summary import Scope
 from scripts.verdict import Column, Facts, next_column
 
 
@@ -21,15 +24,16 @@ class Trials:
 
     workshop: Workshop
     prober: Prober
-    profile: Profile
+    scope: Scope
     environments: Mapping[str, Ready | Absent]
     facts: dict[tuple[Patch, Cell], Facts] = field(default_factory=dict)
 
     def ready(self, cell: Cell) -> Ready | None:
         """Return a cell's environment where it and its server are here."""
         environment = self.environments[cell.environment]
-        server = self.workshop.repo.config.server(cell.server)
-        if isinstance(environment, Absent) or (server is not None and program(server) is None):
+        config = self.workshop.repo.config
+        servers = [server for server in (config.server(cell.server), config.database(cell.database)) if server]
+        if isinstance(environment, Absent) or not all(map(program, servers)):
             return None
         return environment
 
@@ -74,6 +78,19 @@ class Trials:
         results = [self.prober.result(job, patch.probes) for (patch, _), job in jobs.items()]
         return set(built.applied) == set(names) and all(result.passed for result in results)
 
+    def passing(self, tree: str, patches: Sequence[Patch], cells: Sequence[Cell]) -> set[str]:
+        """Return the patches whose probes pass on a tree in every cell that is here and meets what they need."""
+        keys = [
+            (patch, cell)
+            for patch in patches
+            for cell in cells
+            if (ready := self.ready(cell)) is not None and ready.meets(patch.needs)
+        ]
+        jobs = {key: self._job_on(tree, *key) for key in keys}
+        self._run(jobs, "without one patch")
+        failing = {patch.id for (patch, _), job in jobs.items() if not self.prober.result(job, patch.probes).passed}
+        return {patch.id for patch, _ in keys} - failing
+
     def _first(self, patch: Patch, cell: Cell, *, try_series: bool) -> Facts:
         """Say which columns count: the series where it is asked for, a retired patch's own column at its base alone."""
         retired = patch.state is State.RETIRED
@@ -81,12 +98,18 @@ class Trials:
             alternatives=len(patch.replaced_by),
             retired=retired,
             try_series=try_series and (not retired or cell.release == patch.base),
-            try_profile=retired and cell.release == self.workshop.lock.locked,
+            try_without=cell.mode not in self.scope.quiet,
+            try_profile=retired and cell.mode is None and self._upstream_replaces(cell.release),
         )
         if not facts.try_series:
             return facts
         step = self._built(patch, cell).steps[patch.id]
         return replace(facts, applies=step.applies, applies_detail=step.detail)
+
+    def _upstream_replaces(self, version: str) -> bool:
+        """Tell whether upstream has to do what a retired patch did: at the locked release and, where asked for, beyond it."""
+        locked = self.workshop.lock.locked
+        return version == locked or (not self.scope.whole and Version(version) > Version(locked))
 
     def _job(self, patch: Patch, cell: Cell, column: Column) -> Job | Result:
         """Return the job of a column, or the result of one that cannot be built."""
@@ -98,8 +121,8 @@ class Trials:
                 number = len(self.facts[patch, cell].configured)
                 return self._job_on(release.tree, patch, cell, patch.replaced_by[number])
             case Column.PROFILE:
-                settings = settings_for(self.profile, self.workshop.series, cell.release, None)
-                return Job(release.tree, cell.environment, cell.server, settings)
+                settings = settings_for(self.scope.profile, self.workshop.series, cell.release, None)
+                return Job(release.tree, cell.environment, cell.server, settings, cell.database)
             case Column.SERIES:
                 return self._job_on(self._built(patch, cell).tree, patch, cell)
             case Column.WITHOUT:
@@ -108,9 +131,9 @@ class Trials:
 
     def _job_on(self, tree: str, patch: Patch, cell: Cell, more: Settings | None = None) -> Job:
         """Return a job under the profile without what the patch itself brought, and with `more`."""
-        settings = settings_for(self.profile, self.workshop.series, cell.release, patch)
+        settings = self.scope.settings(patch, cell)
         joined = Settings.of(settings.mapping(), more.mapping()) if more else settings
-        return Job(tree, cell.environment, cell.server, joined)
+        return Job(tree, cell.environment, cell.server, joined, cell.database)
 
     def _built(self, patch: Patch, cell: Cell) -> Built:
         """Return the tree of the series column: the whole series, or a retired patch with what it depends on."""

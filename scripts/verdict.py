@@ -23,12 +23,14 @@ class Column(StrEnum):
 class Facts:
     """What is known of a patch on a cell so far, and what is still to be asked.
 
-    `alternatives` is how many `Replaced-By` there are and `configured` what the first of them gave; `try_series` asks for
-    the series columns, `try_profile` whether a retired patch's probes pass bare under the full profile.
+    `alternatives` is how many `Replaced-By` there are and `configured` what the first of them gave; `try_series` asks for the
+    series columns, `try_without` for the second of them, too; `try_profile` whether a retired patch's probes pass bare under
+    the full profile.
     """
 
     alternatives: int = 0
     try_series: bool = True
+    try_without: bool = True
     try_profile: bool = False
     retired: bool = False
     bare: Result | None = None
@@ -93,7 +95,7 @@ def _next_of_series(facts: Facts) -> Column | None:
         return None
     if facts.series is None:
         return Column.SERIES
-    if facts.series.passed and facts.without is None:
+    if facts.series.passed and facts.without is None and facts.try_without:
         return Column.WITHOUT
     return None
 
@@ -135,6 +137,8 @@ def _decide_series(facts: Facts) -> tuple[Verdict, str]:
         return _unproven(Column.SERIES, facts.series)
     if not facts.series.passed:
         return Verdict.BROKEN, f"fails with the series applied: {_said(facts.series)}"
+    if facts.without is None and not facts.try_without:
+        return Verdict.NEEDED, f"bare upstream fails, the series passes: {facts.bare.detail} (what it does without it is untried)"
     if facts.without is None:
         return Verdict.UNPROVEN, "the column without the patch was not run"
     if not facts.without.decides:

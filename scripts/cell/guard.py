@@ -12,7 +12,12 @@ import threading
 
 def main(command):
     """Start the command and wait for its end, for a signal or for the parent's end."""
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+    user, once = {}, command[0] == "--once"  # a command that ends by itself, in a group that is killed as a whole
+    command = command[once:]
+    if command[0] == "--user":
+        user = {"user": int(command[1]), "extra_groups": []}
+        command = command[2:]
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, **user)
     stopped = threading.Event()
 
     def stop(*_):
@@ -26,7 +31,8 @@ def main(command):
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=watch, daemon=True).start()
+    if not once:
+        threading.Thread(target=watch, daemon=True).start()
     code = process.wait()
     sys.exit(0 if stopped.is_set() else code)
 

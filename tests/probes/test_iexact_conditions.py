@@ -2,6 +2,7 @@
 
 import pytest
 from django.conf import settings
+from django.db import connection
 from django.db.models import CharField, F, Q, Value
 from django.db.models.functions import Concat
 from django.db.models.lookups import IExact
@@ -189,13 +190,15 @@ def test_row_of_joined_table_drops_result_of_both_tables_conditions(probe):
     assert probe.assert_dropped(read) == [1]
 
 
-def test_int_operand_counts_as_its_text(probe):
-    read = pks(title__iexact=42)
-    assert probe.fill(read) == []
-    create(title="43")
-    probe.assert_kept(read)
-    create(title=42)
-    assert probe.assert_dropped(read) == [9]
+if connection.vendor == "sqlite":  # others refuse UPPER of a number
+
+    def test_int_operand_counts_as_its_text(probe):
+        read = pks(title__iexact=42)
+        assert probe.fill(read) == []
+        create(title="43")
+        probe.assert_kept(read)
+        create(title=42)
+        assert probe.assert_dropped(read) == [9]
 
 
 def test_lazy_operand_counts_as_its_text(probe):

@@ -84,7 +84,7 @@ def test_release_without_a_counting_cell():
 
 def test_difference_between_cells_is_shown():
     found = release("1", old=A, new=N, newer=N, none=U)
-    assert found.difference == "needed on 1@new, 1@newer alone"
+    assert found.difference == "needed on new, newer alone"
     assert found.detail == "needed in new"
 
 

@@ -1,7 +1,9 @@
 """Tables with a field of each kind that the probes compare."""
 
 import django
-from django.db import models
+from django.db import connection, models
+
+NOCASE = django.VERSION >= (3, 2) and connection.vendor == "sqlite"
 
 
 class Section(models.Model):
@@ -26,9 +28,9 @@ class Article(models.Model):
 
 
 class Label(models.Model):
-    """A name that the database itself compares without case, where Django can say so."""
+    """A name that the database itself compares without case, where Django can say so and the database has such a rule."""
 
-    name = models.CharField(max_length=100, **({"db_collation": "NOCASE"} if django.VERSION >= (3, 2) else {}))
+    name = models.CharField(max_length=100, **({"db_collation": "NOCASE"} if NOCASE else {}))
 
 
 class Blob(models.Model):

@@ -1,5 +1,6 @@
 """Creates the tables, and before each test the same rows."""
 
+from django.core.management.color import no_style
 from django.db import connection
 
 from probe_project.models import Article, Blob, Label, Section, Tag
@@ -22,6 +23,8 @@ def recreate():
     with connection.cursor() as cursor:
         for table in tables:
             cursor.execute('DELETE FROM "%s"' % table)
+        for statement in connection.ops.sequence_reset_sql(no_style(), MODELS):
+            cursor.execute(statement)
 
     news = Section.objects.create(pk=1, name="News")
     sport = Section.objects.create(pk=2, name="Sport")

@@ -2,12 +2,21 @@
 
 import ast
 import os
+from urllib.parse import parse_qs, urlsplit
 
 SECRET_KEY = "probes"
 USE_TZ = True
 DEFAULT_AUTO_FIELD = "django.db.models.AutoField"
 INSTALLED_APPS = ["cacheops", "probe_project"]
 DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}
+if "PROBE_DATABASE_URL" in os.environ:  # postgresql://USER@/NAME?host=FOLDER, a database of this run's own
+    _url = urlsplit(os.environ["PROBE_DATABASE_URL"])
+    DATABASES["default"] = {
+        "ENGINE": "django.db.backends.%s" % _url.scheme,
+        "NAME": _url.path[1:],
+        "USER": _url.username or "",
+        "HOST": parse_qs(_url.query)["host"][0],
+    }
 
 CACHEOPS_REDIS = os.environ["PROBE_SERVER_URL"]
 CACHEOPS_DEGRADE_ON_FAILURE = True  # Rover always runs so; cacheops reads it at import

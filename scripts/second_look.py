@@ -1,0 +1,82 @@
+"""A second look at the whole series: what fails without each patch, what each depends on, and upstream's own tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from scripts.apply import Workshop
+from scripts.evidence import More
+from scripts.model import Applies, Cell, Patch, Release
+from scripts.repository import Repository
+from scripts.suite import new_failures
+from scripts.trials import Trials
+
+
+def second_look(
+    repo: Repository, workshop: Workshop, trials: Trials, releases: Sequence[Release], *, graph: bool, suite: bool
+) -> More:
+    """Return what only some runs ask for; `releases` are those on which the series was tried, the last one is looked at."""
+    if not releases:
+        return More()
+    active, at = workshop.series.active, releases[-1]
+    more = More()
+    if graph:
+        cells = [cell for cell in trials.scope.cells if cell.release == at.version and cell.mode not in trials.scope.quiet]
+        more = More(
+            left_out=left_out(workshop, trials, at, cells),
+            declared={patch.id: patch.depends for patch in active},
+            found=dependencies(workshop, at),
+        )
+    if suite:
+        more = More(more.left_out, more.declared, more.found, tuple(_new_failures(repo, workshop, releases)))
+    return more
+
+
+def left_out(workshop: Workshop, trials: Trials, release: Release, cells: Iterable[Cell]) -> dict[str, tuple[str, ...]]:
+    """Return for each live patch those whose probes do not pass once it and what depends on it are left out.
+
+    Probes that do not pass with the whole series either say nothing of the patch.
+    """
+    active, cells = workshop.series.active, list(cells)
+    whole = trials.passing(workshop.build(active, release).tree, active, cells)
+    found = {}
+    for patch in active:
+        gone = workshop.series.dependents(patch)
+        passing = trials.passing(workshop.build(active, release, without=gone).tree, active, cells)
+        found[patch.id] = tuple(other.id for other in active if other.id in whole - passing)
+    return found
+
+
+def dependencies(workshop: Workshop, release: Release) -> dict[str, tuple[str, ...]]:
+    """Return what each live patch needs before it so that it applies, found by applying it alone and in pairs."""
+    active = workshop.series.active
+    found = {}
+    for number, patch in enumerate(active):
+        before = [other.id for other in active[:number]]
+        found[patch.id] = () if _applies(workshop, release, patch, ()) else _needed(workshop, release, patch, before)
+    return found
+
+
+def _needed(workshop: Workshop, release: Release, patch: Patch, before: Sequence[str]) -> tuple[str, ...]:
+    """Return one patch that is enough, else all of those before it less what can be left out."""
+    for name in before:
+        if _applies(workshop, release, patch, [name]):
+            return (name,)
+    kept = list(before)
+    for name in before:
+        less = [other for other in kept if other != name]
+        if _applies(workshop, release, patch, less):
+            kept = less
+    return tuple(kept)
+
+
+def _applies(workshop: Workshop, release: Release, patch: Patch, beside: Iterable[str]) -> bool:
+    active, kept = workshop.series.active, {patch.id, *beside}
+    built = workshop.build(active, release, without=[other.id for other in active if other.id not in kept])
+    return all(built.steps[name].applies is not Applies.CONFLICT for name in kept)
+
+
+def _new_failures(repo: Repository, workshop: Workshop, releases: Sequence[Release]) -> Iterable[str]:
+    for release in releases:
+        built = workshop.build(workshop.series.active, release)
+        yield from (f"{release.version}: {failure}" for failure in new_failures(repo, workshop, release, tree=built.tree))

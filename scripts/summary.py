@@ -1,0 +1,156 @@
+"""From what was found on each cell to the report; nothing here runs anything, so results of other machines will do."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from scripts.evidence import (
+    More,
+    PatchReport,
+    ReleaseReport,
+    Report,
+    answer,
+    common_settings,
+    has_teeth,
+    judge,
+    older_not_needed,
+    over_cells,
+    since,
+    without_teeth,
+)
+from scripts.model import DROPPABLE, Applies, Cell, Patch, Settings, State, Text, Verdict
+from scripts.profile import Profile, settings_for
+from scripts.series import Series
+from scripts.verdict import Facts
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What a report is about: a release to answer for, the releases, patches and cells, and what they are seen with.
+
+    `whole` is False where only some releases or cells count, so that nothing can be said of since when; `modes` are the
+    settings of the modes and `quiet` the modes that decide nothing.
+    """
+
+    name: str
+    locked: str
+    at: str
+    releases: tuple[str, ...]
+    patches: tuple[Patch, ...]
+    cells: tuple[Cell, ...]
+    all_cells: tuple[Cell, ...]
+    series: Series
+    profile: Profile
+    whole: bool = True
+    modes: Mapping[str, Settings] = field(default_factory=dict)
+    quiet: Collection[str] = ()
+
+    def settings(self, patch: Patch | None, cell: Cell) -> Settings:
+        """Return the settings of a cell's columns: its mode's, else the profile without what the patch itself brought."""
+        if cell.mode is not None:
+            return self.modes[cell.mode]
+        return settings_for(self.profile, self.series, cell.release, patch)
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What was found on the cells: facts by patch id and cell, and what a second look at the patches gave.
+
+    `biting` are the patches whose probes fail on a reverse mutation.
+    """
+
+    facts: Mapping[tuple[str, Cell], Facts]
+    texts: Mapping[tuple[str, str], Text] = field(default_factory=dict)
+    biting: Collection[str] = ()
+    versions: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    skipped: Mapping[str, str] = field(default_factory=dict)
+    smallest: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    more: More = field(default_factory=More)
+
+
+def summarise(scope: Scope, found: Findings) -> Report:
+    """Return the report."""
+    reports = [_patch_report(scope, found, patch) for patch in scope.patches]
+    profile = settings_for(scope.profile, scope.series, scope.at, None)
+    complete = len(scope.patches) == len(scope.series.all)
+    return Report(
+        name=scope.name,
+        locked=scope.locked,
+        releases=scope.releases,
+        patches=tuple(reports),
+        answer=answer(scope.name, scope.at, reports, profile, whole=complete),
+        smallest=found.smallest,
+        warnings=found.warnings,
+        notes=found.notes,
+        skipped=found.skipped,
+        versions=found.versions,
+        more=found.more,
+    )
+
+
+def kept(reports: Iterable[PatchReport]) -> list[Patch]:
+    """Return the live patches that bare upstream, configured, cannot do without."""
+    live = [report for report in reports if report.patch.state is State.ACTIVE]
+    return [report.patch for report in live if report.verdict not in DROPPABLE]
+
+
+def reports_on(scope: Scope, found: Findings, patch: Patch, cells: Iterable[Cell]) -> list[ReleaseReport]:
+    """Report on every release that the cells are of, in the order of the cells."""
+    by_release: dict[str, list[Cell]] = {}
+    for cell in cells:
+        by_release.setdefault(cell.release, []).append(cell)
+    return [_release_report(scope, found, patch, version, here) for version, here in by_release.items()]
+
+
+def _release_report(scope: Scope, found: Findings, patch: Patch, version: str, cells: Sequence[Cell]) -> ReleaseReport:
+    reports = [
+        judge(
+            cell,
+            found.facts.get((patch.id, cell), Facts(try_series=False)),
+            scope.settings(patch, cell),
+            decides=cell.mode not in scope.quiet,
+        )
+        for cell in cells
+    ]
+    applies = next((cell.facts.applies for cell in reports if cell.facts.applies is not Applies.UNTRIED), Applies.UNTRIED)
+    return over_cells(version, reports, applies, found.texts.get((patch.id, version), Text.UNKNOWN))
+
+
+def _patch_report(scope: Scope, found: Findings, patch: Patch) -> PatchReport:
+    """Sum up a patch over its releases."""
+    reports = reports_on(scope, found, patch, scope.cells)
+    if not bites(scope, found, patch) and patch.id not in found.biting:
+        reports = without_teeth(reports)
+    reports = older_not_needed(reports)
+    absorbed, note = since(reports, frozenset({Verdict.ABSORBED})) if scope.whole else (None, "")
+    good = frozenset({Verdict.ABSORBED, Verdict.CONFIGURABLE})
+    configurable, other = since(reports, good) if scope.whole else (None, "")
+    at = next(report for report in reports if report.release == scope.at)
+    return PatchReport(
+        patch,
+        _verdict(patch, reports, at),
+        tuple(reports),
+        absorbed,
+        None if configurable == absorbed else configurable,
+        common_settings(at, patch),
+        tuple(dict.fromkeys(filter(None, (note, other, at.difference)))),
+    )
+
+
+def bites(scope: Scope, found: Findings, patch: Patch) -> bool:
+    """Tell whether the probes fail on some bare tree; where nothing was run there is nothing to ask."""
+    bare = [facts.bare for (name, _), facts in found.facts.items() if name == patch.id]
+    return not any(result is not None and result.control for result in bare) or has_teeth(
+        reports_on(scope, found, patch, scope.all_cells)
+    )
+
+
+def _verdict(patch: Patch, reports: Sequence[ReleaseReport], at: ReleaseReport) -> Verdict:
+    """Return the verdict at the release to answer for; a retired patch that is broken on its base is broken."""
+    broken = any(report.release == patch.base and report.verdict is Verdict.BROKEN for report in reports)
+    if patch.state is State.RETIRED and broken:
+        return Verdict.BROKEN
+    return at.verdict

@@ -1,0 +1,151 @@
+"""What every form of the report shows: words, letters and the evidence of each cell, without any markup."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from scripts.evidence import CellReport, PatchReport, ReleaseReport, Report
+from scripts.model import DROPPABLE, FAULTS, Patch, Result, Settings, State, Verdict
+
+LETTERS = {
+    Verdict.NEEDED: "N",
+    Verdict.ABSORBED: "a",
+    Verdict.CONFIGURABLE: "c",
+    Verdict.REDUNDANT: "r",
+    Verdict.NOT_NEEDED: "-",
+    Verdict.UNTESTED: ".",
+    Verdict.UNSUPPORTED: "u",
+    Verdict.BROKEN: "B",
+    Verdict.CONFLICT: "X",
+    Verdict.UNPROVEN: "?",
+    Verdict.REGRESSED: "R",
+}
+"""A letter a verdict, so that a report can be read without colour."""
+
+MEANINGS = {
+    Verdict.NEEDED: "bare upstream fails, the series passes, the series without the patch fails",
+    Verdict.ABSORBED: "bare upstream passes",
+    Verdict.CONFIGURABLE: "bare upstream passes with settings",
+    Verdict.REDUNDANT: "the series passes without it",
+    Verdict.NOT_NEEDED: "bare upstream passes, on a release older than the first that fails",
+    Verdict.UNTESTED: "no cell here meets what it needs",
+    Verdict.UNSUPPORTED: "the cell itself does not work on the bare release",
+    Verdict.BROKEN: "fails with the series applied",
+    Verdict.CONFLICT: "does not apply",
+    Verdict.UNPROVEN: "no proof: an error, a skip, two runs that differ, or a probe that fails nowhere",
+    Verdict.REGRESSED: "upstream no longer does what a retired patch did",
+}
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a cell: what it ran, under which settings, what that came to and the words of the probe."""
+
+    name: str
+    settings: Settings
+    outcome: str
+    words: str
+
+
+def headline(item: PatchReport) -> str:
+    """Return the verdict, and since when where that is known."""
+    match item.verdict:
+        case Verdict.ABSORBED if item.absorbed_in:
+            return f"absorbed in {item.absorbed_in}"
+        case Verdict.CONFIGURABLE if item.configurable_since:
+            return f"configurable since {item.configurable_since}"
+        case _:
+            return str(item.verdict)
+
+
+def conclusion(item: PatchReport, release: str) -> str:
+    """Say in a sentence whether a patch can go at a release, and if not, why."""
+    at = item.release(release)
+    why = at.detail if at else ""
+    if item.patch.state is State.RETIRED:
+        return f"Somebody must look: {why}" if item.verdict in FAULTS else f"Stays retired: {headline(item)}."
+    if item.verdict in FAULTS:
+        return f"Somebody must look: {why}"
+    if item.verdict in DROPPABLE:
+        return f"Can go: {headline(item)}{f', with {item.settings}' if item.settings else ''}."
+    if item.verdict is Verdict.REDUNDANT:
+        return "Can go: another patch of the series does the same."
+    return f"Cannot go: {why}" if item.verdict is Verdict.NEEDED else f"Not known: {why}"
+
+
+def stands_in(item: PatchReport) -> dict[Verdict, list[str]]:
+    """Return the cells of the newest release by verdict, the worst first; those that say nothing are left out."""
+    if not item.releases:
+        return {}
+    newest = item.releases[-1]
+    found: dict[Verdict, list[str]] = {}
+    for cell in newest.cells:
+        if cell.says:
+            found.setdefault(cell.verdict, []).append(cell.cell.id)
+    return {verdict: found[verdict] for verdict in Verdict if verdict in found}
+
+
+def columns(report: CellReport, patch: Patch) -> Iterator[Column]:
+    """Yield the columns of a cell that were run."""
+    facts, base = report.facts, report.settings
+    tried: list[tuple[str, Settings, Result | None]] = [("bare", base, facts.bare)]
+    for more, configured in zip(patch.replaced_by, facts.configured, strict=False):
+        tried.append((f"bare with {more}", Settings.of(base.mapping(), more.mapping()), configured))
+    tried += [("series", base, facts.series), ("series without it", base, facts.without)]
+    tried += [("bare under the profile", base, facts.profile)]
+    for name, settings, result in tried:
+        if result is not None:
+            control = "" if result.control else " (the control probe does not pass)"
+            yield Column(name, settings, f"{result.outcome}{control}", result.detail)
+
+
+def unsupported(report: Report) -> dict[str, list[str]]:
+    """Return the cells in which the control probe fails on the bare release, by the reason."""
+    found: dict[str, list[str]] = {}
+    for cell in _cells(report):
+        if cell.verdict is Verdict.UNSUPPORTED and not any(cell.cell.id in names for names in found.values()):
+            found.setdefault(cell.detail, []).append(cell.cell.id)
+    return found
+
+
+def skipped(report: Report) -> dict[str, list[str]]:
+    """Return the cells that could not be tried here, by the reason."""
+    found: dict[str, list[str]] = {}
+    for name, reason in sorted(report.skipped.items(), key=lambda pair: pair[1]):
+        found.setdefault(reason, []).append(name)
+    return found
+
+
+def axes(report: Report) -> dict[str, list[str]]:
+    """Return the words of every axis on which the cells differ, in the order of the cells."""
+    found: dict[str, list[str]] = {}
+    for cell in _cells(report):
+        for axis, word in cell.cell.axes.items():
+            words = found.setdefault(axis, [])
+            if word not in words:
+                words.append(word)
+    return {axis: words for axis, words in found.items() if axis == "release" or len(words) > 1}
+
+
+def dependencies(report: Report) -> list[tuple[str, Sequence[str], Sequence[str]]]:
+    """Return each patch with what its header says it depends on and what applying it found."""
+    declared, found = report.more.declared, report.more.found
+    return [(name, declared.get(name, ()), found.get(name, ())) for name in dict.fromkeys([*declared, *found])]
+
+
+def names_of(versions: Mapping[str, str]) -> str:
+    """Return what is installed in an environment in a line, Python first."""
+    rest = sorted(item for item in versions.items() if item[0] != "python")
+    return ", ".join([f"Python {versions.get('python', '?')}", *(f"{name} {version}" for name, version in rest)])
+
+
+def at_release(item: PatchReport, version: str) -> ReleaseReport | None:
+    """Return what was found of a patch on a release (for templates)."""
+    return item.release(version)
+
+
+def _cells(report: Report) -> Iterator[CellReport]:
+    for item in report.patches:
+        for at in item.releases:
+            yield from at.cells

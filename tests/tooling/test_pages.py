@@ -1,0 +1,209 @@
+"""The report as files, read back by what would read them: a Markdown table's cells, an XML parser, an HTML parser."""
+
+import re
+import xml.etree.ElementTree as ET
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from scripts.evidence import More
+from scripts.model import Outcome, Result
+from scripts.pages import render
+from scripts.verdict import Facts
+from scripts.view import LETTERS
+from tests.tooling.test_report import ABSORBED, CONFIGURABLE, FOLD, NEEDED, UNTESTED, UNTRIED, full, patch, report  # noqa: F401
+
+NASTY = "</script><b>|`a`|</b> & \x1b[31m \"quoted\" ]]> 'x'"
+
+
+class Page(HTMLParser):
+    """A page's elements in order, each with its attributes and the words inside it."""
+
+    VOID = frozenset({"meta", "input", "link", "br"})
+
+    def __init__(self, text):
+        super().__init__()
+        self.elements, self.open = [], []
+        self.feed(text)
+        self.close()
+        assert self.open == [], "elements that are never closed"
+
+    def handle_starttag(self, tag, attrs):
+        assert len({name for name, _ in attrs}) == len(attrs), f"an attribute twice in {tag}: {attrs}"
+        element = (tag, dict(attrs), [])
+        self.elements.append(element)
+        if tag not in self.VOID:
+            self.open.append(element)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop()[0] == tag
+
+    def handle_data(self, data):
+        for _, _, words in self.open:
+            words.append(data)
+
+    def find(self, tag, **wanted):
+        """Return the elements of a tag with these attributes, as pairs of attributes and words."""
+        names = {name.rstrip("_").replace("_", "-"): value for name, value in wanted.items()}
+        return [
+            (attrs, " ".join(" ".join(words).split()))
+            for kind, attrs, words in self.elements
+            if kind == tag and all(attrs.get(name) == value for name, value in names.items())
+        ]
+
+
+@pytest.fixture
+def page(full):  # noqa: F811
+    return Page(render(full, "html"))
+
+
+def nasty():
+    """Return a report whose probes say what no markup survives."""
+    facts = Facts(bare=Result(Outcome.FAILED, NASTY), try_series=False)
+    skips = {"9@<new>": NASTY}
+    return report(patch("a", facts, facts, notes=(NASTY,)), warnings=(NASTY,), skipped=skips, more=More(suite=(NASTY,)))
+
+
+# One page
+
+
+def test_page_asks_nobody_else_for_anything(full):  # noqa: F811
+    text = render(full, "html")
+    assert re.findall(r"https?://|//[a-z]|@import|url\(", text.split("<script>")[0]) == []
+    assert [attrs for tag, attrs, _ in Page(text).elements if {"src", "srcset"} & attrs.keys() or tag == "link"] == []
+
+
+def test_every_letter_of_the_heat_map_leads_to_its_evidence(page, full):  # noqa: F811
+    links = [attrs for attrs, _ in page.find("a") if "--" in attrs["href"]]
+    assert len(links) == sum(len(item.releases) for item in full.patches)
+    ids = [attrs["id"] for _, attrs, _ in page.elements if "id" in attrs]
+    assert sorted(set(ids)) == sorted(ids), "an id twice"
+    assert {link["href"] for link in links} <= {f"#{name}" for name in ids}
+
+
+def test_heat_map_is_read_without_colour(page):
+    (attrs, letter), *_ = page.find("a", href="#three--2")
+    assert (letter, attrs["aria-label"]) == ("c", "three on 2: configurable")
+    legend = " ".join(words for _, words in page.find("li"))
+    for name in ("needed", "absorbed", "configurable", "untested", "broken"):
+        assert f"{LETTERS[name]} {name}" in legend
+
+
+def test_two_verdicts_never_share_a_letter():
+    assert len(set(LETTERS.values())) == len(LETTERS)
+
+
+def test_cell_shows_its_columns_settings_and_the_command_to_run_it_again(page):
+    cells = page.find("div", class_="cell", data_verdict="configurable", data_release="2", data_server="redis6")
+    (attrs, words), *_ = cells
+    assert attrs["data-environment"] == "plain"
+    assert "bare failed test_sum: two is not one" in words
+    assert "bare with FOLD=True passed (the control probe does not pass) failed: test_hit: no hit" in words
+    assert "settings: upstream's own" in words
+    assert "tox run -e 2@plain@redis6" in words
+
+
+def test_cell_shows_what_is_installed():
+    made = report(patch("one", UNTRIED, NEEDED), versions={"plain": {"python": "3.11.7", "django": "5.2.1"}})
+    words = [text for _, text in Page(render(made, "html")).find("p")]
+    assert words.count("installed: Python 3.11.7, django 5.2.1") == 2
+
+
+def test_page_works_by_keyboard_on_a_phone_and_in_the_dark(page, full):  # noqa: F811
+    assert page.find("meta", name="viewport", content="width=device-width, initial-scale=1")
+    assert page.find("meta", name="color-scheme", content="light dark")
+    text = render(full, "html")
+    assert "prefers-color-scheme: dark" in text
+    assert ":focus-visible" in text
+    assert len(page.find("details")) == len(page.find("summary"))
+    (region, _) = next(iter(page.find("div", class_="scroll")))
+    assert (region["tabindex"], region["role"]) == ("0", "region")
+    assert [attrs for tag, attrs, _ in page.elements if any(name.startswith("on") for name in attrs)] == []
+
+
+def test_page_without_script_hides_nothing_but_the_filter(page):
+    hidden = [attrs.get("id") for _, attrs, _ in page.elements if "hidden" in attrs]
+    assert hidden == ["filter"]
+
+
+def test_axes_on_which_cells_differ_can_be_chosen(page):
+    names = [attrs["name"] for attrs, _ in page.find("select")]
+    assert names == ["release", "verdict"], "one environment and one server leave nothing to choose"
+
+
+def test_page_says_of_each_patch_whether_it_can_go(page):
+    sentences = [words for _, words in page.find("strong")]
+    assert sentences == [
+        "Cannot go: bare upstream fails: test_sum: two is not one",
+        "Can go: absorbed in 2.",
+        "Can go: configurable since 2, with FOLD='all'; LONG=9.",
+        "Not known: no cell here meets what it needs",
+        "Somebody must look: fails with the series applied: the control probe does not pass: failed: test_hit: no hit",
+    ]
+
+
+def test_words_of_a_probe_are_no_html():
+    page = Page(render(nasty(), "html"))
+    assert page.find("b") == []
+    assert len(page.find("script")) == 1
+    assert any('</script><b>|`a`|</b> & \x1b[31m "quoted" ]]>' in words for _, words in page.find("code"))
+
+
+# JUnit
+
+
+def test_junit_counts_what_it_holds(full):  # noqa: F811
+    root = ET.fromstring(render(full, "junit"))
+    cases = root.findall("./testsuite/testcase")
+    assert len(cases) == sum(len(at.cells) for item in full.patches for at in item.releases)
+    for element in (root, *root.findall("testsuite")):
+        found = [len(element.findall(f".//{name}")) for name in ("testcase", "failure", "skipped")]
+        assert [int(element.get(name)) for name in ("tests", "failures", "skipped")] == found
+    assert [case.get("classname") for case in cases if case.find("failure") is not None] == ["five"]
+    assert [case.get("classname") for case in cases if case.find("skipped") is not None] == ["four", "four"]
+
+
+def test_junit_holds_no_character_that_xml_forbids():
+    root = ET.fromstring(render(nasty(), "junit"))
+    words = root.findtext("./testsuite/testcase/system-out")
+    assert words == f"needed: bare upstream fails: {NASTY} (series untried)".replace("\x1b", "\ufffd")
+    assert root.find('./testsuite[@name="upstream\'s own tests"]').get("failures") == "1"
+
+
+# Markdown
+
+
+def test_markdown_is_one_table_a_state_with_a_column_a_release(full):  # noqa: F811
+    lines = render(full, "markdown").splitlines()
+    assert lines[:3] == [
+        "# tally 2",
+        "",
+        "**No: bare tally 2 is not enough; 2 patches stand in the way: one, five. Untested here: four.**",
+    ]
+    assert "| two | absorbed in 2 | `N` | `a` | Can go: absorbed in 2. |" in lines
+    rows = [line for line in lines if line.startswith("|")]
+    assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {6}
+
+
+def test_words_of_a_probe_are_no_markdown():
+    lines = render(nasty(), "markdown").splitlines()
+    (row,) = [line for line in lines if line.startswith("| a |")]
+    assert len(re.findall(r"(?<!\\)\|", row)) == 6
+    assert r"\</script\>\<b\>\|\`a\`\|\</b\>" in row
+
+
+def test_left_out_and_dependencies_are_shown_in_every_form():
+    more = More(left_out={"one": ("one", "two")}, declared={"two": ()}, found={"two": ("one",)})
+    made = report(patch("one", UNTRIED, NEEDED), patch("two", UNTRIED, ABSORBED), more=more)
+    assert "| two | nothing | one |" in render(made, "markdown")
+    assert "| one | one, two |" in render(made, "markdown")
+    rows = [words for _, words in Page(render(made, "html")).find("tr")]
+    assert "two nothing one" in rows
+    assert "one one, two" in rows
+
+
+def test_forms_have_a_template_each():
+    folder = Path(__file__).parents[2] / "scripts" / "templates"
+    assert {path.name for path in folder.iterdir()} == {"report.md.j2", "report.html.j2", "report.xml.j2"}
+    assert render(report(patch("one", CONFIGURABLE, CONFIGURABLE, settings=FOLD[0]), patch("x", UNTESTED, UNTESTED)), "html")
