@@ -55,8 +55,11 @@ class Rover(Larder):
         found = {}
         for path in self.root.glob("patches/retired/*.patch"):
             release, how, cells = re.search(r"^Applied-Upstream: (.*); (.*); (.*)$", path.read_text(), re.MULTILINE).groups()
-            assert f"{release}@" in cells, f"{path.name} is not proven on {release}: {cells}"
-            found[path.name[5:-6]] = (release, how.split(",")[0])
+            word, target = re.fullmatch(r"(\w+), the probes pass bare on (\S+)( with .*)?", how).group(1, 2)
+            assert all(cell.startswith(f"{target}@") for cell in cells.split(", ")), (
+                f"{path.name} is not proven on {target}: {cells}"
+            )
+            found[path.name[5:-6]] = (release, word)
         return found
 
     def advance(self, target):
