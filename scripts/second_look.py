@@ -38,13 +38,13 @@ def left_out(workshop: Workshop, trials: Trials, release: Release, cells: Iterab
     Probes that do not pass with the whole series either say nothing of the patch.
     """
     active, cells = workshop.series.active, list(cells)
-    whole = trials.passing(workshop.build(active, release).tree, active, cells)
-    found = {}
-    for patch in active:
-        gone = workshop.series.dependents(patch)
-        passing = trials.passing(workshop.build(active, release, without=gone).tree, active, cells)
-        found[patch.id] = tuple(other.id for other in active if other.id in whole - passing)
-    return found
+    trees = [workshop.build(active, release).tree]
+    trees += [workshop.build(active, release, without=workshop.series.dependents(patch)).tree for patch in active]
+    whole, *others = trials.passing(trees, active, cells)
+    return {
+        patch.id: tuple(other.id for other in active if other.id in whole - passing)
+        for patch, passing in zip(active, others, strict=True)
+    }
 
 
 def dependencies(workshop: Workshop, release: Release) -> dict[str, tuple[str, ...]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from packaging.version import Version
@@ -78,18 +78,20 @@ class Trials:
         results = [self.prober.result(job, patch.probes) for (patch, _), job in jobs.items()]
         return set(built.applied) == set(names) and all(result.passed for result in results)
 
-    def passing(self, tree: str, patches: Sequence[Patch], cells: Sequence[Cell]) -> set[str]:
-        """Return the patches whose probes pass on a tree in every cell that is here and meets what they need."""
+    def passing(self, trees: Sequence[str], patches: Sequence[Patch], cells: Sequence[Cell]) -> list[set[str]]:
+        """Return for each tree the patches whose probes pass on it in every cell that is here and meets what they need."""
         keys = [
             (patch, cell)
             for patch in patches
             for cell in cells
             if (ready := self.ready(cell)) is not None and ready.meets(patch.needs)
         ]
-        jobs = {key: self._job_on(tree, *key) for key in keys}
-        self._run(jobs, "without one patch")
-        failing = {patch.id for (patch, _), job in jobs.items() if not self.prober.result(job, patch.probes).passed}
-        return {patch.id for patch, _ in keys} - failing
+        jobs = [{key: self._job_on(tree, *key) for key in keys} for tree in trees]
+        self._run([(key, job) for tree in jobs for key, job in tree.items()], "without one patch")
+        return [{patch.id for patch, _ in keys} - set(self._failing(tree)) for tree in jobs]
+
+    def _failing(self, jobs: Mapping[tuple[Patch, Cell], Job]) -> Iterator[str]:
+        yield from (patch.id for (patch, _), job in jobs.items() if not self.prober.result(job, patch.probes).passed)
 
     def _first(self, patch: Patch, cell: Cell, *, try_series: bool) -> Facts:
         """Say which columns count: the series where it is asked for, a retired patch's own column at its base alone."""
@@ -153,10 +155,10 @@ class Trials:
             return Result(Outcome.MISSING, f"cannot be built: without it {names} no longer applies (an undeclared Depends?)")
         return built
 
-    def _run(self, jobs: Mapping[tuple[Patch, Cell], Job], what: str) -> None:
+    def _run(self, jobs: Mapping[tuple[Patch, Cell], Job] | Iterable[tuple[tuple[Patch, Cell], Job]], what: str) -> None:
         """Run jobs, each with the files of all patches that ask for it."""
         wanted: dict[Job, set[str]] = defaultdict(set)
-        for (patch, _), job in jobs.items():
+        for (patch, _), job in jobs.items() if isinstance(jobs, Mapping) else jobs:
             wanted[job] |= self.prober.files(patch.probes)
         self.prober.run(wanted, f"probing ({what})")
 

@@ -190,7 +190,7 @@ def test_row_of_joined_table_drops_result_of_both_tables_conditions(probe):
     assert probe.assert_dropped(read) == [1]
 
 
-if connection.vendor == "sqlite":  # others refuse UPPER of a number
+if connection.vendor == "sqlite":  # others refuse UPPER of a number, and their drivers a lazy text
 
     def test_int_operand_counts_as_its_text(probe):
         read = pks(title__iexact=42)
@@ -200,14 +200,13 @@ if connection.vendor == "sqlite":  # others refuse UPPER of a number
         create(title=42)
         assert probe.assert_dropped(read) == [9]
 
-
-def test_lazy_operand_counts_as_its_text(probe):
-    read = pks(title__iexact=lazystr("Delta"))
-    assert probe.fill(read) == []
-    create(title="Epsilon")
-    probe.assert_kept(read)
-    create(title=lazystr("DELTA"))
-    assert probe.assert_dropped(read) == [9]
+    def test_lazy_operand_counts_as_its_text(probe):
+        read = pks(title__iexact=lazystr("Delta"))
+        assert probe.fill(read) == []
+        create(title="Epsilon")
+        probe.assert_kept(read)
+        create(title=lazystr("DELTA"))
+        assert probe.assert_dropped(read) == [9]
 
 
 def test_delete_of_row_with_deferred_value_drops_iexact_result(probe):

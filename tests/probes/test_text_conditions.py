@@ -5,7 +5,7 @@ from probe_project.models import Article
 
 
 def titles(**conditions):
-    return list(Article.objects.filter(**conditions).values_list("title", flat=True))
+    return list(Article.objects.filter(**conditions).order_by("pk").values_list("title", flat=True))
 
 
 def test_save_of_other_text_keeps_result(probe):

@@ -1,7 +1,7 @@
 """Two queries share a result only if their SQL and their parameters are the same, types and boundaries included."""
 
 import pytest
-from django.db import models
+from django.db import connection, models
 from django.db.models import F, Max, Sum, Value
 from probe_project.models import Article
 
@@ -93,17 +93,18 @@ def test_none_and_its_text_do_not_share_a_result(probe):
 
 def test_bytes_and_their_text_do_not_share_a_result(probe):
     assert probe.fill(lambda: annotated("b'x'", models.Field())) == "b'x'"
-    assert annotated(b"x", models.Field()) == b"x"
+    assert bytes(annotated(b"x", models.BinaryField())) == b"x"
 
 
-@pytest.mark.parametrize("parameter", [LookAlike, Unspeakable])
-def test_objects_that_look_alike_do_not_share_a_result(probe, parameter):
-    assert annotated(parameter("one"), models.Field()) == "one"
-    assert annotated(parameter("two"), models.Field()) == "two"
+if connection.vendor == "sqlite":  # whose driver takes an object's own word for what it is
 
+    @pytest.mark.parametrize("parameter", [LookAlike, Unspeakable])
+    def test_objects_that_look_alike_do_not_share_a_result(probe, parameter):
+        assert annotated(parameter("one"), models.Field()) == "one"
+        assert annotated(parameter("two"), models.Field()) == "two"
 
-def test_equal_objects_share_a_result(probe):
-    assert probe.fill(lambda: annotated(LookAlike("one"), models.Field())) == "one"
+    def test_equal_objects_share_a_result(probe):
+        assert probe.fill(lambda: annotated(LookAlike("one"), models.Field())) == "one"
 
 
 def test_text_that_cannot_be_encoded_reaches_the_database(probe):
