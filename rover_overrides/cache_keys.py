@@ -6,13 +6,18 @@ import hashlib
 import io
 import os
 import pickle
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.db.models import Field, QuerySet
 from django.db.models.expressions import BaseExpression
 from django.utils.functional import Promise, cached_property
 from django.utils.tree import Node
+
+WATCHED = "rover_watched"
+"""The attribute of a query that holds expressions of which it does not know, those of `aggregate()`."""
+
+_DIGEST = "_rover_digest"
 
 # Pinned, so that processes on different Pythons agree on a key.
 _PROTOCOL = 4
@@ -68,6 +73,23 @@ def digest(value: Any) -> str:
     return hashlib.sha256(spelled).hexdigest()
 
 
-def sql_digest(sql: str, params: Sequence[Any]) -> str:
-    """Return the digest of a statement, in which SQL and parameters cannot imitate each other."""
-    return digest((sql, tuple(params)))
+def sql_digest(queryset: Any, sql: str, params: Sequence[Any]) -> str:
+    """Return the digest of a queryset's statement, in which SQL and parameters cannot imitate each other."""
+    found = digest((sql, tuple(params)))
+    queryset.__dict__[_DIGEST] = found
+    return found
+
+
+def digest_of(queryset: Any) -> str | None:
+    """Return the digest that was just made of a queryset's statement, or None; once, for the queryset may change.
+
+    The statement does not say all of a query that is about to be aggregated.
+    """
+    found: str | None = queryset.__dict__.pop(_DIGEST, None)
+    return None if hasattr(queryset.query, WATCHED) else found
+
+
+def watching(queryset: Any, expressions: Mapping[str, Any]) -> Any:
+    """Return the queryset with expressions that are going to be a part of it, for the analysis to see what is inside them."""
+    setattr(queryset.query, WATCHED, tuple(expressions.values()))
+    return queryset

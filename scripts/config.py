@@ -201,7 +201,8 @@ class Suite(Record):
 
     `command` and `env` may hold `{log}` (a file in the format of pytest-reportlog), `{server}` (an address), `{python}` and
     `{folder}` (which holds `files`); `tests` are the words that choose every test. `path` folders are importable. `timeout`
-    is in seconds, for one mode. Without `environments` it runs wherever the release does.
+    is in seconds, for one mode. Without `environments` it runs wherever the release does. `excused` names tests that assert
+    what a patch is there to change, each with the reason.
     """
 
     files: tuple[str, ...]
@@ -212,6 +213,7 @@ class Suite(Record):
     env: dict[str, str] = {}
     modes: dict[Identifier, dict[str, str]] = {"default": {}}
     environments: tuple[str, ...] = ()
+    excused: dict[str, str] = {}
     timeout: Annotated[int, Field(gt=0)] = 600
 
 

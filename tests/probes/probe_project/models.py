@@ -35,3 +35,63 @@ class Label(models.Model):
 
 class Blob(models.Model):
     data = models.BinaryField(null=True)
+
+
+class NocaseField(models.CharField):
+    """Text that the database compares without case, said in a way that every Django has."""
+
+    def db_type(self, connection):
+        return "varchar(%d) COLLATE NOCASE" % self.max_length
+
+
+class Shade(models.Model):
+    name = NocaseField(max_length=100)
+
+
+class Measure(models.Model):
+    """A column of each type whose values people spell in more than one way."""
+
+    amount = models.DecimalField(max_digits=8, decimal_places=2, null=True)
+    ratio = models.FloatField(null=True)
+    moment = models.DateTimeField(null=True)
+    day = models.DateField(null=True)
+    clock = models.TimeField(null=True)
+    span = models.DurationField(null=True)
+    address = models.GenericIPAddressField(null=True)
+    uid = models.UUIDField(null=True)
+    code = models.CharField(max_length=100, null=True)
+
+
+class Region(models.Model):
+    name = models.CharField(max_length=100)
+
+
+class City(models.Model):
+    name = models.CharField(max_length=100)
+    region = models.ForeignKey(Region, on_delete=models.CASCADE, related_name="cities")
+
+
+class Shop(models.Model):
+    """The start of a chain of foreign keys, in the order of the name at its first hop."""
+
+    name = models.CharField(max_length=100)
+    city = models.ForeignKey(City, null=True, on_delete=models.CASCADE, related_name="shops")
+
+    class Meta:
+        ordering = ["city__name", "pk"]
+
+
+class Wide(models.Model):
+    """Columns enough for thousands of combinations of conditions."""
+
+    a = models.IntegerField(default=0)
+    b = models.IntegerField(default=0)
+    c = models.IntegerField(default=0)
+    d = models.IntegerField(default=0)
+    e = models.IntegerField(default=0)
+    f = models.IntegerField(default=0)
+    g = models.IntegerField(default=0)
+    h = models.IntegerField(default=0)
+    i = models.IntegerField(default=0)
+    j = models.IntegerField(default=0)
+    k = models.IntegerField(default=0)

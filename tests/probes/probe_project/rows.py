@@ -3,9 +3,9 @@
 from django.core.management.color import no_style
 from django.db import connection
 
-from probe_project.models import Article, Blob, Label, Section, Tag
+from probe_project.models import Article, Blob, City, Label, Measure, Region, Section, Shade, Shop, Tag, Wide
 
-MODELS = [Section, Tag, Article, Label, Blob]
+MODELS = [Section, Tag, Article, Label, Blob, Shade, Measure, Region, City, Shop, Wide]
 
 
 def create_tables():
@@ -33,3 +33,10 @@ def recreate():
     Article.objects.create(pk=1, title="Alpha", slug="alpha", body="First", pages=1, section=news)
     Article.objects.create(pk=2, title="Beta", slug="beta", body="Second", pages=2, section=sport)
     Article.objects.create(pk=3, title="Gamma", slug="gamma", body="Third", pages=3, section=sport)
+
+    north = Region.objects.create(pk=1, name="North")
+    south = Region.objects.create(pk=2, name="South")
+    oslo = City.objects.create(pk=1, name="Oslo", region=north)
+    rome = City.objects.create(pk=2, name="Rome", region=south)
+    Shop.objects.create(pk=1, name="Bakery", city=oslo)
+    Shop.objects.create(pk=2, name="Tailor", city=rome)

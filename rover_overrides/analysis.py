@@ -1,0 +1,175 @@
+"""What a query depends on: for each table the conjs of rows that may change its result.
+
+The WHERE tree becomes a disjunction of conjs of bounded size, in time linear in the tree: where it would grow, conditions are
+left out. For each alias the atoms on it are what a row of its table must meet; all else in the query only makes more rows matter.
+A query inside the query is analysed alike. What has no fixed answer, or is not understood, is not cached: `UncachedError`.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from typing import Any
+
+from django.core.exceptions import EmptyResultSet
+from django.db import connections
+from django.db.models.lookups import Lookup
+from django.db.models.sql.constants import LOUTER
+from django.db.models.sql.query import Query
+from django.db.models.sql.where import AND, OR, NothingNode, WhereNode
+
+from rover_overrides.atoms import ANYTHING, Backend, Disjunction, Located, compact, lookup_atoms
+from rover_overrides.conditions import TRUE, UNCACHED, Atom, Conj, Path, conjs_of
+from rover_overrides.switches import on
+from rover_overrides.walk import UncachedError, inside
+
+MAX_CONJS = 16
+"""Into how many conjs a WHERE tree may grow before conditions are left out."""
+MAX_LOCATED = 48
+"""How many conditions a conj may have, on all tables, before more are left out."""
+
+Dependencies = dict[str, list[Conj]]
+Aliases = dict[str, Any]
+
+
+def dependencies(queryset: Any) -> Dependencies:
+    """Return the conjs of each table on which a queryset's result depends; UNCACHED where it must not be kept."""
+    try:
+        return _dependencies(queryset)
+    except (UncachedError, RecursionError):
+        return {queryset.model._meta.db_table: [UNCACHED]}
+
+
+def _dependencies(queryset: Any) -> Dependencies:
+    queries = list(_queries(queryset.query, queryset.db))
+    coarse = any(raw_sql for _, _, raw_sql in queries) or not all(map(on, _patches_asked(queries)))
+    found: dict[str, set[Conj]] = defaultdict(set)
+    for query, aliases, _ in queries:
+        for table, conjs in _of_query(query, aliases, queryset.db, coarse=coarse):
+            found[table].update(conjs)
+    return {table: [TRUE] if TRUE in conjs else sorted(conjs) for table, conjs in found.items()}
+
+
+def _queries(query: Query, using: str) -> Iterator[tuple[Query, Aliases, bool]]:
+    """Give a query and those inside it, each with the joins it has once it is compiled, and whether it holds raw SQL."""
+    waiting = [query]
+    while waiting:
+        compiled = _compiled(waiting.pop(), using)
+        found = inside(compiled)
+        waiting += found.queries
+        aliases = {alias: compiled.alias_map[alias] for alias, count in compiled.alias_refcount.items() if count}
+        yield compiled, aliases, found.raw_sql
+
+
+def _compiled(query: Query, using: str) -> Query:
+    """Return the query with the joins that Django adds when it compiles: for order, related rows, inherited fields."""
+    plain = not (query.select_related or _ordered(query) or query.get_meta().parents or query.distinct_fields)
+    if plain or query.combined_queries:
+        return query
+    clone = query.clone()
+    clone.reset_refcounts = _keep_refcounts  # type: ignore[assignment,method-assign]
+    try:
+        clone.get_compiler(connection=connections[using]).as_sql()
+    except EmptyResultSet:
+        return query
+    return clone
+
+
+def _keep_refcounts(_to_counts: dict[str, int]) -> None:
+    """Leave the joins of a compiled query as they are."""
+
+
+def _ordered(query: Query) -> bool:
+    return bool(query.order_by or query.extra_order_by or (query.default_ordering and query.get_meta().ordering))
+
+
+def _patches_asked(queries: list[tuple[Query, Aliases, bool]]) -> Iterator[str]:
+    """Give the patches without which the queries are taken as coarsely as can be."""
+    yield "bounded-analysis"
+    if len(queries) > 1:
+        yield "tracked-subqueries"
+    for query, aliases, _ in queries:
+        if any(getattr(join, "join_type", None) == LOUTER for join in aliases.values()):
+            yield "reverse-null"
+        if query.select_related or any("__" in item.lstrip("-") for item in query.order_by if isinstance(item, str)):
+            yield "ordered-by-relation"
+
+
+def _backend(using: str) -> Backend:
+    connection = connections[using]
+    return Backend(connection.vendor, connection.vendor == "postgresql" or connection.timezone_name == "UTC")
+
+
+def _of_query(query: Query, aliases: Aliases, using: str, *, coarse: bool) -> Iterator[tuple[str, Iterable[Conj]]]:
+    """Give the table of each alias and the conjs of its rows that matter."""
+    yield from ((table, [TRUE]) for table in query.extra_tables)
+    if query.combined_queries:
+        return
+    if not aliases:
+        yield query.get_meta().db_table, [TRUE]
+    tree = ANYTHING if coarse else _disjunction(query.where, _backend(using), negated=False)
+    outer = {alias for alias, join in aliases.items() if join.join_type == LOUTER}
+    routes = _routes(aliases)
+    for alias, join in aliases.items():
+        absent = outer if alias in outer else set()
+        yield join.table_name, chain.from_iterable(conjs_of(_projected(routes[alias], absent, conj)) for conj in tree)
+
+
+def _routes(aliases: Aliases) -> dict[str, dict[str, Path]]:
+    """Return for each alias the paths from its row to the rows that it determines; its own path is empty."""
+    if not on("join-conditions"):
+        return {alias: {alias: ()} for alias in aliases}
+    from rover_overrides.joins import routes, steps_of
+
+    steps = steps_of(aliases)
+    return {alias: routes(alias, steps) for alias in aliases}
+
+
+def _projected(routes: dict[str, Path], absent: set[str], located: Iterable[Located]) -> Iterator[Atom]:
+    """Give the atoms of a conj that count for a row under an alias.
+
+    Where the alias may be NULL for want of a row, a row also matters by being there, if a NULL meets the condition: its own, or
+    that of an alias behind it, which is then `absent` too.
+    """
+    for where, atom in located:
+        if where not in routes or (where in absent and atom.op == "isnull" and atom.operand == ("1",)):
+            continue
+        if not routes[where]:
+            yield atom
+            continue
+        from rover_overrides.joins import through
+
+        yield through(routes[where], atom)
+
+
+def _disjunction(node: Any, backend: Backend, *, negated: bool) -> Disjunction:
+    """Return a WHERE tree as a disjunction of conjs, negations pushed down to the atoms."""
+    if isinstance(node, WhereNode):
+        negated = negated is not node.negated
+        parts = [_disjunction(child, backend, negated=negated) for child in node.children]
+        if node.connector not in {AND, OR}:
+            return ANYTHING
+        return _any_of(parts) if (node.connector == OR) is not negated else _all_of(parts)
+    if isinstance(node, NothingNode):
+        return ANYTHING if negated else []
+    return lookup_atoms(node, backend, negated=negated) if isinstance(node, Lookup) else ANYTHING
+
+
+def _any_of(parts: list[Disjunction]) -> Disjunction:
+    found = list(dict.fromkeys(chain.from_iterable(parts)))
+    return found if parts and len(found) <= MAX_CONJS else ANYTHING
+
+
+def _all_of(parts: list[Disjunction]) -> Disjunction:
+    """Return the conjs that meet all parts; a part that would make them too many is left out."""
+    found: Disjunction = ANYTHING
+    for part in sorted(parts, key=len):
+        fitting = part if len(found) * len(part) <= MAX_CONJS else compact(part)
+        if len(found) * len(fitting) <= MAX_CONJS:
+            found = list(dict.fromkeys(_both(one, other) for one in found for other in fitting))
+    return found
+
+
+def _both(one: frozenset[Located], other: frozenset[Located]) -> frozenset[Located]:
+    return one | other if len(one) + len(other) <= MAX_LOCATED else one

@@ -1,0 +1,144 @@
+"""What cacheops keeps for a thread or does to a function, for code that awaits."""
+
+from __future__ import annotations
+
+import secrets
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from functools import wraps
+from inspect import iscoroutinefunction
+from typing import Any
+
+import funcy
+from asgiref.sync import sync_to_async
+
+__all__ = ["ContextDecorator", "Depth", "cached_as_async", "cached_async", "iscoroutinefunction"]
+
+
+class Depth:
+    """How many blocks deep the running code is; it goes along where code awaits, or is awaited in another thread."""
+
+    def __init__(self) -> None:
+        self._depth: ContextVar[int] = ContextVar("depth", default=0)
+
+    @property
+    def depth(self) -> int:
+        """The number of blocks around the running code."""
+        return self._depth.get()
+
+    @depth.setter
+    def depth(self, depth: int) -> None:
+        self._depth.set(depth)
+
+
+class ContextDecorator(funcy.ContextDecorator):  # type: ignore[misc]
+    """A context manager that decorates functions, and for an `async def` lasts until it is through."""
+
+    def __call__(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """Return the function inside the context."""
+        if not iscoroutinefunction(func):
+            decorated: Callable[..., Any] = super().__call__(func)
+            return decorated
+
+        @wraps(func)
+        async def inner(*args: Any, **kwargs: Any) -> Any:
+            with self:
+                return await func(*args, **kwargs)
+
+        return inner
+
+
+def cached_async(cache: Any, get_key: Callable[..., str], func: Callable[..., Any], timeout: int | None) -> Callable[..., Any]:
+    """Return an `async def` with its results in a simple cache of cacheops, whose blocking calls run in a thread."""
+    from cacheops.conf import settings
+    from cacheops.simple import CacheMiss
+
+    def look(key: str) -> tuple[bool, Any]:
+        try:
+            return True, cache._get(key)
+        except CacheMiss:
+            return False, None
+
+    @wraps(func)
+    async def wrapper(*args: Any, **kwargs: Any) -> Any:
+        if not settings.CACHEOPS_ENABLED:
+            return await func(*args, **kwargs)
+        key = await sync_to_async(get_key)(func, args, kwargs)
+        hit, result = await sync_to_async(look)(key)
+        if not hit:
+            result = await func(*args, **kwargs)
+            await sync_to_async(cache._set)(key, result, timeout)
+        return result
+
+    return wrapper
+
+
+def cached_as_async(
+    func: Callable[..., Any],
+    cond_dnfs: Mapping[str, Any],
+    dbs: Sequence[str],
+    qs_keys: Sequence[str],
+    extra: Any,
+    timeout: int,
+    lock: bool,
+    keep_fresh: bool,
+) -> Callable[..., Any]:
+    """Return an `async def` cached like querysets, whose blocking calls run in a thread."""
+    from cacheops import query, transaction
+    from cacheops.conf import settings
+    from cacheops.sharding import get_prefix
+    from cacheops.signals import cache_read
+    from cacheops.utils import get_cache_key
+
+    def keys(args: Any, kwargs: Any) -> tuple[str, Callable[..., str]] | None:
+        if not settings.CACHEOPS_ENABLED or transaction.transaction_states.is_dirty(dbs):
+            return None
+        extra_val = extra(*args, **kwargs) if callable(extra) else extra
+        prefix = get_prefix(func=func, _cond_dnfs=cond_dnfs, dbs=dbs)
+        return prefix, lambda *more: get_cache_key(func, args, kwargs, qs_keys, extra_val, *more)
+
+    def watch(prefix: str, key: str, other: str) -> dict[str, Any]:
+        """Leave what an invalidation during the call takes away, as `keep_fresh` of plain functions does."""
+        if not keep_fresh:
+            return {}
+        if settings.CACHEOPS_INSIDEOUT:
+            never = {"expected_checksum": "never match"}
+            return {"expected_checksum": query.cache_thing(prefix, key, "", cond_dnfs, timeout, dbs=dbs, **never)}
+        query.cache_thing(prefix, other, "PRECALL", cond_dnfs, timeout, dbs=dbs)
+        return {"precall_key": other}
+
+    @wraps(func)
+    async def wrapper(*args: Any, **kwargs: Any) -> Any:
+        found = await sync_to_async(keys)(args, kwargs)
+        if found is None:
+            return await func(*args, **kwargs)
+        prefix, key_of = found
+        key = f"{prefix}as:{key_of()}"
+        async with _entered(query.getting(key, cond_dnfs, prefix, lock=lock), in_turn=not lock) as data:
+            cache_read.send(sender=None, func=func, hit=data is not None)
+            if data is not None:
+                return settings.CACHEOPS_SERIALIZER.loads(data)
+            watched = await sync_to_async(watch)(prefix, key, f"{prefix}asp:{key_of(secrets.token_hex())}")
+            result = await func(*args, **kwargs)
+            await sync_to_async(query.cache_thing)(prefix, key, result, cond_dnfs, timeout, dbs=dbs, **watched)
+            return result
+
+    return wrapper
+
+
+@asynccontextmanager
+async def _entered(manager: Any, *, in_turn: bool) -> AsyncIterator[Any]:
+    """Enter and leave a blocking context manager in a thread.
+
+    One that waits for a lock gets a thread of its own: the holder of the lock may need the thread that such calls share.
+    """
+    entered = await sync_to_async(manager.__enter__, thread_sensitive=in_turn)()
+    try:
+        yield entered
+    except BaseException:
+        if not await sync_to_async(manager.__exit__, thread_sensitive=in_turn)(*sys.exc_info()):
+            raise
+    else:
+        await sync_to_async(manager.__exit__, thread_sensitive=in_turn)(None, None, None)

@@ -1,0 +1,271 @@
+"""When the invalidation of a write runs: at the commit of its transaction, all its changes in one go.
+
+Just before the COMMIT the changes are announced (see `drops`), so that a writer that dies after it leaves nothing stale;
+where Redis does not answer then, they are sent after it. They wait in the outermost context of cacheops'
+`transaction_states`, so that a rollback forgets them with it. A savepoint that is rolled back may leave changes of what
+never happened, which is coarser and no more. In manual mode (`set_autocommit(False)`) cacheops sees no transaction; there
+the changes wait on the connection, until it commits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import wraps
+from typing import Any
+
+from cacheops import invalidation, redis, transaction
+from cacheops.conf import settings
+from django.db import DEFAULT_DB_ALIAS, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from redis.exceptions import RedisError
+
+from rover_overrides import drops
+from rover_overrides.drops import Change
+from rover_overrides.switches import on
+
+# A transaction that changed more rows of a table than this changed the table.
+MAX_ROWS = 10_000
+
+_Step = Callable[[BaseDatabaseWrapper], None]
+
+_KEY = "rover_batch"
+_ANNOUNCED = "_rover_announced"
+_DIRTY = "_rover_dirty"
+_ENDING = "_rover_ending"
+_SAME_DATABASE = ("ENGINE", "HOST", "PORT", "NAME")
+
+
+class Batch:
+    """The changes of one transaction, in order; a table with too many of them is kept as one coarse change."""
+
+    def __init__(self) -> None:
+        self._changes: dict[str, list[Change]] = {}
+
+    def add(self, change: Change) -> None:
+        """Add a change, unless its table is all changed already."""
+        kept = self._changes.setdefault(change.table, [])
+        if kept and _is_coarse(kept[0]):
+            return
+        if _is_coarse(change) or len(kept) >= MAX_ROWS:
+            kept[:] = [Change(change.table, None, None)]
+        else:
+            kept.append(change)
+
+    def changes(self) -> list[Change]:
+        """Return what is in it."""
+        return [change for kept in self._changes.values() for change in kept]
+
+    def take(self) -> list[Change]:
+        """Return what is in it and leave it empty."""
+        changes = self.changes()
+        self._changes = {}
+        return changes
+
+
+def record(using: str | None, change: Change) -> None:
+    """Have a change invalidated at the commit of the transaction it is in; outside any, at once."""
+    if not settings.CACHEOPS_ENABLED or invalidation.no_invalidation.active:
+        return
+    alias = using or DEFAULT_DB_ALIAS
+    batch = _batch(alias)
+    if batch is None:
+        _send(alias, [change])
+    else:
+        batch.add(change)
+
+
+def dirty(using: str | None) -> bool:
+    """Tell whether this thread's reads may see what is not committed: they bypass the cache.
+
+    An alias counts that goes to the same database as one with an open transaction: as a test mirror it shares its connection,
+    and elsewhere its reader expects to see the writes of its own thread.
+    """
+    alias = using or DEFAULT_DB_ALIAS
+    return any(_writing(other) and _same_database(alias, other) for other in _used_aliases(alias))
+
+
+def committed(connection: BaseDatabaseWrapper) -> None:
+    """Invalidate what a connection has committed: it comes before any `on_commit` callback, which might raise."""
+    connection.__dict__.pop(_DIRTY, None)
+    changes = _taken(connection)
+    announced = connection.__dict__.pop(_ANNOUNCED, None)
+    if announced is None:
+        _send(connection.alias, changes)
+    else:
+        _complete(announced, committed=True)
+        drops.tell(changes)
+
+
+def forgotten(connection: BaseDatabaseWrapper) -> None:
+    """Forget what a connection has rolled back."""
+    connection.__dict__.pop(_DIRTY, None)
+    _taken(connection)
+    announced = connection.__dict__.pop(_ANNOUNCED, None)
+    if announced is not None:
+        _complete(announced, committed=False)
+
+
+def committing(connection: BaseDatabaseWrapper) -> None:
+    """Announce what a connection is about to commit; the write goes on where Redis does not answer."""
+    changes = [change for batch in _batches(connection) for change in batch.changes()]
+    if changes and on("announced-commits"):
+        with suppress(RedisError):
+            connection.__dict__[_ANNOUNCED] = drops.announce(connection.alias, changes)
+
+
+def wrote(connection: BaseDatabaseWrapper) -> None:
+    """Note that a connection in manual mode has written: until its commit, reads bypass the cache."""
+    if _uncommitted_after_atomic(connection):
+        connection.__dict__[_DIRTY] = True
+
+
+def install() -> None:
+    """Have every commit and rollback seen, those of manual mode too."""
+    wrapper: Any = BaseDatabaseWrapper
+    if hasattr(wrapper.commit, _ENDING):
+        return
+    wrapper.commit = _ending(wrapper.commit, committed, first=committing)
+    wrapper.rollback = _ending(wrapper.rollback, forgotten)
+    wrapper.close = _ending(wrapper.close, _closed)
+    wrapper.set_autocommit = _ending(wrapper.set_autocommit, _autocommit_set)
+    transaction.TransactionStates.is_dirty = lambda _states, dbs: any(map(dirty, dbs))
+    transaction.TransactionState.commit = _once(transaction.TransactionState.commit)
+
+
+def _is_coarse(change: Change) -> bool:
+    return change.old is None and change.new is None
+
+
+def _batch(alias: str) -> Batch | None:
+    """Return where the changes of the open transaction wait, None outside any."""
+    contexts = transaction.transaction_states[alias]
+    if contexts:
+        outermost = contexts[0]
+        if _KEY not in outermost:
+            batch = outermost[_KEY] = Batch()
+            outermost["cbs"].append((_left, (alias, batch), {}))
+        found: Batch = outermost[_KEY]
+        return found
+    connection = connections[alias]
+    return connection.__dict__.setdefault(_KEY, Batch()) if _manual(connection) else None
+
+
+def _left(alias: str, batch: Batch) -> None:
+    """Invalidate at the end of cacheops' outermost context; in manual mode that is not the commit yet."""
+    connection = connections[alias]
+    if not _manual(connection):
+        _send(alias, batch.take())
+        return
+    waiting = connection.__dict__.setdefault(_KEY, Batch())
+    for change in batch.take():
+        waiting.add(change)
+
+
+@redis.handle_connection_failure  # type: ignore[untyped-decorator]
+def _send(alias: str, changes: list[Change]) -> None:
+    if changes:
+        drops.invalidate(alias, changes)
+        drops.tell(changes)
+
+
+@redis.handle_connection_failure  # type: ignore[untyped-decorator]
+def _complete(announced: drops.Announced, *, committed: bool) -> None:
+    drops.complete(announced, committed=committed)
+
+
+def _batches(connection: BaseDatabaseWrapper) -> list[Batch]:
+    """Return where changes of a connection wait."""
+    contexts = transaction.transaction_states[connection.alias]
+    waiting = [connection.__dict__.get(_KEY), contexts[0].get(_KEY) if contexts else None]
+    return [batch for batch in waiting if batch is not None]
+
+
+def _taken(connection: BaseDatabaseWrapper) -> list[Change]:
+    changes = [change for batch in _batches(connection) for change in batch.take()]
+    connection.__dict__.pop(_KEY, None)
+    return changes
+
+
+def _manual(connection: BaseDatabaseWrapper) -> bool:
+    """Tell whether the application itself ends the transaction; a connection that is not open yet says nothing."""
+    return connection.connection is not None and not connection.autocommit and not connection.in_atomic_block
+
+
+def _uncommitted_after_atomic(connection: BaseDatabaseWrapper) -> bool:
+    return _manual(connection) or (connection.in_atomic_block and not connection.commit_on_exit)
+
+
+def _writing(alias: str) -> bool:
+    if transaction.transaction_states[alias].is_dirty():
+        return True
+    connection = _opened(alias)
+    return connection is not None and (_DIRTY in connection.__dict__ or _KEY in connection.__dict__)
+
+
+def _opened(alias: str) -> Any:
+    """Return the thread's connection of an alias without making one."""
+    return getattr(connections._connections, alias, None)  # type: ignore[attr-defined]
+
+
+def _used_aliases(alias: str) -> Iterator[str]:
+    yield alias
+    if len(connections.settings) > 1:
+        yield from (other for other in connections if other != alias)
+
+
+def _same_database(alias: str, other: str) -> bool:
+    if alias == other:
+        return True
+    one, two = _database(alias), _database(other)
+    return one == two
+
+
+def _database(alias: str) -> tuple[Any, ...]:
+    opened = _opened(alias)
+    found: Any = connections.settings[alias] if opened is None else opened.settings_dict
+    return tuple(str(found.get(name) or "") for name in _SAME_DATABASE)
+
+
+def _closed(connection: BaseDatabaseWrapper) -> None:
+    if connection.connection is None:
+        forgotten(connection)
+
+
+def _autocommit_set(connection: BaseDatabaseWrapper) -> None:
+    """Invalidate what turning autocommit on has committed: what manual mode had open."""
+    if connection.autocommit:
+        connection.__dict__.pop(_DIRTY, None)
+        batch = connection.__dict__.pop(_KEY, None)
+        if batch is not None:
+            _send(connection.alias, batch.take())
+
+
+def _once(original: Callable[..., None]) -> Callable[..., None]:
+    """Return upstream's end of a context for where on_commit() calls it late, without autocommit: there is none left then."""
+
+    @wraps(original)
+    def method(self: Any) -> None:
+        if self:
+            original(self)
+
+    return method
+
+
+def _nothing(connection: BaseDatabaseWrapper) -> None:
+    """Do nothing before a method of a connection."""
+
+
+def _ending(original: Callable[..., Any], then: _Step, first: _Step = _nothing) -> Callable[..., Any]:
+    """Return a method of a connection that goes on with `then`, also when it raised: a commit that did may have committed."""
+
+    @wraps(original)
+    def method(self: BaseDatabaseWrapper, *args: Any, **kwargs: Any) -> Any:
+        first(self)
+        try:
+            return original(self, *args, **kwargs)
+        finally:
+            then(self)
+
+    setattr(method, _ENDING, True)
+    return method

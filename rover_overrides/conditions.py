@@ -1,0 +1,269 @@
+"""What a query needs of a row to depend on it, as text that another process can hold against a row.
+
+An *atom* compares one column. A *conj* is atoms that a row must all meet. Its `entry` names them, and the `values` are what the
+row must have in the columns for which equality is asked: whoever writes a row computes those values from it, looks at the
+entries in use on its table, and so finds each conj that the row meets without searching.
+
+Where the answer is not certain the row meets the conj: an atom may be dropped, it must never be made stronger.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, Union
+
+from rover_overrides.canonical import UncertainError, comparable, kind_of, read, spell
+from rover_overrides.folding import ANY, fold
+from rover_overrides.parts import part_kind, part_of
+from rover_overrides.patterns import PATTERNS
+from rover_overrides.schema import field_of
+
+ANSWERED = frozenset({"exact", "isnull", "iexact"})
+"""Operators whose operand a row gives. The others are tests, with their operand in the entry; only a test can be negated."""
+
+MAX_ATOMS = 12
+MAX_OPERAND_BYTES = 65_536
+
+Path = tuple[tuple[str, str, str], ...]
+"""The hops to a related row: this side's column, the other table, its column."""
+
+
+class Column(NamedTuple):
+    """A column of the row, or of the one row that it leads to; `part` is a part of a date or time, and its zone."""
+
+    path: Path
+    name: str
+    part: str = ""
+
+
+class Atom(NamedTuple):
+    """A comparison of a column with spelled operands."""
+
+    column: Column
+    op: str
+    operand: tuple[str, ...]
+    negated: bool = False
+
+    @property
+    def answered(self) -> bool:
+        """Whether the row itself gives the operand."""
+        return self.op in ANSWERED
+
+
+class Conj(NamedTuple):
+    """Atoms as an entry, and the values of those that a row answers."""
+
+    entry: str
+    values: tuple[str, ...]
+
+
+TRUE = Conj("", ())
+"""Any row of the table."""
+
+UNCACHED = Conj("!", ())
+"""Stands for what no row can say: a result that depends on it is not kept."""
+
+Row = Mapping[Union[str, Column], Any]
+"""The values of a row by column name, and those of rows it leads to by `Column`; what is missing is unknown."""
+
+
+class _UnknownRowError(Exception):
+    """The row may meet conjs that nobody can compute."""
+
+
+def conjs_of(atoms: Iterable[Atom]) -> list[Conj]:
+    """Return the conjs that a row with these atoms' properties drops; empty where no row can have them."""
+    kept = _fitting(atoms)
+    if kept is None:
+        return []
+    if not kept:
+        return [TRUE]
+    conj = _conj(kept)
+    folded = next((number for number, atom in enumerate(kept) if atom.op == "iexact"), None)
+    return [conj] if folded is None else [conj, conj._replace(values=(*conj.values[:folded], ANY, *conj.values[folded + 1 :]))]
+
+
+def coarser(conj: Conj) -> Conj:
+    """Return a conj without the operands that take room in a registry."""
+    kept = [item for item in json.loads(conj.entry or "[]") if item[4] is None]
+    return Conj(_dumped(kept), conj.values) if kept else TRUE
+
+
+def has_operands(entry: str) -> bool:
+    """Tell which of a table's two registries an entry belongs to."""
+    return template(entry).has_tests
+
+
+def columns_needed(entries: Iterable[str]) -> set[Column]:
+    """Return the columns of related rows that entries compare."""
+    return {column for entry in entries for column in template(entry).columns if column.path}
+
+
+def met(table: str, entries: Iterable[str], row: Row) -> set[Conj] | None:
+    """Return the conjs that a row meets, or None where it may meet any."""
+    found = {TRUE}
+    try:
+        for entry in entries:
+            values = template(entry).answer(table, row)
+            if values is not None:
+                found.add(Conj(entry, values))
+    except (_UnknownRowError, LookupError, TypeError, ValueError):  # or an entry of another version
+        return None
+    return found
+
+
+class Template:
+    """An entry, ready to be held against rows."""
+
+    def __init__(self, entry: str) -> None:
+        atoms = [_read_atom(item) for item in json.loads(entry)]
+        self._asked = [(atom.column, atom.op) for atom in atoms if atom.answered]
+        self._tests = [atom for atom in atoms if not atom.answered]
+        self.has_tests = bool(self._tests)
+        self.columns = {atom.column for atom in atoms}
+        self._operands: dict[tuple[str, Atom], Any] = {}
+
+    def answer(self, table: str, row: Row) -> tuple[str, ...] | None:
+        """Return the row's values in the columns that are asked for, or None where it does not meet the rest.
+
+        Raises _UnknownRowError where a value is unknown.
+        """
+        if not all(self._meets(table, atom, row) for atom in self._tests):
+            return None
+        values = [_answer(table, column, op, row) for column, op in self._asked]
+        return None if None in values else tuple(value for value in values if value is not None)
+
+    def _meets(self, table: str, atom: Atom, row: Row) -> bool:
+        try:
+            value = _value(table, atom.column, row)
+        except (UncertainError, _UnknownRowError):
+            return True
+        if value is None:  # neither a comparison with NULL nor its negation is true
+            return False
+        if (table, atom) not in self._operands:
+            self._operands[table, atom] = _operand(table, atom)
+        return _TESTS[atom.op](value, self._operands[table, atom], atom.negated)
+
+
+@functools.lru_cache(maxsize=8192)
+def template(entry: str) -> Template:
+    """Return an entry ready to use; kept, as a process meets the same ones at each write."""
+    return Template(entry)
+
+
+def spelled(field: Any, part: str, value: Any) -> str:
+    """Return the spelling of an operand; raises UncertainError."""
+    kind = _kind(field, part)
+    return spell(kind, comparable(field, kind, value))
+
+
+def _kind(field: Any, part: str) -> str:
+    kind = kind_of(field)
+    if kind is not None and part:
+        kind = part_kind(kind, part)
+    if kind is None:
+        raise UncertainError
+    return kind
+
+
+def _value(table: str, column: Column, row: Row) -> Any:
+    """Return the comparable value of a column in a row."""
+    key: str | Column = column._replace(part="") if column.path else column.name
+    if key not in row:
+        raise _UnknownRowError
+    value = row[key]
+    if value is None:
+        return None
+    field = field_of(column.path[-1][1] if column.path else table, column.name)
+    kind = kind_of(field) if field is not None else None
+    if field is None or kind is None:
+        raise UncertainError
+    value = comparable(field, kind, value)
+    try:
+        return part_of(value, column.part) if column.part else value
+    except ValueError as error:
+        raise UncertainError from error
+
+
+def _answer(table: str, column: Column, op: str, row: Row) -> str | None:
+    """Return what a row answers to an operator, or None where it meets no operand."""
+    if op == "isnull":
+        key: str | Column = column if column.path else column.name
+        if key not in row:
+            raise _UnknownRowError
+        return "1" if row[key] is None else "0"
+    try:
+        value = _value(table, column, row)
+    except UncertainError:
+        raise _UnknownRowError from None
+    if value is None:
+        return None
+    if op == "iexact":
+        return fold(value) or ANY
+    field = field_of(column.path[-1][1] if column.path else table, column.name)
+    return spell(_kind(field, column.part), value)
+
+
+def _operand(table: str, atom: Atom) -> Any:
+    if atom.op in PATTERNS:
+        return atom.operand[0]
+    field = field_of(atom.column.path[-1][1] if atom.column.path else table, atom.column.name)
+    kind = _kind(field, atom.column.part)
+    values = [read(kind, text) for text in atom.operand]
+    return frozenset(values) if atom.op == "in" else values[0]
+
+
+def _fitting(atoms: Iterable[Atom]) -> list[Atom] | None:
+    """Return the atoms worth keeping, those that are answered first, or None where two contradict each other."""
+    answered: dict[tuple[Column, str], Atom] = {}
+    tests: list[Atom] = []
+    for atom in sorted(set(atoms)):
+        if not atom.answered:
+            tests.append(atom)
+        elif atom.op == "iexact" and any(op == "iexact" for _, op in answered):
+            # One folded column doubles the conjs, so a second one is a test.
+            tests.append(atom._replace(op="iequal"))
+        elif answered.setdefault((atom.column, atom.op), atom) is not atom:
+            return None
+    fitting = [atom for atom in tests if sum(map(len, atom.operand)) <= MAX_OPERAND_BYTES]
+    return [*answered.values(), *fitting][:MAX_ATOMS]
+
+
+def _conj(atoms: Sequence[Atom]) -> Conj:
+    items = [
+        [*_spelled_column(atom.column), atom.op, None if atom.answered else list(atom.operand), int(atom.negated)]
+        for atom in atoms
+    ]
+    return Conj(_dumped(items), tuple(atom.operand[0] for atom in atoms if atom.answered))
+
+
+def _spelled_column(column: Column) -> Iterator[Any]:
+    yield [list(hop) for hop in column.path]
+    yield column.name
+    yield column.part
+
+
+def _dumped(items: Any) -> str:
+    return json.dumps(items, separators=(",", ":"), ensure_ascii=False)
+
+
+def _read_atom(item: Sequence[Any]) -> Atom:
+    path, name, part, op, operand, negated = item
+    column = Column(tuple((hop[0], hop[1], hop[2]) for hop in path), name, part)
+    return Atom(column, op, () if operand is None else tuple(operand), bool(negated))
+
+
+def _is_in(value: Any, operand: Any, negated: bool) -> bool:
+    return (value in operand) is not negated
+
+
+_TESTS = {
+    "in": _is_in,
+    "gt": lambda value, operand, negated: (value > operand) is not negated,
+    "gte": lambda value, operand, negated: (value >= operand) is not negated,
+    "lt": lambda value, operand, negated: (value < operand) is not negated,
+    "lte": lambda value, operand, negated: (value <= operand) is not negated,
+    **PATTERNS,
+}

@@ -1,0 +1,64 @@
+"""What upstream asks of a queryset: the conjs of each table on which its result depends.
+
+They follow from the SQL and its parameters, so a query that was asked for before is not analysed again.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cacheops.conf import settings as cacheops_settings
+from cacheops.tree import dnfs as upstream_dnfs
+from django.conf import settings
+from funcy import join_with, lcat
+
+from rover_overrides.cache_keys import digest_of
+from rover_overrides.conditions import TRUE, UNCACHED, Conj
+from rover_overrides.prefetched import prefetched_querysets, prefetched_tables
+from rover_overrides.switches import applied
+
+Dependencies = dict[str, list[Conj]]
+
+KEPT = 2048
+"""Of how many queries a process keeps the analysis."""
+
+_kept: dict[tuple[Any, ...], Dependencies] = {}
+
+
+def dnfs(queryset: Any) -> Dependencies:
+    """Return a list of conjs for each table, to be joined with those of other querysets.
+
+    Without CACHEOPS_INSIDEOUT upstream's own storage is at work, which wants upstream's own conditions.
+    """
+    if not cacheops_settings.CACHEOPS_INSIDEOUT:
+        return upstream_dnfs(queryset)  # type: ignore[no-any-return]
+    if not applied("bounded-analysis"):
+        return {table: [TRUE] for table in upstream_dnfs(queryset)}
+    digest = digest_of(queryset)
+    return _analysed(queryset) if digest is None else _once(queryset, digest)
+
+
+def sampled(queryset: Any) -> Dependencies:
+    """Return the same for a sample of `cached_as`, with what it prefetches: a function is free to return those rows too."""
+    if not (cacheops_settings.CACHEOPS_INSIDEOUT and queryset._prefetch_related_lookups):
+        return dnfs(queryset)
+    tables = prefetched_tables(queryset)
+    along = {queryset.model._meta.db_table: [UNCACHED]} if tables is None else {table: [TRUE] for table in tables}
+    return join_with(lcat, [dnfs(queryset), along, *map(sampled, prefetched_querysets(queryset))])  # type: ignore[no-any-return]
+
+
+def _once(queryset: Any, digest: str) -> Dependencies:
+    off = tuple(getattr(settings, "CACHEOPS_ROVER_OFF", ()))
+    key = (digest, queryset.model, queryset.db, off, tuple(cacheops_settings.CACHEOPS_SKIP_FIELDS))
+    found = _kept.get(key)
+    if found is None:
+        if len(_kept) >= KEPT:
+            _kept.clear()
+        found = _kept[key] = _analysed(queryset)
+    return found
+
+
+def _analysed(queryset: Any) -> Dependencies:
+    from rover_overrides.analysis import dependencies
+
+    return dependencies(queryset)

@@ -1,0 +1,140 @@
+"""From the rows that a transaction writes to the stamps that are dropped: the invalidation."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from cacheops.sharding import get_prefix
+from cacheops.signals import cache_invalidated
+
+from rover_overrides import pending, transport
+from rover_overrides.conditions import TRUE, Conj, columns_needed, met
+from rover_overrides.registry import Registry, keys, stamp_key
+from rover_overrides.related import with_related
+from rover_overrides.schema import field_of, model_of
+from rover_overrides.transport import Command
+
+Rows = Sequence[Mapping[str, Any]]
+
+_registry = Registry()
+
+
+class Change(NamedTuple):
+    """A row of a table as it was and as it is, by column name; a column that is missing is unknown.
+
+    Without `old` it was inserted, without `new` deleted; without both anything in the table may have changed.
+    """
+
+    table: str
+    old: Mapping[str, Any] | None
+    new: Mapping[str, Any] | None
+
+
+class Announced(NamedTuple):
+    """What was dropped before a commit, to be dropped again after it."""
+
+    token: str
+    tables: tuple[tuple[str, str], ...]
+    dropped: tuple[str, ...]
+
+
+def invalidate(using: str, changes: Iterable[Change]) -> None:
+    """Drop what depends on rows that have changed."""
+    rows, coarse = _by_table(changes)
+    prefixes = _prefixes(using, {*rows, *coarse})
+    transport.unlink(_stamps(using, prefixes, rows, coarse, _entries(prefixes, rows)))
+
+
+def announce(using: str, changes: Iterable[Change]) -> Announced:
+    """Drop what depends on rows that are about to change, and let nothing be stored of their tables until `complete`.
+
+    It takes two round trips to Redis, whatever the number of rows.
+    """
+    rows, coarse = _by_table(changes)
+    prefixes = _prefixes(using, {*rows, *coarse})
+    token = os.urandom(16).hex()
+    tables = tuple((prefix, table) for table, prefix in prefixes.items())
+    entering = [command for prefix, table in tables for command in pending.enter(prefix, table, token)]
+    entries = _entries(prefixes, rows, first=entering)
+    dropped = _stamps(using, prefixes, rows, coarse, entries)
+    transport.unlink(dropped)
+    return Announced(token, tables, tuple(dropped))
+
+
+def complete(announced: Announced, *, committed: bool) -> None:
+    """End what was announced; after a commit all is dropped again, for it may have taken longer than the entry lasts."""
+    if committed:
+        transport.unlink(announced.dropped)
+    transport.run([pending.leave(prefix, table, announced.token) for prefix, table in announced.tables])
+
+
+def tell(changes: Iterable[Change]) -> None:
+    """Send upstream's signal for each row as it was and as it is, by attribute names, or once for a table."""
+    for table, old, new in changes:
+        model = model_of(table)
+        told: list[Any] = [_by_attribute(table, row) for row in (old, new) if row is not None]
+        told = told or [None]
+        for row in told if model is not None else ():
+            cache_invalidated.send(sender=model, obj_dict=row)
+
+
+def _by_attribute(table: str, row: Mapping[str, Any]) -> dict[str, Any]:
+    return {getattr(field_of(table, column), "attname", column): value for column, value in row.items()}
+
+
+def everything(prefix: str, table: str) -> Iterable[str]:
+    """Return the keys without which no result that depends on a table is valid."""
+    return (*keys(prefix, table), stamp_key(prefix, table, TRUE))
+
+
+def _prefixes(using: str, tables: Iterable[str]) -> dict[str, str]:
+    return {table: get_prefix(tables=[table], dbs=[using]) for table in sorted(tables)}
+
+
+def _entries(prefixes: Mapping[str, str], tables: Iterable[str], first: Sequence[Command] = ()) -> dict[str, list[str]]:
+    """Return the entries in use on tables, in one round trip that begins with other commands."""
+    wanted = {table: keys(prefixes[table], table) for table in tables}
+    found = iter(_registry.read([key for pair in wanted.values() for key in pair], first))
+    return {table: [entry for _ in pair for entry in next(found)] for table, pair in wanted.items()}
+
+
+def _stamps(
+    using: str, prefixes: Mapping[str, str], rows: Mapping[str, Rows], coarse: set[str], entries: Mapping[str, Sequence[str]]
+) -> list[str]:
+    """Return the keys to drop: the stamps of what the rows meet, all that a table has where anything may have changed."""
+    dropped: set[str] = set()
+    for table, prefix in prefixes.items():
+        conjs = None if table in coarse else _met(using, table, entries[table], rows[table])
+        dropped.update(everything(prefix, table) if conjs is None else (stamp_key(prefix, table, conj) for conj in conjs))
+    return sorted(dropped)
+
+
+def _by_table(changes: Iterable[Change]) -> tuple[dict[str, list[Mapping[str, Any]]], set[str]]:
+    """Return the rows that matter by table, and the tables of which all does; a row that is as it was does not."""
+    rows: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    coarse: set[str] = set()
+    for table, old, new in changes:
+        if old is None and new is None:
+            coarse.add(table)
+        elif old != new or not _complete(table, old):
+            rows[table] += [row for row in (old, new) if row is not None]
+    return {table: found for table, found in rows.items() if table not in coarse}, coarse
+
+
+def _complete(table: str, row: Mapping[str, Any] | None) -> bool:
+    model = model_of(table)
+    return row is not None and model is not None and all(field.column in row for field in model._meta.local_concrete_fields)
+
+
+def _met(using: str, table: str, entries: Sequence[str], rows: Rows) -> set[Conj] | None:
+    """Return the conjs that any of the rows meets, or None for all."""
+    found: set[Conj] = {TRUE}
+    for row in with_related(using, columns_needed(entries), rows):
+        conjs = met(table, entries, row)
+        if conjs is None:
+            return None
+        found |= conjs
+    return found

@@ -1,0 +1,47 @@
+"""Explicit invalidation: `invalidate_obj()`, `invalidate_model()` and what leads there.
+
+An object may lack fields: those that it deferred, and those that hold an expression such as `F()`. They are unknown, so that the
+results of any value of them are dropped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from cacheops.conf import settings
+
+from rover_overrides import commits
+from rover_overrides.drops import Change
+from rover_overrides.modes import is_done
+from rover_overrides.switches import on
+
+
+def invalidate_row(model: Any, obj_dict: Mapping[str, Any], using: str) -> bool:
+    """Drop what depends on a row that is given by attributes, in each table it is in; tell whether that is how it works here."""
+    if not settings.CACHEOPS_INSIDEOUT:
+        return False
+    if is_done():
+        return True
+    for table in [model._meta, *(parent._meta for parent in _parents(model))]:
+        fields = table.concrete_model._meta.local_concrete_fields
+        row = {field.column: obj_dict[field.attname] for field in fields if field.attname in obj_dict}
+        complete = len(row) == len(fields)
+        gone = row if row and (complete or on("unknown-fields")) else None
+        commits.record(using, Change(table.db_table, gone, None))
+    return True
+
+
+def invalidate_table(model: Any, using: str) -> bool:
+    """Drop what depends on any row of a model's table; tell whether that is how it works here."""
+    if not settings.CACHEOPS_INSIDEOUT:
+        return False
+    commits.record(using, Change(model._meta.db_table, None, None))
+    return True
+
+
+def _parents(model: Any) -> list[Any]:
+    """Return the models with other tables that a row is spread over."""
+    own = model._meta.db_table
+    parents = {parent._meta.db_table: parent for parent in model._meta.get_parent_list()}
+    return [parent for table, parent in parents.items() if table != own]

@@ -1,0 +1,150 @@
+"""Writes by raw SQL: a statement that a compiler of Django did not issue changes the tables whose names it holds.
+
+It looks for words, so it finds too much rather than too little: a name in a comment or a literal counts. What a statement
+writes without naming it, through a procedure or a trigger, the application declares. `CACHEOPS_ROVER_RAW_SQL = False` turns
+this off.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from typing import Any
+
+from cacheops.conf import settings as cacheops_settings
+from django.apps import apps
+from django.conf import settings
+from django.db.backends.utils import CursorWrapper
+
+from rover_overrides import commits
+from rover_overrides.drops import Change
+from rover_overrides.records import ISSUED, is_watched
+from rover_overrides.switches import on
+
+_WORD = re.compile(r"\w+")
+_START = re.compile(r"(?:\s|\(|--[^\n]*(?:\n|$)|/\*.*?\*/)*(\w*)", re.DOTALL)
+_READS = frozenset(
+    """
+    analyze begin checkpoint close commit deallocate declare desc describe discard end fetch listen notify pragma release
+    reset rollback savepoint select set show start table unlisten use vacuum values
+    """.split()  # noqa: SIM905 - it reads better than forty quotes
+)
+_WRITES = frozenset(
+    """
+    alter call copy delete do drop exec execute insert load merge rename replace truncate update
+    """.split()  # noqa: SIM905 - as above
+)
+
+
+def install() -> None:
+    """Have every statement looked at that goes through a cursor of Django's."""
+    wrapper: Any = CursorWrapper
+    if hasattr(wrapper.execute, _LOOKED):
+        return
+    wrapper.execute = _looking(wrapper.execute)
+    wrapper.executemany = _looking(wrapper.executemany)
+    wrapper.__getattr__ = _looking_at_copies(wrapper.__getattr__)
+
+
+def written_tables(sql: str, tables: list[str]) -> list[str]:
+    """Return the tables, of those that models have, that a statement may write."""
+    if not _writes(sql):
+        return []
+    folded = sql.casefold()
+    words = set(_WORD.findall(folded))
+    return [table for table in tables if _names(table.casefold()) <= words]
+
+
+def _writes(sql: str) -> bool:
+    if sql[:6].casefold() == "select" and ";" not in sql:  # nearly all there is
+        return False
+    start = _START.match(sql)
+    first = start.group(1).casefold() if start else ""
+    several = ";" in sql.strip().rstrip(";")
+    if first in _READS and not several:
+        return False
+    return first in _WRITES or not _WRITES.isdisjoint(word.casefold() for word in _WORD.findall(sql))
+
+
+def _names(table: str) -> set[str]:
+    """Return the words of a table's name: it may be quoted, and hold a schema."""
+    return set(_WORD.findall(table))
+
+
+_LOOKED = "_rover_looked"
+
+
+def _looking(original: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(original)
+    def method(self: Any, sql: Any, *args: Any, **kwargs: Any) -> Any:
+        result = original(self, sql, *args, **kwargs)
+        _look(self.db, sql)
+        return result
+
+    setattr(method, _LOOKED, True)
+    return method
+
+
+def _looking_at_copies(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Psycopg copies rows by methods of its own."""
+
+    @wraps(original)
+    def __getattr__(self: Any, name: str) -> Any:  # noqa: N807 - the name it replaces
+        found = original(self, name)
+        if name == "copy":
+            return lambda sql, *args, **kwargs: _copying(self.db, sql, found(sql, *args, **kwargs))
+        if name in {"copy_expert", "copy_from"}:
+            return _copied(self.db, found, sql="" if name == "copy_expert" else "copy ")
+        return found
+
+    return __getattr__
+
+
+@contextmanager
+def _copying(connection: Any, sql: Any, copy: Any) -> Iterator[Any]:
+    with copy as copied:
+        yield copied
+    _look(connection, sql)
+
+
+def _copied(connection: Any, copy: Callable[..., Any], sql: str) -> Callable[..., Any]:
+    def method(first: Any, second: Any, *args: Any, **kwargs: Any) -> Any:
+        result = copy(first, second, *args, **kwargs)
+        _look(connection, f"{sql}{second}" if sql else first)
+        return result
+
+    return method
+
+
+def _look(connection: Any, sql: Any) -> None:
+    """Record what a raw statement may have written; every table, if it will not tell its text."""
+    if not cacheops_settings.CACHEOPS_INSIDEOUT:
+        return
+    if connection.__dict__.get(ISSUED):
+        commits.wrote(connection)
+        return
+    text = _text(connection, sql)
+    if text is not None and not _writes(text):
+        return
+    commits.wrote(connection)
+    if is_watched() and on("seen-writes") and getattr(settings, "CACHEOPS_ROVER_RAW_SQL", True):
+        tables = _tables()
+        for table in tables if text is None else written_tables(text, tables):
+            commits.record(connection.alias, Change(table, None, None))
+
+
+def _text(connection: Any, sql: Any) -> str | None:
+    if isinstance(sql, str):
+        return str(sql)
+    if isinstance(sql, bytes):
+        return sql.decode(errors="replace")
+    try:
+        return str(sql.as_string(connection.connection))
+    except Exception:  # noqa: BLE001 - whatever a driver's object raises
+        return None
+
+
+def _tables() -> list[str]:
+    return sorted({model._meta.db_table for model in apps.get_models(include_auto_created=True)})

@@ -1,0 +1,58 @@
+"""Of which statements changes are recorded, and which."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+from cacheops import invalidation
+from cacheops.conf import settings
+from cacheops.utils import family_has_profile
+from django.db import transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from rover_overrides import commits, rows
+from rover_overrides.drops import Change
+from rover_overrides.rows import Row
+from rover_overrides.switches import on
+
+# Set on a connection while a compiler runs its statement, which then is no raw SQL.
+ISSUED = "_rover_issued"
+
+
+def is_watched() -> bool:
+    """Tell whether writes invalidate anything, here and now."""
+    return bool(settings.CACHEOPS_INSIDEOUT and settings.CACHEOPS_ENABLED and not invalidation.no_invalidation.active)
+
+
+def in_transaction(connection: BaseDatabaseWrapper) -> AbstractContextManager[Any]:
+    """Return a context in which a statement is part of a transaction: the open one, or one of its own.
+
+    So its rows are known together, and announced before their COMMIT.
+    """
+    alone = connection.get_autocommit() and not connection.in_atomic_block and connection.features.supports_transactions
+    return transaction.atomic(using=connection.alias, savepoint=False) if alone else nullcontext()
+
+
+def is_precise(model: Any) -> bool:
+    """Tell whether a model's rows are worth a look: without a profile, they are cached as parts of others' results alone."""
+    return bool(on("seen-writes") and model.__module__ != "__fake__" and family_has_profile(model))
+
+
+def record_row(compiler: Any, old: Row | None, new: Row | None) -> None:
+    """Record what a statement made of a row, unless it left it as it was."""
+    if old is not None and new is not None and rows.is_unchanged(old, new):
+        if on("unchanged-rows"):
+            return
+        new = None  # as if it were gone: what depends on it is dropped
+    commits.record(compiler.connection.alias, Change(_table(compiler), old, new))
+
+
+def record_table(compiler: Any, table: str | None = None) -> None:
+    """Record that anything may have changed in a statement's table, or another one."""
+    commits.record(compiler.connection.alias, Change(table or _table(compiler), None, None))
+
+
+def _table(compiler: Any) -> str:
+    table: str = compiler.query.get_meta().db_table
+    return table

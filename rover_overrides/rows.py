@@ -1,0 +1,236 @@
+"""The rows that a statement of the ORM is about to write, and what it leaves of them.
+
+A row is a dict of the columns of one table. A column that it lacks is unknown.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import decimal
+import math
+import uuid
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import Field, Q
+from django.db.models.expressions import Col
+from django.db.models.lookups import Lookup
+from django.db.models.sql import Query
+
+Row = dict[str, Any]
+
+# A statement that writes more rows than this writes the table.
+LIMIT = 1000
+# SQLite's smallest limit of parameters is 999.
+_CHUNK = 500
+
+UNKNOWN = object()
+
+# What an application's field may override to store another value than the one it is given.
+_STORES = (
+    "db_type",
+    "from_db_value",
+    "get_db_prep_save",
+    "get_db_prep_value",
+    "get_placeholder",
+    "get_prep_value",
+    "pre_save",
+    "to_python",
+)
+_PLAIN: dict[str, type] = {
+    "AutoField": int,
+    "BigAutoField": int,
+    "BigIntegerField": int,
+    "BooleanField": bool,
+    "CharField": str,
+    "DateField": dt.date,
+    "DateTimeField": dt.datetime,
+    "DecimalField": decimal.Decimal,
+    "DurationField": dt.timedelta,
+    "FileField": str,
+    "FilePathField": str,
+    "FloatField": float,
+    "GenericIPAddressField": str,
+    "IntegerField": int,
+    "NullBooleanField": bool,
+    "PositiveBigIntegerField": int,
+    "PositiveIntegerField": int,
+    "PositiveSmallIntegerField": int,
+    "SlugField": str,
+    "SmallAutoField": int,
+    "SmallIntegerField": int,
+    "TextField": str,
+    "TimeField": dt.time,
+    "UUIDField": uuid.UUID,
+}
+# Databases that keep those values as they are given; others round, pad or truncate.
+_FAITHFUL = frozenset({"postgresql", "sqlite"})
+_DIGITS = 15  # of a decimal in SQLite
+
+
+def fields_of(model: Any) -> Sequence[Any]:
+    """Return the fields with a column in the model's own table; a proxy's are its concrete model's."""
+    fields: Sequence[Any] = model._meta.concrete_model._meta.local_concrete_fields
+    return fields
+
+
+def key_columns(model: Any) -> list[str]:
+    """Return the columns of the primary key, which may be several."""
+    meta = model._meta.concrete_model._meta
+    return [field.column for field in getattr(meta, "pk_fields", None) or [meta.pk]]
+
+
+def matching(query: Query, lock: str | None = None) -> Query:
+    """Return the query that selects the rows which a statement's own WHERE finds, one more than the limit at most.
+
+    Where other tables take part, they are left to a subquery, so that rows of the statement's table alone are locked.
+    """
+    found = query.chain(klass=Query)
+    found.clear_ordering(True)
+    found.extra = {}
+    found.clear_select_clause()
+    found.select_for_update = False
+    alias = found.get_initial_alias()
+    if not _is_single(found):
+        found.add_fields([found.get_meta().pk.name])
+        found = by_condition(found.model, Q(pk__in=found))
+        alias = found.get_initial_alias()
+    found.set_select([field.get_col(alias) for field in fields_of(found.model)])
+    found.set_limits(high=LIMIT + 1)
+    if lock:
+        found.select_for_update = True
+        found.select_for_update_nowait = found.select_for_update_skip_locked = False
+        found.select_for_update_of = ()
+        found.select_for_no_key_update = lock == "no key"
+    return found
+
+
+def by_condition(model: Any, condition: Q) -> Query:
+    """Return a query of the model's own table."""
+    query = Query(model._meta.concrete_model)
+    query.add_q(condition)
+    return query
+
+
+def read(query: Query, connection: BaseDatabaseWrapper) -> list[Row] | None:
+    """Return the rows that a query of `matching` selects, None for too many."""
+    columns = [field.column for field in fields_of(query.model)]
+    compiler = query.get_compiler(connection=connection)
+    rows = [dict(zip(columns, values)) for values in compiler.results_iter()]
+    return rows if len(rows) <= LIMIT else None
+
+
+def reread(model: Any, keys: Sequence[Any], connection: BaseDatabaseWrapper) -> list[Row]:
+    """Return the rows with these primary keys, as they are stored now."""
+    rows: list[Row] = []
+    for start in range(0, len(keys), _CHUNK):
+        query = matching(by_condition(model, Q(pk__in=keys[start : start + _CHUNK])))
+        rows += read(query, connection) or []
+    return rows
+
+
+def key(row: Mapping[str, Any], columns: Sequence[str]) -> Any:
+    """Return the primary key of a row."""
+    return row[columns[0]] if len(columns) == 1 else tuple(row[column] for column in columns)
+
+
+def is_plain(query: Query) -> bool:
+    """Tell whether the WHERE of a statement depends on the row's own columns and constants alone."""
+    return _is_single(query) and all(_is_plain(child) for child in query.where.children)
+
+
+def is_expression(value: Any) -> bool:
+    """Tell whether the database computes the value."""
+    return hasattr(value, "resolve_expression") or hasattr(value, "as_sql")
+
+
+def stored(field: Any, value: Any, connection: BaseDatabaseWrapper) -> Any:
+    """Return what reading a field gives after the value was written, `UNKNOWN` where that is not certain."""
+    while getattr(field, "remote_field", None) and hasattr(field, "target_field"):
+        field = field.target_field
+    if is_expression(value) or connection.vendor not in _FAITHFUL or not _is_stock(field):
+        return UNKNOWN
+    expected = _PLAIN.get(field.get_internal_type())
+    if expected is None or value is None:
+        return UNKNOWN if expected is None else None
+    try:
+        prepared = field.get_prep_value(value)
+    except Exception:  # noqa: BLE001 - whatever an odd value raises: the database took it
+        return UNKNOWN
+    return prepared if type(prepared) is expected and _is_exact(field, prepared) else UNKNOWN
+
+
+def written(row: Row, values: Iterable[tuple[Any, Any]], generated: Collection[str], connection: BaseDatabaseWrapper) -> Row:
+    """Return a row after an UPDATE; what the database computes, and what is not certainly stored as given, becomes unknown.
+
+    A value that is just what was read before is stored as it was.
+    """
+    new = dict(row)
+    for field, value in values:
+        now = stored(field, value, connection)
+        if now is not UNKNOWN:
+            new[field.column] = now
+        elif not is_same(row[field.column], value):
+            del new[field.column]
+    return new if is_unchanged(row, new) else {column: value for column, value in new.items() if column not in generated}
+
+
+def inserted(obj: Any, fields: Iterable[Any], returned: Row, connection: BaseDatabaseWrapper) -> Row:
+    """Return the row that an object was stored as; compiling the statement has set on it what `pre_save` computes."""
+    values = {field.column: stored(field, getattr(obj, field.attname), connection) for field in fields}
+    return {**{column: value for column, value in values.items() if value is not UNKNOWN}, **returned}
+
+
+def generated_columns(model: Any) -> list[str]:
+    """Return the columns that the database computes from others."""
+    return [field.column for field in fields_of(model) if getattr(field, "generated", False)]
+
+
+def is_same(one: Any, two: Any) -> bool:
+    """Tell whether two values are equal all the way down: in a JSON document 1 and True are not."""
+    return type(one) is type(two) and bool(one == two) and repr(one) == repr(two)
+
+
+def is_unchanged(old: Row, new: Row) -> bool:
+    """Tell whether a write left the row as it was."""
+    return old.keys() == new.keys() and all(_is_equal(value, new[column]) for column, value in old.items())
+
+
+def _is_equal(one: Any, two: Any) -> bool:
+    if type(one) in _SIMPLE:
+        return type(one) is type(two) and bool(one == two)
+    return one is two or is_same(one, two)
+
+
+_SIMPLE = frozenset(_PLAIN.values())
+
+
+def _is_single(query: Query) -> bool:
+    query.get_initial_alias()
+    tables = sum(query.alias_refcount[alias] > 0 for alias in query.alias_map)
+    return tables == 1 and query.group_by is None and not query.distinct and not query.is_sliced and not query.combinator
+
+
+def _is_plain(node: Any) -> bool:
+    if not isinstance(node, Lookup):
+        return bool(getattr(node, "children", None)) and all(_is_plain(child) for child in node.children)
+    operands = node.rhs if isinstance(node.rhs, (list, tuple, set, frozenset)) else [node.rhs]
+    return isinstance(node.lhs, Col) and not any(is_expression(operand) for operand in operands)
+
+
+def _is_stock(field: Field[Any, Any]) -> bool:
+    own = type(field)
+    base = next((cls for cls in own.__mro__ if cls.__module__.startswith("django.db.models.fields")), None)
+    return base is not None and all(getattr(own, name, None) is getattr(base, name, None) for name in _STORES)
+
+
+def _is_exact(field: Any, value: Any) -> bool:
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, decimal.Decimal):
+        places = field.decimal_places
+        return (
+            value.is_finite() and places is not None and field.max_digits <= _DIGITS and -int(value.as_tuple().exponent) <= places
+        )
+    return True

@@ -1,0 +1,87 @@
+"""Whether what a reader sees may be older than a lease it took: then its result must not be stored.
+
+A lease is taken before the SELECT, which is enough where each statement sees what is committed when it starts. It is not in a
+transaction whose snapshot is from its first statement, nor on a replica that lags.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Any
+
+from cacheops.transaction import transaction_states
+from django.apps import apps
+from django.conf import settings
+from django.db import connections, models, router
+
+_KEPT = "rover_snapshot"  # in the context of the outermost transaction: its isolation cannot change after a query
+
+
+def may_be_old(dbs: Iterable[str], tables: Iterable[str]) -> bool:
+    """Tell whether rows of the tables, read now through these aliases, may be from before what others have committed."""
+    tables = tuple(tables)
+    return any(_is_replica(using, tables) or _has_snapshot(using) for using in dbs)
+
+
+def any_dirty() -> bool:
+    """Tell whether this thread has written in a transaction that is not committed, on any alias."""
+    return any(state.is_dirty() for state in list(transaction_states._states.values()))
+
+
+def _is_replica(using: str, tables: tuple[str, ...]) -> bool:
+    """Tell whether the alias is read only, by the router's word, the settings' or the server's.
+
+    Without a router nobody says where writes go, and an alias that is named by hand may be a database of its own.
+    """
+    if connections[using].settings_dict.get("TEST", {}).get("MIRROR"):
+        return True
+    if getattr(settings, "DATABASE_ROUTERS", ()) and any(router.db_for_write(m) != using for t in tables for m in _models(t)):
+        return True
+    return _in_hot_standby(connections[using].connection)
+
+
+def _in_hot_standby(raw: Any) -> bool:
+    """Ask what a PostgreSQL from 14 on tells its client unasked."""
+    info: Any = getattr(raw, "info", None)  # psycopg 3, and psycopg2 from 2.8
+    return hasattr(info, "parameter_status") and info.parameter_status("in_hot_standby") == "on"
+
+
+@lru_cache(maxsize=1024)
+def _models(table: str) -> tuple[type[models.Model], ...]:
+    return tuple(m for m in apps.get_models(include_auto_created=True) if m._meta.db_table == table)
+
+
+def _has_snapshot(using: str) -> bool:
+    """Tell whether the connection is in a transaction that does not see what others commit."""
+    connection = connections[using]
+    if connection.connection is None or not (connection.in_atomic_block or not connection.autocommit):
+        return False
+    contexts = transaction_states[using]
+    if not contexts:
+        return _keeps_snapshot(connection)
+    if _KEPT not in contexts[0]:
+        contexts[0][_KEPT] = _keeps_snapshot(connection)
+    return bool(contexts[0][_KEPT])
+
+
+def _keeps_snapshot(connection: Any) -> bool:
+    """Ask the database itself, past Django: what its default is, a role's setting or SET TRANSACTION may have changed."""
+    if connection.vendor == "postgresql":
+        return _ask(connection, "SHOW transaction_isolation") not in {"read committed", "read uncommitted"}
+    if connection.vendor == "sqlite":
+        # Without a write-ahead log nobody can commit while a transaction reads.
+        return _ask(connection, "PRAGMA journal_mode") == "wal"
+    return True
+
+
+def _ask(connection: Any, sql: str) -> str:
+    try:
+        cursor = connection.connection.cursor()
+        try:
+            cursor.execute(sql)
+            return str(cursor.fetchone()[0]).lower()
+        finally:
+            cursor.close()
+    except connection.Database.Error:
+        return ""  # unknown, as in a transaction that has failed

@@ -1,0 +1,274 @@
+"""Cached results under leases: what `cacheops.getset` does under `CACHEOPS_INSIDEOUT`.
+
+A result is stored with a checksum of everything it depends on: the stamps of its conditions, the generations of the registries
+that hold their templates, and the identities of the servers that said so. A read fetches all of them in one pipeline, and the
+result is a hit while the checksum is the same.
+
+On a miss the reader takes a lease: it creates what is missing and notes the checksum *before* its SELECT, and stores under
+that one. A write that commits in between drops a stamp, so what was read before it is stored under a checksum that is no
+longer true. Without a lease nothing is stored.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from hashlib import blake2b
+from typing import Any, NamedTuple
+
+import redis
+from cacheops.conf import prepare_profiles
+from cacheops.conf import settings as cacheops_settings
+from cacheops.transaction import transaction_states
+from django.conf import settings
+
+from rover_overrides import locks, pending, registry, snapshots, switches, transport
+from rover_overrides.conditions import TRUE, UNCACHED, Conj, coarser, has_operands
+from rover_overrides.transport import Command, Reply
+
+Dependencies = Mapping[str, Sequence[Conj]]
+
+MOST_KEYS = 32  # that a hit reads besides the result
+FORMAT = "r1"  # of keys and values, in every checksum: a result of another one is none
+
+_CHECKSUM = 20
+_ROUNDS = 3  # of a lease: as appended, without operands, as any row
+_NEVER = "never match"  # what keep_fresh expects where it wants to know the stamps, which a lease does already
+
+
+class Lease(NamedTuple):
+    """What a result depends on, as it was before the SELECT."""
+
+    checksum: bytes
+    seconds: int
+
+
+class _Plan(NamedTuple):
+    registries: tuple[tuple[str, tuple[str, ...]], ...]  # each with the templates it must hold
+    stamps: tuple[str, ...]
+
+
+_known = registry.Known()
+_leases: ContextVar[Mapping[str, Lease | None]] = ContextVar("rover_leases")
+_longest = 0  # timeout that this process has stored with
+
+
+@contextmanager
+def getting(key: str, deps: Dependencies, prefix: str, lock: bool = False) -> Iterator[Any]:
+    """Give a result, or None and for the time of the block what `fill` needs; with `lock` one caller computes, others wait."""
+    before = _leases.get({})
+    _leases.set({**before, key: None})
+    held: str | None = None
+    try:
+        data = None
+        with _degrading():
+            data, held = _alone(key, deps, prefix) if lock else (read(key, deps, prefix), None)
+        yield data
+    finally:
+        if held is not None:
+            with _degrading():
+                locks.release(key, held)
+        _leases.set(before)  # no token: awaiting code leaves the block in another context than it entered
+
+
+def read(key: str, deps: Dependencies, prefix: str) -> bytes | None:
+    """Return a result that is still true; on a miss take a lease for `fill` and return None."""
+    if not switches.on("leased-fills") or (cacheops_settings.CACHEOPS_DEGRADE_ON_FAILURE and transport.resting()):
+        return None
+    plan = _planned(deps, prefix)
+    if plan is None:
+        return None
+    coded, *replies = transport.run([("GET", key), *_look(plan)])
+    found = _result(coded.value, checksum(replies))
+    if found is not None:
+        return found
+    lease = _take(deps, prefix, {k: reply for (k, _), reply in zip(plan.registries, replies)})
+    _leases.set({**_leases.get({}), key: lease})
+    # What was stored under coarser conditions than this process knew of.
+    return _result(coded.value, lease and lease.checksum)
+
+
+def fill(
+    prefix: str, key: str, data: Any, deps: Dependencies, timeout: float, dbs: Sequence[str] = (), expected: str = ""
+) -> str:
+    """Store a result under the lease of its key; nothing where there is none or the reader may have seen old rows."""
+    del prefix  # it is in the key
+    lease = _leases.get({}).get(key)
+    if expected == _NEVER or lease is None or timeout <= 0:
+        return ""
+    if transaction_states.is_dirty(dbs) or snapshots.any_dirty() or snapshots.may_be_old(dbs, deps):
+        return ""
+    _remember(int(timeout))
+    value = lease.checksum + cacheops_settings.CACHEOPS_SERIALIZER.dumps(data)
+    with _degrading():
+        # What outlives its stamps is never read again.
+        transport.run([("SET", key, value, "EX", max(1, min(int(timeout), lease.seconds)))])
+    return ""
+
+
+def bounded(deps: Dependencies) -> dict[str, list[Conj]] | None:
+    """Return dependencies of at most `MOST_KEYS` keys, coarser where they need more, or None for what must not be cached.
+
+    That is what depends on UNCACHED, or on more tables than keys. The table with the most keys becomes coarser first.
+    Conditions beside TRUE, and twice the same, say nothing more.
+    """
+    if any(UNCACHED in conjs for conjs in deps.values()):
+        return None
+    kept = {table: [TRUE] if TRUE in conjs else sorted(set(conjs)) for table, conjs in deps.items()}
+    sizes = {table: _size(conjs) for table, conjs in kept.items()}
+    while sum(sizes.values()) > MOST_KEYS:
+        largest = max(sizes, key=lambda table: (sizes[table], table))
+        if sizes[largest] <= 1:
+            return None
+        kept[largest], sizes[largest] = [TRUE], 1
+    return kept
+
+
+def checksum(replies: Sequence[Reply]) -> bytes | None:
+    """Return the checksum of generations and stamps in their order, or None where one is missing."""
+    digest = blake2b(digest_size=_CHECKSUM, person=FORMAT.encode())
+    for value, identity in replies:
+        if value is None:
+            return None
+        digest.update(b"%d:%s%d:%s" % (len(identity), identity, len(value), value))
+    return digest.digest()
+
+
+def _size(conjs: Sequence[Conj]) -> int:
+    return len(conjs) + len({has_operands(conj.entry) for conj in conjs if conj != TRUE})
+
+
+def _planned(deps: Dependencies, prefix: str) -> _Plan | None:
+    """Return the keys to read, the same and in the same order in every process."""
+    kept = bounded({table: [_admitted(prefix, table, conj) for conj in conjs] for table, conjs in deps.items()})
+    if kept is None:
+        return None
+    entries: dict[str, dict[str, None]] = {}
+    for table, conj in _pairs(kept):
+        key = registry.key_of(prefix, table, conj)
+        if key is not None:
+            entries.setdefault(key, {})[conj.entry] = None
+    stamps = tuple(registry.stamp_key(prefix, table, conj) for table, conj in _pairs(kept))
+    return _Plan(tuple((key, tuple(entries[key])) for key in sorted(entries)), stamps)
+
+
+def _pairs(deps: Dependencies) -> Iterator[tuple[str, Conj]]:
+    for table in sorted(deps):
+        for conj in deps[table]:
+            yield table, conj
+
+
+def _admitted(prefix: str, table: str, conj: Conj) -> Conj:
+    """Return the condition, or a coarser one where its registry is known to be full."""
+    while True:
+        key = registry.key_of(prefix, table, conj)
+        if key is None or not _known.refused(key, conj.entry):
+            return conj
+        without = coarser(conj)
+        conj = TRUE if without == conj else without
+
+
+def _look(plan: _Plan) -> list[Command]:
+    return [registry.generation_command(key) for key, _ in plan.registries] + [("GET", key) for key in plan.stamps]
+
+
+def _result(coded: bytes | None, expected: bytes | None) -> bytes | None:
+    if coded is None or expected is None or coded[:_CHECKSUM] != expected:
+        return None
+    return coded[_CHECKSUM:]
+
+
+def _take(deps: Dependencies, prefix: str, seen: dict[str, Reply]) -> Lease | None:
+    """Take a lease: append the templates, create the stamps, and note what they are.
+
+    One pipeline, and another one for each time that a registry turned out to be full or rotated.
+    """
+    seconds = _stamp_seconds()
+    for _ in range(_ROUNDS):
+        plan = _planned(deps, prefix)
+        if plan is None:
+            return None
+        missing = {k: [e for e in entries if k not in seen or not _known.is_in(k, e, seen[k])] for k, entries in plan.registries}
+        asked = [pending.ask(prefix, table) for table in sorted(deps)]
+        # NOTE: asked last: a write that enters later drops stamps later
+        replies = _run_scripts([*_lease_commands(missing, plan.stamps, seconds), *asked])
+        if any(reply.value for reply in replies[len(replies) - len(asked) :]):
+            return None
+        appends, stamps = replies[: len(missing)], replies[len(missing) + 1 : len(replies) - len(asked) : 2]
+        for (key, entries), reply in zip(missing.items(), appends):
+            seen[key], said = registry.appended(reply, entries)
+            _known.learn(key, seen[key], said)
+        if all(_known.is_in(key, entry, seen[key]) for key, entries in plan.registries for entry in entries):
+            found = checksum([seen[key] for key, _ in plan.registries] + stamps)
+            return Lease(found, seconds) if found else None
+    return None
+
+
+def _lease_commands(missing: Mapping[str, Sequence[str]], stamps: Sequence[str], seconds: int) -> list[Command]:
+    appends = [registry.append_command(key, entries, seconds) for key, entries in missing.items()]
+    pairs = [(("SET", key, os.urandom(16), "NX", "EX", seconds), ("GETEX", key, "EX", seconds)) for key in stamps]
+    return [*appends, *(command for pair in pairs for command in pair)]
+
+
+def _run_scripts(commands: Sequence[Command]) -> list[Reply]:
+    try:
+        return transport.run(commands)
+    except redis.exceptions.NoScriptError:
+        return transport.run([registry.with_source(command) for command in commands])
+
+
+def _alone(key: str, deps: Dependencies, prefix: str) -> tuple[bytes | None, str | None]:
+    """Return a result, or the lock of the one who is to compute it."""
+    while True:
+        data = read(key, deps, prefix)
+        if data is not None or _leases.get({}).get(key) is None:
+            return data, None  # nor is there anything to wait for where nothing will be stored
+        held = locks.acquire(key)
+        if held is None:
+            locks.wait(key)
+            continue
+        # Whoever had the lock may have stored the result after the look at it.
+        data = read(key, deps, prefix)
+        if data is None:
+            return None, held
+        locks.release(key, held)
+        return data, None
+
+
+def _stamp_seconds() -> int:
+    """Return how long stamps and registries live: longer than any result, the same whatever the query's own timeout.
+
+    `CACHEOPS_ROVER_STAMP_SECONDS` says it for all processes; else the profiles do, and timeouts that were longer.
+    """
+    stated = getattr(settings, "CACHEOPS_ROVER_STAMP_SECONDS", None)
+    profiles = [profile["timeout"] for profile in prepare_profiles().values() if profile]
+    return int(stated or max(3600, 2 * max([_longest, *profiles]) + 10))
+
+
+def _remember(timeout: int) -> None:
+    global _longest  # noqa: PLW0603 - a high-water mark of the process
+    _longest = max(_longest, timeout)
+
+
+@contextmanager
+def _degrading() -> Iterator[None]:
+    """Go on without the cache where Redis is away, as upstream does if it is told to, and where it is full."""
+    try:
+        yield
+    except (redis.ConnectionError, redis.TimeoutError) as error:
+        if not cacheops_settings.CACHEOPS_DEGRADE_ON_FAILURE:
+            raise
+        happened = "timed out" if isinstance(error, redis.TimeoutError) else "is unreachable"
+        warnings.warn(f"The cacheops cache {happened}! Error: {error}", RuntimeWarning, stacklevel=3)
+    except redis.ResponseError as error:
+        if not _is_full(error):
+            raise
+        warnings.warn(f"The cacheops cache is full! Error: {error}", RuntimeWarning, stacklevel=3)
+
+
+def _is_full(error: redis.ResponseError) -> bool:
+    known = getattr(redis.exceptions, "OutOfMemoryError", None)  # redis-py from 5 on
+    return (known is not None and isinstance(error, known)) or str(error).startswith("OOM")

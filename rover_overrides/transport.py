@@ -1,0 +1,264 @@
+"""Commands to Redis: to a server, a Sentinel's master or a cluster, with the identity of the server that answered.
+
+Every command has one key, so that no cluster refuses it. `run` sends all commands of a server at once and reads all replies: one
+round trip, and in a cluster one to each server at the same time. All of them may be sent twice, so callers use nothing but
+commands for which that changes nothing.
+
+A server's identity changes when it restarts and when it becomes the master: what it holds then may be older than what it held
+before. It is asked on the first use of each TCP connection, in the same pipeline.
+
+The wait is bounded by `socket_connect_timeout` and `socket_timeout` in `CACHEOPS_REDIS` (redis-py has no limit unless they are
+set), and by `retry` there: redis-py's own default, which waits seconds for a server that refuses, is replaced. After a failure
+readers ask `resting` and leave Redis alone for `CACHEOPS_ROVER_RETRY_SECONDS` (1 unless set, 0 switches it off).
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from itertools import islice
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary, WeakSet
+
+import redis
+from django.conf import settings
+from redis.backoff import ExponentialBackoff, NoBackoff
+from redis.exceptions import (
+    AskError,
+    ClusterDownError,
+    MovedError,
+    ReadOnlyError,
+    RedisClusterException,
+    ResponseError,
+    TryAgainError,
+)
+from redis.retry import Retry
+
+Command = tuple[Any, ...]
+
+STEP = 1000  # the most commands in a pipeline of `unlink`
+
+_ATTEMPTS = 3  # a key that moves may answer MOVED and then ASK
+_REDIRECTED = (AskError, ClusterDownError, TryAgainError)
+# Refusals that redis-py has no class for, or that its callers do not take for an absent server.
+_ABSENT = (ClusterDownError, ReadOnlyError, TryAgainError)
+_ABSENT_WORDS = ("BUSY ", "MISCONF", "NOREPLICAS", "MASTERDOWN")
+_WHO = (("INFO", "server"), ("INFO", "replication"))
+_SCRIPTS = frozenset({"EVAL", "EVALSHA"})
+_LIBRARY_RETRY = inspect.signature(redis.Redis.__init__).parameters["retry"].default
+
+_identities: WeakKeyDictionary[Any, tuple[Any, bytes]] = WeakKeyDictionary()
+_prompt_pools: WeakSet[Any] = WeakSet()
+
+
+class Reply(NamedTuple):
+    """What a command returned and who said so."""
+
+    value: Any
+    identity: bytes
+
+
+def run(commands: Sequence[Command]) -> list[Reply]:
+    """Run commands `(name, key, *arguments)` and return their replies in the same order.
+
+    Raises redis.ConnectionError or redis.TimeoutError where a server is not there or does nothing for now, and the
+    ResponseError of a command that is wrong.
+    """
+    if not commands:
+        return []
+    try:
+        replies = _run(commands)
+    except (redis.ConnectionError, redis.TimeoutError):
+        _breaker.failed()
+        raise
+    _breaker.worked()
+    return replies
+
+
+def unlink(keys: Iterable[str]) -> None:
+    """Free keys, at most `STEP` in a pipeline; a pipeline that fails is tried again, for under a second of waiting."""
+    retry = Retry(ExponentialBackoff(cap=0.4, base=0.05), 3, (redis.ConnectionError, redis.TimeoutError))
+    names = iter(keys)
+    while chunk := [("UNLINK", key) for key in islice(names, STEP)]:
+        retry.call_with_retry(partial(run, chunk), _nothing)
+
+
+def resting() -> bool:
+    """Tell whether Redis failed a moment ago, so that a reader should not wait for it again."""
+    return _breaker.resting()
+
+
+class _Breaker:
+    """Remembers for a short time that Redis failed; any success ends it."""
+
+    def __init__(self) -> None:
+        self._until = 0.0
+
+    def failed(self) -> None:
+        self._until = time.monotonic() + getattr(settings, "CACHEOPS_ROVER_RETRY_SECONDS", 1)
+
+    def worked(self) -> None:
+        self._until = 0.0
+
+    def resting(self) -> bool:
+        return time.monotonic() < self._until
+
+
+_breaker = _Breaker()
+
+
+def _run(commands: Sequence[Command]) -> list[Reply]:
+    try:
+        redis_client = client()
+        if hasattr(redis_client, "get_node_from_key"):
+            return _on_cluster(redis_client, commands)
+        return _on_server(redis_client.connection_pool, commands)
+    except RedisClusterException as error:
+        # Raised where no node answers or a slot is nobody's. Not a ConnectionError, though nothing else is wrong.
+        raise redis.ConnectionError(str(error)) from error
+    except ResponseError as error:  # of a command, or of the handshake
+        if isinstance(error, _ABSENT) or str(error).startswith(_ABSENT_WORDS):
+            raise redis.ConnectionError(str(error)) from error
+        raise
+
+
+def client() -> Any:
+    """Return the client that cacheops talks through, made on its first use."""
+    from cacheops.redis import redis_client
+
+    return redis_client
+
+
+def _on_server(pool: Any, commands: Sequence[Command]) -> list[Reply]:
+    try:
+        (replies,) = _exchange([(pool, commands)])
+    except redis.ConnectionError:
+        # The pool's connection may have been closed from the other side while it was idle.
+        (replies,) = _exchange([(pool, commands)])
+    return [_checked(reply) for reply in replies]
+
+
+def _on_cluster(client: Any, commands: Sequence[Command]) -> list[Reply]:
+    done: dict[int, Reply] = {}
+    asked: dict[int, Any] = {}
+    failure: Exception = redis.ConnectionError("the cluster keeps moving keys")
+    for _ in range(_ATTEMPTS):
+        try:
+            replies = _cluster_round(client, {n: c for n, c in enumerate(commands) if n not in done}, asked)
+            asked = {n: reply.value for n, reply in replies.items() if type(reply.value) is AskError}
+            done.update((n, reply) for n, reply in replies.items() if not isinstance(reply.value, _REDIRECTED))
+            if len(done) == len(commands):
+                return [_checked(done[n]) for n in range(len(commands))]
+            failure = next(reply.value for reply in replies.values() if isinstance(reply.value, _REDIRECTED))
+        except redis.TimeoutError:
+            client.nodes_manager.initialize()
+            raise
+        except (redis.ConnectionError, RedisClusterException) as error:
+            failure = error
+        client.nodes_manager.initialize()
+    raise redis.ConnectionError(str(failure)) from failure
+
+
+def _cluster_round(client: Any, commands: dict[int, Command], asked: dict[int, Any]) -> dict[int, Reply]:
+    """Send each command to the node of its key, or to the one that ASK named, and return the replies by number."""
+    batches: dict[Any, list[tuple[int, Command]]] = {}
+    for number, command in commands.items():
+        ask = asked.get(number)
+        node = client.get_node(host=ask.host, port=ask.port) if ask else client.get_node_from_key(_key(command))
+        if node is None:
+            raise redis.ConnectionError(f"the cluster names a node that it does not list: {ask}")
+        sent = [(-1, ("ASKING",)), (number, command)] if ask else [(number, command)]
+        batches.setdefault(node.name, []).extend(sent)
+    pools = [client.get_redis_connection(client.get_node(node_name=name)).connection_pool for name in batches]
+    replies = _exchange([(pool, [c for _, c in batch]) for pool, batch in zip(pools, batches.values())])
+    pairs = [(n, reply) for batch, got in zip(batches.values(), replies) for (n, _), reply in zip(batch, got)]
+    return {number: reply for number, reply in pairs if number >= 0}
+
+
+def _key(command: Command) -> Any:
+    return command[3] if command[0] in _SCRIPTS else command[1]
+
+
+def _exchange(batches: Sequence[tuple[Any, Sequence[Command]]]) -> list[list[Reply]]:
+    """Send every server its commands, then read; an error of one command is its reply's value."""
+    with ExitStack() as stack:
+        lent = [(stack.enter_context(_lent(pool)), commands) for pool, commands in batches]
+        identities = [_send(connection, commands) for connection, commands in lent]
+        return [_receive(*pair, identity) for pair, identity in zip(lent, identities)]
+
+
+@contextmanager
+def _lent(pool: Any) -> Iterator[Any]:
+    """Lend a connection of the pool; after any failure replies may be left unread in it, so it is closed."""
+    _be_prompt(pool)
+    try:
+        connection = pool.get_connection()
+    except TypeError:  # redis-py before 5.3
+        connection = pool.get_connection("_")
+    try:
+        yield connection
+    except BaseException:
+        connection.disconnect()
+        raise
+    finally:
+        pool.release(connection)
+
+
+def _be_prompt(pool: Any) -> None:
+    """Replace the retries that redis-py brings along, but not those that the application asks for."""
+    if pool in _prompt_pools:
+        return
+    _prompt_pools.add(pool)
+    if _LIBRARY_RETRY is not None and pool.connection_kwargs.get("retry") == _LIBRARY_RETRY:
+        pool.connection_kwargs["retry"] = Retry(NoBackoff(), 1)
+
+
+def _send(connection: Any, commands: Sequence[Command]) -> bytes | None:
+    """Send the commands and return the server's identity, or None where the pipeline asks for it."""
+    connection.check_health()  # may connect again, so it comes before the look at the socket
+    socket = getattr(connection, "_sock", None)
+    known, identity = _identities.get(connection, (None, None))
+    if socket is None or known is not socket:
+        identity = None
+    packed = connection.pack_commands(list(commands) if identity else [*_WHO, *commands])
+    connection.send_packed_command(packed, check_health=False)
+    return identity
+
+
+def _receive(connection: Any, commands: Sequence[Command], identity: bytes | None) -> list[Reply]:
+    if identity is None:
+        identity = _identity(*(_answer(connection) for _ in _WHO))
+        _identities[connection] = (getattr(connection, "_sock", None), identity)
+    replies = [Reply(_answer(connection), identity) for _ in commands]
+    if any(isinstance(reply.value, (MovedError, ReadOnlyError)) for reply in replies):
+        _identities.pop(connection, None)  # its role has changed
+    return replies
+
+
+def _answer(connection: Any) -> Any:
+    try:
+        return connection.read_response()
+    except ResponseError as error:
+        return error
+
+
+def _identity(server: Any, replication: Any) -> bytes:
+    for said in (server, replication):
+        if isinstance(said, Exception):
+            raise said
+    found = re.search(rb"run_id:(\w+)", server), re.search(rb"master_replid:(\w+)", replication)
+    return b" ".join(match.group(1) if match else b"" for match in found)
+
+
+def _checked(reply: Reply) -> Reply:
+    if isinstance(reply.value, Exception):
+        raise reply.value
+    return reply
+
+
+def _nothing(error: Exception) -> None:
+    """Do nothing between two attempts: `run` closed what failed."""

@@ -1,0 +1,49 @@
+"""What `bulk_create(update_conflicts=True)` does to rows: it inserts some and updates others, and does not say which."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from django.db.models import Q
+
+from rover_overrides import rows
+from rover_overrides.rows import Row
+
+
+def conflicts(query: Any) -> Q | None:
+    """Return the condition of the rows that an upsert may touch, before and after it, None where that is not known.
+
+    It is the product of the values of the unique fields, which may find more rows than those: they come out unchanged.
+    """
+    unique = [_field(query, field) for field in query.unique_fields]
+    updated = {_field(query, field).column for field in query.update_fields}
+    if not unique or len(query.objs) > rows.LIMIT or updated & {field.column for field in unique}:
+        return None
+    condition = Q()
+    for field in unique:
+        values = [getattr(obj, field.attname) for obj in query.objs]
+        if any(value is None or rows.is_expression(value) for value in values):
+            return None
+        condition &= Q(**{f"{field.attname}__in": values})
+    return condition
+
+
+def changes(query: Any, before: list[Row], after: list[Row]) -> Iterator[tuple[Row | None, Row | None]]:
+    """Give the rows before and after.
+
+    A row that was not there when it was looked for has been inserted, or another connection has just inserted it and it was
+    updated: then it had the same values but for those of the updated fields.
+    """
+    columns = rows.key_columns(query.model)
+    updated = {_field(query, field).column for field in query.update_fields}
+    was = {rows.key(row, columns): row for row in before}
+    for new in after:
+        old = was.pop(rows.key(new, columns), None)
+        yield {name: value for name, value in new.items() if name not in updated} if old is None else old, new
+    for gone in was.values():
+        yield gone, None
+
+
+def _field(query: Any, field: Any) -> Any:
+    return query.get_meta().get_field(field) if isinstance(field, str) else field

@@ -1,0 +1,132 @@
+"""What is inside a query: other queries, and expressions whose value is not fixed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+from django.db.models import F, Func, QuerySet
+from django.db.models.expressions import RawSQL
+from django.db.models.functions import Now, Random
+from django.db.models.sql.query import Query
+from django.db.models.sql.where import ExtraWhere, NothingNode, WhereNode
+
+from rover_overrides.cache_keys import WATCHED
+
+MAX_NODES = 20_000
+"""Of a query with more expressions nobody wants the result in a cache."""
+
+_VOLATILE = frozenset(
+    {
+        "CLOCK_TIMESTAMP",
+        "CURRENT_DATE",
+        "CURRENT_TIME",
+        "CURRENT_TIMESTAMP",
+        "GEN_RANDOM_UUID",
+        "LOCALTIMESTAMP",
+        "NEXTVAL",
+        "NOW",
+        "RAND",
+        "RANDOM",
+        "RANDOMBLOB",
+        "STATEMENT_TIMESTAMP",
+        "TRANSACTION_TIMESTAMP",
+        "UUID_GENERATE_V1",
+        "UUID_GENERATE_V4",
+        "UUIDV4",
+        "UUIDV7",
+    }
+)
+
+
+class UncachedError(Exception):
+    """The result of the query must not be kept: it has no fixed value, or depends on what is not understood."""
+
+
+class Inside(NamedTuple):
+    """What is inside a query: other queries, and whether there is SQL of the application's own, which may read any row."""
+
+    queries: list[Query]
+    raw_sql: bool
+
+
+def inside(query: Query) -> Inside:
+    """Walk through the expressions of a query, but not through those of queries inside it.
+
+    Raises UncachedError for what has no fixed value.
+    """
+    found = list(query.combined_queries)
+    raw_sql = bool(query.extra)
+    waiting = list(_roots(query))
+    for _ in range(MAX_NODES):
+        if not waiting:
+            return Inside(found, raw_sql)
+        node = waiting.pop()
+        inner = _query_of(node)
+        if inner is None:
+            raw_sql = raw_sql or isinstance(node, (RawSQL, ExtraWhere))
+            waiting += _children(node)
+        else:
+            found.append(inner)
+    raise UncachedError("the query is too large")
+
+
+def _roots(query: Query) -> Iterator[Any]:
+    """Give the expressions that a query holds."""
+    if "?" in query.order_by or "?" in query.extra_order_by:
+        raise UncachedError("the order is random")
+    yield query.where
+    yield from query.annotations.values()
+    yield from getattr(query, WATCHED, ())
+    yield from (item for item in query.order_by if not isinstance(item, str))
+    yield from query.group_by if isinstance(query.group_by, (tuple, list)) else ()
+    for join in query.alias_map.values():
+        filtered = getattr(join, "filtered_relation", None)
+        if filtered is not None:
+            yield from filter(None, (getattr(filtered, name, None) for name in ("resolved_condition", "condition")))
+
+
+def _query_of(node: Any) -> Any:
+    """Return the query that a node is or wraps, or None."""
+    if isinstance(node, Query):
+        return node
+    if isinstance(node, QuerySet):
+        return node.query
+    for name in ("query", "query_object"):  # of a Subquery, Exists, or the constraint of several columns
+        inner = getattr(node, name, None)
+        if isinstance(inner, Query):
+            return inner
+        if isinstance(inner, QuerySet):
+            return inner.query
+    return None
+
+
+def _children(node: Any) -> Iterable[Any]:
+    """Return the expressions inside a node; raises UncachedError where it might hide what its result depends on."""
+    if isinstance(node, (Now, Random)) or (isinstance(node, Func) and not _VOLATILE.isdisjoint(_words(node))):
+        raise UncachedError(f"{type(node).__name__} has no fixed value")
+    if isinstance(node, WhereNode):
+        return list(node.children)
+    if isinstance(node, (list, tuple, set, frozenset)):  # the operands of a range or an IN
+        return [item for item in node if hasattr(item, "as_sql") or hasattr(item, "resolve_expression")]
+    if hasattr(node, "get_source_expressions"):
+        return [*filter(None, node.get_source_expressions()), *_operands(node)]
+    if isinstance(node, (ExtraWhere, NothingNode, F)) or not (hasattr(node, "as_sql") or hasattr(node, "children")):
+        return ()
+    if hasattr(node, "children"):  # a Q that is not resolved yet
+        return [child[1] if isinstance(child, tuple) else child for child in node.children]
+    raise UncachedError(f"{type(node).__name__} is not understood")
+
+
+def _words(node: Any) -> Iterable[str]:
+    """Return the words of a function's SQL that its own arguments do not give."""
+    said = {"function": node.function, "template": node.template, **node.extra}
+    return re.findall(r"\w+", f"{said['function']} {said['template']}".upper())
+
+
+def _operands(node: Any) -> Iterator[Any]:
+    """Give the operands of a lookup that it does not count among its expressions."""
+    rhs = getattr(node, "rhs", None)
+    if isinstance(rhs, (list, tuple, set, frozenset, QuerySet, Query)):
+        yield rhs

@@ -1,0 +1,235 @@
+"""Which rows the ORM writes: every INSERT, UPDATE and DELETE is seen where Django compiles it.
+
+So nothing depends on which method of the ORM was called, nor on its signals: each statement is the change of one table. The old
+rows are selected by the statement's own WHERE, under a lock (see `serial`); the new ones follow from the values, or are read
+again. What cannot be known is a coarse change: of the row's column, of the whole table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import wraps
+from typing import Any
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import Q
+from django.db.models.sql import compiler as compilers
+from django.db.models.sql import constants
+
+from rover_overrides import commits, raw_sql, rows, upserts
+from rover_overrides.cascades import tables_of_database_cascades
+from rover_overrides.records import ISSUED, in_transaction, is_precise, is_watched, record_row, record_table
+from rover_overrides.rows import Row
+from rover_overrides.switches import on
+
+Run = Callable[..., Any]
+
+_SEEN = "_rover_seen"
+# How Django asks for the number of rows.
+_COUNT = getattr(constants, "ROW_COUNT", constants.CURSOR)
+
+
+def install() -> None:
+    """Put the hooks into Django's compilers and connections."""
+    if hasattr(compilers.SQLInsertCompiler.execute_sql, _SEEN):
+        return
+    _hook(compilers.SQLInsertCompiler, "execute_sql", _insert)
+    _hook(compilers.SQLUpdateCompiler, "execute_sql", _update)
+    _hook(compilers.SQLDeleteCompiler, "execute_sql", _delete)
+    if hasattr(compilers.SQLUpdateCompiler, "execute_returning_sql"):  # Django 6.1
+        _hook(compilers.SQLUpdateCompiler, "execute_returning_sql", _update_returning)
+    commits.install()
+    raw_sql.install()
+
+
+def _hook(cls: Any, name: str, see: Run) -> None:
+    original = getattr(cls, name)
+
+    @wraps(original)
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        def run(*others: Any) -> Any:
+            with _issuing(self.connection):
+                return original(self, *(others or args), **kwargs)
+
+        if _SEEN in self.__dict__ or not is_watched():  # one method of a compiler may call the other
+            return run()
+        self.__dict__[_SEEN] = True
+        try:
+            with in_transaction(self.connection):
+                return see(self, run, *args, **kwargs)
+        finally:
+            del self.__dict__[_SEEN]
+
+    setattr(method, _SEEN, True)
+    setattr(cls, name, method)
+
+
+@contextmanager
+def _issuing(connection: BaseDatabaseWrapper) -> Iterator[None]:
+    before = connection.__dict__.get(ISSUED, False)
+    connection.__dict__[ISSUED] = True
+    try:
+        yield
+    finally:
+        connection.__dict__[ISSUED] = before
+
+
+def _insert(compiler: Any, run: Run, returning_fields: Any = None) -> Any:
+    query = compiler.query
+    if getattr(getattr(query, "on_conflict", None), "name", "") == "UPDATE":
+        return _upsert(compiler, run)
+    returned = run()
+    if not is_precise(query.model) or len(query.objs) > rows.LIMIT:
+        record_table(compiler)
+        return returned
+    columns = [field.column for field in returning_fields or ()]
+    for number, obj in enumerate(query.objs):
+        known = dict(zip(columns, returned[number])) if number < len(returned) else {}
+        record_row(compiler, None, rows.inserted(obj, query.fields, known, compiler.connection))
+    return returned
+
+
+def _upsert(compiler: Any, run: Run) -> Any:
+    condition = upserts.conflicts(compiler.query) if _is_exact(compiler) else None
+    if condition is None:
+        done = run()
+        record_table(compiler)
+        return done
+    query = rows.by_condition(compiler.query.model, condition)
+    with _locked(compiler):
+        before = rows.read(rows.matching(query, _row_lock(compiler)), compiler.connection)
+        done = run()
+        after = rows.read(rows.matching(query), compiler.connection)
+        if before is None or after is None:
+            record_table(compiler)
+        else:
+            for old, new in upserts.changes(compiler.query, before, after):
+                record_row(compiler, old, new)
+    return done
+
+
+def _update_returning(compiler: Any, run: Run, returning_fields: Any) -> Any:  # noqa: ARG001 - `run` has them
+    return _update_seen(compiler, run, [], len)
+
+
+def _update(compiler: Any, run: Run, result_type: Any = None) -> Any:  # noqa: ARG001 - the count tells more
+    return _update_seen(compiler, lambda: run(_COUNT), 0, int)
+
+
+def _update_seen(compiler: Any, run: Run, nothing: Any, count: Callable[[Any], int]) -> Any:
+    """See an UPDATE that gives `nothing` where it finds no row, else what `count` makes a number of."""
+    query = compiler.query
+    if not query.values:  # those of a child: the tables of its parents have statements of their own
+        return run()
+    if not _is_exact(compiler):
+        done = run()
+        if count(done):
+            record_table(compiler)
+        return done
+    values = [(field, _given(field, value)) for field, _model, value in query.values]
+    with _locked(compiler):
+        before = rows.read(rows.matching(query, _row_lock(compiler, [field for field, _ in values])), compiler.connection)
+        if before == [] and not query.related_updates:
+            return nothing  # as if it had run when the rows were looked for: `save()` has no query to spare
+        pinned = _pin(compiler, before)
+        done = run()
+        if before is None or not (pinned or count(done) == len(before)):
+            record_table(compiler)
+        else:
+            _record_updated(compiler, before, values)
+    return done
+
+
+def _record_updated(compiler: Any, before: list[Row], values: list[tuple[Any, Any]]) -> None:
+    model, connection = compiler.query.model, compiler.connection
+    if not _needs_reading(compiler.query, before, values):
+        generated = rows.generated_columns(model)
+        for old in before:
+            record_row(compiler, old, rows.written(old, values, generated, connection))
+        return
+    columns = rows.key_columns(model)
+    if any(field.column in columns for field, _ in values):
+        record_table(compiler)
+        return
+    keys = [rows.key(old, columns) for old in before]
+    after = {rows.key(new, columns): new for new in rows.reread(model, keys, connection)}
+    for key, old in zip(keys, before):
+        record_row(compiler, old, after.get(key))
+
+
+def _needs_reading(query: Any, before: list[Row], values: list[tuple[Any, Any]]) -> bool:
+    """Tell whether the database computed something that is worth another query.
+
+    For `save()`, which gives its values without models, it is not: what an F() made of a column is unknown.
+    """
+    computed = any(rows.is_expression(value) for _, value in values) or bool(rows.generated_columns(query.model))
+    return computed and not (len(before) == 1 and all(model is None for _, model, _ in query.values))
+
+
+def _given(field: Any, value: Any) -> Any:
+    """Return what Django makes of an object that is given for a foreign key."""
+    return value.prepare_database_save(field) if hasattr(value, "prepare_database_save") and field.remote_field else value
+
+
+def _delete(compiler: Any, run: Run, *_args: Any) -> Any:
+    if not _is_exact(compiler):
+        done = run()
+        _record_deleted(compiler, None, _count(done))
+        return done
+    with _locked(compiler):
+        before = rows.read(rows.matching(compiler.query, _row_lock(compiler)), compiler.connection)
+        pinned = bool(before) and _pin(compiler, before)
+        done = run()
+        exact = before is not None and (pinned or _count(done) == len(before))
+        _record_deleted(compiler, before if exact else None, _count(done))
+    return done
+
+
+def _count(done: Any) -> int:
+    """Return how many rows a DELETE found: Django before 5.2 wants the cursor, and gets none where no row can match."""
+    return int(getattr(done, "rowcount", done) or 0)
+
+
+def _record_deleted(compiler: Any, before: list[Row] | None, count: int) -> None:
+    if before is None and count:
+        record_table(compiler)
+    for old in before or ():
+        record_row(compiler, old, None)
+    if count:
+        for table in tables_of_database_cascades(compiler.query.model):
+            record_table(compiler, table)
+
+
+def _is_exact(compiler: Any) -> bool:
+    """Tell whether the old rows can be known for sure."""
+    if not (is_precise(compiler.query.model) and on("serial-saves")):
+        return False
+    from rover_overrides.serial import can_lock
+
+    return can_lock(compiler.connection)
+
+
+def _locked(compiler: Any) -> AbstractContextManager[None]:
+    from rover_overrides.serial import together
+
+    return together(compiler.connection, compiler.query.get_meta())
+
+
+def _row_lock(compiler: Any, fields: list[Any] | None = None) -> str | None:
+    from rover_overrides.serial import row_lock
+
+    return row_lock(compiler.connection, fields)
+
+
+def _pin(compiler: Any, before: list[Row] | None) -> bool:
+    """Hold a statement to the rows that were found, where its WHERE could find others a moment later; tell whether it can't."""
+    query = compiler.query
+    if compiler.connection.vendor == "sqlite":
+        return True  # one writer at a time
+    if before is None or rows.is_plain(query):
+        return False  # the locked rows still match; that no other does is for the count to say
+    columns = rows.key_columns(query.model)
+    query.where = type(query.where)()
+    query.add_q(Q(pk__in=[rows.key(row, columns) for row in before]))
+    return True

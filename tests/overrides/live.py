@@ -1,0 +1,165 @@
+"""Real servers for the tests of the overrides: one, or a cluster of three masters, all on loopback and gone with the run."""
+
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import redis
+
+from rover_overrides import registry, storage, transport
+from scripts.config import read_config
+from scripts.servers import program
+
+ROOT = Path(__file__).parents[2]
+GUARD = ROOT / "scripts" / "cell" / "guard.py"
+SLOTS = 16384
+START_SECONDS = 30
+
+
+class Live:
+    """A server of a kind that fork.toml names, on a port of its own; it can be killed and started again."""
+
+    def __init__(self, kind, folder, *options):
+        self._program = program(next(server for server in read_config(ROOT / "fork.toml").servers if server.id == kind))
+        assert self._program, f"the program of {kind} is not here"
+        self.port = free_port()
+        self.folder = folder
+        self._options = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder), *options]
+        self._process = None
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self.kill()
+
+    def start(self):
+        command = [sys.executable, "-S", "-E", str(GUARD), str(self._program), *self._options]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+        with self.client() as client:
+            until(lambda: answers(client), f"no answer from {self._program}")
+
+    def kill(self):
+        self._process.terminate()
+        self._process.stdin.close()
+        self._process.wait()
+
+    def client(self, **options):
+        return redis.Redis(host="127.0.0.1", port=self.port, **options)
+
+    def flush(self):
+        with self.client() as client:
+            client.flushall()
+            client.config_set("maxmemory", 0)
+
+    def names(self):
+        with self.client() as client:
+            return sorted(key.decode() for key in client.keys("*"))
+
+
+class Cluster:
+    """Three masters with a third of the slots each."""
+
+    def __init__(self, folder):
+        self.nodes = []
+        for number in range(3):
+            (folder / str(number)).mkdir()
+            bus = ["--cluster-enabled", "yes", "--cluster-port", str(free_port()), "--cluster-node-timeout", "2000"]
+            self.nodes.append(Live("valkey9", folder / str(number), *bus))
+        self._stack = ExitStack()
+
+    def __enter__(self):
+        for number, node in enumerate(self.nodes):
+            self._stack.enter_context(node)
+            with node.client() as client:
+                client.execute_command("CLUSTER ADDSLOTSRANGE", SLOTS * number // 3, SLOTS * (number + 1) // 3 - 1)
+                bus = int(client.config_get("cluster-port")["cluster-port"])
+            with self.nodes[0].client() as first:
+                first.execute_command("CLUSTER MEET", "127.0.0.1", node.port, bus)
+        until(self._agrees, "the cluster does not come together")
+        return self
+
+    def __exit__(self, *_):
+        self._stack.close()
+
+    def client(self):
+        return redis.RedisCluster(host="127.0.0.1", port=self.nodes[0].port)
+
+    def flush(self):
+        for node in self.nodes:
+            node.flush()
+
+    def names(self):
+        return sorted(key for node in self.nodes for key in node.names())
+
+    def id_of(self, node):
+        with node.client() as client:
+            return text(client.execute_command("CLUSTER MYID"))
+
+    def _agrees(self):
+        for node in self.nodes:
+            with node.client() as client:
+                info = client.cluster("INFO")
+            if (info["cluster_state"], info["cluster_known_nodes"]) != ("ok", "3"):
+                return False
+        return True
+
+
+def use(monkeypatch, client):
+    """Have the overrides talk through `client`, as a process that has just started."""
+    monkeypatch.setattr(transport, "client", lambda: client)
+    monkeypatch.setattr(transport, "_breaker", transport._Breaker())
+    new_process(monkeypatch)
+
+
+def new_process(monkeypatch):
+    """Forget what a process knows of the registries."""
+    monkeypatch.setattr(storage, "_known", registry.Known())
+
+
+@contextmanager
+def round_trips():
+    """Count the pipelines of `transport.run` inside the block; in a cluster those to several nodes at a time are one."""
+    counted = Counter()
+    real = transport._exchange
+
+    def exchange(batches):
+        counted["trips"] += 1
+        counted["commands"] += sum(len(commands) for _, commands in batches)
+        return real(batches)
+
+    transport._exchange = exchange
+    try:
+        yield counted
+    finally:
+        transport._exchange = real
+
+
+def answers(client):
+    try:
+        return client.ping()
+    except redis.ConnectionError:
+        return False
+
+
+def until(true, words):
+    """Wait until something is true."""
+    end = time.monotonic() + START_SECONDS
+    while not true():
+        assert time.monotonic() < end, words
+        time.sleep(0.02)
+
+
+def free_port():
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
+
+
+def text(said):
+    return said.decode() if isinstance(said, bytes) else str(said)

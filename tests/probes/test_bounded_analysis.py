@@ -1,0 +1,117 @@
+"""However a client combines conditions, their analysis is linear in their number and few keys hold the result."""
+
+import sys
+from functools import reduce
+from itertools import combinations
+from operator import or_
+
+import pytest
+from django.db.models import Q
+from django.test import override_settings
+from probe_project.models import Article, Wide
+
+KEYS = 32
+MEMBERS = 1000
+COLUMNS = "abcdefghijk"
+
+
+def count(*args, **conditions):
+    return lambda: Article.objects.filter(*args, **conditions).count()
+
+
+def calls_of(read):
+    """Return how many functions Python calls for `read`."""
+    calls = 0
+
+    def watch(frame, event, argument):
+        nonlocal calls
+        calls += event == "call"
+
+    before = sys.getprofile()
+    sys.setprofile(watch)
+    try:
+        read()
+    finally:
+        sys.setprofile(before)
+    return calls
+
+
+def pairs(number):
+    return reduce(or_, (Q(title="title %d" % n, slug="slug-%d" % n) for n in range(number)))
+
+
+def lists(number):
+    return reduce(lambda one, other: one & other, (Q(**{column + "__in": range(number)}) for column in COLUMNS[:4]))
+
+
+def kinds_of_keys(probe):
+    return [key for key in probe.keys() if "conj:" in key]
+
+
+def test_analysis_of_an_excluded_or_is_linear(probe):
+    count(~pairs(2))()  # imports and the like
+    small, large = (calls_of(count(~pairs(number))) for number in (5, 10))
+    assert large < 3 * small, "%d calls for 5 pairs, %d for 10" % (small, large)
+
+
+def test_analysis_of_lists_is_linear(probe):
+    read = lambda number: lambda: Wide.objects.filter(lists(number)).count()  # noqa: E731
+    read(1)()
+    small, large = (calls_of(read(number)) for number in (2, 6))
+    assert large < 4 * small, "%d calls for lists of 2, %d for lists of 6" % (small, large)
+
+
+@pytest.mark.parametrize(
+    "condition", [lists(3), reduce(or_, (Q(**{column: 1}) & Q(k=n) for n, column in enumerate(COLUMNS * 5)))]
+)
+def test_result_depends_on_few_keys(probe, condition):
+    read = lambda: Wide.objects.filter(condition).count()  # noqa: E731
+    assert probe.fill(read) == 0
+    found = kinds_of_keys(probe)
+    assert len(found) <= KEYS, "%d keys" % len(found)
+    Wide(pk=1, a=2, b=2, c=2, d=2, k=0).save()
+    Wide(pk=2, a=1, k=0).save()
+    assert probe.assert_dropped(read) > 0
+
+
+def test_condition_that_fits_counts_beside_one_that_does_not(probe):
+    read = count(~pairs(10), pages=7)
+    assert probe.fill(read) == 0
+    Article(pk=8, title="Delta", pages=8).save()
+    probe.assert_kept(read)
+    Article(pk=9, title="Delta", pages=7).save()
+    assert probe.assert_dropped(read) == 1
+
+
+def test_combinations_of_columns_are_bounded(probe):
+    combined = [columns for number in (4, 5, 6) for columns in combinations(COLUMNS, number)]
+    assert len(combined) > MEMBERS
+    for columns in combined:
+        Wide.objects.filter(**dict.fromkeys(columns, 1)).count()
+    largest = max(_length(probe.redis, key) for key in probe.redis.keys())
+    assert largest <= MEMBERS + 1, "a key has %d members, and each save has to look at them" % largest
+    first, last = (_wide(columns) for columns in (combined[0], combined[-1]))
+    assert (probe.fill(first), probe.fill(last)) == (0, 0)
+    Wide(pk=1, **dict.fromkeys(COLUMNS, 1)).save()
+    assert (probe.assert_dropped(first), probe.assert_dropped(last)) == (1, 1)
+
+
+def _wide(columns):
+    return lambda: Wide.objects.filter(**dict.fromkeys(columns, 1)).count()
+
+
+def _length(client, key):
+    length = {b"list": client.llen, b"set": client.scard, b"hash": client.hlen, b"zset": client.zcard}
+    return length.get(client.type(key), lambda key: 1)(key)
+
+
+def test_switched_off_it_is_coarser_and_fresh(probe):
+    with override_settings(CACHEOPS_ROVER_OFF=("bounded-analysis",)):
+        read = count(pages=7)
+        inner = count(pages__in=Article.objects.filter(title="Delta").values("pages"))
+        assert (probe.fill(read), probe.fill(inner)) == (0, 0)
+        Article(pk=8, title="Epsilon", pages=8).save()
+        probe.assert_dropped(read)
+        probe.fill(read)
+        Article(pk=9, title="Delta", pages=7).save()
+        assert (probe.assert_dropped(read), probe.assert_dropped(inner)) == (1, 1)
