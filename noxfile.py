@@ -117,6 +117,13 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def oracle(session: nox.Session) -> None:
+    """Hold cached answers against the database's, on bare upstream and on the series (-- --steps N, --database, --help)."""
+    install(session, "tools")
+    session.run("python", "tests/oracle/run.py", *session.posargs)
+
+
+@nox.session(default=False)
 def history(session: nox.Session) -> None:
     """Take Rover's fork of 4.0.7 through every release to the newest, with upstream's own tests (some minutes)."""
     install(session, "tests")
