@@ -120,10 +120,10 @@ def _routes(aliases: Aliases) -> dict[str, dict[str, Path]]:
     """Return for each alias the paths from its row to the rows that it determines; its own path is empty."""
     if not on("join-conditions"):
         return {alias: {alias: ()} for alias in aliases}
-    from rover_overrides.joins import routes, steps_of
+    from rover_overrides.joins import back_steps_of, routes, steps_of
 
-    steps = steps_of(aliases)
-    return {alias: routes(alias, steps) for alias in aliases}
+    steps, back = steps_of(aliases), back_steps_of(aliases)
+    return {alias: routes(alias, steps, back) for alias in aliases}
 
 
 def _projected(routes: dict[str, Path], absent: set[str], located: Iterable[Located]) -> Iterator[Atom]:

@@ -7,7 +7,10 @@ import io
 import os
 import pickle
 from collections.abc import Mapping, Sequence
+from datetime import date
+from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 from django.db.models import Field, QuerySet
 from django.db.models.expressions import BaseExpression
@@ -21,6 +24,8 @@ _DIGEST = "_rover_digest"
 
 # Pinned, so that processes on different Pythons agree on a key.
 _PROTOCOL = 4
+_PLAIN = frozenset({type(None), bool, int, float, str, bytes, Decimal, date, UUID})
+"""Types of which `_Speller` changes nothing."""
 
 
 class _Speller(pickle.Pickler):
@@ -61,6 +66,15 @@ def _spell(value: Any) -> bytes:
     return buffer.getvalue()
 
 
+def _spell_plain(value: Any) -> bytes:
+    """Spell what is made of `_PLAIN` as `_spell` does, without asking about each part of it."""
+    buffer = io.BytesIO()
+    pickler = pickle.Pickler(buffer, _PROTOCOL)
+    pickler.fast = True
+    pickler.dump(value)
+    return buffer.getvalue()
+
+
 def digest(value: Any) -> str:
     """Return a hex digest that no other value shares, the same in every process.
 
@@ -75,7 +89,8 @@ def digest(value: Any) -> str:
 
 def sql_digest(queryset: Any, sql: str, params: Sequence[Any]) -> str:
     """Return the digest of a queryset's statement, in which SQL and parameters cannot imitate each other."""
-    found = digest((sql, tuple(params)))
+    stated = (sql, tuple(params))
+    found = hashlib.sha256(_spell_plain(stated)).hexdigest() if _PLAIN.issuperset(map(type, params)) else digest(stated)
     queryset.__dict__[_DIGEST] = found
     return found
 

@@ -93,17 +93,17 @@ def committed(connection: BaseDatabaseWrapper) -> None:
     if announced is None:
         _send(connection.alias, changes)
     else:
-        _complete(announced, committed=True)
+        _complete(connection.alias, announced, changes, committed=True)
         drops.tell(changes)
 
 
 def forgotten(connection: BaseDatabaseWrapper) -> None:
     """Forget what a connection has rolled back."""
     connection.__dict__.pop(_DIRTY, None)
-    _taken(connection)
+    changes = _taken(connection)
     announced = connection.__dict__.pop(_ANNOUNCED, None)
     if announced is not None:
-        _complete(announced, committed=False)
+        _complete(connection.alias, announced, changes, committed=False)
 
 
 def committing(connection: BaseDatabaseWrapper) -> None:
@@ -170,8 +170,8 @@ def _send(alias: str, changes: list[Change]) -> None:
 
 
 @redis.handle_connection_failure  # type: ignore[untyped-decorator]
-def _complete(announced: drops.Announced, *, committed: bool) -> None:
-    drops.complete(announced, committed=committed)
+def _complete(alias: str, announced: drops.Announced, changes: list[Change], *, committed: bool) -> None:
+    drops.complete(alias, announced, changes, committed=committed)
 
 
 def _batches(connection: BaseDatabaseWrapper) -> list[Batch]:

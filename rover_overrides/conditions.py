@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Union
 
 from rover_overrides.canonical import UncertainError, comparable, kind_of, read, spell
@@ -26,8 +26,10 @@ ANSWERED = frozenset({"exact", "isnull", "iexact"})
 MAX_ATOMS = 12
 MAX_OPERAND_BYTES = 65_536
 
-Path = tuple[tuple[str, str, str], ...]
-"""The hops to a related row: this side's column, the other table, its column."""
+Path = tuple[tuple[str, ...], ...]
+"""The hops to related rows: this side's column, the other table, its column; a fourth, `MANY`, where they may be many."""
+
+MANY = "*"
 
 
 class Column(NamedTuple):
@@ -82,7 +84,8 @@ def conjs_of(atoms: Iterable[Atom]) -> list[Conj]:
         return [TRUE]
     conj = _conj(kept)
     folded = next((number for number, atom in enumerate(kept) if atom.op == "iexact"), None)
-    return [conj] if folded is None else [conj, conj._replace(values=(*conj.values[:folded], ANY, *conj.values[folded + 1 :]))]
+    others = [] if folded is None else [conj._replace(values=(*conj.values[:folded], ANY, *conj.values[folded + 1 :]))]
+    return [conj, *others, *([_whatever(conj)] if conj.values and any(atom.column.path for atom in kept) else [])]
 
 
 def coarser(conj: Conj) -> Conj:
@@ -101,17 +104,41 @@ def columns_needed(entries: Iterable[str]) -> set[Column]:
     return {column for entry in entries for column in template(entry).columns if column.path}
 
 
+def many_of(entry: str) -> Path:
+    """Return the hop to many rows that an entry takes, as a path of one, or the empty path."""
+    return next((column.path[:1] for column in template(entry).columns if column.path and column.path[0][3:]), ())
+
+
+def is_blind(entry: str, changed: Container[str]) -> bool:
+    """Tell whether rows that an entry leads to may have been changed along with the row itself."""
+    return any(table in changed for table in template(entry).tables)
+
+
 def met(table: str, entries: Iterable[str], row: Row) -> set[Conj] | None:
     """Return the conjs that a row meets, or None where it may meet any."""
     found = {TRUE}
     try:
-        for entry in entries:
-            values = template(entry).answer(table, row)
-            if values is not None:
-                found.add(Conj(entry, values))
+        found.update(conj for entry in entries if (conj := _met_of(table, entry, row)) is not None)
     except (_UnknownRowError, LookupError, TypeError, ValueError):  # or an entry of another version
         return None
     return found
+
+
+def _met_of(table: str, entry: str, row: Row) -> Conj | None:
+    """Return the conj of an entry that a row meets; raises _UnknownRowError where that is a matter of its own columns."""
+    asked = template(entry)
+    try:
+        values = asked.answer(table, row)
+    except _UnknownRowError:
+        if not asked.leads:
+            raise
+        return _whatever(Conj(entry, asked.unanswered))
+    return None if values is None else Conj(entry, values)
+
+
+def _whatever(conj: Conj) -> Conj:
+    """Return the conj that is dropped where nobody can tell what related rows answer."""
+    return conj._replace(values=(ANY,) * len(conj.values))
 
 
 class Template:
@@ -123,6 +150,9 @@ class Template:
         self._tests = [atom for atom in atoms if not atom.answered]
         self.has_tests = bool(self._tests)
         self.columns = {atom.column for atom in atoms}
+        self.tables = frozenset(hop[1] for column in self.columns for hop in column.path)
+        self.leads = bool(self.tables)
+        self.unanswered = ("",) * len(self._asked)
         self._operands: dict[tuple[str, Atom], Any] = {}
 
     def answer(self, table: str, row: Row) -> tuple[str, ...] | None:
@@ -251,7 +281,7 @@ def _dumped(items: Any) -> str:
 
 def _read_atom(item: Sequence[Any]) -> Atom:
     path, name, part, op, operand, negated = item
-    column = Column(tuple((hop[0], hop[1], hop[2]) for hop in path), name, part)
+    column = Column(tuple(map(tuple, path)), name, part)
     return Atom(column, op, () if operand is None else tuple(operand), bool(negated))
 
 

@@ -22,7 +22,16 @@ Dependencies = dict[str, list[Conj]]
 KEPT = 2048
 """Of how many queries a process keeps the analysis."""
 
-_kept: dict[tuple[Any, ...], Dependencies] = {}
+
+class Kept(Dependencies):
+    """Dependencies that are kept for the next query, and along with them which keys they come to."""
+
+    def __init__(self, found: Dependencies) -> None:
+        super().__init__(found)
+        self.plans: dict[str, Any] = {}
+
+
+_kept: dict[tuple[Any, ...], Kept] = {}
 
 
 def dnfs(queryset: Any) -> Dependencies:
@@ -54,7 +63,7 @@ def _once(queryset: Any, digest: str) -> Dependencies:
     if found is None:
         if len(_kept) >= KEPT:
             _kept.clear()
-        found = _kept[key] = _analysed(queryset)
+        found = _kept[key] = Kept(_analysed(queryset))
     return found
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from cacheops.sharding import get_prefix
 from cacheops.signals import cache_invalidated
 
 from rover_overrides import pending, transport
-from rover_overrides.conditions import TRUE, Conj, columns_needed, met
+from rover_overrides.conditions import TRUE, Conj, Path, columns_needed, is_blind, many_of, met
 from rover_overrides.registry import Registry, keys, stamp_key
 from rover_overrides.related import with_related
 from rover_overrides.schema import field_of, model_of
@@ -34,24 +34,30 @@ class Change(NamedTuple):
 
 
 class Announced(NamedTuple):
-    """What was dropped before a commit, to be dropped again after it."""
+    """What was dropped before a commit, and whether it takes another look after it."""
 
     token: str
     tables: tuple[tuple[str, str], ...]
     dropped: tuple[str, ...]
+    again: bool
 
 
 def invalidate(using: str, changes: Iterable[Change]) -> None:
-    """Drop what depends on rows that have changed."""
+    """Drop what depends on rows that have changed.
+
+    Others may have committed since, so of the many rows that led to one nothing is known (see `announce`).
+    """
     rows, coarse = _by_table(changes)
     prefixes = _prefixes(using, {*rows, *coarse})
-    transport.unlink(_stamps(using, prefixes, rows, coarse, _entries(prefixes, rows)))
+    transport.unlink(_stamps(using, prefixes, rows, _entries(prefixes, rows), _Everything()))
 
 
 def announce(using: str, changes: Iterable[Change]) -> Announced:
     """Drop what depends on rows that are about to change, and let nothing be stored of their tables until `complete`.
 
-    It takes two round trips to Redis, whatever the number of rows.
+    It takes two round trips to Redis, whatever the number of rows. Rows that lead to one are looked at twice: before the
+    COMMIT, as they were for whoever commits first, and after it, as they are for whoever commits last. Those that the
+    transaction changes itself are no longer as they were, and count for any.
     """
     rows, coarse = _by_table(changes)
     prefixes = _prefixes(using, {*rows, *coarse})
@@ -59,16 +65,28 @@ def announce(using: str, changes: Iterable[Change]) -> Announced:
     tables = tuple((prefix, table) for table, prefix in prefixes.items())
     entering = [command for prefix, table in tables for command in pending.enter(prefix, table, token)]
     entries = _entries(prefixes, rows, first=entering)
-    dropped = _stamps(using, prefixes, rows, coarse, entries)
+    dropped = _stamps(using, prefixes, rows, entries, prefixes)
     transport.unlink(dropped)
-    return Announced(token, tables, tuple(dropped))
+    again = any(many_of(entry) for some in entries.values() for entry in some)
+    return Announced(token, tables, tuple(dropped), again)
 
 
-def complete(announced: Announced, *, committed: bool) -> None:
+def complete(using: str, announced: Announced, changes: Iterable[Change], *, committed: bool) -> None:
     """End what was announced; after a commit all is dropped again, for it may have taken longer than the entry lasts."""
     if committed:
         transport.unlink(announced.dropped)
+        if announced.again:
+            rows, _ = _by_table(changes)
+            prefixes = _prefixes(using, rows)
+            transport.unlink(_stamps(using, prefixes, rows, _entries(prefixes, rows), prefixes))
     transport.run([pending.leave(prefix, table, announced.token) for prefix, table in announced.tables])
+
+
+class _Everything:
+    """Stands for all tables."""
+
+    def __contains__(self, table: object) -> bool:
+        return True
 
 
 def tell(changes: Iterable[Change]) -> None:
@@ -102,12 +120,16 @@ def _entries(prefixes: Mapping[str, str], tables: Iterable[str], first: Sequence
 
 
 def _stamps(
-    using: str, prefixes: Mapping[str, str], rows: Mapping[str, Rows], coarse: set[str], entries: Mapping[str, Sequence[str]]
+    using: str,
+    prefixes: Mapping[str, str],
+    rows: Mapping[str, Rows],
+    entries: Mapping[str, Sequence[str]],
+    changed: Container[str],
 ) -> list[str]:
     """Return the keys to drop: the stamps of what the rows meet, all that a table has where anything may have changed."""
     dropped: set[str] = set()
     for table, prefix in prefixes.items():
-        conjs = None if table in coarse else _met(using, table, entries[table], rows[table])
+        conjs = _met(using, table, entries[table], rows[table], changed) if table in rows else None
         dropped.update(everything(prefix, table) if conjs is None else (stamp_key(prefix, table, conj) for conj in conjs))
     return sorted(dropped)
 
@@ -129,12 +151,27 @@ def _complete(table: str, row: Mapping[str, Any] | None) -> bool:
     return row is not None and model is not None and all(field.column in row for field in model._meta.local_concrete_fields)
 
 
-def _met(using: str, table: str, entries: Sequence[str], rows: Rows) -> set[Conj] | None:
+def _met(using: str, table: str, entries: Sequence[str], rows: Rows, changed: Container[str]) -> set[Conj] | None:
     """Return the conjs that any of the rows meets, or None for all."""
     found: set[Conj] = {TRUE}
-    for row in with_related(using, columns_needed(entries), rows):
-        conjs = met(table, entries, row)
-        if conjs is None:
-            return None
-        found |= conjs
+    try:
+        groups = _grouped(entries, changed)
+    except (LookupError, TypeError, ValueError):  # an entry of another version
+        return None
+    for (many, blind), some in groups.items():
+        columns = () if blind else columns_needed(some)
+        for row in with_related(using, many, columns, rows):
+            conjs = met(table, some, row)
+            if conjs is None:
+                return None
+            found |= conjs
     return found
+
+
+def _grouped(entries: Sequence[str], changed: Container[str]) -> dict[tuple[Path, bool], list[str]]:
+    """Group entries by the many rows they look at, and by whether they cannot, for those have changed too."""
+    groups: dict[tuple[Path, bool], list[str]] = defaultdict(list)
+    for entry in entries:
+        many = many_of(entry)
+        groups[many, bool(many) and is_blind(entry, changed)].append(entry)
+    return groups

@@ -1,4 +1,4 @@
-"""Conditions on other tables of a query that a row leads to by foreign keys, forwards."""
+"""Conditions on other tables of a query that a row leads to by foreign keys: forwards, and backwards to many rows once."""
 
 from __future__ import annotations
 
@@ -7,29 +7,41 @@ from typing import Any
 
 from django.db.models import ForeignKey
 from django.db.models.fields.reverse_related import ForeignObjectRel
+from django.db.models.sql.constants import INNER
 from django.db.models.sql.datastructures import Join
 
-from rover_overrides.conditions import Atom, Path
+from rover_overrides.conditions import MANY, Atom, Path
 
 MAX_HOPS = 4
 
-Hop = tuple[str, str, str]
+Hop = tuple[str, ...]
 
 
 Steps = dict[str, list[tuple[str, Hop]]]
 
 
-def routes(alias: str, steps: Steps) -> dict[str, Path]:
-    """Return the paths from a row under an alias to the rows under the others that it determines."""
+def routes(alias: str, steps: Steps, back: Steps) -> dict[str, Path]:
+    """Return the paths from a row under an alias to rows under the others that must be there for it to matter.
+
+    Forwards it leads to one row each. Then, once, to the many rows of one alias that lead to it, and on from those.
+    """
     found: dict[str, Path] = {alias: ()}
-    waiting = [alias]
+    _follow(found, [alias], steps)
+    for there, hop in back.get(alias, ()):
+        if there not in found:
+            found[there] = (hop,)
+            _follow(found, [there], steps)
+            break
+    return found
+
+
+def _follow(found: dict[str, Path], waiting: list[str], steps: Steps) -> None:
     while waiting:
         here = waiting.pop(0)
         for there, hop in steps.get(here, ()):
             if there not in found and len(found[here]) < MAX_HOPS:
                 found[there] = (*found[here], hop)
                 waiting.append(there)
-    return found
 
 
 def through(path: Path, atom: Atom) -> Atom:
@@ -54,6 +66,22 @@ def steps_of(aliases: dict[str, Any]) -> Steps:
             steps[parent].append((alias, (own, join.table_name, other)))
         elif isinstance(join.join_field, ForeignObjectRel) and isinstance(join.join_field.field, ForeignKey):
             steps[alias].append((parent, (other, aliases[parent].table_name, own)))
+    return steps
+
+
+def back_steps_of(aliases: dict[str, Any]) -> Steps:
+    """Map each alias to those of whose rows many may lead to its own; without one of them its row does not matter."""
+    steps: Steps = defaultdict(list)
+    for alias, join in aliases.items():
+        columns = _key(join)
+        if columns is None or join.parent_alias not in aliases:
+            continue
+        parent = join.parent_alias
+        own, other = columns
+        if isinstance(join.join_field, ForeignKey):
+            steps[alias].append((parent, (other, aliases[parent].table_name, own, MANY)))
+        elif join.join_type == INNER and isinstance(getattr(join.join_field, "field", None), ForeignKey):
+            steps[parent].append((alias, (own, join.table_name, other, MANY)))
     return steps
 
 

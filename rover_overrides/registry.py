@@ -120,6 +120,11 @@ class Known:
 
     def __init__(self) -> None:
         self._registries: dict[str, tuple[Version, dict[str, float]]] = {}
+        self._full_until: dict[str, float] = {}
+
+    def full(self, key: str) -> bool:
+        """Tell whether a registry had no room for some template lately."""
+        return key in self._full_until and time.monotonic() < self._full_until[key]
 
     def refused(self, key: str, entry: str) -> bool:
         """Tell whether a template is known to be left out, in whatever generation."""
@@ -137,8 +142,10 @@ class Known:
         if known != version or len(before) > 4 * CAP:
             before = _NO_ENTRIES
         if key not in self._registries and len(self._registries) >= _MOST_COPIES:
-            self._registries = {}
+            self._registries, self._full_until = {}, {}
         until = time.monotonic() + _rotation_seconds()
+        if not all(entries.values()):
+            self._full_until[key] = until
         # A new dict, for other threads may be reading the old one.
         self._registries[key] = version, {**before, **{entry: math.inf if here else until for entry, here in entries.items()}}
 

@@ -1,4 +1,7 @@
-"""The values of the rows that a written row leads to by foreign keys, looked up for the entries that compare them."""
+"""The values of the rows that a written row leads to by foreign keys, looked up for the entries that compare them.
+
+They are what is committed now. A writer whose transaction has a snapshot does not see that, so there they are unknown.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from django.db import DatabaseError
 
 from rover_overrides.conditions import Column, Path
 from rover_overrides.schema import field_of, model_of
+from rover_overrides.snapshots import may_lack_commits
 
 MAX_KEYS = 1000
 """Of how many related rows the values are looked up for each path; beyond that they are unknown."""
@@ -18,24 +22,50 @@ MAX_KEYS = 1000
 Row = Mapping[Union[str, Column], Any]
 
 
-def with_related(using: str, columns: Iterable[Column], rows: Sequence[Mapping[str, Any]]) -> Iterator[Row]:
-    """Give the rows with the columns of related rows that are asked for: a query a path, however many rows."""
+def with_related(using: str, many: Path, columns: Iterable[Column], rows: Sequence[Mapping[str, Any]]) -> Iterator[Row]:
+    """Give the rows with the columns of related rows that are asked for: a query a path, however many rows.
+
+    Where `many` is a hop to many rows, each row is given once for each of those. What cannot be told is left unknown.
+    """
     by_path: dict[Path, set[str]] = defaultdict(set)
     for column in columns:
         by_path[column.path].add(column.name)
     extended: list[dict[str | Column, Any]] = [dict(row.items()) for row in rows]
+    if may_lack_commits(using):
+        by_path.clear()
     for path, names in by_path.items():
-        start = path[0][0]
-        keys = [_key(path[0], row.get(start)) for row in rows]
-        found = _looked_up(using, path, sorted(names), {key for key in keys if key is not None})
-        for row, key in zip(extended, keys) if found is not None else ():
-            if start in row and (key is not None or row[start] is None):
-                values = found.get(key, {}) if found is not None else {}
-                row.update((Column(path, name), values.get(name)) for name in names)
-    yield from extended
+        if path[:1] != many:
+            _extend(using, path, sorted(names), extended)
+    wanted = {path: sorted(names) for path, names in by_path.items() if many and path[:1] == many}
+    yield from _multiplied(using, wanted, extended) if wanted else extended
 
 
-def _key(hop: tuple[str, str, str], value: Any) -> Any:
+def _extend(using: str, path: Path, names: Sequence[str], rows: Sequence[dict[str | Column, Any]]) -> None:
+    """Put the columns at the end of a path to one row into the rows."""
+    start = path[0][0]
+    keys = [_key(path[0], row.get(start)) for row in rows]
+    found = _looked_up(using, path, names, {key for key in keys if key is not None})
+    for row, key in zip(rows, keys) if found is not None else ():
+        if start in row and (key is not None or row[start] is None):
+            values = found.get(key, [{}])[0] if found is not None else {}
+            row.update((Column(path, name), values.get(name)) for name in names)
+
+
+def _multiplied(
+    using: str, wanted: Mapping[Path, Sequence[str]], rows: Sequence[dict[str | Column, Any]]
+) -> Iterator[dict[str | Column, Any]]:
+    """Give each row once for each of the many rows that lead to it, with what is wanted of those and beyond."""
+    hop = next(iter(wanted))[0]
+    keys = [_key(hop, row.get(hop[0])) for row in rows]
+    found = _many_looked_up(using, wanted, {key for key in keys if key is not None})
+    for row, key in zip(rows, keys):
+        if found is None or hop[0] not in row or (key is None and row[hop[0]] is not None):
+            yield row
+        else:
+            yield from ({**row, **other} for other in found.get(key, ()))
+
+
+def _key(hop: tuple[str, ...], value: Any) -> Any:
     """Return a key as the database gives it, or None where there is none or it is not one."""
     field = field_of(hop[1], hop[2])
     try:
@@ -44,20 +74,44 @@ def _key(hop: tuple[str, str, str], value: Any) -> Any:
         return None
 
 
-def _looked_up(using: str, path: Path, names: Sequence[str], keys: set[Any]) -> dict[Any, dict[str, Any]] | None:
+def _looked_up(using: str, path: Path, names: Sequence[str], keys: set[Any]) -> dict[Any, list[dict[str, Any]]] | None:
     """Return the wanted columns at the end of a path by the first hop's key, or None where that cannot be told."""
-    model, words = model_of(path[0][1]), _words(path, names)
+    words = _words(path, names)
+    found = None if words is None else _fetched(using, path[0], words, keys)
+    return None if found is None else {key: [dict(zip(names, row)) for row in rows] for key, rows in found.items()}
+
+
+def _many_looked_up(
+    using: str, wanted: Mapping[Path, Sequence[str]], keys: set[Any]
+) -> dict[Any, list[dict[str | Column, Any]]] | None:
+    """Return all that is wanted of many rows by the key that leads to them, in one query."""
+    columns = [Column(path, name) for path, names in wanted.items() for name in names]
+    words = [some for path, names in wanted.items() if (some := _words(path, names)) is not None]
+    if len(words) < len(wanted):
+        return None
+    flat = [words[0][0], *(word for some in words for word in some[1:])]
+    found = _fetched(using, next(iter(wanted))[0], flat, keys)
+    return None if found is None else {key: [dict(zip(columns, row)) for row in rows] for key, rows in found.items()}
+
+
+def _fetched(using: str, hop: tuple[str, ...], words: Sequence[str], keys: set[Any]) -> dict[Any, list[list[Any]]] | None:
+    """Return rows of the ORM's words by the first of them; None for too many, or where the database refuses."""
+    model = model_of(hop[1])
     if not keys:
         return {}
-    if model is None or words is None or len(keys) > MAX_KEYS:
+    if model is None or len(keys) > MAX_KEYS:
         return None
-    key = words[0]
-    queryset = model._base_manager.using(using).filter(**{f"{key}__in": keys}).order_by()
+    queryset = model._base_manager.using(using).filter(**{f"{words[0]}__in": keys}).order_by()
     queryset = queryset.nocache() if hasattr(queryset, "nocache") else queryset
+    found: dict[Any, list[list[Any]]] = defaultdict(list)
     try:
-        return {first: dict(zip(names, rest)) for first, *rest in queryset.values_list(*words)}
+        for number, (key, *row) in enumerate(queryset.values_list(*words)[: MAX_KEYS + 1]):
+            if number == MAX_KEYS:
+                return None
+            found[key].append(row)
     except DatabaseError:
         return None
+    return found
 
 
 def _words(path: Path, names: Sequence[str]) -> list[str] | None:

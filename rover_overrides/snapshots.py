@@ -24,6 +24,11 @@ def may_be_old(dbs: Iterable[str], tables: Iterable[str]) -> bool:
     return any(_is_replica(using, tables) or _has_snapshot(using) for using in dbs)
 
 
+def may_lack_commits(using: str) -> bool:
+    """Tell whether a writer does not see what others have committed since its transaction began; in SQLite nobody else can."""
+    return connections[using].vendor != "sqlite" and _has_snapshot(using)
+
+
 def any_dirty() -> bool:
     """Tell whether this thread has written in a transaction that is not committed, on any alias."""
     return any(state.is_dirty() for state in list(transaction_states._states.values()))

@@ -49,6 +49,7 @@ class Lease(NamedTuple):
 class _Plan(NamedTuple):
     registries: tuple[tuple[str, tuple[str, ...]], ...]  # each with the templates it must hold
     stamps: tuple[str, ...]
+    generations: tuple[Command, ...]  # that read those of the registries
 
 
 _known = registry.Known()
@@ -81,14 +82,16 @@ def read(key: str, deps: Dependencies, prefix: str) -> bytes | None:
     plan = _planned(deps, prefix)
     if plan is None:
         return None
-    coded, *replies = transport.run([("GET", key), *_look(plan)])
-    found = _result(coded.value, checksum(replies))
+    replies = transport.run(plan.generations, values=(key, *plan.stamps))
+    stamps, generations = replies[1 : len(plan.stamps) + 1], replies[len(plan.stamps) + 1 :]
+    coded = replies[0].value
+    found = _result(coded, checksum([*generations, *stamps]))
     if found is not None:
         return found
-    lease = _take(deps, prefix, {k: reply for (k, _), reply in zip(plan.registries, replies)})
+    lease = _take(deps, prefix, {k: reply for (k, _), reply in zip(plan.registries, generations)})
     _leases.set({**_leases.get({}), key: lease})
     # What was stored under coarser conditions than this process knew of.
-    return _result(coded.value, lease and lease.checksum)
+    return _result(coded, lease and lease.checksum)
 
 
 def fill(
@@ -142,7 +145,22 @@ def _size(conjs: Sequence[Conj]) -> int:
 
 
 def _planned(deps: Dependencies, prefix: str) -> _Plan | None:
-    """Return the keys to read, the same and in the same order in every process."""
+    """Return the keys to read; kept with dependencies that are kept, unless a registry has no room for one of them."""
+    plans = getattr(deps, "plans", None)
+    if plans is None:
+        return _plan(deps, prefix)
+    if prefix in plans:
+        found: _Plan | None = plans[prefix]
+        if found is None or not any(_known.full(key) for key, _ in found.registries):
+            return found
+    found = _plan(deps, prefix)
+    if not any(_known.full(key) for table in deps for key in registry.keys(prefix, table)):
+        plans[prefix] = found
+    return found
+
+
+def _plan(deps: Dependencies, prefix: str) -> _Plan | None:
+    """Plan the keys to read, the same and in the same order in every process."""
     kept = bounded({table: [_admitted(prefix, table, conj) for conj in conjs] for table, conjs in deps.items()})
     if kept is None:
         return None
@@ -152,7 +170,8 @@ def _planned(deps: Dependencies, prefix: str) -> _Plan | None:
         if key is not None:
             entries.setdefault(key, {})[conj.entry] = None
     stamps = tuple(registry.stamp_key(prefix, table, conj) for table, conj in _pairs(kept))
-    return _Plan(tuple((key, tuple(entries[key])) for key in sorted(entries)), stamps)
+    registries = tuple((key, tuple(entries[key])) for key in sorted(entries))
+    return _Plan(registries, stamps, tuple(registry.generation_command(key) for key, _ in registries))
 
 
 def _pairs(deps: Dependencies) -> Iterator[tuple[str, Conj]]:
@@ -169,10 +188,6 @@ def _admitted(prefix: str, table: str, conj: Conj) -> Conj:
             return conj
         without = coarser(conj)
         conj = TRUE if without == conj else without
-
-
-def _look(plan: _Plan) -> list[Command]:
-    return [registry.generation_command(key) for key, _ in plan.registries] + [("GET", key) for key in plan.stamps]
 
 
 def _result(coded: bytes | None, expected: bytes | None) -> bytes | None:

@@ -62,16 +62,16 @@ class Reply(NamedTuple):
     identity: bytes
 
 
-def run(commands: Sequence[Command]) -> list[Reply]:
-    """Run commands `(name, key, *arguments)` and return their replies in the same order.
+def run(commands: Sequence[Command], *, values: Sequence[str] = ()) -> list[Reply]:
+    """Run commands `(name, key, *arguments)` and return their replies in the same order, after the values of keys.
 
     Raises redis.ConnectionError or redis.TimeoutError where a server is not there or does nothing for now, and the
     ResponseError of a command that is wrong.
     """
-    if not commands:
+    if not commands and not values:
         return []
     try:
-        replies = _run(commands)
+        replies = _run(commands, values)
     except (redis.ConnectionError, redis.TimeoutError):
         _breaker.failed()
         raise
@@ -111,12 +111,16 @@ class _Breaker:
 _breaker = _Breaker()
 
 
-def _run(commands: Sequence[Command]) -> list[Reply]:
+def _run(commands: Sequence[Command], values: Sequence[str]) -> list[Reply]:
     try:
         redis_client = client()
         if hasattr(redis_client, "get_node_from_key"):
-            return _on_cluster(redis_client, commands)
-        return _on_server(redis_client.connection_pool, commands)
+            return _on_cluster(redis_client, [*(("GET", key) for key in values), *commands])
+        if not values:
+            return _on_server(redis_client.connection_pool, commands)
+        # One reply is parsed faster than many.
+        found, *replies = _on_server(redis_client.connection_pool, [("MGET", *values), *commands])
+        return [*(Reply(value, found.identity) for value in found.value), *replies]
     except RedisClusterException as error:
         # Raised where no node answers or a slot is nobody's. Not a ConnectionError, though nothing else is wrong.
         raise redis.ConnectionError(str(error)) from error
@@ -139,7 +143,10 @@ def _on_server(pool: Any, commands: Sequence[Command]) -> list[Reply]:
     except redis.ConnectionError:
         # The pool's connection may have been closed from the other side while it was idle.
         (replies,) = _exchange([(pool, commands)])
-    return [_checked(reply) for reply in replies]
+    for value, _ in replies:
+        if isinstance(value, Exception):
+            raise value
+    return replies
 
 
 def _on_cluster(client: Any, commands: Sequence[Command]) -> list[Reply]:
@@ -185,10 +192,17 @@ def _key(command: Command) -> Any:
 
 def _exchange(batches: Sequence[tuple[Any, Sequence[Command]]]) -> list[list[Reply]]:
     """Send every server its commands, then read; an error of one command is its reply's value."""
+    if len(batches) == 1:
+        return [_exchange_one(*batches[0])]
     with ExitStack() as stack:
         lent = [(stack.enter_context(_lent(pool)), commands) for pool, commands in batches]
         identities = [_send(connection, commands) for connection, commands in lent]
         return [_receive(*pair, identity) for pair, identity in zip(lent, identities)]
+
+
+def _exchange_one(pool: Any, commands: Sequence[Command]) -> list[Reply]:
+    with _lent(pool) as connection:
+        return _receive(connection, commands, _send(connection, commands))
 
 
 @contextmanager

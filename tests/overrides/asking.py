@@ -182,7 +182,7 @@ def drops(alias, found, model, *changed):
     if TRUE in conjs:
         return True
     entries = {conj.entry for conj in conjs}
-    for row in with_related(alias, columns_needed(entries), changed):
+    for row in with_related(alias, (), columns_needed(entries), changed):
         meets = met(table, entries, row)
         if meets is None or not meets.isdisjoint(conjs):
             return True

@@ -42,9 +42,14 @@ class Recorder:
         """Take the place of the invalidation for a test."""
         monkeypatch.setattr(drops, "invalidate", self.invalidate)
         monkeypatch.setattr(drops, "announce", lambda using, changes: (using, list(changes)))
-        monkeypatch.setattr(drops, "complete", lambda announced, committed: self.invalidate(*announced) if committed else None)
+        monkeypatch.setattr(drops, "complete", self._complete)
         monkeypatch.setattr(drops, "tell", lambda changes: None)
         return self
+
+    def _complete(self, using, announced, changes, *, committed):
+        assert announced == (using, list(changes))
+        if committed:
+            self.invalidate(using, changes)
 
     def invalidate(self, using, changes):
         self.calls.append((using, list(changes)))
