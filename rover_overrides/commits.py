@@ -82,6 +82,8 @@ def dirty(using: str | None) -> bool:
     and elsewhere its reader expects to see the writes of its own thread.
     """
     alias = using or DEFAULT_DB_ALIAS
+    if len(connections.settings) == 1:
+        return _writing(alias)
     return any(_writing(other) and _same_database(alias, other) for other in _used_aliases(alias))
 
 
@@ -210,8 +212,7 @@ def _opened(alias: str) -> Any:
 
 def _used_aliases(alias: str) -> Iterator[str]:
     yield alias
-    if len(connections.settings) > 1:
-        yield from (other for other in connections if other != alias)
+    yield from (other for other in connections if other != alias)
 
 
 def _same_database(alias: str, other: str) -> bool:

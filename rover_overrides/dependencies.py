@@ -9,13 +9,12 @@ from typing import Any
 
 from cacheops.conf import settings as cacheops_settings
 from cacheops.tree import dnfs as upstream_dnfs
-from django.conf import settings
 from funcy import join_with, lcat
 
 from rover_overrides.cache_keys import digest_of
 from rover_overrides.conditions import TRUE, UNCACHED, Conj
 from rover_overrides.prefetched import prefetched_querysets, prefetched_tables
-from rover_overrides.switches import applied
+from rover_overrides.switches import applied, off
 
 Dependencies = dict[str, list[Conj]]
 
@@ -57,8 +56,7 @@ def sampled(queryset: Any) -> Dependencies:
 
 
 def _once(queryset: Any, digest: str) -> Dependencies:
-    off = tuple(getattr(settings, "CACHEOPS_ROVER_OFF", ()))
-    key = (digest, queryset.model, queryset.db, off, tuple(cacheops_settings.CACHEOPS_SKIP_FIELDS))
+    key = (digest, queryset.model, queryset.db, tuple(off()), tuple(cacheops_settings.CACHEOPS_SKIP_FIELDS))
     found = _kept.get(key)
     if found is None:
         if len(_kept) >= KEPT:

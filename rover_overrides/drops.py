@@ -73,13 +73,12 @@ def announce(using: str, changes: Iterable[Change]) -> Announced:
 
 def complete(using: str, announced: Announced, changes: Iterable[Change], *, committed: bool) -> None:
     """End what was announced; after a commit all is dropped again, for it may have taken longer than the entry lasts."""
-    if committed:
-        transport.unlink(announced.dropped)
-        if announced.again:
-            rows, _ = _by_table(changes)
-            prefixes = _prefixes(using, rows)
-            transport.unlink(_stamps(using, prefixes, rows, _entries(prefixes, rows), prefixes))
-    transport.run([pending.leave(prefix, table, announced.token) for prefix, table in announced.tables])
+    if committed and announced.again:
+        rows, _ = _by_table(changes)
+        prefixes = _prefixes(using, rows)
+        transport.unlink(_stamps(using, prefixes, rows, _entries(prefixes, rows), prefixes))
+    leaving = [pending.leave(prefix, table, announced.token) for prefix, table in announced.tables]
+    transport.unlink(announced.dropped if committed else (), then=leaving)
 
 
 class _Everything:

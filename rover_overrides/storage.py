@@ -54,33 +54,52 @@ class _Plan(NamedTuple):
 
 _known = registry.Known()
 _leases: ContextVar[Mapping[str, Lease | None]] = ContextVar("rover_leases")
+_NO_LEASES: Mapping[str, Lease | None] = {}
 _longest = 0  # timeout that this process has stored with
 
 
-@contextmanager
-def getting(key: str, deps: Dependencies, prefix: str, lock: bool = False) -> Iterator[Any]:
-    """Give a result, or None and for the time of the block what `fill` needs; with `lock` one caller computes, others wait."""
-    before = _leases.get({})
-    _leases.set({**before, key: None})
-    held: str | None = None
-    try:
+class getting:  # noqa: N801 - upstream's name of a context manager
+    """Give a result, or None and for the time of the block what `fill` needs; with `lock` one caller computes, others wait.
+
+    A hit takes no lease and changes nothing here, which is why this is a class: a generator costs as much as the rest of it.
+    """
+
+    __slots__ = ("_before", "_deps", "_held", "_key", "_lock", "_prefix")
+
+    def __init__(self, key: str, deps: Dependencies, prefix: str, lock: bool = False) -> None:
+        self._key, self._deps, self._prefix, self._lock = key, deps, prefix, lock
+        self._before: Mapping[str, Lease | None] = {}
+        self._held: str | None = None
+
+    def __enter__(self) -> Any:
+        self._before = _leases.get(_NO_LEASES)
         data = None
-        with _degrading():
-            data, held = _alone(key, deps, prefix) if lock else (read(key, deps, prefix), None)
-        yield data
-    finally:
-        if held is not None:
-            with _degrading():
-                locks.release(key, held)
-        _leases.set(before)  # no token: awaiting code leaves the block in another context than it entered
+        try:
+            if self._lock:
+                data, self._held = _alone(self._key, self._deps, self._prefix)
+            else:
+                data = read(self._key, self._deps, self._prefix)
+        except (redis.ConnectionError, redis.TimeoutError, redis.ResponseError) as error:
+            _degrade(error)
+            _leases.set({**self._before, self._key: None})
+        return data
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            if self._held is not None:
+                with _degrading():
+                    locks.release(self._key, self._held)
+        finally:
+            if _leases.get(_NO_LEASES) is not self._before:
+                _leases.set(self._before)  # no token: awaiting code leaves the block in another context than it entered
 
 
 def read(key: str, deps: Dependencies, prefix: str) -> bytes | None:
     """Return a result that is still true; on a miss take a lease for `fill` and return None."""
-    if not switches.on("leased-fills") or (cacheops_settings.CACHEOPS_DEGRADE_ON_FAILURE and transport.resting()):
-        return None
-    plan = _planned(deps, prefix)
+    resting = cacheops_settings.CACHEOPS_DEGRADE_ON_FAILURE and transport.resting()
+    plan = None if resting or not switches.on("leased-fills") else _planned(deps, prefix)
     if plan is None:
+        _without_lease(key)
         return None
     replies = transport.run(plan.generations, values=(key, *plan.stamps))
     stamps, generations = replies[1 : len(plan.stamps) + 1], replies[len(plan.stamps) + 1 :]
@@ -88,8 +107,9 @@ def read(key: str, deps: Dependencies, prefix: str) -> bytes | None:
     found = _result(coded, checksum([*generations, *stamps]))
     if found is not None:
         return found
+    _without_lease(key)  # of an outer block, should this one fail
     lease = _take(deps, prefix, {k: reply for (k, _), reply in zip(plan.registries, generations)})
-    _leases.set({**_leases.get({}), key: lease})
+    _leases.set({**_leases.get(_NO_LEASES), key: lease})
     # What was stored under coarser conditions than this process knew of.
     return _result(coded, lease and lease.checksum)
 
@@ -99,7 +119,7 @@ def fill(
 ) -> str:
     """Store a result under the lease of its key; nothing where there is none or the reader may have seen old rows."""
     del prefix  # it is in the key
-    lease = _leases.get({}).get(key)
+    lease = _leases.get(_NO_LEASES).get(key)
     if expected == _NEVER or lease is None or timeout <= 0:
         return ""
     if transaction_states.is_dirty(dbs) or snapshots.any_dirty() or snapshots.may_be_old(dbs, deps):
@@ -138,6 +158,10 @@ def checksum(replies: Sequence[Reply]) -> bytes | None:
             return None
         digest.update(b"%d:%s%d:%s" % (len(identity), identity, len(value), value))
     return digest.digest()
+
+
+def _without_lease(key: str) -> None:
+    _leases.set({**_leases.get(_NO_LEASES), key: None})
 
 
 def _size(conjs: Sequence[Conj]) -> int:
@@ -239,7 +263,7 @@ def _alone(key: str, deps: Dependencies, prefix: str) -> tuple[bytes | None, str
     """Return a result, or the lock of the one who is to compute it."""
     while True:
         data = read(key, deps, prefix)
-        if data is not None or _leases.get({}).get(key) is None:
+        if data is not None or _leases.get(_NO_LEASES).get(key) is None:
             return data, None  # nor is there anything to wait for where nothing will be stored
         held = locks.acquire(key)
         if held is None:
@@ -273,15 +297,21 @@ def _degrading() -> Iterator[None]:
     """Go on without the cache where Redis is away, as upstream does if it is told to, and where it is full."""
     try:
         yield
-    except (redis.ConnectionError, redis.TimeoutError) as error:
-        if not cacheops_settings.CACHEOPS_DEGRADE_ON_FAILURE:
-            raise
-        happened = "timed out" if isinstance(error, redis.TimeoutError) else "is unreachable"
-        warnings.warn(f"The cacheops cache {happened}! Error: {error}", RuntimeWarning, stacklevel=3)
-    except redis.ResponseError as error:
+    except (redis.ConnectionError, redis.TimeoutError, redis.ResponseError) as error:
+        _degrade(error)
+
+
+def _degrade(error: Exception) -> None:
+    """Warn of an error that the site survives; any other is raised again."""
+    if isinstance(error, redis.ResponseError):
         if not _is_full(error):
-            raise
-        warnings.warn(f"The cacheops cache is full! Error: {error}", RuntimeWarning, stacklevel=3)
+            raise error
+        happened = "is full"
+    elif cacheops_settings.CACHEOPS_DEGRADE_ON_FAILURE:
+        happened = "timed out" if isinstance(error, redis.TimeoutError) else "is unreachable"
+    else:
+        raise error
+    warnings.warn(f"The cacheops cache {happened}! Error: {error}", RuntimeWarning, stacklevel=4)
 
 
 def _is_full(error: redis.ResponseError) -> bool:

@@ -6,6 +6,7 @@ results depend on more rows than they need to, or leaves them out of the cache; 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from importlib import import_module
 
 from django.conf import settings
@@ -29,4 +30,13 @@ def applied(patch: str) -> bool:
 
 def on(patch: str) -> bool:
     """Tell whether a patch's behaviour is wanted and here."""
-    return applied(patch) and patch not in getattr(settings, "CACHEOPS_ROVER_OFF", ())
+    return applied(patch) and patch not in off()
+
+
+def off() -> Collection[str]:
+    """Return the ids of the patches that the setting switches off.
+
+    It is asked at each hit and mostly not set: asked of `settings` itself, that costs an exception.
+    """
+    found: Collection[str] = getattr(settings._wrapped, "CACHEOPS_ROVER_OFF", ())
+    return found

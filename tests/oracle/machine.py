@@ -60,6 +60,8 @@ class Machine:
         self.seed, self.steps = seed, []
         self.pool: list[judge.Live] = []
         self.writes.held.clear()
+        with self.beside.running(lambda: connection.close(), "the end"):  # noqa: PLW0108 - the thread's own connection
+            connection.close()  # with whatever a run that failed had left open
         with reads.cache_off():
             rows.fill(Random(seed), self.names)
             if self.spread:

@@ -89,6 +89,12 @@ def test_digest_of_a_value_is_repeated(value):
     assert sql_digest(SQL, (value,)) == sql_digest(SQL, (value,))
 
 
+@pytest.mark.parametrize("value", DIFFERENT, ids=range(len(DIFFERENT)))
+def test_short_way_of_spelling_is_the_same_spelling(value):
+    if type(value) in cache_keys._PLAIN:
+        assert cache_keys._spell_plain((SQL, (value, value))) == cache_keys._spell((SQL, (value, value)))
+
+
 @pytest.mark.parametrize("value", UNSTABLE, ids=range(len(UNSTABLE)))
 def test_value_without_a_stable_spelling_never_has_the_same_digest_again(value):
     assert sql_digest(SQL, (value,)) != sql_digest(SQL, (value,))

@@ -218,16 +218,40 @@ def test_unlink_goes_in_steps_and_again_after_a_failure(server, monkeypatch):
     run([("SET", f"key{n}", n) for n in range(2500)])
     sizes, real = [], transport._run
 
-    def failing(commands):
-        sizes.append(len(commands))
+    def failing(commands, values, dropped):
+        sizes.append((len(dropped), len(commands)))
         if len(sizes) <= 2:
             raise redis.TimeoutError
-        return real(commands)
+        return real(commands, values, dropped)
 
     monkeypatch.setattr(transport, "_run", failing)
-    unlink(f"key{n}" for n in range(2500))
-    assert sizes == [1000, 1000, 1000, 1000, 500]
-    assert server.names() == []
+    unlink([f"key{n}" for n in range(2500)], then=[("SET", "after", 1)])
+    assert sizes == [(1000, 0), (1000, 0), (1000, 0), (1000, 0), (500, 1)]
+    assert server.names() == ["after"]
+
+
+def test_what_follows_a_drop_runs_without_one(server):
+    unlink([], then=[("SET", "after", 1)])
+    assert server.names() == ["after"]
+
+
+def test_values_come_before_the_replies_of_commands_and_drops_before_both(server):
+    run([("SET", "a", 1), ("SET", "b", 2)])
+    with live.round_trips() as counted, server.client() as client, watching(client) as ran:
+        assert [reply.value for reply in run([("EXISTS", "b")], values=["a", "b", "c"], dropped=["b"])] == [b"1", None, None, 0]
+    assert [command.name for command in ran if command.name in {"UNLINK", "MGET", "GET", "EXISTS"}] == [
+        "UNLINK",
+        "MGET",
+        "EXISTS",
+    ]
+    assert counted["trips"] == 1
+
+
+def test_cluster_takes_values_and_drops_key_by_key(cluster):
+    run([("SET", key, key) for key in MANY])
+    replies = run([("EXISTS", MANY[0])], values=MANY, dropped=MANY[:2])
+    assert [reply.value for reply in replies] == [None, None, *(key.encode() for key in MANY[2:]), 0]
+    assert len({reply.identity for reply in replies}) == 3
 
 
 def test_unlink_says_that_it_failed(monkeypatch):

@@ -2,7 +2,6 @@
 
 import sys
 from functools import reduce
-from itertools import combinations
 from operator import or_
 
 import pytest
@@ -11,7 +10,6 @@ from django.test import override_settings
 from probe_project.models import Article, Wide
 
 KEYS = 32
-MEMBERS = 1000
 COLUMNS = "abcdefghijk"
 
 
@@ -81,28 +79,6 @@ def test_condition_that_fits_counts_beside_one_that_does_not(probe):
     probe.assert_kept(read)
     Article(pk=9, title="Delta", pages=7).save()
     assert probe.assert_dropped(read) == 1
-
-
-def test_combinations_of_columns_are_bounded(probe):
-    combined = [columns for number in (4, 5, 6) for columns in combinations(COLUMNS, number)]
-    assert len(combined) > MEMBERS
-    for columns in combined:
-        Wide.objects.filter(**dict.fromkeys(columns, 1)).count()
-    largest = max(_length(probe.redis, key) for key in probe.redis.keys())
-    assert largest <= MEMBERS + 1, "a key has %d members, and each save has to look at them" % largest
-    first, last = (_wide(columns) for columns in (combined[0], combined[-1]))
-    assert (probe.fill(first), probe.fill(last)) == (0, 0)
-    Wide(pk=1, **dict.fromkeys(COLUMNS, 1)).save()
-    assert (probe.assert_dropped(first), probe.assert_dropped(last)) == (1, 1)
-
-
-def _wide(columns):
-    return lambda: Wide.objects.filter(**dict.fromkeys(columns, 1)).count()
-
-
-def _length(client, key):
-    length = {b"list": client.llen, b"set": client.scard, b"hash": client.hlen, b"zset": client.zcard}
-    return length.get(client.type(key), lambda key: 1)(key)
 
 
 def test_switched_off_it_is_coarser_and_fresh(probe):
