@@ -118,7 +118,7 @@ def _configuration(releases):
     found["environments"] = [item for item in found["environments"] if item["id"] in (releases or ENVIRONMENTS)]
     for item in found["environments"] if releases else ():
         item["releases"] = releases[item["id"]]
-    found["suite"]["modes"] = {"default": {}}
+    found["suite"] |= {"modes": {"default": {}}, "excused": {}}
     suite = () if releases else ("suite",)
     return {name: found[name] for name in ("upstream", "overrides", "probes", *suite, "servers", "environments")}
 
