@@ -11,7 +11,7 @@ extra Django settings) in its environment, and a folder that holds `cacheops/` o
     count_sql(call)       how many SQL queries `call()` runs
     queries()             context manager that captures SQL queries (has a `len`)
     commands()            context manager; afterwards a Counter of the commands the server ran, those in scripts included
-    redis                 a raw client (bytes in, bytes out); flushed before and after each test
+    redis                 a raw client (bytes in, bytes out); flushed before each test
     keys(pattern="*")     the keys on the server as sorted text
 
 `read` is a callable that builds its queryset anew and evaluates it: `lambda: list(Article.objects.filter(pages=1))`.
@@ -46,5 +46,4 @@ def probe():
     rows.recreate()
     probe.redis.flushall()
     yield probe
-    probe.redis.flushall()
     probe.redis.close()
