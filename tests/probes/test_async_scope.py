@@ -3,7 +3,6 @@
 import asyncio
 
 import pytest
-from asgiref.sync import sync_to_async
 from cacheops import cached, cached_as, no_invalidation
 from django.db import connections
 from probe_project.models import Article
@@ -49,13 +48,13 @@ def test_no_invalidation_lasts_across_await(probe, elsewhere):
 
     async def save_unseen():
         with no_invalidation:
-            await sync_to_async(elsewhere.save)(2)
+            await asyncio.to_thread(elsewhere.save, 2)
 
     outcome(save_unseen)
     probe.assert_kept(read)
 
     async def save():
-        await sync_to_async(elsewhere.save)(2)
+        await asyncio.to_thread(elsewhere.save, 2)
 
     Article.objects.filter(pk=9).delete()
     probe.fill(read)
@@ -69,7 +68,7 @@ def test_no_invalidation_decorates_async_functions(probe, elsewhere):
 
     @no_invalidation
     async def save_unseen():
-        await sync_to_async(elsewhere.save)(2)
+        await asyncio.to_thread(elsewhere.save, 2)
 
     outcome(save_unseen)
     probe.assert_kept(read)
@@ -89,7 +88,7 @@ def test_no_invalidation_stays_in_its_own_task(probe, elsewhere):
 
         async def save():
             await inside.wait()
-            await sync_to_async(elsewhere.save)(2)
+            await asyncio.to_thread(elsewhere.save, 2)
             saved.set()
 
         await asyncio.gather(hold(), save())
