@@ -124,6 +124,13 @@ def oracle(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def bench(session: nox.Session) -> None:
+    """Measure this wheel, upstream's two modes, django-cachalot and no cache side by side (some minutes; -- --help)."""
+    install(session, "bench")
+    session.run("python", "tests/benchmarks/run.py", *session.posargs)
+
+
+@nox.session(default=False)
 def history(session: nox.Session) -> None:
     """Take Rover's fork of 4.0.7 through every release to the newest, with upstream's own tests (some minutes)."""
     install(session, "tests")

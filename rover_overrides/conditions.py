@@ -117,18 +117,19 @@ def is_blind(entry: str, changed: Container[str]) -> bool:
 def met(table: str, entries: Iterable[str], row: Row) -> set[Conj] | None:
     """Return the conjs that a row meets, or None where it may meet any."""
     found = {TRUE}
+    asked = _Asked(table, row)
     try:
-        found.update(conj for entry in entries if (conj := _met_of(table, entry, row)) is not None)
+        found.update(conj for entry in entries if (conj := _met_of(entry, asked)) is not None)
     except (_UnknownRowError, LookupError, TypeError, ValueError):  # or an entry of another version
         return None
     return found
 
 
-def _met_of(table: str, entry: str, row: Row) -> Conj | None:
+def _met_of(entry: str, row: _Asked) -> Conj | None:
     """Return the conj of an entry that a row meets; raises _UnknownRowError where that is a matter of its own columns."""
     asked = template(entry)
     try:
-        values = asked.answer(table, row)
+        values = asked.answer(row)
     except _UnknownRowError:
         if not asked.leads:
             raise
@@ -153,28 +154,51 @@ class Template:
         self.tables = frozenset(hop[1] for column in self.columns for hop in column.path)
         self.leads = bool(self.tables)
         self.unanswered = ("",) * len(self._asked)
-        self._operands: dict[tuple[str, Atom], Any] = {}
+        self._operands: dict[tuple[str, int], Any] = {}
 
-    def answer(self, table: str, row: Row) -> tuple[str, ...] | None:
+    def answer(self, row: _Asked) -> tuple[str, ...] | None:
         """Return the row's values in the columns that are asked for, or None where it does not meet the rest.
 
         Raises _UnknownRowError where a value is unknown.
         """
-        if not all(self._meets(table, atom, row) for atom in self._tests):
-            return None
-        values = [_answer(table, column, op, row) for column, op in self._asked]
+        for number, atom in enumerate(self._tests):
+            if not self._meets(number, atom, row):
+                return None
+        values = [row.answer(column, op) for column, op in self._asked]
         return None if None in values else tuple(value for value in values if value is not None)
 
-    def _meets(self, table: str, atom: Atom, row: Row) -> bool:
+    def _meets(self, number: int, atom: Atom, row: _Asked) -> bool:
         try:
-            value = _value(table, atom.column, row)
+            value = row.value(atom.column)
         except (UncertainError, _UnknownRowError):
             return True
         if value is None:  # neither a comparison with NULL nor its negation is true
             return False
-        if (table, atom) not in self._operands:
-            self._operands[table, atom] = _operand(table, atom)
-        return _TESTS[atom.op](value, self._operands[table, atom], atom.negated)
+        if (row.table, number) not in self._operands:
+            self._operands[row.table, number] = _operand(row.table, atom)
+        return _TESTS[atom.op](value, self._operands[row.table, number], atom.negated)
+
+
+class _Asked:
+    """A row of a table that many templates ask for the same columns."""
+
+    def __init__(self, table: str, row: Row) -> None:
+        self.table = table
+        self._row = row
+        self._values: dict[Column, Any] = {}
+        self._answers: dict[tuple[Column, str], str | None] = {}
+
+    def value(self, column: Column) -> Any:
+        """Return the comparable value of a column; raises as `_value` does."""
+        if column not in self._values:
+            self._values[column] = _value(self.table, column, self._row)
+        return self._values[column]
+
+    def answer(self, column: Column, op: str) -> str | None:
+        """Return what the row answers to an operator; raises as `_answer` does."""
+        if (column, op) not in self._answers:
+            self._answers[column, op] = _answer(self.table, column, op, self._row)
+        return self._answers[column, op]
 
 
 @functools.lru_cache(maxsize=8192)

@@ -1,0 +1,151 @@
+"""The contenders and their processes: each has a tree or a library of its own, a database of its own, and a number on the one server."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from scripts.apply import Workshop
+from scripts.environments import Absent
+from scripts.errors import EnvironmentFailedError
+from scripts.installed import install
+from scripts.lock import read_lock
+from scripts.process import closing_group, started
+from scripts.profile import check_profile, settings_for
+from scripts.repository import Repository
+from scripts.series import read_series
+from scripts.store import Store
+from scripts.terminal import say
+from scripts.vendor import bring
+
+HERE = Path(__file__).parent
+CACHALOT = "django-cachalot"
+
+
+@dataclass(frozen=True)
+class Contender:
+    """What is measured: a cache, and what it runs with."""
+
+    name: str
+    kind: str
+    number: int
+    folder: Path | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Field:
+    """All contenders, the interpreter they share, and what is installed in it."""
+
+    python: Path
+    versions: Mapping[str, str]
+    contenders: tuple[Contender, ...]
+
+
+def gathered(repo: Repository, environment_id: str) -> Field:
+    """Build the trees and the environment."""
+    with repo.alone():
+        lock = read_lock(repo.lock_file)
+        bring(repo, lock)
+        series = read_series(repo, lock)
+        workshop = Workshop(repo, lock, series, Store(repo.work / "results"))
+        release = lock.release(lock.locked)
+        assert release is not None
+        bare = workshop.folder(release.tree)
+        ours = workshop.folder(workshop.build(series.active, release).tree)
+    settings = settings_for(check_profile(repo, series), series, lock.locked, None).mapping()
+    environment = repo.config.environment(environment_id)
+    contenders = [
+        Contender("this wheel", "cacheops", 1, ours, settings),
+        Contender(f"upstream {lock.locked}", "cacheops", 2, bare),
+        Contender(f"upstream {lock.locked} INSIDEOUT", "cacheops", 3, bare, {"CACHEOPS_INSIDEOUT": True}),
+        Contender(CACHALOT, "cachalot", 4),
+        Contender("no cache", "none", 5),
+    ]
+    try:
+        ready = install(repo, f"bench-{environment_id}", environment, [*environment.requires, CACHALOT])
+    except EnvironmentFailedError:
+        say(f"{CACHALOT} cannot be installed beside {environment_id}: it is left out")
+        contenders = [one for one in contenders if one.kind != "cachalot"]
+        ready = install(repo, f"bench-{environment_id}", environment, environment.requires)
+    if isinstance(ready, Absent):
+        raise EnvironmentFailedError(ready.reason)
+    return Field(ready.python, ready.versions, tuple(contenders))
+
+
+class Process:
+    """A process that answers a line of JSON for each it is sent."""
+
+    def __init__(self, command: list[str | Path], variables: Mapping[str, str]) -> None:
+        kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "LANG") if name in os.environ}
+        self._process = started(command, env={**kept, **variables}, quiet=False)
+        self._complaints = self._process.stderr
+        self._read()
+
+    def send(self, act: str, **arguments: Any) -> None:
+        """Ask without waiting."""
+        assert self._process.stdin
+        self._process.stdin.write(json.dumps([act, arguments]).encode() + b"\n")
+        self._process.stdin.flush()
+
+    def ask(self, act: str, **arguments: Any) -> Any:
+        """Ask and wait for the answer."""
+        self.send(act, **arguments)
+        return self._read()
+
+    def close(self) -> None:
+        """End the process."""
+        closing_group(self._process)
+
+    def answer(self) -> Any:
+        """Wait for the answer to what was sent."""
+        return self._read()
+
+    def _read(self) -> Any:
+        assert self._process.stdout
+        line = self._process.stdout.readline()
+        if not line:
+            assert self._complaints
+            raise EnvironmentFailedError(f"a process of the benchmark ended:\n{self._complaints.read().decode()[-4000:]}")
+        return json.loads(line)
+
+
+@contextmanager
+def running_workers(contest: Field, server: str, folder: Path) -> Iterator[dict[str, Process]]:
+    """Run a worker for each contender."""
+    workers: dict[str, Process] = {}
+    try:
+        for contender in contest.contenders:
+            workers[contender.name] = worker(contest, contender, server, folder)
+        yield workers
+    finally:
+        for process in workers.values():
+            process.close()
+
+
+def worker(contest: Field, contender: Contender, server: str, folder: Path) -> Process:
+    """Start one process of a contender."""
+    words = {
+        "kind": contender.kind,
+        "server": address(server, contender.number),
+        "database": str(folder / f"{contender.number}.sqlite3"),
+        "settings": dict(contender.settings),
+    }
+    path = os.pathsep.join([*([str(contender.folder)] if contender.folder else []), str(HERE.parent)])
+    variables = {"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONWARNINGS": "ignore", "BENCH": json.dumps(words)}
+    return Process([contest.python, HERE / "worker.py"], variables)
+
+
+def waiter(contest: Field, server: str) -> Process:
+    """Start the other client."""
+    return Process([contest.python, HERE / "waiter.py", server], {})
+
+
+def address(server: str, number: int) -> str:
+    """Return the address of one of the server's databases."""
+    return f"{server}?db={number}"

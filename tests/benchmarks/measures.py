@@ -1,0 +1,146 @@
+"""What is asked of the contenders, in turn, so that whatever else the machine does meets all of them alike."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import redis
+from benchmarks.contenders import Contender, Field, Process, address, worker
+
+READS = ("one row", "page of 20", "count", "IN of 1,000")
+DEPENDENTS = (1_000, 10_000, 100_000, 1_000_000)
+TARGET, OTHER = 11, 12
+"""Categories: the one whose row many results depend on, and one that nothing depends on."""
+
+_WINDOW = 0.4
+_SEED = """
+local value = string.rep('x', 200)
+for i = ARGV[1], ARGV[2] do
+    redis.call('set', 'seeded:' .. i, value)
+    if KEYS[1] ~= '' then redis.call('sadd', KEYS[1], 'seeded:' .. i) end
+end
+"""
+_STEP = 10_000
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Where the contenders play."""
+
+    contest: Field
+    server: str
+    folder: Path
+    workers: dict[str, Process]
+    waiter: Process
+
+    def database(self, contender: Contender) -> redis.Redis:
+        """Return a client of a contender's part of the server."""
+        return redis.Redis.from_url(address(self.server, contender.number))
+
+
+def in_turn(stage: Stage, rounds: int, act: str, times: int, **arguments: Any) -> dict[str, list[float]]:
+    """Ask every contender for a few, then every one again: the seconds of each round."""
+    found: dict[str, list[float]] = {name: [] for name in stage.workers}
+    for _ in range(rounds):
+        for name, process in stage.workers.items():
+            found[name].append(process.ask(act, times=times, **arguments))
+    return found
+
+
+def operations(stage: Stage, advance: Callable[[], None]) -> dict[str, dict[str, float]]:
+    """Measure hits, fills and saves: seconds, the median of the rounds."""
+    found = {}
+    asked: list[tuple[str, int, str, int, dict[str, Any]]] = [
+        *((f"hit: {read}", 120, "hits", 3 if "IN" in read else 8, {"read": read}) for read in READS),
+        ("fill", 60, "fills", 4, {}),
+        ("save", 60, "saves", 3, {}),
+    ]
+    for name, rounds, act, times, arguments in asked:
+        in_turn(stage, 2, act, times, **arguments)
+        rows = in_turn(stage, rounds, act, times, **arguments)
+        found[name] = {contender: statistics.median(seconds) for contender, seconds in rows.items()}
+        advance()
+    return found
+
+
+def large_transaction(stage: Stage, rows: int) -> dict[str, dict[str, float]]:
+    """Save many rows in a transaction."""
+    return {name: process.ask("transaction_of", rows=rows) for name, process in stage.workers.items()}
+
+
+def waits(stage: Stage, sizes: Sequence[int], advance: Callable[[], None]) -> list[dict[str, Any]]:
+    """Measure another client's waits while a row is saved: one with many dependents, and one with none, in equal windows."""
+    found = []
+    for size in sizes:
+        for contender in stage.contest.contenders:
+            rounds = [_window_pair(stage, contender, size) for _ in range(1 if size > 100_000 else 3)]
+            found += [{"contender": contender.name, "dependents": size, **one} for one in rounds]
+            advance()
+    return found
+
+
+def _window_pair(stage: Stage, contender: Contender, size: int) -> dict[str, Any]:
+    process, database = stage.workers[contender.name], stage.database(contender)
+    process.ask("save_in", category=OTHER)
+    process.ask("save_in", category=TARGET)
+    process.ask("depended", category=TARGET)
+    if contender.kind != "none":
+        seed(database, size)
+    length = _WINDOW
+    without = _window(stage, process, OTHER, length)
+    with_many = _window(stage, process, TARGET, length)
+    database.flushdb(asynchronous=True)
+    time.sleep(0.2)
+    return {"with": with_many, "without": without}
+
+
+def seed(database: redis.Redis, size: int) -> None:
+    """Put that many dependents beside the one real result: keys, and their names where a cache keeps a set of them."""
+    sets = [key for key in database.scan_iter(match=f"*category_id={TARGET}*", count=10_000) if database.type(key) == b"set"]
+    for start in range(0, size, _STEP):
+        database.eval(_SEED, 1, sets[0] if sets else "", start, min(start + _STEP, size) - 1)
+
+
+def _window(stage: Stage, process: Process, category: int, length: float) -> dict[str, float]:
+    end = time.monotonic() + length
+    stage.waiter.ask("begin")
+    seconds = process.ask("save_in", category=category)
+    time.sleep(max(0.0, end - time.monotonic()))
+    return {**stage.waiter.ask("end"), "save": seconds}
+
+
+def memory(stage: Stage, results: int) -> dict[str, float]:
+    """Return the bytes that the server takes for a result, measured on so many."""
+    found = {}
+    for contender in stage.contest.contenders:
+        if contender.kind == "none":
+            continue
+        database = stage.database(contender)
+        database.flushdb()
+        before = database.info("memory")["used_memory"]
+        stage.workers[contender.name].ask("distinct", number=results)
+        found[contender.name] = (database.info("memory")["used_memory"] - before) / results
+        database.flushdb()
+    return found
+
+
+def throughput(stage: Stage, seconds: float, processes: int) -> dict[str, float]:
+    """Return how many operations a second several processes of a contender do together, 95 reads to 5 writes."""
+    found = {}
+    for contender in stage.contest.contenders:
+        started = [worker(stage.contest, contender, stage.server, stage.folder) for _ in range(processes)]
+        try:
+            for number, process in enumerate(started):
+                process.ask("mixed", seconds=0.2, seed=number)
+            for number, process in enumerate(started):
+                process.send("mixed", seconds=seconds, seed=100 + number)
+            found[contender.name] = sum(process.answer() for process in started) / seconds
+        finally:
+            for process in started:
+                process.close()
+    return found

@@ -1,0 +1,106 @@
+"""Measure the caches side by side on one server: `nox -s bench`, in under ten minutes.
+
+Prints a table of ratios, writes all figures as JSON and draws them. `--quick` shows that it runs and proves nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
+sys.path[:0] = [str(ROOT), str(HERE.parent)]
+
+from benchmarks import contenders, measures, plots, report  # noqa: E402
+
+from scripts.errors import Exit, ForkError  # noqa: E402
+from scripts.process import stop_all  # noqa: E402
+from scripts.repository import Repository  # noqa: E402
+from scripts.servers import running  # noqa: E402
+from scripts.terminal import progress  # noqa: E402
+
+
+def main() -> int:
+    """Do what the command line says."""
+    options = parsed(sys.argv[1:])
+    try:
+        found = measured(options)
+    except ForkError as error:
+        sys.stderr.write(f"{error}\n")
+        return int(error.exit_code)
+    except KeyboardInterrupt:
+        stop_all()
+        return int(Exit.INTERRUPTED)
+    options.output.mkdir(parents=True, exist_ok=True)
+    (options.output / "figures.json").write_text(json.dumps(found, indent=1) + "\n")
+    (options.output / "figures.md").write_text(report.markdown(found))
+    plots.draw(found, options.output)
+    report.show(found)
+    return int(Exit.FINE)
+
+
+def parsed(arguments: list[str]) -> argparse.Namespace:
+    """Decode the command line."""
+    parser = argparse.ArgumentParser(prog="nox -s bench --", description=__doc__)
+    parser.add_argument("--environment", default="py311-django5.2", help="an environment of fork.toml")
+    parser.add_argument("--server", default="valkey9", help="a server of fork.toml")
+    parser.add_argument("--steps", type=int, default=2500, help="of the workload that is judged")
+    parser.add_argument("--output", type=Path, default=ROOT / ".fork" / "benchmark", help="a folder for what is written")
+    parser.add_argument("--quick", action="store_true", help="a small part of each measure")
+    return parser.parse_args(arguments)
+
+
+def measured(options: argparse.Namespace) -> dict[str, Any]:
+    """Run every measure and return the figures."""
+    repo = Repository(ROOT)
+    contest = contenders.gathered(repo, options.environment)
+    kind = repo.config.server(options.server)
+    assert kind is not None
+    sizes = measures.DEPENDENTS[:2] if options.quick else measures.DEPENDENTS
+    shared = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    began = time.monotonic()
+    load = os.getloadavg()[0]
+    found: dict[str, Any] = {"contenders": [one.name for one in contest.contenders]}
+    with (
+        tempfile.TemporaryDirectory(prefix="fork-bench-", dir=shared) as folder,
+        running(kind) as server,
+        contenders.running_workers(contest, server, Path(folder)) as workers,
+        progress("measuring", 6 + len(sizes) * len(workers) + 4) as advance,
+    ):
+        waiter = contenders.waiter(contest, server)
+        try:
+            stage = measures.Stage(contest, server, Path(folder), workers, waiter)
+            found["operations"] = measures.operations(stage, advance)
+            found["transaction"] = measures.large_transaction(stage, 100 if options.quick else 3500)
+            advance()
+            found["memory"] = measures.memory(stage, 200 if options.quick else 10_000)
+            advance()
+            found["waits"] = measures.waits(stage, sizes, advance)
+            found["throughput"] = measures.throughput(stage, 0.5 if options.quick else 6, 4)
+            advance()
+        finally:
+            waiter.close()
+    found["workload"] = judged(options)
+    found["machine"] = report.machine(contest, options, load, time.monotonic() - began)
+    return found
+
+
+def judged(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Judge the fixed Rover workload by the oracle: needless drops and stale reads."""
+    from oracle import run as oracle
+
+    steps = str(200 if options.quick else options.steps)
+    words = ["--steps", steps, "--workload", "rover", "--shrink", "0", "--environment", options.environment]
+    columns = oracle.judged(oracle.parsed(words))
+    return [{"name": column.name, **column.count} for column in columns]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
