@@ -486,6 +486,7 @@ def lint(repo: Repository, write: bool) -> Exit:
 def main() -> None:
     """Run the command line; expected errors are printed without a traceback."""
     signal.signal(signal.SIGTERM, lambda *_: _interrupt())
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell without job control has it ignored in the background
     try:
         code = cli.main(standalone_mode=False)
     except ForkError as error:

@@ -30,13 +30,13 @@ def own(tmp_path_factory):
 
 def test_commit_that_takes_over_a_patch_absorbs_it_and_leaves_the_others(own):
     fork, history = own
-    (patch,) = (fork.root / "patches").glob("*-table-prefix.patch")
+    (patch,) = (fork.root / "patches").glob("*-degraded-simple-get.patch")
     history.git("apply", str(patch))
-    tip = history.commit("Give the prefix a table")
-    words = ("--upstream", f"git:{history.root}@main", "--patch", "table-prefix", "--patch", "degraded-simple-get")
+    tip = history.commit("Degrade a simple get")
+    words = ("--upstream", f"git:{history.root}@main", "--patch", "degraded-simple-get", "--patch", "composed-sql")
     done = fork.status(*words)
     assert done.code == 0, done.stderr
     version = f"7.2+git.main.{tip[:10]}"
-    assert done.verdicts == {"table-prefix": "absorbed", "degraded-simple-get": "needed"}
-    assert done.patches["table-prefix"]["releases"][version]["text"] == "present"
+    assert done.verdicts == {"degraded-simple-get": "absorbed", "composed-sql": "needed"}
+    assert done.patches["degraded-simple-get"]["releases"][version]["text"] == "present"
     assert fork.status(*words).ran == 0
