@@ -9,13 +9,13 @@ the changes wait on the connection, until it commits.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator
 from functools import wraps
 from typing import Any
 
 from cacheops import invalidation, redis, transaction
 from cacheops.conf import settings
+from django.conf import settings as django_settings
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from redis.exceptions import RedisError
@@ -28,6 +28,12 @@ from rover_overrides.switches import on
 MAX_ROWS = 10_000
 
 _Step = Callable[[BaseDatabaseWrapper], None]
+
+unannounced: list[Callable[[BaseDatabaseWrapper, Collection[str]], None]] = []
+"""What is called before a COMMIT that Redis did not hear of, with the tables that were written."""
+
+unheard: list[Callable[[str, Collection[str]], None]] = []
+"""What is called after a write that Redis did not hear of at all, with its alias and tables."""
 
 _KEY = "rover_batch"
 _ANNOUNCED = "_rover_announced"
@@ -111,9 +117,11 @@ def forgotten(connection: BaseDatabaseWrapper) -> None:
 def committing(connection: BaseDatabaseWrapper) -> None:
     """Announce what a connection is about to commit; the write goes on where Redis does not answer."""
     changes = [change for batch in _batches(connection) for change in batch.changes()]
-    if changes and on("announced-commits"):
-        with suppress(RedisError):
+    if changes and on("announced-commits") and not _queues():
+        try:
             connection.__dict__[_ANNOUNCED] = drops.announce(connection.alias, changes)
+        except RedisError:
+            _call(unannounced, connection, changes)
 
 
 def wrote(connection: BaseDatabaseWrapper) -> None:
@@ -130,7 +138,7 @@ def install() -> None:
     wrapper.commit = _ending(wrapper.commit, committed, first=committing)
     wrapper.rollback = _ending(wrapper.rollback, forgotten)
     wrapper.close = _ending(wrapper.close, _closed)
-    wrapper.set_autocommit = _ending(wrapper.set_autocommit, _autocommit_set)
+    wrapper.set_autocommit = _ending(wrapper.set_autocommit, _autocommit_set, first=_autocommit_setting)
     transaction.TransactionStates.is_dirty = lambda _states, dbs: any(map(dirty, dbs))
     transaction.TransactionState.commit = _once(transaction.TransactionState.commit)
 
@@ -167,8 +175,32 @@ def _left(alias: str, batch: Batch) -> None:
 @redis.handle_connection_failure  # type: ignore[untyped-decorator]
 def _send(alias: str, changes: list[Change]) -> None:
     if changes:
-        drops.invalidate(alias, changes)
+        try:
+            if not _handed_over(alias, changes):
+                drops.invalidate(alias, changes)
+        except RedisError:
+            _call(unheard, alias, changes)
+            raise
         drops.tell(changes)
+
+
+def _queues() -> bool:
+    """Tell whether invalidations are handed over to a queue."""
+    return bool(getattr(django_settings, "CACHEOPS_ROVER_QUEUE", None)) and on("queued-work")
+
+
+def _handed_over(alias: str, changes: list[Change]) -> bool:
+    if not _queues():
+        return False
+    from rover_overrides import queueing
+
+    return queueing.hand_over(alias, changes)
+
+
+def _call(hooks: list[Callable[[Any, Collection[str]], None]], where: Any, changes: list[Change]) -> None:
+    tables = {change.table for change in changes}
+    for hook in hooks:
+        hook(where, tables)
 
 
 @redis.handle_connection_failure  # type: ignore[untyped-decorator]
@@ -233,13 +265,19 @@ def _closed(connection: BaseDatabaseWrapper) -> None:
         forgotten(connection)
 
 
+def _autocommit_setting(connection: BaseDatabaseWrapper) -> None:
+    """Announce what turning autocommit on will commit."""
+    if _KEY in connection.__dict__ and _manual(connection):
+        committing(connection)
+
+
 def _autocommit_set(connection: BaseDatabaseWrapper) -> None:
     """Invalidate what turning autocommit on has committed: what manual mode had open."""
-    if connection.autocommit:
-        connection.__dict__.pop(_DIRTY, None)
-        batch = connection.__dict__.pop(_KEY, None)
-        if batch is not None:
-            _send(connection.alias, batch.take())
+    if not connection.autocommit:
+        return
+    if _KEY in connection.__dict__:
+        committed(connection)
+    connection.__dict__.pop(_DIRTY, None)
 
 
 def _once(original: Callable[..., None]) -> Callable[..., None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Container, Iterable, Mapping, Sequence
+from importlib import import_module
 from typing import Any, NamedTuple
 
 from cacheops.sharding import get_prefix
@@ -15,10 +16,12 @@ from rover_overrides.conditions import TRUE, Conj, Path, columns_needed, is_blin
 from rover_overrides.registry import Registry, keys, stamp_key
 from rover_overrides.related import with_related
 from rover_overrides.schema import field_of, model_of
+from rover_overrides.switches import applied
 from rover_overrides.transport import Command
 
 Rows = Sequence[Mapping[str, Any]]
 
+_counters: Any = import_module("rover_overrides.counters") if applied("told-reasons") else None
 _registry = Registry()
 
 
@@ -52,6 +55,12 @@ def invalidate(using: str, changes: Iterable[Change]) -> None:
     transport.unlink(_stamps(using, prefixes, rows, _entries(prefixes, rows), _Everything()))
 
 
+def drop_tables(using: str, tables: Iterable[str]) -> None:
+    """Drop all results that depend on tables."""
+    prefixes = _prefixes(using, tables)
+    transport.unlink([key for table, prefix in prefixes.items() for key in everything(prefix, table)])
+
+
 def announce(using: str, changes: Iterable[Change]) -> Announced:
     """Drop what depends on rows that are about to change, and let nothing be stored of their tables until `complete`.
 
@@ -72,13 +81,20 @@ def announce(using: str, changes: Iterable[Change]) -> Announced:
 
 
 def complete(using: str, announced: Announced, changes: Iterable[Change], *, committed: bool) -> None:
-    """End what was announced; after a commit all is dropped again, for it may have taken longer than the entry lasts."""
+    """End what was announced; after a commit all is dropped again.
+
+    Where an entry is gone (it ended or was evicted, or all was flushed) results may have been stored meanwhile, under
+    conditions that nobody knew of before the commit: then the changes are looked at anew.
+    """
+    changes = list(changes)
     if committed and announced.again:
         rows, _ = _by_table(changes)
         prefixes = _prefixes(using, rows)
-        transport.unlink(_stamps(using, prefixes, rows, _entries(prefixes, rows), prefixes))
+        transport.unlink(_stamps(using, prefixes, rows, _entries(prefixes, rows), prefixes, again=True))
     leaving = [pending.leave(prefix, table, announced.token) for prefix, table in announced.tables]
-    transport.unlink(announced.dropped if committed else (), then=leaving)
+    left = transport.unlink(announced.dropped if committed else (), then=leaving)
+    if committed and not all(reply.value for reply in left):
+        invalidate(using, changes)
 
 
 class _Everything:
@@ -107,8 +123,14 @@ def everything(prefix: str, table: str) -> Iterable[str]:
     return (*keys(prefix, table), stamp_key(prefix, table, TRUE))
 
 
+def prefix_of(using: str, table: str) -> str:
+    """Return the prefix under which a table's keys are."""
+    prefix: str = get_prefix(tables=[table], dbs=[using])
+    return prefix
+
+
 def _prefixes(using: str, tables: Iterable[str]) -> dict[str, str]:
-    return {table: get_prefix(tables=[table], dbs=[using]) for table in sorted(tables)}
+    return {table: prefix_of(using, table) for table in sorted(tables)}
 
 
 def _entries(prefixes: Mapping[str, str], tables: Iterable[str], first: Sequence[Command] = ()) -> dict[str, list[str]]:
@@ -124,11 +146,15 @@ def _stamps(
     rows: Mapping[str, Rows],
     entries: Mapping[str, Sequence[str]],
     changed: Container[str],
+    *,
+    again: bool = False,
 ) -> list[str]:
     """Return the keys to drop: the stamps of what the rows meet, all that a table has where anything may have changed."""
     dropped: set[str] = set()
     for table, prefix in prefixes.items():
         conjs = _met(using, table, entries[table], rows[table], changed) if table in rows else None
+        if _counters is not None and not again:
+            _counters.dropped(table, conjs)
         dropped.update(everything(prefix, table) if conjs is None else (stamp_key(prefix, table, conj) for conj in conjs))
     return sorted(dropped)
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from rover_overrides.atoms import ANYTHING, Compared, Disjunction
+from rover_overrides.atoms import ANYTHING, Compared, Disjunction, Located
 from rover_overrides.patterns import PATTERNS
 
 _ORDERED = frozenset({"int", "decimal", "float", "date", "datetime", "time", "duration"})
 """Kinds that every database orders alike; text is not one of them, for its order is the collation's."""
 _BOUNDS = frozenset({"gt", "gte", "lt", "lte"})
+_NEGATED = {"gt": "lte", "gte": "lt", "lt": "gte", "lte": "gt"}
+"""Of values that are not NULL: neither a comparison with NULL nor its negation is true."""
 
 
 def comparison(compared: Compared, name: str, operand: Any, *, negated: bool) -> Disjunction:
@@ -17,9 +19,9 @@ def comparison(compared: Compared, name: str, operand: Any, *, negated: bool) ->
     if name in {"exact", "in"} and negated and operand is not None:
         operands = [operand] if name == "exact" else [item for item in operand if item is not None]
         # Nothing is in an empty list, NULL included.
-        return [compared.one("in", *operands, negated=True)] if operands else ANYTHING
+        return [compared.one("in", *operands, negated=True)] if operands and not _rounded(compared) else ANYTHING
     if name in _BOUNDS and compared.kind in _ORDERED:
-        return [compared.one(name, operand, negated=negated)]
+        return [_bound(compared, _NEGATED[name] if negated else name, operand)]
     if name == "range" and compared.kind in _ORDERED and len(operand) == 2:
         return _range(compared, *operand, negated=negated)
     if name == "iexact" and negated:
@@ -27,10 +29,20 @@ def comparison(compared: Compared, name: str, operand: Any, *, negated: bool) ->
     return _pattern(compared, name, operand, negated=negated)
 
 
+def _rounded(compared: Compared) -> bool:
+    """Tell whether Django reads another value than is stored: SQLite keeps places that the column has not."""
+    return compared.kind == "decimal" and compared.backend.vendor == "sqlite"
+
+
+def _bound(compared: Compared, name: str, operand: Any) -> frozenset[Located]:
+    """Return a comparison; one that takes in the bound itself where the value may have been rounded to it."""
+    return compared.one(f"{name[:2]}e" if _rounded(compared) else name, operand)
+
+
 def _range(compared: Compared, low: Any, high: Any, *, negated: bool) -> Disjunction:
     if negated:
-        return [compared.one("lt", low), compared.one("gt", high)]
-    return [compared.one("gte", low) | compared.one("lte", high)]
+        return [_bound(compared, "lt", low), _bound(compared, "gt", high)]
+    return [_bound(compared, "gte", low) | _bound(compared, "lte", high)]
 
 
 def _pattern(compared: Compared, name: str, operand: Any, *, negated: bool) -> Disjunction:

@@ -70,16 +70,27 @@ _SHA = hashlib.sha1(_APPEND.encode()).hexdigest()  # noqa: S324 - that is what R
 
 def keys(prefix: str, table: str) -> tuple[str, str]:
     """Return the keys of a table's two registries, `:a` and `:o`."""
-    slot = f"{{{prefix}{table}}}"
+    slot = _tagged(prefix, table)
     return f"{prefix}reg:{slot}:a", f"{prefix}reg:{slot}:o"
+
+
+def by_table() -> bool:
+    """Tell whether a cluster keeps all stamps of a table on one node; else they are spread."""
+    return bool(getattr(settings, "CACHEOPS_ROVER_SHARD_BY_TABLE", False))
 
 
 def stamp_key(prefix: str, table: str, conj: Conj) -> str:
     """Return the key of a conj's stamp."""
+    name = _tagged(prefix, table) if by_table() else table
     if conj == TRUE:
-        return f"{prefix}stamp:{table}:"
+        return f"{prefix}stamp:{name}:"
     spelled = json.dumps([conj.entry, *conj.values]).encode()
-    return f"{prefix}stamp:{table}:{hashlib.blake2b(spelled, digest_size=16).hexdigest()}"
+    return f"{prefix}stamp:{name}:{hashlib.blake2b(spelled, digest_size=16).hexdigest()}"
+
+
+def _tagged(prefix: str, table: str) -> str:
+    """Return what is in the keys that a cluster keeps together; its hash tag is the same in the keys of `pending`."""
+    return f"{{{prefix}{table}}}"
 
 
 def key_of(prefix: str, table: str, conj: Conj) -> str | None:

@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from hashlib import blake2b
+from importlib import import_module
 from typing import Any, NamedTuple
 
 import redis
@@ -25,16 +26,17 @@ from cacheops.conf import settings as cacheops_settings
 from cacheops.transaction import transaction_states
 from django.conf import settings
 
-from rover_overrides import locks, pending, registry, snapshots, switches, transport
+from rover_overrides import labels, locks, pending, registry, snapshots, switches, transport
 from rover_overrides.conditions import TRUE, UNCACHED, Conj, coarser, has_operands
+from rover_overrides.refusals import is_full
 from rover_overrides.transport import Command, Reply
 
 Dependencies = Mapping[str, Sequence[Conj]]
 
 MOST_KEYS = 32  # that a hit reads besides the result
-FORMAT = "r1"  # of keys and values, in every checksum: a result of another one is none
+CHECKSUM = 20  # bytes of it, at the beginning of a result
+FORMAT = "r2"  # of keys and values, in every checksum: a result of another one is none
 
-_CHECKSUM = 20
 _ROUNDS = 3  # of a lease: as appended, without operands, as any row
 _NEVER = "never match"  # what keep_fresh expects where it wants to know the stamps, which a lease does already
 
@@ -44,14 +46,20 @@ class Lease(NamedTuple):
 
     checksum: bytes
     seconds: int
+    label: bytes = b""
 
 
 class _Plan(NamedTuple):
     registries: tuple[tuple[str, tuple[str, ...]], ...]  # each with the templates it must hold
     stamps: tuple[str, ...]
     generations: tuple[Command, ...]  # that read those of the registries
+    label: bytes
 
 
+before_read: list[Callable[[], None]] = []
+"""What is called before Redis is asked for a result; where one of them raises, it is not."""
+
+_counters: Any = import_module("rover_overrides.counters") if switches.applied("told-reasons") else None
 _known = registry.Known()
 _leases: ContextVar[Mapping[str, Lease | None]] = ContextVar("rover_leases")
 _NO_LEASES: Mapping[str, Lease | None] = {}
@@ -101,17 +109,22 @@ def read(key: str, deps: Dependencies, prefix: str) -> bytes | None:
     if plan is None:
         _without_lease(key)
         return None
+    for call in before_read:
+        call()
     replies = transport.run(plan.generations, values=(key, *plan.stamps))
     stamps, generations = replies[1 : len(plan.stamps) + 1], replies[len(plan.stamps) + 1 :]
     coded = replies[0].value
     found = _result(coded, checksum([*generations, *stamps]))
     if found is not None:
+        _count("hits")
         return found
     _without_lease(key)  # of an outer block, should this one fail
     lease = _take(deps, prefix, {k: reply for (k, _), reply in zip(plan.registries, generations)})
     _leases.set({**_leases.get(_NO_LEASES), key: lease})
     # What was stored under coarser conditions than this process knew of.
-    return _result(coded, lease and lease.checksum)
+    found = _result(coded, lease and lease.checksum)
+    _count("misses" if found is None else "hits")
+    return found
 
 
 def fill(
@@ -120,12 +133,16 @@ def fill(
     """Store a result under the lease of its key; nothing where there is none or the reader may have seen old rows."""
     del prefix  # it is in the key
     lease = _leases.get(_NO_LEASES).get(key)
-    if expected == _NEVER or lease is None or timeout <= 0:
+    if expected == _NEVER or timeout <= 0:
+        return ""
+    if lease is None:
+        _count("fills refused: no lease")
         return ""
     if transaction_states.is_dirty(dbs) or snapshots.any_dirty() or snapshots.may_be_old(dbs, deps):
+        _count("fills refused: transaction")
         return ""
     _remember(int(timeout))
-    value = lease.checksum + cacheops_settings.CACHEOPS_SERIALIZER.dumps(data)
+    value = lease.checksum + lease.label + cacheops_settings.CACHEOPS_SERIALIZER.dumps(data)
     with _degrading():
         # What outlives its stamps is never read again.
         transport.run([("SET", key, value, "EX", max(1, min(int(timeout), lease.seconds)))])
@@ -152,12 +169,17 @@ def bounded(deps: Dependencies) -> dict[str, list[Conj]] | None:
 
 def checksum(replies: Sequence[Reply]) -> bytes | None:
     """Return the checksum of generations and stamps in their order, or None where one is missing."""
-    digest = blake2b(digest_size=_CHECKSUM, person=FORMAT.encode())
+    digest = blake2b(digest_size=CHECKSUM, person=FORMAT.encode())
     for value, identity in replies:
         if value is None:
             return None
         digest.update(b"%d:%s%d:%s" % (len(identity), identity, len(value), value))
     return digest.digest()
+
+
+def _count(name: str) -> None:
+    if _counters is not None:
+        _counters.count(name)
 
 
 def _without_lease(key: str) -> None:
@@ -195,7 +217,8 @@ def _plan(deps: Dependencies, prefix: str) -> _Plan | None:
             entries.setdefault(key, {})[conj.entry] = None
     stamps = tuple(registry.stamp_key(prefix, table, conj) for table, conj in _pairs(kept))
     registries = tuple((key, tuple(entries[key])) for key in sorted(entries))
-    return _Plan(registries, stamps, tuple(registry.generation_command(key) for key, _ in registries))
+    generations = tuple(registry.generation_command(key) for key, _ in registries)
+    return _Plan(registries, stamps, generations, labels.write(prefix, kept))
 
 
 def _pairs(deps: Dependencies) -> Iterator[tuple[str, Conj]]:
@@ -215,15 +238,15 @@ def _admitted(prefix: str, table: str, conj: Conj) -> Conj:
 
 
 def _result(coded: bytes | None, expected: bytes | None) -> bytes | None:
-    if coded is None or expected is None or coded[:_CHECKSUM] != expected:
+    if coded is None or expected is None or coded[:CHECKSUM] != expected:
         return None
-    return coded[_CHECKSUM:]
+    return coded[labels.skip(coded, CHECKSUM) :]
 
 
 def _take(deps: Dependencies, prefix: str, seen: dict[str, Reply]) -> Lease | None:
     """Take a lease: append the templates, create the stamps, and note what they are.
 
-    One pipeline, and another one for each time that a registry turned out to be full or rotated.
+    One pipeline (two where stamps are on nodes of their own), and again where a registry turned out to be full or rotated.
     """
     seconds = _stamp_seconds()
     for _ in range(_ROUNDS):
@@ -232,8 +255,7 @@ def _take(deps: Dependencies, prefix: str, seen: dict[str, Reply]) -> Lease | No
             return None
         missing = {k: [e for e in entries if k not in seen or not _known.is_in(k, e, seen[k])] for k, entries in plan.registries}
         asked = [pending.ask(prefix, table) for table in sorted(deps)]
-        # NOTE: asked last: a write that enters later drops stamps later
-        replies = _run_scripts([*_lease_commands(missing, plan.stamps, seconds), *asked])
+        replies = _run_lease(_lease_commands(missing, plan.stamps, seconds), asked)
         if any(reply.value for reply in replies[len(replies) - len(asked) :]):
             return None
         appends, stamps = replies[: len(missing)], replies[len(missing) + 1 : len(replies) - len(asked) : 2]
@@ -242,7 +264,7 @@ def _take(deps: Dependencies, prefix: str, seen: dict[str, Reply]) -> Lease | No
             _known.learn(key, seen[key], said)
         if all(_known.is_in(key, entry, seen[key]) for key, entries in plan.registries for entry in entries):
             found = checksum([seen[key] for key, _ in plan.registries] + stamps)
-            return Lease(found, seconds) if found else None
+            return Lease(found, seconds, plan.label) if found else None
     return None
 
 
@@ -250,6 +272,14 @@ def _lease_commands(missing: Mapping[str, Sequence[str]], stamps: Sequence[str],
     appends = [registry.append_command(key, entries, seconds) for key, entries in missing.items()]
     pairs = [(("SET", key, os.urandom(16), "NX", "EX", seconds), ("GETEX", key, "EX", seconds)) for key in stamps]
     return [*appends, *(command for pair in pairs for command in pair)]
+
+
+def _run_lease(commands: Sequence[Command], asked: Sequence[Command]) -> list[Reply]:
+    """Ask last who is about to commit: whoever enters later drops the stamps later."""
+    if transport.is_sharded() and not registry.by_table():
+        # The nodes of a cluster are not in step with each other.
+        return [*_run_scripts(commands), *transport.run(asked)]
+    return _run_scripts([*commands, *asked])
 
 
 def _run_scripts(commands: Sequence[Command]) -> list[Reply]:
@@ -304,7 +334,7 @@ def _degrading() -> Iterator[None]:
 def _degrade(error: Exception) -> None:
     """Warn of an error that the site survives; any other is raised again."""
     if isinstance(error, redis.ResponseError):
-        if not _is_full(error):
+        if not is_full(error):
             raise error
         happened = "is full"
     elif cacheops_settings.CACHEOPS_DEGRADE_ON_FAILURE:
@@ -312,8 +342,3 @@ def _degrade(error: Exception) -> None:
     else:
         raise error
     warnings.warn(f"The cacheops cache {happened}! Error: {error}", RuntimeWarning, stacklevel=4)
-
-
-def _is_full(error: redis.ResponseError) -> bool:
-    known = getattr(redis.exceptions, "OutOfMemoryError", None)  # redis-py from 5 on
-    return (known is not None and isinstance(error, known)) or str(error).startswith("OOM")

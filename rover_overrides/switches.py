@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from importlib import import_module
+from typing import Any
 
 from django.conf import settings
 
@@ -34,9 +35,11 @@ def on(patch: str) -> bool:
 
 
 def off() -> Collection[str]:
-    """Return the ids of the patches that the setting switches off.
-
-    It is asked at each hit and mostly not set: asked of `settings` itself, that costs an exception.
-    """
-    found: Collection[str] = getattr(settings._wrapped, "CACHEOPS_ROVER_OFF", ())
+    """Return the ids of the patches that the setting switches off."""
+    found: Collection[str] = stated("CACHEOPS_ROVER_OFF", ())
     return found
+
+
+def stated(name: str, default: Any) -> Any:
+    """Return a setting that is asked for at each hit and mostly not set: `settings` itself raises and catches for that."""
+    return getattr(settings._wrapped, name, default)

@@ -37,15 +37,14 @@ from redis.exceptions import (
 )
 from redis.retry import Retry
 
+from rover_overrides.refusals import is_refusal
+
 Command = tuple[Any, ...]
 
 STEP = 1000  # the most commands in a pipeline of `unlink`
 
 _ATTEMPTS = 3  # a key that moves may answer MOVED and then ASK
 _REDIRECTED = (AskError, ClusterDownError, TryAgainError)
-# Refusals that redis-py has no class for, or that its callers do not take for an absent server.
-_ABSENT = (ClusterDownError, ReadOnlyError, TryAgainError)
-_ABSENT_WORDS = ("BUSY ", "MISCONF", "NOREPLICAS", "MASTERDOWN")
 _WHO = (("INFO", "server"), ("INFO", "replication"))
 _SCRIPTS = frozenset({"EVAL", "EVALSHA"})
 _LIBRARY_RETRY = inspect.signature(redis.Redis.__init__).parameters["retry"].default
@@ -61,7 +60,7 @@ class Reply(NamedTuple):
     identity: bytes
 
 
-def run(commands: Sequence[Command], *, values: Sequence[str] = (), dropped: Sequence[str] = ()) -> list[Reply]:
+def run(commands: Sequence[Command], *, values: Sequence[str] = (), dropped: Sequence[Any] = ()) -> list[Reply]:
     """Run commands `(name, key, *arguments)` and return their replies in the same order, after the values of keys.
 
     Keys that are `dropped` go first. On one server they are one command, and so are the values: one reply is parsed faster
@@ -81,15 +80,17 @@ def run(commands: Sequence[Command], *, values: Sequence[str] = (), dropped: Seq
     return replies
 
 
-def unlink(keys: Sequence[str], then: Sequence[Command] = ()) -> None:
-    """Free keys, at most `STEP` in a pipeline, and run commands in the last one; all of it may be done twice.
+def unlink(keys: Sequence[Any], then: Sequence[Command] = ()) -> list[Reply]:
+    """Free keys, at most `STEP` in a pipeline, and return the replies of commands in the last one; all may be done twice.
 
     A pipeline that fails is tried again, for under a second of waiting.
     """
     retry = Retry(ExponentialBackoff(cap=0.4, base=0.05), 3, (redis.ConnectionError, redis.TimeoutError))
+    replies: list[Reply] = []
     for start in range(0, len(keys) or 1, STEP):
         commands = then if start + STEP >= len(keys) else ()
-        retry.call_with_retry(partial(run, commands, dropped=keys[start : start + STEP]), _nothing)
+        replies = retry.call_with_retry(partial(run, commands, dropped=keys[start : start + STEP]), _nothing)
+    return replies
 
 
 def resting() -> bool:
@@ -116,21 +117,18 @@ class _Breaker:
 _breaker = _Breaker()
 
 
-def _run(commands: Sequence[Command], values: Sequence[str], dropped: Sequence[str]) -> list[Reply]:
+def _run(commands: Sequence[Command], values: Sequence[str], dropped: Sequence[Any]) -> list[Reply]:
     try:
         return _run_on(client(), commands, values, dropped)
-    except RedisClusterException as error:
-        # Raised where no node answers or a slot is nobody's. Not a ConnectionError, though nothing else is wrong.
-        raise redis.ConnectionError(str(error)) from error
-    except ResponseError as error:  # of a command, or of the handshake
-        if isinstance(error, _ABSENT) or str(error).startswith(_ABSENT_WORDS):
+    except (RedisClusterException, ResponseError) as error:  # of a command, or of the handshake
+        if is_refusal(error):
             raise redis.ConnectionError(str(error)) from error
         raise
 
 
-def _run_on(redis_client: Any, commands: Sequence[Command], values: Sequence[str], dropped: Sequence[str]) -> list[Reply]:
+def _run_on(redis_client: Any, commands: Sequence[Command], values: Sequence[str], dropped: Sequence[Any]) -> list[Reply]:
     """Send drops and reads key by key to a cluster, and as one command each to a server."""
-    if hasattr(redis_client, "get_node_from_key"):
+    if is_sharded(redis_client):
         each = [*(("UNLINK", key) for key in dropped), *(("GET", key) for key in values), *commands]
         return _on_cluster(redis_client, each)[len(dropped) :]
     joined = ([("UNLINK", *dropped)] if dropped else []) + ([("MGET", *values)] if values else [])
@@ -148,6 +146,17 @@ def client() -> Any:
     from cacheops.redis import redis_client
 
     return redis_client
+
+
+def servers() -> list[Any]:
+    """Return a client of each master."""
+    known = client()
+    return [known.get_redis_connection(node) for node in known.get_primaries()] if is_sharded(known) else [known]
+
+
+def is_sharded(known: Any = None) -> bool:
+    """Tell whether keys are spread over the nodes of a cluster."""
+    return hasattr(client() if known is None else known, "get_node_from_key")
 
 
 def _on_server(pool: Any, commands: Sequence[Command]) -> list[Reply]:
@@ -253,6 +262,8 @@ def _be_prompt(pool: Any) -> None:
     _prompt_pools.add(pool)
     if _LIBRARY_RETRY is not None and pool.connection_kwargs.get("retry") == _LIBRARY_RETRY:
         pool.connection_kwargs["retry"] = Retry(NoBackoff(), 1)
+        for connection in getattr(pool, "_available_connections", ()):  # made by who used the client itself
+            connection.retry = Retry(NoBackoff(), 1)
 
 
 def _send(connection: Any, commands: Sequence[Command]) -> bytes | None:
@@ -272,7 +283,7 @@ def _packed(connection: Any, commands: Sequence[Command]) -> Any:
     Large values are left to it, which does not copy them.
     """
     encoder = getattr(connection, "encoder", None)
-    if encoder is None or any(type(word) is bytes for command in commands for word in command):
+    if encoder is None or any(bytes in map(type, command) for command in commands):
         return connection.pack_commands(list(commands))
     said, errors = encoder.encoding, encoder.encoding_errors
     parts: list[bytes] = []

@@ -143,9 +143,12 @@ def worker(contest: Field, contender: Contender, server: str, folder: Path) -> P
 
 def waiter(contest: Field, server: str) -> Process:
     """Start the other client."""
-    return Process([contest.python, HERE / "waiter.py", server], {})
+    return Process([contest.python, HERE / "waiter.py", address(server, 0)], {})
 
 
 def address(server: str, number: int) -> str:
-    """Return the address of one of the server's databases."""
-    return f"{server}?db={number}"
+    """Return the address of one of the server's databases.
+
+    redis-py gives up after five seconds unless it is told otherwise, and upstream's default mode takes longer for a million.
+    """
+    return f"{server}?db={number}&socket_timeout=120"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,8 +79,11 @@ def waits(stage: Stage, sizes: Sequence[int], advance: Callable[[], None]) -> li
     found = []
     for size in sizes:
         for contender in stage.contest.contenders:
-            rounds = [_window_pair(stage, contender, size) for _ in range(1 if size > 100_000 else 3)]
-            found += [{"contender": contender.name, "dependents": size, **one} for one in rounds]
+            for _ in range(3):
+                pair = _window_pair(stage, contender, size)
+                found.append({"contender": contender.name, "dependents": size, **pair})
+                if pair["with"]["save"] > 1:
+                    break
             advance()
     return found
 
@@ -122,25 +126,34 @@ def memory(stage: Stage, results: int) -> dict[str, float]:
             continue
         database = stage.database(contender)
         database.flushdb()
-        before = database.info("memory")["used_memory"]
+        before = _settled(database)
         stage.workers[contender.name].ask("distinct", number=results)
-        found[contender.name] = (database.info("memory")["used_memory"] - before) / results
+        found[contender.name] = (_settled(database) - before) / results
         database.flushdb()
     return found
 
 
-def throughput(stage: Stage, seconds: float, processes: int) -> dict[str, float]:
+def _settled(database: redis.Redis) -> int:
+    """Return the memory in use once the server no longer moves or frees anything."""
+    last, used = -1, int(database.info("memory")["used_memory"])
+    while abs(used - last) > 1024:
+        time.sleep(0.5)
+        last, used = used, int(database.info("memory")["used_memory"])
+    return used
+
+
+def throughput(stage: Stage, rounds: int, seconds: float, processes: int) -> dict[str, float]:
     """Return how many operations a second several processes of a contender do together, 95 reads to 5 writes."""
-    found = {}
-    for contender in stage.contest.contenders:
-        started = [worker(stage.contest, contender, stage.server, stage.folder) for _ in range(processes)]
-        try:
-            for number, process in enumerate(started):
-                process.ask("mixed", seconds=0.2, seed=number)
-            for number, process in enumerate(started):
-                process.send("mixed", seconds=seconds, seed=100 + number)
-            found[contender.name] = sum(process.answer() for process in started) / seconds
-        finally:
-            for process in started:
-                process.close()
-    return found
+    found: dict[str, list[float]] = {contender.name: [] for contender in stage.contest.contenders}
+    with ExitStack() as stack:
+        teams: dict[str, list[Process]] = {name: [] for name in found}
+        for contender in stage.contest.contenders:
+            for _ in range(processes):
+                teams[contender.name].append(worker(stage.contest, contender, stage.server, stage.folder))
+                stack.callback(teams[contender.name][-1].close)
+        for number in range(rounds + 1):
+            for name, team in teams.items():
+                for place, process in enumerate(team):
+                    process.send("mixed", seconds=seconds, seed=10 * number + place)
+                found[name].append(sum(process.answer() for process in team) / seconds)
+    return {name: statistics.median(rates[1:]) for name, rates in found.items()}

@@ -64,10 +64,10 @@ def _times(axes: Axes, found: dict[str, Any]) -> None:
     axes.set_yticks([row + 0.4 - width / 2 for row in range(len(measures))], list(measures))
     axes.invert_yaxis()
     axes.axvline(1, color="#444444", linewidth=1)
-    axes.set_xlim(0, 4.4)
-    axes.set_xlabel(f"time, {base} = 1 (bars end at 4)")
+    axes.set_xlim(0, 1.15 * max(bar.get_width() for bar in axes.patches))
+    axes.set_xlabel(f"time, {base} = 1 (bars end at 4 at the latest)")
     axes.set_title("What an operation takes, beside upstream's default mode", loc="left")
-    axes.legend(frameon=False, loc="lower right")
+    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
 
 
 def _seconds(found: dict[str, Any]) -> dict[str, float]:

@@ -83,7 +83,7 @@ def measured(options: argparse.Namespace) -> dict[str, Any]:
             found["memory"] = measures.memory(stage, 200 if options.quick else 10_000)
             advance()
             found["waits"] = measures.waits(stage, sizes, advance)
-            found["throughput"] = measures.throughput(stage, 0.5 if options.quick else 6, 4)
+            found["throughput"] = measures.throughput(stage, 1 if options.quick else 5, 0.5 if options.quick else 1.5, 4)
             advance()
         finally:
             waiter.close()

@@ -1,4 +1,4 @@
-"""One process of the oracle: so many steps on one tree, from seeds of its own; prints its figures as JSON."""
+"""One process of the oracle: so many steps on one tree, from a seed of its own; prints its figures as JSON."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import argparse
 import json
 import sys
 import time
-from random import Random
 
 from oracle import project
 
@@ -18,51 +17,42 @@ def main() -> int:
     parser.add_argument("--length", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--shrink", type=int, default=0, help="how many stale reads to reduce to a reproducer")
-    parser.add_argument("--workload", choices=("anything", "rover"), default="anything")
+    parser.add_argument("--workload", choices=("anything", "rover", "cases"), default="anything")
     options = parser.parse_args()
     project.start()
-    from oracle import shrink
+    from oracle import driver, shrink
     from oracle.machine import Machine
 
+    if options.workload == "cases":
+        return run_cases()
     rover = options.workload == "rover"
     machine = Machine(workload=rover)
     began = time.monotonic()
-    for number in range(-(-options.steps // options.length)):
-        seed, length = options.seed * 1_000_003 + number, min(options.length, options.steps - number * options.length)
-        (run_workload if rover else run)(machine, seed, length)
+    driver.drive(machine, options.workload, options.seed, options.steps, options.length)
     figures = machine.figures
     seconds = time.monotonic() - began
     reproducers = shrink.several(figures.stale, options.shrink, workload=rover)
-    json.dump(
-        {"figures": dict(figures.count), "seconds": seconds, "reproducers": reproducers, "raised": figures.raised}, sys.stdout
-    )
+    found = {"figures": dict(figures.count), "seconds": seconds, "reproducers": reproducers}
+    json.dump({**found, "raised": figures.raised, "needless": figures.needless}, sys.stdout)
     machine.beside.close()
     return 0
 
 
-def run(machine: object, seed: int, length: int) -> None:
-    """Make one run of steps."""
-    from oracle import queries, writes
+def run_cases() -> int:
+    """Replay every case and print how it went; a case that was not cached, or whose last step was refused, shows nothing."""
+    from oracle.cases import CASES
+    from oracle.machine import Machine
 
-    rng = Random(seed)
-    machine.start(seed)
-    for _ in range(length):
-        if rng.random() < 0.5:
-            known = [item.text for item in machine.pool]
-            source = rng.choice(known) if known and rng.random() < 0.15 else queries.read(rng)
-        else:
-            source = writes.write(rng, [item.text for item in machine.pool])
-        machine.step(source)
-
-
-def run_workload(machine: object, seed: int, length: int) -> None:
-    """Make one run of the fixed mix."""
-    from oracle import workload
-
-    rng = Random(seed)
-    machine.start(seed)
-    for _ in range(length):
-        machine.step(workload.read(rng) if rng.random() < 0.6 else workload.write(rng))
+    machine, found = Machine(), {}
+    for name, steps in CASES.items():
+        machine.start(0)
+        before = machine.figures.count.copy()
+        stale = [item.query for step in steps for item in machine.step(step)]
+        count = machine.figures.count - before
+        found[name] = {"stale": stale, **count, "seen": len(machine.pool), "warm": sum(item.warm for item in machine.pool)}
+    json.dump(found, sys.stdout)
+    machine.beside.close()
+    return 0
 
 
 if __name__ == "__main__":

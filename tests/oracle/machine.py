@@ -12,12 +12,15 @@ from random import Random
 from typing import Any
 
 from cacheops.redis import redis_client
-from django.db import connection
+from django.db import DatabaseError, connection
 from oracle import acts, judge, reads, rows, workload
 from oracle.lockstep import Beside
 
 POOL, WATCHED = 10, 4
 """How many queries are live, and how many of them are read after each write whether or not it changed their answer."""
+
+EXAMPLES = 40
+"""How many needless drops a process names: the write and the query."""
 
 _CACHE = re.compile(r"/(cacheops|rover_overrides|redis)/")
 
@@ -40,6 +43,7 @@ class Figures:
     count: Counter[str] = field(default_factory=Counter)
     stale: list[Stale] = field(default_factory=list)
     raised: dict[str, tuple[str, str]] = field(default_factory=dict)
+    needless: list[tuple[str, str]] = field(default_factory=list)
 
 
 class Machine:
@@ -99,7 +103,7 @@ class Machine:
         try:
             exec(_compiled(source, "exec"), self.names)
         except Exception as error:
-            if not self._caused(error):
+            if isinstance(error, DatabaseError) or not self._caused(error):
                 return "refused"
             self.figures.raised[f"{type(error).__name__}: {error}"[:200]] = (source, "")
             return "raised"
@@ -144,8 +148,10 @@ class Machine:
             count["drops needed"] += 1
         else:
             count["drops needless"] += 1
+            count["drops needless odd"] += item.text in workload.ODD
             count[f"needless {item.text.split('(')[0]}"] += 1
-            self.last_needless = (self.steps[-1], item.text)
+            if len(self.figures.needless) < EXAMPLES:
+                self.figures.needless.append((self.steps[-1], item.text))
 
     def _read(self, item: judge.Live) -> tuple[str, bool | None]:
         self.figures.count["reads"] += 1

@@ -10,6 +10,7 @@ import argparse
 import json
 import sys
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -46,6 +47,7 @@ class Column:
     seconds: float = 0
     reproducers: list[Any] = field(default_factory=list)
     raised: dict[str, Any] = field(default_factory=dict)
+    examples: list[Any] = field(default_factory=list)
 
     def add(self, result: dict[str, Any]) -> None:
         """Add what a process counted."""
@@ -53,6 +55,7 @@ class Column:
         self.seconds += result["seconds"]
         self.reproducers += result["reproducers"]
         self.raised |= result["raised"]
+        self.examples += result["needless"]
 
     @property
     def needless(self) -> str:
@@ -60,13 +63,19 @@ class Column:
         decided = self.count["drops needless"] + self.count["drops needed"]
         return f"{100 * self.count['drops needless'] / decided:.2f}%" if decided else "none decided"
 
+    @property
+    def _odd(self) -> str:
+        """How many of them the workload's few odd queries had."""
+        odd = self.count["drops needless odd"]
+        return f", {odd} of {self.count['drops needless']} odd" if odd else ""
+
     def line(self) -> str:
         """Sum up in a line."""
         count = self.count
         return (
             f"{self.name:15} steps {count['steps']}  reads {count['reads']}  hits {count['hits']}  stale reads {count['stale']}  "
-            f"needless drops {self.needless} of {count['drops']} ({count['drops undecided']} undecided)  "
-            f"errors {count['reads raised'] + count['writes raised']}  blown up {count['reads blown up']}  "
+            f"needless drops {self.needless} of {count['drops']} ({count['drops undecided']} undecided{self._odd})  "
+            f"refused {count['writes refused']}  errors {count['reads raised'] + count['writes raised']}  blown up {count['reads blown up']}  "
             f"{count['steps'] / self.seconds if self.seconds else 0:.0f} steps/s"
         )
 
@@ -112,7 +121,7 @@ def judged(options: argparse.Namespace) -> list[Column]:
     """Run every column, in portions, a few processes at a time."""
     repo = Repository(ROOT)
     with repo.alone():
-        subjects = list(_subjects(repo, options))
+        subjects = list(subjects_of(repo, options.columns.split(","), options.release, options.tree))
     with ExitStack() as stack:
         place = stack.enter_context(Place.made(repo, options.environment, Database(options.database, options.isolation)))
         columns = [Column(subject.name) for subject in subjects]
@@ -144,27 +153,28 @@ def judged(options: argparse.Namespace) -> list[Column]:
     return columns
 
 
-def _subjects(repo: Repository, options: argparse.Namespace) -> Any:
-    """Build the trees that are asked for."""
+def subjects_of(
+    repo: Repository, columns: Sequence[str], version: str | None = None, tree: Path | None = None
+) -> Iterator[Subject]:
+    """Build the trees that are asked for: bare, bare-insideout, series."""
     lock = read_lock(repo.lock_file)
     bring(repo, lock)
     series = read_series(repo, lock)
     workshop = Workshop(repo, lock, series, Store(repo.work / "results"))
-    version = options.release or lock.locked
+    version = version or lock.locked
     release = lock.release(version)
     if release is None:
         raise ForkError(f"{version} is not pinned", hint="nox -s pin")
     bare = workshop.folder(release.tree)
     settings = settings_for(check_profile(repo, series), series, version, None).mapping()
-    columns = options.columns.split(",")
     if "bare" in columns:
         yield Subject("bare", bare, {})
     if "bare-insideout" in columns:
         yield Subject("bare-insideout", bare, {"CACHEOPS_INSIDEOUT": True})
-    if "series" in columns or options.tree:
+    if "series" in columns:
         built = workshop.build(series.active, release)
         say(f"the series is {', '.join(built.applied)}")
-        yield Subject("series", options.tree or workshop.folder(built.tree), settings)
+        yield Subject("series", tree or workshop.folder(built.tree), settings)
 
 
 def report(columns: list[Column], options: argparse.Namespace) -> None:

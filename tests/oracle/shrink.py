@@ -37,7 +37,7 @@ def reproducer(machine: Machine, stale: Stale) -> dict[str, Any]:
     steps = _first(stale, fails)
     if steps is None:
         return {**_written(stale, stale.steps), "replays": False}
-    steps = _shorter(_fewer(steps, fails), fails)
+    steps = _fewer(_shorter(_fewer(steps, fails), fails), fails)
     fails(steps)
     return {**_written(last[0], steps), "replays": True}
 
@@ -58,9 +58,15 @@ def _written(stale: Stale, steps: Steps) -> dict[str, Any]:
         "seed": stale.seed,
         "steps": list(steps),
         "query": stale.query,
-        "cached": stale.cached[:400],
-        "database": stale.database[:400],
+        "cached": _only(stale.cached, stale.database),
+        "database": _only(stale.database, stale.cached),
     }
+
+
+def _only(answer: str, other: str) -> str:
+    """Return the rows that the other answer lacks, or all of them where just the order differs."""
+    rows = answer.splitlines()
+    return "\n".join([row for row in rows if row not in other.splitlines()] or rows)[:2000]
 
 
 def _first(stale: Stale, fails: Callable[[Steps], bool]) -> Steps | None:

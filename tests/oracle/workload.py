@@ -14,6 +14,9 @@ from typing import Any
 from oracle import queries
 from oracle.rover.models import Author, Category, Comment, Item
 
+ODD: set[str] = set()
+"""The reads of the last kind that were made so far; their drops are counted apart, too."""
+
 _FIRST, _LAST = 100, 179
 _AUTHORS, _CATEGORIES = range(1, 7), range(1, 7)
 _DAY = date(2024, 1, 1)
@@ -33,7 +36,9 @@ def read(rng: Random) -> str:
     """Return the source of a read."""
     chance = rng.random()
     if chance < 0.05:
-        return queries.read(rng)
+        made = queries.read(rng)
+        ODD.add(made)
+        return made
     model = rng.choice((Item, Item, Item, Comment))
     conditions = [_own(rng, model) for _ in range(rng.choice((1, 1, 2, 3)))]
     if chance < 0.20:

@@ -160,6 +160,46 @@ def _combined(inner):
     )
 
 
+FEW = {"name": ["a", "b"], "text": ["a", "b"], "number": [0, 1], "rank": [0, 1], "pk": [1, 2]}
+FEW.update({name: [1, 2] for name in _UNORDERED if name != "flag"})
+
+
+def few_trees(fields):
+    """Give a strategy of small Q trees over few values, so that rows often meet them."""
+
+    def leaf(field):
+        one = st.sampled_from(FEW[field.rpartition("__")[2]])
+        exact = st.tuples(st.sampled_from(["exact", "in"] if field in {"text", "name"} else ["exact"]), one)
+        choice = st.one_of(exact, st.tuples(st.just("isnull"), st.sampled_from([True, True, False])))
+        return choice.map(lambda found: Q(**{f"{field}__{found[0]}": [found[1]] if found[0] == "in" else found[1]}))
+
+    return st.recursive(st.sampled_from(fields).flatmap(leaf), _combined, max_leaves=3)
+
+
+def every_lookup(name):
+    """Give every (lookup, operand) that a column is compared with."""
+    operands = VALUES[name] + SPELLINGS.get(name, [])
+    yield from _every(operands, ordered=name not in _UNORDERED)
+    yield from (("isnull", flag) for flag in (True, False))
+    if name in {"text", "body", "name"}:
+        yield from ((pattern, text) for pattern in PATTERNS for text in TEXTS if _is_regex(pattern)(text))
+    for part, numbers in PARTS.get(name, {}).items():
+        yield from ((f"{part}__{lookup}", operand) for lookup, operand in _every(numbers, ordered=True))
+
+
+def _every(operands, *, ordered):
+    for number, operand in enumerate(operands):
+        other = operands[number - 1]
+        yield "exact", operand
+        yield "in", [operand, other]
+        yield "in", [operand, *operands[:4]]
+        if ordered:
+            yield from ((lookup, operand) for lookup in ORDERED)
+            yield "range", (operand, other)
+            yield "range", (other, operand)
+    yield "in", []
+
+
 def rows(fields, *, given=False):
     """Give a strategy of a row's values."""
     return st.fixed_dictionaries(

@@ -81,3 +81,28 @@ def cluster(shared_cluster, monkeypatch):
     shared_cluster.flush()
     live.use(monkeypatch, shared_cluster.client())
     return shared_cluster
+
+
+@pytest.fixture(scope="session")
+def tree():
+    """Give the folder of the release with the series on it."""
+    from tests.overrides.process import series_tree
+
+    return series_tree()
+
+
+@pytest.fixture(scope="session")
+def plain_server(tmp_path_factory):
+    """Run a server for processes of an application."""
+    with live.Live("valkey9", tmp_path_factory.mktemp("plain")) as server:
+        yield server
+
+
+@pytest.fixture
+def start(tree, plain_server, tmp_path):
+    """Give a function that starts a process of an application; they share an empty server and a database."""
+    from tests.overrides.process import processes
+
+    plain_server.flush()
+    with processes(tree, tmp_path, f"redis://127.0.0.1:{plain_server.port}") as begin:
+        yield begin

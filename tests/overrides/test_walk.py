@@ -13,15 +13,20 @@ from django.db.models import (
     OuterRef,
     Q,
     Subquery,
+    Sum,
     Value,
     When,
     Window,
 )
 from django.db.models.expressions import RawSQL
 from django.db.models.functions import Coalesce, Now, Random, Rank
+from django.test import override_settings
 
+from rover_overrides import dependencies as dependencies_of
 from rover_overrides.analysis import dependencies
+from rover_overrides.cache_keys import sql_digest, watching
 from rover_overrides.conditions import TRUE, UNCACHED
+from rover_overrides.dependencies import dnfs
 from tests.overrides.asked.models import Item, Maker, Owner, Tag
 
 A = Item.objects
@@ -95,3 +100,17 @@ def test_raw_sql_makes_any_row_matter(queryset):
 
 def test_query_that_is_too_large_is_not_kept():
     assert dependencies(A.filter(number__in=[F("number")] * 30_000)) == {"asked_item": [UNCACHED]}
+
+
+def test_dependencies_of_a_statement_are_found_again_by_its_digest(monkeypatch):
+    monkeypatch.setattr(dependencies_of, "_kept", {})
+    with override_settings(CACHEOPS_INSIDEOUT=True):
+        first, same, other, aggregated = (Item.objects.filter(number=n) for n in (1, 1, 2, 1))
+        watching(aggregated, {"sum": Sum("number")})
+        for queryset in (first, same, other, aggregated):
+            sql_digest(queryset, *queryset.query.get_compiler("default").as_sql())
+        found = dnfs(first)
+        assert dnfs(same) is found
+        assert dnfs(other) != found
+        assert dnfs(aggregated) is not found
+        assert dnfs(same) is not found, "a digest is good for once: the queryset may change"

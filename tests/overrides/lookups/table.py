@@ -34,6 +34,7 @@ what it finds: `WRITE_DOCS=1 nox -s tests -- tests/overrides/test_lookup_table.p
   *reverse relation*: `children__field__…`, and a save of a child. *negated*: `~Q(…)`. *inside OR*: `Q(…) | Q(other=…)`.
 - `isnull=True` through a reverse relation asks for those without a child too, so that any first child matters.
 - The order of text is its collation's, so `gt` to `range` of text do not count; nor do regular expressions, nor patterns of what is no text.
+- SQLite keeps more places of a decimal than Django reads back: there a value at a bound matters, and negations of `exact` do not count.
 - Only the certain part of case counts: an operand or a value beyond ASCII drops rather too much.
 """
 

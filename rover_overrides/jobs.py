@@ -1,0 +1,33 @@
+"""Jobs for RQ: each may run twice, beside others, and in any order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from rover_overrides import drops
+from rover_overrides.drops import Change
+
+
+def invalidate(using: str, changes: Iterable[Sequence[Any]]) -> None:
+    """Drop what depends on rows that have changed."""
+    drops.invalidate(using, [Change(*change) for change in changes])
+
+
+def retry(using: str, tables: Iterable[str]) -> None:
+    """Drop what depends on tables whose invalidation Redis did not hear."""
+    drops.drop_tables(using, tables)
+
+
+def reclaim(match: str = "*") -> tuple[int, int]:
+    """Free dead results; return how many results there were and how many were dead."""
+    from rover_overrides.reclaim import reclaim as free
+
+    return free(match)
+
+
+def drain_outbox() -> int:
+    """Invalidate what writers that could not reach Redis left in their databases; return how many entries it was."""
+    from rover_overrides import outbox
+
+    return sum(map(outbox.drain, outbox.aliases()))

@@ -1,0 +1,37 @@
+"""Lets the tests import what the oracle's own processes import by the same names."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from oracle import cells, run
+
+from scripts.repository import Repository
+
+SQLITE = cells.Database()
+
+
+@pytest.fixture(scope="session")
+def repo():
+    return Repository(run.ROOT)
+
+
+@pytest.fixture(scope="session")
+def subjects(repo):
+    """Give bare upstream, in both its modes, and the series, by their names."""
+    with repo.alone():
+        return {subject.name: subject for subject in run.subjects_of(repo, ("bare", "bare-insideout", "series"))}
+
+
+@pytest.fixture
+def judge(repo, subjects):
+    """Judge a tree in a process of the tests' own Python, and give what it printed."""
+
+    def judged(name, *words, database=SQLITE):
+        with cells.Place.made(repo, "py311-django5.2", database, Path(sys.executable)) as place:
+            return cells.run_cell(place, subjects[name], [str(word) for word in words])
+
+    return judged

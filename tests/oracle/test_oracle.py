@@ -1,0 +1,55 @@
+"""The oracle on a short, seeded budget; `nox -s oracle` has the long one."""
+
+from collections import Counter
+
+import pytest
+from oracle.cells import Database, sound
+
+DATABASES = [Database("sqlite"), Database("postgresql", "read-committed"), Database("postgresql", "repeatable-read")]
+
+
+def needless_share(figures):
+    needless = figures.get("drops needless", 0)
+    return needless / (needless + figures["drops needed"])
+
+
+@pytest.mark.parametrize("name", ["bare", "bare-insideout"])
+def test_the_judge_sees_bare_upstream_stale_in_every_case(judge, name):
+    found = judge(name, "--workload", "cases")
+    assert len(found) >= 26
+    assert [case for case, seen in found.items() if not seen["stale"]] == []
+
+
+def test_the_series_is_stale_in_no_case_and_drops_what_changed(judge):
+    found = judge("series", "--workload", "cases")
+    assert [case for case, seen in found.items() if seen["stale"]] == []
+    alone = {case: seen for case, seen in found.items() if "steps beside" not in seen}
+    assert {case: seen.get("drops needed") for case, seen in alone.items()} == dict.fromkeys(alone, 1)
+    assert [case for case, seen in found.items() if not seen["warm"] or seen["writes done"] != seen["writes"]] == []
+
+
+@pytest.mark.parametrize("database", DATABASES, ids=str)
+def test_no_cached_answer_of_the_series_differs_from_the_database(judge, database):
+    steps = 400 if database.kind == "sqlite" else 100
+    found = judge("series", "--steps", steps, "--seed", 1, "--shrink", 1, database=database)
+    assert found["reproducers"] == []
+    assert found["raised"] == {}
+    assert found["figures"]["steps"] == steps
+    assert sound([Counter(found["figures"])])
+
+
+def test_a_random_run_shows_that_bare_upstream_is_stale_and_reduces_it_to_a_few_steps(judge):
+    found = judge("bare-insideout", "--steps", 200, "--seed", 1, "--shrink", 1)
+    assert found["figures"]["stale"] > 0
+    (reproducer,) = found["reproducers"]
+    assert reproducer["replays"]
+    assert len(reproducer["steps"]) <= 3
+    assert reproducer["cached"] != reproducer["database"]
+
+
+def test_the_series_drops_less_for_nothing_than_bare_upstream(judge):
+    words = "--workload", "rover", "--steps", 150, "--seed", 1
+    bare, series = judge("bare", *words)["figures"], judge("series", *words)["figures"]
+    assert bare["steps"] == series["steps"]
+    assert needless_share(bare) > 0.6
+    assert needless_share(series) < needless_share(bare) / 2

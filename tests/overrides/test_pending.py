@@ -1,0 +1,100 @@
+"""While a write is announced nothing is stored of its tables, and what made an entry end too early is made up for."""
+
+import pytest
+
+from rover_overrides import drops, pending, transport
+from rover_overrides.drops import Change, announce, complete
+from rover_overrides.registry import keys
+from tests.overrides import live
+from tests.overrides.conds import among, equal
+from tests.overrides.test_storage import cached, is_hit
+
+# The table is no model's: related rows are not asked for, and every column is taken as it is.
+CHANGES = [Change("t", {"x": "1", "y": "1"}, {"x": "2", "y": "1"})]
+DEPS = {"t": [equal("x", "1")]}
+UNKNOWN = {"t": [among("y", "1", "2")]}
+
+
+@pytest.fixture(params=["server", "cluster"])
+def redis(request, monkeypatch):
+    """Give a server or a cluster, and a writer that knows no registry yet."""
+    monkeypatch.setattr(drops, "_registry", drops.Registry())
+    if request.param == "cluster":
+        return request.getfixturevalue("cluster")
+    server = request.getfixturevalue("plain_server")
+    server.flush()
+    live.use(monkeypatch, server.client())
+    return server
+
+
+def test_nothing_is_stored_between_announcement_and_end(redis):
+    cached(lambda: "old", DEPS)
+    announced = announce("default", CHANGES)
+    assert cached(lambda: "old", DEPS) == "old"
+    assert not is_hit(DEPS)
+    complete("default", announced, CHANGES, committed=True)
+    assert cached(lambda: "new", DEPS) == "new"
+    assert is_hit(DEPS)
+
+
+def test_write_that_does_not_commit_lets_results_be_stored_again(redis):
+    announced = announce("default", CHANGES)
+    complete("default", announced, CHANGES, committed=False)
+    cached(lambda: "old", DEPS)
+    assert is_hit(DEPS)
+    assert not [name for name in redis.names() if "pending" in name]
+
+
+def lose(redis, how):
+    if how == "flushed":
+        redis.flush()
+    else:
+        transport.unlink([pending.key("", "t")])
+        if how == "evicted with the registry":
+            transport.unlink(keys("", "t"))
+
+
+@pytest.mark.parametrize("how", ["evicted", "evicted with the registry", "flushed"])
+@pytest.mark.parametrize("deps", [DEPS, UNKNOWN])
+def test_entry_that_is_lost_before_the_commit_leaves_nothing_stale(redis, how, deps):
+    announced = announce("default", CHANGES)
+    lose(redis, how)
+    cached(lambda: "old", deps)
+    assert is_hit(deps), "somebody stored what was there before the commit"
+    complete("default", announced, CHANGES, committed=True)
+    assert not is_hit(deps)
+
+
+def test_each_of_several_writes_leaves_for_itself(redis):
+    first, second = announce("default", CHANGES), announce("default", CHANGES)
+    complete("default", first, CHANGES, committed=True)
+    cached(lambda: "old", DEPS)
+    assert not is_hit(DEPS)
+    complete("default", second, CHANGES, committed=True)
+    cached(lambda: "new", DEPS)
+    assert is_hit(DEPS)
+
+
+def test_announcement_costs_two_round_trips_and_its_end_one(redis):
+    cached(lambda: "old", DEPS)
+    announce("default", CHANGES)
+    with live.round_trips() as counted:
+        announced = announce("default", CHANGES)
+    assert counted["trips"] == 2
+    with live.round_trips() as counted:
+        complete("default", announced, CHANGES, committed=True)
+    assert counted["trips"] == 1
+
+
+def test_who_is_entered_is_asked_after_the_stamps_are_seen_on_whatever_node(cluster, monkeypatch):
+    """Else a writer may enter and drop between the two, and die after its commit."""
+    sent = []
+    real = transport._exchange
+    monkeypatch.setattr(
+        transport, "_exchange", lambda batches: sent.append([c[0] for _, b in batches for c in b]) or real(batches)
+    )
+    deps = {f"t{n}": [equal("x")] for n in range(9)}
+    cached(lambda: "data", deps)
+    [asked] = [number for number, names in enumerate(sent) if "ZCARD" in names]
+    stamped = [number for number, names in enumerate(sent) if "GETEX" in names]
+    assert max(stamped) < asked

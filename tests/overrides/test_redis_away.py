@@ -1,0 +1,171 @@
+"""A Redis that fails in whatever way: reads come from the database after a few attempts, writes succeed, nothing goes stale.
+
+What a writer could not say it says before it next asks Redis; whom nobody hears any more has the outbox.
+"""
+
+import pytest
+
+from tests.overrides import faults, live
+from tests.overrides.faults import FAULTS, REFUSED, RESET, WORKING
+from tests.overrides.process import processes
+
+READ = "list(Shelf.objects.filter(name='Left').values_list('id', flat=True))"
+OTHER = "list(Shelf.objects.filter(name='Right').values_list('id', flat=True))"
+WRITE = "with transaction.atomic():\n  Shelf.objects.update(name='Right')"
+HEARD = {RESET}  # the server did hear the announcement, of which nobody knows: it keeps its tables out of the cache for a minute
+MOST_ATTEMPTS = 8  # to connect, or to say something: twice for a command, a few times to connect, the greeting included
+MOST_OF_A_WRITE = 40  # what a write says is tried more often: before the commit, and four times after it
+
+
+@pytest.fixture(scope="module")
+def cut_off(tree, plain_server, tmp_path_factory):
+    """Give a proxy to a server, a process that talks through it, and one that talks to the server itself."""
+    waits = "socket_timeout=0.2&socket_connect_timeout=0.2"
+    with faults.Proxy(plain_server.port) as proxy:
+        folder = tmp_path_factory.mktemp("away")
+        with processes(tree, folder, f"redis://127.0.0.1:{plain_server.port}", CACHEOPS_ROVER_OUTBOX_SECONDS=0) as start:
+            reader = start(CACHEOPS_ROVER_OUTBOX=True)
+            writer = start(CACHEOPS_REDIS=f"redis://127.0.0.1:{proxy.port}?{waits}")
+            yield proxy, writer, reader
+
+
+@pytest.fixture
+def away(cut_off, plain_server):
+    """Give them with one row, cached by both."""
+    proxy, writer, reader = cut_off
+    proxy.fault(WORKING)
+    plain_server.flush()
+    writer.ask("from rover_overrides import owed; owed._owed.clear()")
+    writer.ask("Shelf.objects.all().delete(); Shelf.objects.create(pk=1, name='Left')")
+    for process in (writer, reader):
+        assert process.value(READ) == [1]
+        assert process.value(READ) == [1]
+        assert not [query for query in process.ask(READ).queries if "shelf" in query]
+    yield cut_off
+    proxy.fault(WORKING)
+
+
+@pytest.mark.parametrize("how", FAULTS)
+def test_reads_come_from_the_database_after_a_few_attempts(away, how):
+    proxy, writer, _ = away
+    proxy.fault(how)
+    said = writer.ask(READ)
+    assert said.value == [1]
+    assert len(said.queries) == 1
+    assert any("cacheops cache" in warning for warning in said.warned)
+    assert max(proxy.connections, proxy.told) <= MOST_ATTEMPTS
+    assert proxy.connections + proxy.told or how == REFUSED
+
+
+@pytest.mark.parametrize("how", FAULTS)
+def test_write_succeeds_and_its_process_reads_nothing_stale(away, how):
+    proxy, writer, _ = away
+    proxy.fault(how)
+    said = writer.ask(WRITE)
+    assert any("cacheops cache" in warning for warning in said.warned)
+    assert max(proxy.connections, proxy.told) <= MOST_OF_A_WRITE
+    assert (writer.value(READ), writer.value(OTHER)) == ([], [1])
+    proxy.fault(WORKING)
+    assert (writer.value(READ), writer.value(OTHER)) == ([], [1])
+    assert writer.is_hit(READ) or how in HEARD
+
+
+@pytest.mark.parametrize("how", FAULTS)
+def test_others_read_nothing_stale_once_the_writer_has_asked_redis_again(away, how):
+    proxy, writer, reader = away
+    proxy.fault(how)
+    writer.ask(WRITE)
+    assert reader.value(READ) == [1], "this is what the outbox is for"
+    proxy.fault(WORKING)
+    writer.ask(OTHER)
+    assert (reader.value(READ), reader.value(OTHER)) == ([], [1])
+
+
+@pytest.fixture
+def with_outbox(away):
+    """Have the writer use the outbox, which nobody but a reader drains."""
+    proxy, writer, reader = away
+    writer.ask("from django.conf import settings; settings.CACHEOPS_ROVER_OUTBOX = True")
+    writer.ask("from django.core.management import call_command; call_command('migrate', verbosity=0)")
+    yield proxy, writer, reader
+    writer.ask("settings.CACHEOPS_ROVER_OUTBOX = False")
+    reader.ask(READ)
+
+
+@pytest.mark.parametrize("how", FAULTS)
+def test_outbox_tells_who_reads_next(with_outbox, how):
+    proxy, writer, reader = with_outbox
+    proxy.fault(how)
+    writer.ask(WRITE)
+    assert reader.value(READ) == []
+    assert reader.value(WAITING) == 0
+    assert reader.value(READ) == []
+    assert how in HEARD or not [query for query in reader.ask(READ).queries if "shelf" in query]
+
+
+WAITING = """
+cursor = connection.cursor()
+cursor.execute('SELECT COUNT(*) FROM rover_outbox')
+cursor.fetchone()[0]
+"""
+
+
+def test_outbox_goes_with_its_transaction(with_outbox):
+    proxy, writer, _ = with_outbox
+    proxy.fault(REFUSED)
+    writer.ask("with transaction.atomic():\n  Shelf.objects.update(name='Right'); transaction.set_rollback(True)")
+    assert writer.value(WAITING) == 0
+    writer.ask(WRITE)
+    assert writer.value(WAITING) == 1
+
+
+def test_outbox_is_looked_at_once_in_a_while(with_outbox):
+    proxy, writer, reader = with_outbox
+    reader.ask(
+        "from django.conf import settings; from rover_overrides import outbox; settings.CACHEOPS_ROVER_OUTBOX_SECONDS = 1000"
+    )
+    try:
+        assert reader.ask(READ).queries == []
+        proxy.fault(REFUSED)
+        writer.ask(WRITE)
+        assert reader.value(READ) == [1], "the bound"
+        reader.ask("outbox._next_look = 0.0  # 1,000 seconds later")
+        assert reader.value(READ) == []
+    finally:
+        reader.ask("settings.CACHEOPS_ROVER_OUTBOX_SECONDS = 0; outbox._next_look = 0.0")
+
+
+def test_command_drains(with_outbox):
+    proxy, writer, reader = with_outbox
+    proxy.fault(REFUSED)
+    writer.ask(WRITE)
+    reader.ask("from django.core.management import call_command; call_command('drainoutbox')")
+    assert reader.value(WAITING) == 0
+    assert reader.value(READ) == []
+
+
+def test_write_goes_on_where_there_is_no_outbox_table(with_outbox):
+    proxy, writer, _ = with_outbox
+    writer.ask("connection.cursor().execute('DROP TABLE rover_outbox')")
+    proxy.fault(REFUSED)
+    said = writer.ask(WRITE)
+    assert any("The outbox of default cannot be written" in warning for warning in said.warned)
+    assert writer.value(READ) == []
+    proxy.fault(WORKING)
+    writer.ask("from rover_overrides import outbox; outbox._present.clear(); call_command('migrate', verbosity=0)")
+
+
+def test_cluster_that_is_down(tree, tmp_path):
+    (tmp_path / "cluster").mkdir()
+    with live.Cluster(tmp_path / "cluster") as cluster:
+        more = {"CACHEOPS_CLIENT_CLASS": "redis.cluster.RedisCluster"}
+        with processes(tree, tmp_path, f"redis://127.0.0.1:{cluster.nodes[0].port}", **more) as start:
+            process = start()
+            process.ask("Shelf.objects.create(pk=1, name='Left')")
+            process.ask(READ)
+            assert process.is_hit(READ)
+            for node in cluster.nodes[1:]:
+                node.kill()
+            process.ask(WRITE)
+            assert (process.value(READ), process.value(OTHER)) == ([], [1])
+            assert process.value("cache.set('a', 1)") is None

@@ -1,0 +1,50 @@
+"""Two wheels with different formats on one Redis: neither serves the other's results, and each sees the other's writes."""
+
+import pytest
+
+READ = "list(Shelf.objects.filter(name='Left').values_list('id', flat=True))"
+RANGE = "list(Book.objects.filter(pages__lt=10).values_list('title', flat=True))"
+WRITE = "Shelf.objects.update(name='Right'); Book.objects.update(pages=20)"
+OTHER_FORMAT = "from rover_overrides import storage; storage.FORMAT = 'r0'"
+DISTURBED = """
+import pickle
+from cacheops.conf import settings
+class Other:
+    PickleError = Exception
+    def dumps(data): return b'other' + pickle.dumps(data)
+    def loads(data):
+        assert data.startswith(b'other'), data
+        return pickle.loads(data[5:])
+settings.CACHEOPS_SERIALIZER = Other
+"""
+
+
+@pytest.fixture
+def pair(start):
+    """Give two processes, the second with another format and values that the first cannot read."""
+    one, other = start(), start()
+    other.ask(OTHER_FORMAT)
+    other.ask(DISTURBED)
+    one.ask("Shelf.objects.create(pk=1, name='Left'); Book.objects.create(pk=1, title='One', pages=1)")
+    return one, other
+
+
+def test_neither_serves_the_others_results(pair):
+    for read in (READ, RANGE):
+        for process in (*pair, *pair):
+            assert process.value(read) == ([1] if read == READ else ["One"])
+    one, other = pair
+    assert one.value(READ) == [1]
+    assert one.is_hit(READ)
+    assert other.value(READ) == [1]
+    assert other.is_hit(READ)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_each_sees_the_others_writes(pair, turned):
+    reader, writer = reversed(pair) if turned else pair
+    assert (reader.value(READ), reader.value(RANGE)) == ([1], ["One"])
+    assert reader.is_hit(READ)
+    assert reader.is_hit(RANGE)
+    writer.ask(WRITE)
+    assert (reader.value(READ), reader.value(RANGE)) == ([], [])

@@ -1,0 +1,95 @@
+"""A server that is there and refuses counts as absent: the site reads from its database, and writes go on."""
+
+from contextlib import contextmanager
+
+import pytest
+from cacheops import CacheMiss, cache, cached
+from django.db import connection
+from django.test import override_settings
+from probe_project.models import Article
+
+pytestmark = pytest.mark.filterwarnings("ignore:The cacheops cache")
+
+
+@pytest.fixture(autouse=True)
+def _asked_again_at_once():
+    with override_settings(CACHEOPS_ROVER_RETRY_SECONDS=0):  # for then readers would leave a server alone that failed
+        yield
+
+
+@contextmanager
+def no_memory(probe):
+    before = probe.redis.config_get("maxmemory")["maxmemory"]
+    probe.redis.config_set("maxmemory", 1)
+    try:
+        yield
+    finally:
+        probe.redis.config_set("maxmemory", before)
+
+
+@contextmanager
+def too_few_replicas(probe):
+    probe.redis.config_set("min-replicas-to-write", 1)
+    try:
+        yield
+    finally:
+        probe.redis.config_set("min-replicas-to-write", 0)
+
+
+@contextmanager
+def read_only(probe):
+    probe.redis.replicaof("127.0.0.1", 1)
+    try:
+        yield
+    finally:
+        probe.redis.replicaof("NO", "ONE")
+
+
+REFUSALS = [no_memory, too_few_replicas, read_only]
+
+
+def raised_by(call):
+    """Call, and return in words what it raised."""
+    try:
+        call()
+    except Exception as error:
+        return repr(error)
+    return None
+
+
+@cached(timeout=60)
+def doubled(number):
+    return 2 * number
+
+
+@pytest.mark.parametrize("refusing", REFUSALS)
+def test_queryset_reads_the_database(probe, refusing):
+    probe.fill(lambda: list(Article.objects.filter(pages=1)))
+    with refusing(probe):
+        assert raised_by(lambda: list(Article.objects.filter(pages=2))) is None
+        assert probe.count_sql(lambda: list(Article.objects.filter(pages=2))) == 1
+
+
+@pytest.mark.parametrize("refusing", REFUSALS)
+def test_write_goes_on(probe, refusing):
+    probe.fill(lambda: list(Article.objects.filter(pages=1)))
+    with refusing(probe):
+        article = Article.objects.nocache().get(pk=1)
+        article.title = "Changed"
+        assert raised_by(article.save) is None
+    with connection.cursor() as cursor:
+        cursor.execute('SELECT "title" FROM "%s" WHERE "id" = 1' % Article._meta.db_table)
+        assert cursor.fetchone() == ("Changed",)
+
+
+@pytest.mark.parametrize("refusing", REFUSALS)
+def test_simple_cache_computes(probe, refusing):
+    cache.set("known", 1)
+    assert cache.get("known") == 1
+    with refusing(probe):
+        assert raised_by(lambda: doubled(2)) is None
+        assert doubled(2) == 4
+        assert raised_by(lambda: cache.set("other", 1)) is None
+        assert raised_by(lambda: cache.delete("nothing")) is None
+    with pytest.raises(CacheMiss):
+        cache.get("other")
