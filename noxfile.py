@@ -113,7 +113,9 @@ def publish(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Pass the tests of the tools, the overrides and the situations (-- PYTEST-ARGUMENTS)."""
     install(session, "tests")
-    session.run("pytest", *(session.posargs or ["-n", "auto"]))
+    # Many tests wait for servers, so a third process finds work on two cores; a group of tests shares what is costly to make.
+    workers = str(3 * (os.cpu_count() or 2) // 2 or 1)
+    session.run("pytest", *(session.posargs or ["-n", workers, "--dist", "loadgroup", "--durations", "15"]))
 
 
 @nox.session(default=False)

@@ -8,7 +8,7 @@ A query inside the query is analysed alike. What has no fixed answer, or is not 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Any
 
@@ -22,7 +22,7 @@ from django.db.models.sql.where import AND, OR, NothingNode, WhereNode
 from rover_overrides.atoms import ANYTHING, Backend, Disjunction, Located, compact, lookup_atoms
 from rover_overrides.conditions import TRUE, UNCACHED, Atom, Conj, Path, conjs_of
 from rover_overrides.switches import on
-from rover_overrides.walk import UncachedError, inside
+from rover_overrides.walk import Inside, UncachedError, inside
 
 MAX_CONJS = 16
 """Into how many conjs a WHERE tree may grow before conditions are left out."""
@@ -33,33 +33,45 @@ Dependencies = dict[str, list[Conj]]
 Aliases = dict[str, Any]
 
 
-def dependencies(queryset: Any) -> Dependencies:
-    """Return the conjs of each table on which a queryset's result depends; UNCACHED where it must not be kept."""
+def dependencies(queryset: Any, purpose: str = "sample") -> Dependencies:
+    """Return the conjs of each table on which a queryset's result depends; UNCACHED where it must not be kept.
+
+    The purpose is that of `rover_overrides.dependencies`; a sample reads all columns.
+    """
     try:
-        return _dependencies(queryset)
+        return _dependencies(queryset, purpose)
     except (UncachedError, RecursionError):
         return {queryset.model._meta.db_table: [UNCACHED]}
 
 
-def _dependencies(queryset: Any) -> Dependencies:
+def _dependencies(queryset: Any, purpose: str) -> Dependencies:
     queries = list(_queries(queryset.query, queryset.db))
-    coarse = any(raw_sql for _, _, raw_sql in queries) or not all(map(on, _patches_asked(queries)))
+    coarse = any(found.raw_sql for _, _, found in queries) or not all(map(on, _patches_asked(queries)))
     found: dict[str, set[Conj]] = defaultdict(set)
+    reads = {} if coarse or purpose == "sample" else _columns_read(queries, is_count=purpose == "count")
     for query, aliases, _ in queries:
-        for table, conjs in _of_query(query, aliases, queryset.db, coarse=coarse):
+        for table, conjs in _of_query(query, aliases, queryset.db, reads, coarse=coarse):
             found[table].update(conjs)
     return {table: [TRUE] if TRUE in conjs else sorted(conjs) for table, conjs in found.items()}
 
 
-def _queries(query: Query, using: str) -> Iterator[tuple[Query, Aliases, bool]]:
-    """Give a query and those inside it, each with the joins it has once it is compiled, and whether it holds raw SQL."""
+def _columns_read(queries: list[tuple[Query, Aliases, Inside]], *, is_count: bool) -> dict[str, Atom]:
+    if not on("columns-read"):
+        return {}
+    from rover_overrides.columns_read import markers
+
+    return markers(queries, is_count=is_count)
+
+
+def _queries(query: Query, using: str) -> Iterator[tuple[Query, Aliases, Inside]]:
+    """Give a query and those inside it, each with the joins it has once it is compiled, and what else is inside it."""
     waiting = [query]
     while waiting:
         compiled = _compiled(waiting.pop(), using)
         found = inside(compiled)
         waiting += found.queries
         aliases = {alias: compiled.alias_map[alias] for alias, count in compiled.alias_refcount.items() if count}
-        yield compiled, aliases, found.raw_sql
+        yield compiled, aliases, found
 
 
 def _compiled(query: Query, using: str) -> Query:
@@ -84,7 +96,7 @@ def _ordered(query: Query) -> bool:
     return bool(query.order_by or query.extra_order_by or (query.default_ordering and query.get_meta().ordering))
 
 
-def _patches_asked(queries: list[tuple[Query, Aliases, bool]]) -> Iterator[str]:
+def _patches_asked(queries: list[tuple[Query, Aliases, Inside]]) -> Iterator[str]:
     """Give the patches without which the queries are taken as coarsely as can be."""
     yield "bounded-analysis"
     if len(queries) > 1:
@@ -101,7 +113,9 @@ def _backend(using: str) -> Backend:
     return Backend(connection.vendor, connection.vendor == "postgresql" or connection.timezone_name == "UTC")
 
 
-def _of_query(query: Query, aliases: Aliases, using: str, *, coarse: bool) -> Iterator[tuple[str, Iterable[Conj]]]:
+def _of_query(
+    query: Query, aliases: Aliases, using: str, reads: Mapping[str, Atom], *, coarse: bool
+) -> Iterator[tuple[str, Iterable[Conj]]]:
     """Give the table of each alias and the conjs of its rows that matter."""
     yield from ((table, [TRUE]) for table in query.extra_tables)
     if query.combined_queries:
@@ -113,7 +127,17 @@ def _of_query(query: Query, aliases: Aliases, using: str, *, coarse: bool) -> It
     routes = _routes(aliases)
     for alias, join in aliases.items():
         absent = outer if alias in outer else set()
-        yield join.table_name, chain.from_iterable(conjs_of(_projected(routes[alias], absent, conj)) for conj in tree)
+        always = [] if coarse else [*_always(routes[alias]), *([reads[alias]] if alias in reads else ())]
+        yield join.table_name, chain.from_iterable(conjs_of([*_projected(routes[alias], absent, conj), *always]) for conj in tree)
+
+
+def _always(routes: dict[str, Path]) -> Iterable[Atom]:
+    """Return what a row needs whatever the WHERE: the one row that leads to it by a unique key, as that of a child model."""
+    if len(routes) == 1:
+        return ()
+    from rover_overrides.joins import lone
+
+    return lone(routes.values())
 
 
 def _routes(aliases: Aliases) -> dict[str, dict[str, Path]]:

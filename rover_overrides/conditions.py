@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Union
 
 from rover_overrides.canonical import UncertainError, comparable, kind_of, read, spell
@@ -30,6 +30,9 @@ Path = tuple[tuple[str, ...], ...]
 """The hops to related rows: this side's column, the other table, its column; a fourth, `MANY`, where they may be many."""
 
 MANY = "*"
+
+READS = "reads"
+"""The operator of an atom whose operands are the columns that a query reads: only a change of one of those matters."""
 
 
 class Column(NamedTuple):
@@ -71,6 +74,10 @@ Row = Mapping[Union[str, Column], Any]
 """The values of a row by column name, and those of rows it leads to by `Column`; what is missing is unknown."""
 
 
+CHANGED = Column((), "*")
+"""Stands in a row for the names of the columns in which it was updated; without it all may have been."""
+
+
 class _UnknownRowError(Exception):
     """The row may meet conjs that nobody can compute."""
 
@@ -109,16 +116,23 @@ def many_of(entry: str) -> Path:
     return next((column.path[:1] for column in template(entry).columns if column.path and column.path[0][3:]), ())
 
 
-def is_blind(entry: str, changed: Container[str]) -> bool:
-    """Tell whether rows that an entry leads to may have been changed along with the row itself."""
-    return any(table in changed for table in template(entry).tables)
+def is_blind(entry: str, changed: Container[str], known: Container[str]) -> bool:
+    """Tell whether rows that an entry leads to may have been changed along with the row itself, nobody knows from what.
+
+    Of the many rows the changes may be `known`.
+    """
+    many = many_of(entry)
+    beyond = {hop[1] for column in template(entry).columns for hop in column.path[column.path[:1] == many :]}
+    return any(table in changed for table in beyond) or (many[0][1] in changed and many[0][1] not in known)
 
 
 def met(table: str, entries: Iterable[str], row: Row) -> set[Conj] | None:
     """Return the conjs that a row meets, or None where it may meet any."""
     found = {TRUE}
     asked = _Asked(table, row)
+    changed = row.get(CHANGED)
     try:
+        entries = [entry for entry in entries if template(entry).is_touched(changed)]
         found.update(conj for entry in entries if (conj := _met_of(entry, asked)) is not None)
     except (_UnknownRowError, LookupError, TypeError, ValueError):  # or an entry of another version
         return None
@@ -148,13 +162,18 @@ class Template:
     def __init__(self, entry: str) -> None:
         atoms = [_read_atom(item) for item in json.loads(entry)]
         self._asked = [(atom.column, atom.op) for atom in atoms if atom.answered]
-        self._tests = [atom for atom in atoms if not atom.answered]
+        self._tests = [atom for atom in atoms if not atom.answered and atom.op != READS]
+        self._reads = next((atom.operand for atom in atoms if atom.op == READS), None)
         self.has_tests = bool(self._tests)
         self.columns = {atom.column for atom in atoms}
         self.tables = frozenset(hop[1] for column in self.columns for hop in column.path)
         self.leads = bool(self.tables)
         self.unanswered = ("",) * len(self._asked)
         self._operands: dict[tuple[str, int], Any] = {}
+
+    def is_touched(self, changed: Collection[str] | None) -> bool:
+        """Tell whether an update of those columns may matter."""
+        return changed is None or self._reads is None or any(column in changed for column in self._reads)
 
     def answer(self, row: _Asked) -> tuple[str, ...] | None:
         """Return the row's values in the columns that are asked for, or None where it does not meet the rest.

@@ -5,7 +5,7 @@ They follow from the SQL and its parameters, so a query that was asked for befor
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from cacheops.conf import settings as cacheops_settings
 from cacheops.tree import dnfs as upstream_dnfs
@@ -17,6 +17,10 @@ from rover_overrides.prefetched import prefetched_querysets, prefetched_tables
 from rover_overrides.switches import applied, off
 
 Dependencies = dict[str, list[Conj]]
+Purpose = Literal["rows", "sample", "count"]
+"""What is made of a queryset: its rows, whatever a function makes of them, or their number."""
+
+_COUNTED = "rover_counted"
 
 KEPT = 2048
 """Of how many queries a process keeps the analysis."""
@@ -33,7 +37,7 @@ class Kept(Dependencies):
 _kept: dict[tuple[Any, ...], Kept] = {}
 
 
-def dnfs(queryset: Any) -> Dependencies:
+def dnfs(queryset: Any, purpose: Purpose = "rows") -> Dependencies:
     """Return a list of conjs for each table, to be joined with those of other querysets.
 
     Without CACHEOPS_INSIDEOUT upstream's own storage is at work, which wants upstream's own conditions.
@@ -43,29 +47,36 @@ def dnfs(queryset: Any) -> Dependencies:
     if not applied("bounded-analysis"):
         return {table: [TRUE] for table in upstream_dnfs(queryset)}
     digest = digest_of(queryset)
-    return _analysed(queryset) if digest is None else _once(queryset, digest)
+    return _analysed(queryset, purpose) if digest is None else _once(queryset, digest, purpose)
+
+
+def counted(queryset: Any) -> Any:
+    """Return a queryset as the sample of a function that asks for its number of rows and for nothing in them."""
+    sample = queryset._clone()
+    setattr(sample.query, _COUNTED, True)
+    return sample
 
 
 def sampled(queryset: Any) -> Dependencies:
     """Return the same for a sample of `cached_as`, with what it prefetches: a function is free to return those rows too."""
     if not (cacheops_settings.CACHEOPS_INSIDEOUT and queryset._prefetch_related_lookups):
-        return dnfs(queryset)
+        return dnfs(queryset, "count" if hasattr(queryset.query, _COUNTED) else "sample")
     tables = prefetched_tables(queryset)
     along = {queryset.model._meta.db_table: [UNCACHED]} if tables is None else {table: [TRUE] for table in tables}
-    return join_with(lcat, [dnfs(queryset), along, *map(sampled, prefetched_querysets(queryset))])  # type: ignore[no-any-return]
+    return join_with(lcat, [dnfs(queryset, "sample"), along, *map(sampled, prefetched_querysets(queryset))])  # type: ignore[no-any-return]
 
 
-def _once(queryset: Any, digest: str) -> Dependencies:
-    key = (digest, queryset.model, queryset.db, tuple(off()), tuple(cacheops_settings.CACHEOPS_SKIP_FIELDS))
+def _once(queryset: Any, digest: str, purpose: Purpose) -> Dependencies:
+    key = (digest, purpose, queryset.model, queryset.db, tuple(off()), tuple(cacheops_settings.CACHEOPS_SKIP_FIELDS))
     found = _kept.get(key)
     if found is None:
         if len(_kept) >= KEPT:
             _kept.clear()
-        found = _kept[key] = Kept(_analysed(queryset))
+        found = _kept[key] = Kept(_analysed(queryset, purpose))
     return found
 
 
-def _analysed(queryset: Any) -> Dependencies:
+def _analysed(queryset: Any, purpose: Purpose) -> Dependencies:
     from rover_overrides.analysis import dependencies
 
-    return dependencies(queryset)
+    return dependencies(queryset, purpose)

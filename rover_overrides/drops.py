@@ -12,14 +12,15 @@ from cacheops.sharding import get_prefix
 from cacheops.signals import cache_invalidated
 
 from rover_overrides import pending, transport
-from rover_overrides.conditions import TRUE, Conj, Path, columns_needed, is_blind, many_of, met
+from rover_overrides.conditions import TRUE, Conj, Path, Row, columns_needed, is_blind, many_of, met
 from rover_overrides.registry import Registry, keys, stamp_key
 from rover_overrides.related import with_related
-from rover_overrides.schema import field_of, model_of
+from rover_overrides.rows import marked
+from rover_overrides.schema import field_of, is_complete, model_of
 from rover_overrides.switches import applied
 from rover_overrides.transport import Command
 
-Rows = Sequence[Mapping[str, Any]]
+Rows = Sequence[Row]
 
 _counters: Any = import_module("rover_overrides.counters") if applied("told-reasons") else None
 _registry = Registry()
@@ -52,7 +53,7 @@ def invalidate(using: str, changes: Iterable[Change]) -> None:
     """
     rows, coarse = _by_table(changes)
     prefixes = _prefixes(using, {*rows, *coarse})
-    transport.unlink(_stamps(using, prefixes, rows, _entries(prefixes, rows), _Everything()))
+    transport.unlink(_stamps(using, prefixes, rows, _entries(prefixes, rows), _Everything(), known={}))
 
 
 def drop_tables(using: str, tables: Iterable[str]) -> None:
@@ -64,17 +65,20 @@ def drop_tables(using: str, tables: Iterable[str]) -> None:
 def announce(using: str, changes: Iterable[Change]) -> Announced:
     """Drop what depends on rows that are about to change, and let nothing be stored of their tables until `complete`.
 
-    It takes two round trips to Redis, whatever the number of rows. Rows that lead to one are looked at twice: before the
-    COMMIT, as they were for whoever commits first, and after it, as they are for whoever commits last. Those that the
-    transaction changes itself are no longer as they were, and count for any.
+    It takes two round trips to Redis, three to a cluster, whatever the number of rows. Rows that lead to one are looked at
+    twice: before the COMMIT, as they were for whoever commits first, and after it, as they are for whoever commits last; and
+    those that the transaction changes itself also as they were.
     """
     rows, coarse = _by_table(changes)
     prefixes = _prefixes(using, {*rows, *coarse})
     token = os.urandom(16).hex()
     tables = tuple((prefix, table) for table, prefix in prefixes.items())
     entering = [command for prefix, table in tables for command in pending.enter(prefix, table, token)]
+    if transport.is_sharded():  # while its slot moves, the entry may go to another node than the registries, and later
+        transport.run(entering)
+        entering = []
     entries = _entries(prefixes, rows, first=entering)
-    dropped = _stamps(using, prefixes, rows, entries, prefixes)
+    dropped = _stamps(using, prefixes, rows, entries, prefixes, known=rows)
     transport.unlink(dropped)
     again = any(many_of(entry) for some in entries.values() for entry in some)
     return Announced(token, tables, tuple(dropped), again)
@@ -90,7 +94,7 @@ def complete(using: str, announced: Announced, changes: Iterable[Change], *, com
     if committed and announced.again:
         rows, _ = _by_table(changes)
         prefixes = _prefixes(using, rows)
-        transport.unlink(_stamps(using, prefixes, rows, _entries(prefixes, rows), prefixes, again=True))
+        transport.unlink(_stamps(using, prefixes, rows, _entries(prefixes, rows), prefixes, known=rows, again=True))
     leaving = [pending.leave(prefix, table, announced.token) for prefix, table in announced.tables]
     left = transport.unlink(announced.dropped if committed else (), then=leaving)
     if committed and not all(reply.value for reply in left):
@@ -147,45 +151,44 @@ def _stamps(
     entries: Mapping[str, Sequence[str]],
     changed: Container[str],
     *,
+    known: Mapping[str, Rows],
     again: bool = False,
 ) -> list[str]:
     """Return the keys to drop: the stamps of what the rows meet, all that a table has where anything may have changed."""
     dropped: set[str] = set()
     for table, prefix in prefixes.items():
-        conjs = _met(using, table, entries[table], rows[table], changed) if table in rows else None
+        conjs = _met(using, table, entries[table], rows[table], changed, known) if table in rows else None
         if _counters is not None and not again:
             _counters.dropped(table, conjs)
         dropped.update(everything(prefix, table) if conjs is None else (stamp_key(prefix, table, conj) for conj in conjs))
     return sorted(dropped)
 
 
-def _by_table(changes: Iterable[Change]) -> tuple[dict[str, list[Mapping[str, Any]]], set[str]]:
+def _by_table(changes: Iterable[Change]) -> tuple[dict[str, list[Row]], set[str]]:
     """Return the rows that matter by table, and the tables of which all does; a row that is as it was does not."""
-    rows: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    rows: dict[str, list[Row]] = defaultdict(list)
     coarse: set[str] = set()
     for table, old, new in changes:
         if old is None and new is None:
             coarse.add(table)
-        elif old != new or not _complete(table, old):
-            rows[table] += [row for row in (old, new) if row is not None]
+        elif old != new or not is_complete(table, old):
+            rows[table] += marked(table, old, new)
     return {table: found for table, found in rows.items() if table not in coarse}, coarse
 
 
-def _complete(table: str, row: Mapping[str, Any] | None) -> bool:
-    model = model_of(table)
-    return row is not None and model is not None and all(field.column in row for field in model._meta.local_concrete_fields)
-
-
-def _met(using: str, table: str, entries: Sequence[str], rows: Rows, changed: Container[str]) -> set[Conj] | None:
+def _met(
+    using: str, table: str, entries: Sequence[str], rows: Rows, changed: Container[str], known: Mapping[str, Rows]
+) -> set[Conj] | None:
     """Return the conjs that any of the rows meets, or None for all."""
     found: set[Conj] = {TRUE}
     try:
-        groups = _grouped(entries, changed)
+        groups = _grouped(entries, changed, known)
     except (LookupError, TypeError, ValueError):  # an entry of another version
         return None
     for (many, blind), some in groups.items():
         columns = () if blind else columns_needed(some)
-        for row in with_related(using, many, columns, rows):
+        others = known.get(many[0][1], ()) if many else ()
+        for row in with_related(using, many, columns, rows, others):
             conjs = met(table, some, row)
             if conjs is None:
                 return None
@@ -193,10 +196,10 @@ def _met(using: str, table: str, entries: Sequence[str], rows: Rows, changed: Co
     return found
 
 
-def _grouped(entries: Sequence[str], changed: Container[str]) -> dict[tuple[Path, bool], list[str]]:
+def _grouped(entries: Sequence[str], changed: Container[str], known: Container[str]) -> dict[tuple[Path, bool], list[str]]:
     """Group entries by the many rows they look at, and by whether they cannot, for those have changed too."""
     groups: dict[tuple[Path, bool], list[str]] = defaultdict(list)
     for entry in entries:
         many = many_of(entry)
-        groups[many, bool(many) and is_blind(entry, changed)].append(entry)
+        groups[many, bool(many) and is_blind(entry, changed, known)].append(entry)
     return groups

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from django.db.models import ForeignKey
@@ -10,7 +11,8 @@ from django.db.models.fields.reverse_related import ForeignObjectRel
 from django.db.models.sql.constants import INNER
 from django.db.models.sql.datastructures import Join
 
-from rover_overrides.conditions import MANY, Atom, Path
+from rover_overrides.conditions import MANY, Atom, Column, Path
+from rover_overrides.schema import field_of
 
 MAX_HOPS = 4
 
@@ -51,6 +53,15 @@ def through(path: Path, atom: Atom) -> Atom:
         atom = atom._replace(column=atom.column._replace(name=path[-1][0]))
         path = path[:-1]
     return atom._replace(column=atom.column._replace(path=path))
+
+
+def lone(paths: Iterable[Path]) -> Iterator[Atom]:
+    """Give the condition that there is a row at the end of a hop backwards, where the key is unique: then it is cheap to see."""
+    for path in paths:
+        if len(path) == 1 and path[0][3:]:
+            _, table, key, _ = path[0]
+            if getattr(field_of(table, key), "unique", False):
+                yield Atom(Column(path, key), "isnull", ("0",))
 
 
 def steps_of(aliases: dict[str, Any]) -> Steps:

@@ -7,7 +7,7 @@ from typing import Any
 from rover_overrides.atoms import ANYTHING, Compared, Disjunction, Located
 from rover_overrides.patterns import PATTERNS
 
-_ORDERED = frozenset({"int", "decimal", "float", "date", "datetime", "time", "duration"})
+_ORDERED = frozenset({"int", "decimal", "float", "date", "datetime", "time", "duration", "uuid"})
 """Kinds that every database orders alike; text is not one of them, for its order is the collation's."""
 _BOUNDS = frozenset({"gt", "gte", "lt", "lte"})
 _NEGATED = {"gt": "lte", "gte": "lt", "lt": "gte", "lte": "gt"}

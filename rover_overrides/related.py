@@ -22,10 +22,11 @@ MAX_KEYS = 1000
 Row = Mapping[Union[str, Column], Any]
 
 
-def with_related(using: str, many: Path, columns: Iterable[Column], rows: Sequence[Mapping[str, Any]]) -> Iterator[Row]:
+def with_related(using: str, many: Path, columns: Iterable[Column], rows: Sequence[Row], others: Sequence[Row]) -> Iterator[Row]:
     """Give the rows with the columns of related rows that are asked for: a query a path, however many rows.
 
-    Where `many` is a hop to many rows, each row is given once for each of those. What cannot be told is left unknown.
+    Where `many` is a hop to many rows, each row is given once for each of those, as they are and as they are among the
+    `others`, which were changed along with the rows. What cannot be told is left unknown.
     """
     by_path: dict[Path, set[str]] = defaultdict(set)
     for column in columns:
@@ -37,7 +38,7 @@ def with_related(using: str, many: Path, columns: Iterable[Column], rows: Sequen
         if path[:1] != many:
             _extend(using, path, sorted(names), extended)
     wanted = {path: sorted(names) for path, names in by_path.items() if many and path[:1] == many}
-    yield from _multiplied(using, wanted, extended) if wanted else extended
+    yield from _multiplied(using, wanted, extended, others) if wanted else extended
 
 
 def _extend(using: str, path: Path, names: Sequence[str], rows: Sequence[dict[str | Column, Any]]) -> None:
@@ -52,17 +53,21 @@ def _extend(using: str, path: Path, names: Sequence[str], rows: Sequence[dict[st
 
 
 def _multiplied(
-    using: str, wanted: Mapping[Path, Sequence[str]], rows: Sequence[dict[str | Column, Any]]
+    using: str,
+    wanted: Mapping[Path, Sequence[str]],
+    rows: Sequence[dict[str | Column, Any]],
+    others: Sequence[Row],
 ) -> Iterator[dict[str | Column, Any]]:
     """Give each row once for each of the many rows that lead to it, with what is wanted of those and beyond."""
     hop = next(iter(wanted))[0]
     keys = [_key(hop, row.get(hop[0])) for row in rows]
-    found = _many_looked_up(using, wanted, {key for key in keys if key is not None})
+    stored = _many_looked_up(using, wanted, {key for key in keys if key is not None})
+    changed = _many_among(using, wanted, others)
     for row, key in zip(rows, keys):
-        if found is None or hop[0] not in row or (key is None and row[hop[0]] is not None):
+        if stored is None or changed is None or hop[0] not in row or (key is None and row[hop[0]] is not None):
             yield row
         else:
-            yield from ({**row, **other} for other in found.get(key, ()))
+            yield from ({**row, **other} for other in (*stored.get(key, ()), *changed.get(key, ())))
 
 
 def _key(hop: tuple[str, ...], value: Any) -> Any:
@@ -92,6 +97,30 @@ def _many_looked_up(
     flat = [words[0][0], *(word for some in words for word in some[1:])]
     found = _fetched(using, next(iter(wanted))[0], flat, keys)
     return None if found is None else {key: [dict(zip(columns, row)) for row in rows] for key, rows in found.items()}
+
+
+def _many_among(
+    using: str, wanted: Mapping[Path, Sequence[str]], others: Sequence[Row]
+) -> dict[Any, list[dict[str | Column, Any]]] | None:
+    """Return the same of rows that were changed along, or None where that cannot be told."""
+    hop = next(iter(wanted))[0]
+    keys = [_key(hop, row.get(hop[2])) for row in others]
+    if len(others) > MAX_KEYS or any(
+        hop[2] not in row or (row[hop[2]] is not None) > (key is not None) for row, key in zip(others, keys)
+    ):
+        return None
+    extended: list[dict[str | Column, Any]] = [dict(row.items()) for row in others]
+    for path, names in wanted.items():
+        if path[1:]:
+            _extend(using, path[1:], names, extended)
+    found: dict[Any, list[dict[str | Column, Any]]] = defaultdict(list)
+    columns = [
+        (Column(path, name), Column(path[1:], name) if path[1:] else name) for path, names in wanted.items() for name in names
+    ]
+    for row, key in zip(extended, keys):
+        if key is not None:
+            found[key].append({column: row[source] for column, source in columns if source in row})
+    return found
 
 
 def _fetched(using: str, hop: tuple[str, ...], words: Sequence[str], keys: set[Any]) -> dict[Any, list[list[Any]]] | None:

@@ -9,7 +9,7 @@ import datetime as dt
 import decimal
 import math
 import uuid
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -17,6 +17,9 @@ from django.db.models import Field, Q
 from django.db.models.expressions import Col
 from django.db.models.lookups import Lookup
 from django.db.models.sql import Query
+
+from rover_overrides import conditions
+from rover_overrides.schema import is_complete
 
 Row = dict[str, Any]
 
@@ -190,6 +193,16 @@ def generated_columns(model: Any) -> list[str]:
 def is_same(one: Any, two: Any) -> bool:
     """Tell whether two values are equal all the way down: in a JSON document 1 and True are not."""
     return type(one) is type(two) and bool(one == two) and repr(one) == repr(two)
+
+
+def marked(table: str, old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> Iterator[conditions.Row]:
+    """Give a row as it was and as it is; where it was updated, with the columns that differ."""
+    mark: dict[str | conditions.Column, Any] = {}
+    if old is not None and new is not None and is_complete(table, old) and is_complete(table, new):
+        mark[conditions.CHANGED] = frozenset(column for column, value in new.items() if not is_same(old[column], value))
+    for row in (old, new):
+        if row is not None:
+            yield {**dict(row.items()), **mark}
 
 
 def is_unchanged(old: Row, new: Row) -> bool:

@@ -5,7 +5,8 @@ round trip, and in a cluster one to each server at the same time. All of them ma
 commands for which that changes nothing.
 
 A server's identity changes when it restarts and when it becomes the master: what it holds then may be older than what it held
-before. It is asked on the first use of each TCP connection, in the same pipeline.
+before. It is asked on the first use of each TCP connection, in the same pipeline, and again when that is a second ago: who makes
+a server a replica by hand, and a master again, closes no connection.
 
 The wait is bounded by `socket_connect_timeout` and `socket_timeout` in `CACHEOPS_REDIS` (redis-py has no limit unless they are
 set), and by `retry` there: redis-py's own default, which waits seconds for a server that refuses, is replaced. After a failure
@@ -38,10 +39,13 @@ from redis.exceptions import (
 from redis.retry import Retry
 
 from rover_overrides.refusals import is_refusal
+from rover_overrides.sentinel import follow
 
 Command = tuple[Any, ...]
 
 STEP = 1000  # the most commands in a pipeline of `unlink`
+
+IDENTITY_SECONDS = 1.0  # until a connection asks again who it talks to
 
 _ATTEMPTS = 3  # a key that moves may answer MOVED and then ASK
 _REDIRECTED = (AskError, ClusterDownError, TryAgainError)
@@ -49,8 +53,14 @@ _WHO = (("INFO", "server"), ("INFO", "replication"))
 _SCRIPTS = frozenset({"EVAL", "EVALSHA"})
 _LIBRARY_RETRY = inspect.signature(redis.Redis.__init__).parameters["retry"].default
 
-_identities: WeakKeyDictionary[Any, tuple[Any, bytes]] = WeakKeyDictionary()
+_identities: WeakKeyDictionary[Any, _Known] = WeakKeyDictionary()
 _prompt_pools: WeakSet[Any] = WeakSet()
+
+
+class _Known(NamedTuple):
+    socket: Any
+    identity: bytes
+    until: float
 
 
 class Reply(NamedTuple):
@@ -127,10 +137,12 @@ def _run(commands: Sequence[Command], values: Sequence[str], dropped: Sequence[A
 
 
 def _run_on(redis_client: Any, commands: Sequence[Command], values: Sequence[str], dropped: Sequence[Any]) -> list[Reply]:
-    """Send drops and reads key by key to a cluster, and as one command each to a server."""
+    """Send drops and reads key by key to a cluster, and as one command each to a server, which for drops must be the master."""
     if is_sharded(redis_client):
         each = [*(("UNLINK", key) for key in dropped), *(("GET", key) for key in values), *commands]
         return _on_cluster(redis_client, each)[len(dropped) :]
+    if dropped:
+        follow(redis_client.connection_pool, at_once=True)
     joined = ([("UNLINK", *dropped)] if dropped else []) + ([("MGET", *values)] if values else [])
     replies = _on_server(redis_client.connection_pool, [*joined, *commands])
     if dropped:
@@ -249,6 +261,7 @@ def _lent(pool: Any) -> Iterator[Any]:
 
 def _borrowed(pool: Any) -> Any:
     _be_prompt(pool)
+    follow(pool)
     try:
         return pool.get_connection()
     except TypeError:  # redis-py before 5.3
@@ -270,9 +283,9 @@ def _send(connection: Any, commands: Sequence[Command]) -> bytes | None:
     """Send the commands and return the server's identity, or None where the pipeline asks for it."""
     connection.check_health()  # may connect again, so it comes before the look at the socket
     socket = getattr(connection, "_sock", None)
-    known, identity = _identities.get(connection, (None, None))
-    if socket is None or known is not socket:
-        identity = None
+    known = _identities.get(connection)
+    is_known = known is not None and socket is not None and known.socket is socket and time.monotonic() < known.until
+    identity = known.identity if known is not None and is_known else None
     connection.send_packed_command(_packed(connection, commands if identity else [*_WHO, *commands]), check_health=False)
     return identity
 
@@ -297,7 +310,7 @@ def _packed(connection: Any, commands: Sequence[Command]) -> Any:
 def _receive(connection: Any, commands: Sequence[Command], identity: bytes | None) -> list[Reply]:
     if identity is None:
         identity = _identity(*(_answer(connection) for _ in _WHO))
-        _identities[connection] = (getattr(connection, "_sock", None), identity)
+        _identities[connection] = _Known(getattr(connection, "_sock", None), identity, time.monotonic() + IDENTITY_SECONDS)
     replies = [Reply(_answer(connection), identity) for _ in commands]
     if any(isinstance(reply.value, (MovedError, ReadOnlyError)) for reply in replies):
         _identities.pop(connection, None)  # its role has changed

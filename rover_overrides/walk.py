@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from django.db.models import F, Func, QuerySet
-from django.db.models.expressions import RawSQL
+from django.db.models.expressions import Col, RawSQL
 from django.db.models.functions import Now, Random
 from django.db.models.sql.query import Query
 from django.db.models.sql.where import ExtraWhere, NothingNode, WhereNode
@@ -49,6 +49,10 @@ class Inside(NamedTuple):
 
     queries: list[Query]
     raw_sql: bool
+    columns: set[tuple[str, str]]
+    """The alias and the name of each column that an expression reads."""
+    opaque: bool
+    """Whether an expression may read columns that it does not show."""
 
 
 def inside(query: Query) -> Inside:
@@ -58,14 +62,19 @@ def inside(query: Query) -> Inside:
     """
     found = list(query.combined_queries)
     raw_sql = bool(query.extra)
+    columns: set[tuple[str, str]] = set()
+    opaque = False
     waiting = list(_roots(query))
     for _ in range(MAX_NODES):
         if not waiting:
-            return Inside(found, raw_sql)
+            return Inside(found, raw_sql, columns, opaque)
         node = waiting.pop()
         inner = _query_of(node)
         if inner is None:
             raw_sql = raw_sql or isinstance(node, (RawSQL, ExtraWhere))
+            if type(node) is Col:
+                columns.add((node.alias, str(node.target.column)))
+            opaque = opaque or not _is_open(node)
             waiting += _children(node)
         else:
             found.append(inner)
@@ -77,6 +86,7 @@ def _roots(query: Query) -> Iterator[Any]:
     if "?" in query.order_by or "?" in query.extra_order_by:
         raise UncachedError("the order is random")
     yield query.where
+    yield from query.select
     yield from query.annotations.values()
     yield from getattr(query, WATCHED, ())
     yield from (item for item in query.order_by if not isinstance(item, str))
@@ -85,6 +95,17 @@ def _roots(query: Query) -> Iterator[Any]:
         filtered = getattr(join, "filtered_relation", None)
         if filtered is not None:
             yield from filter(None, (getattr(filtered, name, None) for name in ("resolved_condition", "condition")))
+
+
+def _is_open(node: Any) -> bool:
+    """Tell whether all columns that an expression reads are among what `_children` gives of it."""
+    if isinstance(node, (WhereNode, NothingNode, list, tuple, set, frozenset)):
+        return True
+    if not type(node).__module__.startswith("django.") or not hasattr(node, "get_source_expressions"):
+        return False
+    if isinstance(node, F):  # that is not resolved
+        return False
+    return not (isinstance(node, Func) and {"function", "template"} & node.extra.keys())
 
 
 def _query_of(node: Any) -> Any:

@@ -52,5 +52,5 @@ def _explained(meta: Any, row: Row, using: str) -> Table:
 
 
 def _met(table: str, entry: str, row: Row, using: str) -> Iterator[Any]:
-    for extended in with_related(using, many_of(entry), columns_needed([entry]), [row]):
+    for extended in with_related(using, many_of(entry), columns_needed([entry]), [dict(row.items())], ()):
         yield from met(table, [entry], extended) or ()

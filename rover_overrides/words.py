@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from rover_overrides.conditions import TRUE, Conj
+from rover_overrides.conditions import READS, Conj
 
 _SIGNS = {"exact": "=", "iexact": "= (any case)", "isnull": "is null", "gt": ">", "gte": ">=", "lt": "<", "lte": "<=", "in": "in"}
 _LONGEST = 60  # characters of an operand
@@ -14,15 +14,21 @@ _LONGEST = 60  # characters of an operand
 
 def shape(entry: str) -> str:
     """Return the columns and operators of an entry, without its operands."""
-    return " and ".join(_said(item) for item in json.loads(entry)) if entry else "any row"
+    items, _ = _apart(json.loads(entry or "[]"))
+    return " and ".join(map(_said, items)) or "any row"
 
 
 def condition(conj: Conj) -> str:
     """Return a condition with its operands and values."""
-    if conj == TRUE:
-        return "any row"
     values = iter(conj.values)
-    return " and ".join(f"{_said(item)} {_operand(item, values)}" for item in json.loads(conj.entry))
+    items, columns = _apart(json.loads(conj.entry or "[]"))
+    return (" and ".join(f"{_said(item)} {_operand(item, values)}" for item in items) or "any row") + columns
+
+
+def _apart(items: Sequence[Any]) -> tuple[list[Any], str]:
+    """Return the comparisons, and in words which columns are read of a row."""
+    read = [column for item in items if item[3] == READS for column in item[4]]
+    return [item for item in items if item[3] != READS], f" (reads {', '.join(read)})" if read else ""
 
 
 def _said(item: Sequence[Any]) -> str:

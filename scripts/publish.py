@@ -47,7 +47,8 @@ def publish(repo: Repository, name: str, *, waived: Mapping[str, str], dry_run: 
             return [*lines, f"{there}: {name} ({shelf.target.upload}); nothing was sent (--dry-run)"]
         lines.append(_uploaded(shelf, wheel, standing))
         _try_installed(repo, lock, shelf, wheel)
-        return [*lines, f"installed from {name} into a new environment: the files are as recorded, the control probe passes"]
+        lines.append(f"installed from {name} into a new environment: the files are as recorded, the control probe passes")
+        return [*lines, f"pin it as: {pinned(wheel)}"]
 
 
 def committed(repo: Repository) -> str:
@@ -77,6 +78,11 @@ def refuse_faults(report: Report, waived: Mapping[str, str]) -> None:
         raise AttentionError(f"not fit to publish:\n{text}", hint="nox -s status -- --why, or waive one: --waive ID=REASON")
 
 
+def pinned(wheel: Wheel) -> str:
+    """Return the line of a requirements file that nothing but these bytes satisfies."""
+    return f"{wheel.requirement} --hash=sha256:{wheel.sha256}"
+
+
 def _shelf(repo: Repository, name: str) -> Shelf:
     """Return the index of that name in fork.toml, with the credential for it."""
     indexes = {target.name: target for target in repo.config.indexes}
@@ -102,9 +108,9 @@ def _try_installed(repo: Repository, lock: Lock, shelf: Shelf, wheel: Wheel) -> 
         raise no_environment(lock)
     environment = repo.config.environment(cell.environment)
     with repo.scratch() as folder:
-        pinned = folder / "requirements.txt"
-        pinned.write_text(f"{wheel.requirement} --hash=sha256:{wheel.sha256}\n", encoding="utf-8")
-        wanted = [*requirements(repo, environment), "-r", str(pinned), "--refresh-package", wheel.contents.name]
+        pins = folder / "requirements.txt"
+        pins.write_text(f"{pinned(wheel)}\n", encoding="utf-8")
+        wanted = [*requirements(repo, environment), "-r", str(pins), "--refresh-package", wheel.contents.name]
         fill(repo, folder / "environment", environment, wanted, shelf.variables())
         ready = ready_in(folder / "environment", environment)
         faults = list(installation_faults(repo, WheelFile(wheel.path, wheel.sha256), shelf.target.name, ready))

@@ -179,8 +179,9 @@ class Run:
         """Mention a rebase that stopped."""
         state = read_state(self.repo)
         if state is not None:
-            why = f": {state.stopped.splitlines()[0]}" if state.stopped else ""
-            yield f"a rebase to {state.target} is under way{why}; nox -s rebase -- --continue, --skip or --abort"
+            why = f": {state.stopped.splitlines()[0]}" if state.stopped else ", killed or still at work"
+            ways = "--continue, --skip or --abort" if state.at else "--continue or --abort"
+            yield f"a rebase to {state.target} is under way{why}; nox -s rebase -- {ways}"
 
     def _warnings(self) -> Iterator[str]:
         locked = self.lock.release(self.lock.locked)

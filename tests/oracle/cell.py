@@ -18,6 +18,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--shrink", type=int, default=0, help="how many stale reads to reduce to a reproducer")
     parser.add_argument("--workload", choices=("anything", "rover", "cases"), default="anything")
+    parser.add_argument("--spare", type=int, default=0, help="bytes after which the server evicts what it likes")
     options = parser.parse_args()
     project.start()
     from oracle import driver, shrink
@@ -27,15 +28,34 @@ def main() -> int:
         return run_cases()
     rover = options.workload == "rover"
     machine = Machine(workload=rover)
+    if options.spare:
+        driver.drive(machine, options.workload, options.seed, 40, 40)  # a server takes memory of its own for what it does first
+        limit_memory(options.spare)
     began = time.monotonic()
     driver.drive(machine, options.workload, options.seed, options.steps, options.length)
     figures = machine.figures
+    figures.count["evicted"] = evicted()
     seconds = time.monotonic() - began
     reproducers = shrink.several(figures.stale, options.shrink, workload=rover)
     found = {"figures": dict(figures.count), "seconds": seconds, "reproducers": reproducers}
     json.dump({**found, "raised": figures.raised, "needless": figures.needless}, sys.stdout)
     machine.beside.close()
     return 0
+
+
+def limit_memory(spare: int) -> None:
+    """Let the server evict any key, the least recently used first, as soon as it needs more than now."""
+    from cacheops.redis import redis_client
+
+    redis_client.config_set("maxmemory-policy", "allkeys-lru")
+    redis_client.config_set("maxmemory", redis_client.info("memory")["used_memory"] + spare)
+
+
+def evicted() -> int:
+    """Return how many keys the server gave up for want of memory."""
+    from cacheops.redis import redis_client
+
+    return int(redis_client.info("stats")["evicted_keys"])
 
 
 def run_cases() -> int:

@@ -75,7 +75,7 @@ class Column:
         return (
             f"{self.name:15} steps {count['steps']}  reads {count['reads']}  hits {count['hits']}  stale reads {count['stale']}  "
             f"needless drops {self.needless} of {count['drops']} ({count['drops undecided']} undecided{self._odd})  "
-            f"refused {count['writes refused']}  errors {count['reads raised'] + count['writes raised']}  blown up {count['reads blown up']}  "
+            f"evicted {count['evicted']}  refused {count['writes refused']}  errors {count['reads raised'] + count['writes raised']}  blown up {count['reads blown up']}  "
             f"{count['steps'] / self.seconds if self.seconds else 0:.0f} steps/s"
         )
 
@@ -111,6 +111,7 @@ def parsed(arguments: list[str]) -> argparse.Namespace:
         "--workload", choices=("anything", "rover"), default="anything", help="rover: the mix that section 9 measures"
     )
     parser.add_argument("--environment", default="py311-django5.2", help="an environment of fork.toml")
+    parser.add_argument("--spare", type=int, default=0, help="bytes after which the server evicts what it likes (default: never)")
     parser.add_argument("--shrink", type=int, default=3, help="how many stale reads of a process are reduced to a reproducer")
     parser.add_argument("--jobs", type=int, default=2, help="processes at a time")
     parser.add_argument("--json", type=Path, default=ROOT / ".fork" / "oracle.json")
@@ -144,6 +145,8 @@ def judged(options: argparse.Namespace) -> list[Column]:
                 options.shrink,
                 "--workload",
                 options.workload,
+                "--spare",
+                options.spare,
             ]
             column.add(run_cell(place, subject, [str(word) for word in words]))
             advance()

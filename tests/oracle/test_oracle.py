@@ -8,6 +8,10 @@ from oracle.cells import Database, sound
 DATABASES = [Database("sqlite"), Database("postgresql", "read-committed"), Database("postgresql", "repeatable-read")]
 
 
+TINY = 30_000
+"""Bytes that a server may use beyond what it has after a few steps."""
+
+
 def needless_share(figures):
     needless = figures.get("drops needless", 0)
     return needless / (needless + figures["drops needed"])
@@ -35,6 +39,13 @@ def test_no_cached_answer_of_the_series_differs_from_the_database(judge, databas
     assert found["reproducers"] == []
     assert found["raised"] == {}
     assert found["figures"]["steps"] == steps
+    assert sound([Counter(found["figures"])])
+
+
+def test_no_cached_answer_is_stale_where_the_server_evicts_whatever_it_likes(judge):
+    found = judge("series", "--steps", 400, "--seed", 2, "--spare", TINY)
+    assert found["reproducers"] == []
+    assert found["figures"]["evicted"] > 100
     assert sound([Counter(found["figures"])])
 
 

@@ -12,7 +12,7 @@ from random import Random
 from typing import Any
 
 from oracle import queries
-from oracle.rover.models import Author, Category, Comment, Item
+from oracle.rover.models import Author, Category, Comment, Item, Region
 
 ODD: set[str] = set()
 """The reads of the last kind that were made so far; their drops are counted apart, too."""
@@ -23,13 +23,13 @@ _DAY = date(2024, 1, 1)
 
 
 def fill(rng: Random) -> None:
-    """Add rows to the first ones, so that tables are no longer tiny."""
+    """Add rows to the first ones, so that tables are no longer tiny, and give those that foreign keys lead to plain values."""
     for model, number in ((Item, _LAST - _FIRST + 1), (Comment, 60)):
         made = [model(pk=_FIRST + n, **{name: _plain(rng, name) for name in _COLUMNS[model]}) for n in range(number)]
         model.objects.bulk_create(made)
-    for model in (Author, Category):
-        for row in model.objects.filter(pk__lte=6):
-            model.objects.filter(pk=row.pk).update(name=_plain(rng, "name"))
+    for model in (Author, Category, Region):
+        for pk in model.objects.order_by("pk").values_list("pk", flat=True):
+            model.objects.filter(pk=pk).update(**{name: _plain(rng, name) for name in _COLUMNS[model]})
 
 
 def read(rng: Random) -> str:
@@ -62,6 +62,7 @@ _COLUMNS: dict[Any, tuple[str, ...]] = {
     Comment: ("text", "likes", "item_id", "author_id", "made"),
     Author: ("name", "nick"),
     Category: ("name", "slug"),
+    Region: ("name",),
 }
 _TEXT = ("title", "body", "slug", "name", "nick", "text")
 _NUMBERS = ("rank", "price", "likes")

@@ -12,7 +12,7 @@ REFUSALS = {
     "READONLY": "READONLY You can't write against a read only replica.",
     "OOM": "OOM command not allowed when used memory > 'maxmemory'.",
 }
-WORKING, REFUSED, HUNG, RESET = "working", "refused", "hung", "reset"
+WORKING, REFUSED, HUNG, RESET, OOM = "working", "refused", "hung", "reset", "OOM"
 FAULTS = [REFUSED, HUNG, RESET, *REFUSALS]
 
 

@@ -62,15 +62,44 @@ class Live:
             return sorted(key.decode() for key in client.keys("*"))
 
 
-class Cluster:
-    """Three masters with a third of the slots each."""
+class Sentinel(Live):
+    """A Sentinel that alone decides about a master."""
 
-    def __init__(self, folder):
-        self.nodes = []
-        for number in range(3):
+    NAME = "main"
+
+    def __init__(self, master, folder):
+        super().__init__("valkey9", folder)
+        watched = ["monitor {} 127.0.0.1 {} 1", "down-after-milliseconds {} 60000", "failover-timeout {} 10000"]
+        said = [f"sentinel {line.format(self.NAME, master.port)}" for line in watched]
+        lines = [f"port {self.port}", "bind 127.0.0.1", f"dir {folder}", *said]
+        (folder / "sentinel.conf").write_text("\n".join(lines) + "\n")
+        self._options = [str(folder / "sentinel.conf"), "--sentinel"]
+
+    def sees_replica(self):
+        with self.client() as client:
+            found = client.sentinel_slaves(self.NAME)
+        return [each["flags"] for each in found] == ["slave"]
+
+    def master(self):
+        """Return the port that redis-py goes by, which is the new one a moment after others are told."""
+        with self.client() as client:
+            return client.sentinel_masters()[self.NAME]["port"]
+
+    def fail_over(self):
+        with self.client() as client:
+            client.execute_command("SENTINEL FAILOVER", self.NAME)
+
+
+class Cluster:
+    """Three masters with a third of the slots each, and a replica for each if they are asked for, which takes over when told to."""
+
+    def __init__(self, folder, *, replicas=False):
+        bus = ["--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--cluster-replica-no-failover", "yes"]
+        every = []
+        for number in range(6 if replicas else 3):
             (folder / str(number)).mkdir()
-            bus = ["--cluster-enabled", "yes", "--cluster-port", str(free_port()), "--cluster-node-timeout", "2000"]
-            self.nodes.append(Live("valkey9", folder / str(number), *bus))
+            every.append(Live("valkey9", folder / str(number), *bus, "--cluster-port", str(free_port())))
+        self.nodes, self.replicas = every[:3], every[3:]
         self._stack = ExitStack()
 
     def __enter__(self):
@@ -78,10 +107,15 @@ class Cluster:
             self._stack.enter_context(node)
             with node.client() as client:
                 client.execute_command("CLUSTER ADDSLOTSRANGE", SLOTS * number // 3, SLOTS * (number + 1) // 3 - 1)
-                bus = int(client.config_get("cluster-port")["cluster-port"])
-            with self.nodes[0].client() as first:
-                first.execute_command("CLUSTER MEET", "127.0.0.1", node.port, bus)
+            self._meet(node)
+        for node in self.replicas:
+            self._stack.enter_context(node)
+            self._meet(node)
         until(self._agrees, "the cluster does not come together")
+        for master, replica in zip(self.nodes[: len(self.replicas)], self.replicas, strict=True):
+            with replica.client() as client:
+                client.execute_command("CLUSTER REPLICATE", self.id_of(master))
+                until(lambda: client.info("replication").get("master_link_status") == "up", "no replication")
         return self
 
     def __exit__(self, *_):
@@ -101,11 +135,17 @@ class Cluster:
         with node.client() as client:
             return text(client.execute_command("CLUSTER MYID"))
 
+    def _meet(self, node):
+        with node.client() as client, self.nodes[0].client() as first:
+            bus = int(client.config_get("cluster-port")["cluster-port"])
+            first.execute_command("CLUSTER MEET", "127.0.0.1", node.port, bus)
+
     def _agrees(self):
-        for node in self.nodes:
+        every = [*self.nodes, *self.replicas]
+        for node in every:
             with node.client() as client:
                 info = client.cluster("INFO")
-            if (info["cluster_state"], info["cluster_known_nodes"]) != ("ok", "3"):
+            if (info["cluster_state"], info["cluster_known_nodes"]) != ("ok", str(len(every))):
                 return False
         return True
 

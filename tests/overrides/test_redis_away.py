@@ -6,7 +6,7 @@ What a writer could not say it says before it next asks Redis; whom nobody hears
 import pytest
 
 from tests.overrides import faults, live
-from tests.overrides.faults import FAULTS, REFUSED, RESET, WORKING
+from tests.overrides.faults import FAULTS, HUNG, OOM, REFUSED, RESET, WORKING
 from tests.overrides.process import processes
 
 READ = "list(Shelf.objects.filter(name='Left').values_list('id', flat=True))"
@@ -101,6 +101,59 @@ def test_outbox_tells_who_reads_next(with_outbox, how):
     assert reader.value(WAITING) == 0
     assert reader.value(READ) == []
     assert how in HEARD or not [query for query in reader.ask(READ).queries if "shelf" in query]
+
+
+SIMPLE = """
+calls = []
+@cached(timeout=600)
+def doubled(number): calls.append(number); return 2 * number
+doubled(1)
+"""
+RESTING = "from rover_overrides import transport; from django.conf import settings; settings.CACHEOPS_ROVER_RETRY_SECONDS = 3600"
+ASKED_AGAIN = "settings.CACHEOPS_ROVER_RETRY_SECONDS = 0; transport._breaker.worked()  # an hour later"
+FUNCTION = "calls.clear(); [doubled(1), doubled(2), len(calls)]"
+GET = "try:\n  found = cache.get('word')\nexcept CacheMiss:\n  found = 'miss'\nfound"
+
+
+@pytest.fixture
+def patient(away):
+    """Have the writer leave a Redis alone for long that failed; a function and a word are cached."""
+    proxy, writer, _ = away
+    writer.ask(SIMPLE)
+    writer.ask("cache.set('word', 'known', 600)")
+    assert writer.value("calls.clear(); [doubled(1), len(calls)]") == [2, 0]
+    writer.ask(RESTING)
+    yield proxy, writer
+    writer.ask(ASKED_AGAIN)
+
+
+@pytest.mark.parametrize("how", [fault for fault in FAULTS if fault != OOM])
+@pytest.mark.parametrize("first", [FUNCTION, GET, READ])
+def test_simple_cache_and_querysets_wait_once_together(patient, how, first):
+    proxy, writer = patient
+    proxy.fault(how)
+    writer.ask(first)
+    attempts = proxy.connections, proxy.told
+    assert max(attempts) <= MOST_ATTEMPTS
+    assert any(attempts) or how == REFUSED
+    assert (writer.value(FUNCTION), writer.value(GET), writer.value(READ)) == ([2, 4, 2], "miss", [1])
+    assert writer.ask("cache.set('word', 'lost', 600)").warned == []
+    assert (proxy.connections, proxy.told) == attempts
+    proxy.fault(WORKING)
+    assert (writer.value(FUNCTION), proxy.told) == ([2, 4, 2], 0)
+    writer.ask(ASKED_AGAIN)
+    assert (writer.value(FUNCTION), writer.value(GET)) == ([2, 4, 1], "known")
+
+
+def test_delete_is_tried_though_redis_was_away(patient):
+    proxy, writer = patient
+    proxy.fault(HUNG)
+    writer.ask(FUNCTION)
+    proxy.fault(WORKING)
+    writer.ask("doubled.invalidate(1)")
+    assert proxy.told
+    writer.ask(ASKED_AGAIN)
+    assert writer.value("calls.clear(); [doubled(1), len(calls)]") == [2, 1]
 
 
 WAITING = """

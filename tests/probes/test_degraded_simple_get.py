@@ -4,9 +4,16 @@ import pytest
 import redis
 from cacheops import CacheMiss, cache, cached
 from cacheops.redis import redis_client
+from django.test import override_settings
 from probe_project.models import Article
 
 pytestmark = pytest.mark.filterwarnings("ignore:The cacheops cache:RuntimeWarning")
+
+
+@pytest.fixture(autouse=True)
+def _asked_again_at_once():
+    with override_settings(CACHEOPS_ROVER_RETRY_SECONDS=0):  # for then nobody would ask a server again that failed
+        yield
 
 
 @pytest.fixture

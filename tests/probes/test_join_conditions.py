@@ -1,6 +1,7 @@
 """A filter through foreign keys counts for the table that is read: a row that leads elsewhere keeps the result."""
 
 import pytest
+from django.db import transaction
 from django.db.models import Q
 from django.test import override_settings
 from probe_project.models import Article, City, Region, Section, Shop, Tag
@@ -164,3 +165,22 @@ def test_tag_of_another_name_keeps_result(probe):
     probe.assert_kept(read)
     stored(Article, 1).tags.add(1)
     assert probe.assert_dropped(read) == 1
+
+
+def test_rows_that_part_in_one_transaction_drop_result(probe):
+    """Neither row alone says after the other's change that they met before."""
+    read = shops(name="Bakery", city__name="Oslo")
+    assert probe.fill(read) == ["Bakery"]
+    with transaction.atomic():
+        City.objects.filter(pk=1).update(name="Bergen")
+        Shop.objects.filter(pk=1).update(name="Butcher")
+    assert probe.assert_dropped(read) == []
+
+
+def test_rows_that_do_not_meet_in_one_transaction_keep_result(probe):
+    read = shops(name="Bakery", city__name="Oslo")
+    assert probe.fill(read) == ["Bakery"]
+    with transaction.atomic():
+        City.objects.filter(pk=2).update(name="Oslo")
+        Shop.objects.filter(pk=2).update(name="Butcher")
+    probe.assert_kept(read)

@@ -89,6 +89,7 @@ READS = {
 def test_read_that_raced_with_a_write_leaves_no_old_result(probe, kind):
     read, once = READS[kind]
     old = probe.fill(read)
+    save_title("Other")
     save_title("Beta")
     with once(lambda: save_title("Beta 2")):
         assert read() == old, "what it selected is from before the write"

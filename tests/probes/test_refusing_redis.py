@@ -1,9 +1,12 @@
 """A server that is there and refuses counts as absent: the site reads from its database, and writes go on."""
 
+import time
 from contextlib import contextmanager
 
 import pytest
+import redis
 from cacheops import CacheMiss, cache, cached
+from cacheops.redis import redis_client
 from django.db import connection
 from django.test import override_settings
 from probe_project.models import Article
@@ -15,6 +18,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:The cacheops cache")
 def _asked_again_at_once():
     with override_settings(CACHEOPS_ROVER_RETRY_SECONDS=0):  # for then readers would leave a server alone that failed
         yield
+    cache.delete("nothing")  # it works again, so the next test need not wait
 
 
 @contextmanager
@@ -93,3 +97,24 @@ def test_simple_cache_computes(probe, refusing):
         assert raised_by(lambda: cache.delete("nothing")) is None
     with pytest.raises(CacheMiss):
         cache.get("other")
+
+
+def test_reads_wait_once_for_a_server_that_is_away(probe, monkeypatch, tmp_path):
+    made = []
+
+    class Nobody(redis.UnixDomainSocketConnection):
+        def connect(self):
+            made.append(self)
+            raise redis.TimeoutError("Timeout connecting to server")
+
+    now = time.monotonic
+    monkeypatch.setattr(time, "monotonic", lambda: now() - 7200)  # for the next test all this is long ago
+    with override_settings(CACHEOPS_ROVER_RETRY_SECONDS=3600):
+        monkeypatch.setattr(redis_client, "connection_pool", redis.ConnectionPool(connection_class=Nobody))
+        assert doubled(3) == 6
+        attempts = len(made)
+        assert attempts
+        assert [doubled(3), doubled(4)] == [6, 8]
+        assert raised_by(lambda: cache.set("other", 1, timeout=60)) is None
+        assert len(list(Article.objects.filter(pages=1))) == 1
+        assert len(made) == attempts

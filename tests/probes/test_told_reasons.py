@@ -22,10 +22,10 @@ def test_conditions_that_a_row_meets_are_listed(probe):
     for conditions in ({"pages": 2}, {"pages": 3}, {"pages__gt": 1}, {"title__iexact": "BETA"}, {"section__name": "Sport"}):
         probe.fill(read(**conditions))
     said = told("cacheops_why", "probe_project.Article.2")
-    assert "pages = 2\n" in said
-    assert "pages > 1\n" in said
+    assert "pages = 2" in said
+    assert "pages > 1" in said
     assert "title = (any case) beta" in said
-    assert "section_id.name = Sport\n" in said
+    assert "section_id.name = Sport" in said
     assert "pages = 3" not in said
     before = said.count("\n")
     Article.objects.filter(pk=2).update(pages=7)

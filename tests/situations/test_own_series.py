@@ -5,6 +5,9 @@ import shutil
 
 import pytest
 
+from scripts.lock import read_lock
+from scripts.repository import Repository
+from scripts.series import read_series
 from tests.situations.harness import PROJECT, Fork
 from tests.situations.upstream_history import History
 
@@ -25,18 +28,26 @@ def own(tmp_path_factory):
     fork.write("fork.toml", f"{text}[[environments]]{chosen}")
     done = fork.run("vendor")
     assert done.code == 0, done.stderr
-    return fork, History(root.parent / "upstream", root / ".fork/sdists", ["7.2"])
+    lock = read_lock(fork.root / "upstream/lock.toml")
+    return fork, lock, History(root.parent / "upstream", root / ".fork/sdists", [lock.locked])
+
+
+def _two(series):
+    """Choose a live patch that upstream could take as it is, and one to leave: a rebase may retire any that a name would say."""
+    own = [patch for patch in series.active if not patch.needs]
+    taken = next(patch for patch in own if patch.hunks and not patch.overrides and not patch.depends)
+    return taken, next(patch for patch in reversed(own) if patch is not taken and taken.id not in patch.depends)
 
 
 def test_commit_that_takes_over_a_patch_absorbs_it_and_leaves_the_others(own):
-    fork, history = own
-    (patch,) = (fork.root / "patches").glob("*-degraded-simple-get.patch")
-    history.git("apply", str(patch))
-    tip = history.commit("Degrade a simple get")
-    words = ("--upstream", f"git:{history.root}@main", "--patch", "degraded-simple-get", "--patch", "composed-sql")
+    fork, lock, history = own
+    taken, left = _two(read_series(Repository(fork.root), lock))
+    history.git("apply", str(taken.path))
+    tip = history.commit(f"Take over {taken.id}")
+    words = ("--upstream", f"git:{history.root}@main", "--patch", taken.id, "--patch", left.id)
     done = fork.status(*words)
     assert done.code == 0, done.stderr
-    version = f"7.2+git.main.{tip[:10]}"
-    assert done.verdicts == {"degraded-simple-get": "absorbed", "composed-sql": "needed"}
-    assert done.patches["degraded-simple-get"]["releases"][version]["text"] == "present"
+    version = f"{lock.locked}+git.main.{tip[:10]}"
+    assert done.verdicts == {taken.id: "absorbed", left.id: "needed"}
+    assert done.patches[taken.id]["releases"][version]["text"] == "present"
     assert fork.status(*words).ran == 0

@@ -354,6 +354,9 @@ def test_proof_is_kept_when_a_stopped_rebase_is_killed(conflict):
     conflict.git("add", PRICES)
     refused(conflict, "--continue")
     assert conflict.run("rebase", "--skip", FORK_KILL_AT="replayed").code == -9
+    told = " ".join(conflict.run("status").stdout.split())
+    assert "a rebase to 2.0 is under way, killed or still at work; nox -s rebase -- --continue or --abort" in told
+    assert "did not stop at a live patch" in refused(conflict, "--skip", code=2)
     rebase(conflict, "--continue")
     assert ids(conflict) == ["trim-headings"]
     with pytest.raises(ValueError, match="not enough values"):

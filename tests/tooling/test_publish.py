@@ -34,7 +34,7 @@ PROVEN = "installed from local into a new environment: the files are as recorded
 
 
 def lines(done):
-    return done.stdout.splitlines()[1:]
+    return [line for line in done.stdout.splitlines()[1:] if not line.startswith("pin it as: ")]
 
 
 # To pypiserver
@@ -48,6 +48,7 @@ def test_publish_plans_then_uploads_and_installs_then_finds_the_same_bytes(shop,
     assert lines(first) == [UPLOADED, PROVEN]
     assert warehouse.files() == {WHEEL: shop.wheel.read_bytes()}
     assert first.stdout.splitlines()[0] == f"{WHEEL} sha256 {sha256(shop.wheel)} N 1"
+    assert first.stdout.splitlines()[-1] == f"pin it as: made-up-larder==2.0+rover.1 --hash=sha256:{sha256(shop.wheel)}"
     assert lines(shop.publish()) == [THERE, PROVEN]
     for path in (path for path in shop.root.rglob("*") if path.is_file()):
         assert_no_secret(path.read_bytes().decode(errors="replace"))
