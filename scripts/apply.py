@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,6 +10,7 @@ from pathlib import Path
 from scripts.errors import AttentionError
 from scripts.git import Git
 from scripts.model import Applies, Lock, Patch, Release, State, Text
+from scripts.pick import Picks, Step, apply_exactly, difference, line_on, pick
 from scripts.repository import Repository
 from scripts.series import Series
 from scripts.store import Store, digest, file_digest
@@ -25,16 +25,6 @@ FORMAT = (
     "-U1",
 )
 """How a patch is written: the least context, nothing that depends on the machine."""
-
-_MARKER = re.compile(r"^<<<<<<< ", re.MULTILINE)
-
-
-@dataclass(frozen=True)
-class Step:
-    """How one patch went onto a tree, and where it did not."""
-
-    applies: Applies
-    detail: str = ""
 
 
 @dataclass(frozen=True)
@@ -63,6 +53,8 @@ class Workshop:
     series: Series
     store: Store
     _commits: dict[tuple[str, ...], Commits] = field(default_factory=dict)
+    _picks: Picks = field(default_factory=dict)
+    _blobs: dict[bytes, str] = field(default_factory=dict)
 
     @property
     def git(self) -> Git:
@@ -157,7 +149,7 @@ class Workshop:
         commits = self.commits(patches)
         steps: dict[str, Step] = dict(commits.failed)
         applied: list[Patch] = []
-        with self.git.checkout(target.commit) as work:
+        with line_on(target, self.git, self._picks) as line:
             for patch in patches:
                 if patch.id in left_out or patch.id in steps:
                     continue
@@ -165,11 +157,10 @@ class Workshop:
                 if missing:
                     steps[patch.id] = Step(Applies.CONFLICT, f"depends on {', '.join(missing)}, which conflicts")
                     continue
-                steps[patch.id] = pick(work, commits.ids[patch.id], patch)
+                steps[patch.id] = line.pick(commits.ids[patch.id], patch)
                 if steps[patch.id].applies is not Applies.CONFLICT:
                     applied.append(patch)
-            tree = work.tree_of("HEAD")
-        return Built(self._compose(tree, applied), tuple(patch.id for patch in applied), steps)
+        return Built(self._compose(line.tree, applied), tuple(patch.id for patch in applied), steps)
 
     def _compose(self, tree: str, applied: Sequence[Patch]) -> str:
         """Add to a patched tree the override modules that its patches name, and the list of the patches."""
@@ -180,11 +171,16 @@ class Workshop:
         modules = [f"{module}.py" for patch in applied if patch.state is State.ACTIVE for module in patch.overrides]
         for name in (*self.repo.config.overrides.common, *modules):
             files[f"{package}/{name}"] = (self.repo.overrides / name).read_bytes()
+        lines = "".join(f"100644 {self._blob(content)}\t{path}\n" for path, content in files.items())
         with self.git.index(tree) as handle:
-            for path, content in files.items():
-                blob = handle.text("hash-object", "-w", "--stdin", stdin=content)
-                handle.run("update-index", "--add", "--cacheinfo", f"100644,{blob},{path}")
+            handle.run("update-index", "--add", "--index-info", stdin=lines.encode())
             return handle.text("write-tree")
+
+    def _blob(self, content: bytes) -> str:
+        """Return the id of a blob with that content, written once."""
+        if content not in self._blobs:
+            self._blobs[content] = self.git.text("hash-object", "-w", "--stdin", stdin=content)
+        return self._blobs[content]
 
     def _texts(self, patches: Sequence[Patch], target: Release) -> dict[str, Text]:
         commits = self.commits(patches)
@@ -204,88 +200,3 @@ def listing(applied: Sequence[Patch]) -> bytes:
     """Return the module that names the patches in a tree."""
     ids = "".join(f"    {patch.id!r},\n" for patch in applied)
     return f'"""The patches in this tree; written when the tree was built."""\n\nSERIES = (\n{ids})\n'.encode()
-
-
-def apply_exactly(work: Git, patch: Patch) -> Step:
-    """Commit a patch with `git am` on its own base, where no hunk may be moved or ambiguous."""
-    diff = _diff_of(patch)
-    if diff:
-        trial = work.run("apply", "--check", "--verbose", "-", stdin=diff, ok=None)
-        if trial.code != 0 or b"offset" in trial.stderr:
-            return Step(Applies.CONFLICT, f"does not apply exactly on its own base {patch.base}: {_complaints(trial.complaint)}")
-    done = work.run("am", "--quiet", "--empty=keep", "--keep-non-patch", "--no-3way", patch.path.absolute(), ok=None)
-    if done.code != 0:
-        work.run("am", "--abort", ok=None)
-        return Step(Applies.CONFLICT, f"git am refuses it on its own base {patch.base}: {_complaints(done.complaint)}")
-    return Step(Applies.CLEAN if patch.hunks else Applies.NO_HUNKS)
-
-
-def pick(work: Git, commit: str, patch: Patch) -> Step:
-    """Cherry-pick a patch's commit onto HEAD; on a conflict HEAD and the work tree stay as they were."""
-    head = work.text("rev-parse", "HEAD")
-    step = cherry(work, commit, patch)
-    if step.applies is Applies.CONFLICT:
-        work.run("cherry-pick", "--abort", ok=None)
-        work.run("reset", "--quiet", "--hard", head)
-    return step
-
-
-def cherry(work: Git, commit: str, patch: Patch) -> Step:
-    """Cherry-pick a patch's commit onto HEAD, and hold the result against what a plain application would give.
-
-    With one line of context a plain application can land in the wrong function, so it is never used; where it gives
-    another tree the place is ambiguous, which is a conflict. A conflict is left in the work tree.
-    """
-    head = work.text("rev-parse", "HEAD")
-    diff = difference(work, commit)
-    plain, moved = _plain(work, head, diff) if diff else (work.tree_of(head), False)
-    done = work.run("cherry-pick", "--allow-empty", "--keep-redundant-commits", commit, ok=None)
-    if done.code != 0:
-        return Step(Applies.CONFLICT, _conflicts(work, patch))
-    if not diff:
-        return Step(Applies.NO_HUNKS)
-    if plain is None:
-        return Step(Applies.THREE_WAY)
-    if plain != work.tree_of("HEAD"):
-        files = ", ".join(sorted({hunk.path for hunk in patch.hunks}))
-        return Step(Applies.CONFLICT, f"ambiguous: its hunks fit in more than one place of {files}")
-    return Step(Applies.OFFSET if moved else Applies.CLEAN)
-
-
-def difference(git: Git, commit: str) -> bytes:
-    """Return a commit's change as a patch with the least context."""
-    return git.run("diff-tree", "-p", "-U1", "--full-index", "--binary", "--no-renames", f"{commit}^", commit).stdout
-
-
-def _diff_of(patch: Patch) -> bytes:
-    content = patch.path.read_bytes()
-    start = content.find(b"\ndiff --git ")
-    return content[start + 1 :] if start >= 0 else b""
-
-
-def _plain(work: Git, head: str, diff: bytes) -> tuple[str | None, bool]:
-    """Return the tree that a plain application gives (None where it fails), and whether a hunk moved."""
-    with work.index(head) as handle:
-        done = handle.run("apply", "--cached", "--verbose", "-", stdin=diff, ok=None)
-        return (handle.text("write-tree") if done.code == 0 else None), b"offset" in done.stderr
-
-
-def _conflicts(work: Git, patch: Patch) -> str:
-    """Name the files and places of a cherry-pick's conflicts, and the hunks that wanted to go there."""
-    assert work.work_tree is not None
-    places = []
-    for name in work.text("diff", "--name-only", "--diff-filter=U").splitlines():
-        path = work.work_tree / name
-        text = path.read_text(errors="replace") if path.exists() else ""
-        lines = [str(text.count("\n", 0, match.start()) + 1) for match in _MARKER.finditer(text)]
-        own = [hunk for hunk in patch.hunks if hunk.path == name] or patch.hunks  # all of them where upstream moved the file
-        hunks = [f"@@ -{hunk.old[0]},{hunk.old[1]} +{hunk.new[0]},{hunk.new[1]} @@" for hunk in own]
-        where = f"line {', '.join(lines)}" if lines else "the file is gone or binary"
-        places.append(f"{name}: {where} (hunks {' '.join(hunks)})")
-    return "; ".join(places) or "cherry-pick refused it"
-
-
-def _complaints(text: str) -> str:
-    """Return the lines of git's words that say what is wrong."""
-    lines = [line for line in text.splitlines() if line.startswith("error:") or "offset" in line]
-    return "; ".join(lines) or text.strip()

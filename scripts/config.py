@@ -79,14 +79,23 @@ class Overrides(Record):
     profile: str | None = None
 
 
+class Beside(Record):
+    """A server that some probe files need beside the cell's, and the variable of their process that says its address."""
+
+    files: tuple[str, ...]
+    server: Identifier
+    variable: Annotated[str, Field(pattern=r"^[A-Z][A-Z_]*$")]
+
+
 class Probes(Record):
     """How probes run: the control probe, the files they share, what they need beside a cell's requirements.
 
-    `timeout` is in seconds, for one process.
+    `beside` are servers that some of them need beside the cell's. `timeout` is in seconds, for one process.
     """
 
     control: tuple[str, ...]
     support: tuple[str, ...] = ()
+    beside: tuple[Beside, ...] = ()
     requires: tuple[RequirementText, ...] = ("pytest>=8", "pytest-reportlog")
     timeout: Annotated[int, Field(gt=0)] = 180
 
@@ -356,6 +365,9 @@ def _unknown_names(config: Config) -> typing.Iterator[str]:
         for name in environment.servers:
             if name not in servers:
                 yield f"environments[{number}].servers: no server {name!r}{near_miss(name, servers)}"
+    for number, beside in enumerate(config.probes.beside):
+        if beside.server not in servers:
+            yield f"probes.beside[{number}].server: no server {beside.server!r}{near_miss(beside.server, servers)}"
     environments = [item.id for item in config.environments]
     for name in config.suite.environments if config.suite else ():
         if name not in environments:

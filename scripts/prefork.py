@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import subprocess
+import tempfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from scripts.errors import EnvironmentFailedError
@@ -33,6 +35,9 @@ class Interpreters:
 
     _idle: dict[Path, list[subprocess.Popen[bytes]]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _bytecode: tempfile.TemporaryDirectory[str] = field(
+        default_factory=partial(tempfile.TemporaryDirectory, prefix="fork-bytecode-", ignore_cleanup_errors=True)
+    )
 
     def run(
         self,
@@ -42,11 +47,16 @@ class Interpreters:
         tree: Path,
         root: Path,
         files: Sequence[Path],
+        whole: Collection[str],
+        rounds: int,
         env: Mapping[str, str],
         warm: Sequence[str],
         timeout: float,
     ) -> Ended:
-        """Run probe files in a process of their own; logs go to `folder`. `timeout` is in seconds."""
+        """Run probe files in a process of their own; logs go to `folder`. `timeout` is in seconds.
+
+        `whole` and `rounds` are those of `run_probes`.
+        """
         output = folder / "output"
         job = {
             "warm": warm,
@@ -55,7 +65,10 @@ class Interpreters:
             "tree": str(tree),
             "root": str(root),
             "files": [str(file) for file in files],
-            "env": dict(env),
+            "whole": list(whole),
+            "rounds": rounds,
+            "env": {**env, "PYTHONPYCACHEPREFIX": self._bytecode.name},
+            "bytecode": self._bytecode.name,
             "log": str(folder / "log"),
             "timeout": timeout,
         }
@@ -76,11 +89,12 @@ class Interpreters:
         return Ended(answer["code"], answer["timed_out"], text)
 
     def close(self) -> None:
-        """End every idle interpreter."""
+        """End every idle interpreter, and forget what they compiled."""
         with self._lock:
             for process in (process for processes in self._idle.values() for process in processes):
                 closing_group(process)
             self._idle.clear()
+        self._bytecode.cleanup()
 
     @contextmanager
     def _taken(self, python: Path) -> Iterator[subprocess.Popen[bytes]]:

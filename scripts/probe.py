@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import concurrent.futures
+import dataclasses
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
+from scripts.config import Server
 from scripts.environments import Ready
-from scripts.model import Outcome, Result, Settings
+from scripts.model import Outcome, Patch, Result, Settings
 from scripts.prefork import CODE, Ended, Interpreters
 from scripts.process import stop_all
 from scripts.repository import Repository
@@ -37,10 +40,20 @@ class Job:
 
 @dataclass(frozen=True)
 class FileResult:
-    """What a probe file's tests came to in one job: outcome and first words of each, by node id."""
+    """What a probe file's tests came to in one job: outcome and first words of each, by node id.
+
+    `left_out` are the tests that were not run, for another one had failed; `rounds` how often the others were.
+    """
 
     tests: dict[str, tuple[Outcome, str]]
     problem: str = ""
+    left_out: tuple[str, ...] = ()
+    rounds: int = 2
+
+
+def asked_in_part(patches: Iterable[Patch]) -> frozenset[str]:
+    """Return the files of which some patch names single tests, so that each of these has to be run."""
+    return frozenset(spec.partition("::")[0] for patch in patches for spec in patch.probes if "::" in spec)
 
 
 Wanted = Mapping[Job, Iterable[str]]
@@ -57,7 +70,8 @@ class Folders(Protocol):
 class Prober:
     """Runs jobs and remembers what they gave, in this run and in the store.
 
-    `preload` lets an interpreter import what is installed before its jobs; not where that is what the jobs are about.
+    `preload` lets an interpreter import what is installed before its jobs; not where that is what the jobs are about. Files
+    that are not `whole` stop at their first failure.
     """
 
     repo: Repository
@@ -65,6 +79,7 @@ class Prober:
     store: Store
     environments: Mapping[str, Ready]
     preload: bool = True
+    whole: frozenset[str] = frozenset()
     ran: int = 0
     kept: int = 0
     _known: dict[tuple[Job, str], FileResult] = field(default_factory=dict)
@@ -78,19 +93,20 @@ class Prober:
         self._interpreters.close()
         self._servers.close()
 
-    def run(self, wanted: Wanted, text: str) -> None:
-        """Run every file of every job that is not known yet; Ctrl-C keeps what is finished."""
+    def run(self, wanted: Wanted, text: str, once: Collection[Job] = ()) -> None:
+        """Run every file of every job that is not known yet, twice unless it is one of `once`; Ctrl-C keeps what is finished."""
+        rounds = {job: 1 if job in once else 2 for job in wanted}
         todo = {
             job: missing
             for job, files in wanted.items()
-            if (missing := sorted(file for file in set(files) if not self._recall(job, file)))
+            if (missing := sorted(file for file in set(files) if not self._recall(job, file, rounds[job])))
         }
         if not todo:
             return
         folders = {job.tree: self.workshop.folder(job.tree) for job in todo}
         with progress(f"{text}: {len(todo)} processes", len(todo)) as advance, self._pool() as pool:
             ordered = sorted(todo.items(), key=lambda item: item[0].environment)  # neighbours share an interpreter
-            futures = [pool.submit(self._run_job, job, files, folders[job.tree]) for job, files in ordered]
+            futures = [pool.submit(self._run_job, job, files, folders[job.tree], rounds[job]) for job, files in ordered]
             self._collect(futures, advance)
 
     def result(self, job: Job, probes: Iterable[str]) -> Result:
@@ -105,43 +121,58 @@ class Prober:
         """Return the files of probes and of the control probe."""
         return {spec.partition("::")[0] for spec in (*probes, *self.repo.config.probes.control)}
 
-    def _recall(self, job: Job, file: str) -> bool:
+    def _recall(self, job: Job, file: str, rounds: int) -> bool:
         if (job, file) in self._known:
-            return True
+            return self._known[job, file].rounds >= rounds
         kept = self.store.get(self._key(job, file))
-        if kept is None:
+        if kept is None or kept["rounds"] < rounds:
             return False
         self.kept += 1
         tests = {name: (Outcome(outcome), words) for name, (outcome, words) in kept["tests"].items()}
-        self._known[job, file] = FileResult(tests, kept["problem"])
+        self._known[job, file] = FileResult(tests, kept["problem"], tuple(kept["left_out"]), kept["rounds"])
         return True
 
     def _key(self, job: Job, file: str) -> str:
         """Name a result by everything that it depends on."""
         server, database = self.repo.config.server(job.server), self.repo.config.database(job.database)
-        shared = [self.repo.root / name for name in self.repo.config.probes.support]
+        beside = [identity(server) for server in self._beside([file]).values()]
         return digest(
             job.tree,
             file_digest(self.repo.root / file),
             file,
-            file_digest(*shared, *CODE),
+            self._shared,
             self.environments[job.environment].fingerprint,
             identity(server) if server else None,
             str(job.settings),
             *([identity(database)] if database else []),
+            *beside,
+            *(["whole"] if file in self.whole else []),
         )
 
-    def _run_job(self, job: Job, files: list[str], tree: Path) -> None:
+    @cached_property
+    def _shared(self) -> str:
+        """The digest of what every probe depends on."""
+        return file_digest(*(self.repo.root / name for name in self.repo.config.probes.support), *CODE)
+
+    def _beside(self, files: Iterable[str]) -> dict[str, Server]:
+        """Return the servers that files need beside the job's own, by the variable that says their address."""
+        return {
+            item.variable: server
+            for item in self.repo.config.probes.beside
+            if set(item.files).intersection(files) and (server := self.repo.config.server(item.server)) is not None
+        }
+
+    def _run_job(self, job: Job, files: list[str], tree: Path, rounds: int) -> None:
         """Run files in one process, and each in its own where one spoils it for the others: a crash, a hang, a leak."""
-        rounds, ended = self._run_process(job, files, tree)
-        found = {file: _file_result(file, rounds, ended) for file in files}
-        if len(files) > 1 and (not all(map(_finished, rounds)) or not self._control_passed(found)):
+        logs, ended = self._run_process(job, files, tree, rounds)
+        found = {file: _file_result(file, logs, ended) for file in files}
+        if len(files) > 1 and (not all(map(_finished, logs)) or not self._control_passed(found)):
             for file in files:
-                self._run_job(job, [file], tree)
+                self._run_job(job, [file], tree, rounds)
             return
         for file, result in found.items():
             self._known[job, file] = result
-            self.store.put(self._key(job, file), {"tests": result.tests, "problem": result.problem})
+            self.store.put(self._key(job, file), dataclasses.asdict(result))
 
     def _control_passed(self, found: Mapping[str, FileResult]) -> bool:
         """Tell whether nothing of the control probe among these files failed."""
@@ -151,8 +182,8 @@ class Prober:
             for file in control
         )
 
-    def _run_process(self, job: Job, files: list[str], tree: Path) -> tuple[list[list[dict[str, Any]]], Ended]:
-        """Run files in one process with a server of its own; return the logs of both rounds and how it ended."""
+    def _run_process(self, job: Job, files: list[str], tree: Path, rounds: int) -> tuple[list[list[dict[str, Any]]], Ended]:
+        """Run files in one process with a server of its own; return the logs of its rounds and how it ended."""
         config = self.repo.config
         ready = self.environments[job.environment]
         warm_key = digest("warm", ready.fingerprint)
@@ -160,7 +191,9 @@ class Prober:
             tempfile.TemporaryDirectory(prefix="fork-run-") as name,
             self._servers.lease(config.server(job.server)) as url,
             self._servers.lease(config.database(job.database)) as database,
+            ExitStack() as stack,
         ):
+            leases = {name: stack.enter_context(self._servers.lease(server)) for name, server in self._beside(files).items()}
             folder = Path(name)
             ended = self._interpreters.run(
                 ready.python,
@@ -168,37 +201,41 @@ class Prober:
                 tree=tree,
                 root=self.repo.root,
                 files=[self.repo.root / file for file in files],
-                env=_environment(tree, url, job.settings, database),
+                whole=self.whole.intersection(files),
+                rounds=rounds,
+                env=_environment(tree, url, job.settings, database) | leases,
                 warm=(self.store.get(warm_key) or []) if self.preload else [],
                 timeout=self.repo.config.probes.timeout,
             )
-            rounds = [read_log(folder / f"log.{number}") for number in (1, 2)]
+            logs = [read_log(folder / f"log.{number}") for number in range(1, rounds + 1)]
             modules = folder / "log.modules"
             if self.preload and modules.exists() and self.store.get(warm_key) is None:
                 self.store.put(warm_key, json.loads(modules.read_text()))
         self.ran += 1
-        return rounds, ended
+        return logs, ended
 
     def _sum(self, job: Job, probes: Iterable[str]) -> Result:
         """Join the tests that probe paths and node ids name into one outcome."""
         found: dict[str, tuple[Outcome, str]] = {}
+        names: set[str] = set()
         problems = []
         for spec in probes:
             file, _, node = spec.partition("::")
             known = self._known[job, file]
             problems += [known.problem] if known.problem else []
             found |= {name: test for name, test in known.tests.items() if not node or _within(name, spec)}
+            names.update(name for name in (*known.tests, *known.left_out) if not node or _within(name, spec))
         if problems:
-            return Result(Outcome.ERROR, problems[0], tests=tuple(sorted(found)))
+            return Result(Outcome.ERROR, problems[0], tests=tuple(sorted(names)))
         if not found:
             return Result(Outcome.MISSING, f"nothing collected from {', '.join(probes)}")
         name, (outcome, words) = min(found.items(), key=lambda item: _WORST.index(item[1][0]))
         detail = "" if outcome is Outcome.PASSED else f"{name.rpartition('/')[2]}: {words}"
-        return Result(outcome, detail, tests=tuple(sorted(found)))
+        return Result(outcome, detail, tests=tuple(sorted(names)))
 
     @contextmanager
     def _pool(self) -> Iterator[concurrent.futures.ThreadPoolExecutor]:
-        pool = concurrent.futures.ThreadPoolExecutor(max_workers=os.cpu_count() or 1)
+        pool = concurrent.futures.ThreadPoolExecutor(max_workers=(os.cpu_count() or 1) + 1)
         try:
             yield pool
         except BaseException:
@@ -245,30 +282,36 @@ def _finished(log: list[dict[str, Any]]) -> bool:
     return bool(log) and log[-1].get("$report_type") == "SessionFinish"
 
 
-def _file_result(file: str, rounds: list[list[dict[str, Any]]], ended: Ended) -> FileResult:
-    """Join the two rounds of a file: a test that differs between them is flaky."""
-    first, second = (_round(file, log) for log in rounds)
-    problem = next((first_words(entry) for log in rounds for entry in log if _is_broken_collection(entry, file)), "")
-    if not problem and not any(map(_finished, rounds)):
+def _file_result(file: str, logs: list[list[dict[str, Any]]], ended: Ended) -> FileResult:
+    """Join the rounds of a file: a test that differs between them is flaky."""
+    rounds = [_round(file, log) for log in logs]
+    problem = next((first_words(entry) for log in logs for entry in log if _is_broken_collection(entry, file)), "")
+    if not problem and not any(map(_finished, logs)):
         ending = "ran into its timeout" if ended.timed_out else f"ended with {ended.code}"
         problem = f"the process {ending}: {_tail(ended)}"
     missing = (Outcome.MISSING, "no report: the process ended before it")
     tests = {}
-    for name in sorted(first.keys() | second.keys()):
-        one, two = first.get(name, missing), second.get(name, missing)
-        tests[name] = one if one[0] == two[0] else (Outcome.FLAKY, f"{one[0]}, then {two[0]}: {one[1] or two[1]}")
-    return FileResult(tests, problem)
+    names = sorted(set().union(*rounds))
+    for name in names:
+        runs = [test for found in rounds if (test := found.get(name, missing)) is not None]
+        if runs:
+            one, two = runs[0], runs[-1]
+            tests[name] = one if one[0] == two[0] else (Outcome.FLAKY, f"{one[0]}, then {two[0]}: {one[1] or two[1]}")
+    return FileResult(tests, problem, tuple(name for name in names if name not in tests), len(logs))
 
 
-def _round(file: str, log: list[dict[str, Any]]) -> dict[str, tuple[Outcome, str]]:
-    """Return each test's outcome in one round."""
-    found: dict[str, tuple[Outcome, str]] = {}
+def _round(file: str, log: list[dict[str, Any]]) -> dict[str, tuple[Outcome, str] | None]:
+    """Return each test's outcome in one round, None where it was left out."""
+    found: dict[str, tuple[Outcome, str] | None] = {}
     for entry in log:
-        if entry.get("$report_type") != "TestReport" or entry["nodeid"].partition("::")[0] != file:
+        name = entry.get("nodeid", "")
+        if entry.get("$report_type") != "TestReport" or name.partition("::")[0] != file:
             continue
-        outcome = _outcome(entry)
-        known = found.get(entry["nodeid"], (Outcome.PASSED, ""))
-        found[entry["nodeid"]] = min(known, (outcome, first_words(entry)), key=lambda test: _WORST.index(test[0]))
+        if ["left_out", True] in entry["user_properties"]:  # which scripts/cell/run_probes.py puts there
+            found[name] = None
+            continue
+        known = found.get(name) or (Outcome.PASSED, "")
+        found[name] = min(known, (_outcome(entry), first_words(entry)), key=lambda test: _WORST.index(test[0]))
     return found
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from scripts.apply import Step, cherry
 from scripts.errors import AttentionError
 from scripts.git import Git
 from scripts.model import Applies, Patch, Release
+from scripts.pick import Step, cherry
 from scripts.rebase_state import RebaseState, home, unregister, work_tree
 from scripts.repository import Repository
 from scripts.terminal import say

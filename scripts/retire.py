@@ -8,12 +8,13 @@ from typing import Any
 
 from packaging.version import Version
 
-from scripts.apply import FORMAT, Workshop, pick
+from scripts.apply import FORMAT, Workshop
 from scripts.errors import AttentionError
 from scripts.evidence import PatchReport, Report
 from scripts.git import Git
 from scripts.mail import with_trailers
 from scripts.model import Applies, Patch, Settings, State, Verdict
+from scripts.pick import pick
 from scripts.verdict import Facts
 
 

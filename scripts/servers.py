@@ -38,6 +38,7 @@ def program(server: Server) -> Path | None:
     return found if found is not None and not _refuses_root(server, found) else None
 
 
+@cache
 def identity(server: Server) -> str:
     """Return what results depend on: the wheel's version, or the program's own words where it comes from PATH."""
     if server.wheel is not None:

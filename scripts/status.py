@@ -14,7 +14,7 @@ from scripts.errors import UsageError
 from scripts.evidence import PatchReport, Report
 from scripts.lock import read_lock
 from scripts.model import Cell, Lock, Patch, Release, Settings, State, Text, Verdict
-from scripts.probe import Prober
+from scripts.probe import Prober, asked_in_part
 from scripts.profile import check_profile
 from scripts.rebase_state import read_state
 from scripts.repository import Repository
@@ -98,7 +98,7 @@ class Run:
         ready = {name: item for name, item in self.environments.items() if isinstance(item, Ready)}
         store = Store(repo.work / "results", fresh=choice.fresh)
         self.workshop = Workshop(repo, lock, self.scope.series, store)
-        self.prober = Prober(repo, self.workshop, store, ready)
+        self.prober = Prober(repo, self.workshop, store, ready, whole=asked_in_part(self.scope.series.all))
         self.trials = Trials(self.workshop, self.prober, self.scope, self.environments)
 
     def report(self) -> Report:

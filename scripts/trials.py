@@ -158,9 +158,11 @@ class Trials:
     def _run(self, jobs: Mapping[tuple[Patch, Cell], Job] | Iterable[tuple[tuple[Patch, Cell], Job]], what: str) -> None:
         """Run jobs, each with the files of all patches that ask for it."""
         wanted: dict[Job, set[str]] = defaultdict(set)
-        for (patch, _), job in jobs.items() if isinstance(jobs, Mapping) else jobs:
+        decides: set[Job] = set()
+        for (patch, cell), job in jobs.items() if isinstance(jobs, Mapping) else jobs:
             wanted[job] |= self.prober.files(patch.probes)
-        self.prober.run(wanted, f"probing ({what})")
+            decides |= {job} if cell.mode not in self.scope.quiet else set()
+        self.prober.run(wanted, f"probing ({what})", once=wanted.keys() - decides)
 
     def _release(self, version: str) -> Release:
         release = self.workshop.lock.release(version)

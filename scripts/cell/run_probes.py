@@ -14,12 +14,49 @@ class Reversed:
         items.reverse()
 
 
-def run_probes(log, root, files):
-    """Write `log`.1 and `log`.2 in the format of pytest-reportlog, and return the exit code of the worse round."""
+class Deciding:
+    """Leaves out what can no longer change whether a file passes: all that follows its first failure.
+
+    One for all rounds: in the next one such a file runs the test that failed, and nothing else. Of the files `whole` every
+    test is run.
+    """
+
+    def __init__(self, whole):
+        self.whole = frozenset(whole)
+        self.failed = {}
+
+    def pytest_runtest_setup(self, item):
+        """Skip a test of a file that is decided."""
+        import pytest
+
+        if self.failed.get(_file(item), item.nodeid) != item.nodeid:
+            item.user_properties.append(("left_out", True))  # which scripts/probe.py looks for
+            pytest.skip("its file is decided")
+
+    def pytest_runtest_logreport(self, report):
+        """Remember the first failure of each file."""
+        if report.failed and report.when == "call" and _file(report) not in self.whole:
+            self.failed.setdefault(_file(report), report.nodeid)
+
+
+def run_probes(log, root, files, *, whole=(), rounds=2):
+    """Write `log`.1 and `log`.2 in the format of pytest-reportlog, and return the exit code of the worse round.
+
+    `whole` are the node ids of files that run to their end; with one of `rounds` there is no `log`.2.
+    """
     import pytest
 
-    common = ["-c", os.devnull, "--rootdir", root, "--confcutdir", root, "-p", "no:cacheprovider", "-q", "--tb=native"]
-    common.append("--continue-on-collection-errors")
-    first = pytest.main([*common, "--report-log", log + ".1", *files])
-    second = pytest.main([*common, "--report-log", log + ".2", *files], plugins=[Reversed()])
-    return max(int(first), int(second))
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    plugins = ["pytest_reportlog.plugin", "no:cacheprovider", "no:unraisableexception", "no:threadexception"]
+    common = ["-c", os.devnull, "--rootdir", root, "--confcutdir", root, "-q", "--tb=native", "--continue-on-collection-errors"]
+    common += [f"-p{plugin}" for plugin in plugins]
+    deciding = Deciding(whole)
+    orders = [[], [Reversed()]][:rounds]
+    return max(
+        int(pytest.main([*common, "--report-log", f"{log}.{number}", *files], plugins=[deciding, *order]))
+        for number, order in enumerate(orders, 1)
+    )
+
+
+def _file(test):
+    return test.nodeid.partition("::")[0]

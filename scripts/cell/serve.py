@@ -4,6 +4,7 @@ Reads a job a line (JSON) on standard input and answers each with a line. Every 
 tree, settings and server; it shares only modules that are installed in the environment. Ends when standard input closes.
 """
 
+import gc
 import importlib
 import json
 import os
@@ -32,6 +33,7 @@ def main():
             return
         job = json.loads(line)
         warm(job["warm"])
+        gc.freeze()  # a job's collector need not look at what it shares
         pid = os.fork()
         if pid == 0:
             child(job)
@@ -61,10 +63,11 @@ def child(job):
         os.environ.clear()
         os.environ.update(job["env"])
         os.chdir(job["folder"])
-        sys.dont_write_bytecode = True  # two edits of a probe within a second could share what is written
+        # What is compiled is shared by the jobs of one run alone: two edits of a probe within a second look the same.
+        sys.pycache_prefix = job["bytecode"]
         sys.path.insert(0, job["tree"])
         importlib.invalidate_caches()
-        code = run_probes(job["log"], job["root"], job["files"])
+        code = run_probes(job["log"], job["root"], job["files"], whole=job["whole"], rounds=job["rounds"])
         Path(job["log"] + ".modules").write_text(json.dumps(installed_modules()))
     except BaseException:  # noqa: BLE001 (the parent reads it in the output)
         traceback.print_exc()

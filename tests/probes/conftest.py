@@ -1,8 +1,8 @@
 """Django and the fixtures of all probes.
 
-A run is one process with `PROBE_SERVER_URL` (a private, empty server) and `PROBE_SETTINGS` (the repr of a dict of
-extra Django settings) in its environment, and a folder that holds `cacheops/` on its path. Models live in
-`probe_project.models`, on SQLite in memory. There is one fixture:
+A run is one process with `PROBE_SERVER_URL` (a private, empty server), for some files `PROBE_CLUSTER_URL`, and
+`PROBE_SETTINGS` (the repr of a dict of extra Django settings) in its environment, and a folder that holds `cacheops/` on
+its path. Models live in `probe_project.models`, on SQLite in memory. Fixtures:
 
 `probe`  A clean server and the rows of `probe_project.rows`. Its methods (see `probe_project.probe.Probe`):
     fill(read)            call `read` until its result is cached; assert that the last call is a hit; return the result
@@ -13,6 +13,8 @@ extra Django settings) in its environment, and a folder that holds `cacheops/` o
     commands()            context manager; afterwards a Counter of the commands the server ran, those in scripts included
     redis                 a raw client (bytes in, bytes out); flushed before each test
     keys(pattern="*")     the keys on the server as sorted text
+
+`no_waiting`  redis-py tries again at once what it would wait for.
 
 `read` is a callable that builds its queryset anew and evaluates it: `lambda: list(Article.objects.filter(pages=1))`.
 An API that only some releases have comes from `probe_project.api.need("cacheops.reap_conjs")`, in the test's body.
@@ -37,6 +39,14 @@ from probe_project import rows  # noqa: E402
 from probe_project.probe import Probe  # noqa: E402
 
 rows.create_tables()
+
+
+@pytest.fixture
+def no_waiting(monkeypatch):
+    """Let redis-py try again at once what it would wait for."""
+    from redis import retry
+
+    monkeypatch.setattr(retry, "sleep", lambda seconds: None, raising=False)
 
 
 @pytest.fixture

@@ -9,6 +9,8 @@ from django.db import connection, transaction
 from django.test import override_settings
 from probe_project.models import Article, Section
 
+pytestmark = [pytest.mark.filterwarnings("ignore:The cacheops cache"), pytest.mark.usefixtures("no_waiting")]
+
 
 class Death(BaseException):
     """What nobody handles."""
@@ -60,7 +62,6 @@ def rename():
         article.save()
 
 
-@pytest.mark.filterwarnings("ignore:The cacheops cache")
 @pytest.mark.parametrize(("read", "before", "after"), [(beta, ["Beta"], ["Omega"]), (computed, "Beta", "Omega")])
 def test_writer_that_dies_after_its_commit_leaves_nothing_stale(probe, read, before, after):
     assert probe.fill(read) == before
@@ -69,7 +70,6 @@ def test_writer_that_dies_after_its_commit_leaves_nothing_stale(probe, read, bef
     assert read() == after
 
 
-@pytest.mark.filterwarnings("ignore:The cacheops cache")
 def test_writer_that_redis_does_not_hear_after_its_commit_neither(probe):
     assert probe.fill(beta) == ["Beta"]
     with unheard_after_commit():
@@ -77,7 +77,6 @@ def test_writer_that_redis_does_not_hear_after_its_commit_neither(probe):
     assert beta() == ["Omega"]
 
 
-@pytest.mark.filterwarnings("ignore:The cacheops cache")
 def test_its_related_rows_neither(probe):
     assert probe.fill(named) == ["Beta", "Gamma"]
     with unheard_after_commit(), transaction.atomic():
@@ -85,7 +84,6 @@ def test_its_related_rows_neither(probe):
     assert named() == []
 
 
-@pytest.mark.filterwarnings("ignore:The cacheops cache")
 def test_what_it_did_not_touch_is_kept(probe):
     assert probe.fill(beta) == ["Beta"]
     with unheard_after_commit(), transaction.atomic():

@@ -9,7 +9,7 @@ from django.db import transaction
 from django.test import override_settings
 from probe_project.models import Article
 
-pytestmark = pytest.mark.filterwarnings("ignore:The cacheops cache")
+pytestmark = [pytest.mark.filterwarnings("ignore:The cacheops cache"), pytest.mark.usefixtures("no_waiting")]
 
 
 @contextmanager

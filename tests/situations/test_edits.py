@@ -106,7 +106,7 @@ def test_probe_that_cannot_be_imported_is_named_and_takes_no_other_with_it(fork)
 
 def test_flaky_probe_is_named(fork):
     fork.append(PROBE, MOODY)
-    words = "flaky: two runs of the bare column differ: test_trim_headings.py::test_of_moods: passed, then failed: "
+    words = "flaky: two runs of the series column differ: test_trim_headings.py::test_of_moods: passed, then failed: "
     assert unproven(fork.status()).startswith(words)
 
 
@@ -123,7 +123,7 @@ def test_of_moods():
 
 def test_probe_that_leans_on_another_one_is_flaky(fork):
     fork.append(PROBE, LEANING)
-    words = "flaky: two runs of the bare column differ: test_trim_headings.py::test_second: passed, then failed: "
+    words = "flaky: two runs of the series column differ: test_trim_headings.py::test_second: passed, then failed: "
     assert unproven(fork.status()).startswith(words)
 
 
@@ -152,14 +152,14 @@ def test_probe_that_hangs_runs_into_the_timeout(fork):
     fork.replace("fork.toml", "[probes]\n", "[probes]\ntimeout = 3\n")
     fork.append(PROBE, "\n\ndef test_forever():\n    __import__('threading').Event().wait()\n")
     done = fork.status("--fresh")
-    assert unproven(done).startswith("an error in the bare column: the process ran into its timeout")
+    assert unproven(done).startswith("an error in the series column: the process ran into its timeout")
     assert (done.verdicts["count-hits"], done.verdicts["fold-names"]) == ("absorbed", "configurable")
 
 
 def test_probe_that_ends_its_process_takes_no_other_with_it(fork):
     fork.append(PROBE, "\n\ndef test_crash():\n    __import__('os')._exit(7)\n")
     done = fork.status("--fresh")
-    assert unproven(done).startswith("an error in the bare column: the process ended with 7")
+    assert unproven(done).startswith("an error in the series column: the process ended with 7")
     assert (done.verdicts["count-hits"], done.verdicts["fold-names"]) == ("absorbed", "configurable")
 
 

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from scripts.apply import FORMAT, Workshop, difference
+from scripts.apply import FORMAT, Workshop
 from scripts.mail import read_patch
 from scripts.model import Applies, Lock, Release, State, Text
+from scripts.pick import difference
 from scripts.repository import Repository
 from scripts.series import Series
 from scripts.store import Store

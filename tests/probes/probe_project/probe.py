@@ -2,6 +2,7 @@
 
 from collections import Counter
 from contextlib import contextmanager
+from functools import cache
 
 import redis
 from django.db import connection
@@ -12,7 +13,7 @@ class Probe:
     """Watches the database and the server for one test."""
 
     def __init__(self, server_url):
-        self.redis = redis.Redis.from_url(server_url)
+        self.redis = _client(server_url)
 
     def queries(self):
         """Capture the SQL queries that run inside the `with`."""
@@ -62,6 +63,12 @@ class Probe:
     def keys(self, pattern="*"):
         """Return the keys on the server, sorted, as text."""
         return sorted(key.decode("utf-8", "backslashreplace") for key in self.redis.keys(pattern))
+
+
+@cache
+def _client(url):
+    """Return one client for all tests: redis-py looks up its own version, which takes longer than a test's commands."""
+    return redis.Redis.from_url(url)
 
 
 def _sql(queries):
