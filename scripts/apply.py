@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -52,6 +53,7 @@ class Workshop:
     lock: Lock
     series: Series
     store: Store
+    _built: dict[str, Built] = field(default_factory=dict)
     _commits: dict[tuple[str, ...], Commits] = field(default_factory=dict)
     _picks: Picks = field(default_factory=dict)
     _blobs: dict[bytes, str] = field(default_factory=dict)
@@ -67,15 +69,21 @@ class Workshop:
         A patch that conflicts is left out too, with what depends on it; its step says where.
         """
         left_out = frozenset(without)
-        key = digest("build", target.commit, [patch.sha256 for patch in patches], sorted(left_out), self._override_digests)
-        kept = self.store.get(key)
-        if kept is not None and self.git.resolve(f"{kept['tree']}^{{tree}}"):
-            steps = {name: Step(Applies(applies), detail) for name, (applies, detail) in kept["steps"].items()}
-            return Built(kept["tree"], tuple(kept["applied"]), steps)
-        built = self._build(patches, target, left_out)
-        steps_record = {name: (step.applies, step.detail) for name, step in built.steps.items()}
-        self.store.put(key, {"tree": built.tree, "applied": built.applied, "steps": steps_record})
+        key = digest("built", target.commit, [patch.sha256 for patch in patches], sorted(left_out), self._override_digests)
+        built = self._built.get(key) or self._kept(key)
+        if built is None:
+            built = self._build(patches, target, left_out)
+            self.store.put(key, dataclasses.asdict(built))
+        self._built[key] = built
         return built
+
+    def _kept(self, key: str) -> Built | None:
+        """Return what an earlier run built, if its tree is still there."""
+        kept = self.store.get(key)
+        if kept is None or not self.git.resolve(f"{kept['tree']}^{{tree}}"):
+            return None
+        steps = {name: Step(Applies(step["applies"]), step["detail"]) for name, step in kept["steps"].items()}
+        return Built(kept["tree"], tuple(kept["applied"]), steps)
 
     def folder(self, tree: str) -> Path:
         """Return a folder that holds a tree's files, written once."""

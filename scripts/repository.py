@@ -111,15 +111,19 @@ class Repository:
             self.git.tidy()
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that a kill or a full disk leaves the old one or the new one, never a part."""
+def write_whole(path: Path, content: bytes, *, durable: bool = True) -> None:
+    """Write a file so that a kill or a full disk leaves the old one or the new one, never a part.
+
+    One that is not `durable` may be lost or cut when the machine goes down.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         Path(name).chmod(0o644)
         Path(name).replace(path)
     except OSError as error:

@@ -45,8 +45,8 @@ class Store:
             return None
 
     def put(self, key: str, value: Any) -> None:
-        """Keep a value under a key."""
-        write_whole(self._path(key), json.dumps(value).encode())
+        """Keep a value under a key; what is lost is found out again."""
+        write_whole(self._path(key), json.dumps(value).encode(), durable=False)
         self._written.add(key)
 
     def _path(self, key: str) -> Path:

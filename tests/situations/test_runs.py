@@ -73,6 +73,74 @@ def test_settings_are_part_of_a_result(fork):
     assert fork.status().ran == 5, "2.0 bare, under the profile and with the series, and the trees that hold profile.py"
 
 
+NOTED = """
+
+def test_noted():
+    import os, pathlib
+
+    import larder
+
+    changed = (pathlib.Path(larder.__file__).parents[1] / "larder_overrides").exists()
+    with open(os.environ["LARDER_NOTES"], "a") as notes:
+        notes.write("series " if changed else "bare ")
+"""
+"""A test at the end of its file that notes where it was run."""
+
+
+@pytest.fixture
+def notes(fork, tmp_path):
+    """Give a way to run `status` on a fork whose probe's last test notes its runs, and to read these."""
+    fork.append(PROBE, NOTED)
+
+    def run(*words):
+        path = tmp_path / "notes"
+        done = fork.status("--fresh", "--patch", "trim-headings", *words, LARDER_NOTES=str(path))
+        assert done.code == 0
+        return path.read_text().split()
+
+    return run
+
+
+def test_file_that_failed_is_not_run_to_its_end(notes):
+    assert notes() == ["series", "series"], "bare, a test before it fails"
+
+
+def test_file_of_which_single_tests_are_named_is_run_to_its_end(fork, notes):
+    fork.replace("patches/0001-trim-headings.patch", f"Probes: {PROBE}", f"Probes: {PROBE}::test_heading_has_no_space_around_it")
+    assert notes().count("bare") == 2 * len(fork.status().report["upstream"]["releases"])
+
+
+MODE = """
+[[modes]]
+id = "loud"
+decides = false
+
+[matrix]
+modes = ["profile", "loud"]
+[[matrix.environments]]
+id = "plain"
+pythons = ["3.11"]
+releases = ">=2"
+"""
+
+
+def test_cell_that_decides_nothing_is_run_once(fork, notes):
+    fork.append("fork.toml", MODE)
+    assert notes("--cells", "2.0@py311-plain@loud") == ["series"]
+
+
+def test_probe_has_the_server_that_it_needs_beside_the_cells(fork):
+    fork.append(PROBE, "\n\ndef test_beside():\n    assert __import__('os').environ['LARDER_BESIDE'].startswith('unix://')\n")
+    assert fork.status().verdicts["trim-headings"] == "broken"
+    fork.replace(
+        "fork.toml",
+        "[probes]\n",
+        f"[probes]\nbeside = [{{ files = ['{PROBE}'], server = 'redis', variable = 'LARDER_BESIDE' }}]\n",
+    )
+    fork.replace("fork.toml", "[[environments]]", SERVER)
+    assert fork.status().verdicts["trim-headings"] == "needed"
+
+
 @pytest.fixture
 def waiting(fork, tmp_path):
     """Give a fork whose probe waits on release 2.0, with a server, started and seen waiting there."""
