@@ -289,11 +289,12 @@ def _file_result(file: str, logs: list[list[dict[str, Any]]], ended: Ended) -> F
     if not problem and not any(map(_finished, logs)):
         ending = "ran into its timeout" if ended.timed_out else f"ended with {ended.code}"
         problem = f"the process {ending}: {_tail(ended)}"
-    missing = (Outcome.MISSING, "no report: the process ended before it")
+    is_decided = all(map(_finished, logs)) and any(test and test[0] is Outcome.FAILED for test in rounds[0].values())
+    absent = None if is_decided else (Outcome.MISSING, "no report: the process ended before it")
     tests = {}
     names = sorted(set().union(*rounds))
     for name in names:
-        runs = [test for found in rounds if (test := found.get(name, missing)) is not None]
+        runs = [test for found in rounds if (test := found.get(name, absent)) is not None]
         if runs:
             one, two = runs[0], runs[-1]
             tests[name] = one if one[0] == two[0] else (Outcome.FLAKY, f"{one[0]}, then {two[0]}: {one[1] or two[1]}")

@@ -17,19 +17,25 @@ class Reversed:
 class Deciding:
     """Leaves out what can no longer change whether a file passes: all that follows its first failure.
 
-    One for all rounds: in the next one such a file runs the test that failed, and nothing else. Of the files `whole` every
-    test is run.
+    One for all rounds: in the next one such a file runs the test that failed, and nothing else is collected. Of the files
+    `whole` every test is run.
     """
 
     def __init__(self, whole):
         self.whole = frozenset(whole)
         self.failed = {}
 
+    def pytest_collection_modifyitems(self, config, items):
+        """Deselect what an earlier round has decided."""
+        gone = [item for item in items if self._is_decided(item)]
+        items[:] = [item for item in items if not self._is_decided(item)]
+        config.hook.pytest_deselected(items=gone)
+
     def pytest_runtest_setup(self, item):
         """Skip a test of a file that is decided."""
         import pytest
 
-        if self.failed.get(_file(item), item.nodeid) != item.nodeid:
+        if self._is_decided(item):
             item.user_properties.append(("left_out", True))  # which scripts/probe.py looks for
             pytest.skip("its file is decided")
 
@@ -37,6 +43,9 @@ class Deciding:
         """Remember the first failure of each file."""
         if report.failed and report.when == "call" and _file(report) not in self.whole:
             self.failed.setdefault(_file(report), report.nodeid)
+
+    def _is_decided(self, item):
+        return self.failed.get(_file(item), item.nodeid) != item.nodeid
 
 
 def run_probes(log, root, files, *, whole=(), rounds=2):
