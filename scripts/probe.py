@@ -18,13 +18,12 @@ from scripts.config import Server
 from scripts.environments import Ready
 from scripts.model import Outcome, Patch, Result, Settings
 from scripts.prefork import CODE, Ended, Interpreters
+from scripts.probe_log import WORST, FileResult, file_result, finished, read_log
 from scripts.process import stop_all
 from scripts.repository import Repository
 from scripts.servers import Servers, identity
 from scripts.store import Store, digest, file_digest
 from scripts.terminal import Advance, progress
-
-_WORST = (Outcome.FLAKY, Outcome.ERROR, Outcome.MISSING, Outcome.SKIPPED, Outcome.FAILED, Outcome.PASSED)
 
 
 @dataclass(frozen=True)
@@ -36,19 +35,6 @@ class Job:
     server: str | None
     settings: Settings
     database: str | None = None
-
-
-@dataclass(frozen=True)
-class FileResult:
-    """What a probe file's tests came to in one job: outcome and first words of each, by node id.
-
-    `left_out` are the tests that were not run, for another one had failed; `rounds` how often the others were.
-    """
-
-    tests: dict[str, tuple[Outcome, str]]
-    problem: str = ""
-    left_out: tuple[str, ...] = ()
-    rounds: int = 2
 
 
 def asked_in_part(patches: Iterable[Patch]) -> frozenset[str]:
@@ -165,8 +151,8 @@ class Prober:
     def _run_job(self, job: Job, files: list[str], tree: Path, rounds: int) -> None:
         """Run files in one process, and each in its own where one spoils it for the others: a crash, a hang, a leak."""
         logs, ended = self._run_process(job, files, tree, rounds)
-        found = {file: _file_result(file, logs, ended) for file in files}
-        if len(files) > 1 and (not all(map(_finished, logs)) or not self._control_passed(found)):
+        found = {file: file_result(file, logs, ended) for file in files}
+        if len(files) > 1 and (not all(map(finished, logs)) or not self._control_passed(found)):
             for file in files:
                 self._run_job(job, [file], tree, rounds)
             return
@@ -229,7 +215,7 @@ class Prober:
             return Result(Outcome.ERROR, problems[0], tests=tuple(sorted(names)))
         if not found:
             return Result(Outcome.MISSING, f"nothing collected from {', '.join(probes)}")
-        name, (outcome, words) = min(found.items(), key=lambda item: _WORST.index(item[1][0]))
+        name, (outcome, words) = min(found.items(), key=lambda item: WORST.index(item[1][0]))
         detail = "" if outcome is Outcome.PASSED else f"{name.rpartition('/')[2]}: {words}"
         return Result(outcome, detail, tests=tuple(sorted(names)))
 
@@ -264,94 +250,6 @@ def _environment(tree: Path, url: str, settings: Settings, database: str) -> dic
         "PROBE_SETTINGS": repr(settings.mapping()),
         **({"PROBE_DATABASE_URL": database} if database else {}),
     }
-
-
-def read_log(path: Path) -> list[dict[str, Any]]:
-    """Read a log of pytest-reportlog; the last line of a process that was killed may be cut."""
-    found = []
-    for line in path.read_text().splitlines() if path.exists() else []:
-        try:
-            found.append(json.loads(line))
-        except ValueError:
-            break
-    return found
-
-
-def _finished(log: list[dict[str, Any]]) -> bool:
-    """Tell whether a round came to its end."""
-    return bool(log) and log[-1].get("$report_type") == "SessionFinish"
-
-
-def _file_result(file: str, logs: list[list[dict[str, Any]]], ended: Ended) -> FileResult:
-    """Join the rounds of a file: a test that differs between them is flaky."""
-    rounds = [_round(file, log) for log in logs]
-    problem = next((first_words(entry) for log in logs for entry in log if _is_broken_collection(entry, file)), "")
-    if not problem and not any(map(_finished, logs)):
-        ending = "ran into its timeout" if ended.timed_out else f"ended with {ended.code}"
-        problem = f"the process {ending}: {_tail(ended)}"
-    is_decided = all(map(_finished, logs)) and any(test and test[0] is Outcome.FAILED for test in rounds[0].values())
-    absent = None if is_decided else (Outcome.MISSING, "no report: the process ended before it")
-    tests = {}
-    names = sorted(set().union(*rounds))
-    for name in names:
-        runs = [test for found in rounds if (test := found.get(name, absent)) is not None]
-        if runs:
-            one, two = runs[0], runs[-1]
-            tests[name] = one if one[0] == two[0] else (Outcome.FLAKY, f"{one[0]}, then {two[0]}: {one[1] or two[1]}")
-    return FileResult(tests, problem, tuple(name for name in names if name not in tests), len(logs))
-
-
-def _round(file: str, log: list[dict[str, Any]]) -> dict[str, tuple[Outcome, str] | None]:
-    """Return each test's outcome in one round, None where it was left out."""
-    found: dict[str, tuple[Outcome, str] | None] = {}
-    for entry in log:
-        name = entry.get("nodeid", "")
-        if entry.get("$report_type") != "TestReport" or name.partition("::")[0] != file:
-            continue
-        if ["left_out", True] in entry["user_properties"]:  # which scripts/cell/run_probes.py puts there
-            found[name] = None
-            continue
-        known = found.get(name) or (Outcome.PASSED, "")
-        found[name] = min(known, (_outcome(entry), first_words(entry)), key=lambda test: _WORST.index(test[0]))
-    return found
-
-
-def _outcome(entry: dict[str, Any]) -> Outcome:
-    if "wasxfail" in entry or entry["outcome"] == "skipped":
-        return Outcome.SKIPPED
-    if entry["outcome"] == "failed":
-        return Outcome.FAILED if entry["when"] == "call" else Outcome.ERROR
-    return Outcome.PASSED
-
-
-def first_words(entry: dict[str, Any]) -> str:
-    """Return the first line of what a report says, which is the assertion's message."""
-    longrepr = entry.get("longrepr")
-    if entry["outcome"] == "passed" or not longrepr:
-        return ""
-    if isinstance(longrepr, dict):
-        crash = longrepr.get("reprcrash") or {}
-        text = crash.get("message") or str(longrepr)
-    elif isinstance(longrepr, list):
-        text = str(longrepr[-1])
-    else:
-        text = "\n".join(line[1:] for line in str(longrepr).splitlines() if line.startswith("E ")) or str(longrepr)
-    return str(text).strip().splitlines()[0][:300]
-
-
-def _is_broken_collection(entry: dict[str, Any], file: str) -> bool:
-    return (
-        entry.get("$report_type") == "CollectReport"
-        and entry.get("outcome") == "failed"
-        and (entry["nodeid"] in ("", ".") or file == entry["nodeid"] or file.startswith(f"{entry['nodeid']}/"))
-    )
-
-
-def _tail(ended: Ended) -> str:
-    """Return the first error that pytest printed, or the last line of all."""
-    lines = ended.output.strip().splitlines()
-    errors = [line.removeprefix("E").strip() for line in lines if line.startswith("E ")]
-    return (errors or lines[-1:] or ["it printed nothing"])[0][:300]
 
 
 def _within(name: str, spec: str) -> bool:

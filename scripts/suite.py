@@ -19,7 +19,7 @@ from scripts.config import Environment, Server, Suite
 from scripts.environments import Absent, Ready, requirements
 from scripts.installed import WheelFile, install
 from scripts.model import Release
-from scripts.probe import first_words, read_log
+from scripts.probe_log import first_words, read_log
 from scripts.process import TIMED_OUT, run, stop_all
 from scripts.repository import Repository
 from scripts.servers import identity, program, running

@@ -4,6 +4,7 @@ import ast
 import os
 import subprocess
 import sys
+from functools import lru_cache
 from pathlib import Path
 
 import pytest
@@ -17,20 +18,28 @@ from probe_project.redis_watch import watching
 MAIN = "import django; django.setup(); from probe_project.on_cluster import main; main()"
 
 
-@pytest.fixture(scope="module")
-def said():
-    """Say what a process in a cluster comes to, which starts empty."""
-    url = os.environ["PROBE_CLUSTER_URL"]
-    with redis.cluster.RedisCluster.from_url(url) as cluster:
-        cluster.flushall(target_nodes=redis.cluster.RedisCluster.PRIMARIES)
+@lru_cache(maxsize=None)
+def site():
+    """Return a process whose cacheops talks to a cluster, one for both rounds: it answers a line with a line."""
     settings = ast.literal_eval(os.environ.get("PROBE_SETTINGS", "{}"))
     settings["CACHEOPS_CLIENT_CLASS"] = "redis.cluster.RedisCluster"
     path = os.pathsep.join([*filter(None, sys.path), str(Path(__file__).parent)])
-    environment = {**os.environ, "PROBE_SERVER_URL": url, "PROBE_SETTINGS": repr(settings), "PYTHONPATH": path}
+    environment = {**os.environ, "PROBE_SERVER_URL": os.environ["PROBE_CLUSTER_URL"], "PROBE_SETTINGS": repr(settings)}
+    environment["PYTHONPATH"] = path
     environment.pop("PROBE_DATABASE_URL", None)
-    done = subprocess.run([sys.executable, "-c", MAIN], env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return ast.literal_eval(done.stdout)
+    return subprocess.Popen([sys.executable, "-c", MAIN], env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+
+@pytest.fixture(scope="module")
+def said():
+    """Say what that process comes to in an empty cluster."""
+    with redis.cluster.RedisCluster.from_url(os.environ["PROBE_CLUSTER_URL"]) as cluster:
+        cluster.flushall(target_nodes=redis.cluster.RedisCluster.PRIMARIES)
+    site().stdin.write("again\n")
+    site().stdin.flush()
+    line = site().stdout.readline()
+    assert line, "the process ended with %s" % site().wait()
+    return ast.literal_eval(line)
 
 
 @pytest.mark.parametrize("what", ["row", "relation", "function", "simple", "lock"])

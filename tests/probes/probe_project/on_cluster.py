@@ -1,4 +1,4 @@
-"""What a process comes to whose cacheops talks to a cluster: the repr of a dict, a word for each kind of call."""
+"""What a process comes to whose cacheops talks to a cluster: for each line the repr of a dict, a word for each kind of call."""
 
 import sys
 
@@ -78,8 +78,14 @@ def simple():
 
 
 def main():
-    """Print it."""
+    """Print it as often as it is asked for."""
     rows.create_tables()
+    for _ in sys.stdin:
+        sys.stdout.write(repr(all_said()) + "\n")
+        sys.stdout.flush()
+
+
+def all_said():
     outcome(rows.recreate)
     reads = {"row": row, "relation": relation, "function": function, "lock": locked}
     said = {name: outcome(second, read) for name, read in reads.items()}
@@ -94,4 +100,4 @@ def main():
     }
     for name, invalidate in explicit.items():
         said[name] = outcome(after, row, behind(name, invalidate), [name])
-    sys.stdout.write(repr(said))
+    return said
