@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from scripts.apply import Workshop
 from scripts.evidence import More
-from scripts.model import Applies, Cell, Patch, Release
+from scripts.model import Applies, Cell, Lock, Patch, Release
 from scripts.repository import Repository
 from scripts.suite import new_failures
 from scripts.trials import Trials
@@ -21,7 +21,9 @@ def second_look(
     active, at = workshop.series.active, releases[-1]
     more = More()
     if graph:
-        cells = [cell for cell in trials.scope.cells if cell.release == at.version and cell.mode not in trials.scope.quiet]
+        scope = trials.scope
+        deciding = [cell for cell in scope.cells if cell.release == at.version and cell.mode not in scope.quiet]
+        cells = _few(repo, workshop.lock, deciding)
         more = More(
             left_out=left_out(workshop, trials, at, cells),
             declared={patch.id: patch.depends for patch in active},
@@ -30,6 +32,12 @@ def second_look(
     if suite:
         more = More(more.left_out, more.declared, more.found, tuple(_new_failures(repo, workshop, releases)))
     return more
+
+
+def _few(repo: Repository, lock: Lock, cells: Sequence[Cell]) -> Sequence[Cell]:
+    """Return those of the short list, where there are any: leaving out each patch takes long, and a matrix has many cells."""
+    short = repo.config.cells(lock)
+    return [cell for cell in cells if cell in short] or cells
 
 
 def left_out(workshop: Workshop, trials: Trials, release: Release, cells: Iterable[Cell]) -> dict[str, tuple[str, ...]]:

@@ -51,7 +51,8 @@ class Trials:
             if not columns:
                 return
             jobs = {key: self._job(*key, column) for key, column in columns.items()}
-            self._run({key: job for key, job in jobs.items() if isinstance(job, Job)}, ", ".join(sorted(set(columns.values()))))
+            to_run = [(key, job) for key, job in jobs.items() if isinstance(job, Job)]
+            self._run(to_run, ", ".join(sorted(set(columns.values()))))
             for key, job in jobs.items():
                 result = self.prober.result(job, key[0].probes) if isinstance(job, Job) else job
                 self.facts[key] = self.facts[key].known(columns[key], result)
@@ -63,7 +64,7 @@ class Trials:
         if tree is None or not here:
             return False
         job = self._job_on(tree, patch, here[0])
-        self._run({(patch, here[0]): job}, "mutation")
+        self._run([((patch, here[0]), job)], "mutation")
         result = self.prober.result(job, patch.probes)
         return result.control and result.outcome is Outcome.FAILED
 
@@ -74,7 +75,7 @@ class Trials:
         built = shop.build(shop.series.active, self._release(shop.lock.locked), without=gone)
         keys = [key for key in self.facts if key[0] in patches and key[1].release == shop.lock.locked]
         jobs = {key: self._job_on(built.tree, *key) for key in keys}
-        self._run(jobs, "smallest series")
+        self._run(jobs.items(), "smallest series")
         results = [self.prober.result(job, patch.probes) for (patch, _), job in jobs.items()]
         return set(built.applied) == set(names) and all(result.passed for result in results)
 
@@ -87,7 +88,7 @@ class Trials:
             if (ready := self.ready(cell)) is not None and ready.meets(patch.needs)
         ]
         jobs = [{key: self._job_on(tree, *key) for key in keys} for tree in trees]
-        self._run([(key, job) for tree in jobs for key, job in tree.items()], "without one patch")
+        self._run([(key, job) for tree in jobs for key, job in tree.items()], "without one patch", decides=False)
         return [{patch.id for patch, _ in keys} - set(self._failing(tree)) for tree in jobs]
 
     def _failing(self, jobs: Mapping[tuple[Patch, Cell], Job]) -> Iterator[str]:
@@ -155,14 +156,15 @@ class Trials:
             return Result(Outcome.MISSING, f"cannot be built: without it {names} no longer applies (an undeclared Depends?)")
         return built
 
-    def _run(self, jobs: Mapping[tuple[Patch, Cell], Job] | Iterable[tuple[tuple[Patch, Cell], Job]], what: str) -> None:
-        """Run jobs, each with the files of all patches that ask for it."""
+    def _run(self, jobs: Iterable[tuple[tuple[Patch, Cell], Job]], what: str, *, decides: bool = True) -> None:
+        """Run jobs, each with the files of all patches that ask for it, and twice where something depends on the result."""
         wanted: dict[Job, set[str]] = defaultdict(set)
-        decides: set[Job] = set()
-        for (patch, cell), job in jobs.items() if isinstance(jobs, Mapping) else jobs:
+        twice: set[Job] = set()
+        for (patch, cell), job in jobs:
             wanted[job] |= self.prober.files(patch.probes)
-            decides |= {job} if cell.mode not in self.scope.quiet else set()
-        self.prober.run(wanted, f"probing ({what})", once=wanted.keys() - decides)
+            if decides and cell.mode not in self.scope.quiet:
+                twice.add(job)
+        self.prober.run(wanted, f"probing ({what})", once=wanted.keys() - twice)
 
     def _release(self, version: str) -> Release:
         release = self.workshop.lock.release(version)

@@ -8,7 +8,7 @@ from probe_project.models import Article, Section, Tag
 @pytest.fixture(autouse=True)
 def tagged(probe):
     """Give the first article a tag and a section; `probe` has made the rows before."""
-    Article.objects.nocache().get(pk=1).tags.set([Tag.objects.nocache().order_by("pk").first()])
+    Article.tags.through.objects.create(article_id=1, tag_id=1)  # releases before 4.2 have no tags.add() on Django 3.0
     Article.objects.filter(pk=1).update(pages=1, section=Section.objects.nocache().order_by("pk").first())
 
 

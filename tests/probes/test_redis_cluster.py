@@ -4,7 +4,7 @@ import ast
 import os
 import subprocess
 import sys
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -18,7 +18,7 @@ from probe_project.redis_watch import watching
 MAIN = "import django; django.setup(); from probe_project.on_cluster import main; main()"
 
 
-@lru_cache(maxsize=None)
+@cache
 def site():
     """Return a process whose cacheops talks to a cluster, one for both rounds: it answers a line with a line."""
     settings = ast.literal_eval(os.environ.get("PROBE_SETTINGS", "{}"))
@@ -27,7 +27,9 @@ def site():
     environment = {**os.environ, "PROBE_SERVER_URL": os.environ["PROBE_CLUSTER_URL"], "PROBE_SETTINGS": repr(settings)}
     environment["PYTHONPATH"] = path
     environment.pop("PROBE_DATABASE_URL", None)
-    return subprocess.Popen([sys.executable, "-c", MAIN], env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    return subprocess.Popen(
+        [sys.executable, "-c", MAIN], env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
 
 
 @pytest.fixture(scope="module")
