@@ -84,13 +84,14 @@ class Beside(Record):
 
     files: tuple[str, ...]
     server: Identifier
-    variable: Annotated[str, Field(pattern=r"^[A-Z][A-Z_]*$")]
+    variable: Annotated[str, Field(pattern=r"^PROBE_[A-Z]+_URL$")]
 
 
 class Probes(Record):
     """How probes run: the control probe, the files they share, what they need beside a cell's requirements.
 
-    `beside` are servers that some of them need beside the cell's. `timeout` is in seconds, for one process.
+    `beside` are servers that some of them need beside the cell's. A plugin of pytest in `requires` is loaded by whoever names
+    it in `pytest_plugins`. `timeout` is in seconds, for one process.
     """
 
     control: tuple[str, ...]
@@ -365,9 +366,12 @@ def _unknown_names(config: Config) -> typing.Iterator[str]:
         for name in environment.servers:
             if name not in servers:
                 yield f"environments[{number}].servers: no server {name!r}{near_miss(name, servers)}"
+    taken = {"PROBE_SERVER_URL": "a cell's own", "PROBE_DATABASE_URL": "a cell's own"}
     for number, beside in enumerate(config.probes.beside):
         if beside.server not in servers:
             yield f"probes.beside[{number}].server: no server {beside.server!r}{near_miss(beside.server, servers)}"
+        if taken.setdefault(beside.variable, beside.server) != beside.server:
+            yield f"probes.beside[{number}].variable: {beside.variable} says the address of {taken[beside.variable]}"
     environments = [item.id for item in config.environments]
     for name in config.suite.environments if config.suite else ():
         if name not in environments:

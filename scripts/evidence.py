@@ -171,7 +171,7 @@ def told_apart(here: Sequence[Cell], there: Sequence[Cell]) -> str:
 def has_teeth(reports: Iterable[ReleaseReport]) -> bool:
     """Tell whether the probes fail on some bare tree, so that their passing means something."""
     return any(
-        cell.facts.bare is not None and cell.facts.bare.control and cell.facts.bare.outcome is Outcome.FAILED
+        cell.decides and cell.facts.bare is not None and cell.facts.bare.control and cell.facts.bare.outcome is Outcome.FAILED
         for report in reports
         for cell in report.cells
     )

@@ -44,16 +44,16 @@ class Line:
     picks: Picks
     stack: ExitStack
     _work: Git | None = None
-    _stands: str = ""
+    _checked_out: str = ""
 
     def pick(self, commit: str, patch: Patch) -> Step:
-        """Pick a patch's commit onto the end of the line, which a conflict leaves where it was."""
+        """Pick a patch's commit onto the end of the line; a conflict leaves its tree as it was."""
         key = self.tree, commit
         if key not in self.picks:
             work = self._at_end()
             step = pick(work, commit, patch)
-            self._stands = work.text("rev-parse", "HEAD")
-            self.picks[key] = Picked(step, self._stands, work.tree_of("HEAD"))
+            self._checked_out = work.text("rev-parse", "HEAD")
+            self.picks[key] = Picked(step, self._checked_out, work.tree_of("HEAD"))
         step, self.commit, self.tree = self.picks[key]
         return step
 
@@ -61,7 +61,7 @@ class Line:
         """Return a work tree in which the end of the line is checked out."""
         if self._work is None:
             self._work = self.stack.enter_context(self.git.checkout(self.commit))
-        elif self._stands != self.commit:
+        elif self._checked_out != self.commit:
             self._work.run("checkout", "--quiet", "--detach", self.commit)
         return self._work
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import tempfile
 import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 from scripts.errors import EnvironmentFailedError
@@ -31,13 +31,17 @@ class Ended:
 
 @dataclass
 class Interpreters:
-    """Idle interpreters by environment, taken by one worker at a time."""
+    """Idle interpreters by environment, taken by one worker at a time.
 
+    What they compile goes to a folder in `work` that ends with them.
+    """
+
+    work: Path
     _idle: dict[Path, list[subprocess.Popen[bytes]]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    _bytecode: tempfile.TemporaryDirectory[str] = field(
-        default_factory=partial(tempfile.TemporaryDirectory, prefix="fork-bytecode-", ignore_cleanup_errors=True)
-    )
+
+    def __post_init__(self) -> None:
+        self._bytecode = tempfile.mkdtemp(prefix="tmp-bytecode-", dir=self.work)  # tidied away should this run be killed
 
     def run(
         self,
@@ -47,7 +51,7 @@ class Interpreters:
         tree: Path,
         root: Path,
         files: Sequence[Path],
-        whole: Collection[str],
+        complete: Collection[str],
         rounds: int,
         env: Mapping[str, str],
         warm: Sequence[str],
@@ -55,7 +59,7 @@ class Interpreters:
     ) -> Ended:
         """Run probe files in a process of their own; logs go to `folder`. `timeout` is in seconds.
 
-        `whole` and `rounds` are those of `run_probes`.
+        `complete` and `rounds` are those of `run_probes`.
         """
         output = folder / "output"
         job = {
@@ -65,10 +69,10 @@ class Interpreters:
             "tree": str(tree),
             "root": str(root),
             "files": [str(file) for file in files],
-            "whole": list(whole),
+            "complete": list(complete),
             "rounds": rounds,
-            "env": {**env, "PYTHONPYCACHEPREFIX": self._bytecode.name},
-            "bytecode": self._bytecode.name,
+            "env": {**env, "PYTHONPYCACHEPREFIX": self._bytecode},
+            "bytecode": self._bytecode,
             "log": str(folder / "log"),
             "timeout": timeout,
         }
@@ -94,7 +98,7 @@ class Interpreters:
             for process in (process for processes in self._idle.values() for process in processes):
                 closing_group(process)
             self._idle.clear()
-        self._bytecode.cleanup()
+        shutil.rmtree(self._bytecode, ignore_errors=True)
 
     @contextmanager
     def _taken(self, python: Path) -> Iterator[subprocess.Popen[bytes]]:

@@ -10,20 +10,22 @@ import tempfile
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
 from scripts.config import Server
 from scripts.environments import Ready
-from scripts.model import Outcome, Patch, Result, Settings
+from scripts.model import Outcome, Result, Settings
 from scripts.prefork import CODE, Ended, Interpreters
 from scripts.probe_log import WORST, FileResult, file_result, finished, read_log
 from scripts.process import stop_all
 from scripts.repository import Repository
-from scripts.servers import Servers, identity
+from scripts.servers import Servers, identity, program
 from scripts.store import Store, digest, file_digest
 from scripts.terminal import Advance, progress
+
+_CODE = (*CODE, Path(__file__).with_name("probe_log.py"))
+"""The files that decide how a probe is run and what it comes to."""
 
 
 @dataclass(frozen=True)
@@ -35,11 +37,6 @@ class Job:
     server: str | None
     settings: Settings
     database: str | None = None
-
-
-def asked_in_part(patches: Iterable[Patch]) -> frozenset[str]:
-    """Return the files of which some patch names single tests, so that each of these has to be run."""
-    return frozenset(spec.partition("::")[0] for patch in patches for spec in patch.probes if "::" in spec)
 
 
 Wanted = Mapping[Job, Iterable[str]]
@@ -56,22 +53,24 @@ class Folders(Protocol):
 class Prober:
     """Runs jobs and remembers what they gave, in this run and in the store.
 
-    `preload` lets an interpreter import what is installed before its jobs; not where that is what the jobs are about. Files
-    that are not `whole` stop at their first failure.
+    `specs` are all probe paths and node ids that may be asked for: a file of which no single test is named stops at its first
+    failure. `preload` lets an interpreter import what is installed before its jobs; not where that is what the jobs are about.
     """
 
     repo: Repository
     workshop: Folders
     store: Store
     environments: Mapping[str, Ready]
+    specs: Iterable[str] = ()
     preload: bool = True
-    whole: frozenset[str] = frozenset()
     ran: int = 0
     kept: int = 0
     _known: dict[tuple[Job, str], FileResult] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._interpreters = Interpreters()
+        self.repo.work.mkdir(exist_ok=True)
+        self._interpreters = Interpreters(self.repo.work)
+        self._complete = _asked_in_part((*self.repo.config.probes.control, *self.specs))
         self._servers = Servers()
 
     def close(self) -> None:
@@ -107,6 +106,10 @@ class Prober:
         """Return the files of probes and of the control probe."""
         return {spec.partition("::")[0] for spec in (*probes, *self.repo.config.probes.control)}
 
+    def missing_beside(self, probes: Iterable[str]) -> list[Server]:
+        """List the servers that probes need beside a cell's and that are not here."""
+        return [server for server in self._beside(self.files(probes)).values() if program(server) is None]
+
     def _recall(self, job: Job, file: str, rounds: int) -> bool:
         if (job, file) in self._known:
             return self._known[job, file].rounds >= rounds
@@ -121,24 +124,20 @@ class Prober:
     def _key(self, job: Job, file: str) -> str:
         """Name a result by everything that it depends on."""
         server, database = self.repo.config.server(job.server), self.repo.config.database(job.database)
-        beside = [identity(server) for server in self._beside([file]).values()]
         return digest(
-            job.tree,
-            file_digest(self.repo.root / file),
-            file,
-            self._shared,
-            self.environments[job.environment].fingerprint,
-            identity(server) if server else None,
-            str(job.settings),
-            *([identity(database)] if database else []),
-            *beside,
-            *(["whole"] if file in self.whole else []),
+            "probed",
+            {
+                "tree": job.tree,
+                "file": (file, file_digest(self.repo.root / file)),
+                "shared": file_digest(*(self.repo.root / name for name in self.repo.config.probes.support), *_CODE),
+                "environment": self.environments[job.environment].fingerprint,
+                "server": identity(server) if server else None,
+                "database": identity(database) if database else None,
+                "beside": {name: identity(server) for name, server in self._beside([file]).items()},
+                "settings": str(job.settings),
+                "complete": file in self._complete,
+            },
         )
-
-    @cached_property
-    def _shared(self) -> str:
-        """The digest of what every probe depends on."""
-        return file_digest(*(self.repo.root / name for name in self.repo.config.probes.support), *CODE)
 
     def _beside(self, files: Iterable[str]) -> dict[str, Server]:
         """Return the servers that files need beside the job's own, by the variable that says their address."""
@@ -150,15 +149,17 @@ class Prober:
 
     def _run_job(self, job: Job, files: list[str], tree: Path, rounds: int) -> None:
         """Run files in one process, and each in its own where one spoils it for the others: a crash, a hang, a leak."""
+        keys = {file: self._key(job, file) for file in files}
         logs, ended = self._run_process(job, files, tree, rounds)
-        found = {file: file_result(file, logs, ended) for file in files}
+        found = {file: file_result(file, logs, ended, stops=file not in self._complete) for file in files}
         if len(files) > 1 and (not all(map(finished, logs)) or not self._control_passed(found)):
             for file in files:
                 self._run_job(job, [file], tree, rounds)
             return
         for file, result in found.items():
             self._known[job, file] = result
-            self.store.put(self._key(job, file), dataclasses.asdict(result))
+            if keys[file] == self._key(job, file):  # else somebody edited what was being run
+                self.store.put(keys[file], dataclasses.asdict(result))
 
     def _control_passed(self, found: Mapping[str, FileResult]) -> bool:
         """Tell whether nothing of the control probe among these files failed."""
@@ -179,7 +180,7 @@ class Prober:
             self._servers.lease(config.database(job.database)) as database,
             ExitStack() as stack,
         ):
-            leases = {name: stack.enter_context(self._servers.lease(server)) for name, server in self._beside(files).items()}
+            beside = {key: stack.enter_context(self._servers.lease(server)) for key, server in self._beside(files).items()}
             folder = Path(name)
             ended = self._interpreters.run(
                 ready.python,
@@ -187,9 +188,9 @@ class Prober:
                 tree=tree,
                 root=self.repo.root,
                 files=[self.repo.root / file for file in files],
-                whole=self.whole.intersection(files),
+                complete=self._complete.intersection(files),
                 rounds=rounds,
-                env=_environment(tree, url, job.settings, database) | leases,
+                env=_environment(tree, url, job.settings, database) | beside,
                 warm=(self.store.get(warm_key) or []) if self.preload else [],
                 timeout=self.repo.config.probes.timeout,
             )
@@ -221,6 +222,7 @@ class Prober:
 
     @contextmanager
     def _pool(self) -> Iterator[concurrent.futures.ThreadPoolExecutor]:
+        # One more than cores, for some wait: for a server to start, or for a subprocess.
         pool = concurrent.futures.ThreadPoolExecutor(max_workers=(os.cpu_count() or 1) + 1)
         try:
             yield pool
@@ -235,6 +237,11 @@ class Prober:
         for future in concurrent.futures.as_completed(futures):
             future.result()
             advance()
+
+
+def _asked_in_part(specs: Iterable[str]) -> frozenset[str]:
+    """Return the files of which single tests are named, so that each of their tests has to be run."""
+    return frozenset(file for file, test, _ in (spec.partition("::") for spec in specs) if test)
 
 
 def _environment(tree: Path, url: str, settings: Settings, database: str) -> dict[str, str]:

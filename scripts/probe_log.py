@@ -11,14 +11,15 @@ from scripts.model import Outcome
 from scripts.prefork import Ended
 
 WORST = (Outcome.FLAKY, Outcome.ERROR, Outcome.MISSING, Outcome.SKIPPED, Outcome.FAILED, Outcome.PASSED)
-"""Outcomes, the one that decides over the others first."""
+"""Outcomes, the one that decides over the others first; of what follows a file's first failure nothing is known."""
 
 
 @dataclass(frozen=True)
 class FileResult:
     """What a probe file's tests came to in one job: outcome and first words of each, by node id.
 
-    `left_out` are the tests that were not run, for another one had failed; `rounds` how often the others were.
+    `left_out` are the tests that were not run, for another one had failed; `rounds` how often that one was, or where none
+    failed, all of them.
     """
 
     tests: dict[str, tuple[Outcome, str]]
@@ -43,14 +44,17 @@ def finished(log: list[dict[str, Any]]) -> bool:
     return bool(log) and log[-1].get("$report_type") == "SessionFinish"
 
 
-def file_result(file: str, logs: list[list[dict[str, Any]]], ended: Ended) -> FileResult:
-    """Join the rounds of a file: a test that differs between them is flaky."""
+def file_result(file: str, logs: list[list[dict[str, Any]]], ended: Ended, *, stops: bool = True) -> FileResult:
+    """Join the rounds of a file: a test that differs between them is flaky.
+
+    A file that `stops` is not run beyond its first failure, and the second round has nothing but the test that failed.
+    """
     rounds = [_round(file, log) for log in logs]
     problem = next((first_words(entry) for log in logs for entry in log if _is_broken_collection(entry, file)), "")
     if not problem and not any(map(finished, logs)):
         ending = "ran into its timeout" if ended.timed_out else f"ended with {ended.code}"
         problem = f"the process {ending}: {_tail(ended)}"
-    is_decided = all(map(finished, logs)) and any(test and test[0] is Outcome.FAILED for test in rounds[0].values())
+    is_decided = stops and all(map(finished, logs)) and any(_is_failed_call(entry, file) for entry in logs[0])
     absent = None if is_decided else (Outcome.MISSING, "no report: the process ended before it")
     tests = {}
     names = sorted(set().union(*rounds))
@@ -75,6 +79,15 @@ def _round(file: str, log: list[dict[str, Any]]) -> dict[str, tuple[Outcome, str
         known = found.get(name) or (Outcome.PASSED, "")
         found[name] = min(known, (_outcome(entry), first_words(entry)), key=lambda test: WORST.index(test[0]))
     return found
+
+
+def _is_failed_call(entry: dict[str, Any], file: str) -> bool:
+    """Tell whether a test itself failed, and not what it needs before or after it."""
+    return (
+        entry.get("$report_type") == "TestReport"
+        and entry["nodeid"].partition("::")[0] == file
+        and (entry["when"], entry["outcome"]) == ("call", "failed")
+    )
 
 
 def _outcome(entry: dict[str, Any]) -> Outcome:

@@ -23,7 +23,7 @@ def second_look(
     if graph:
         scope = trials.scope
         deciding = [cell for cell in scope.cells if cell.release == at.version and cell.mode not in scope.quiet]
-        cells = _few(repo, workshop.lock, deciding)
+        cells = _few(repo, trials, workshop.lock, active, deciding)
         more = More(
             left_out=left_out(workshop, trials, at, cells),
             declared={patch.id: patch.depends for patch in active},
@@ -34,14 +34,21 @@ def second_look(
     return more
 
 
-def _few(repo: Repository, lock: Lock, cells: Sequence[Cell]) -> Sequence[Cell]:
-    """Return those of the short list, where there are any: leaving out each patch takes long, and a matrix has many cells."""
+def _few(repo: Repository, trials: Trials, lock: Lock, patches: Sequence[Patch], cells: Sequence[Cell]) -> list[Cell]:
+    """Return the cells of the short list that are here, and one of the others for each patch that none of these takes.
+
+    Leaving out each patch takes long, and a matrix has many cells.
+    """
     short = repo.config.cells(lock)
-    return [cell for cell in cells if cell in short] or cells
+    chosen = [cell for cell in cells if cell in short and trials.ready(cell)]
+    for patch in patches:
+        if not any(trials.takes(patch, cell) for cell in chosen):
+            chosen += [cell for cell in cells if trials.takes(patch, cell)][:1]
+    return chosen
 
 
 def left_out(workshop: Workshop, trials: Trials, release: Release, cells: Iterable[Cell]) -> dict[str, tuple[str, ...]]:
-    """Return for each live patch those whose probes do not pass once it and what depends on it are left out.
+    """Return for each live patch that some cell takes those whose probes do not pass once it and its dependents are left out.
 
     Probes that do not pass with the whole series either say nothing of the patch.
     """
@@ -52,6 +59,7 @@ def left_out(workshop: Workshop, trials: Trials, release: Release, cells: Iterab
     return {
         patch.id: tuple(other.id for other in active if other.id in whole - passing)
         for patch, passing in zip(active, others, strict=True)
+        if any(trials.takes(patch, cell) for cell in cells)
     }
 
 

@@ -42,6 +42,11 @@ class Series:
                 found.add(other.id)
         return found
 
+    @property
+    def probes(self) -> tuple[str, ...]:
+        """The paths and node ids of every patch's probes."""
+        return tuple(spec for patch in self.all for spec in patch.probes)
+
     def needed_by(self, patch: Patch) -> tuple[Patch, ...]:
         """Return what a patch depends on, in order, and the patch itself last."""
         before = [part for name in patch.depends for part in self.needed_by(self.by_id[name])]
@@ -104,6 +109,8 @@ def _series_problems(repo: Repository, series: Series, lock: Lock) -> Iterator[s
     for patch in series.all:
         where = patch.path.relative_to(repo.root)
         yield from (f"{where}: {text}" for text in _patch_problems(repo, series, lock, patch))
+    beside = [name for item in repo.config.probes.beside for name in item.files]
+    yield from (f"fork.toml: probes.beside names {name}, which is not here" for name in beside if not (repo.root / name).exists())
     yield from _orphans(repo, series)
 
 

@@ -14,7 +14,7 @@ from scripts.errors import UsageError
 from scripts.evidence import PatchReport, Report
 from scripts.lock import read_lock
 from scripts.model import Cell, Lock, Patch, Release, Settings, State, Text, Verdict
-from scripts.probe import Prober, asked_in_part
+from scripts.probe import Prober
 from scripts.profile import check_profile
 from scripts.rebase_state import read_state
 from scripts.repository import Repository
@@ -98,7 +98,7 @@ class Run:
         ready = {name: item for name, item in self.environments.items() if isinstance(item, Ready)}
         store = Store(repo.work / "results", fresh=choice.fresh)
         self.workshop = Workshop(repo, lock, self.scope.series, store)
-        self.prober = Prober(repo, self.workshop, store, ready, whole=asked_in_part(self.scope.series.all))
+        self.prober = Prober(repo, self.workshop, store, ready, specs=self.scope.series.probes)
         self.trials = Trials(self.workshop, self.prober, self.scope, self.environments)
 
     def report(self) -> Report:
@@ -127,7 +127,7 @@ class Run:
             versions={name: item.versions for name, item in self.environments.items() if isinstance(item, Ready)},
             skipped=self._skipped(),
             warnings=tuple(self._warnings()),
-            notes=tuple(self._under_way()),
+            notes=(*self._under_way(), *self._missing_beside()),
         )
 
     def _others(self) -> Sequence[Cell]:
@@ -182,6 +182,12 @@ class Run:
             why = f": {state.stopped.splitlines()[0]}" if state.stopped else ", killed or still at work"
             ways = "--continue, --skip or --abort" if state.at else "--continue or --abort"
             yield f"a rebase to {state.target} is under way{why}; nox -s rebase -- {ways}"
+
+    def _missing_beside(self) -> Iterator[str]:
+        """Mention the servers that are missing beside those of the cells."""
+        for patch in self.scope.patches:
+            for server in self.prober.missing_beside(patch.probes):
+                yield f"{patch.id} is not tried: its probes need the server {server.id}, which is not here: {absence(server)}"
 
     def _warnings(self) -> Iterator[str]:
         locked = self.lock.release(self.lock.locked)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,23 @@ def digest(*parts: object) -> str:
 def file_digest(*paths: Path) -> str:
     """Return the sha256 of the names and contents of files, and of all files in folders with their paths there."""
     found = [
-        (file.relative_to(path.parent).as_posix(), hashlib.sha256(file.read_bytes()).hexdigest())
+        (file.relative_to(path.parent).as_posix(), _sha256(file, *_stat(file)))
         for path in paths
         for file in ([path] if path.is_file() else path.rglob("*"))
         if file.is_file() and "__pycache__" not in file.parts
     ]
     return digest(*sorted(found))
+
+
+def _stat(file: Path) -> tuple[int, int, int]:
+    """Return what changes with a file's content: its inode, its size and when it was written (ns)."""
+    found = file.stat()
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+@cache
+def _sha256(file: Path, *_stat: int) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 @dataclass(frozen=True)

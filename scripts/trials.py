@@ -37,11 +37,15 @@ class Trials:
             return None
         return environment
 
+    def takes(self, patch: Patch, cell: Cell) -> bool:
+        """Tell whether a patch can be tried on a cell: all that both need is here."""
+        ready = self.ready(cell)
+        return ready is not None and ready.meets(patch.needs) and not self.prober.missing_beside(patch.probes)
+
     def add(self, patch: Patch, cells: Iterable[Cell], *, try_series: bool) -> None:
         """Put a patch on the list of the cells that are here and meet what it needs."""
         for cell in cells:
-            ready = self.ready(cell)
-            if ready is not None and ready.meets(patch.needs):
+            if self.takes(patch, cell):
                 self.facts.setdefault((patch, cell), self._first(patch, cell, try_series=try_series))
 
     def run(self) -> None:
@@ -60,7 +64,8 @@ class Trials:
     def mutation_fails(self, patch: Patch, cells: Iterable[Cell]) -> bool:
         """Tell whether the probes fail on the base with the reverse mutation that the patch names."""
         tree = self.workshop.mutated(patch) if patch.mutation else None
-        here = [cell for cell in cells if cell.release == patch.base and self.ready(cell)]
+        quiet = self.scope.quiet
+        here = [cell for cell in cells if cell.release == patch.base and cell.mode not in quiet and self.takes(patch, cell)]
         if tree is None or not here:
             return False
         job = self._job_on(tree, patch, here[0])
@@ -73,7 +78,11 @@ class Trials:
         shop = self.workshop
         gone = [patch.id for patch in shop.series.active if patch.id not in names]
         built = shop.build(shop.series.active, self._release(shop.lock.locked), without=gone)
-        keys = [key for key in self.facts if key[0] in patches and key[1].release == shop.lock.locked]
+        keys = [
+            (patch, cell)
+            for patch, cell in self.facts
+            if patch in patches and cell.release == shop.lock.locked and cell.mode not in self.scope.quiet
+        ]
         jobs = {key: self._job_on(built.tree, *key) for key in keys}
         self._run(jobs.items(), "smallest series")
         results = [self.prober.result(job, patch.probes) for (patch, _), job in jobs.items()]
@@ -81,12 +90,7 @@ class Trials:
 
     def passing(self, trees: Sequence[str], patches: Sequence[Patch], cells: Sequence[Cell]) -> list[set[str]]:
         """Return for each tree the patches whose probes pass on it in every cell that is here and meets what they need."""
-        keys = [
-            (patch, cell)
-            for patch in patches
-            for cell in cells
-            if (ready := self.ready(cell)) is not None and ready.meets(patch.needs)
-        ]
+        keys = [(patch, cell) for patch in patches for cell in cells if self.takes(patch, cell)]
         jobs = [{key: self._job_on(tree, *key) for key in keys} for tree in trees]
         self._run([(key, job) for tree in jobs for key, job in tree.items()], "without one patch", decides=False)
         return [{patch.id for patch, _ in keys} - set(self._failing(tree)) for tree in jobs]

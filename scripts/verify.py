@@ -16,7 +16,7 @@ from scripts.environments import Ready, requirements
 from scripts.errors import AttentionError, EnvironmentFailedError
 from scripts.installed import WheelFile, install, installed_file
 from scripts.model import Cell, Lock, Patch
-from scripts.probe import Job, Prober, asked_in_part
+from scripts.probe import Job, Prober
 from scripts.process import run
 from scripts.profile import check_profile, settings_for
 from scripts.repository import Repository
@@ -60,10 +60,15 @@ class ProbedInstallation:
 
     def faults(self, patches: Sequence[Patch], cells: Mapping[Cell, Ready]) -> list[str]:
         """Return what fails of the probes of patches in the cells that meet their needs; without patches, the control probe."""
-        environments, whole = {cell.environment: ready for cell, ready in cells.items()}, asked_in_part(patches)
-        prober = Prober(self.repo, self, self.store, environments, preload=False, whole=whole)
+        environments = {cell.environment: ready for cell, ready in cells.items()}
+        prober = Prober(self.repo, self, self.store, environments, specs=self.series.probes, preload=False)
         jobs = {cell: self._job(cell) for cell in cells}
-        pairs = [(patch, cell) for patch in patches for cell, ready in cells.items() if ready.meets(patch.needs)]
+        pairs = [
+            (patch, cell)
+            for patch in patches
+            for cell, ready in cells.items()
+            if ready.meets(patch.needs) and not prober.missing_beside(patch.probes)
+        ]
         control = self.repo.config.probes.control
         wanted: dict[Job, set[str]] = defaultdict(set)
         for cell, job in jobs.items():

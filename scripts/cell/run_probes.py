@@ -17,12 +17,12 @@ class Reversed:
 class Deciding:
     """Leaves out what can no longer change whether a file passes: all that follows its first failure.
 
-    One for all rounds: in the next one such a file runs the test that failed, and nothing else is collected. Of the files
-    `whole` every test is run.
+    One for all rounds: in the next one such a file runs the test that failed, and nothing else is collected. Of `complete`
+    files every test is run.
     """
 
-    def __init__(self, whole):
-        self.whole = frozenset(whole)
+    def __init__(self, complete):
+        self.complete = frozenset(complete)
         self.failed = {}
 
     def pytest_collection_modifyitems(self, config, items):
@@ -36,30 +36,31 @@ class Deciding:
         import pytest
 
         if self._is_decided(item):
-            item.user_properties.append(("left_out", True))  # which scripts/probe.py looks for
+            item.user_properties.append(("left_out", True))  # which scripts/probe_log.py looks for
             pytest.skip("its file is decided")
 
     def pytest_runtest_logreport(self, report):
         """Remember the first failure of each file."""
-        if report.failed and report.when == "call" and _file(report) not in self.whole:
+        if report.failed and report.when == "call" and _file(report) not in self.complete:
             self.failed.setdefault(_file(report), report.nodeid)
 
     def _is_decided(self, item):
         return self.failed.get(_file(item), item.nodeid) != item.nodeid
 
 
-def run_probes(log, root, files, *, whole=(), rounds=2):
+def run_probes(log, root, files, *, complete=(), rounds=2):
     """Write `log`.1 and `log`.2 in the format of pytest-reportlog, and return the exit code of the worse round.
 
-    `whole` are the node ids of files that run to their end; with one of `rounds` there is no `log`.2.
+    `complete` are the node ids of files that run to their end; with one of `rounds` there is no `log`.2.
     """
     import pytest
 
-    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # looking for plugins takes as long as a small file's tests
+    # The last two only warn, after a full garbage collection.
     plugins = ["pytest_reportlog.plugin", "no:cacheprovider", "no:unraisableexception", "no:threadexception"]
     common = ["-c", os.devnull, "--rootdir", root, "--confcutdir", root, "-q", "--tb=native", "--continue-on-collection-errors"]
     common += [f"-p{plugin}" for plugin in plugins]
-    deciding = Deciding(whole)
+    deciding = Deciding(complete)
     orders = [[], [Reversed()]][:rounds]
     return max(
         int(pytest.main([*common, "--report-log", f"{log}.{number}", *files], plugins=[deciding, *order]))

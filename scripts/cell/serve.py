@@ -67,7 +67,7 @@ def child(job):
         sys.pycache_prefix = job["bytecode"]
         sys.path.insert(0, job["tree"])
         importlib.invalidate_caches()
-        code = run_probes(job["log"], job["root"], job["files"], whole=job["whole"], rounds=job["rounds"])
+        code = run_probes(job["log"], job["root"], job["files"], complete=job["complete"], rounds=job["rounds"])
         Path(job["log"] + ".modules").write_text(json.dumps(installed_modules()))
     except BaseException:  # noqa: BLE001 (the parent reads it in the output)
         traceback.print_exc()

@@ -1,12 +1,12 @@
 """The table of lookups in the docs says what is found by running."""
 
 import os
-import pickle
 
 import pytest
-from filelock import FileLock
 
 from tests.overrides.lookups import table
+
+pytestmark = pytest.mark.xdist_group("the table of lookups")  # it takes a minute to find
 
 MUST = {
     "CharField": [
@@ -41,15 +41,9 @@ MUST = {
 
 
 @pytest.fixture(scope="module")
-def current(tmp_path_factory):
-    """Find the table once for all workers, for it takes a minute."""
-    kept = tmp_path_factory.getbasetemp().parent / "lookups.pickle"
-    if "PYTEST_XDIST_WORKER" not in os.environ:
-        return table.current()
-    with FileLock(f"{kept}.lock"):
-        if not kept.exists():
-            kept.write_bytes(pickle.dumps(table.current()))
-    return pickle.loads(kept.read_bytes())
+def current():
+    """Find the table."""
+    return table.current()
 
 
 def test_document_is_what_is_found(current):

@@ -130,12 +130,12 @@ def test_cell_that_decides_nothing_is_run_once(fork, notes):
 
 
 def test_probe_has_the_server_that_it_needs_beside_the_cells(fork):
-    fork.append(PROBE, "\n\ndef test_beside():\n    assert __import__('os').environ['LARDER_BESIDE'].startswith('unix://')\n")
+    fork.append(PROBE, "\n\ndef test_beside():\n    assert __import__('os').environ['PROBE_SHELF_URL'].startswith('unix://')\n")
     assert fork.status().verdicts["trim-headings"] == "broken"
     fork.replace(
         "fork.toml",
         "[probes]\n",
-        f"[probes]\nbeside = [{{ files = ['{PROBE}'], server = 'redis', variable = 'LARDER_BESIDE' }}]\n",
+        f"[probes]\nbeside = [{{ files = ['{PROBE}'], server = 'redis', variable = 'PROBE_SHELF_URL' }}]\n",
     )
     fork.replace("fork.toml", "[[environments]]", SERVER)
     assert fork.status().verdicts["trim-headings"] == "needed"

@@ -139,8 +139,13 @@ def test_bad_version_or_requirement(problems, old, new, problem):
 def test_unknown_server_gets_its_near_miss(problems):
     assert problems(('["redis6"]', '["redis7"]')) == ["environments[1].servers: no server 'redis7'; did you mean redis6?"]
     assert problems(('["redis6"]', '["oracle"]')) == ["environments[1].servers: no server 'oracle'; known: redis6"]
-    beside = '[probes]\nbeside = [{ files = ["tests/probes/test_two.py"], server = "redis7", variable = "SECOND" }]'
+    beside = '[probes]\nbeside = [{ files = ["tests/probes/test_two.py"], server = "redis7", variable = "PROBE_SECOND_URL" }]'
     assert problems(("[probes]", beside)) == ["probes.beside[0].server: no server 'redis7'; did you mean redis6?"]
+
+
+def test_address_beside_a_cells_own_has_a_variable_to_itself(problems):
+    beside = '[probes]\nbeside = [{ files = ["tests/probes/test_two.py"], server = "redis6", variable = "PROBE_SERVER_URL" }]'
+    assert problems(("[probes]", beside)) == ["probes.beside[0].variable: PROBE_SERVER_URL says the address of a cell's own"]
 
 
 def test_id_that_is_used_twice(problems):

@@ -1,5 +1,6 @@
 """What cells say together: over a release, over all releases, and for the whole fork."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -203,6 +204,11 @@ def test_probe_that_fails_on_some_bare_tree_has_teeth():
 @pytest.mark.parametrize("verdict", [A, U, Verdict.UNPROVEN, Verdict.UNSUPPORTED])
 def test_probe_that_never_fails_has_no_teeth(verdict):
     assert not has_teeth(releases(A, verdict))
+
+
+def test_failure_in_a_mode_that_decides_nothing_gives_no_teeth():
+    quiet = replace(cell(N), decides=False)
+    assert not has_teeth([over_cells("1", [cell(A), quiet], Applies.UNTRIED, Text.UNKNOWN)])
 
 
 def test_failure_beside_a_broken_control_probe_gives_no_teeth():

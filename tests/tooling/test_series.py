@@ -176,6 +176,13 @@ def test_name_that_stands_for_nothing(fork, field, value, problem):
     assert [text for text in fork.problems if not text.startswith("extra/")] == [f"patches/0002-two.patch: {problem}"]
 
 
+def test_probe_file_that_has_a_server_beside_the_cells_and_is_not_there(fork):
+    beside = 'beside = [{ files = ["tests/probes/test_oder.py"], server = "quick", variable = "PROBE_QUICK_URL" }]'
+    server = '[[servers]]\nid = "quick"\ncommand = ["quick"]\nurl = ""\n\n[[environments]]'
+    fork.write("fork.toml", FORK_TOML.replace("[probes]", f"[probes]\n{beside}").replace("[[environments]]", server))
+    assert fork.problems == ["fork.toml: probes.beside names tests/probes/test_oder.py, which is not here"]
+
+
 def test_base_that_is_no_version(fork):
     fork.patch("0002-two", Base="newest")
     assert fork.problems == [

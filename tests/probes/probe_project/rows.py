@@ -23,18 +23,18 @@ def create_tables():
 def recreate():
     """Replace all rows, past Django's cursors so that it is quick and no cache hears of it."""
     with connection.cursor() as cursor:
-        for sql, params in statements():
-            cursor.cursor.execute(sql, params)
+        for sql, params, many in statements():
+            (cursor.cursor.executemany if many else cursor.cursor.execute)(sql, params)
 
 
 @cache
 def statements():
-    """Return the statements that replace all rows, with their parameters, noted while `write` runs them once."""
+    """Return the statements that replace all rows, noted while `write` runs them once: SQL, parameters, whether for many."""
     noted = []
 
     def note(execute, sql, params, many, context):
-        if sql.startswith(("DELETE", "INSERT", "SELECT")):  # and not what begins and ends its transactions
-            noted.append((sql, params))
+        if not sql.startswith(("BEGIN", "COMMIT", "RELEASE", "ROLLBACK", "SAVEPOINT")):
+            noted.append((sql, params, many))
         return execute(sql, params, many, context)
 
     with connection.execute_wrapper(note):
