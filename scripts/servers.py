@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import importlib.metadata
 import os
 import pwd
@@ -18,7 +19,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from mirakuru.exceptions import ExecutorError
+from mirakuru.base import cleanup_subprocesses
+from mirakuru.exceptions import ExecutorError, ProcessFinishedWithError
 from mirakuru.tcp import TCPExecutor
 from mirakuru.unixsocket import UnixSocketExecutor
 
@@ -29,6 +31,9 @@ from scripts.process import run
 START_SECONDS = 30
 _NOBODY = "nobody"
 _GUARD = Path(__file__).parent / "cell" / "guard.py"
+
+# At its exit mirakuru kills the servers of every process whose number begins with this one's. The guard sees to ours.
+atexit.unregister(cleanup_subprocesses)
 
 
 @cache
@@ -147,6 +152,9 @@ def _node(server: Server, words: Mapping[str, str]) -> Iterator[None]:
     try:
         with executor:
             yield
+    except ProcessFinishedWithError as error:
+        words = f"the server {server.id} died while it was used (code {error.exit_code})"
+        raise EnvironmentFailedError(words, hint="run this again with --fresh") from error
     except ExecutorError as error:
         raise EnvironmentFailedError(f"the server {server.id} did not start: {error}", hint=absence(server)) from error
 

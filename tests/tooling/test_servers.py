@@ -1,12 +1,17 @@
 """Real servers from wheels: a database that is kept and emptied, and a cluster of three."""
 
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
+import psutil
 import pytest
 import redis
 
 from scripts.config import read_config
+from scripts.errors import EnvironmentFailedError
 from scripts.process import run
 from scripts.servers import Servers, _find, absence, program, running
 
@@ -43,6 +48,22 @@ def processes(word):
         except OSError:
             continue
     return found
+
+
+def test_exit_of_another_process_leaves_servers_alone(config):
+    number = str(os.getpid())
+    code = f"import os; from scripts import servers; os.getpid = lambda: {number[:-1] or number}"
+    with running(config.server("valkey9")) as url:
+        subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+        assert redis.Redis.from_url(url).ping()
+
+
+def test_server_that_died_is_told_from_one_that_never_came(config):
+    with (
+        pytest.raises(EnvironmentFailedError, match=r"valkey9 died while it was used \(code -9\)"),
+        running(config.server("valkey9")) as url,
+    ):
+        os.kill(psutil.Process(redis.Redis.from_url(url).info("server")["process_id"]).ppid(), signal.SIGKILL)
 
 
 def test_database_stays_up_and_gives_each_run_an_empty_one(config, servers):
