@@ -153,8 +153,8 @@ def _node(server: Server, words: Mapping[str, str]) -> Iterator[None]:
         with executor:
             yield
     except ProcessFinishedWithError as error:
-        words = f"the server {server.id} died while it was used (code {error.exit_code})"
-        raise EnvironmentFailedError(words, hint="run this again with --fresh") from error
+        died = f"the server {server.id} died while it was used (code {error.exit_code})"
+        raise EnvironmentFailedError(died, hint="run this again with --fresh") from error
     except ExecutorError as error:
         raise EnvironmentFailedError(f"the server {server.id} did not start: {error}", hint=absence(server)) from error
 
