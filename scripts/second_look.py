@@ -23,7 +23,7 @@ def second_look(
     if graph:
         scope = trials.scope
         deciding = [cell for cell in scope.cells if cell.release == at.version and cell.mode not in scope.quiet]
-        cells = _few(repo, trials, workshop.lock, active, deciding)
+        cells = _few_cells(repo, trials, workshop.lock, active, deciding)
         more = More(
             left_out=left_out(workshop, trials, at, cells),
             declared={patch.id: patch.depends for patch in active},
@@ -34,7 +34,7 @@ def second_look(
     return more
 
 
-def _few(repo: Repository, trials: Trials, lock: Lock, patches: Sequence[Patch], cells: Sequence[Cell]) -> list[Cell]:
+def _few_cells(repo: Repository, trials: Trials, lock: Lock, patches: Sequence[Patch], cells: Sequence[Cell]) -> list[Cell]:
     """Return the cells of the short list that are here, and one of the others for each patch that none of these takes.
 
     Leaving out each patch takes long, and a matrix has many cells.
