@@ -80,11 +80,11 @@ class Prober:
 
     def run(self, wanted: Wanted, text: str, once: Collection[Job] = ()) -> None:
         """Run every file of every job that is not known yet, twice unless it is one of `once`; Ctrl-C keeps what is finished."""
-        rounds = {job: 1 if job in once else 2 for job in wanted}
+        rounds, shared = {job: 1 if job in once else 2 for job in wanted}, self._shared()
         todo = {
             job: missing
             for job, files in wanted.items()
-            if (missing := sorted(file for file in set(files) if not self._recall(job, file, rounds[job])))
+            if (missing := sorted(file for file in set(files) if not self._recall(job, file, rounds[job], shared)))
         }
         if not todo:
             return
@@ -110,10 +110,10 @@ class Prober:
         """List the servers that probes need beside a cell's and that are not here."""
         return [server for server in self._beside(self.files(probes)).values() if program(server) is None]
 
-    def _recall(self, job: Job, file: str, rounds: int) -> bool:
+    def _recall(self, job: Job, file: str, rounds: int, shared: str) -> bool:
         if (job, file) in self._known:
             return self._known[job, file].rounds >= rounds
-        kept = self.store.get(self._key(job, file))
+        kept = self.store.get(self._key(job, file, shared))
         if kept is None or kept["rounds"] < rounds:
             return False
         self.kept += 1
@@ -121,7 +121,11 @@ class Prober:
         self._known[job, file] = FileResult(tests, kept["problem"], tuple(kept["left_out"]), kept["rounds"])
         return True
 
-    def _key(self, job: Job, file: str) -> str:
+    def _shared(self) -> str:
+        """Return the digest of what every probe depends on."""
+        return file_digest(*(self.repo.root / name for name in self.repo.config.probes.support), *_CODE)
+
+    def _key(self, job: Job, file: str, shared: str) -> str:
         """Name a result by everything that it depends on."""
         server, database = self.repo.config.server(job.server), self.repo.config.database(job.database)
         return digest(
@@ -129,7 +133,7 @@ class Prober:
             {
                 "tree": job.tree,
                 "file": (file, file_digest(self.repo.root / file)),
-                "shared": file_digest(*(self.repo.root / name for name in self.repo.config.probes.support), *_CODE),
+                "shared": shared,
                 "environment": self.environments[job.environment].fingerprint,
                 "server": identity(server) if server else None,
                 "database": identity(database) if database else None,
@@ -149,16 +153,18 @@ class Prober:
 
     def _run_job(self, job: Job, files: list[str], tree: Path, rounds: int) -> None:
         """Run files in one process, and each in its own where one spoils it for the others: a crash, a hang, a leak."""
-        keys = {file: self._key(job, file) for file in files}
+        shared = self._shared()
+        keys = {file: self._key(job, file, shared) for file in files}
         logs, ended = self._run_process(job, files, tree, rounds)
         found = {file: file_result(file, logs, ended, stops=file not in self._complete) for file in files}
         if len(files) > 1 and (not all(map(finished, logs)) or not self._control_passed(found)):
             for file in files:
                 self._run_job(job, [file], tree, rounds)
             return
+        shared = self._shared()
         for file, result in found.items():
             self._known[job, file] = result
-            if keys[file] == self._key(job, file):  # else somebody edited what was being run
+            if keys[file] == self._key(job, file, shared):  # else somebody edited what was being run
                 self.store.put(keys[file], dataclasses.asdict(result))
 
     def _control_passed(self, found: Mapping[str, FileResult]) -> bool:
