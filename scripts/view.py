@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from scripts.evidence import CellReport, PatchReport, ReleaseReport, Report
-from scripts.model import DROPPABLE, FAULTS, Patch, Result, Settings, State, Verdict
+from scripts.model import DROPPABLE, FAULTS, Cell, Patch, Result, Settings, State, Verdict
 
 LETTERS = {
     Verdict.NEEDED: "N",
@@ -98,6 +98,31 @@ def columns(report: CellReport, patch: Patch) -> Iterator[Column]:
         if result is not None:
             control = "" if result.control else " (the control probe does not pass)"
             yield Column(name, settings, f"{result.outcome}{control}", result.detail)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Cells of a release on which a patch came to the same in the same words."""
+
+    cells: tuple[Cell, ...]
+    verdict: Verdict
+    words: str
+    columns: tuple[Column, ...]
+    settings: Settings
+    counts: bool
+    decides: bool
+
+
+def groups(at: ReleaseReport, patch: Patch, skipped: Mapping[str, str]) -> list[Group]:
+    """Return the cells of a release by what they show, those that decided first."""
+    found: dict[Group, list[Cell]] = {}
+    for report in at.cells:
+        words, shown = skipped.get(report.cell.id, report.detail), tuple(columns(report, patch))
+        same = Group((), report.verdict, words, shown, report.settings, report.counts, report.decides)
+        found.setdefault(same, []).append(report.cell)
+    order = [at.verdict, *Verdict]
+    ordered = sorted(found, key=lambda group: (not group.counts, order.index(group.verdict)))
+    return [replace(group, cells=tuple(found[group])) for group in ordered]
 
 
 def unsupported(report: Report) -> dict[str, list[str]]:

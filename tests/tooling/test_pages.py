@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from scripts.evidence import More
-from scripts.model import Outcome, Result
+from scripts.evidence import CellReport, More, over_cells
+from scripts.model import Applies, Cell, Outcome, Result, Text, Verdict
 from scripts.pages import render
 from scripts.verdict import Facts
-from scripts.view import LETTERS
+from scripts.view import LETTERS, groups
 from tests.tooling.test_report import ABSORBED, CONFIGURABLE, FOLD, NEEDED, UNTESTED, UNTRIED, full, patch, report  # noqa: F401
 
 NASTY = "</script><b>|`a`|</b> & \x1b[31m \"quoted\" ]]> 'x'"
@@ -95,9 +95,9 @@ def test_two_verdicts_never_share_a_letter():
 
 
 def test_cell_shows_its_columns_settings_and_the_command_to_run_it_again(page):
-    cells = page.find("div", class_="cell", data_verdict="configurable", data_release="2", data_server="redis6")
-    (attrs, words), *_ = cells
-    assert attrs["data-environment"] == "plain"
+    ((attrs, cell),) = page.find("li", class_="cell", data_verdict="configurable", data_release="2", data_server="redis6")
+    assert (attrs["data-environment"], cell) == ("plain", "2@plain@redis6")
+    words = next(words for _, words in page.find("div", class_="group") if "configurable" in words)
     assert "bare failed test_sum: two is not one" in words
     assert "bare with FOLD=True passed (the control probe does not pass) failed: test_hit: no hit" in words
     assert "settings: upstream's own" in words
@@ -106,8 +106,29 @@ def test_cell_shows_its_columns_settings_and_the_command_to_run_it_again(page):
 
 def test_cell_shows_what_is_installed():
     made = report(patch("one", UNTRIED, NEEDED), versions={"plain": {"python": "3.11.7", "django": "5.2.1"}})
-    words = [text for _, text in Page(render(made, "html")).find("p")]
-    assert words.count("installed: Python 3.11.7, django 5.2.1") == 2
+    page = Page(render(made, "html"))
+    assert [words for _, words in page.find("a", href="#with-plain")] == ["1@plain@redis6", "2@plain@redis6"]
+    assert [words for _, words in page.find("dt", id="with-plain")] == ["plain"]
+    assert [words for _, words in page.find("dd")] == ["Python 3.11.7, django 5.2.1"]
+
+
+def test_cells_that_show_the_same_share_their_evidence_and_those_that_decide_come_first():
+    cells = [
+        CellReport(Cell("2", name, None), facts, verdict, "because", decides=decides)
+        for name, facts, verdict, decides in (
+            ("quiet", NEEDED, Verdict.BROKEN, False),
+            ("a", NEEDED, Verdict.NEEDED, True),
+            ("b", ABSORBED, Verdict.ABSORBED, True),
+            ("c", NEEDED, Verdict.NEEDED, True),
+        )
+    ]
+    at = over_cells("2", cells, Applies.UNTRIED, Text.UNKNOWN)
+    found = groups(at, patch("one", NEEDED).patch, {"2@b": "it is not here"})
+    assert [([cell.environment for cell in group.cells], group.verdict, group.words) for group in found] == [
+        (["a", "c"], Verdict.NEEDED, "because"),
+        (["b"], Verdict.ABSORBED, "it is not here"),
+        (["quiet"], Verdict.BROKEN, "because"),
+    ]
 
 
 def test_page_works_by_keyboard_on_a_phone_and_in_the_dark(page, full):  # noqa: F811
