@@ -10,13 +10,14 @@ the changes wait on the connection, until it commits.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
 from functools import wraps
 from typing import Any
 
 from cacheops import invalidation, redis, transaction
 from cacheops.conf import settings
 from django.conf import settings as django_settings
-from django.db import DEFAULT_DB_ALIAS, connections
+from django.db import DEFAULT_DB_ALIAS, Error, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from redis.exceptions import RedisError
 
@@ -98,11 +99,15 @@ def committed(connection: BaseDatabaseWrapper) -> None:
     connection.__dict__.pop(_DIRTY, None)
     changes = _taken(connection)
     announced = connection.__dict__.pop(_ANNOUNCED, None)
-    if announced is None:
-        _send(connection.alias, changes)
-    else:
-        _complete(connection.alias, announced, changes, committed=True)
-        drops.tell(changes)
+    try:
+        if announced is None:
+            _send(connection.alias, changes)
+        else:
+            _complete(connection.alias, announced, changes, committed=True)
+            drops.tell(changes)
+    finally:
+        if changes:
+            _end_look_ups(connection)
 
 
 def forgotten(connection: BaseDatabaseWrapper) -> None:
@@ -141,6 +146,13 @@ def install() -> None:
     wrapper.set_autocommit = _ending(wrapper.set_autocommit, _autocommit_set, first=_autocommit_setting)
     transaction.TransactionStates.is_dirty = lambda _states, dbs: any(map(dirty, dbs))
     transaction.TransactionState.commit = _once(transaction.TransactionState.commit)
+
+
+def _end_look_ups(connection: Any) -> None:
+    """End the transaction that a look after a commit has begun: autocommit, which is turned on next, cannot be inside one."""
+    if _manual(connection):
+        with suppress(Error), connection.wrap_database_errors:
+            connection._rollback()
 
 
 def _is_coarse(change: Change) -> bool:

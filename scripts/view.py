@@ -24,13 +24,13 @@ LETTERS = {
 """A letter a verdict, so that a report can be read without colour."""
 
 MEANINGS = {
-    Verdict.NEEDED: "bare upstream fails, the series passes, the series without the patch fails",
+    Verdict.NEEDED: "bare upstream fails; where it was tried, the series passes and without the patch fails",
     Verdict.ABSORBED: "bare upstream passes",
     Verdict.CONFIGURABLE: "bare upstream passes with settings",
     Verdict.REDUNDANT: "the series passes without it",
     Verdict.NOT_NEEDED: "bare upstream passes, on a release older than the first that fails",
     Verdict.UNTESTED: "no cell here meets what it needs",
-    Verdict.UNSUPPORTED: "the cell itself does not work on the bare release",
+    Verdict.UNSUPPORTED: "the control probe does not pass on the bare release here: nothing is known",
     Verdict.BROKEN: "fails with the series applied",
     Verdict.CONFLICT: "does not apply",
     Verdict.UNPROVEN: "no proof: an error, a skip, two runs that differ, or a probe that fails nowhere",
@@ -64,7 +64,8 @@ def conclusion(item: PatchReport, release: str) -> str:
     at = item.release(release)
     why = at.detail if at else ""
     if item.patch.state is State.RETIRED:
-        return f"Somebody must look: {why}" if item.verdict in FAULTS else f"Stays retired: {headline(item)}."
+        settings = f", with {item.settings}" if item.settings else ""
+        return f"Somebody must look: {why}" if item.verdict in FAULTS else f"Stays retired: {headline(item)}{settings}."
     if item.verdict in FAULTS:
         return f"Somebody must look: {why}"
     if item.verdict in DROPPABLE:
@@ -74,14 +75,14 @@ def conclusion(item: PatchReport, release: str) -> str:
     return f"Cannot go: {why}" if item.verdict is Verdict.NEEDED else f"Not known: {why}"
 
 
-def stands_in(item: PatchReport) -> dict[Verdict, list[str]]:
-    """Return the cells of the newest release by verdict, the worst first; those that say nothing are left out."""
-    if not item.releases:
-        return {}
-    newest = item.releases[-1]
+def stands_in(item: PatchReport, *, decides: bool = True) -> dict[Verdict, list[str]]:
+    """Return the cells of the newest release by verdict, the worst first: those that decide, or those that do not.
+
+    Those that say nothing are left out.
+    """
     found: dict[Verdict, list[str]] = {}
-    for cell in newest.cells:
-        if cell.says:
+    for cell in item.releases[-1].cells if item.releases else ():
+        if cell.says and cell.decides is decides:
             found.setdefault(cell.verdict, []).append(cell.cell.id)
     return {verdict: found[verdict] for verdict in Verdict if verdict in found}
 

@@ -103,7 +103,7 @@ class Machine:
         try:
             exec(_compiled(source, "exec"), self.names)
         except Exception as error:
-            if isinstance(error, DatabaseError) or not self._caused(error):
+            if not _left_open(error) and (isinstance(error, DatabaseError) or not self._caused(error)):
                 return "refused"
             self.figures.raised[f"{type(error).__name__}: {error}"[:200]] = (source, "")
             return "raised"
@@ -273,6 +273,11 @@ def _compiled(source: str, mode: str) -> Any:
     if (source, mode) not in _codes:
         _codes[source, mode] = compile(source, f"<{source[:60]}>", mode)
     return _codes[source, mode]
+
+
+def _left_open(error: BaseException) -> bool:
+    """Tell whether a commit could not go back to autocommit, for what the cache asked after it had begun a transaction."""
+    return any(frame.name == "_set_autocommit" for frame in traceback.extract_tb(error.__traceback__))
 
 
 def in_transaction() -> bool:

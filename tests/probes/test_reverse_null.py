@@ -7,7 +7,8 @@ from probe_project.models import Article, City, Region, Section, Shop
 
 
 def without_articles(name="Culture"):
-    return lambda: list(Section.objects.filter(articles__isnull=True, name=name).values_list("pk", flat=True))
+    childless = {"articles__isnull": True, "name": name}
+    return lambda: list(Section.objects.filter(**childless).order_by("pk").values_list("pk", flat=True))
 
 
 def without_tags(**conditions):

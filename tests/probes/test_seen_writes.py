@@ -111,8 +111,8 @@ def test_invalidation_waits_for_the_commit_in_manual_mode(probe):
     try:
         Article.objects.create(pk=9, title="Delta", pages=5)
         assert entered() == ["Delta"], "its own transaction sees it"
-        transaction.rollback()
     finally:
+        transaction.rollback()
         transaction.set_autocommit(True)
     assert entered() == []
 
@@ -122,6 +122,7 @@ def test_invalidation_waits_for_the_commit_in_manual_mode(probe):
         transaction.commit()
         assert entered() == ["Alpha"]
     finally:
+        transaction.rollback()  # a read began another one
         transaction.set_autocommit(True)
 
 

@@ -38,10 +38,10 @@ class Blob(models.Model):
 
 
 class NocaseField(models.CharField):
-    """Text that the database compares without case, said in a way that every Django has."""
+    """Text that the database compares without case, where it has such a rule, said in a way that every Django has."""
 
     def db_type(self, connection):
-        return "varchar(%d) COLLATE NOCASE" % self.max_length
+        return "varchar(%d)%s" % (self.max_length, " COLLATE NOCASE" if connection.vendor == "sqlite" else "")
 
 
 class Shade(models.Model):
