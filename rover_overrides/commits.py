@@ -149,10 +149,13 @@ def install() -> None:
 
 
 def _end_look_ups(connection: Any) -> None:
-    """End the transaction that a look after a commit has begun: autocommit, which is turned on next, cannot be inside one."""
+    """End the transaction that a look after a commit has begun: autocommit, which is turned on next, cannot be inside one.
+
+    The driver does it, without a query that Django would list; where nothing has begun it does nothing.
+    """
     if _manual(connection):
         with suppress(Error), connection.wrap_database_errors:
-            connection._rollback()
+            connection.connection.rollback()
 
 
 def _is_coarse(change: Change) -> bool:

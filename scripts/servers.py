@@ -6,6 +6,7 @@ import atexit
 import importlib.metadata
 import os
 import pwd
+import secrets
 import shutil
 import socket
 import subprocess
@@ -13,7 +14,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -123,7 +124,7 @@ def _start(server: Server, stack: ExitStack) -> list[dict[str, str]]:
         place.mkdir(exist_ok=True)
         if _drops_root(server):
             shutil.chown(place, _NOBODY)
-        nodes.append({"socket": f"{place}/s", "folder": str(place), "port": str(_free_port())})
+        nodes.append({"socket": f"{place}/s", "folder": str(place), "port": str(free_port())})
         for command in server.prepare:
             _command(server, command, nodes[-1])
         stack.enter_context(_node(server, nodes[-1]))
@@ -214,11 +215,14 @@ def _repaired(paths: list[Path]) -> Path | None:
     return None
 
 
-def _free_port() -> int:
-    """Return a port that nothing listens on and whose cluster bus (10,000 above it) is a port too."""
+def free_port() -> int:
+    """Return a port that is free, and so is that of its cluster bus, 10,000 above it.
+
+    Both are below those that systems give to clients, one of which could take the port before its server does.
+    """
     while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = int(probe.getsockname()[1])
-        if port <= 55_000:
+        port = 10_000 + secrets.randbelow(12_000)
+        with suppress(OSError), socket.socket() as own, socket.socket() as bus:
+            own.bind(("127.0.0.1", port))
+            bus.bind(("127.0.0.1", port + 10_000))
             return port

@@ -1,6 +1,5 @@
 """Real servers for the tests of the overrides: one, or a cluster of three masters, all on loopback and gone with the run."""
 
-import socket
 import subprocess
 import sys
 import time
@@ -12,7 +11,7 @@ import redis
 
 from rover_overrides import registry, storage, transport
 from scripts.config import read_config
-from scripts.servers import program
+from scripts.servers import free_port, program
 
 ROOT = Path(__file__).parents[2]
 GUARD = ROOT / "scripts" / "cell" / "guard.py"
@@ -193,12 +192,6 @@ def until(true, words):
     while not true():
         assert time.monotonic() < end, words
         time.sleep(0.02)
-
-
-def free_port():
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
 
 
 def text(said):

@@ -24,6 +24,7 @@ import requests
 from filelock import FileLock
 
 from scripts.archive import Contents, write_wheel
+from scripts.servers import free_port
 from tests.situations import harness
 from tests.tooling.local_index import _KILLER, GITCONFIG, serving
 
@@ -305,13 +306,6 @@ def warehouse(storage, shop):
     """Give a pypiserver to which the fork's index `local` leads."""
     shop.at(storage.upload, storage.simple)
     return storage
-
-
-def free_port():
-    """Return a port that nobody uses."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def takes_connections(port):
