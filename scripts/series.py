@@ -12,6 +12,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.version import InvalidVersion, Version
 
 from scripts.errors import collected
+from scripts.imports import imported_modules
 from scripts.mail import read_patch
 from scripts.model import Lock, Patch, State
 from scripts.repository import Repository
@@ -132,10 +133,22 @@ def _patch_problems(repo: Repository, series: Series, lock: Lock, patch: Patch) 
     if patch.state is State.ACTIVE:
         missing = [module for module in patch.overrides if not (repo.overrides / f"{module}.py").exists()]
         yield from (f"Overrides: there is no {repo.config.overrides.package}/{module}.py" for module in missing)
+        yield from _unnamed_imports(repo, series, patch)
     try:
         _ = patch.retired_in
     except InvalidVersion:
         yield f"Applied-Upstream: {patch.applied_upstream!r} does not begin with a release"
+
+
+def _unnamed_imports(repo: Repository, series: Series, patch: Patch) -> Iterator[str]:
+    """Find modules that a tree with this patch and those it depends on would lack: leaving another out would break it."""
+    package = repo.config.overrides.package
+    named = {Path(name).stem for name in repo.config.overrides.common}
+    named |= {module for name in _reachable(series, patch.id) for module in series.by_id[name].overrides}
+    for path in (repo.overrides / f"{module}.py" for module in patch.overrides):
+        for module in imported_modules(path.read_text(), package) if path.exists() else ():
+            if module not in named and (repo.overrides / f"{module}.py").exists():
+                yield f"Overrides: {package}/{path.name} imports {module}, which neither this patch nor one it depends on names"
 
 
 def _wrong_depends(series: Series, patch: Patch) -> Iterator[str]:

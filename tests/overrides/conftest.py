@@ -12,7 +12,8 @@ from django.conf import settings
 
 ROOT = Path(__file__).parents[2]
 UPSTREAM = ROOT / "upstream" / "src"
-FOLDER = tempfile.mkdtemp(prefix="overrides")
+_FOLDER = tempfile.TemporaryDirectory(prefix="overrides-", ignore_cleanup_errors=True)
+FOLDER = _FOLDER.name
 
 if not (UPSTREAM / "cacheops").is_dir():
     subprocess.run([sys.executable, "-m", "scripts", "vendor"], cwd=ROOT, check=True)

@@ -234,6 +234,31 @@ def test_module_that_only_a_retired_patch_names(fork):
     assert fork.problems == ["extra/gone.py: no live patch names it (Overrides: gone)"]
 
 
+IMPORTS = {
+    "from": "from extra.two import it",
+    "module": "from extra import two",
+    "import": "import extra.two as other",
+}
+
+
+@pytest.mark.parametrize("source", IMPORTS.values(), ids=IMPORTS)
+def test_module_that_imports_one_of_a_later_patch(fork, source):
+    fork.write("extra/order.py", source)
+    fork.write("extra/two.py", "")
+    fork.patch("0002-two", Depends="one", Overrides="two")
+    assert fork.problems == [
+        "patches/0001-one.patch: Overrides: extra/order.py imports two, which neither this patch nor one it depends on names"
+    ]
+
+
+def test_modules_that_may_be_imported(fork):
+    fork.write("extra/order.py", "import extra\n\ndef later():\n    from extra import two\n")
+    fork.write("extra/two.py", "from extra import order\nfrom extra.three import it\n")
+    fork.write("extra/three.py", "")
+    fork.patch("0002-two", Depends="one", Overrides="three, two")
+    assert fork.problems == []
+
+
 def test_live_patches_on_several_bases(fork):
     fork.patch("0002-two", Base="1.0")
     with pytest.raises(UsageError) as error:
