@@ -17,8 +17,6 @@ from rover_overrides.schema import field_of
 MAX_HOPS = 4
 
 Hop = tuple[str, ...]
-
-
 Steps = dict[str, list[tuple[str, Hop]]]
 
 
@@ -67,12 +65,8 @@ def lone(paths: Iterable[Path]) -> Iterator[Atom]:
 def steps_of(aliases: dict[str, Any]) -> Steps:
     """Map each alias to those whose one row its own row determines, with the hop."""
     steps: Steps = defaultdict(list)
-    for alias, join in aliases.items():
-        columns = _key(join)
-        if columns is None or join.parent_alias not in aliases:
-            continue
+    for alias, join, own, other in _by_key(aliases):
         parent = join.parent_alias
-        own, other = columns
         if isinstance(join.join_field, ForeignKey):
             steps[parent].append((alias, (own, join.table_name, other)))
         elif isinstance(join.join_field, ForeignObjectRel) and isinstance(join.join_field.field, ForeignKey):
@@ -83,12 +77,8 @@ def steps_of(aliases: dict[str, Any]) -> Steps:
 def back_steps_of(aliases: dict[str, Any]) -> Steps:
     """Map each alias to those of whose rows many may lead to its own; without one of them its row does not matter."""
     steps: Steps = defaultdict(list)
-    for alias, join in aliases.items():
-        columns = _key(join)
-        if columns is None or join.parent_alias not in aliases:
-            continue
+    for alias, join, own, other in _by_key(aliases):
         parent = join.parent_alias
-        own, other = columns
         if isinstance(join.join_field, ForeignKey):
             steps[alias].append((parent, (other, aliases[parent].table_name, own, MANY)))
         elif join.join_type == INNER and isinstance(getattr(join.join_field, "field", None), ForeignKey):
@@ -96,9 +86,10 @@ def back_steps_of(aliases: dict[str, Any]) -> Steps:
     return steps
 
 
-def _key(join: Any) -> tuple[str, str] | None:
-    """Return the columns of a join by one key alone, the parent's first."""
-    if not isinstance(join, Join) or join.filtered_relation is not None or len(join.join_cols) != 1:
-        return None
-    parent, own = join.join_cols[0]
-    return parent, own
+def _by_key(aliases: dict[str, Any]) -> Iterator[tuple[str, Join, str, str]]:
+    """Yield the joins by one key alone: alias, join, the parent's column, the own column."""
+    for alias, join in aliases.items():
+        if not isinstance(join, Join) or join.filtered_relation is not None or join.parent_alias not in aliases:
+            continue
+        if len(join.join_cols) == 1:
+            yield alias, join, *join.join_cols[0]
