@@ -6,7 +6,6 @@ import atexit
 import importlib.metadata
 import os
 import pwd
-import secrets
 import shutil
 import socket
 import subprocess
@@ -17,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,8 @@ from scripts.process import run
 START_SECONDS = 30
 _NOBODY = "nobody"
 _GUARD = Path(__file__).parent / "cell" / "guard.py"
+_SPREAD = 6181  # the golden section of 10,000: processes with numbers close together begin far apart
+_asked = count()
 
 # At its exit mirakuru kills the servers of every process whose number begins with this one's. The guard sees to ours.
 atexit.unregister(cleanup_subprocesses)
@@ -218,10 +220,11 @@ def _repaired(paths: list[Path]) -> Path | None:
 def free_port() -> int:
     """Return a port that is free, and so is that of its cluster bus, 10,000 above it.
 
-    Both are below those that systems give to clients, one of which could take the port before its server does.
+    Both are below those that systems give to clients, one of which could take the port before its server does. Each process
+    goes round from a place of its own, so that two of them are not given the same one.
     """
     while True:
-        port = 10_000 + secrets.randbelow(12_000)
+        port = 10_000 + (os.getpid() * _SPREAD + next(_asked)) % 10_000
         with suppress(OSError), socket.socket() as own, socket.socket() as bus:
             own.bind(("127.0.0.1", port))
             bus.bind(("127.0.0.1", port + 10_000))

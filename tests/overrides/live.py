@@ -41,7 +41,13 @@ class Live:
         command = [sys.executable, "-S", "-E", str(GUARD), str(self._program), *self._options]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
         with self.client() as client:
-            until(lambda: answers(client), f"no answer from {self._program}")
+            until(lambda: self._is_up(client), f"no answer from {self._program}")
+
+    def _is_up(self, client):
+        assert self._process.poll() is None, (
+            f"{self._program} ended with {self._process.returncode}; was its port {self.port} taken?"
+        )
+        return answers(client)
 
     def kill(self):
         self._process.terminate()
@@ -182,7 +188,7 @@ def round_trips():
 def answers(client):
     try:
         return client.ping()
-    except redis.ConnectionError:
+    except (redis.ConnectionError, redis.TimeoutError):
         return False
 
 

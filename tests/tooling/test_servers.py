@@ -13,7 +13,7 @@ import redis
 from scripts.config import read_config
 from scripts.errors import EnvironmentFailedError
 from scripts.process import run
-from scripts.servers import Servers, _find, absence, program, running
+from scripts.servers import Servers, _find, absence, free_port, program, running
 
 ROOT = Path(__file__).parents[2]
 
@@ -48,6 +48,16 @@ def processes(word):
         except OSError:
             continue
     return found
+
+
+def test_processes_are_given_ports_of_their_own(monkeypatch):
+    numbers = range(os.getpid(), os.getpid() + 20)
+    found = []
+    for number in numbers:
+        monkeypatch.setattr(os, "getpid", lambda number=number: number)
+        found += [free_port() for _ in range(20)]
+    assert len(set(found)) == 400
+    assert all(10_000 <= port < 20_000 for port in found)
 
 
 def test_exit_of_another_process_leaves_servers_alone(config):
