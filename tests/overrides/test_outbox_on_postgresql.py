@@ -1,26 +1,17 @@
 """The outbox in a PostgreSQL: it goes with its transaction, and is drained by readers inside transactions too."""
 
-from itertools import count
-
 import pytest
-from django.db import connections
 
 from tests.overrides import faults
 from tests.overrides.faults import REFUSED
 from tests.overrides.process import processes
 from tests.overrides.test_redis_away import OTHER, READ, WAITING, WRITE
 
-NUMBERS = count()
-
 
 @pytest.fixture
-def pair(tree, plain_server, postgres, tmp_path):
+def pair(tree, plain_server, new_database, tmp_path):
     """Give a proxy, a writer that talks through it and a reader that does not."""
-    host, name = connections.settings[postgres]["HOST"], f"outbox{next(NUMBERS)}"
-    with connections[postgres].cursor() as cursor:
-        cursor.execute(f"CREATE DATABASE {name}")
-    database = {"ENGINE": "django.db.backends.postgresql", "NAME": name, "USER": "postgres", "HOST": host}
-    outbox = {"DATABASES": {"default": database}, "CACHEOPS_ROVER_OUTBOX": True, "CACHEOPS_ROVER_OUTBOX_SECONDS": 0}
+    outbox = {"DATABASES": {"default": new_database}, "CACHEOPS_ROVER_OUTBOX": True, "CACHEOPS_ROVER_OUTBOX_SECONDS": 0}
     plain_server.flush()
     proxied = faults.Proxy(plain_server.port)
     with proxied as proxy, processes(tree, tmp_path, f"redis://127.0.0.1:{plain_server.port}", **outbox) as start:

@@ -2,13 +2,11 @@
 
 import pytest
 from cacheops import no_invalidation
-from cacheops.transaction import install_cacheops_transaction_support
 from django.db import connections, transaction
 from django.test.utils import override_settings
 
-from rover_overrides import writes
 from rover_overrides.raw_sql import written_tables
-from tests.overrides.recorded import ALL, Recorder, create_tables, drop_tables, empty_tables
+from tests.overrides.recorded import ALL, Recorder, empty_tables
 from tests.overrides.written.models import Tag
 
 TABLES = ["a_book", "a_shelf", '"Old"."Loan"']
@@ -47,16 +45,6 @@ TABLES = ["a_book", "a_shelf", '"Old"."Loan"']
 )
 def test_tables_that_a_statement_may_write(sql, tables):
     assert written_tables(sql, TABLES) == tables
-
-
-@pytest.fixture(scope="module", params=["sqlite", "postgres"])
-def alias(request):
-    install_cacheops_transaction_support()
-    writes.install()
-    found = request.getfixturevalue(request.param)
-    create_tables(found)
-    yield found
-    drop_tables(found)
 
 
 @pytest.fixture

@@ -5,26 +5,15 @@ from contextlib import contextmanager
 
 import pytest
 from cacheops import no_invalidation
-from cacheops.transaction import install_cacheops_transaction_support
 from django.db import OperationalError, connections, transaction
 from django.db.models import F, Q
 from django.test.utils import CaptureQueriesContext, override_settings
 
 from rover_overrides import writes
-from tests.overrides.recorded import Recorder, create_tables, drop_tables, empty_tables, part
+from tests.overrides.recorded import Recorder, empty_tables, part
 from tests.overrides.written.models import Book, Shelf, Tag
 
 WAIT = 20  # seconds, of a test that would else hang
-
-
-@pytest.fixture(scope="module", params=["sqlite", "postgres"])
-def alias(request):
-    install_cacheops_transaction_support()
-    writes.install()
-    found = request.getfixturevalue(request.param)
-    create_tables(found)
-    yield found
-    drop_tables(found)
 
 
 @pytest.fixture

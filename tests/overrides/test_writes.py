@@ -6,28 +6,16 @@ from decimal import Decimal
 import django
 import pytest
 from cacheops import no_invalidation
-from cacheops.transaction import install_cacheops_transaction_support
 from django.db import IntegrityError, connections
 from django.db.models import Case, F, Q, Value, When
 from django.db.models.functions import Now, Upper
 from django.test.utils import CaptureQueriesContext, override_settings
 
-from rover_overrides import writes
-from tests.overrides.recorded import ALL, Recorder, create_tables, drop_tables, empty_tables, part
+from tests.overrides.recorded import ALL, Recorder, empty_tables, part
 from tests.overrides.written.models import Book, Cafe, Loan, OldBook, Place, Plain, Shelf, Tag, Token
 
 if django.VERSION >= (5, 0):
     from tests.overrides.written.models import Computed
-
-
-@pytest.fixture(scope="module", params=["sqlite", "postgres"])
-def alias(request):
-    install_cacheops_transaction_support()
-    writes.install()
-    found = request.getfixturevalue(request.param)
-    create_tables(found)
-    yield found
-    drop_tables(found)
 
 
 @pytest.fixture
