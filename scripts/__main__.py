@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import signal
 import sys
-import time
 from pathlib import Path
-from typing import Any
 
 import click
 
 from scripts.errors import Exit, ForkError
 from scripts.process import stop_all
+from scripts.reporting import Asked, answer, reporting
 from scripts.repository import Repository
 from scripts.terminal import err, out, say
 
@@ -39,63 +37,10 @@ def cli(context: click.Context, repo: Path, verbose: bool) -> None:
     context.obj = Repository(repo.resolve())
 
 
-_GRAPH = click.option("--graph", is_flag=True, help="Leave out each patch in turn, and find what it depends on by applying it.")
-_SUITE = click.option("--suite", is_flag=True, help="Run upstream's own tests, bare and with the series; new failures count.")
-_FORMAT = click.option(
-    "--format",
-    "form",
-    type=click.Choice(["terminal", "json", "markdown", "html", "junit", "github"]),
-    default="terminal",
-    show_default=True,
-    help="All but terminal go to stdout alone: redirect them. github runs nothing: it prints a CI's jobs.",
-)
-_CELLS = click.option("--cells", metavar="CELLS", default="", help="Only these cells, one job's share as github prints it.")
-_RESULTS = click.option(
-    "--results", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write what was found, for --merge."
-)
-_MERGE = click.option(
-    "--merge",
-    "merged",
-    multiple=True,
-    type=click.Path(exists=True, path_type=Path),
-    metavar="PATH",
-    help="Run nothing: report on result files, or folders of them. Repeatable.",
-)
-
-
 @cli.command()
-@click.option(
-    "--upstream",
-    "releases",
-    multiple=True,
-    metavar="RELEASE|SOURCE",
-    help="Only this release, or path:DIR, git:URL@REF, git:URL@A..B; tries the series on it too. Repeatable.",
-)
-@click.option("--patch", "patches", multiple=True, metavar="ID", help="Only this patch. Repeatable.")
-@click.option("--why", is_flag=True, help="Show the evidence: every column of every cell.")
-@_FORMAT
-@_GRAPH
-@_SUITE
-@_CELLS
-@_RESULTS
-@_MERGE
-@click.option("--check", is_flag=True, help="Exit with 10 where a patch can be dropped or refreshed.")
-@click.option("--fresh", is_flag=True, help="Ignore results of earlier runs.")
 @click.pass_obj
-def status(
-    repo: Repository,
-    releases: tuple[str, ...],
-    patches: tuple[str, ...],
-    why: bool,
-    form: str,
-    graph: bool,
-    suite: bool,
-    cells: str,
-    results: Path | None,
-    merged: tuple[Path, ...],
-    check: bool,
-    fresh: bool,
-) -> Exit:
+@reporting
+def status(repo: Repository, asked: Asked) -> Exit:
     """Which patches are still needed, found by running their probes.
 
     \b
@@ -110,42 +55,14 @@ def status(
       status --format json | jq .answer         for a program
       status --format html > status.html        one page: a heat map that opens to the evidence
     """
-    from scripts.status import Choice
-
-    names = tuple(cells.split())
-    choice = Choice(releases, patches, names, fresh=fresh, graph=graph, suite=suite, part=bool(names))
-    return _status(repo, choice, form, why=why, check=check, results=results, merged=merged)
+    return answer(repo, asked, asked.choice(matrix=False))
 
 
 @cli.command()
-@click.option("--upstream", "releases", multiple=True, metavar="RELEASE|SOURCE", help="Only this release. Repeatable.")
-@click.option("--patch", "patches", multiple=True, metavar="ID", help="Only this patch. Repeatable.")
-@click.option("--why", is_flag=True, help="Show the evidence: every column of every cell.")
-@_FORMAT
-@_GRAPH
-@_SUITE
-@_CELLS
-@_RESULTS
-@_MERGE
-@click.option("--check", is_flag=True, help="Exit with 10 where a patch can be dropped or refreshed.")
-@click.option("--fresh", is_flag=True, help="Ignore results of earlier runs.")
 @click.option("--list", "listing", is_flag=True, help="Only list the cells, and what is left out with its reason.")
 @click.pass_obj
-def matrix(
-    repo: Repository,
-    releases: tuple[str, ...],
-    patches: tuple[str, ...],
-    why: bool,
-    form: str,
-    graph: bool,
-    suite: bool,
-    cells: str,
-    results: Path | None,
-    merged: tuple[Path, ...],
-    check: bool,
-    fresh: bool,
-    listing: bool,
-) -> Exit:
+@reporting
+def matrix(repo: Repository, asked: Asked, listing: bool) -> Exit:
     """Do what `status` does in every cell of fork.toml's matrix instead of the short list.
 
     \b
@@ -154,13 +71,7 @@ def matrix(
       matrix --format html > matrix.html
       matrix --upstream 7.2 --patch iexact-conditions
     """
-    from scripts.status import Choice
-
-    if listing:
-        return _list_matrix(repo)
-    names = tuple(cells.split())
-    choice = Choice(releases, patches, names, fresh=fresh, matrix=True, graph=graph, suite=suite, part=bool(names))
-    return _status(repo, choice, form, why=why, check=check, results=results, merged=merged)
+    return _list_matrix(repo) if listing else answer(repo, asked, asked.choice(matrix=True))
 
 
 def _list_matrix(repo: Repository) -> Exit:
@@ -188,7 +99,7 @@ def probe(repo: Repository, cell: str, fresh: bool) -> Exit:
     """
     from scripts.status import Choice
 
-    return _status(repo, Choice(cells=(cell,), fresh=fresh), "terminal", why=True, check=False)
+    return answer(repo, Asked(why=True), Choice(cells=(cell,), fresh=fresh))
 
 
 @cli.command()
@@ -233,63 +144,6 @@ def bisect(repo: Repository, source: str | None, patches: tuple[str, ...], fresh
         click.echo(f"{item.patch}: {item.words}")
     say(f"{steps} steps, {ran} processes of probes run")
     return Exit.FINE
-
-
-def _status(
-    repo: Repository,
-    choice: Any,
-    form: str,
-    *,
-    why: bool,
-    check: bool,
-    results: Path | None = None,
-    merged: tuple[Path, ...] = (),
-) -> Exit:
-    """Run or join, and print; stdout holds the report and nothing else."""
-    from scripts.fanout import merge, write_results
-    from scripts.status import status as find_status
-
-    if form == "github":
-        return _print_jobs(repo, choice)
-    start = time.monotonic()
-    if merged:
-        report = merge(repo, merged)
-        _show(report, form, why=why)
-    else:
-        tell = (lambda scope, found: write_results(repo, scope, found, results)) if results else None
-        report, prober = find_status(repo, choice, tell)
-        _show(report, form, why=why)
-        say(f"\n{prober.ran} processes of probes run, {prober.kept} results kept from before, {time.monotonic() - start:.1f} s")
-    if report.must_look:
-        return Exit.LOOK
-    return Exit.REFRESH if check and report.can_drop else Exit.FINE
-
-
-def _print_jobs(repo: Repository, choice: Any) -> Exit:
-    """Print the jobs that a CI fans out to."""
-    from scripts.fanout import jobs
-    from scripts.lock import read_lock
-    from scripts.status import scope_of
-
-    scope = scope_of(repo, read_lock(repo.lock_file), choice)
-    click.echo(json.dumps(jobs(repo, scope.cells)))
-    return Exit.FINE
-
-
-def _show(report: Any, form: str, *, why: bool) -> None:
-    """Print a report in a form of `_FORMAT`."""
-    from scripts.pages import render
-    from scripts.report import as_json, print_report, print_why
-
-    if form == "json":
-        click.echo(json.dumps(as_json(report), indent=2, ensure_ascii=False))
-    elif form != "terminal":
-        click.echo(render(report, form), nl=False)
-    else:
-        if why:
-            print_why(report, out)
-            out.print()
-        print_report(report, out)
 
 
 @cli.command()

@@ -1,0 +1,151 @@
+"""What the verbs that report share: the options they take, and how they run or join results and print."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from scripts.errors import Exit
+from scripts.repository import Repository
+from scripts.terminal import out, say
+
+if TYPE_CHECKING:
+    from scripts.evidence import Report
+    from scripts.status import Choice
+
+_OPTIONS = (
+    click.option(
+        "--upstream",
+        "releases",
+        multiple=True,
+        metavar="RELEASE|SOURCE",
+        help="Only this release, or path:DIR, git:URL@REF, git:URL@A..B; tries the series on it too. Repeatable.",
+    ),
+    click.option("--patch", "patches", multiple=True, metavar="ID", help="Only this patch. Repeatable."),
+    click.option("--why", is_flag=True, help="Show the evidence: every column of every cell."),
+    click.option(
+        "--format",
+        "form",
+        type=click.Choice(["terminal", "json", "markdown", "html", "junit", "github"]),
+        default="terminal",
+        show_default=True,
+        help="All but terminal go to stdout alone: redirect them. github runs nothing: it prints a CI's jobs.",
+    ),
+    click.option("--graph", is_flag=True, help="Leave out each patch in turn, and find what it depends on by applying it."),
+    click.option("--suite", is_flag=True, help="Run upstream's own tests, bare and with the series; new failures count."),
+    click.option("--cells", metavar="CELLS", default="", help="Only these cells, one job's share as github prints it."),
+    click.option(
+        "--results", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write what was found, for --merge."
+    ),
+    click.option(
+        "--merge",
+        "merged",
+        multiple=True,
+        type=click.Path(exists=True, path_type=Path),
+        metavar="PATH",
+        help="Run nothing: report on result files, or folders of them. Repeatable.",
+    ),
+    click.option("--check", is_flag=True, help="Exit with 10 where a patch can be dropped or refreshed."),
+    click.option("--fresh", is_flag=True, help="Ignore results of earlier runs."),
+)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the command line asks for, a field an option."""
+
+    releases: tuple[str, ...] = ()
+    patches: tuple[str, ...] = ()
+    why: bool = False
+    form: str = "terminal"
+    graph: bool = False
+    suite: bool = False
+    cells: str = ""
+    results: Path | None = None
+    merged: tuple[Path, ...] = ()
+    check: bool = False
+    fresh: bool = False
+
+    def choice(self, *, matrix: bool) -> Choice:
+        """Return what has to be run for it."""
+        from scripts.status import Choice
+
+        return Choice(
+            self.releases,
+            self.patches,
+            tuple(self.cells.split()),
+            fresh=self.fresh,
+            matrix=matrix,
+            graph=self.graph,
+            suite=self.suite,
+            part=bool(self.cells),
+        )
+
+
+def reporting(command: Callable[..., Exit]) -> Callable[..., Exit]:
+    """Give a verb the options of a report, and what they say as one `Asked`."""
+
+    @wraps(command)
+    def packed(repo: Repository, **options: Any) -> Exit:
+        asked = Asked(**{item.name: options.pop(item.name) for item in fields(Asked)})
+        return command(repo, asked, **options)
+
+    for option in reversed(_OPTIONS):
+        packed = option(packed)
+    return packed
+
+
+def answer(repo: Repository, asked: Asked, choice: Choice) -> Exit:
+    """Run or join, and print; stdout holds the report and nothing else."""
+    from scripts.fanout import merge, write_results
+    from scripts.status import status
+
+    if asked.form == "github":
+        return _print_jobs(repo, choice)
+    start = time.monotonic()
+    if asked.merged:
+        report = merge(repo, asked.merged)
+        _show(report, asked)
+    else:
+        results = asked.results
+        tell = (lambda scope, found: write_results(repo, scope, found, results)) if results else None
+        report, prober = status(repo, choice, tell)
+        _show(report, asked)
+        say(f"\n{prober.ran} processes of probes run, {prober.kept} results kept from before, {time.monotonic() - start:.1f} s")
+    if report.must_look:
+        return Exit.LOOK
+    return Exit.REFRESH if asked.check and report.can_drop else Exit.FINE
+
+
+def _print_jobs(repo: Repository, choice: Choice) -> Exit:
+    """Print the jobs that a CI fans out to."""
+    from scripts.fanout import jobs
+    from scripts.lock import read_lock
+    from scripts.status import scope_of
+
+    scope = scope_of(repo, read_lock(repo.lock_file), choice)
+    click.echo(json.dumps(jobs(repo, scope.cells)))
+    return Exit.FINE
+
+
+def _show(report: Report, asked: Asked) -> None:
+    """Print a report in the form that is asked for."""
+    from scripts.pages import render
+    from scripts.report import as_json, print_report, print_why
+
+    if asked.form == "json":
+        click.echo(json.dumps(as_json(report), indent=2, ensure_ascii=False))
+    elif asked.form != "terminal":
+        click.echo(render(report, asked.form), nl=False)
+    else:
+        if asked.why:
+            print_why(report, out)
+            out.print()
+        print_report(report, out)
