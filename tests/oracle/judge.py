@@ -45,7 +45,19 @@ class Live:
     warm: bool = False
 
     def refresh(self, names: dict[str, Any]) -> bool:
-        """Ask the database again where the rows behind the answer changed, and tell whether the answer did."""
+        """Ask the database again where the rows behind the answer changed, and tell whether the answer did.
+
+        What the database begins to refuse, such as more than one row of an inner query that stands for a value, is an answer too.
+        """
+        before = self.answer
+        try:
+            return self.ask(names)
+        except DatabaseError as error:
+            self.answer, self.raw = refused(error), []
+            return self.answer != before
+
+    def ask(self, names: dict[str, Any]) -> bool:
+        """Do what `refresh` does; raises DatabaseError."""
         raw = [_fetched(sql, params) for sql, params in self.asked]
         if self.asked and raw == self.raw:
             return False
@@ -67,7 +79,11 @@ class Live:
         """Return the rows that are part of the query now."""
         found: set[Row] = set()
         for sql, params, tables in self.witnesses or ():
-            for keys in _fetched(sql, params):
+            try:
+                rows = _fetched(sql, params)
+            except DatabaseError:  # the database refuses the query now
+                return set()
+            for keys in rows:
                 if len(keys) != len(tables):  # Django selects something else: nothing can be said of these rows
                     self.witnesses = None
                     return set()
@@ -82,12 +98,17 @@ class Live:
 def live(text: str, code: CodeType, names: dict[str, Any], querysets: dict[str, Any]) -> Live:
     """Return a query with its first answer; raises what Django raises for a query that it refuses."""
     made = Live(text, code)
-    made.refresh(names)
+    made.ask(names)
     try:
         _prepare(made, eval(code, querysets))
     except (FieldError, DatabaseError, NotImplementedError, AttributeError, TypeError, ValueError):
         made.witnesses = None
     return made
+
+
+def refused(error: DatabaseError) -> str:
+    """Return the answer of a database that refuses to give one."""
+    return f"refused: {type(error).__name__}"
 
 
 def querysets(names: dict[str, Any]) -> dict[str, Any]:
