@@ -16,10 +16,10 @@ from urllib.parse import urlsplit
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from scripts.errors import UsageError, collected, without_secret
-from scripts.model import Cell, Lock
+from scripts.model import NO_SETTINGS, Cell, Lock, Settings
 
 
 def _specifiers(text: str) -> str:
@@ -101,6 +101,10 @@ class Probes(Record):
     timeout: Annotated[int, Field(gt=0)] = 180
 
 
+def _settings(found: dict[str, Any]) -> Settings:
+    return Settings.of(found)
+
+
 class Server(Record):
     """A server or a database that a cell's probes talk to, from a wheel of the tool's own environment or from PATH.
 
@@ -108,7 +112,7 @@ class Server(Record):
     are commands to run before it. It is up when something listens at `ready`. `nodes` are started as many times, and `join`
     makes one of them (`{addresses}` stands for all of them). With `keep` it stays up for the next process, and `lease` are
     commands that make it empty, run on each node; `{name}` is new each time. A command is a program of the wheel or from
-    PATH, or `WHEEL:PROGRAM`. `unprivileged` says that it refuses to run as root. `about` are words for a report.
+    PATH, or `WHEEL:PROGRAM`. `unprivileged` says that it refuses to run as root. `settings` are those that its clients need.
     """
 
     id: Identifier
@@ -122,6 +126,7 @@ class Server(Record):
     keep: bool = False
     lease: tuple[tuple[str, ...], ...] = ()
     unprivileged: bool = False
+    settings: Annotated[Settings, BeforeValidator(_settings)] = NO_SETTINGS
 
 
 class Environment(Record):

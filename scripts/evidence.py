@@ -8,7 +8,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from scripts.model import DROPPABLE, FAULTS, NO_SETTINGS, Applies, Cell, Outcome, Patch, Settings, State, Text, Verdict, worst
+from scripts.model import (
+    DROPPABLE,
+    FAULTS,
+    NO_SETTINGS,
+    Applies,
+    Cell,
+    Outcome,
+    Patch,
+    Result,
+    Settings,
+    State,
+    Text,
+    Verdict,
+    worst,
+)
 from scripts.verdict import Facts, decide, same_tests
 
 NO_TEETH = "no teeth: it passes on the bare tree of every release, so it proves nothing"
@@ -60,7 +74,21 @@ class ReleaseReport:
     @property
     def detail(self) -> str:
         """The words of the cell that decided."""
-        return next((report.detail for report in self.cells if report.verdict is self.verdict), "")
+        return self._first.detail if self._first else ""
+
+    @property
+    def why(self) -> str:
+        """Why a patch that is needed is: what fails without it, where that was tried; else the words of the cell that decided."""
+        without = self._first.facts.without if self._first else None
+        if self.verdict is not Verdict.NEEDED or without is None:
+            return self.detail
+        return f"without it the series fails: {without.detail if without.control else f'the control probe, {without.detail}'}"
+
+    @property
+    def _first(self) -> CellReport | None:
+        """The first of the cells that decided."""
+        agreeing = [report for report in self.cells if report.verdict is self.verdict]
+        return min(agreeing, key=lambda report: not report.counts, default=None)
 
 
 @dataclass(frozen=True)
@@ -95,20 +123,26 @@ class Answer:
 class More:
     """What only some runs ask for.
 
-    `left_out`: the patches whose probes fail at the locked release when one patch and what depends on it are left out;
+    `left_out`: the patches whose probes fail at the locked release when one patch and what depends on it are left out, with what
+    they then came to;
     `declared` and `found`: which patches each one depends on, by its header and by applying it without them;
-    `suite`: new failures of upstream's own tests; None where they were not run.
+    `suite`: new failures of upstream's own tests; None where they were not run; `suite_ran` says what was.
     """
 
-    left_out: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    left_out: Mapping[str, Mapping[str, Result]] = field(default_factory=dict)
     declared: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     found: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     suite: tuple[str, ...] | None = None
+    suite_ran: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Report:
-    """Everything that `status` found."""
+    """Everything that `status` found.
+
+    `versions` are those of each environment's packages, `servers` where each server comes from; `modes` are the reasons of those
+    that decide nothing, `excluded` how many cells the matrix leaves out for which reason.
+    """
 
     name: str
     locked: str
@@ -120,6 +154,9 @@ class Report:
     notes: tuple[str, ...] = ()
     skipped: Mapping[str, str] = field(default_factory=dict)
     versions: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    servers: Mapping[str, str] = field(default_factory=dict)
+    modes: Mapping[str, str] = field(default_factory=dict)
+    excluded: Mapping[str, int] = field(default_factory=dict)
     more: More = field(default_factory=More)
 
     @property

@@ -49,6 +49,7 @@ def write_results(repo: Repository, scope: Scope, found: Findings, path: Path) -
         "biting": sorted(found.biting),
         "versions": {name: dict(versions) for name, versions in found.versions.items()},
         "skipped": dict(found.skipped),
+        "servers": dict(found.servers),
         "smallest": list(found.smallest),
         "warnings": list(found.warnings),
     }
@@ -116,6 +117,7 @@ def _read(path: Path, every: Mapping[str, Cell], expected: str) -> _Content:
             content["skipped"],
             tuple(content["smallest"]),
             tuple(content["warnings"]),
+            servers=content["servers"],
         )
         return _Content(tuple(content["cells"]), found)
     except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
@@ -134,5 +136,6 @@ def _joined(scope: Scope, parts: Sequence[Findings], missing: Mapping[str, str])
             {**joined.skipped, **part.skipped},
             (*joined.smallest, *part.smallest),
             tuple(dict.fromkeys((*joined.warnings, *part.warnings))),
+            servers={**joined.servers, **part.servers},
         )
     return replace(joined, smallest=tuple(patch.id for patch in scope.series.active if patch.id in joined.smallest))

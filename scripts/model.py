@@ -140,6 +140,10 @@ class Patch:
         return Version(first) if first else None
 
 
+_USUAL = {"database": "own", "mode": "profile"}
+"""The words of fork.toml's axes for what a cell's name leaves out."""
+
+
 @dataclass(frozen=True)
 class Cell:
     """One place to run probes in: release x environment x server (x database x mode).
@@ -167,7 +171,7 @@ class Cell:
     def axes(self) -> dict[str, str]:
         """The words that a report is filtered by."""
         named = zip(("environment", "server", "database", "mode"), self.place, strict=True)
-        return {"release": self.release} | {axis: word or "-" for axis, word in named}
+        return {"release": self.release} | {axis: word or _USUAL.get(axis, "none") for axis, word in named}
 
 
 class Outcome(StrEnum):
@@ -185,13 +189,15 @@ class Outcome(StrEnum):
 class Result:
     """The outcome of a patch's probes in one column of a cell, with the words that explain it.
 
-    `control` is False where the control probe did not pass, so that the column says nothing of the patch.
+    `control` is False where the control probe did not pass, so that the column says nothing of the patch; `detail` then are the
+    words of that one, and `own` what the patch's probes came to.
     """
 
     outcome: Outcome
     detail: str = ""
     control: bool = True
     tests: tuple[str, ...] = ()
+    own: str = ""
 
     @property
     def passed(self) -> bool:

@@ -100,7 +100,8 @@ class Prober:
         found = self._sum(job, probes)
         if control.outcome is Outcome.PASSED:
             return found
-        return Result(found.outcome, f"{control.outcome}: {control.detail}", control=False, tests=found.tests)
+        own = f"{found.outcome}: {found.detail}" if found.detail else str(found.outcome)
+        return Result(found.outcome, f"{control.outcome}: {control.detail}", control=False, tests=found.tests, own=own)
 
     def files(self, probes: Iterable[str]) -> set[str]:
         """Return the files of probes and of the control probe."""

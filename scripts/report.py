@@ -13,7 +13,7 @@ from rich.text import Text as Styled
 from scripts.evidence import CellReport, More, PatchReport, Report
 from scripts.model import FAULTS, Result, State, Verdict
 from scripts.retire import Plan
-from scripts.view import LETTERS, columns, dependencies, headline, skipped, unsupported
+from scripts.view import LETTERS, columns, dependencies, headline, left_out, skipped, unsupported
 
 _STYLES = {
     Verdict.NEEDED: "yellow",
@@ -145,15 +145,18 @@ def _legend(report: Report) -> Iterator[RenderableType]:
     if live:
         touched = sum(patch.lines for patch in live)
         yield Styled(f"upstream lines touched (added and removed): {touched} in {len(files)} files", style="dim")
-    for name, failing in report.more.left_out.items():
-        yield Styled(f"without {name} fail: {', '.join(failing) or 'no probes'}", style="dim")
+    for name, control, failing in left_out(report):
+        words = f"the control probe, so all probes: {control}" if control else ", ".join(failing) or "no probes"
+        yield Styled(f"without {name} fail: {words}", style="dim")
     for name, declared, found in dependencies(report):
         words = f"{name} depends on {', '.join(found) or 'nothing'}"
         differs = f" (its header: {', '.join(declared) or 'nothing'})" if set(declared) != set(found) else ""
         yield Styled(words + differs, style="yellow" if differs else "dim")
     if report.more.suite is not None:
-        lines = report.more.suite or ("no test fails with the series that passes bare",)
+        lines = report.more.suite or ("no test that counts fails with the series and passes bare",)
         yield Styled("upstream's own tests: " + "\n  ".join(lines), style="red" if report.more.suite else "dim")
+        for line in report.more.suite_ran:
+            yield Styled(f"  {line}", style="dim")
 
 
 def _attention(report: Report) -> Iterator[RenderableType]:

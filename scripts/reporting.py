@@ -85,7 +85,7 @@ class Asked:
             matrix=matrix,
             graph=self.graph,
             suite=self.suite,
-            part=bool(self.cells),
+            part=bool(self.cells and self.results),
         )
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from scripts.apply import Workshop
 from scripts.evidence import More
-from scripts.model import Applies, Cell, Lock, Patch, Release
+from scripts.model import Applies, Cell, Lock, Patch, Release, Result
 from scripts.repository import Repository
-from scripts.suite import new_failures
+from scripts.suite import comparisons, counting, excuses
 from scripts.trials import Trials
 
 
@@ -29,9 +30,7 @@ def second_look(
             declared={patch.id: patch.depends for patch in active},
             found=dependencies(workshop, at),
         )
-    if suite:
-        more = More(more.left_out, more.declared, more.found, tuple(_new_failures(repo, workshop, releases)))
-    return more
+    return _with_suite(more, repo, workshop, releases) if suite else more
 
 
 def _few_cells(repo: Repository, trials: Trials, lock: Lock, patches: Sequence[Patch], cells: Sequence[Cell]) -> list[Cell]:
@@ -47,7 +46,7 @@ def _few_cells(repo: Repository, trials: Trials, lock: Lock, patches: Sequence[P
     return chosen
 
 
-def left_out(workshop: Workshop, trials: Trials, release: Release, cells: Iterable[Cell]) -> dict[str, tuple[str, ...]]:
+def left_out(workshop: Workshop, trials: Trials, release: Release, cells: Iterable[Cell]) -> dict[str, dict[str, Result]]:
     """Return for each live patch that some cell takes those whose probes do not pass once it and its dependents are left out.
 
     Probes that do not pass with the whole series either say nothing of the patch.
@@ -55,10 +54,10 @@ def left_out(workshop: Workshop, trials: Trials, release: Release, cells: Iterab
     active, cells = workshop.series.active, list(cells)
     trees = [workshop.build(active, release).tree]
     trees += [workshop.build(active, release, without=workshop.series.dependents(patch)).tree for patch in active]
-    whole, *others = trials.passing(trees, active, cells)
+    whole, *others = trials.failing(trees, active, cells)
     return {
-        patch.id: tuple(other.id for other in active if other.id in whole - passing)
-        for patch, passing in zip(active, others, strict=True)
+        patch.id: {other.id: failing[other.id] for other in active if other.id in failing.keys() - whole.keys()}
+        for patch, failing in zip(active, others, strict=True)
         if any(trials.takes(patch, cell) for cell in cells)
     }
 
@@ -92,7 +91,16 @@ def _applies(workshop: Workshop, release: Release, patch: Patch, beside: Iterabl
     return all(built.steps[name].applies is not Applies.CONFLICT for name in kept)
 
 
-def _new_failures(repo: Repository, workshop: Workshop, releases: Sequence[Release]) -> Iterable[str]:
+def _with_suite(more: More, repo: Repository, workshop: Workshop, releases: Sequence[Release]) -> More:
+    """Add what upstream's own tests came to."""
+    failures: list[str] = []
+    ran: list[str] = []
+    excused: dict[str, str] = {}
     for release in releases:
         built = workshop.build(workshop.series.active, release)
-        yield from (f"{release.version}: {failure}" for failure in new_failures(repo, workshop, release, tree=built.tree))
+        found = comparisons(repo, workshop, release, tree=built.tree)
+        failures += [f"{release.version}: {failure}" for failure in counting(repo, found)]
+        ran += [f"{release.version}: {comparison}" for comparison in found]
+        excused |= excuses(repo, found)
+    ran += [f"{test} counts for nothing: {reason}" for test, reason in excused.items()]
+    return replace(more, suite=tuple(failures), suite_ran=tuple(ran))

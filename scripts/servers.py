@@ -48,15 +48,17 @@ def program(server: Server) -> Path | None:
 
 @cache
 def identity(server: Server) -> str:
-    """Return what results depend on: the wheel's version, or the program's own words where it comes from PATH."""
-    if server.wheel is not None:
-        version = f"{server.wheel} {importlib.metadata.version(server.wheel)}"
-    else:
-        path = program(server)
-        assert path is not None
-        version = f"{path} {path.stat().st_mtime_ns}"
+    """Return what results depend on: where a server comes from, which file that is on PATH, and how it is run."""
+    path = program(server)
+    assert path is not None
+    version = origin(server) if server.wheel else f"{path} {path.stat().st_mtime_ns}"
     more = server.model_dump(exclude={"id", "wheel", "command"}, exclude_defaults=True)
     return f"{version} {' '.join(server.command)} {more}"
+
+
+def origin(server: Server) -> str:
+    """Return the wheel that a server comes from with its version, or that it comes from PATH."""
+    return f"{server.wheel} {importlib.metadata.version(server.wheel)}" if server.wheel else f"{server.command[0]} from PATH"
 
 
 @contextmanager

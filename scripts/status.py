@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from scripts.apply import Workshop
-from scripts.config import near_miss
+from scripts.config import Server, near_miss
 from scripts.environments import Absent, Ready, prepare
 from scripts.errors import UsageError
 from scripts.evidence import PatchReport, Report
@@ -20,7 +21,7 @@ from scripts.rebase_state import read_state
 from scripts.repository import Repository
 from scripts.second_look import second_look
 from scripts.series import read_series
-from scripts.servers import absence, program
+from scripts.servers import absence, origin, program
 from scripts.source import edited_source
 from scripts.store import Store
 from scripts.summary import Findings, Scope, bites, kept, summarise
@@ -125,6 +126,7 @@ class Run:
             texts=self._texts(),
             biting=frozenset(patch.id for patch in toothless if self.trials.mutation_fails(patch, self._others())),
             versions={name: item.versions for name, item in self.environments.items() if isinstance(item, Ready)},
+            servers={server.id: origin(server) for server in self._servers() if program(server) is not None},
             skipped=self._skipped(),
             warnings=tuple(self._warnings()),
             notes=(*self._under_way(), *self._missing_beside()),
@@ -174,6 +176,12 @@ class Run:
                 if self.trials.all_pass(trial, needed):
                     names = trial
         return tuple(names)
+
+    def _servers(self) -> Iterator[Server]:
+        """List the servers and databases of the cells."""
+        config = self.repo.config
+        ids = dict.fromkeys(word for cell in self.scope.cells for word in (cell.server, cell.database))
+        yield from (server for word in ids if (server := config.server(word) or config.database(word)) is not None)
 
     def _under_way(self) -> Iterator[str]:
         """Mention a rebase that stopped."""
@@ -233,7 +241,9 @@ def scope_of(repo: Repository, lock: Lock, choice: Choice) -> Scope:
         profile=check_profile(repo, series),
         whole=choice.whole,
         modes={mode.id: Settings.of(mode.settings) for mode in repo.config.modes},
-        quiet=frozenset(mode.id for mode in repo.config.modes if not mode.decides),
+        quiet={mode.id: mode.reason for mode in repo.config.modes if not mode.decides},
+        servers={server.id: server.settings for server in repo.config.servers if server.settings},
+        excluded=Counter(reason for _, reason in repo.config.product(lock) if reason) if choice.matrix else {},
     )
 
 

@@ -54,6 +54,25 @@ class Run:
 
 
 @dataclass(frozen=True)
+class Comparison:
+    """What one mode in one environment came to, bare and with what is tried."""
+
+    mode: str
+    environment: str
+    bare: Run
+    tried: Run
+
+    @property
+    def failures(self) -> list[Failure]:
+        """The new failures."""
+        return [Failure(test, self.mode, self.environment, words) for test, words in compare(self.bare, self.tried).items()]
+
+    def __str__(self) -> str:
+        passed = len(self.tried.passed & self.bare.passed)
+        return f"{self.environment}, mode {self.mode}: {passed} of the {len(self.bare.passed)} tests that pass bare"
+
+
+@dataclass(frozen=True)
 class _Subject:
     """What the tests run on: importable from a tree's folder, or installed where there is none."""
 
@@ -80,7 +99,33 @@ def new_failures(
     tree: str = "",
     wheel: WheelFile | None = None,
 ) -> list[Failure]:
-    """Return what fails of upstream's own tests of a release on a tree or on a wheel, and not on bare upstream.
+    """Return what fails of upstream's own tests of a release on a tree or on a wheel, and not on bare upstream."""
+    return counting(repo, comparisons(repo, workshop, release, tree=tree, wheel=wheel))
+
+
+def excuses(repo: Repository, found: Sequence[Comparison]) -> dict[str, str]:
+    """Return the tests that fail and count for nothing, with fork.toml's reason."""
+    failed = {failure.test for comparison in found for failure in comparison.failures}
+    known = repo.config.suite.excused if repo.config.suite else {}
+    return {test: reason for test, reason in known.items() if test in failed}
+
+
+def counting(repo: Repository, found: Sequence[Comparison]) -> list[Failure]:
+    """Return the failures that count."""
+    suite = repo.config.suite
+    failures = [failure for comparison in found for failure in comparison.failures]
+    return [failure for failure in failures if suite is None or not _is_excused(suite, failure)]
+
+
+def comparisons(
+    repo: Repository,
+    workshop: Workshop,
+    release: Release,
+    *,
+    tree: str = "",
+    wheel: WheelFile | None = None,
+) -> list[Comparison]:
+    """Run upstream's own tests of a release on a tree or on a wheel, and on bare upstream.
 
     Without `[suite]` in fork.toml, or tests in the sdist, or an interpreter to run them, there is nothing to fail.
     """
@@ -90,9 +135,7 @@ def new_failures(
         say(f"{repo.config.upstream.name} {release.version} brings no tests of its own" if suite else "fork.toml has no [suite]")
         return []
     trials = list(_trials(repo, suite, workshop, release, tree, wheel))
-    runner = _Runner(repo, suite, workshop.store, source, release)
-    found = [failure for failures in runner.all(trials) for failure in failures]
-    return [failure for failure in found if not _is_excused(suite, failure)]
+    return _Runner(repo, suite, workshop.store, source, release).all(trials)
 
 
 def _is_excused(suite: Suite, failure: Failure) -> bool:
@@ -164,8 +207,8 @@ class _Runner:
     source: Path
     release: Release
 
-    def all(self, trials: Sequence[_Trial]) -> list[list[Failure]]:
-        """Return the new failures of each trial, with a few trials at a time; Ctrl-C keeps what is finished."""
+    def all(self, trials: Sequence[_Trial]) -> list[Comparison]:
+        """Return what each trial came to, with a few trials at a time; Ctrl-C keeps what is finished."""
         todo = [trial for trial in trials if not (self._kept(trial.bare, trial) and self._kept(trial.tried, trial))]
         text = f"running {self.repo.config.upstream.name}'s own tests: {len(todo)} times, bare and changed"
         with progress(text, len(trials)) if todo else nullcontext(_ignore) as advance:
@@ -182,9 +225,9 @@ class _Runner:
             pool.shutdown()
             return [future.result() for future in futures]
 
-    def _trial(self, trial: _Trial) -> list[Failure]:
+    def _trial(self, trial: _Trial) -> Comparison:
         bare, tried = self._believed(trial.bare, trial), self._believed(trial.tried, trial)
-        return [Failure(test, trial.mode, trial.environment.id, words) for test, words in compare(bare, tried).items()]
+        return Comparison(trial.mode, trial.environment.id, bare, tried)
 
     def _believed(self, subject: _Subject, trial: _Trial) -> Run:
         """Return what is kept, else run the tests, and once more those that failed; both must agree on a failure."""

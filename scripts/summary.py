@@ -30,7 +30,8 @@ class Scope:
     """What a report is about: a release to answer for, the releases, patches and cells, and what they are seen with.
 
     `whole` is False where only some releases or cells count, so that nothing can be said of since when; `modes` are the
-    settings of the modes and `quiet` the modes that decide nothing.
+    settings of the modes and `quiet` the modes that decide nothing, with the reason; `servers` are the
+    settings that clients of each need; `excluded` is how many cells the matrix leaves out for which reason.
     """
 
     name: str
@@ -44,13 +45,18 @@ class Scope:
     profile: Profile
     whole: bool = True
     modes: Mapping[str, Settings] = field(default_factory=dict)
-    quiet: Collection[str] = ()
+    quiet: Mapping[str, str] = field(default_factory=dict)
+    servers: Mapping[str, Settings] = field(default_factory=dict)
+    excluded: Mapping[str, int] = field(default_factory=dict)
 
     def settings(self, patch: Patch | None, cell: Cell) -> Settings:
-        """Return the settings of a cell's columns: its mode's, else the profile without what the patch itself brought."""
-        if cell.mode is not None:
-            return self.modes[cell.mode]
-        return settings_for(self.profile, self.series, cell.release, patch)
+        """Return the settings of a cell's columns: its mode's, else the profile without what the patch itself brought.
+
+        With them go those that the cell's server wants.
+        """
+        found = self.modes[cell.mode] if cell.mode else settings_for(self.profile, self.series, cell.release, patch)
+        more = self.servers.get(cell.server or "")
+        return Settings.of(found.mapping(), more.mapping()) if more else found
 
 
 @dataclass(frozen=True)
@@ -68,6 +74,7 @@ class Findings:
     smallest: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    servers: Mapping[str, str] = field(default_factory=dict)
     more: More = field(default_factory=More)
 
 
@@ -87,6 +94,9 @@ def summarise(scope: Scope, found: Findings) -> Report:
         notes=found.notes,
         skipped=found.skipped,
         versions=found.versions,
+        servers=found.servers,
+        modes=scope.quiet,
+        excluded=scope.excluded,
         more=found.more,
     )
 

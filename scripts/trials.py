@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from packaging.version import Version
@@ -12,7 +12,6 @@ from scripts.apply import Built, Workshop
 from scripts.environments import Absent, Ready
 from scripts.model import Cell, Outcome, Patch, Release, Result, Settings, State
 from scripts.probe import Job, Prober
-from scripts.profile import settings_for
 from scripts.servers import program
 from scripts.summary import Scope
 from scripts.verdict import Column, Facts, next_column
@@ -88,15 +87,20 @@ class Trials:
         results = [self.prober.result(job, patch.probes) for (patch, _), job in jobs.items()]
         return set(built.applied) == set(names) and all(result.passed for result in results)
 
-    def passing(self, trees: Sequence[str], patches: Sequence[Patch], cells: Sequence[Cell]) -> list[set[str]]:
-        """Return for each tree the patches whose probes pass on it in every cell that is here and meets what they need."""
+    def failing(self, trees: Sequence[str], patches: Sequence[Patch], cells: Sequence[Cell]) -> list[dict[str, Result]]:
+        """Return for each tree the patches whose probes do not pass on it in some cell, with what they came to in the first."""
         keys = [(patch, cell) for patch in patches for cell in cells if self.takes(patch, cell)]
         jobs = [{key: self._job_on(tree, *key) for key in keys} for tree in trees]
         self._run([(key, job) for tree in jobs for key, job in tree.items()], "without one patch", decides=False)
-        return [{patch.id for patch, _ in keys} - set(self._failing(tree)) for tree in jobs]
+        return [self._failing(tree) for tree in jobs]
 
-    def _failing(self, jobs: Mapping[tuple[Patch, Cell], Job]) -> Iterator[str]:
-        yield from (patch.id for (patch, _), job in jobs.items() if not self.prober.result(job, patch.probes).passed)
+    def _failing(self, jobs: Mapping[tuple[Patch, Cell], Job]) -> dict[str, Result]:
+        found: dict[str, Result] = {}
+        for (patch, _), job in jobs.items():
+            result = self.prober.result(job, patch.probes)
+            if not result.passed:
+                found.setdefault(patch.id, result)
+        return found
 
     def _first(self, patch: Patch, cell: Cell, *, try_series: bool) -> Facts:
         """Say which columns count: the series where it is asked for, a retired patch's own column at its base alone."""
@@ -128,8 +132,7 @@ class Trials:
                 number = len(self.facts[patch, cell].configured)
                 return self._job_on(release.tree, patch, cell, patch.replaced_by[number])
             case Column.PROFILE:
-                settings = settings_for(self.scope.profile, self.workshop.series, cell.release, None)
-                return Job(release.tree, cell.environment, cell.server, settings, cell.database)
+                return Job(release.tree, cell.environment, cell.server, self.scope.settings(None, cell), cell.database)
             case Column.SERIES:
                 return self._job_on(self._built(patch, cell).tree, patch, cell)
             case Column.WITHOUT:

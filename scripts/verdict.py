@@ -66,7 +66,9 @@ def next_column(facts: Facts) -> Column | None:
     """Return the next column that can change the verdict, or None when it stands."""
     if facts.bare is None:
         return Column.BARE
-    if not facts.bare.control or (facts.retired and _fault_of_retired(facts) is not None):
+    if not facts.bare.control:
+        return _next_where_unsupported(facts)
+    if facts.retired and _fault_of_retired(facts) is not None:
         return None
     if facts.try_profile and facts.profile is None:
         return Column.PROFILE
@@ -79,6 +81,12 @@ def next_column(facts: Facts) -> Column | None:
     if facts.replaced is not None or not all(result.decides for result in facts.configured):
         return None
     return _next_of_series(facts)
+
+
+def _next_where_unsupported(facts: Facts) -> Column | None:
+    """Try the series where bare upstream does not run at all: it decides nothing, but the fork may be there to run there."""
+    wanted = facts.try_series and facts.try_without and not facts.retired and facts.applies is not Applies.CONFLICT
+    return Column.SERIES if wanted and facts.series is None else None
 
 
 def _next_of_retired(facts: Facts) -> Column | None:
@@ -105,7 +113,8 @@ def decide(facts: Facts) -> tuple[Verdict, str]:  # noqa: C901 (a row of the tab
     if facts.bare is None:
         return Verdict.UNTESTED, "no cell here meets what it needs"
     if not facts.bare.control:
-        return Verdict.UNSUPPORTED, f"the control probe does not pass on the bare release: {facts.bare.detail}"
+        words = f"the control probe does not pass on the bare release: {facts.bare.detail}"
+        return Verdict.UNSUPPORTED, words + _with_series(facts.series)
     if facts.retired:
         fault = _fault_of_retired(facts)
         if fault is not None:
@@ -146,6 +155,13 @@ def _decide_series(facts: Facts) -> tuple[Verdict, str]:
     if facts.without.passed:
         return Verdict.REDUNDANT, "the series passes without it: another patch covers it"
     return Verdict.NEEDED, f"bare upstream fails: {facts.bare.detail}{_why_not_configured(facts)}"
+
+
+def _with_series(result: Result | None) -> str:
+    """Say what the series does where bare upstream does not run."""
+    if result is None:
+        return ""
+    return "; the series passes here" if result.passed else f"; with the series: {result.outcome}: {_said(result)}"
 
 
 def _fault_of_retired(facts: Facts) -> tuple[Verdict, str] | None:

@@ -62,7 +62,7 @@ def headline(item: PatchReport) -> str:
 def conclusion(item: PatchReport, release: str) -> str:
     """Say in a sentence whether a patch can go at a release, and if not, why."""
     at = item.release(release)
-    why = at.detail if at else ""
+    why = at.why if at else ""
     if item.patch.state is State.RETIRED:
         settings = f", with {item.settings}" if item.settings else ""
         return f"Somebody must look: {why}" if item.verdict in FAULTS else f"Stays retired: {headline(item)}{settings}."
@@ -97,8 +97,15 @@ def columns(report: CellReport, patch: Patch) -> Iterator[Column]:
     tried += [("bare under the profile", base, facts.profile)]
     for name, settings, result in tried:
         if result is not None:
-            control = "" if result.control else " (the control probe does not pass)"
-            yield Column(name, settings, f"{result.outcome}{control}", result.detail)
+            yield Column(name, settings, *_shown(result))
+
+
+def _shown(result: Result) -> tuple[str, str]:
+    """Return the outcome of a column and its words."""
+    if result.control:
+        return str(result.outcome), result.detail
+    own = f"; the patch's own probes: {result.own}" if result.own else ""
+    return "the control probe does not pass", result.detail + own
 
 
 @dataclass(frozen=True)
@@ -118,12 +125,19 @@ def groups(at: ReleaseReport, patch: Patch, skipped: Mapping[str, str]) -> list[
     """Return the cells of a release by what they show, those that decided first."""
     found: dict[Group, list[Cell]] = {}
     for report in at.cells:
-        words, shown = skipped.get(report.cell.id, report.detail), tuple(columns(report, patch))
+        words, shown = skipped.get(report.cell.id) or _words(report, patch), tuple(columns(report, patch))
         same = Group((), report.verdict, words, shown, report.settings, report.counts, report.decides)
         found.setdefault(same, []).append(report.cell)
     order = [at.verdict, *Verdict]
     ordered = sorted(found, key=lambda group: (not group.counts, order.index(group.verdict)))
-    return [replace(group, cells=tuple(found[group])) for group in ordered]
+    return [replace(group, cells=tuple(sorted(found[group], key=lambda cell: cell.id))) for group in ordered]
+
+
+def _words(report: CellReport, patch: Patch) -> str:
+    """Return what is said of a cell: its detail, or what this one of all lacks."""
+    if report.verdict is Verdict.UNTESTED and patch.needs:
+        return f"not tried here: the patch counts only with {', '.join(patch.needs)}"
+    return report.detail
 
 
 def unsupported(report: Report) -> dict[str, list[str]]:
@@ -143,6 +157,20 @@ def skipped(report: Report) -> dict[str, list[str]]:
     return found
 
 
+def tried(report: Report) -> tuple[int, int]:
+    """Return how many cells were tried in modes that decide, and how many could not be tried."""
+    cells = {cell.cell.id: cell.decides for cell in _cells(report)}
+    return sum(decides for name, decides in cells.items() if name not in report.skipped), len(report.skipped)
+
+
+def can_all_go(report: Report) -> str:
+    """Say of the smallest series whether anything can be left out of the live one."""
+    live = sum(item.patch.state is State.ACTIVE for item in report.patches)
+    if len(report.smallest) == live:
+        return f"None of the {live} live patches can be left out"
+    return f"{len(report.smallest)} of the {live} live patches are enough"
+
+
 def axes(report: Report) -> dict[str, list[str]]:
     """Return the words of every axis on which the cells differ, in the order of the cells."""
     found: dict[str, list[str]] = {}
@@ -152,6 +180,13 @@ def axes(report: Report) -> dict[str, list[str]]:
             if word not in words:
                 words.append(word)
     return {axis: words for axis, words in found.items() if axis == "release" or len(words) > 1}
+
+
+def left_out(report: Report) -> Iterator[tuple[str, str, Mapping[str, str]]]:
+    """Yield each patch that was left out, the words of the control probe where that failed then, and those of other probes."""
+    for name, failing in report.more.left_out.items():
+        control = next((result.detail for result in failing.values() if not result.control), "")
+        yield name, control, {patch: result.own or result.detail for patch, result in failing.items()}
 
 
 def dependencies(report: Report) -> list[tuple[str, Sequence[str], Sequence[str]]]:

@@ -11,8 +11,8 @@ its path. Models live in `probe_project.models`, on SQLite in memory. Fixtures:
     count_sql(call)       how many SQL queries `call()` runs
     queries()             context manager that captures SQL queries (has a `len`)
     commands()            context manager; afterwards a Counter of the commands the server ran, those in scripts included
-    redis                 a raw client (bytes in, bytes out); flushed before each test
-    keys(pattern="*")     the keys on the server as sorted text
+    redis                 a raw client (bytes in, bytes out), of a cluster where cacheops has one; flushed before each test
+    keys(pattern="*")     the keys on the server, or on all masters, as sorted text
 
 `no_waiting`  redis-py tries again at once what it would wait for.
 
@@ -56,4 +56,4 @@ def probe():
     rows.recreate()
     probe.redis.flushall()
     yield probe
-    probe.redis.close()
+    probe.close()

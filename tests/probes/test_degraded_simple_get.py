@@ -6,6 +6,7 @@ from cacheops import CacheMiss, cache, cached
 from cacheops.redis import redis_client
 from django.test import override_settings
 from probe_project.models import Article
+from probe_project.redis_watch import masters
 
 pytestmark = pytest.mark.filterwarnings("ignore:The cacheops cache:RuntimeWarning")
 
@@ -19,6 +20,8 @@ def _asked_again_at_once():
 @pytest.fixture
 def away(probe, monkeypatch, tmp_path):
     """Return what makes the server go away: from then on the client finds nobody at its socket."""
+    if len(masters(redis_client)) > 1:
+        pytest.skip("a cluster's client looks for its nodes anew: nobody can be put in their place")
     try:
         from redis.backoff import NoBackoff
         from redis.retry import Retry

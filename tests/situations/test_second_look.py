@@ -75,7 +75,16 @@ def test_failure_that_bare_upstream_has_too_is_no_news(fork, checkout):
     (checkout.root / "checks/test_labels.py").write_text(text.replace("test_keeps_space", "keeps_space"))
     done = fork.status("--upstream", f"path:{checkout.root}", "--suite")
     assert (done.code, done.report["suite"]) == (0, [])
-    assert "no test fails with the series" in fork.run("status", "--upstream", f"path:{checkout.root}", "--suite").stdout
+    words = fork.run("status", "--upstream", f"path:{checkout.root}", "--suite").stdout
+    assert "no test that counts fails with the series" in words
+
+
+def test_excused_test_is_named_with_its_reason(fork, checkout):
+    fork.append("fork.toml", '\n[suite.excused]\n"checks/test_labels.py::test_keeps_space" = "why not"\n')
+    done = fork.run("status", "--upstream", f"path:{checkout.root}", "--suite")
+    assert done.code == 0, done.stderr
+    assert "plain, mode default: 1 of the 2 tests that pass bare" in done.stdout
+    assert "checks/test_labels.py::test_keeps_space counts for nothing: why not" in done.stdout
 
 
 def test_failure_that_does_not_come_back_is_not_believed(fork, checkout):

@@ -75,6 +75,13 @@ def test_cells_are_releases_in_the_environments_and_servers_that_run_them(tmp_pa
     assert [cell.id for cell in cells] == ["1.0@old", "1.9rc1@old", "2.0@new@redis6"]
 
 
+def test_server_says_what_its_clients_need(tmp_path):
+    text = GOOD.replace('url = "unix', 'settings = { CLIENT = "many", RETRIES = 3 }\nurl = "unix', 1)
+    server = read(tmp_path, text).server("redis6")
+    assert str(server.settings) == "CLIENT='many'; RETRIES=3"
+    assert hash(server) != hash(read(tmp_path).server("redis6"))
+
+
 def test_environment_without_releases_runs_every_one(tmp_path):
     cells = read(tmp_path, GOOD.replace('releases = "<2"\n', "")).cells(releases("1.0", "2.0"))
     assert [cell.id for cell in cells] == ["1.0@old", "2.0@old", "2.0@new@redis6"]

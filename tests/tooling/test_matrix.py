@@ -140,7 +140,10 @@ FAIL, PASS = Result(Outcome.FAILED, "no"), Result(Outcome.PASSED)
 def scope(*cells):
     """Return a scope with a mode that decides and one that does not."""
     modes = {"loud": Settings.of({"LOUD": True}), "soft": Settings.of({"LOUD": False})}
-    return Scope("tally", "2", "2", ("2",), (), cells, cells, None, {}, modes=modes, quiet={"loud"})
+    servers = {"crowd": Settings.of({"CLIENT": "many"})}
+    return Scope(
+        "tally", "2", "2", ("2",), (), cells, cells, None, {}, modes=modes, quiet={"loud": "it is loud"}, servers=servers
+    )
 
 
 def test_mode_that_does_not_decide_is_shown_and_counts_for_nothing():
@@ -151,6 +154,12 @@ def test_mode_that_does_not_decide_is_shown_and_counts_for_nothing():
     assert [cell.verdict for cell in report.cells] == [Verdict.BROKEN, Verdict.ABSORBED]
     assert report.verdict is Verdict.ABSORBED
     assert [str(cell.settings) for cell in report.cells] == ["LOUD=True", "LOUD=False"]
+
+
+def test_settings_of_a_server_go_with_those_of_the_cell():
+    one, crowd = Cell("2", "new", "one", None, "soft"), Cell("2", "new", "crowd", None, "soft")
+    assert str(scope(one).settings(None, one)) == "LOUD=False"
+    assert str(scope(crowd).settings(None, crowd)) == "CLIENT='many'; LOUD=False"
 
 
 def test_what_nobody_tries_without_the_patch_is_needed_and_says_so():

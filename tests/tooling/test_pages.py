@@ -1,6 +1,8 @@
 """The report as files, read back by what would read them: a Markdown table's cells, an XML parser, an HTML parser."""
 
 import re
+import shutil
+import subprocess
 import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
 from pathlib import Path
@@ -15,6 +17,8 @@ from scripts.view import LETTERS, groups
 from tests.tooling.test_report import ABSORBED, CONFIGURABLE, FOLD, NEEDED, UNTESTED, UNTRIED, full, patch, report  # noqa: F401
 
 NASTY = "</script><b>|`a`|</b> & \x1b[31m \"quoted\" ]]> 'x'"
+
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
 class Page(HTMLParser):
@@ -99,7 +103,7 @@ def test_cell_shows_its_columns_settings_and_the_command_to_run_it_again(page):
     assert (attrs["data-environment"], cell) == ("plain", "2@plain@redis6")
     words = next(words for _, words in page.find("div", class_="group") if "configurable" in words)
     assert "bare failed test_sum: two is not one" in words
-    assert "bare with FOLD=True passed (the control probe does not pass) failed: test_hit: no hit" in words
+    assert "bare with FOLD=True the control probe does not pass failed: test_hit: no hit" in words
     assert "settings: upstream's own" in words
     assert "tox run -e 2@plain@redis6" in words
 
@@ -156,12 +160,28 @@ def test_axes_on_which_cells_differ_can_be_chosen(page):
 def test_page_says_of_each_patch_whether_it_can_go(page):
     sentences = [words for _, words in page.find("strong")]
     assert sentences == [
-        "Cannot go: bare upstream fails: test_sum: two is not one",
+        "Cannot go: without it the series fails: test_sum: two is not one",
         "Can go: absorbed in 2.",
         "Can go: configurable since 2, with FOLD='all'; LONG=9.",
         "Not known: no cell here meets what it needs",
         "Somebody must look: fails with the series applied: the control probe does not pass: failed: test_hit: no hit",
     ]
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no chromium or chrome on PATH")
+def test_filter_in_a_browser_says_what_it_shows(full, tmp_path):  # noqa: F811
+    choose = "<script>form.elements.verdict.value = 'needed'; form.dispatchEvent(new Event('input'));</script>"
+    place = tmp_path / "page.html"
+    place.write_text(render(full, "html").replace("</body>", f"{choose}</body>"))
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", f"--user-data-dir={tmp_path / 'user'}"]
+    done = subprocess.run(
+        [BROWSER, *options, "--dump-dom", place.as_uri()], capture_output=True, text=True, timeout=60, check=True
+    )
+    shown = Page(done.stdout)
+    links = {attrs["aria-label"]: (letter, "hidden" in attrs) for attrs, letter in shown.find("a") if "data-words" in attrs}
+    assert links["one on 2: needed"] == ("N", False)
+    assert links["two on 2: not shown"] == ("", True)
+    assert [attrs["data-patch"] for attrs, _ in shown.find("section") if "hidden" not in attrs] == ["one", "two", "three"]
 
 
 def test_words_of_a_probe_are_no_html():
@@ -215,13 +235,27 @@ def test_words_of_a_probe_are_no_markdown():
 
 
 def test_left_out_and_dependencies_are_shown_in_every_form():
-    more = More(left_out={"one": ("one", "two")}, declared={"two": ()}, found={"two": ("one",)})
+    failed = Result(Outcome.FAILED, "test_sum: no sum")
+    without_hits = Result(Outcome.FAILED, "failed: test_hit: no hit", control=False, own="failed: test_all: none")
+    more = More(
+        left_out={"one": {"one": failed, "two": failed}, "two": {"two": without_hits}},
+        declared={"two": ()},
+        found={"two": ("one",)},
+        suite=(),
+        suite_ran=("2: plain, py: 5 of the 5 tests that pass bare",),
+    )
     made = report(patch("one", UNTRIED, NEEDED), patch("two", UNTRIED, ABSORBED), more=more)
     assert "| two | nothing | one |" in render(made, "markdown")
     assert "| one | one, two |" in render(made, "markdown")
+    assert r"| two | the control probe: failed: test\_hit: no hit |" in render(made, "markdown")
     rows = [words for _, words in Page(render(made, "html")).find("tr")]
     assert "two nothing one" in rows
-    assert "one one, two" in rows
+    assert "one one, two one: test_sum: no sum two: test_sum: no sum" in rows
+    assert (
+        "two the control probe, so that nothing else is believed: failed: test_hit: no hit "
+        "1 patch, with what the own probes came to two: failed: test_all: none"
+    ) in rows
+    assert "2: plain, py: 5 of the 5 tests that pass bare" in [words for _, words in Page(render(made, "html")).find("li")]
 
 
 def test_forms_have_a_template_each():

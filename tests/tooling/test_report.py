@@ -193,7 +193,7 @@ def test_why_shows_each_column_with_its_settings_and_words(full):
     assert lines[start - 1] == "  2: configurable (applies: untried, text: absent)"
     assert lines[start + 1 : start + 4] == [
         "      bare: failed test_sum: two is not one",
-        "      bare with FOLD=True: passed (the control probe does not pass) failed: test_hit: no hit",
+        "      bare with FOLD=True: the control probe does not pass failed: test_hit: no hit",
         "      bare with FOLD='all'; LONG=9: passed",
     ]
     start = lines.index("    2@plain@redis6: needed: bare upstream fails: test_sum: two is not one")

@@ -125,12 +125,36 @@ def test_unproven_names_the_column_that_says_nothing(column, before, result, wor
 # The control probe
 
 
+UNSUPPORTED = "the control probe does not pass on the bare release: failed: no hit"
+OTHERS = {
+    "retired": Facts(alternatives=1, retired=True, try_profile=True),
+    "other release": Facts(try_series=False),
+    "quiet mode": Facts(try_without=False),
+    "conflict": Facts(applies=Applies.CONFLICT),
+}
+
+
 @pytest.mark.parametrize("result", [NO_CONTROL, FAILED_NO_CONTROL])
-@pytest.mark.parametrize("retired", [False, True])
-def test_unsupported_where_the_control_probe_does_not_pass_on_bare(result, retired):
-    facts = Facts(alternatives=1, retired=retired, try_profile=retired)
-    expected = (Verdict.UNSUPPORTED, "the control probe does not pass on the bare release: failed: no hit", [BARE])
-    assert play(facts, bare=result) == expected
+@pytest.mark.parametrize("facts", OTHERS.values(), ids=OTHERS)
+def test_unsupported_where_the_control_probe_does_not_pass_on_bare(result, facts):
+    assert play(facts, bare=result) == (Verdict.UNSUPPORTED, UNSUPPORTED, [BARE])
+
+
+@pytest.mark.parametrize(
+    ("series", "words"),
+    [
+        (PASS, "; the series passes here"),
+        (FAIL, "; with the series: failed: two is not one"),
+        (SKIP, "; with the series: skipped: not today"),
+        (NO_CONTROL, "; with the series: passed: the control probe does not pass: failed: no hit"),
+    ],
+)
+def test_unsupported_says_what_the_series_does_there(series, words):
+    assert play(Facts(alternatives=1), bare=NO_CONTROL, series=series) == (
+        Verdict.UNSUPPORTED,
+        UNSUPPORTED + words,
+        [BARE, SERIES],
+    )
 
 
 def test_settings_that_break_the_control_probe_replace_nothing():
@@ -299,10 +323,13 @@ def test_every_way_ends_in_a_verdict_with_words(start):
 
 @pytest.mark.parametrize("start", EVERY_START, ids=named)
 def test_no_column_is_asked_for_that_cannot_change_the_verdict(start):
+    """Where bare upstream does not run, the words change: they say what the series does."""
+
     def check(facts):
         column = next_column(facts)
         if column is None:
-            return {decide(facts)[0]}
+            verdict, words = decide(facts)
+            return {words if verdict is Verdict.UNSUPPORTED else verdict}
         found = set().union(*(check(facts.known(column, result)) for result in EVERY_RESULT))
         assert len(found) > 1, f"{column} cannot change {found}: {facts}"
         return found

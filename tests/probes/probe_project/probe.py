@@ -5,8 +5,12 @@ from contextlib import contextmanager
 from functools import cache
 
 import redis
+from django.conf import settings
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from django.utils.module_loading import import_string
+
+from probe_project.redis_watch import masters
 
 
 class Probe:
@@ -14,6 +18,11 @@ class Probe:
 
     def __init__(self, server_url):
         self.redis = _client(server_url)
+
+    def close(self):
+        """Give connections back; a cluster's client cannot be used again after it was closed."""
+        if isinstance(self.redis, redis.Redis):
+            self.redis.close()
 
     def queries(self):
         """Capture the SQL queries that run inside the `with`."""
@@ -57,18 +66,22 @@ class Probe:
         del ran["info"]
 
     def _command_calls(self):
-        stats = self.redis.info("commandstats")
-        return Counter({name.split("_", 1)[1].lower(): stat["calls"] for name, stat in stats.items()})
+        calls = Counter()
+        for stats in (master.info("commandstats") for master in masters(self.redis)):
+            calls.update({name.split("_", 1)[1].lower(): stat["calls"] for name, stat in stats.items()})
+        return calls
 
     def keys(self, pattern="*"):
-        """Return the keys on the server, sorted, as text."""
-        return sorted(key.decode("utf-8", "backslashreplace") for key in self.redis.keys(pattern))
+        """Return the keys on the server, or on all masters of a cluster, sorted, as text."""
+        found = [key for master in masters(self.redis) for key in master.keys(pattern)]
+        return sorted(key.decode("utf-8", "backslashreplace") for key in found)
 
 
 @cache
 def _client(url):
     """Return one client for all tests: redis-py looks up its own version, which takes longer than a test's commands."""
-    return redis.Redis.from_url(url)
+    kind = import_string(getattr(settings, "CACHEOPS_CLIENT_CLASS", "redis.Redis"))
+    return kind.from_url(url)
 
 
 def _sql(queries):

@@ -4,7 +4,7 @@ Probes count commands and keys with it, so they need neither clocks nor the text
 """
 
 import re
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import NamedTuple
 from uuid import uuid4
 
@@ -24,12 +24,28 @@ class Command(NamedTuple):
     args: tuple[str, ...]
 
 
+def masters(client):
+    """Return a client for the server of `client`, or one for each master where that is a cluster."""
+    if not hasattr(client, "get_primaries"):
+        return [client]
+    return [client.get_redis_connection(node) for node in client.get_primaries()]
+
+
 @contextmanager
 def watching(client):
-    """Collect the commands that the server of `client` runs inside the block.
+    """Collect the commands that the server of `client` runs inside the block, or those of a cluster, master after master.
 
     The list that this yields is filled when the block ends. Bytes beyond ASCII come out as latin-1.
     """
+    commands = []
+    with ExitStack() as stack:
+        each = [stack.enter_context(_watching(master)) for master in masters(client)]
+        yield commands
+    commands.extend(command for found in each for command in found)
+
+
+@contextmanager
+def _watching(client):
     monitor = client.connection_pool.make_connection()
     try:
         monitor.connect()
