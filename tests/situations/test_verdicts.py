@@ -134,6 +134,8 @@ def test_switching_the_feature_off_replaces_nothing(fork):
         "under a Replaced-By the control probe does not pass, so it replaces nothing: "
         "failed: test_control.py::test_second_get_is_a_hit: AssertionError: no hit"
     )
+    why = " ".join(fork.run("status", "--patch", "no-nones", "--why").stdout.split())
+    assert "test_second_get_is_a_hit: AssertionError: no hit; the patch's own probes: passed" in why
     assert done.patches["no-nones"]["releases"]["2.0"]["applies"] == "offset"
 
 
