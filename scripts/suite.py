@@ -59,6 +59,7 @@ class Comparison:
 
     mode: str
     environment: str
+    server: str
     bare: Run
     tried: Run
 
@@ -68,8 +69,9 @@ class Comparison:
         return [Failure(test, self.mode, self.environment, words) for test, words in compare(self.bare, self.tried).items()]
 
     def __str__(self) -> str:
+        where = f"{self.environment} on {self.server}" if self.server else self.environment
         passed = len(self.tried.passed & self.bare.passed)
-        return f"{self.environment}, mode {self.mode}: {passed} of the {len(self.bare.passed)} tests that pass bare"
+        return f"{where}, mode {self.mode}: {passed} of the {len(self.bare.passed)} tests that pass bare"
 
 
 @dataclass(frozen=True)
@@ -227,7 +229,8 @@ class _Runner:
 
     def _trial(self, trial: _Trial) -> Comparison:
         bare, tried = self._believed(trial.bare, trial), self._believed(trial.tried, trial)
-        return Comparison(trial.mode, trial.environment.id, bare, tried)
+        server = self._server(trial)
+        return Comparison(trial.mode, trial.environment.id, server.id if server else "", bare, tried)
 
     def _believed(self, subject: _Subject, trial: _Trial) -> Run:
         """Return what is kept, else run the tests, and once more those that failed; both must agree on a failure."""

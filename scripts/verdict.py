@@ -131,7 +131,8 @@ def decide(facts: Facts) -> tuple[Verdict, str]:  # noqa: C901 (a row of the tab
     if facts.retired and facts.profile is not None:
         return Verdict.CONFIGURABLE, "bare upstream passes under the profile"
     if facts.retired or not facts.try_series:
-        return Verdict.NEEDED, f"bare upstream fails: {facts.bare.detail}{_why_not_configured(facts)} (series untried)"
+        tried = "the patch passes here, on its base" if facts.series is not None else "series untried"
+        return Verdict.NEEDED, f"bare upstream fails: {facts.bare.detail}{_why_not_configured(facts)} ({tried})"
     return _decide_series(facts)
 
 

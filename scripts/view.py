@@ -63,13 +63,13 @@ def conclusion(item: PatchReport, release: str) -> str:
     """Say in a sentence whether a patch can go at a release, and if not, why."""
     at = item.release(release)
     why = at.why if at else ""
+    settings = f"; on {release} with {item.settings}" if item.settings else ""
     if item.patch.state is State.RETIRED:
-        settings = f", with {item.settings}" if item.settings else ""
         return f"Somebody must look: {why}" if item.verdict in FAULTS else f"Stays retired: {headline(item)}{settings}."
     if item.verdict in FAULTS:
         return f"Somebody must look: {why}"
     if item.verdict in DROPPABLE:
-        return f"Can go: {headline(item)}{f', with {item.settings}' if item.settings else ''}."
+        return f"Can go: {headline(item)}{settings}."
     if item.verdict is Verdict.REDUNDANT:
         return "Can go: another patch of the series does the same."
     return f"Cannot go: {why}" if item.verdict is Verdict.NEEDED else f"Not known: {why}"
@@ -145,7 +145,8 @@ def unsupported(report: Report) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for cell in _cells(report):
         if cell.verdict is Verdict.UNSUPPORTED and not any(cell.cell.id in names for names in found.values()):
-            found.setdefault(cell.detail, []).append(cell.cell.id)
+            words = cell.facts.bare.detail if cell.facts.bare else cell.detail
+            found.setdefault(f"the control probe does not pass on the bare release: {words}", []).append(cell.cell.id)
     return found
 
 
@@ -158,9 +159,8 @@ def skipped(report: Report) -> dict[str, list[str]]:
 
 
 def tried(report: Report) -> tuple[int, int]:
-    """Return how many cells were tried in modes that decide, and how many could not be tried."""
-    cells = {cell.cell.id: cell.decides for cell in _cells(report)}
-    return sum(decides for name, decides in cells.items() if name not in report.skipped), len(report.skipped)
+    """Return how many cells decide something, and how many could not be tried."""
+    return len({cell.cell.id for cell in _cells(report) if cell.counts}), len(report.skipped)
 
 
 def can_all_go(report: Report) -> str:

@@ -162,7 +162,7 @@ def test_page_says_of_each_patch_whether_it_can_go(page):
     assert sentences == [
         "Cannot go: without it the series fails: test_sum: two is not one",
         "Can go: absorbed in 2.",
-        "Can go: configurable since 2, with FOLD='all'; LONG=9.",
+        "Can go: configurable since 2; on 2 with FOLD='all'; LONG=9.",
         "Not known: no cell here meets what it needs",
         "Somebody must look: fails with the series applied: the control probe does not pass: failed: test_hit: no hit",
     ]
