@@ -48,9 +48,10 @@ def pick_model(rng: Random) -> Any:
 
 
 def _rows(rng: Random, model: Any, made: str) -> str:
-    made += _annotations(rng, model) + _shape(rng, model)
+    annotations, (shape, more) = _annotations(rng, model), _shape(rng, model)
+    made += annotations + shape
     if rng.random() < 0.35:
-        made += f".order_by({_ordering(rng, model)})"
+        made += f".order_by({_ordering(rng, model)}{more})"
         if rng.random() < 0.4:
             start = rng.choice((0, 0, 1))
             made += f"[{start}:{start + rng.choice((1, 2, 4))}]"
@@ -281,26 +282,26 @@ def _annotations(rng: Random, model: Any) -> str:
     return rng.choice(found)
 
 
-def _shape(rng: Random, model: Any) -> str:
-    """Say which columns and related rows come along."""
+def _shape(rng: Random, model: Any) -> tuple[str, str]:
+    """Say which columns and related rows come along, and what an order needs beside the row's key where each has several rows."""
     chance = rng.random()
     columns = [f.name for f in model._meta.get_fields() if f.concrete and not f.is_relation]
     forward = [f.name for f in model._meta.get_fields() if f.is_relation and f.concrete and not f.many_to_many]
     many = [f.name for f in model._meta.get_fields() if f.is_relation and f.name]
     if chance < 0.1:
-        return f".values({rng.choice(columns)!r})"
+        return f".values({rng.choice(columns)!r})", ""
     if chance < 0.16:
         prefix, at = _path(rng, model, 1)
-        return f".values_list('pk', {prefix + _column(rng, at).name!r})"
+        return f".values_list('pk', {prefix + _column(rng, at).name!r})", f", '{prefix}pk'"
     if chance < 0.2:
-        return f".values_list({rng.choice(columns)!r}, flat=True).distinct()"
+        return f".values_list({rng.choice(columns)!r}, flat=True).distinct()", ""
     if chance < 0.28:
-        return f".{rng.choice(('only', 'defer'))}({rng.choice(columns)!r})"
+        return f".{rng.choice(('only', 'defer'))}({rng.choice(columns)!r})", ""
     if chance < 0.36 and forward:
-        return f".select_related({rng.choice(forward)!r})"
+        return f".select_related({rng.choice(forward)!r})", ""
     if chance < 0.42 and many:
-        return f".prefetch_related({rng.choice(many)!r})"
-    return ".distinct()" if chance < 0.46 else ""
+        return f".prefetch_related({rng.choice(many)!r})", ""
+    return (".distinct()" if chance < 0.46 else ""), ""
 
 
 def _ordering(rng: Random, model: Any) -> str:
