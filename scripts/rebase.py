@@ -24,7 +24,7 @@ from scripts.source import is_subtree
 from scripts.stage import export, orphans, put_in_place, staged
 from scripts.status import Choice, examine
 from scripts.store import Store
-from scripts.suite import new_failures
+from scripts.suite import comparisons, counting
 from scripts.terminal import say
 
 
@@ -128,7 +128,7 @@ def _proof(repo: Repository, state: RebaseState) -> Report:
         stop(repo, state, "replayed, but not proven:\n" + "\n".join(words), at)
     shop = Workshop(new, lock, read_series(new, lock), Store(repo.work / "results"))
     tree = shop.build(shop.series.active, lock.current).tree
-    failures = new_failures(new, shop, lock.current, tree=tree) if shop.series.active else []
+    failures = counting(new, comparisons(new, shop, lock.current, tree=tree)) if shop.series.active else []
     if failures:
         stop(repo, state, "upstream's own tests fail that pass without the patches:\n" + "\n".join(map(str, failures)), ())
     return report

@@ -93,18 +93,6 @@ class _Trial:
     tried: _Subject
 
 
-def new_failures(
-    repo: Repository,
-    workshop: Workshop,
-    release: Release,
-    *,
-    tree: str = "",
-    wheel: WheelFile | None = None,
-) -> list[Failure]:
-    """Return what fails of upstream's own tests of a release on a tree or on a wheel, and not on bare upstream."""
-    return counting(repo, comparisons(repo, workshop, release, tree=tree, wheel=wheel))
-
-
 def excuses(repo: Repository, found: Sequence[Comparison]) -> dict[str, str]:
     """Return the tests that fail and count for nothing, with fork.toml's reason."""
     failed = {failure.test for comparison in found for failure in comparison.failures}

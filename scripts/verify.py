@@ -24,7 +24,7 @@ from scripts.sbom import sbom_fault
 from scripts.series import Series
 from scripts.servers import program
 from scripts.store import Store, digest
-from scripts.suite import new_failures
+from scripts.suite import comparisons, counting
 from scripts.terminal import say
 
 _ASKED = ("check-wheel-contents", "cyclonedx-python-lib", "twine")
@@ -44,7 +44,8 @@ def verify_wheel(repo: Repository, lock: Lock, series: Series, wheel: WheelFile,
     _refuse("the installed wheel is not what was built", faults, "run this again")
     trial = ProbedInstallation(repo, lock, series, wheel.sha256, store)
     faults = trial.faults([patch for patch in series.all if patch.id not in waived], cells)
-    faults += map(str, new_failures(repo, Workshop(repo, lock, series, store), lock.current, wheel=wheel))
+    found = comparisons(repo, Workshop(repo, lock, series, store), lock.current, wheel=wheel)
+    faults += map(str, counting(repo, found))
     _refuse("the installed wheel fails what it has to pass", faults, "nox -s status -- --why")
 
 
