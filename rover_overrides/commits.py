@@ -10,35 +10,39 @@ the changes wait on the connection, until it commits.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
-from contextlib import suppress
+from contextlib import contextmanager
 from functools import wraps
 from typing import Any
 
 from cacheops import invalidation, redis, transaction
 from cacheops.conf import settings
 from django.conf import settings as django_settings
-from django.db import DEFAULT_DB_ALIAS, Error, connections
+from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from redis.exceptions import RedisError
 
-from rover_overrides import drops
-from rover_overrides.drops import Change
+from rover_overrides import drops, statements
+from rover_overrides.connection_state import state_of
+from rover_overrides.drops import Change, prefix_at_write
 from rover_overrides.switches import on
 
 # A transaction that changed more rows of a table than this changed the table.
 MAX_ROWS = 10_000
 
+Place = drops.Place
+
 _Step = Callable[[BaseDatabaseWrapper], None]
 
-unannounced: list[Callable[[BaseDatabaseWrapper, Collection[str]], None]] = []
+unannounced: list[Callable[[BaseDatabaseWrapper, Collection[Place]], None]] = []
 """What is called before a COMMIT that Redis did not hear of, with the tables that were written."""
 
-unheard: list[Callable[[str, Collection[str]], None]] = []
+unheard: list[Callable[[str, Collection[Place]], None]] = []
 """What is called after a write that Redis did not hear of at all, with its alias and tables."""
 
-_KEY = "rover_batch"
-_ANNOUNCED = "_rover_announced"
-_DIRTY = "_rover_dirty"
+after_transaction: list[_Step] = []
+"""What is called with a connection that is back in autocommit mode, after its transaction has ended."""
+
+_KEY = "rover_batch"  # of the changes in cacheops' outermost context
 _ENDING = "_rover_ending"
 _SAME_DATABASE = ("ENGINE", "HOST", "PORT", "NAME")
 
@@ -47,15 +51,15 @@ class Batch:
     """The changes of one transaction, in order; a table with too many of them is kept as one coarse change."""
 
     def __init__(self) -> None:
-        self._changes: dict[str, list[Change]] = {}
+        self._changes: dict[Place, list[Change]] = {}
 
     def add(self, change: Change) -> None:
         """Add a change, unless its table is all changed already."""
-        kept = self._changes.setdefault(change.table, [])
+        kept = self._changes.setdefault(change.place, [])
         if kept and _is_coarse(kept[0]):
             return
         if _is_coarse(change) or len(kept) >= MAX_ROWS:
-            kept[:] = [Change(change.table, None, None)]
+            kept[:] = [change._replace(old=None, new=None)]
         else:
             kept.append(change)
 
@@ -75,11 +79,23 @@ def record(using: str | None, change: Change) -> None:
     if not settings.CACHEOPS_ENABLED or invalidation.no_invalidation.active:
         return
     alias = using or DEFAULT_DB_ALIAS
+    change = prefix_at_write(alias, change)
     batch = _batch(alias)
     if batch is None:
         _send(alias, [change])
     else:
         batch.add(change)
+
+
+@contextmanager
+def statement_of_its_own(connection: BaseDatabaseWrapper, changes: list[Change]) -> Iterator[None]:
+    """Announce changes before a statement that commits by itself, and invalidate after it, also where it raised."""
+    changes = [prefix_at_write(connection.alias, change) for change in changes]
+    announced = _announced(connection, changes)
+    try:
+        yield
+    finally:
+        _finish(connection.alias, announced, changes)
 
 
 def dirty(using: str | None) -> bool:
@@ -96,43 +112,37 @@ def dirty(using: str | None) -> bool:
 
 def committed(connection: BaseDatabaseWrapper) -> None:
     """Invalidate what a connection has committed: it comes before any `on_commit` callback, which might raise."""
-    connection.__dict__.pop(_DIRTY, None)
-    changes = _taken(connection)
-    announced = connection.__dict__.pop(_ANNOUNCED, None)
-    try:
-        if announced is None:
-            _send(connection.alias, changes)
-        else:
-            _complete(connection.alias, announced, changes, committed=True)
-            drops.tell(changes)
-    finally:
-        if changes:
-            _end_look_ups(connection)
+    state = state_of(connection)
+    changes, announced = _taken(connection), state.announced
+    state.announced = None
+    state.end_transaction()
+    _finish(connection.alias, announced, changes)
 
 
 def forgotten(connection: BaseDatabaseWrapper) -> None:
     """Forget what a connection has rolled back."""
-    connection.__dict__.pop(_DIRTY, None)
-    changes = _taken(connection)
-    announced = connection.__dict__.pop(_ANNOUNCED, None)
+    state = state_of(connection)
+    changes, announced = _taken(connection), state.announced
+    state.announced = None
+    state.end_transaction()
     if announced is not None:
         _complete(connection.alias, announced, changes, committed=False)
 
 
 def committing(connection: BaseDatabaseWrapper) -> None:
-    """Announce what a connection is about to commit; the write goes on where Redis does not answer."""
+    """Announce what a connection is about to commit; the write goes on where Redis does not answer.
+
+    Raises the database's error where a statement of the cache's own has ended the transaction: the COMMIT would do nothing.
+    """
     changes = [change for batch in _batches(connection) for change in batch.changes()]
-    if changes and on("announced-commits") and not _queues():
-        try:
-            connection.__dict__[_ANNOUNCED] = drops.announce(connection.alias, changes)
-        except RedisError:
-            _call(unannounced, connection, changes)
+    state_of(connection).announced = _announced(connection, changes)
+    statements.check_commit(connection)
 
 
 def wrote(connection: BaseDatabaseWrapper) -> None:
     """Note that a connection in manual mode has written: until its commit, reads bypass the cache."""
     if _uncommitted_after_atomic(connection):
-        connection.__dict__[_DIRTY] = True
+        state_of(connection).is_dirty = True
 
 
 def install() -> None:
@@ -148,14 +158,23 @@ def install() -> None:
     transaction.TransactionState.commit = _once(transaction.TransactionState.commit)
 
 
-def _end_look_ups(connection: Any) -> None:
-    """End the transaction that a look after a commit has begun: autocommit, which is turned on next, cannot be inside one.
+def _announced(connection: BaseDatabaseWrapper, changes: list[Change]) -> drops.Announced | None:
+    """Announce changes; None where that is not wanted, or Redis did not hear it."""
+    if changes and on("announced-commits") and not _queues():
+        try:
+            return drops.announce(connection.alias, changes)
+        except RedisError:
+            _call(unannounced, connection, changes)
+    return None
 
-    The driver does it, without a query that Django would list; where nothing has begun it does nothing.
-    """
-    if _manual(connection):
-        with suppress(Error), connection.wrap_database_errors:
-            connection.connection.rollback()
+
+def _finish(alias: str, announced: drops.Announced | None, changes: list[Change]) -> None:
+    """Invalidate what was committed, and send upstream's signals."""
+    if announced is None:
+        _send(alias, changes)
+    else:
+        _complete(alias, announced, changes, committed=True)
+        drops.tell(changes)
 
 
 def _is_coarse(change: Change) -> bool:
@@ -173,7 +192,15 @@ def _batch(alias: str) -> Batch | None:
         found: Batch = outermost[_KEY]
         return found
     connection = connections[alias]
-    return connection.__dict__.setdefault(_KEY, Batch()) if _manual(connection) else None
+    return _waiting(connection) if _manual(connection) else None
+
+
+def _waiting(connection: BaseDatabaseWrapper) -> Batch:
+    """Return where the changes of manual mode wait."""
+    state = state_of(connection)
+    state.batch = state.batch or Batch()
+    found: Batch = state.batch
+    return found
 
 
 def _left(alias: str, batch: Batch) -> None:
@@ -182,7 +209,7 @@ def _left(alias: str, batch: Batch) -> None:
     if not _manual(connection):
         _send(alias, batch.take())
         return
-    waiting = connection.__dict__.setdefault(_KEY, Batch())
+    waiting = _waiting(connection)
     for change in batch.take():
         waiting.add(change)
 
@@ -212,10 +239,10 @@ def _handed_over(alias: str, changes: list[Change]) -> bool:
     return queueing.hand_over(alias, changes)
 
 
-def _call(hooks: list[Callable[[Any, Collection[str]], None]], where: Any, changes: list[Change]) -> None:
-    tables = {change.table for change in changes}
+def _call(hooks: list[Callable[[Any, Collection[Place]], None]], where: Any, changes: list[Change]) -> None:
+    places = {change.place for change in changes}
     for hook in hooks:
-        hook(where, tables)
+        hook(where, places)
 
 
 @redis.handle_connection_failure  # type: ignore[untyped-decorator]
@@ -226,13 +253,13 @@ def _complete(alias: str, announced: drops.Announced, changes: list[Change], *, 
 def _batches(connection: BaseDatabaseWrapper) -> list[Batch]:
     """Return where changes of a connection wait."""
     contexts = transaction.transaction_states[connection.alias]
-    waiting = [connection.__dict__.get(_KEY), contexts[0].get(_KEY) if contexts else None]
+    waiting = [state_of(connection).batch, contexts[0].get(_KEY) if contexts else None]
     return [batch for batch in waiting if batch is not None]
 
 
 def _taken(connection: BaseDatabaseWrapper) -> list[Change]:
     changes = [change for batch in _batches(connection) for change in batch.take()]
-    connection.__dict__.pop(_KEY, None)
+    state_of(connection).batch = None
     return changes
 
 
@@ -249,7 +276,10 @@ def _writing(alias: str) -> bool:
     if transaction.transaction_states[alias].is_dirty():
         return True
     connection = _opened(alias)
-    return connection is not None and (_DIRTY in connection.__dict__ or _KEY in connection.__dict__)
+    if connection is None:
+        return False
+    state = state_of(connection)
+    return state.is_dirty or state.batch is not None
 
 
 def _opened(alias: str) -> Any:
@@ -282,7 +312,7 @@ def _closed(connection: BaseDatabaseWrapper) -> None:
 
 def _autocommit_setting(connection: BaseDatabaseWrapper) -> None:
     """Announce what turning autocommit on will commit."""
-    if _KEY in connection.__dict__ and _manual(connection):
+    if state_of(connection).batch is not None and _manual(connection):
         committing(connection)
 
 
@@ -290,9 +320,12 @@ def _autocommit_set(connection: BaseDatabaseWrapper) -> None:
     """Invalidate what turning autocommit on has committed: what manual mode had open."""
     if not connection.autocommit:
         return
-    if _KEY in connection.__dict__:
+    state = state_of(connection)
+    if state.batch is not None:
         committed(connection)
-    connection.__dict__.pop(_DIRTY, None)
+    state.end_transaction()
+    for step in after_transaction:
+        step(connection)
 
 
 def _once(original: Callable[..., None]) -> Callable[..., None]:

@@ -6,17 +6,18 @@ import os
 from collections import defaultdict
 from collections.abc import Container, Iterable, Mapping, Sequence
 from importlib import import_module
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Optional
 
 from cacheops.sharding import get_prefix
 from cacheops.signals import cache_invalidated
+from django.conf import settings
 
 from rover_overrides import pending, transport
 from rover_overrides.conditions import TRUE, Conj, Path, Row, columns_needed, is_blind, many_of, met
 from rover_overrides.registry import Registry, keys, stamp_key
 from rover_overrides.related import with_related
-from rover_overrides.rows import marked
-from rover_overrides.schema import field_of, is_complete, model_of
+from rover_overrides.rows import is_complete, marked
+from rover_overrides.schema import field_of, model_of
 from rover_overrides.switches import applied
 from rover_overrides.transport import Command
 
@@ -26,22 +27,40 @@ _counters: Any = import_module("rover_overrides.counters") if applied("told-reas
 _registry = Registry()
 
 
+Place = tuple[Optional[str], str]
+"""A prefix and a table; without a prefix it is the one that the settings give when Redis is asked."""
+
+
 class Change(NamedTuple):
     """A row of a table as it was and as it is, by column name; a column that is missing is unknown.
 
-    Without `old` it was inserted, without `new` deleted; without both anything in the table may have changed.
+    Without `old` it was inserted, without `new` deleted; without both anything in the table may have changed. The prefix of the
+    keys is the one at the write, where the application makes it of more than the table: of the tenant, say.
     """
 
     table: str
     old: Mapping[str, Any] | None
     new: Mapping[str, Any] | None
+    prefix: str | None = None
+
+    @property
+    def place(self) -> Place:
+        """The prefix and the table."""
+        return self.prefix, self.table
+
+
+def prefix_at_write(using: str, change: Change) -> Change:
+    """Return a change that is about to wait for its COMMIT with the prefix that its table has now."""
+    if getattr(settings, "CACHEOPS_PREFIX", None) is None:
+        return change
+    return change._replace(prefix=prefix_of(using, change.table))
 
 
 class Announced(NamedTuple):
     """What was dropped before a commit, and whether it takes another look after it."""
 
     token: str
-    tables: tuple[tuple[str, str], ...]
+    places: tuple[tuple[str, str], ...]
     dropped: tuple[str, ...]
     again: bool
 
@@ -51,15 +70,13 @@ def invalidate(using: str, changes: Iterable[Change]) -> None:
 
     Others may have committed since, so of the many rows that led to one nothing is known (see `announce`).
     """
-    rows, coarse = _by_table(changes)
-    prefixes = _prefixes(using, {*rows, *coarse})
-    transport.unlink(_stamps(using, prefixes, rows, _entries(prefixes, rows), _Everything(), known={}))
+    rows, places = _by_place(using, changes)
+    transport.unlink(_stamps(using, places, rows, _entries(rows), _Everything(), known={}))
 
 
-def drop_tables(using: str, tables: Iterable[str]) -> None:
+def drop_tables(using: str, places: Iterable[Place]) -> None:
     """Drop all results that depend on tables."""
-    prefixes = _prefixes(using, tables)
-    transport.unlink([key for table, prefix in prefixes.items() for key in everything(prefix, table)])
+    transport.unlink([key for place in _resolved(using, places) for key in everything(*place)])
 
 
 def announce(using: str, changes: Iterable[Change]) -> Announced:
@@ -69,19 +86,17 @@ def announce(using: str, changes: Iterable[Change]) -> Announced:
     twice: before the COMMIT, as they were for whoever commits first, and after it, as they are for whoever commits last; and
     those that the transaction changes itself also as they were.
     """
-    rows, coarse = _by_table(changes)
-    prefixes = _prefixes(using, {*rows, *coarse})
+    rows, places = _by_place(using, changes)
     token = os.urandom(16).hex()
-    tables = tuple((prefix, table) for table, prefix in prefixes.items())
-    entering = [command for prefix, table in tables for command in pending.enter(prefix, table, token)]
+    entering = [command for prefix, table in places for command in pending.enter(prefix, table, token)]
     if transport.is_sharded():  # while its slot moves, the entry may go to another node than the registries, and later
         transport.run(entering)
         entering = []
-    entries = _entries(prefixes, rows, first=entering)
-    dropped = _stamps(using, prefixes, rows, entries, prefixes, known=rows)
+    entries = _entries(rows, first=entering)
+    dropped = _stamps(using, places, rows, entries, _tables(places), known=_known(rows))
     transport.unlink(dropped)
     again = any(many_of(entry) for some in entries.values() for entry in some)
-    return Announced(token, tables, tuple(dropped), again)
+    return Announced(token, tuple(places), tuple(dropped), again)
 
 
 def complete(using: str, announced: Announced, changes: Iterable[Change], *, committed: bool) -> None:
@@ -92,10 +107,10 @@ def complete(using: str, announced: Announced, changes: Iterable[Change], *, com
     """
     changes = list(changes)
     if committed and announced.again:
-        rows, _ = _by_table(changes)
-        prefixes = _prefixes(using, rows)
-        transport.unlink(_stamps(using, prefixes, rows, _entries(prefixes, rows), prefixes, known=rows, again=True))
-    leaving = [pending.leave(prefix, table, announced.token) for prefix, table in announced.tables]
+        rows, _ = _by_place(using, changes)
+        changed = _tables(rows)
+        transport.unlink(_stamps(using, list(rows), rows, _entries(rows), changed, known=_known(rows), again=True))
+    leaving = [pending.leave(prefix, table, announced.token) for prefix, table in announced.places]
     left = transport.unlink(announced.dropped if committed else (), then=leaving)
     if committed and not all(reply.value for reply in left):
         invalidate(using, changes)
@@ -110,7 +125,7 @@ class _Everything:
 
 def tell(changes: Iterable[Change]) -> None:
     """Send upstream's signal for each row as it was and as it is, by attribute names, or once for a table."""
-    for table, old, new in changes:
+    for table, old, new, _ in changes:
         model = model_of(table)
         told: list[Any] = [_by_attribute(table, row) for row in (old, new) if row is not None]
         told = told or [None]
@@ -133,22 +148,34 @@ def prefix_of(using: str, table: str) -> str:
     return prefix
 
 
-def _prefixes(using: str, tables: Iterable[str]) -> dict[str, str]:
-    return {table: prefix_of(using, table) for table in sorted(tables)}
+def _resolved(using: str, places: Iterable[Place]) -> list[tuple[str, str]]:
+    return sorted({(prefix_of(using, table) if prefix is None else prefix, table) for prefix, table in places})
 
 
-def _entries(prefixes: Mapping[str, str], tables: Iterable[str], first: Sequence[Command] = ()) -> dict[str, list[str]]:
+def _tables(places: Iterable[tuple[str, str]]) -> set[str]:
+    return {table for _, table in places}
+
+
+def _known(rows: Mapping[tuple[str, str], Rows]) -> dict[str, list[Row]]:
+    """Return the rows by table, under whatever prefix."""
+    found: dict[str, list[Row]] = defaultdict(list)
+    for (_, table), some in rows.items():
+        found[table] += some
+    return dict(found)
+
+
+def _entries(places: Iterable[tuple[str, str]], first: Sequence[Command] = ()) -> dict[tuple[str, str], list[str]]:
     """Return the entries in use on tables, in one round trip that begins with other commands."""
-    wanted = {table: keys(prefixes[table], table) for table in tables}
+    wanted = {place: keys(*place) for place in places}
     found = iter(_registry.read([key for pair in wanted.values() for key in pair], first))
-    return {table: [entry for _ in pair for entry in next(found)] for table, pair in wanted.items()}
+    return {place: [entry for _ in pair for entry in next(found)] for place, pair in wanted.items()}
 
 
 def _stamps(
     using: str,
-    prefixes: Mapping[str, str],
-    rows: Mapping[str, Rows],
-    entries: Mapping[str, Sequence[str]],
+    places: Sequence[tuple[str, str]],
+    rows: Mapping[tuple[str, str], Rows],
+    entries: Mapping[tuple[str, str], Sequence[str]],
     changed: Container[str],
     *,
     known: Mapping[str, Rows],
@@ -156,24 +183,31 @@ def _stamps(
 ) -> list[str]:
     """Return the keys to drop: the stamps of what the rows meet, all that a table has where anything may have changed."""
     dropped: set[str] = set()
-    for table, prefix in prefixes.items():
-        conjs = _met(using, table, entries[table], rows[table], changed, known) if table in rows else None
+    for place in places:
+        prefix, table = place
+        conjs = _met(using, table, entries[place], rows[place], changed, known) if place in rows else None
         if _counters is not None and not again:
             _counters.dropped(table, conjs)
         dropped.update(everything(prefix, table) if conjs is None else (stamp_key(prefix, table, conj) for conj in conjs))
     return sorted(dropped)
 
 
-def _by_table(changes: Iterable[Change]) -> tuple[dict[str, list[Row]], set[str]]:
-    """Return the rows that matter by table, and the tables of which all does; a row that is as it was does not."""
-    rows: dict[str, list[Row]] = defaultdict(list)
-    coarse: set[str] = set()
-    for table, old, new in changes:
+def _by_place(using: str, changes: Iterable[Change]) -> tuple[dict[tuple[str, str], list[Row]], list[tuple[str, str]]]:
+    """Return the rows that matter by prefix and table, without tables of which all does, and all places in order.
+
+    A row that is as it was does not matter.
+    """
+    changes = list(changes)
+    resolved = {place: _resolved(using, [place])[0] for place in {change.place for change in changes}}
+    rows: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    coarse: set[tuple[str, str]] = set()
+    for change in changes:
+        place, table, old, new = resolved[change.place], change.table, change.old, change.new
         if old is None and new is None:
-            coarse.add(table)
+            coarse.add(place)
         elif old != new or not is_complete(table, old):
-            rows[table] += marked(table, old, new)
-    return {table: found for table, found in rows.items() if table not in coarse}, coarse
+            rows[place] += marked(table, old, new)
+    return {place: found for place, found in rows.items() if place not in coarse}, sorted({*rows, *coarse})
 
 
 def _met(

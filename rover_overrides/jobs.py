@@ -7,6 +7,7 @@ from typing import Any
 
 from rover_overrides import drops
 from rover_overrides.drops import Change
+from rover_overrides.places import decode
 
 
 def invalidate(using: str, changes: Iterable[Sequence[Any]]) -> None:
@@ -16,7 +17,7 @@ def invalidate(using: str, changes: Iterable[Sequence[Any]]) -> None:
 
 def retry(using: str, tables: Iterable[str]) -> None:
     """Drop what depends on tables whose invalidation Redis did not hear."""
-    drops.drop_tables(using, tables)
+    drops.drop_tables(using, map(decode, tables))
 
 
 def reclaim(match: str = "*") -> tuple[int, int]:

@@ -5,32 +5,38 @@ insert the names of its tables into the table `rover_outbox`, in the same transa
 results of them: a process that reads looks once every `CACHEOPS_ROVER_OUTBOX_SECONDS` (5), before it asks Redis, and so does
 `manage.py drainoutbox`. Thus nobody reads what such a write has outdated for longer than that. `manage.py migrate` makes the
 table.
+
+A reader inside a transaction deletes what it found when its transaction has ended: others would have to wait for a row that it
+deletes in it, and it for them on a second connection.
 """
 
 from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Collection, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Collection
+from contextlib import suppress
 from typing import Any
 
 from django.apps.registry import Apps
 from django.conf import settings
-from django.db import DEFAULT_DB_ALIAS, Error, connections, models
+from django.db import DEFAULT_DB_ALIAS, connections, models
 from django.db.models.signals import post_migrate
+from redis.exceptions import RedisError
 
-from rover_overrides import commits, drops, owed, snapshots, storage
+from rover_overrides import commits, drops, owed, snapshots, statements, storage
+from rover_overrides.connection_state import state_of
+from rover_overrides.drops import Place
+from rover_overrides.places import decode, encode
+from rover_overrides.statements import StatementError
 from rover_overrides.switches import on, stated
 
 TABLE = "rover_outbox"
 STEP = 500  # rows that are read and deleted at a time: SQLite takes 999 parameters
 
-_INSERT = f"INSERT INTO {TABLE} (name, made) VALUES (%s, %s)"  # noqa: S608 - a name of ours
-_SELECT = f"SELECT id, name FROM {TABLE} ORDER BY id"  # noqa: S608 - as above
+_SELECT = f"SELECT id, name FROM {TABLE} WHERE id > %s ORDER BY id LIMIT {STEP}"  # noqa: S608 - names of ours
 
 _next_look = 0.0
-_present: set[str] = set()
 
 
 def install() -> None:
@@ -38,19 +44,24 @@ def install() -> None:
     if _write not in commits.unannounced:
         commits.unannounced.append(_write)
         commits.unheard.append(_unheard)
+        commits.after_transaction.append(_after_transaction)
         storage.before_read.append(_before_read)
         post_migrate.connect(_create, dispatch_uid="rover_outbox")
 
 
 def drain(using: str) -> int:
-    """Drop all results of the tables that wait in a database, and return how many rows there were."""
-    drained = 0
-    with _apart(connections[using]) as connection:
-        while rows := _rows(connection):
-            drops.drop_tables(using, {name for _, name in rows})
-            drained += len(rows)
-            if not _delete(connection, [number for number, _ in rows]) or len(rows) < STEP:
-                break
+    """Drop all results of the tables that wait in a database, and return how many rows there were.
+
+    Raises StatementError where the table cannot be read.
+    """
+    connection = connections[using]
+    drained = last = 0
+    while rows := statements.read(connection, _SELECT, [last]):
+        drops.drop_tables(using, {decode(name) for _, name in rows})
+        _delete(connection, [number for number, _ in rows])
+        drained, last = drained + len(rows), rows[-1][0]
+        if len(rows) < STEP:
+            break
     return drained
 
 
@@ -79,96 +90,60 @@ def _before_read() -> None:
 
 
 def _look(using: str) -> bool:
-    """Drain a database unless it is empty; tell whether what others have committed was seen."""
-    connection = connections[using]
-    if connection.needs_rollback or snapshots.may_lack_commits(using):
+    """Drain a database; return whether what others have committed was seen."""
+    if connections[using].needs_rollback or snapshots.may_lack_commits(using):
         return False
     try:
-        if _is_present(connection) and _rows(connection):
-            drain(using)
-    except Error as error:  # what is in the cache may be read although the database is away
+        drain(using)
+    except StatementError as error:  # what is in the cache may be read although the database is away
         warnings.warn(f"The outbox of {using} cannot be read: {error}", RuntimeWarning, stacklevel=2)
     return True
 
 
-def _write(connection: Any, tables: Collection[str]) -> None:
-    """Insert tables in the transaction that is about to commit; one that cannot goes on without."""
+def _write(connection: Any, places: Collection[Place]) -> None:
+    """Insert tables in the transaction that is about to commit, or at once where there is none; or warn and go on."""
     if connection.alias not in aliases():
         return
-    savepoint = connection.savepoint()
+    now = int(time.time())
+    values = [value for name in sorted(map(encode, places)) for value in (name, now)]
+    rows = ", ".join(["(%s, %s)"] * len(places))
     try:
-        _insert(connection, tables)
-    except Error as error:
-        connection.savepoint_rollback(savepoint)
+        statements.write(connection, f"INSERT INTO {TABLE} (name, made) VALUES {rows}", values)  # noqa: S608 - placeholders
+    except StatementError as error:
         warnings.warn(f"The outbox of {connection.alias} cannot be written: {error}", RuntimeWarning, stacklevel=2)
-    else:
-        connection.savepoint_commit(savepoint)
 
 
-def _unheard(using: str, tables: Collection[str]) -> None:
+def _unheard(using: str, places: Collection[Place]) -> None:
     """Note what Redis did not hear after the COMMIT either; what had no transaction is inserted now."""
     if not on("outbox"):
         return
-    owed.note(using, tables)
-    connection = connections[using]
-    if using in aliases() and connection.get_autocommit() and not connection.in_atomic_block:
-        _insert(connection, tables)
+    owed.note(using, places)
+    if not statements.in_transaction(connections[using]):
+        _write(connections[using], places)
 
 
-def _insert(connection: Any, tables: Collection[str]) -> None:
-    now = int(time.time())
-    with _cursor(connection) as cursor:
-        for table in sorted(tables):
-            cursor.execute(_INSERT, (table, now))
-
-
-def _rows(connection: Any) -> list[tuple[int, str]]:
-    with _cursor(connection) as cursor:
-        cursor.execute(_SELECT)
-        return [(number, name) for number, name in cursor.fetchmany(STEP)]
-
-
-def _delete(connection: Any, numbers: Collection[int]) -> bool:
-    """Delete rows; not inside a transaction, whose end others would have to wait for."""
-    if connection.in_atomic_block or not connection.get_autocommit():
-        return False
-    places = ", ".join(["%s"] * len(numbers))
-    with _cursor(connection) as cursor:
-        cursor.execute(f"DELETE FROM {TABLE} WHERE id IN ({places})", tuple(numbers))  # noqa: S608 - placeholders
-    return True
-
-
-@contextmanager
-def _apart(connection: Any) -> Iterator[Any]:
-    """Give a connection beside the thread's own, which may be in a transaction; SQLite's two would wait for each other."""
-    if connection.vendor == "sqlite":
-        yield connection
+def _delete(connection: Any, numbers: Collection[int]) -> None:
+    """Delete rows of which all results are dropped; inside a transaction, later."""
+    if statements.in_transaction(connection):
+        state_of(connection).has_drained = True
         return
-    beside = connection.copy()
-    try:
-        yield beside
-    finally:
-        beside.close()
+    places = ", ".join(["%s"] * len(numbers))
+    with suppress(StatementError):  # others are deleting them
+        statements.write(connection, f"DELETE FROM {TABLE} WHERE id IN ({places})", tuple(numbers))  # noqa: S608 - placeholders
 
 
-@contextmanager
-def _cursor(connection: Any) -> Iterator[Any]:
-    """Give the backend's cursor: what goes through it is no query of the application's."""
-    connection.ensure_connection()
-    with connection.wrap_database_errors, closing(connection.create_cursor()) as cursor:
-        yield cursor
+def _after_transaction(connection: Any) -> None:
+    """Delete what was found in the transaction that has ended."""
+    if state_of(connection).has_drained:
+        state_of(connection).has_drained = False
+        with suppress(StatementError, RedisError):
+            drain(connection.alias)
 
 
-def _is_present(connection: Any) -> bool:
-    if connection.alias not in _present and TABLE in connection.introspection.table_names():
-        _present.add(connection.alias)
-    return connection.alias in _present
-
-
-def _create(using: str, **_: Any) -> None:
+def _create(using: str = DEFAULT_DB_ALIAS, **_: Any) -> None:
     """Make the table after `migrate`."""
     connection = connections[using]
-    if using in aliases() and not _is_present(connection):
+    if using in aliases() and TABLE not in connection.introspection.table_names():
         with connection.schema_editor() as editor:
             editor.create_model(_model())
 

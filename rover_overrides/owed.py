@@ -6,22 +6,23 @@ A read that cannot pay what is owed does not ask Redis, so a process never reads
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from rover_overrides import drops
+from rover_overrides.drops import Place
 from rover_overrides.switches import on
 
-_owed: dict[tuple[str, str], object] = {}
+_owed: dict[tuple[str, Place], object] = {}
 
 
-def note(using: str, tables: Iterable[str]) -> None:
+def note(using: str, places: Collection[Place]) -> None:
     """Remember that all results of tables have to go."""
-    for table in tables:
-        _owed[using, table] = object()
+    for place in places:
+        _owed[using, place] = object()
     if on("queued-work"):
         from rover_overrides import queueing
 
-        queueing.retry_later([(using, table) for table in tables])
+        queueing.retry_later(using, places)
 
 
 def pay() -> None:
@@ -29,11 +30,11 @@ def pay() -> None:
     if not _owed:
         return
     taken = dict(_owed)
-    tables: dict[str, set[str]] = defaultdict(set)
-    for using, table in taken:
-        tables[using].add(table)
-    for using, names in tables.items():
-        drops.drop_tables(using, names)
+    places: dict[str, set[Place]] = defaultdict(set)
+    for using, place in taken:
+        places[using].add(place)
+    for using, some in places.items():
+        drops.drop_tables(using, some)
     for key, note_of in taken.items():
         if _owed.get(key) is note_of:
             del _owed[key]

@@ -6,7 +6,7 @@ true before. Where the queue is not there either, the invalidation runs at once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from functools import cache
 from typing import Any
@@ -16,7 +16,8 @@ from cacheops.conf import settings as cacheops_settings
 from django.conf import settings
 from redis.exceptions import RedisError
 
-from rover_overrides.drops import Change
+from rover_overrides.drops import Change, Place
+from rover_overrides.places import encode
 
 INTERVALS = [1, 2, 5, 10, 30, 60, 120, 300, 600]
 """After how many seconds a job that failed is tried again (by a worker that runs with its scheduler)."""
@@ -24,14 +25,16 @@ INTERVALS = [1, 2, 5, 10, 30, 60, 120, 300, 600]
 
 def hand_over(alias: str, changes: Sequence[Change]) -> bool:
     """Have a worker invalidate; tell whether it will."""
-    return _enqueue(settings.CACHEOPS_ROVER_QUEUE, "invalidate", alias, [tuple(change) for change in changes])
+    # Without a prefix as the wheel before wrote it, whose workers may run the job.
+    told = [tuple(change if change.prefix is not None else change[:3]) for change in changes]
+    return _enqueue(settings.CACHEOPS_ROVER_QUEUE, "invalidate", alias, told)
 
 
-def retry_later(tables: Sequence[tuple[str, str]]) -> None:
+def retry_later(using: str, places: Iterable[Place]) -> None:
     """Have a worker invalidate tables that Redis did not hear of from here, if `CACHEOPS_ROVER_RETRY_QUEUE` names a queue."""
     name: str = getattr(settings, "CACHEOPS_ROVER_RETRY_QUEUE", None) or ""
-    for using in sorted({using for using, _ in tables}) if name else ():
-        _enqueue(name, "retry", using, sorted(table for other, table in tables if other == using))
+    if name:
+        _enqueue(name, "retry", using, sorted(map(encode, places)))
 
 
 def _enqueue(name: str, job: str, *args: Any) -> bool:

@@ -1,5 +1,8 @@
 """Writes by raw SQL: a statement that a compiler of Django did not issue changes the tables whose names it holds.
 
+Outside a transaction it commits by itself, so its tables are announced before it runs. One that raised counts as well: it may
+have committed before the connection broke.
+
 It looks for words, so it finds too much rather than too little: a name in a comment or a literal counts. What a statement
 writes without naming it, through a procedure or a trigger, the application declares. `CACHEOPS_ROVER_RAW_SQL = False` turns
 this off.
@@ -9,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import wraps
 from typing import Any
 
@@ -18,9 +21,10 @@ from django.apps import apps
 from django.conf import settings
 from django.db.backends.utils import CursorWrapper
 
-from rover_overrides import commits
+from rover_overrides import commits, statements
+from rover_overrides.connection_state import state_of
 from rover_overrides.drops import Change
-from rover_overrides.records import ISSUED, is_watched
+from rover_overrides.records import is_watched
 from rover_overrides.switches import on
 
 _WORD = re.compile(r"\w+")
@@ -79,9 +83,8 @@ _LOOKED = "_rover_looked"
 def _looking(original: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(original)
     def method(self: Any, sql: Any, *args: Any, **kwargs: Any) -> Any:
-        result = original(self, sql, *args, **kwargs)
-        _look(self.db, sql)
-        return result
+        with _seen(self.db, sql):
+            return original(self, sql, *args, **kwargs)
 
     setattr(method, _LOOKED, True)
     return method
@@ -104,35 +107,61 @@ def _looking_at_copies(original: Callable[..., Any]) -> Callable[..., Any]:
 
 @contextmanager
 def _copying(connection: Any, sql: Any, copy: Any) -> Iterator[Any]:
-    with copy as copied:
+    with _seen(connection, sql), copy as copied:
         yield copied
-    _look(connection, sql)
 
 
 def _copied(connection: Any, copy: Callable[..., Any], sql: str) -> Callable[..., Any]:
     def method(first: Any, second: Any, *args: Any, **kwargs: Any) -> Any:
-        result = copy(first, second, *args, **kwargs)
-        _look(connection, f"{sql}{second}" if sql else first)
-        return result
+        with _seen(connection, f"{sql}{second}" if sql else first):
+            return copy(first, second, *args, **kwargs)
 
     return method
 
 
-def _look(connection: Any, sql: Any) -> None:
-    """Record what a raw statement may have written; every table, if it will not tell its text."""
+def _seen(connection: Any, sql: Any) -> AbstractContextManager[None]:
+    """Return a context around a statement, in which what it may write is announced, or recorded in the open transaction."""
     if not cacheops_settings.CACHEOPS_INSIDEOUT:
-        return
-    if connection.__dict__.get(ISSUED):
-        commits.wrote(connection)
-        return
+        return _UNSEEN
+    if state_of(connection).is_issuing:
+        return _issued(connection)
     text = _text(connection, sql)
     if text is not None and not _writes(text):
+        return _UNSEEN
+    return _written(connection, _changes(text))
+
+
+_UNSEEN = nullcontext()
+
+
+@contextmanager
+def _issued(connection: Any) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        commits.wrote(connection)
+
+
+@contextmanager
+def _written(connection: Any, changes: list[Change]) -> Iterator[None]:
+    if changes and not statements.in_transaction(connection):
+        with commits.statement_of_its_own(connection, changes):
+            yield
         return
-    commits.wrote(connection)
-    if is_watched() and on("seen-writes") and getattr(settings, "CACHEOPS_ROVER_RAW_SQL", True):
-        tables = _tables()
-        for table in tables if text is None else written_tables(text, tables):
-            commits.record(connection.alias, Change(table, None, None))
+    try:
+        yield
+    finally:
+        commits.wrote(connection)
+        for change in changes:
+            commits.record(connection.alias, change)
+
+
+def _changes(text: str | None) -> list[Change]:
+    """Return what a raw statement may write; every table, if it will not tell its text."""
+    if not (is_watched() and on("seen-writes") and getattr(settings, "CACHEOPS_ROVER_RAW_SQL", True)):
+        return []
+    tables = _tables()
+    return [Change(table, None, None) for table in (tables if text is None else written_tables(text, tables))]
 
 
 def _text(connection: Any, sql: Any) -> str | None:

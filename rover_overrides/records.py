@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from cacheops import invalidation
@@ -12,12 +13,10 @@ from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from rover_overrides import commits, rows
+from rover_overrides.connection_state import state_of
 from rover_overrides.drops import Change
 from rover_overrides.rows import Row
 from rover_overrides.switches import on
-
-# Set on a connection while a compiler runs its statement, which then is no raw SQL.
-ISSUED = "_rover_issued"
 
 
 def is_watched() -> bool:
@@ -25,13 +24,22 @@ def is_watched() -> bool:
     return bool(settings.CACHEOPS_INSIDEOUT and settings.CACHEOPS_ENABLED and not invalidation.no_invalidation.active)
 
 
-def in_transaction(connection: BaseDatabaseWrapper) -> AbstractContextManager[Any]:
-    """Return a context in which a statement is part of a transaction: the open one, or one of its own.
+@contextmanager
+def own_transaction(connection: BaseDatabaseWrapper, *, looks: bool = True) -> Iterator[None]:
+    """Open a transaction around a write in autocommit mode: its rows are known together, and announced before its COMMIT."""
+    state = state_of(connection)
+    with transaction.atomic(using=connection.alias, savepoint=False):
+        state.is_own_transaction, state.looks = True, looks
+        try:
+            yield
+        finally:
+            state.is_own_transaction, state.looks = False, True
 
-    So its rows are known together, and announced before their COMMIT.
-    """
-    alone = connection.get_autocommit() and not connection.in_atomic_block and connection.features.supports_transactions
-    return transaction.atomic(using=connection.alias, savepoint=False) if alone else nullcontext()
+
+def needs_own_transaction(connection: BaseDatabaseWrapper) -> bool:
+    """Return whether a write would be a transaction by itself."""
+    alone = connection.get_autocommit() and not connection.in_atomic_block
+    return bool(alone and connection.features.supports_transactions)
 
 
 def is_precise(model: Any) -> bool:

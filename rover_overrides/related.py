@@ -10,11 +10,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Union
 
 from django.core.exceptions import ValidationError
-from django.db import DatabaseError
+from django.db import connections
+from django.db.models.lookups import In
+from django.db.models.sql import Query
+from django.db.models.sql.where import AND
 
 from rover_overrides.conditions import Column, Path
+from rover_overrides.rows import is_stock, raw_column, target_of
+from rover_overrides.rows import values as fetch_values
 from rover_overrides.schema import field_of, model_of
 from rover_overrides.snapshots import may_lack_commits
+from rover_overrides.statements import StatementError
 
 MAX_KEYS = 1000
 """Of how many related rows the values are looked up for each path; beyond that they are unknown."""
@@ -73,8 +79,10 @@ def _multiplied(
 def _key(hop: tuple[str, ...], value: Any) -> Any:
     """Return a key as the database gives it, or None where there is none or it is not one."""
     field = field_of(hop[1], hop[2])
+    if field is None or value is None or not is_stock(target_of(field)):
+        return value  # as it was read, by nobody's converter
     try:
-        return value if field is None or value is None else field.to_python(value)
+        return target_of(field).to_python(value)
     except ValidationError:
         return None
 
@@ -125,22 +133,33 @@ def _many_among(
 
 def _fetched(using: str, hop: tuple[str, ...], words: Sequence[str], keys: set[Any]) -> dict[Any, list[list[Any]]] | None:
     """Return rows of the ORM's words by the first of them; None for too many, or where the database refuses."""
-    model = model_of(hop[1])
+    model, field = model_of(hop[1]), field_of(hop[1], hop[2])
     if not keys:
         return {}
-    if model is None or len(keys) > MAX_KEYS:
+    if model is None or field is None or len(keys) > MAX_KEYS:
         return None
-    queryset = model._base_manager.using(using).filter(**{f"{words[0]}__in": keys}).order_by()
-    queryset = queryset.nocache() if hasattr(queryset, "nocache") else queryset
-    found: dict[Any, list[list[Any]]] = defaultdict(list)
     try:
-        for number, (key, *row) in enumerate(queryset.values_list(*words)[: MAX_KEYS + 1]):
-            if number == MAX_KEYS:
-                return None
-            found[key].append(row)
-    except DatabaseError:
+        found = fetch_values(_query(model, field, words, keys), connections[using])
+    except StatementError:
         return None
-    return found
+    if len(found) > MAX_KEYS:
+        return None
+    by_key: dict[Any, list[list[Any]]] = defaultdict(list)
+    for key, *row in found:
+        by_key[key].append(row)
+    return by_key
+
+
+def _query(model: Any, field: Any, words: Sequence[str], keys: set[Any]) -> Query:
+    """Return the query of raw columns; no manager of the model's takes part, for a join does not use one either."""
+    query = Query(model)
+    query.add_fields(list(words))
+    columns: Sequence[Any] = query.select
+    query.set_select([raw_column(column.target, column.alias) for column in columns])
+    query.where.add(In(raw_column(field, query.get_initial_alias()), list(keys)), AND)
+    query.clear_ordering(True)
+    query.set_limits(high=MAX_KEYS + 1)
+    return query
 
 
 def _words(path: Path, names: Sequence[str]) -> list[str] | None:

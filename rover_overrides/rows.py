@@ -9,17 +9,22 @@ import datetime as dt
 import decimal
 import math
 import uuid
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
+from django.core.exceptions import EmptyResultSet
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Field, Q
 from django.db.models.expressions import Col
 from django.db.models.lookups import Lookup
 from django.db.models.sql import Query
 
-from rover_overrides import conditions
-from rover_overrides.schema import is_complete
+from rover_overrides import conditions, statements
+from rover_overrides.canonical import kind_of, tells_null
+from rover_overrides.connection_state import state_of
+from rover_overrides.schema import model_of
+from rover_overrides.statements import FAILURES, StatementError
 
 Row = dict[str, Any]
 
@@ -78,13 +83,33 @@ def fields_of(model: Any) -> Sequence[Any]:
     return fields
 
 
+def fields_needed(model: Any, written: Collection[Any] = ()) -> list[Any]:
+    """Return the fields that an invalidation may need of a row: those that conditions compare or follow, and those written.
+
+    The others are not read, for the database may lack them (a deploy that is under way), or hold what nobody can read any more.
+    """
+    return [field for field in fields_of(model) if field in written or _is_compared(field)]
+
+
+def is_complete(table: str, row: Mapping[str, Any] | None) -> bool:
+    """Return whether a row has all columns that an invalidation may need."""
+    model = model_of(table)
+    return row is not None and model is not None and all(field.column in row for field in fields_needed(model))
+
+
 def key_columns(model: Any) -> list[str]:
     """Return the columns of the primary key, which may be several."""
     meta = model._meta.concrete_model._meta
     return [field.column for field in getattr(meta, "pk_fields", None) or [meta.pk]]
 
 
-def matching(query: Query, lock: str | None = None) -> Query:
+def is_key_readable(model: Any) -> bool:
+    """Return whether a primary key as it was read can be the operand of a query."""
+    columns = key_columns(model)
+    return all(is_stock(target_of(field)) for field in fields_of(model) if field.column in columns)
+
+
+def matching(query: Query, fields: Sequence[Any], lock: str | None = None) -> Query:
     """Return the query that selects the rows which a statement's own WHERE finds, one more than the limit at most.
 
     Where other tables take part, they are left to a subquery, so that rows of the statement's table alone are locked.
@@ -99,7 +124,7 @@ def matching(query: Query, lock: str | None = None) -> Query:
         found.add_fields([found.get_meta().pk.name])
         found = by_condition(found.model, Q(pk__in=found))
         alias = found.get_initial_alias()
-    found.set_select([field.get_col(alias) for field in fields_of(found.model)])
+    found.set_select([raw_column(field, alias) for field in fields])
     found.set_limits(high=LIMIT + 1)
     if lock:
         found.select_for_update = True
@@ -117,18 +142,43 @@ def by_condition(model: Any, condition: Q) -> Query:
 
 
 def read(query: Query, connection: BaseDatabaseWrapper) -> list[Row] | None:
-    """Return the rows that a query of `matching` selects, None for too many."""
-    columns = [field.column for field in fields_of(query.model)]
-    compiler = query.get_compiler(connection=connection)
-    rows = [dict(zip(columns, values)) for values in compiler.results_iter()]
-    return rows if len(rows) <= LIMIT else None
+    """Return the rows that a query of `matching` selects, None for too many; raises StatementError."""
+    run = statements.lock if query.select_for_update else partial(statements.read, waits=True)
+    found = values(query, connection, run)
+    columns = [column.target.column for column in query.select]  # type: ignore[attr-defined]
+    return [dict(zip(columns, row)) for row in found] if len(found) <= LIMIT else None
 
 
-def reread(model: Any, keys: Sequence[Any], connection: BaseDatabaseWrapper) -> list[Row]:
-    """Return the rows with these primary keys, as they are stored now."""
+def values(query: Query, connection: BaseDatabaseWrapper, run: Callable[..., list[Any]] = statements.read) -> list[Sequence[Any]]:
+    """Return the rows of a query of raw columns, by a function of `statements`; raises StatementError."""
+    try:
+        compiler = query.get_compiler(connection=connection)
+        sql, params = compiler.as_sql()
+        found = run(connection, sql, params)
+        converters = compiler.get_converters([column for column, *_ in compiler.select])
+        return list(compiler.apply_converters(found, converters)) if converters else found
+    except EmptyResultSet:
+        return []
+    except FAILURES as error:
+        if state_of(connection).aborted is not None:
+            raise
+        raise StatementError(str(error)) from error
+
+
+def raw_column(field: Any, alias: str) -> Col:
+    """Return the column of a field, converted as Django's own field of its kind is, or not at all."""
+    if is_stock(target_of(field)):
+        return field.get_col(alias)  # type: ignore[no-any-return]
+    plain: Field[Any, Any] = Field()
+    plain.column = field.column
+    return Col(alias, plain)
+
+
+def reread(model: Any, fields: Sequence[Any], keys: Sequence[Any], connection: BaseDatabaseWrapper) -> list[Row]:
+    """Return the rows with these primary keys, as they are stored now; raises StatementError."""
     rows: list[Row] = []
     for start in range(0, len(keys), _CHUNK):
-        query = matching(by_condition(model, Q(pk__in=keys[start : start + _CHUNK])))
+        query = matching(by_condition(model, Q(pk__in=keys[start : start + _CHUNK])), fields)
         rows += read(query, connection) or []
     return rows
 
@@ -150,9 +200,8 @@ def is_expression(value: Any) -> bool:
 
 def stored(field: Any, value: Any, connection: BaseDatabaseWrapper) -> Any:
     """Return what reading a field gives after the value was written, `UNKNOWN` where that is not certain."""
-    while getattr(field, "remote_field", None) and hasattr(field, "target_field"):
-        field = field.target_field
-    if is_expression(value) or connection.vendor not in _FAITHFUL or not _is_stock(field):
+    field = target_of(field)
+    if is_expression(value) or connection.vendor not in _FAITHFUL or not is_stock(field):
         return UNKNOWN
     expected = _PLAIN.get(field.get_internal_type())
     if expected is None or value is None:
@@ -174,15 +223,20 @@ def written(row: Row, values: Iterable[tuple[Any, Any]], generated: Collection[s
         now = stored(field, value, connection)
         if now is not UNKNOWN:
             new[field.column] = now
-        elif not is_same(row[field.column], value):
+        elif not (is_stock(target_of(field)) and is_same(row[field.column], value)):
             del new[field.column]
     return new if is_unchanged(row, new) else {column: value for column, value in new.items() if column not in generated}
 
 
-def inserted(obj: Any, fields: Iterable[Any], returned: Row, connection: BaseDatabaseWrapper) -> Row:
+def inserted(obj: Any, fields: Iterable[Any], given_back: Row, connection: BaseDatabaseWrapper) -> Row:
     """Return the row that an object was stored as; compiling the statement has set on it what `pre_save` computes."""
-    values = {field.column: stored(field, getattr(obj, field.attname), connection) for field in fields}
-    return {**{column: value for column, value in values.items() if value is not UNKNOWN}, **returned}
+    known = {field.column: stored(field, getattr(obj, field.attname), connection) for field in fields}
+    return {**{column: value for column, value in known.items() if value is not UNKNOWN}, **given_back}
+
+
+def returned(fields: Iterable[Any], found: Iterable[Any]) -> Row:
+    """Return what an INSERT gave back, of fields that Django converts by itself."""
+    return {field.column: value for field, value in zip(fields, found) if is_stock(target_of(field))}
 
 
 def generated_columns(model: Any) -> list[str]:
@@ -198,7 +252,7 @@ def is_same(one: Any, two: Any) -> bool:
 def marked(table: str, old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> Iterator[conditions.Row]:
     """Give a row as it was and as it is; where it was updated, with the columns that differ."""
     mark: dict[str | conditions.Column, Any] = {}
-    if old is not None and new is not None and is_complete(table, old) and is_complete(table, new):
+    if old is not None and new is not None and old.keys() == new.keys() and is_complete(table, old):
         mark[conditions.CHANGED] = frozenset(column for column, value in new.items() if not is_same(old[column], value))
     for row in (old, new):
         if row is not None:
@@ -232,10 +286,26 @@ def _is_plain(node: Any) -> bool:
     return isinstance(node.lhs, Col) and not any(is_expression(operand) for operand in operands)
 
 
-def _is_stock(field: Field[Any, Any]) -> bool:
+def _is_compared(field: Any) -> bool:
+    """Return whether a condition may be about the column, or lead from it to another row; or the database may change it along."""
+    leads = field.primary_key or field.unique or field.is_relation
+    return bool(leads or getattr(field, "generated", False) or kind_of(field) is not None or tells_null(field))
+
+
+def target_of(field: Any) -> Any:
+    """Return the field to which foreign keys lead."""
+    while getattr(field, "remote_field", None) and hasattr(field, "target_field"):
+        field = field.target_field
+    return field
+
+
+def is_stock(field: Any) -> bool:
+    """Return whether a field stores and reads its values as Django's own of its kind, without code of the application's."""
     own = type(field)
     base = next((cls for cls in own.__mro__ if cls.__module__.startswith("django.db.models.fields")), None)
-    return base is not None and all(getattr(own, name, None) is getattr(base, name, None) for name in _STORES)
+    if base is None or any(getattr(field, name, None) for name in ("encoder", "decoder", "generated")):
+        return False
+    return all(getattr(own, name, None) is getattr(base, name, None) for name in _STORES)
 
 
 def _is_exact(field: Any, value: Any) -> bool:

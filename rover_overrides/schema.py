@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
 from typing import Any
 
 from django.apps import apps
@@ -31,12 +30,6 @@ def field_of(table: str, column: str) -> Field[Any, Any] | None:
     model = model_of(table)
     fields = model._meta.local_concrete_fields if model is not None else ()
     return next((field for field in fields if field.column == column), None)
-
-
-def is_complete(table: str, row: Mapping[str, Any] | None) -> bool:
-    """Tell whether a row has all columns of its table."""
-    model = model_of(table)
-    return row is not None and model is not None and all(field.column in row for field in model._meta.local_concrete_fields)
 
 
 def _rescan(table: str) -> type[Model] | None:

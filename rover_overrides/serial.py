@@ -5,11 +5,11 @@ Without it a second writer may read a row before the first has committed, and so
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
+
+from rover_overrides import statements
 
 
 def can_lock(connection: BaseDatabaseWrapper) -> bool:
@@ -17,13 +17,6 @@ def can_lock(connection: BaseDatabaseWrapper) -> bool:
     features = connection.features
     row_locks = features.has_select_for_update and features.supports_select_for_update_with_limit
     return bool(features.supports_transactions and (connection.vendor == "sqlite" or row_locks))
-
-
-@contextmanager
-def together(connection: BaseDatabaseWrapper, meta: Any) -> Iterator[None]:
-    """Keep others off the rows from the look at them to their write; the transaction is open."""
-    _lock_database(connection, meta)
-    yield
 
 
 def row_lock(connection: BaseDatabaseWrapper, fields: list[Any] | None = None) -> str | None:
@@ -34,17 +27,15 @@ def row_lock(connection: BaseDatabaseWrapper, fields: list[Any] | None = None) -
     return "no key" if connection.features.has_select_for_no_key_update and not touches_key else "update"
 
 
-def _lock_database(connection: BaseDatabaseWrapper, meta: Any) -> None:
-    """Take SQLite's write lock before the rows are read.
+def lock_database(connection: BaseDatabaseWrapper, meta: Any) -> None:
+    """Take SQLite's write lock before the rows are read; raises StatementError.
 
     A deferred transaction that reads first fails with "database is locked" when it writes after another one has written; one
-    that begins with a write waits its turn. The statement changes no row. It goes to the driver itself, for it is no query
-    of the application's.
+    that begins with a write waits its turn. The statement changes no row.
     """
     if connection.vendor != "sqlite":
         return
     quote = connection.ops.quote_name
-    column = quote(meta.concrete_model._meta.local_concrete_fields[0].column)
-    statement = f"UPDATE {quote(meta.db_table)} SET {column} = {column} WHERE 0"  # noqa: S608 - names of the model
-    with connection.wrap_database_errors:
-        connection.connection.execute(statement)
+    fields = meta.concrete_model._meta.local_concrete_fields
+    column = quote(next(field.column for field in fields if not getattr(field, "generated", False)))
+    statements.lock(connection, f"UPDATE {quote(meta.db_table)} SET {column} = {column} WHERE 0")  # noqa: S608 - names of the model

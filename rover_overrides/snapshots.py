@@ -15,6 +15,9 @@ from django.apps import apps
 from django.conf import settings
 from django.db import connections, models, router
 
+from rover_overrides import statements
+from rover_overrides.statements import StatementError
+
 _KEPT = "rover_snapshot"  # in the context of the outermost transaction: its isolation cannot change after a query
 
 
@@ -63,7 +66,7 @@ def _has_snapshot(using: str) -> bool:
     if connection.connection is None or not (connection.in_atomic_block or not connection.autocommit):
         return False
     contexts = transaction_states[using]
-    if not contexts:
+    if not contexts or not statements.has_begun(connection):
         return _keeps_snapshot(connection)
     if _KEPT not in contexts[0]:
         contexts[0][_KEPT] = _keeps_snapshot(connection)
@@ -82,11 +85,7 @@ def _keeps_snapshot(connection: Any) -> bool:
 
 def _ask(connection: Any, sql: str) -> str:
     try:
-        cursor = connection.connection.cursor()
-        try:
-            cursor.execute(sql)
-            return str(cursor.fetchone()[0]).lower()
-        finally:
-            cursor.close()
-    except connection.Database.Error:
+        ((value, *_), *_) = statements.read(connection, sql)
+    except StatementError:
         return ""  # unknown, as in a transaction that has failed
+    return str(value).lower()

@@ -29,6 +29,11 @@ def conflicts(query: Any) -> Q | None:
     return condition
 
 
+def updated_fields(query: Any) -> list[Any]:
+    """Return the fields that an upsert sets in rows that are there."""
+    return [_field(query, field) for field in query.update_fields]
+
+
 def changes(query: Any, before: list[Row], after: list[Row]) -> Iterator[tuple[Row | None, Row | None]]:
     """Give the rows before and after.
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from rover_overrides import drops, transport, words
+from django.db import connections
+from django.db.models import Q
+
+from rover_overrides import drops, rows, transport, words
 from rover_overrides.conditions import TRUE, columns_needed, many_of, met
 from rover_overrides.registry import Registry, keys, stamp_key
 from rover_overrides.related import with_related
@@ -36,9 +39,11 @@ def explain(model: Any, pk: Any, using: str) -> list[Table]:
 
 def _row(meta: Any, model: Any, pk: Any, using: str) -> Row:
     """Return the part of a row that is in a table."""
-    names = [field.attname for field in meta.local_concrete_fields]
-    found = model._base_manager.using(using).nocache().filter(pk=pk).values_list(*names).get()
-    return {field.column: value for field, value in zip(meta.local_concrete_fields, found)}
+    part = meta.concrete_model
+    found = rows.read(rows.matching(rows.by_condition(part, Q(pk=pk)), rows.fields_needed(part)), connections[using])
+    if not found:
+        raise model.DoesNotExist(f"no row of {meta.db_table} has the key {pk}")
+    return found[0]
 
 
 def _explained(meta: Any, row: Row, using: str) -> Table:

@@ -3,24 +3,29 @@
 So nothing depends on which method of the ORM was called, nor on its signals: each statement is the change of one table. The old
 rows are selected by the statement's own WHERE, under a lock (see `serial`); the new ones follow from the values, or are read
 again. What cannot be known is a coarse change: of the row's column, of the whole table.
+
+The statement itself runs once, as Django compiled it. In autocommit mode it gets a transaction of its own; where the look at the
+old rows fails there, that transaction is rolled back and the statement runs in another one, without a look.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from functools import wraps
 from typing import Any
 
-from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Q
 from django.db.models.sql import compiler as compilers
 from django.db.models.sql import constants
+from django.db.models.sql.query import Query
 
 from rover_overrides import commits, raw_sql, rows, upserts
 from rover_overrides.cascades import tables_of_database_cascades
-from rover_overrides.records import ISSUED, in_transaction, is_precise, is_watched, record_row, record_table
+from rover_overrides.connection_state import state_of
+from rover_overrides.records import is_precise, is_watched, needs_own_transaction, own_transaction, record_row, record_table
 from rover_overrides.rows import Row
+from rover_overrides.statements import FAILURES, StatementError
 from rover_overrides.switches import on
 
 Run = Callable[..., Any]
@@ -39,6 +44,8 @@ def install() -> None:
     _hook(compilers.SQLDeleteCompiler, "execute_sql", _delete)
     if hasattr(compilers.SQLUpdateCompiler, "execute_returning_sql"):  # Django 6.1
         _hook(compilers.SQLUpdateCompiler, "execute_returning_sql", _update_returning)
+    for compiler in (compilers.SQLInsertCompiler, compilers.SQLUpdateCompiler, compilers.SQLDeleteCompiler):
+        _compile_apart(compiler)
     commits.install()
     raw_sql.install()
 
@@ -49,15 +56,15 @@ def _hook(cls: Any, name: str, see: Run) -> None:
     @wraps(original)
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
         def run(*others: Any) -> Any:
-            with _issuing(self.connection):
+            state_of(self.connection).is_own_transaction = False  # from here on it holds what the application wrote
+            with _issuing(self.connection, issues=True):
                 return original(self, *(others or args), **kwargs)
 
         if _SEEN in self.__dict__ or not is_watched():  # one method of a compiler may call the other
             return run()
         self.__dict__[_SEEN] = True
         try:
-            with in_transaction(self.connection):
-                return see(self, run, *args, **kwargs)
+            return _in_transaction(self.connection, lambda: see(self, run, *args, **kwargs))
         finally:
             del self.__dict__[_SEEN]
 
@@ -65,14 +72,68 @@ def _hook(cls: Any, name: str, see: Run) -> None:
     setattr(cls, name, method)
 
 
+def _compile_apart(cls: Any) -> None:
+    """Have what a field's `pre_save()` writes while a statement is compiled taken for what it is, not for that statement."""
+    original = cls.as_sql
+
+    @wraps(original)
+    def as_sql(self: Any, *args: Any, **kwargs: Any) -> Any:
+        with _issuing(self.connection, issues=False):
+            return original(self, *args, **kwargs)
+
+    cls.as_sql = as_sql
+
+
 @contextmanager
-def _issuing(connection: BaseDatabaseWrapper) -> Iterator[None]:
-    before = connection.__dict__.get(ISSUED, False)
-    connection.__dict__[ISSUED] = True
+def _issuing(connection: Any, *, issues: bool) -> Iterator[None]:
+    state = state_of(connection)
+    before, state.is_issuing = state.is_issuing, issues
     try:
         yield
     finally:
-        connection.__dict__[ISSUED] = before
+        state.is_issuing = before
+
+
+def _in_transaction(connection: Any, write: Callable[[], Any]) -> Any:
+    """Write in the open transaction, or in one of its own; in that again, without a look, where the look failed."""
+    if not needs_own_transaction(connection):
+        return write()
+    try:
+        with own_transaction(connection):
+            return write()
+    except StatementError:
+        with own_transaction(connection, looks=False):
+            return write()
+
+
+def _before(compiler: Any, query: Callable[[], Query]) -> list[Row] | None:
+    """Return the rows that a statement is about to write, under a lock; None where they cannot be known.
+
+    Raises StatementError in a transaction that was opened for the statement, which has to be rolled back then.
+    """
+    from rover_overrides.serial import lock_database
+
+    state = state_of(compiler.connection)
+    if not state.looks:
+        return None
+    try:
+        lock_database(compiler.connection, compiler.query.get_meta())
+        return rows.read(query(), compiler.connection)
+    except StatementError:
+        if state.is_own_transaction:
+            raise
+        return None
+
+
+@contextmanager
+def _coarse_on_failure(compiler: Any) -> Iterator[None]:
+    """Record a change of the whole table where the rows after a write cannot be told."""
+    try:
+        yield
+    except (StatementError, *FAILURES):
+        if state_of(compiler.connection).aborted is not None:
+            raise
+        record_table(compiler)
 
 
 def _insert(compiler: Any, run: Run, returning_fields: Any = None) -> Any:
@@ -83,42 +144,44 @@ def _insert(compiler: Any, run: Run, returning_fields: Any = None) -> Any:
     if not is_precise(query.model) or len(query.objs) > rows.LIMIT:
         record_table(compiler)
         return returned
-    columns = [field.column for field in returning_fields or ()]
-    for number, obj in enumerate(query.objs):
-        known = dict(zip(columns, returned[number])) if number < len(returned) else {}
-        record_row(compiler, None, rows.inserted(obj, query.fields, known, compiler.connection))
+    with _coarse_on_failure(compiler):
+        for number, obj in enumerate(query.objs):
+            known = rows.returned(returning_fields or (), returned[number]) if number < len(returned) else {}
+            record_row(compiler, None, rows.inserted(obj, query.fields, known, compiler.connection))
     return returned
 
 
 def _upsert(compiler: Any, run: Run) -> Any:
-    condition = upserts.conflicts(compiler.query) if _is_exact(compiler) else None
+    query = compiler.query
+    condition = upserts.conflicts(query) if _is_exact(compiler) else None
+    fields = rows.fields_needed(query.model, [*query.fields, *upserts.updated_fields(query)])
     if condition is None:
         done = run()
         record_table(compiler)
         return done
-    query = rows.by_condition(compiler.query.model, condition)
-    with _locked(compiler):
-        before = rows.read(rows.matching(query, _row_lock(compiler)), compiler.connection)
-        done = run()
-        after = rows.read(rows.matching(query), compiler.connection)
+    found = rows.by_condition(query.model, condition)
+    before = _before(compiler, lambda: rows.matching(found, fields, _row_lock(compiler)))
+    done = run()
+    with _coarse_on_failure(compiler):
+        after = None if before is None else rows.read(rows.matching(found, fields), compiler.connection)
         if before is None or after is None:
             record_table(compiler)
         else:
-            for old, new in upserts.changes(compiler.query, before, after):
+            for old, new in upserts.changes(query, before, after):
                 record_row(compiler, old, new)
     return done
 
 
 def _update_returning(compiler: Any, run: Run, returning_fields: Any) -> Any:  # noqa: ARG001 - `run` has them
-    return _update_seen(compiler, run, [], len)
+    return _update_seen(compiler, run, len)
 
 
 def _update(compiler: Any, run: Run, result_type: Any = None) -> Any:  # noqa: ARG001 - the count tells more
-    return _update_seen(compiler, lambda: run(_COUNT), 0, int)
+    return _update_seen(compiler, lambda: run(_COUNT), int)
 
 
-def _update_seen(compiler: Any, run: Run, nothing: Any, count: Callable[[Any], int]) -> Any:
-    """See an UPDATE that gives `nothing` where it finds no row, else what `count` makes a number of."""
+def _update_seen(compiler: Any, run: Run, count: Callable[[Any], int]) -> Any:
+    """See an UPDATE, which gives what `count` makes a number of rows of."""
     query = compiler.query
     if not query.values:  # those of a child: the tables of its parents have statements of their own
         return run()
@@ -128,20 +191,20 @@ def _update_seen(compiler: Any, run: Run, nothing: Any, count: Callable[[Any], i
             record_table(compiler)
         return done
     values = [(field, _given(field, value)) for field, _model, value in query.values]
-    with _locked(compiler):
-        before = rows.read(rows.matching(query, _row_lock(compiler, [field for field, _ in values])), compiler.connection)
-        if before == [] and not query.related_updates:
-            return nothing  # as if it had run when the rows were looked for: `save()` has no query to spare
-        pinned = _pin(compiler, before)
-        done = run()
+    written = [field for field, _ in values]
+    fields = rows.fields_needed(query.model, written)
+    before = _before(compiler, lambda: rows.matching(query, fields, _row_lock(compiler, written)))
+    before, pinned = _pinned(compiler, before)
+    done = run()
+    with _coarse_on_failure(compiler):
         if before is None or not (pinned or count(done) == len(before)):
             record_table(compiler)
         else:
-            _record_updated(compiler, before, values)
+            _record_updated(compiler, before, values, fields)
     return done
 
 
-def _record_updated(compiler: Any, before: list[Row], values: list[tuple[Any, Any]]) -> None:
+def _record_updated(compiler: Any, before: list[Row], values: list[tuple[Any, Any]], fields: list[Any]) -> None:
     model, connection = compiler.query.model, compiler.connection
     if not _needs_reading(compiler.query, before, values):
         generated = rows.generated_columns(model)
@@ -149,11 +212,11 @@ def _record_updated(compiler: Any, before: list[Row], values: list[tuple[Any, An
             record_row(compiler, old, rows.written(old, values, generated, connection))
         return
     columns = rows.key_columns(model)
-    if any(field.column in columns for field, _ in values):
+    if any(field.column in columns for field, _ in values) or not rows.is_key_readable(model):
         record_table(compiler)
         return
     keys = [rows.key(old, columns) for old in before]
-    after = {rows.key(new, columns): new for new in rows.reread(model, keys, connection)}
+    after = {rows.key(new, columns): new for new in rows.reread(model, fields, keys, connection)}
     for key, old in zip(keys, before):
         record_row(compiler, old, after.get(key))
 
@@ -177,10 +240,11 @@ def _delete(compiler: Any, run: Run, *_args: Any) -> Any:
         done = run()
         _record_deleted(compiler, None, _count(done))
         return done
-    with _locked(compiler):
-        before = rows.read(rows.matching(compiler.query, _row_lock(compiler)), compiler.connection)
-        pinned = bool(before) and _pin(compiler, before)
-        done = run()
+    query = compiler.query
+    before = _before(compiler, lambda: rows.matching(query, rows.fields_needed(query.model), _row_lock(compiler)))
+    before, pinned = _pinned(compiler, before)
+    done = run()
+    with _coarse_on_failure(compiler):
         exact = before is not None and (pinned or _count(done) == len(before))
         _record_deleted(compiler, before if exact else None, _count(done))
     return done
@@ -210,26 +274,25 @@ def _is_exact(compiler: Any) -> bool:
     return can_lock(compiler.connection)
 
 
-def _locked(compiler: Any) -> AbstractContextManager[None]:
-    from rover_overrides.serial import together
-
-    return together(compiler.connection, compiler.query.get_meta())
-
-
 def _row_lock(compiler: Any, fields: list[Any] | None = None) -> str | None:
     from rover_overrides.serial import row_lock
 
     return row_lock(compiler.connection, fields)
 
 
-def _pin(compiler: Any, before: list[Row] | None) -> bool:
-    """Hold a statement to the rows that were found, where its WHERE could find others a moment later; tell whether it can't."""
+def _pinned(compiler: Any, before: list[Row] | None) -> tuple[list[Row] | None, bool]:
+    """Hold a statement to the rows that were found, where its WHERE could find others a moment later; return whether it can't.
+
+    Without a key by which they could be found again nothing is known of them.
+    """
     query = compiler.query
-    if compiler.connection.vendor == "sqlite":
-        return True  # one writer at a time
-    if before is None or rows.is_plain(query):
-        return False  # the locked rows still match; that no other does is for the count to say
+    if before is not None and compiler.connection.vendor == "sqlite":
+        return before, True  # one writer at a time
+    if not before or rows.is_plain(query):
+        return before, False  # the locked rows still match; that no other does is for the count to say
+    if not rows.is_key_readable(query.model):
+        return None, False
     columns = rows.key_columns(query.model)
     query.where = type(query.where)()
     query.add_q(Q(pk__in=[rows.key(row, columns) for row in before]))
-    return True
+    return before, True

@@ -1,5 +1,6 @@
 """Two writers of a row at once: each knows the row that it replaces, and neither fails because we look at it first."""
 
+import logging
 import threading
 from contextlib import contextmanager
 
@@ -153,20 +154,21 @@ def _read_then_write(alias):
     Tag.objects.using(alias).filter(pk=1).update(hits=2)
 
 
-def lock_of(alias, call):
-    """Return the locks of the SELECTs that a call runs."""
-    with CaptureQueriesContext(connections[alias]) as queries:
+def lock_of(caplog, call):
+    """Return the locks of the SELECTs that the cache runs during a call."""
+    caplog.clear()
+    with caplog.at_level(logging.DEBUG, "rover_overrides.statements"):
         call()
-    selects = [query["sql"] for query in queries.captured_queries if query["sql"].startswith("SELECT")]
+    selects = [record.args[1] for record in caplog.records if record.args[1].startswith("SELECT")]
     return [sql.partition(" FOR ")[2] for sql in selects]
 
 
-def test_lock_is_as_strong_as_that_of_the_write(alias, seen):
+def test_lock_is_as_strong_as_that_of_the_write(alias, seen, caplog):
     tags = Tag.objects.using(alias).filter(pk=1)
     found = [
-        lock_of(alias, lambda: tags.update(hits=5)),
-        lock_of(alias, lambda: tags.update(slug="x")),
-        lock_of(alias, lambda: tags._raw_delete(alias)),
+        lock_of(caplog, lambda: tags.update(hits=5)),
+        lock_of(caplog, lambda: tags.update(slug="x")),
+        lock_of(caplog, lambda: tags._raw_delete(alias)),
     ]
     postgres = [["NO KEY UPDATE"], ["UPDATE"], ["UPDATE"]]
     assert found == (postgres if alias == "postgres" else [[""], [""], [""]])
@@ -188,16 +190,16 @@ def test_row_that_comes_in_between_makes_the_change_coarse(alias, seen, monkeypa
     """One that matches the WHERE only after it was looked for is written too."""
     if alias != "postgres":
         pytest.skip("SQLite lets nobody in between")
-    original = writes._pin
+    original = writes._pinned
 
     def pin(compiler, before):
         monkeypatch.undo()
-        monkeypatch.setattr(writes, "_pin", original)
+        monkeypatch.setattr(writes, "_pinned", original)
         recorder.put_in(monkeypatch)
         Other(alias, lambda: Tag(pk=3, slug="new", hits=1).save(using=alias)).finish()
         return original(compiler, before)
 
     recorder = seen
-    monkeypatch.setattr(writes, "_pin", pin)
+    monkeypatch.setattr(writes, "_pinned", pin)
     assert Tag.objects.using(alias).filter(hits=1).update(hits=2) == 3
     assert ("tag", None, None) in seen.take()

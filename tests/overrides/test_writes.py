@@ -50,7 +50,7 @@ def queries_of(alias, call):
 def test_save_records_row_before_and_after(alias, seen):
     book = Book.objects.using(alias).get(pk=1)
     book.title = "Uno"
-    assert queries_of(alias, book.save) == ["SELECT", "UPDATE"]
+    assert queries_of(alias, book.save) == ["UPDATE"]
     [(table, old, new)] = seen.take()
     assert table == "book"
     assert old == {
@@ -85,12 +85,12 @@ def test_insert_of_expression_leaves_column_unknown(alias, seen):
 
 
 def test_save_over_existing_key_records_replaced_row(alias, seen):
-    assert queries_of(alias, lambda: Shelf(pk=1, name="Right").save(using=alias)) == ["SELECT", "UPDATE"]
+    assert queries_of(alias, lambda: Shelf(pk=1, name="Right").save(using=alias)) == ["UPDATE"]
     assert seen.take() == [("shelf", {"id": 1, "name": "Left"}, {"id": 1, "name": "Right"})]
 
 
-def test_save_of_new_key_takes_no_more_queries_than_upstream(alias, seen):
-    assert queries_of(alias, lambda: Shelf(pk=9, name="Top").save(using=alias)) == ["SELECT", "INSERT"]
+def test_save_of_new_key_shows_the_queries_of_django(alias, seen):
+    assert queries_of(alias, lambda: Shelf(pk=9, name="Top").save(using=alias)) == ["UPDATE", "INSERT"]
     assert seen.take() == [("shelf", None, {"id": 9, "name": "Top"})]
 
 
@@ -129,10 +129,7 @@ def test_changed_json_is_unknown_and_kept_json_is_not(alias, seen):
 
 def test_update_records_each_row(alias, seen):
     rows = []
-    assert queries_of(alias, lambda: rows.append(Book.objects.using(alias).filter(pages__gt=0).update(pages=9))) == [
-        "SELECT",
-        "UPDATE",
-    ]
+    assert queries_of(alias, lambda: rows.append(Book.objects.using(alias).filter(pages__gt=0).update(pages=9))) == ["UPDATE"]
     assert rows == [2]
     assert sorted(short(seen.take(), "id", "pages"), key=str) == [
         ("book", {"id": 1, "pages": 1}, {"id": 1, "pages": 9}),

@@ -1,0 +1,47 @@
+"""What the cache knows of a database connection, in one object: its open transaction, and what waits for the end of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+_KEY = "rover_state"
+
+
+@dataclass
+class ConnectionState:
+    """The state of one connection of one thread."""
+
+    batch: Any = None
+    """The changes of a transaction in manual mode (`set_autocommit(False)`), a `commits.Batch`."""
+    announced: Any = None
+    """What was announced before the COMMIT that is under way."""
+    is_dirty: bool = False
+    """Whether manual mode has written something that is not committed."""
+    is_issuing: bool = False
+    """Whether a compiler of Django's is running its statement, which then is no raw SQL."""
+    is_own_transaction: bool = False
+    """Whether the open transaction is one that the cache opened around a single write in autocommit mode."""
+    looks: bool = True
+    """Whether the old rows of a write are read, which failed in this write's first transaction if not."""
+    row_locks: int = 0
+    """How many savepoints of the open transaction have locked rows."""
+    aborted: Exception | None = None
+    """The error of the cache's own statement that aborted the open transaction, if one did."""
+
+    has_drained: bool = False
+    """Whether rows of the outbox were found in the open transaction, to be deleted after it."""
+
+    def end_transaction(self) -> None:
+        """Forget what holds for the transaction that has ended."""
+        self.is_dirty = False
+        self.row_locks = 0
+        self.aborted = None
+
+
+def state_of(connection: Any) -> ConnectionState:
+    """Return the state of a connection."""
+    found = connection.__dict__.get(_KEY)
+    if found is None:
+        found = connection.__dict__[_KEY] = ConnectionState()
+    return found  # type: ignore[no-any-return]
