@@ -10,14 +10,14 @@ the changes wait on the connection, until it commits.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import wraps
 from typing import Any
 
 from cacheops import invalidation, redis, transaction
 from cacheops.conf import settings
 from django.conf import settings as django_settings
-from django.db import DEFAULT_DB_ALIAS, connections
+from django.db import DEFAULT_DB_ALIAS, Error, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from redis.exceptions import RedisError
 
@@ -116,7 +116,25 @@ def committed(connection: BaseDatabaseWrapper) -> None:
     changes, announced = _taken(connection), state.announced
     state.announced = None
     state.end_transaction()
-    _finish(connection.alias, announced, changes)
+    was_usable = statements.is_usable(connection)
+    try:
+        _finish(connection.alias, announced, changes)
+    finally:
+        if was_usable and transaction.transaction_states[connection.alias] and not statements.is_usable(connection):
+            _reconnect(connection)
+
+
+def _reconnect(connection: Any) -> None:
+    """Replace a connection that a look-up after the COMMIT found lost, and keep the `on_commit` callbacks that are about to run.
+
+    Django uses the connection once more before it runs them, and would report a failure of what is committed.
+    """
+    callbacks = connection.run_on_commit
+    connection.run_commit_hooks_on_set_autocommit_on = False
+    connection.close()
+    with suppress(Error):
+        connection.connect()
+    connection.run_on_commit, connection.run_commit_hooks_on_set_autocommit_on = callbacks, True
 
 
 def forgotten(connection: BaseDatabaseWrapper) -> None:
@@ -143,6 +161,23 @@ def wrote(connection: BaseDatabaseWrapper) -> None:
     """Note that a connection in manual mode has written: until its commit, reads bypass the cache."""
     if _uncommitted_after_atomic(connection):
         state_of(connection).is_dirty = True
+
+
+@contextmanager
+def ended_by_hand(connection: BaseDatabaseWrapper, *, commits: bool) -> Iterator[None]:
+    """Invalidate around a statement that may end a transaction which raw SQL began."""
+    if commits:
+        committing(connection)
+    try:
+        yield
+    finally:
+        if not statements.is_begun_by_hand(connection):
+            committed(connection)
+
+
+def waits_for_hand(connection: BaseDatabaseWrapper) -> bool:
+    """Return whether changes wait for the end of a transaction that raw SQL began."""
+    return connection.autocommit and not connection.in_atomic_block and state_of(connection).batch is not None
 
 
 def install() -> None:
@@ -264,8 +299,10 @@ def _taken(connection: BaseDatabaseWrapper) -> list[Change]:
 
 
 def _manual(connection: BaseDatabaseWrapper) -> bool:
-    """Tell whether the application itself ends the transaction; a connection that is not open yet says nothing."""
-    return connection.connection is not None and not connection.autocommit and not connection.in_atomic_block
+    """Return whether the application itself ends the transaction; a connection that is not open yet says nothing."""
+    if connection.connection is None or connection.in_atomic_block:
+        return False
+    return not connection.autocommit or statements.is_begun_by_hand(connection)
 
 
 def _uncommitted_after_atomic(connection: BaseDatabaseWrapper) -> bool:

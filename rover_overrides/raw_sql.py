@@ -35,6 +35,7 @@ _READS = frozenset(
     reset rollback savepoint select set show start table unlisten use vacuum values
     """.split()  # noqa: SIM905 - it reads better than forty quotes
 )
+_COMMITS = frozenset({"commit", "end"})
 _WRITES = frozenset(
     """
     alter call copy delete do drop exec execute insert load merge rename replace truncate update
@@ -64,12 +65,16 @@ def written_tables(sql: str, tables: list[str]) -> list[str]:
 def _writes(sql: str) -> bool:
     if sql[:6].casefold() == "select" and ";" not in sql:  # nearly all there is
         return False
-    start = _START.match(sql)
-    first = start.group(1).casefold() if start else ""
+    first = _first_word(sql)
     several = ";" in sql.strip().rstrip(";")
     if first in _READS and not several:
         return False
     return first in _WRITES or not _WRITES.isdisjoint(word.casefold() for word in _WORD.findall(sql))
+
+
+def _first_word(sql: str) -> str:
+    start = _START.match(sql)
+    return start.group(1).casefold() if start else ""
 
 
 def _names(table: str) -> set[str]:
@@ -126,12 +131,23 @@ def _seen(connection: Any, sql: Any) -> AbstractContextManager[None]:
     if state_of(connection).is_issuing:
         return _issued(connection)
     text = _text(connection, sql)
+    if commits.waits_for_hand(connection):
+        return _by_hand(connection, text)
     if text is not None and not _writes(text):
         return _UNSEEN
     return _written(connection, _changes(text))
 
 
 _UNSEEN = nullcontext()
+
+
+@contextmanager
+def _by_hand(connection: Any, text: str | None) -> Iterator[None]:
+    """Look at a statement in a transaction that raw SQL began: it may end that, too."""
+    is_commit = text is None or _first_word(text) in _COMMITS
+    writes = _written(connection, _changes(text)) if text is None or _writes(text) else _UNSEEN
+    with commits.ended_by_hand(connection, commits=is_commit), writes:
+        yield
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from cacheops.utils import family_has_profile
 from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from rover_overrides import commits, rows
+from rover_overrides import commits, rows, statements
 from rover_overrides.connection_state import state_of
 from rover_overrides.drops import Change
 from rover_overrides.rows import Row
@@ -38,8 +38,7 @@ def own_transaction(connection: BaseDatabaseWrapper, *, looks: bool = True) -> I
 
 def needs_own_transaction(connection: BaseDatabaseWrapper) -> bool:
     """Return whether a write would be a transaction by itself."""
-    alone = connection.get_autocommit() and not connection.in_atomic_block
-    return bool(alone and connection.features.supports_transactions)
+    return bool(connection.features.supports_transactions and not statements.in_transaction(connection))
 
 
 def is_precise(model: Any) -> bool:

@@ -63,7 +63,7 @@ def _models(table: str) -> tuple[type[models.Model], ...]:
 def _has_snapshot(using: str) -> bool:
     """Tell whether the connection is in a transaction that does not see what others commit."""
     connection = connections[using]
-    if connection.connection is None or not (connection.in_atomic_block or not connection.autocommit):
+    if connection.connection is None or not statements.in_transaction(connection):
         return False
     contexts = transaction_states[using]
     if not contexts or not statements.has_begun(connection):

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Any, NamedTuple
 
 from django.core.exceptions import FieldError, ValidationError
@@ -78,13 +78,32 @@ def write(connection: Any, sql: str, params: Sequence[Any]) -> None:
 def check_commit(connection: Any) -> None:
     """Raise the error of the statement of the cache's own that ended the transaction, if one did: a COMMIT would do nothing."""
     aborted = state_of(connection).aborted
-    if aborted is not None and connection.connection is not None and not _is_usable(connection):
+    if aborted is not None and connection.connection is not None and not is_usable(connection):
         raise aborted
 
 
 def in_transaction(connection: Any) -> bool:
-    """Return whether statements are part of a transaction, in an atomic block or in manual mode."""
-    return bool(connection.in_atomic_block or not connection.get_autocommit())
+    """Return whether statements are part of a transaction: of an atomic block, of manual mode, or begun by raw SQL."""
+    return bool(connection.in_atomic_block or not connection.get_autocommit() or is_begun_by_hand(connection))
+
+
+def is_begun_by_hand(connection: Any) -> bool:
+    """Return whether raw SQL has begun a transaction in autocommit mode, as the driver knows."""
+    raw = connection.connection
+    if raw is None or connection.in_atomic_block or not connection.autocommit:
+        return False
+    if connection.vendor == "postgresql":
+        return _status(connection) != _IDLE
+    return bool(getattr(raw, "in_transaction", False))  # of sqlite3
+
+
+def is_usable(connection: Any) -> bool:
+    """Return whether the driver would run a statement: its own state, which costs no query."""
+    if connection.connection is None:
+        return False
+    if connection.vendor == "postgresql":
+        return _status(connection) in {_IDLE, _OPEN}
+    return connection.vendor != "sqlite" or state_of(connection).aborted is None
 
 
 def has_begun(connection: Any) -> bool:
@@ -96,20 +115,13 @@ def _run(connection: Any, sql: str, params: Sequence[Any], manner: _Manner) -> l
     _logger.debug("%s: %s", connection.alias, sql)
     try:
         connection.ensure_connection()
-        if connection.needs_rollback or not _is_usable(connection):
+        if connection.needs_rollback or not is_usable(connection):
             raise StatementError("the transaction has failed")
         return _WAYS.get(connection.vendor, _elsewhere)(connection, sql, params, manner)
     except FAILURES as error:
         if state_of(connection).aborted is not None:
             raise
         raise StatementError(f"{type(error).__name__}: {error}") from error
-
-
-def _is_usable(connection: Any) -> bool:
-    """Return whether the driver would run a statement: its own state, which costs no query."""
-    if connection.vendor == "postgresql":
-        return _status(connection) in {_IDLE, _OPEN}
-    return connection.vendor != "sqlite" or state_of(connection).aborted is None
 
 
 def _on_postgresql(connection: Any, sql: str, params: Sequence[Any], manner: _Manner) -> list[Row]:
@@ -121,7 +133,8 @@ def _on_postgresql(connection: Any, sql: str, params: Sequence[Any], manner: _Ma
         try:
             return _sent(connection, limited, sql, params)
         finally:
-            connection.connection.rollback()
+            with suppress(Error), connection.wrap_database_errors:
+                connection.connection.rollback()
     _count_row_lock(connection, manner)
     before, after = (_REMEMBER + limited, _RESTORE) if manner.keeps and limited else (limited, "")
     try:

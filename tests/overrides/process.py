@@ -46,28 +46,28 @@ class Process:
         )
         self.pid = self._process.pid
 
-    def ask(self, source):
+    def ask(self, source, seconds=ANSWER_SECONDS):
         """Execute statements there, and return what they came to."""
         self.tell(source)
-        return self.answer()
+        return self.answer(seconds)
 
     def tell(self, source):
         """Have statements executed without waiting for their end."""
         self._process.stdin.write(json.dumps(source) + "\n")
         self._process.stdin.flush()
 
-    def answer(self):
+    def answer(self, seconds=ANSWER_SECONDS):
         """Return what the statements came to that it was told last."""
-        assert select.select([self._process.stdout], [], [], ANSWER_SECONDS)[0], "no answer"
+        assert select.select([self._process.stdout], [], [], seconds)[0], "no answer"
         line = self._process.stdout.readline()
         assert line, self._process.stderr.read()
         said = json.loads(line)
         assert "raised" not in said, said["raised"]
         return Answer(**said)
 
-    def value(self, source):
+    def value(self, source, seconds=ANSWER_SECONDS):
         """Execute statements there, and return the value of the last one."""
-        return self.ask(source).value
+        return self.ask(source, seconds).value
 
     def is_hit(self, source):
         """Tell whether statements read nothing from the database."""

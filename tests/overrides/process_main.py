@@ -7,6 +7,7 @@ import sys
 import warnings
 
 SETTINGS = json.loads(os.environ["APPLICATION_SETTINGS"])
+IS_CACHED = SETTINGS.pop("IS_CACHED", True)
 
 
 def main():
@@ -18,7 +19,7 @@ def main():
         ALLOWED_HOSTS=["*"],
         USE_TZ=True,
         DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
-        INSTALLED_APPS=["cacheops", "written"],
+        INSTALLED_APPS=[*(["cacheops"] if IS_CACHED else []), "written"],
         TEMPLATES=[{"BACKEND": "django.template.backends.django.DjangoTemplates"}],
         **SETTINGS,
     )
@@ -27,7 +28,9 @@ def main():
     django.setup()
     answers, sys.stdout = sys.stdout, sys.stderr
     names = {"__name__": "application"}
-    exec("from cacheops import *; from django.db import connection, models, transaction; from written.models import *", names)
+    if IS_CACHED:
+        exec("from cacheops import *", names)
+    exec("from django.db import connection, models, transaction; from written.models import *", names)
     for line in sys.stdin:
         answers.write(json.dumps(answer(json.loads(line), names), default=repr) + "\n")
         answers.flush()
