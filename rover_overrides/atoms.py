@@ -11,6 +11,7 @@ from django.db.models.functions.datetime import TimezoneMixin
 
 from rover_overrides.canonical import UncertainError, digits, kind_of, tells_null
 from rover_overrides.conditions import Atom, Column, spelled
+from rover_overrides.stock import is_lookup, is_own_class
 from rover_overrides.switches import on
 
 Located = tuple[str, Atom]
@@ -22,7 +23,6 @@ ANYTHING: Disjunction = [frozenset()]
 SHORT = 4
 """From this length on an IN is one atom with a list, below it is as many equalities."""
 
-_DJANGOS = frozenset({"django.db.models.lookups", "django.db.models.fields.related_lookups"})
 _PARTS = frozenset(
     one
     for one in vars(datetime_functions).values()
@@ -39,6 +39,8 @@ class Backend(NamedTuple):
     vendor: str
     utc: bool
     """Whether moments are stored so that they order as they followed each other."""
+    known: bool = True
+    """Whether it is one of Django's own; of another nobody knows how it compares."""
 
     @property
     def bytewise(self) -> bool:
@@ -47,6 +49,8 @@ class Backend(NamedTuple):
 
     def compares(self, kind: str, field: Any) -> bool:
         """Tell whether values of a kind compare there as they do here."""
+        if not self.known:
+            return False
         if kind == "text":
             return self.bytewise
         if kind == "datetime":
@@ -101,13 +105,15 @@ def compact(part: Disjunction) -> Disjunction:
 
 def _compared(lookup: Any, backend: Backend) -> Compared | None:
     """Return the left side of one of Django's own lookups with a plain operand."""
-    if type(lookup).__module__ not in _DJANGOS or getattr(lookup, "bilateral_transforms", None) or _is_expression(lookup.rhs):
+    if not is_lookup(lookup) or getattr(lookup, "bilateral_transforms", None) or _is_expression(lookup.rhs):
         return None
     lhs: Any = lookup.lhs
     part: str | None = ""
-    if type(lhs) in _PARTS and on("lookup-conditions"):
+    if type(lhs) in _PARTS and is_own_class(type(lhs)) and on("lookup-conditions"):
         part, lhs = _part(lhs), lhs.lhs
     if type(lhs) is not Col or part is None:
+        return None
+    if lhs.output_field is not lhs.target and kind_of(lhs.output_field) != kind_of(lhs.target):
         return None
     return Compared(lhs.alias, lhs.target, Column((), str(lhs.target.column), part), backend)
 
@@ -128,7 +134,7 @@ def _is_expression(operand: Any) -> bool:
 
 def _of(compared: Compared, name: str, operand: Any, *, negated: bool) -> Disjunction:
     if name == "isnull":
-        if not tells_null(compared.field) or compared.backend.vendor == "oracle":  # for which '' is NULL
+        if not (tells_null(compared.field) and compared.backend.known) or compared.backend.vendor == "oracle":  # '' is NULL
             return ANYTHING
         return [compared.raw("isnull", "1" if bool(operand) is not negated else "0")]
     if name == "exact" and operand is not None and not negated:

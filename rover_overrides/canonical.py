@@ -7,7 +7,6 @@ count for nothing: the query then depends on more rows.
 from __future__ import annotations
 
 import datetime as dt
-import functools
 import ipaddress
 import uuid
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from django.core.exceptions import ValidationError
 from django.db.models import Field
 from django.utils import timezone
 
+from rover_overrides.stock import is_field, once
 from rover_overrides.switches import on
 
 
@@ -53,16 +53,6 @@ _KINDS = {
 }
 # Those that people spell in more than one way.
 _CANONICAL_ONLY = frozenset({"decimal", "float", "datetime", "time", "duration", "ip"})
-# What an application's field may override to store another value than the one it shows.
-_PREPARES = (
-    "db_type",
-    "from_db_value",
-    "get_db_prep_save",
-    "get_db_prep_value",
-    "get_placeholder",
-    "get_prep_value",
-    "to_python",
-)
 
 
 def kind_of(field: Field[Any, Any]) -> str | None:
@@ -73,24 +63,18 @@ def kind_of(field: Field[Any, Any]) -> str | None:
     return None if decimals in cacheops_settings.CACHEOPS_SKIP_FIELDS else kind
 
 
-@functools.cache
+@once
 def _kind_of(field: Field[Any, Any]) -> tuple[str | None, str]:
     """Return the kind and the internal type of a field, that of its target for a foreign key."""
-    field = _target(field)
-    internal = field.get_internal_type()
-    plain = getattr(field, "db_collation", None) is None and _stored_as_django(field)
+    target = _target(field)
+    internal = target.get_internal_type()
+    plain = getattr(target, "db_collation", None) is None and _stored_as_django(field)
     return (_KINDS.get(internal) if plain else None), internal
 
 
-@functools.cache
 def _stored_as_django(field: Field[Any, Any]) -> bool:
     """Tell whether the field stores and shows its values as Django's own."""
-    field = _target(field)
-    if getattr(field, "generated", False):
-        return False
-    own = type(field)
-    base = next((cls for cls in own.__mro__ if cls.__module__.startswith("django.db.models.")), None)
-    return base is not None and all(getattr(own, name, None) is getattr(base, name, None) for name in _PREPARES)
+    return is_field(field) and not getattr(_target(field), "generated", False)
 
 
 def tells_null(field: Field[Any, Any]) -> bool:

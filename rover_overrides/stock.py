@@ -1,0 +1,202 @@
+"""What is exactly Django's own: fields, lookups, expressions, queries, and the connections that they are compiled for.
+
+Nobody can know what a class of an application's does. A class counts as Django's own if Django's module gives the very same class
+by its name. A subclass counts as well where it overrides nothing that Django asks for when it makes SQL of it.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from types import FunctionType
+from typing import Any, TypeVar
+
+from django.db.models import Field, ForeignKey, lookups
+from django.db.models.fields import related_lookups
+from django.db.models.lookups import Lookup
+from django.db.models.sql.datastructures import BaseTable, Join
+
+KEPT = 4096
+"""Of how many classes or fields a process keeps what was found."""
+
+ANY_CLASS = frozenset(
+    """
+    __abstractmethods__ __annotate__ __annotate_func__ __annotations__ __annotations_cache__ __class_getitem__ __dict__ __doc__
+    __firstlineno__ __init__ __init_subclass__ __module__ __orig_bases__ __parameters__ __qualname__ __repr__ __slots__
+    __static_attributes__ __str__ __weakref__ _abc_impl
+    """.split()  # noqa: SIM905 - it reads better than thirty quotes
+)
+"""What any class may define."""
+_FORMS = frozenset(
+    """
+    _default_hint _description _get_default check class_lookups clean deconstruct default_error_messages default_validators
+    description error_messages formfield get_choices get_default has_default run_validators save_form_data validate validators
+    value_to_string
+    """.split()  # noqa: SIM905 - as above
+)
+"""What a field may override without changing its SQL: forms, checks, migrations; lookups have classes of their own."""
+_OPTIONAL = frozenset(
+    """
+    __getattr__ from_db_value get_placeholder get_placeholder_sql
+    """.split()  # noqa: SIM905 - as above
+)
+"""What Django asks of a field where it has it, and its own fields mostly lack."""
+_SESSIONS = frozenset(
+    """
+    Database SchemaEditorClass _close _commit _cursor _rollback _savepoint _savepoint_commit _savepoint_rollback
+    _set_autocommit _start_transaction_under_autocommit chunked_cursor client_class close close_if_health_check_failed
+    close_if_unusable_or_obsolete commit connect create_cursor creation_class cursor display_name ensure_connection
+    get_connection_params get_new_connection init_connection_state introspection_class is_usable make_cursor
+    make_debug_cursor pool close_pool rollback savepoint savepoint_commit savepoint_rollback set_autocommit
+    """.split()  # noqa: SIM905 - as above
+)
+"""What an engine may override without changing what a comparison means: how it connects, and whom it tells."""
+
+
+Found = TypeVar("Found")
+
+
+def once(function: Callable[[Any], Found]) -> Callable[[Any], Found]:
+    """Have a function asked once of each field or class, by its identity: fields that are equal may differ."""
+    kept: dict[int, tuple[Any, Found]] = {}  # with the thing itself, so that no other gets its identity
+
+    @functools.wraps(function)
+    def asked(thing: Any) -> Found:
+        found = kept.get(id(thing))
+        if found is None:
+            found = thing, function(thing)
+            if len(kept) >= KEPT:
+                kept.clear()
+            kept[id(thing)] = found
+        return found[1]
+
+    return asked
+
+
+def is_djangos(cls: type) -> bool:
+    """Tell whether a class is the one that Django's module of its name gives."""
+    if not cls.__module__.startswith("django."):
+        return False
+    found: Any = sys.modules.get(cls.__module__)
+    for name in cls.__qualname__.split("."):
+        found = getattr(found, name, None)
+    return found is cls
+
+
+def is_field(field: Any) -> bool:
+    """Tell whether a field, and those that its foreign keys lead to, make SQL and values as Django's own."""
+    return not _differs(field) and all(not _differs(one) for one in _targets(field))
+
+
+def is_lookup(lookup: Any) -> bool:
+    """Tell whether a lookup is one of Django's general ones, as Django wrote it."""
+    return type(lookup) in _LOOKUPS and _as_written(type(lookup))
+
+
+def is_own_class(cls: type) -> bool:
+    """Tell whether a class is Django's own, as Django wrote it."""
+    return _is_own_class(cls) and _as_written(cls)
+
+
+def is_changed(node: Any) -> bool:
+    """Tell whether somebody has changed what Django wrote of a node, which may be of a subclass."""
+    return not _as_written(type(node)) or not SET_ON_ONE.isdisjoint(node.__dict__)
+
+
+def is_connection(connection: Any) -> bool:
+    """Tell whether a connection compares as the one of Django's that it derives from."""
+    own = (type(connection.ops), type(connection.features))
+    return _compares_alike(type(connection)) and not any(overridden(one) - ANY_CLASS for one in own)
+
+
+def is_query(query: Any) -> bool:
+    """Tell whether a query is made and compiled by Django's own classes."""
+    return _is_own_class(type(query)) and _shadows(query) <= {"reset_refcounts"}  # which the analysis itself sets
+
+
+def is_compiler(compiler: Any) -> bool:
+    """Tell whether a compiler is Django's own."""
+    return _is_own_class(type(compiler))
+
+
+def is_join(join: Any) -> bool:
+    """Tell whether a table of a query is joined as Django's own classes join it."""
+    return type(join) in {BaseTable, Join}
+
+
+def defines(field: Any, names: Iterable[str]) -> bool:
+    """Tell whether a field, or a class of its that is not Django's, defines one of the names."""
+    return any(name in overridden(type(field)) or name in vars(field) for name in names)
+
+
+@once
+def overridden(cls: type) -> frozenset[str]:
+    """Return the names that are defined by those of a class's bases, and itself, that are not Django's."""
+    others = [one for one in cls.__mro__ if one is not object and not _is_own_class(one)]
+    return frozenset().union(*map(vars, others))
+
+
+def _djangos(module: Any, base: type) -> Iterator[type]:
+    for found in vars(module).values():
+        if isinstance(found, type) and issubclass(found, base) and found.__module__ == module.__name__ and is_djangos(found):
+            yield found
+
+
+_LOOKUPS = frozenset({*_djangos(lookups, Lookup), *_djangos(related_lookups, Lookup)})
+
+SET_ON_ONE = frozenset({"as_sql", "as_sqlite", "as_postgresql", "as_mysql", "as_oracle"})
+"""What an application may have set on a single expression."""
+
+_is_own_class = once(is_djangos)
+
+
+@once
+def _as_written(cls: type) -> bool:
+    """Tell whether nobody has put a function of his own into the classes of Django's that a class is made of."""
+    return not [one for one in cls.__mro__ if _is_own_class(one) and _holds_others(one)]
+
+
+@once
+def _holds_others(cls: type) -> bool:
+    found = [value for name, value in list(vars(cls).items()) if type(value) is FunctionType and name not in ANY_CLASS]
+    modules = {value.__globals__["__name__"] for value in found} - {"functools"}  # which makes comparisons of others
+    return bool([module for module in modules if module[:7] != "django."])
+
+
+def _shadows(thing: Any) -> set[str]:
+    """Return the methods that a single thing has others for."""
+    return set(_methods(type(thing)).intersection(vars(thing)))
+
+
+@once
+def _methods(cls: type) -> frozenset[str]:
+    return frozenset([name for one in cls.__mro__ for name, value in list(vars(one).items()) if type(value) is FunctionType])
+
+
+@once
+def _differs(field: Any) -> bool:
+    return _differs_by_class(type(field)) or not _FORMS.issuperset(_shadows(field))
+
+
+@once
+def _differs_by_class(cls: type) -> bool:
+    own = overridden(cls) - ANY_CLASS - _FORMS
+    bases = [one for one in cls.__mro__ if issubclass(one, Field) and _is_own_class(one)]
+    if not bases or not _as_written(cls):
+        return True
+    asked = _OPTIONAL.union(*map(dir, bases), dir(ForeignKey)) if own else ()
+    return any(name in asked and not name.startswith("_check_") for name in own)
+
+
+def _targets(field: Any) -> Iterator[Any]:
+    """Give the fields that a foreign key leads to, one after the other."""
+    while getattr(field, "remote_field", None) is not None and getattr(field, "target_field", None) is not None:
+        field = field.target_field
+        yield field
+
+
+@once
+def _compares_alike(wrapper: type) -> bool:
+    own = overridden(wrapper) - ANY_CLASS - _SESSIONS
+    return not own or own.isdisjoint(name for one in wrapper.__mro__ if _is_own_class(one) for name in dir(one))
