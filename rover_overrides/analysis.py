@@ -21,8 +21,12 @@ from django.db.models.sql.where import AND, OR, NothingNode, WhereNode
 
 from rover_overrides.atoms import ANYTHING, Backend, Disjunction, Located, compact, lookup_atoms
 from rover_overrides.conditions import TRUE, UNCACHED, Atom, Conj, Path, conjs_of
+from rover_overrides.foreign import ForeignError, is_foreign
+from rover_overrides.foreign import tables_of as tables_of_foreign
+from rover_overrides.own_sql import UncachedError
+from rover_overrides.stock import is_connection
 from rover_overrides.switches import on
-from rover_overrides.walk import Inside, UncachedError, inside
+from rover_overrides.walk import Inside, inside
 
 MAX_CONJS = 16
 """Into how many conjs a WHERE tree may grow before conditions are left out."""
@@ -39,7 +43,10 @@ def dependencies(queryset: Any, purpose: str = "sample") -> Dependencies:
     The purpose is that of `rover_overrides.dependencies`; a sample reads all columns.
     """
     try:
-        return _dependencies(queryset, purpose)
+        try:
+            return _dependencies(queryset, purpose)
+        except ForeignError:
+            return {table: [TRUE] for table in tables_of_foreign(queryset.query, queryset.db)}
     except (UncachedError, RecursionError):
         return {queryset.model._meta.db_table: [UNCACHED]}
 
@@ -49,7 +56,9 @@ def _dependencies(queryset: Any, purpose: str) -> Dependencies:
     coarse = any(found.raw_sql for _, _, found in queries) or not all(map(on, _patches_asked(queries)))
     found: dict[str, set[Conj]] = defaultdict(set)
     reads = {} if coarse or purpose == "sample" else _columns_read(queries, is_count=purpose == "count")
-    for query, aliases, _ in queries:
+    for query, aliases, within in queries:
+        for table in within.tables:
+            found[table].add(TRUE)
         for table, conjs in _of_query(query, aliases, queryset.db, reads, coarse=coarse):
             found[table].update(conjs)
     return {table: [TRUE] if TRUE in conjs else sorted(conjs) for table, conjs in found.items()}
@@ -64,11 +73,17 @@ def _columns_read(queries: list[tuple[Query, Aliases, Inside]], *, is_count: boo
 
 
 def _queries(query: Query, using: str) -> Iterator[tuple[Query, Aliases, Inside]]:
-    """Give a query and those inside it, each with the joins it has once it is compiled, and what else is inside it."""
+    """Give a query and those inside it, each with the joins it has once it is compiled, and what else is inside it.
+
+    Raises ForeignError if one of them is not made of Django's own classes.
+    """
     waiting = [query]
     while waiting:
-        compiled = _compiled(waiting.pop(), using)
-        found = inside(compiled)
+        query = waiting.pop()
+        if is_foreign(query, using):
+            raise ForeignError
+        compiled = _compiled(query, using)
+        found = inside(compiled, using)
         waiting += found.queries
         aliases = {alias: compiled.alias_map[alias] for alias, count in compiled.alias_refcount.items() if count}
         yield compiled, aliases, found
@@ -110,14 +125,14 @@ def _patches_asked(queries: list[tuple[Query, Aliases, Inside]]) -> Iterator[str
 
 def _backend(using: str) -> Backend:
     connection = connections[using]
-    return Backend(connection.vendor, connection.vendor == "postgresql" or connection.timezone_name == "UTC")
+    utc = connection.vendor == "postgresql" or connection.timezone_name == "UTC"
+    return Backend(connection.vendor, utc, is_connection(connection))
 
 
 def _of_query(
     query: Query, aliases: Aliases, using: str, reads: Mapping[str, Atom], *, coarse: bool
 ) -> Iterator[tuple[str, Iterable[Conj]]]:
     """Give the table of each alias and the conjs of its rows that matter."""
-    yield from ((table, [TRUE]) for table in query.extra_tables)
     if query.combined_queries:
         return
     if not aliases:
@@ -169,13 +184,13 @@ def _projected(routes: dict[str, Path], absent: set[str], located: Iterable[Loca
 
 def _disjunction(node: Any, backend: Backend, *, negated: bool) -> Disjunction:
     """Return a WHERE tree as a disjunction of conjs, negations pushed down to the atoms."""
-    if isinstance(node, WhereNode):
+    if type(node) is WhereNode:
         negated = negated is not node.negated
         parts = [_disjunction(child, backend, negated=negated) for child in node.children]
         if node.connector not in {AND, OR}:
             return ANYTHING
         return _any_of(parts) if (node.connector == OR) is not negated else _all_of(parts)
-    if isinstance(node, NothingNode):
+    if type(node) is NothingNode:
         return ANYTHING if negated else []
     return lookup_atoms(node, backend, negated=negated) if isinstance(node, Lookup) else ANYTHING
 

@@ -24,7 +24,12 @@ def model_of(table: str) -> type[Model] | None:
     return _models().get(table) or _rescan(table)
 
 
-@functools.cache
+def table_named(name: str, *, exactly: bool) -> str | None:
+    """Return the table of a model that SQL names, perhaps with a schema; one that is not quoted in any case."""
+    return _named(name, exactly=exactly) or (_named(name, exactly=exactly) if _rescanned() else None)
+
+
+@functools.lru_cache(maxsize=8192)
 def field_of(table: str, column: str) -> Field[Any, Any] | None:
     """Return the field that a table's column belongs to, or None."""
     model = model_of(table)
@@ -32,7 +37,29 @@ def field_of(table: str, column: str) -> Field[Any, Any] | None:
     return next((field for field in fields if field.column == column), None)
 
 
+def _named(name: str, *, exactly: bool) -> str | None:
+    if exactly:
+        return _spellings().get(name)
+    folded = name.casefold()
+    return next((table for spelling, table in _spellings().items() if spelling.casefold() == folded), None)
+
+
+@functools.lru_cache(maxsize=1)
+def _spellings() -> dict[str, str]:
+    """Map the names that tables have in SQL, without quotes, to the names that Django has for them."""
+    return {table.strip('"').replace('"."', "."): table for table in _models()}
+
+
+def _rescanned() -> bool:
+    """Look again for tables; tell whether there are others now."""
+    before = set(_models())
+    _models.cache_clear()
+    _spellings.cache_clear()
+    return set(_models()) != before
+
+
 def _rescan(table: str) -> type[Model] | None:
     """Look again: tests and applications may make models late."""
     _models.cache_clear()
+    _spellings.cache_clear()
     return _models().get(table)

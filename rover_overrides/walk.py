@@ -6,13 +6,16 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-from django.db.models import F, Func, QuerySet
+import django
+from django.db.models import F, ForeignObject, Func, QuerySet
 from django.db.models.expressions import Col, RawSQL
 from django.db.models.functions import Now, Random
 from django.db.models.sql.query import Query
 from django.db.models.sql.where import ExtraWhere, NothingNode, WhereNode
 
+from rover_overrides import own_sql
 from rover_overrides.cache_keys import WATCHED
+from rover_overrides.own_sql import UncachedError
 
 MAX_NODES = 20_000
 """Of a query with more expressions nobody wants the result in a cache."""
@@ -40,10 +43,6 @@ _VOLATILE = frozenset(
 )
 
 
-class UncachedError(Exception):
-    """The result of the query must not be kept: it has no fixed value, or depends on what is not understood."""
-
-
 class Inside(NamedTuple):
     """What is inside a query: other queries, and whether there is SQL of the application's own, which may read any row."""
 
@@ -53,9 +52,11 @@ class Inside(NamedTuple):
     """The alias and the name of each column that an expression reads."""
     opaque: bool
     """Whether an expression may read columns that it does not show."""
+    tables: set[str]
+    """The tables that SQL of the application's own names."""
 
 
-def inside(query: Query) -> Inside:
+def inside(query: Query, using: str) -> Inside:
     """Walk through the expressions of a query, but not through those of queries inside it.
 
     Raises UncachedError for what has no fixed value.
@@ -63,12 +64,16 @@ def inside(query: Query) -> Inside:
     found = list(query.combined_queries)
     raw_sql = bool(query.extra)
     columns: set[tuple[str, str]] = set()
-    opaque = False
+    own: list[Any] = []
+    opaque = query.default_cols and own_sql.any_selected_own(query.model)
     waiting = list(_roots(query))
     for _ in range(MAX_NODES):
         if not waiting:
-            return Inside(found, raw_sql, columns, opaque)
+            return Inside(found, raw_sql, columns, opaque, own_sql.tables_of(query, own, using))
         node = waiting.pop()
+        if _is_expression(node) and own_sql.has_own(node):
+            own.append(node)
+            opaque = True
         inner = _query_of(node)
         if inner is None:
             raw_sql = raw_sql or isinstance(node, (RawSQL, ExtraWhere))
@@ -92,20 +97,40 @@ def _roots(query: Query) -> Iterator[Any]:
     yield from (item for item in query.order_by if not isinstance(item, str))
     yield from query.group_by if isinstance(query.group_by, (tuple, list)) else ()
     for join in query.alias_map.values():
+        yield from _restrictions(join)
         filtered = getattr(join, "filtered_relation", None)
         if filtered is not None:
             yield from filter(None, (getattr(filtered, name, None) for name in ("resolved_condition", "condition")))
 
 
+def _restrictions(join: Any) -> Iterator[Any]:
+    """Give the conditions on a join that a relation adds to the equality of its columns."""
+    field = getattr(join, "join_field", None)
+    own = getattr(field, "field", field)  # that a relation backwards is of
+    if field is None or getattr(type(own), "get_extra_restriction", None) is ForeignObject.get_extra_restriction:
+        return
+    aliases = (join.table_alias, join.parent_alias)
+    try:
+        found = field.get_extra_restriction(*aliases if django.VERSION >= (4,) else (WhereNode, *aliases))
+    except Exception as error:  # it is the application's
+        raise UncachedError("a join is not understood") from error
+    if found is not None:
+        yield found
+
+
+def _is_expression(node: Any) -> bool:
+    return type(node) is not WhereNode and not isinstance(node, (Query, QuerySet)) and _has_sql(node)
+
+
+def _has_sql(node: Any) -> bool:
+    return hasattr(node, "as_sql") or hasattr(node, "resolve_expression")
+
+
 def _is_open(node: Any) -> bool:
-    """Tell whether all columns that an expression reads are among what `_children` gives of it."""
+    """Tell whether all columns that an expression of Django's reads are among what `_children` gives of it."""
     if isinstance(node, (WhereNode, NothingNode, list, tuple, set, frozenset)):
         return True
-    if not type(node).__module__.startswith("django.") or not hasattr(node, "get_source_expressions"):
-        return False
-    if isinstance(node, F):  # that is not resolved
-        return False
-    return not (isinstance(node, Func) and {"function", "template"} & node.extra.keys())
+    return hasattr(node, "get_source_expressions") and not isinstance(node, F)  # which is not resolved
 
 
 def _query_of(node: Any) -> Any:
@@ -116,6 +141,8 @@ def _query_of(node: Any) -> Any:
         return node.query
     for name in ("query", "query_object"):  # of a Subquery, Exists, or the constraint of several columns
         inner = getattr(node, name, None)
+        if inner is None:
+            continue
         if isinstance(inner, Query):
             return inner
         if isinstance(inner, QuerySet):
@@ -130,7 +157,7 @@ def _children(node: Any) -> Iterable[Any]:
     if isinstance(node, WhereNode):
         return list(node.children)
     if isinstance(node, (list, tuple, set, frozenset)):  # the operands of a range or an IN
-        return [item for item in node if hasattr(item, "as_sql") or hasattr(item, "resolve_expression")]
+        return [item for item in node if _has_sql(item)]
     if hasattr(node, "get_source_expressions"):
         return [*filter(None, node.get_source_expressions()), *_operands(node)]
     if isinstance(node, (ExtraWhere, NothingNode, F)) or not (hasattr(node, "as_sql") or hasattr(node, "children")):
