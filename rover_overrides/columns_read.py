@@ -13,6 +13,7 @@ from django.db.models import ForeignKey, OneToOneField
 from django.db.models.fields.reverse_related import ForeignObjectRel
 
 from rover_overrides.conditions import READS, Atom, Column
+from rover_overrides.rows import key_columns
 
 _PLAIN_KEYS = (ForeignKey, OneToOneField)
 
@@ -49,7 +50,7 @@ def _is_understood(query: Query, inside: Any) -> bool:
         or query.select_related
         or query.distinct_fields
         or query.extra_tables
-        or any(_column_of(query, item) is None for item in _order(query))
+        or any(_columns_of(query, item) is None for item in _order(query))
     )
 
 
@@ -59,25 +60,26 @@ def _order(query: Query) -> Collection[Any]:
     return query.get_meta().ordering or () if query.default_ordering else ()
 
 
-def _column_of(query: Query, item: Any) -> str | None:
-    """Return the column of the query's own table that it is ordered by, empty for an expression that was walked through."""
+def _columns_of(query: Query, item: Any) -> Sequence[str] | None:
+    """Return the columns of the query's own table that it is ordered by, none for an expression that was walked through."""
     if not isinstance(item, str):
-        return "" if item in query.order_by else None
+        return () if item in query.order_by else None
     name = item.lstrip("+-")
-    meta = query.get_meta().concrete_model._meta
+    model = query.get_meta().concrete_model
     if name == "pk":
-        return str(meta.pk.column)
+        return key_columns(model)
     if name in query.annotations:
-        return ""
-    for field in meta.local_concrete_fields:
+        return ()
+    for field in model._meta.local_concrete_fields:
         if name == field.attname or (name == field.name and not field.is_relation):
-            return str(field.column)
+            return (str(field.column),)
     return None
 
 
 def _ordering(query: Query) -> Iterable[tuple[str, str]]:
     base = query.base_table
-    return ((base, _column_of(query, item) or "") for item in _order(query)) if base else ()
+    for item in _order(query) if base else ():
+        yield from ((base, column) for column in _columns_of(query, item) or ())
 
 
 def _joined(aliases: Aliases) -> Iterable[tuple[str, str]]:
