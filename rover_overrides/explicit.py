@@ -6,7 +6,7 @@ results of any value of them are dropped.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from cacheops.conf import settings
@@ -14,7 +14,10 @@ from cacheops.conf import settings
 from rover_overrides import commits
 from rover_overrides.drops import Change
 from rover_overrides.modes import is_done
+from rover_overrides.rows import is_expression
 from rover_overrides.switches import on
+
+__all__ = ["invalidate_row", "invalidate_table", "is_done", "prepared"]
 
 
 def invalidate_row(model: Any, obj_dict: Mapping[str, Any], using: str) -> bool:
@@ -30,6 +33,19 @@ def invalidate_row(model: Any, obj_dict: Mapping[str, Any], using: str) -> bool:
         gone = row if row and (complete or on("unknown-fields")) else None
         commits.record(using, Change(table.db_table, gone, None))
     return True
+
+
+def prepared(field: Any, value: Any) -> Iterator[tuple[str, Any]]:
+    """Give a field's attribute and its value as it is stored; nothing where only the database knows, or the field refuses it.
+
+    A write with that value raises by itself where it has to.
+    """
+    if is_expression(value):
+        return
+    try:
+        yield field.attname, field.get_prep_value(value)
+    except Exception:  # noqa: BLE001 - whatever a field raises for an odd value, as an object where a key is wanted
+        return
 
 
 def invalidate_table(model: Any, using: str) -> bool:
