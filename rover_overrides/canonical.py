@@ -19,7 +19,7 @@ from django.core.exceptions import ValidationError
 from django.db.models import Field
 from django.utils import timezone
 
-from rover_overrides.stock import is_field, once
+from rover_overrides.stock import is_field, once, target
 from rover_overrides.switches import on
 
 
@@ -66,15 +66,15 @@ def kind_of(field: Field[Any, Any]) -> str | None:
 @once
 def _kind_of(field: Field[Any, Any]) -> tuple[str | None, str]:
     """Return the kind and the internal type of a field, that of its target for a foreign key."""
-    target = _target(field)
-    internal = target.get_internal_type()
-    plain = getattr(target, "db_collation", None) is None and _stored_as_django(field)
+    last = target(field)
+    internal = last.get_internal_type()
+    plain = getattr(last, "db_collation", None) is None and _stored_as_django(field)
     return (_KINDS.get(internal) if plain else None), internal
 
 
 def _stored_as_django(field: Field[Any, Any]) -> bool:
     """Tell whether the field stores and shows its values as Django's own."""
-    return is_field(field) and not getattr(_target(field), "generated", False)
+    return is_field(field) and not getattr(target(field), "generated", False)
 
 
 def tells_null(field: Field[Any, Any]) -> bool:
@@ -92,7 +92,7 @@ def comparable(field: Field[Any, Any], kind: str, value: Any) -> Any:
 
 def digits(field: Field[Any, Any]) -> int:
     """Return how many digits a decimal column has."""
-    return int(getattr(_target(field), "max_digits", None) or 0)
+    return int(getattr(target(field), "max_digits", None) or 0)
 
 
 def spell(kind: str, value: Any) -> str:
@@ -132,7 +132,7 @@ def _text(_field: Field[Any, Any], value: Any) -> str:
 def _decimal(field: Any, value: Any) -> Decimal:
     number = field.to_python(value)
     _certain(number.is_finite())
-    places = getattr(_target(field), "decimal_places", None)
+    places = getattr(target(field), "decimal_places", None)
     # Of more places than the column has, some databases compare all, others round first.
     _certain(places is None or number == round(number, places))
     plain = number.normalize() + 0 if number else Decimal(0)
@@ -176,21 +176,14 @@ def _uuid(_field: Field[Any, Any], value: Any) -> uuid.UUID:
 
 def _ip(field: Field[Any, Any], value: Any) -> str:
     # NOTE: the field may store an IPv4 address that is mapped into IPv6 as what it is
-    return str(ipaddress.ip_address(_target(field).get_prep_value(value)))
-
-
-def _target(field: Any) -> Any:
-    """Return the field to which foreign keys lead."""
-    while field.remote_field is not None and getattr(field, "target_field", None) is not None:
-        field = field.target_field
-    return field
+    return str(ipaddress.ip_address(target(field).get_prep_value(value)))
 
 
 _COMPARABLE: dict[str, Callable[[Any, Any], Any]] = {
     "int": _int,
     "bool": _bool,
     "text": _text,
-    "decimal": lambda field, value: _decimal(_target(field), value),
+    "decimal": lambda field, value: _decimal(target(field), value),
     "float": _float,
     "date": _date,
     "datetime": _datetime,

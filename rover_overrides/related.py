@@ -16,11 +16,12 @@ from django.db.models.sql import Query
 from django.db.models.sql.where import AND
 
 from rover_overrides.conditions import Column, Path
-from rover_overrides.rows import is_stock, raw_column, target_of
+from rover_overrides.rows import is_stock, raw_column
 from rover_overrides.rows import values as fetch_values
 from rover_overrides.schema import field_of, model_of
 from rover_overrides.snapshots import may_lack_commits
 from rover_overrides.statements import StatementError
+from rover_overrides.stock import target
 
 MAX_KEYS = 1000
 """Of how many related rows the values are looked up for each path; beyond that they are unknown."""
@@ -79,10 +80,10 @@ def _multiplied(
 def _key(hop: tuple[str, ...], value: Any) -> Any:
     """Return a key as the database gives it, or None where there is none or it is not one."""
     field = field_of(hop[1], hop[2])
-    if field is None or value is None or not is_stock(target_of(field)):
+    if field is None or value is None or not is_stock(field):
         return value  # as it was read, by nobody's converter
     try:
-        return target_of(field).to_python(value)
+        return target(field).to_python(value)
     except ValidationError:
         return None
 

@@ -25,6 +25,7 @@ from rover_overrides.canonical import kind_of, tells_null
 from rover_overrides.connection_state import state_of
 from rover_overrides.schema import model_of
 from rover_overrides.statements import FAILURES, StatementError
+from rover_overrides.stock import is_connection, is_field, target
 
 Row = dict[str, Any]
 
@@ -35,17 +36,6 @@ _CHUNK = 500
 
 UNKNOWN = object()
 
-# What an application's field may override to store another value than the one it is given.
-_STORES = (
-    "db_type",
-    "from_db_value",
-    "get_db_prep_save",
-    "get_db_prep_value",
-    "get_placeholder",
-    "get_prep_value",
-    "pre_save",
-    "to_python",
-)
 _PLAIN: dict[str, type] = {
     "AutoField": int,
     "BigAutoField": int,
@@ -106,7 +96,7 @@ def key_columns(model: Any) -> list[str]:
 def is_key_readable(model: Any) -> bool:
     """Return whether a primary key as it was read can be the operand of a query."""
     columns = key_columns(model)
-    return all(is_stock(target_of(field)) for field in fields_of(model) if field.column in columns)
+    return all(is_stock(field) for field in fields_of(model) if field.column in columns)
 
 
 def matching(query: Query, fields: Sequence[Any], lock: str | None = None) -> Query:
@@ -167,7 +157,7 @@ def values(query: Query, connection: BaseDatabaseWrapper, run: Callable[..., lis
 
 def raw_column(field: Any, alias: str) -> Col:
     """Return the column of a field, converted as Django's own field of its kind is, or not at all."""
-    if is_stock(target_of(field)):
+    if is_stock(field):
         return field.get_col(alias)  # type: ignore[no-any-return]
     plain: Field[Any, Any] = Field()
     plain.column = field.column
@@ -200,8 +190,8 @@ def is_expression(value: Any) -> bool:
 
 def stored(field: Any, value: Any, connection: BaseDatabaseWrapper) -> Any:
     """Return what reading a field gives after the value was written, `UNKNOWN` where that is not certain."""
-    field = target_of(field)
-    if is_expression(value) or connection.vendor not in _FAITHFUL or not is_stock(field):
+    own, field = field, target(field)
+    if is_expression(value) or connection.vendor not in _FAITHFUL or not (is_stock(own) and is_connection(connection)):
         return UNKNOWN
     expected = _PLAIN.get(field.get_internal_type())
     if expected is None or value is None:
@@ -223,7 +213,7 @@ def written(row: Row, values: Iterable[tuple[Any, Any]], generated: Collection[s
         now = stored(field, value, connection)
         if now is not UNKNOWN:
             new[field.column] = now
-        elif not (is_stock(target_of(field)) and is_same(row[field.column], value)):
+        elif not (is_stock(field) and is_same(row[field.column], value)):
             del new[field.column]
     return new if is_unchanged(row, new) else {column: value for column, value in new.items() if column not in generated}
 
@@ -236,7 +226,7 @@ def inserted(obj: Any, fields: Iterable[Any], given_back: Row, connection: BaseD
 
 def returned(fields: Iterable[Any], found: Iterable[Any]) -> Row:
     """Return what an INSERT gave back, of fields that Django converts by itself."""
-    return {field.column: value for field, value in zip(fields, found) if is_stock(target_of(field))}
+    return {field.column: value for field, value in zip(fields, found) if is_stock(field)}
 
 
 def generated_columns(model: Any) -> list[str]:
@@ -292,20 +282,9 @@ def _is_compared(field: Any) -> bool:
     return bool(leads or getattr(field, "generated", False) or kind_of(field) is not None or tells_null(field))
 
 
-def target_of(field: Any) -> Any:
-    """Return the field to which foreign keys lead."""
-    while getattr(field, "remote_field", None) and hasattr(field, "target_field"):
-        field = field.target_field
-    return field
-
-
 def is_stock(field: Any) -> bool:
     """Return whether a field stores and reads its values as Django's own of its kind, without code of the application's."""
-    own = type(field)
-    base = next((cls for cls in own.__mro__ if cls.__module__.startswith("django.db.models.fields")), None)
-    if base is None or any(getattr(field, name, None) for name in ("encoder", "decoder", "generated")):
-        return False
-    return all(getattr(own, name, None) is getattr(base, name, None) for name in _STORES)
+    return is_field(field) and not any(getattr(target(field), name, None) for name in ("encoder", "decoder", "generated"))
 
 
 def _is_exact(field: Any, value: Any) -> bool:

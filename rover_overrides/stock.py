@@ -86,7 +86,19 @@ def is_djangos(cls: type) -> bool:
 
 def is_field(field: Any) -> bool:
     """Tell whether a field, and those that its foreign keys lead to, make SQL and values as Django's own."""
-    return not _differs(field) and all(not _differs(one) for one in _targets(field))
+    following = _next(field)
+    return not _differs(field) and (following is None or is_field(following))
+
+
+def target(field: Any) -> Any:
+    """Return the field that foreign keys lead to in the end, or the field itself."""
+    while (following := _next(field)) is not None:
+        field = following
+    return field
+
+
+def _next(field: Any) -> Any:
+    return getattr(field, "target_field", None) if field.remote_field is not None else None
 
 
 def is_lookup(lookup: Any) -> bool:
@@ -187,13 +199,6 @@ def _differs_by_class(cls: type) -> bool:
         return True
     asked = _OPTIONAL.union(*map(dir, bases), dir(ForeignKey)) if own else ()
     return any(name in asked and not name.startswith("_check_") for name in own)
-
-
-def _targets(field: Any) -> Iterator[Any]:
-    """Give the fields that a foreign key leads to, one after the other."""
-    while getattr(field, "remote_field", None) is not None and getattr(field, "target_field", None) is not None:
-        field = field.target_field
-        yield field
 
 
 @once

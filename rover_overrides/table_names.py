@@ -172,7 +172,7 @@ class _Reader:
         while self._at(at).word in {"lateral", "only"}:
             at += 1
         if self._at(at).text == "(":
-            query = self._at(at + 1).word in _QUERY
+            query = self._at(at + 1).word in _QUERY or self._at(at + 1).kind == "holder"
             self._open(listing=not query, shut=False)
             return at + 1 if query else self._relation(at + 1)
         parts = [self._at(at).name]
