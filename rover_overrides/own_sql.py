@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
 from typing import Any, NamedTuple
 
-from django.db.models import Func, Subquery
+from django.db.models import Aggregate, Exists, Func, Subquery
 from django.db.models.expressions import Col, RawSQL
 from django.db.models.lookups import Lookup
 from django.db.models.sql.where import ExtraWhere
@@ -121,7 +121,11 @@ def _of_node(node: Any, query: Any, using: str) -> Iterator[Fragment]:
 
 def _is_template(node: Any) -> bool:
     """Tell whether an expression is Django's own but for the words in its template."""
-    return not stock.is_changed(node) and stock.overridden(type(node)) <= _DATA | stock.ANY_CLASS
+    plain = type(node).as_sql in _FILL_TEMPLATES and not stock.is_changed(node)
+    return plain and stock.overridden(type(node)) <= _DATA | stock.ANY_CLASS
+
+
+_FILL_TEMPLATES = frozenset(cls.as_sql for cls in (Aggregate, Exists, Func, Subquery))
 
 
 def _filled(node: Any) -> str:

@@ -121,7 +121,10 @@ class _Reader:
             return self._relation(at + 1)
         elif token.kind == "text" and token.text.strip("'").strip().casefold() in MOMENTS:
             raise UnreadableError("a moment that passes")
-        elif token.name and self._at(at - 1).text != ".":
+        elif token.name and self._at(at - 1).text == ".":
+            if self._at(at + 1).text == "(":
+                self._call(f"{self._at(at - 2).name}.{token.name}", at)
+        elif token.name:
             return self._name(at)
         return at + 1
 
@@ -138,7 +141,7 @@ class _Reader:
         if word in _AFTER_RELATIONS:
             self._lists[-1] = False
         if self._follows_call(at):
-            self._call(token.name.casefold(), at)
+            self._call(token.name, at)
         return at + 1
 
     def _is_no_clause(self, at: int) -> bool:
@@ -154,7 +157,9 @@ class _Reader:
         return not (before.text == ")" or before.word == "as" or token.name in self._defined)
 
     def _call(self, function: str, at: int) -> None:
-        if not self._any_function and not is_fixed(function, self._arguments(at + 1)):
+        prefix, _, name = function.casefold().rpartition(".")
+        known = prefix in {"", "pg_catalog"} and is_fixed(name, self._arguments(at + 1))
+        if not known and not self._any_function:
             raise UnreadableError(f"nobody knows what {function} reads")
 
     def _arguments(self, at: int) -> int:
@@ -182,7 +187,7 @@ class _Reader:
         if not all(parts):
             raise UnreadableError("no name where a relation is read from")
         if self._at(at + 1).text == "(" and parts[-1] not in self._defined:
-            self._call(parts[-1].casefold(), at)
+            self._call(".".join(parts), at)
         else:
             self._add(parts, is_quoted=self._at(at).kind == "quoted")
         return at + 1

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import django
-from django.db.models import F, ForeignObject, Func, QuerySet
+from django.db.models import F, ForeignObject, Func, QuerySet, Value
 from django.db.models.expressions import Col, RawSQL
 from django.db.models.functions import Now, Random
 from django.db.models.sql.query import Query
@@ -16,6 +16,7 @@ from django.db.models.sql.where import ExtraWhere, NothingNode, WhereNode
 from rover_overrides import own_sql
 from rover_overrides.cache_keys import WATCHED
 from rover_overrides.own_sql import UncachedError
+from rover_overrides.sql_words import MOMENTS
 
 MAX_NODES = 20_000
 """Of a query with more expressions nobody wants the result in a cache."""
@@ -154,6 +155,8 @@ def _children(node: Any) -> Iterable[Any]:
     """Return the expressions inside a node; raises UncachedError where it might hide what its result depends on."""
     if isinstance(node, (Now, Random)) or (isinstance(node, Func) and not _VOLATILE.isdisjoint(_words(node))):
         raise UncachedError(f"{type(node).__name__} has no fixed value")
+    if type(node) is Value and isinstance(node.value, str) and node.value.strip().casefold() in MOMENTS:
+        raise UncachedError(f"{node.value} is a moment that passes")
     if isinstance(node, WhereNode):
         return list(node.children)
     if isinstance(node, (list, tuple, set, frozenset)):  # the operands of a range or an IN
