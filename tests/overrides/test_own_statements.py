@@ -112,7 +112,7 @@ def test_thousand_saves_in_a_transaction_lock_rows_in_few_savepoints(postgresql)
     statements, transactions, multixacts = used
     assert statements <= 2 * 32
     assert transactions <= 32 + 1
-    assert multixacts <= 2 * 32, 'of the row as it was and as it is'
+    assert multixacts <= 2 * 32, "of the row as it was and as it is"
     assert writer.value("Tag.objects.filter(hits=1).count()") == 1000
 
 
