@@ -20,6 +20,7 @@ from django.db.models.sql.query import Query
 from django.db.models.sql.where import AND, OR, NothingNode, WhereNode
 
 from rover_overrides.atoms import ANYTHING, Backend, Disjunction, Located, compact, lookup_atoms
+from rover_overrides.compile_copies import compile_copy
 from rover_overrides.conditions import TRUE, UNCACHED, Atom, Conj, Path, conjs_of
 from rover_overrides.foreign import ForeignError, is_foreign
 from rover_overrides.foreign import tables_of as tables_of_foreign
@@ -85,22 +86,40 @@ def _queries(query: Query, using: str) -> Iterator[tuple[Query, Aliases, Inside]
         compiled = _compiled(query, using)
         found = inside(compiled, using)
         waiting += found.queries
-        aliases = {alias: compiled.alias_map[alias] for alias, count in compiled.alias_refcount.items() if count}
+        used = (alias for alias, count in compiled.alias_refcount.items() if count)
+        aliases = {alias: compiled.alias_map[alias] for alias in used if alias in compiled.alias_map}  # not those of extra tables
         yield compiled, aliases, found
 
 
 def _compiled(query: Query, using: str) -> Query:
-    """Return the query with the joins that Django adds when it compiles: for order, related rows, inherited fields."""
+    """Return a copy of the query with the joins that Django adds when it compiles: for order, related rows, inherited fields."""
+    copied: Query = compile_copy(query)
     plain = not (query.select_related or _ordered(query) or query.get_meta().parents or query.distinct_fields)
     if plain or query.combined_queries:
-        return query
-    clone = query.clone()
-    clone.reset_refcounts = _keep_refcounts  # type: ignore[assignment,method-assign]
+        _add_own_table(copied)
+        return copied
+    compiled: Query = compile_copy(query)
+    compiled.reset_refcounts = _keep_refcounts  # type: ignore[assignment,method-assign]
     try:
-        clone.get_compiler(connection=connections[using]).as_sql()
+        compiled.order_by = tuple(_resolved(item, compiled) for item in compiled.order_by)
+        compiled.get_compiler(connection=connections[using]).as_sql()
     except EmptyResultSet:
-        return query
-    return clone
+        _add_own_table(copied)
+        return copied
+    except Exception as error:
+        raise UncachedError(f"the query cannot be compiled by itself: {error}") from error
+    return compiled
+
+
+def _resolved(item: Any, query: Query) -> Any:
+    """Return what a query is ordered by as it will be once it is compiled: a query inside may refer to this one."""
+    return item if isinstance(item, str) else item.resolve_expression(query, allow_joins=True, reuse=None)
+
+
+def _add_own_table(query: Query) -> None:
+    """Give a query that reads its own table alone that table's alias, which is not in use, as one that was compiled has it."""
+    if not query.alias_map:
+        query.unref_alias(query.get_initial_alias())
 
 
 def _keep_refcounts(_to_counts: dict[str, int]) -> None:

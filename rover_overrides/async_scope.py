@@ -119,7 +119,7 @@ def cached_as_async(
         async with _entered(query.getting(key, cond_dnfs, prefix, lock=lock), in_turn=not lock) as data:
             cache_read.send(sender=None, func=func, hit=data is not None)
             if data is not None:
-                return settings.CACHEOPS_SERIALIZER.loads(data)
+                return data[0]
             watched = await sync_to_async(watch)(prefix, key, f"{prefix}asp:{key_of(secrets.token_hex())}")
             result = await func(*args, **kwargs)
             await sync_to_async(query.cache_thing)(prefix, key, result, cond_dnfs, timeout, dbs=dbs, **watched)

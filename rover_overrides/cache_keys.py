@@ -21,11 +21,15 @@ WATCHED = "rover_watched"
 """The attribute of a query that holds expressions of which it does not know, those of `aggregate()`."""
 
 _DIGEST = "_rover_digest"
+UNNAMED = "unnamed"
 
 # Pinned, so that processes on different Pythons agree on a key.
 _PROTOCOL = 4
 _PLAIN = frozenset({type(None), bool, int, float, str, bytes, Decimal, date, UUID})
 """Types of which `_Speller` changes nothing."""
+
+_OF_A_FIELD = vars(Field())
+_NO_STATE = frozenset({"creation_counter", "error_messages", "validators"})
 
 
 class _Speller(pickle.Pickler):
@@ -48,7 +52,7 @@ class _Speller(pickle.Pickler):
             raise pickle.PicklingError("a lazy value has no spelling of its own")
         if isinstance(value, Field) and not hasattr(value, "model"):
             # The output field of an expression: pickled with the number of fields made before it.
-            return "field", value.deconstruct()[1:]
+            return type(value), _field_state(value)
         if isinstance(value, (BaseExpression, Node)):
             return type(value), _own_state(value)
         return None
@@ -58,6 +62,17 @@ def _own_state(value: Any) -> dict[str, Any]:
     """Return the attributes of an expression without those that it computed and keeps."""
     own = type(value)
     return {name: held for name, held in vars(value).items() if not isinstance(getattr(own, name, None), cached_property)}
+
+
+def _field_state(field: Any) -> dict[str, Any]:
+    """Return the attributes that set a field without a model apart from a plain one."""
+    return {
+        name: held
+        for name, held in vars(field).items()
+        if name not in _NO_STATE
+        and (name not in _OF_A_FIELD or held != _OF_A_FIELD[name])
+        and not isinstance(getattr(type(field), name, None), cached_property)
+    }
 
 
 def _spell(value: Any) -> bytes:
@@ -81,27 +96,40 @@ def digest(value: Any) -> str:
     What has no stable spelling gets a random one: its query is never a hit, rather than ever a wrong one.
     """
     try:
-        spelled = _spell(value)
+        return stable_digest(value)
     except Exception:  # noqa: BLE001 - spelling runs the code of whatever class a backend accepts
-        spelled = os.urandom(32)
-    return hashlib.sha256(spelled).hexdigest()
+        return os.urandom(32).hex()
 
 
-def sql_digest(queryset: Any, sql: str, params: Sequence[Any]) -> str:
-    """Return the digest of a queryset's statement, in which SQL and parameters cannot imitate each other."""
-    stated = (sql, tuple(params))
+def stable_digest(value: Any) -> str:
+    """Return the same, or raise whatever shows that a value has no stable spelling."""
+    return hashlib.sha256(_spell(value)).hexdigest()
+
+
+def sql_digest(queryset: Any, sql: str, params: Sequence[Any], makers: tuple[Any, ...] = ()) -> str:
+    """Return the digest of a queryset's statement, in which SQL and parameters cannot imitate each other.
+
+    The makers of its objects, which are plain values, are a part of it.
+    """
+    stated = (sql, tuple(params), *makers)
     found = hashlib.sha256(_spell_plain(stated)).hexdigest() if _PLAIN.issuperset(map(type, params)) else digest(stated)
     queryset.__dict__[_DIGEST] = found
     return found
 
 
+def unnamed(queryset: Any) -> str:
+    """Return a digest that is never found again, of a queryset whose result is not to be stored."""
+    queryset.__dict__[_DIGEST] = UNNAMED
+    return os.urandom(32).hex()
+
+
 def digest_of(queryset: Any) -> str | None:
     """Return the digest that was just made of a queryset's statement, or None; once, for the queryset may change.
 
-    The statement does not say all of a query that is about to be aggregated.
+    The statement does not say all of a query that is about to be aggregated. UNNAMED is that of one which is not to be stored.
     """
     found: str | None = queryset.__dict__.pop(_DIGEST, None)
-    return None if hasattr(queryset.query, WATCHED) else found
+    return None if found is not UNNAMED and hasattr(queryset.query, WATCHED) else found
 
 
 def watching(queryset: Any, expressions: Mapping[str, Any]) -> Any:

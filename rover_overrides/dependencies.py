@@ -11,7 +11,7 @@ from cacheops.conf import settings as cacheops_settings
 from cacheops.tree import dnfs as upstream_dnfs
 from funcy import join_with, lcat
 
-from rover_overrides.cache_keys import digest_of
+from rover_overrides.cache_keys import UNNAMED, digest_of
 from rover_overrides.conditions import TRUE, UNCACHED, Conj
 from rover_overrides.prefetched import prefetched_querysets, prefetched_tables
 from rover_overrides.switches import applied, off
@@ -47,6 +47,8 @@ def dnfs(queryset: Any, purpose: Purpose = "rows") -> Dependencies:
     if not applied("bounded-analysis"):
         return {table: [TRUE] for table in upstream_dnfs(queryset)}
     digest = digest_of(queryset)
+    if digest is UNNAMED:
+        return {queryset.model._meta.db_table: [UNCACHED]}
     return _analysed(queryset, purpose) if digest is None else _once(queryset, digest, purpose)
 
 

@@ -26,7 +26,7 @@ from cacheops.conf import settings as cacheops_settings
 from cacheops.transaction import transaction_states
 from django.conf import settings
 
-from rover_overrides import labels, locks, pending, registry, snapshots, switches, transport
+from rover_overrides import labels, locks, pending, registry, snapshots, stored, switches, transport
 from rover_overrides.conditions import TRUE, UNCACHED, Conj, coarser, has_operands
 from rover_overrides.refusals import is_full
 from rover_overrides.transport import Command, Reply
@@ -35,7 +35,7 @@ Dependencies = Mapping[str, Sequence[Conj]]
 
 MOST_KEYS = 32  # that a hit reads besides the result
 CHECKSUM = 20  # bytes of it, at the beginning of a result
-FORMAT = "r2"  # of keys and values, in every checksum: a result of another one is none
+FORMAT = "r3"  # of keys and values, in every checksum: a result of another one is none
 
 _ROUNDS = 3  # of a lease: as appended, without operands, as any row
 _NEVER = "never match"  # what keep_fresh expects where it wants to know the stamps, which a lease does already
@@ -95,7 +95,7 @@ class getting:  # noqa: N801 - upstream's name of a context manager
     def __exit__(self, *_: object) -> None:
         try:
             if self._held is not None:
-                with _degrading():
+                with degrading():
                     locks.release(self._key, self._held)
         finally:
             if _leases.get(_NO_LEASES) is not self._before:
@@ -142,11 +142,19 @@ def fill(
         _count("fills refused: transaction")
         return ""
     _remember(int(timeout))
-    value = lease.checksum + lease.label + cacheops_settings.CACHEOPS_SERIALIZER.dumps(data)
-    with _degrading():
+    try:
+        value = lease.checksum + lease.label + stored.dumps(data)
+    except stored.UnwritableError:
+        return ""
+    with degrading():
         # What outlives its stamps is never read again.
         transport.run([("SET", key, value, "EX", max(1, min(int(timeout), lease.seconds)))])
     return ""
+
+
+def has_lease(key: str) -> bool:
+    """Return whether a result would be stored under a key."""
+    return _leases.get(_NO_LEASES).get(key) is not None
 
 
 def bounded(deps: Dependencies) -> dict[str, list[Conj]] | None:
@@ -323,7 +331,7 @@ def _remember(timeout: int) -> None:
 
 
 @contextmanager
-def _degrading() -> Iterator[None]:
+def degrading() -> Iterator[None]:
     """Go on without the cache where Redis is away, as upstream does if it is told to, and where it is full."""
     try:
         yield

@@ -375,7 +375,7 @@ def test_formats_do_not_serve_each_other(server, monkeypatch):
     monkeypatch.setattr(storage, "FORMAT", "r0")
     assert cached(lambda: "new") == "new"
     monkeypatch.undo()
-    assert storage.FORMAT == "r2"
+    assert storage.FORMAT == "r3"
 
 
 @pytest.fixture
