@@ -25,6 +25,7 @@ from rover_overrides.conditions import TRUE, UNCACHED, Atom, Conj, Path, conjs_o
 from rover_overrides.foreign import ForeignError, is_foreign
 from rover_overrides.foreign import tables_of as tables_of_foreign
 from rover_overrides.own_sql import UncachedError
+from rover_overrides.schema import model_of
 from rover_overrides.stock import is_connection
 from rover_overrides.switches import on
 from rover_overrides.walk import Inside, inside
@@ -45,11 +46,13 @@ def dependencies(queryset: Any, purpose: str = "sample") -> Dependencies:
     """
     try:
         try:
-            return _dependencies(queryset, purpose)
+            found = _dependencies(queryset, purpose)
         except ForeignError:
-            return {table: [TRUE] for table in tables_of_foreign(queryset.query, queryset.db)}
+            found = {table: [TRUE] for table in tables_of_foreign(queryset.query, queryset.db)}
     except (UncachedError, RecursionError):
-        return {queryset.model._meta.db_table: [UNCACHED]}
+        found = {queryset.model._meta.db_table: [UNCACHED]}
+    # Raw SQL that changes the table of a model which the application's registry lacks would not be seen.
+    return found if all(map(model_of, found)) else {queryset.model._meta.db_table: [UNCACHED]}
 
 
 def _dependencies(queryset: Any, purpose: str) -> Dependencies:
