@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from rover_overrides.cache_keys import stable_digest, watching
+from rover_overrides.stock import defines, target
 
 
 class Aggregation(NamedTuple):
@@ -24,6 +25,8 @@ def described(queryset: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> 
         found = _resolved(query, {**kwargs, **{arg.default_alias: arg for arg in args}})
         if not found or not all(each.contains_aggregate for each in found.values()):
             return None
+        if any(defines(target(each.output_field), ("from_db_value",)) for each in found.values()):
+            return None  # what the application makes of a value may not survive in the cache
         return Aggregation(watching(sample, found), stable_digest(found))
     except Exception:  # noqa: BLE001 - resolving runs the code of expressions; Django's own attempt says what is wrong
         return None

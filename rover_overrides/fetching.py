@@ -20,6 +20,7 @@ from django.db.models.query import ModelIterable
 from rover_overrides import nested_reads, storage
 from rover_overrides.compile_copies import compile_copy
 from rover_overrides.getset import getting
+from rover_overrides.survival import survive
 
 _HAS_FETCH_MODES = django.VERSION >= (6, 1)
 _SKIPS_DEFERRED = django.VERSION >= (6, 1)
@@ -55,7 +56,8 @@ def _fetch(queryset: Any, key: str) -> tuple[list[Any], bool]:
             return rows, False
     else:
         rows = list(kind(source))
-    queryset._cache_results(key, rows)
+    if survive(rows):
+        queryset._cache_results(key, rows)
     return rows, True
 
 

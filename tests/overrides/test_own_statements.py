@@ -250,3 +250,27 @@ django.conf.settings.CACHEOPS_PREFIX = settings.CACHEOPS_PREFIX = lambda query: 
     writer.ask("with transaction.atomic():\n  Book.objects.update(title='Two'); tenant[0] = 'b'")
     writer.ask("tenant[0] = 'a'")
     assert writer.value(titles) == ["Two"]
+
+
+def test_raw_statement_outside_a_transaction_is_announced_before_it_runs(tree, plain_server, tmp_path):
+    """Whoever dies right after it leaves nothing stale."""
+    plain_server.flush()
+    titles = "list(Book.objects.order_by('pk').values_list('title', flat=True))"
+    with processes(tree, tmp_path, f"redis://127.0.0.1:{plain_server.port}") as start:
+        reader, writer = start(), start()
+        reader.ask(FILL)
+        assert (reader.value(titles), reader.is_hit(titles)) == (["One"], True)
+        writer.ask(
+            """
+import os, signal
+from django.db.backends.utils import CursorWrapper
+original = CursorWrapper._execute
+def dies(self, *args):
+    original(self, *args)
+    os.kill(os.getpid(), signal.SIGKILL)
+CursorWrapper._execute = dies
+"""
+        )
+        writer.tell("connection.cursor().execute(\"UPDATE written_book SET title = 'Two'\")")
+        writer.killed()
+        assert reader.value(titles) == ["Two"]
