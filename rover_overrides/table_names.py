@@ -210,7 +210,10 @@ class _Reader:
             after = at + 1
             while self._at(after).word in {"not", "materialized"}:
                 after += 1
-            if self._at(after).text == "(" and self._at(after + 1).word in _QUERY:
+            start = after
+            while self._at(after).text == "(":  # more than one around the parts of a union
+                after += 1
+            if after > start and self._at(after).word in _QUERY:
                 yield self._at(self._before_columns(at - 1)).name
 
     def _before_columns(self, at: int) -> int:
