@@ -28,6 +28,8 @@ _VALUES = frozenset(
 _ONE_BY_ONE = getattr(query, "FETCH_ONE", None)  # the fetch mode of all objects before Django 6.1
 _OF_A_QUERYSET = frozenset(vars(QuerySet())) | {"_cacheprofile", "_cloning", "_cond_dnfs", "_prefix"}
 _OF_A_QUERY = frozenset(dir(Query(None)))
+_OF_ROWS = ("apply_converters", "execute_sql", "get_converters", "get_select", "results_iter")
+"""The methods of a compiler that decide what comes out of the rows."""
 _OWN = "_rover_", "rover_"
 
 
@@ -41,13 +43,16 @@ def makers(queryset: Any, compiler: Any) -> Names:
     Raises UnnamedError where their names do not name them.
     """
     _check_model(queryset.model)
-    if type(queryset) is not QuerySet:
-        name_of(type(queryset))
-    of_query = () if type(queryset.query) is Query else (name_of(type(queryset.query)),)
+    of_query = () if type(queryset.query) is Query else (_of_compiler(type(compiler)),)
     if _is_plain(queryset, compiler):
         return of_query
     are_own = compiler.klass_info is not None and not compiler.annotation_col_map  # columns, which the models name
     return *of_query, *_of_rows(queryset, compiler), *(() if are_own else _of_columns(queryset.model, compiler.select))
+
+
+def _of_compiler(kind: type) -> str:
+    """Return the name of the compiler of an own class of queries; SQL says all of one that makes rows as Django's do."""
+    return "" if all(_is_djangos(kind, name) for name in _OF_ROWS) else name_of(kind)
 
 
 def _is_plain(queryset: Any, compiler: Any) -> bool:
@@ -70,6 +75,7 @@ def _of_rows(queryset: Any, compiler: Any) -> Iterator[Any]:
         yield _columns(compiler.query)
     elif kind is not query.ModelIterable:
         yield name_of(kind)
+        yield name_of(type(queryset))  # whose attributes it may read, too
         yield _own_attributes(queryset)
     if mode is not _ONE_BY_ONE:
         yield _of_mode(mode)

@@ -234,8 +234,12 @@ def scene_attributes_that_an_iterable_may_read_count():
     same(lambda: {row.note for row in made_by(Noted)}, {None})
 
 
-def scene_attributes_that_only_djangos_iterable_could_read_do_not_count():
+def scene_what_only_djangos_iterable_could_read_does_not_count():
+    class Local(models.QuerySet):
+        pass
+
     hit(lambda: list(made_by(ModelIterable, lock=threading.Lock())))
+    hit(lambda: list(Local(Article).all()))
 
 
 def scene_iterables_of_equal_names_that_are_not_imported_are_kept_apart():
