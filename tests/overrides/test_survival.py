@@ -14,7 +14,7 @@ class Cash(Decimal):
     pass
 
 
-class Name(str):
+class Name(str):  # noqa: SLOT000 - with attributes
     pass
 
 
