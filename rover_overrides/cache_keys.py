@@ -20,6 +20,9 @@ from django.utils.tree import Node
 WATCHED = "rover_watched"
 """The attribute of a query that holds expressions of which it does not know, those of `aggregate()`."""
 
+COUNTED = "rover_counted"
+"""The attribute of a query of which no more is asked than how many rows there are."""
+
 _DIGEST = "_rover_digest"
 UNNAMED = "unnamed"
 

@@ -11,7 +11,7 @@ from cacheops.conf import settings as cacheops_settings
 from cacheops.tree import dnfs as upstream_dnfs
 from funcy import join_with, lcat
 
-from rover_overrides.cache_keys import UNNAMED, digest_of
+from rover_overrides.cache_keys import COUNTED, UNNAMED, digest_of
 from rover_overrides.conditions import TRUE, UNCACHED, Conj
 from rover_overrides.prefetched import prefetched_querysets, prefetched_tables
 from rover_overrides.switches import applied, off
@@ -19,8 +19,6 @@ from rover_overrides.switches import applied, off
 Dependencies = dict[str, list[Conj]]
 Purpose = Literal["rows", "sample", "count"]
 """What is made of a queryset: its rows, whatever a function makes of them, or their number."""
-
-_COUNTED = "rover_counted"
 
 KEPT = 2048
 """Of how many queries a process keeps the analysis."""
@@ -55,14 +53,14 @@ def dnfs(queryset: Any, purpose: Purpose = "rows") -> Dependencies:
 def counted(queryset: Any) -> Any:
     """Return a queryset as the sample of a function that asks for its number of rows and for nothing in them."""
     sample = queryset._clone()
-    setattr(sample.query, _COUNTED, True)
+    setattr(sample.query, COUNTED, True)
     return sample
 
 
 def sampled(queryset: Any) -> Dependencies:
     """Return the same for a sample of `cached_as`, with what it prefetches: a function is free to return those rows too."""
     if not (cacheops_settings.CACHEOPS_INSIDEOUT and queryset._prefetch_related_lookups):
-        return dnfs(queryset, "count" if hasattr(queryset.query, _COUNTED) else "sample")
+        return dnfs(queryset, "count" if hasattr(queryset.query, COUNTED) else "sample")
     tables = prefetched_tables(queryset)
     along = {queryset.model._meta.db_table: [UNCACHED]} if tables is None else {table: [TRUE] for table in tables}
     return join_with(lcat, [dnfs(queryset, "sample"), along, *map(sampled, prefetched_querysets(queryset))])  # type: ignore[no-any-return]

@@ -35,6 +35,7 @@ class Reads:
         self.statements: list[str] = []
         self.tables: set[str] = set()
         self.are_known = True
+        self.are_all = True
 
     def add(self, deps: Any) -> None:
         """Note what a cached result depends on."""
@@ -63,15 +64,22 @@ def watching() -> Iterator[Reads]:
     """Watch what is read in a block."""
     reads = Reads()
     token = watched.set((*watched.get(), reads))
-    wrappers = [connections[alias].execute_wrappers for alias in connections]
-    for each in wrappers:
-        each.append(reads.execute)
+    opened = _opened()
+    for connection in opened:
+        connection.execute_wrappers.append(reads.execute)
     try:
         yield reads
     finally:
-        for each in wrappers:
-            each.remove(reads.execute)
+        for connection in opened:
+            connection.execute_wrappers.remove(reads.execute)
         watched.reset(token)
+    reads.are_all = len(_opened()) == len(opened)
+
+
+def _opened() -> list[Any]:
+    """Return the connections that this thread has; others may be of a database that is not there."""
+    found = (getattr(connections._connections, alias, None) for alias in connections)  # type: ignore[attr-defined]
+    return [connection for connection in found if connection is not None]
 
 
 def learned(key: str, deps: Any) -> Any:
@@ -90,6 +98,8 @@ def learn(key: str, deps: Any, reads: Reads, statement: str | None) -> bool:
     An iterable of Django's runs that statement first.
     """
     others = _without_own(reads.statements, statement)
+    if not reads.are_all:
+        return False
     if not others and not reads.tables and reads.are_known:
         return True
     tables = reads.tables.union(*map(_tables, others))

@@ -12,7 +12,7 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.models import query
 from django.db.models.sql.query import Query
 
-from rover_overrides.cache_keys import digest, sql_digest, unnamed
+from rover_overrides.cache_keys import COUNTED, WATCHED, digest, sql_digest, unnamed
 from rover_overrides.compile_copies import compile_copy
 from rover_overrides.made_objects import makers
 
@@ -41,11 +41,13 @@ def _digest(queryset: Any) -> str:
     database = "" if len(connections.settings) == 1 else _database(queryset)
     named = _kinds(queryset.__class__, queryset.model, queryset._iterable_class), database, salt
     compiler = compile_copy(queryset.query).get_compiler(queryset.db)
+    state = queryset.query.__dict__
+    is_made = not (COUNTED in state or WATCHED in state)  # else no objects are, but a number or what aggregate() spells
     try:
         sql, params = compiler.as_sql()
     except EmptyResultSet:
-        return digest(named) if _is_djangos(queryset) else unnamed(queryset)
-    return sql_digest(queryset, sql, params, named + makers(queryset, compiler))
+        return unnamed(queryset) if is_made and not _is_djangos(queryset) else digest(named)
+    return sql_digest(queryset, sql, params, named + makers(queryset, compiler) if is_made else named)
 
 
 def is_bare(queryset: Any) -> bool:

@@ -305,6 +305,18 @@ def scene_custom_iterable_of_a_related_manager_has_its_readers_object():
     same(lambda: names(Article.objects.filter(section=parent.pk)), ["old"] * 2)
 
 
+def scene_rows_of_an_iterable_are_counted_from_the_cache():
+    def rows():
+        queryset = parent.articles.all()
+        queryset._iterable_class = Noted
+        return queryset
+
+    parent = section()
+    same(lambda: rows().count(), 2)
+    for call in (lambda: rows().count(), lambda: rows().exists(), lambda: rows().aggregate(Max("pages"))):
+        hit(call)
+
+
 def scene_model_of_no_installed_application_is_not_stored():
     class Migration(models.Model):
         name = models.CharField(max_length=100)
