@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 from cacheops.utils import stamp_fields
@@ -85,7 +86,8 @@ def _of_rows(queryset: Any, compiler: Any) -> Iterator[Any]:
 
 def _columns(compiled: Any) -> Names:
     selected = tuple(getattr(compiled, "selected", None) or ())
-    return selected, tuple(compiled.extra_select), compiled.values_select, tuple(compiled.annotation_select)
+    extra = tuple(compiled.extra_select) if compiled.extra else ()
+    return selected, extra, compiled.values_select, tuple(compiled.annotation_select) if compiled.annotations else ()
 
 
 def _fetch_mode(queryset: Any) -> Any:
@@ -131,14 +133,19 @@ def _of_columns(model: Any, select: Any) -> Iterator[Any]:
 
 def _of_expression(expression: Any) -> Iterator[str]:
     kind = type(expression)
-    yield name_of(kind)
-    if not (_is_djangos(kind, "convert_value") and _is_djangos(kind, "get_db_converters")):
+    if not _converts_as_djangos(kind):
         yield _spelled(expression)
+    yield name_of(kind)
     if getattr(expression, "tzinfo", None) is not None:
         yield _spelled(expression.tzinfo)
     field = getattr(expression, "_output_field_or_none", None)
     if field is not None:
         yield from _of_field(field)
+
+
+@lru_cache(maxsize=512)
+def _converts_as_djangos(kind: type) -> bool:
+    return _is_djangos(kind, "convert_value") and _is_djangos(kind, "get_db_converters")
 
 
 def _of_field(field: Any) -> Iterator[str]:
