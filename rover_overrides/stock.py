@@ -46,9 +46,9 @@ _SESSIONS = frozenset(
     """
     Database SchemaEditorClass _close _commit _cursor _rollback _savepoint _savepoint_commit _savepoint_rollback
     _set_autocommit _start_transaction_under_autocommit chunked_cursor client_class close close_if_health_check_failed
-    close_if_unusable_or_obsolete commit connect create_cursor creation_class cursor display_name ensure_connection
+    close_if_unusable_or_obsolete commit connect create_cursor creation_class cursor display_name ensure_connection features_class
     get_connection_params get_new_connection init_connection_state introspection_class is_usable make_cursor
-    make_debug_cursor pool close_pool rollback savepoint savepoint_commit savepoint_rollback set_autocommit
+    make_debug_cursor ops_class pool close_pool rollback savepoint savepoint_commit savepoint_rollback set_autocommit
     """.split()  # noqa: SIM905 - as above
 )
 """What an engine may override without changing what a comparison means: how it connects, and whom it tells."""
@@ -84,6 +84,7 @@ def is_djangos(cls: type) -> bool:
     return found is cls
 
 
+@once
 def is_field(field: Any) -> bool:
     """Tell whether a field, and those that its foreign keys lead to, make SQL and values as Django's own."""
     following = _next(field)
@@ -118,8 +119,7 @@ def is_changed(node: Any) -> bool:
 
 def is_connection(connection: Any) -> bool:
     """Tell whether a connection compares as the one of Django's that it derives from."""
-    own = (type(connection.ops), type(connection.features))
-    return _compares_alike(type(connection)) and not any(overridden(one) - ANY_CLASS for one in own)
+    return _compares_alike(type(connection))
 
 
 def is_query(query: Any) -> bool:
@@ -202,6 +202,8 @@ def _differs_by_class(cls: type) -> bool:
 
 
 @once
-def _compares_alike(wrapper: type) -> bool:
+def _compares_alike(wrapper: Any) -> bool:
+    if any(overridden(one) - ANY_CLASS for one in (wrapper.ops_class, wrapper.features_class)):
+        return False
     own = overridden(wrapper) - ANY_CLASS - _SESSIONS
     return not own or own.isdisjoint(name for one in wrapper.__mro__ if _is_own_class(one) for name in dir(one))
