@@ -11,7 +11,8 @@ from django.db.models.functions.datetime import TimezoneMixin
 
 from rover_overrides.canonical import UncertainError, digits, kind_of, tells_null
 from rover_overrides.conditions import Atom, Column, spelled
-from rover_overrides.stock import is_lookup, is_own_class
+from rover_overrides.schema import field_of
+from rover_overrides.stock import is_lookup, is_own_class, once
 from rover_overrides.switches import on
 
 Located = tuple[str, Atom]
@@ -111,11 +112,18 @@ def _compared(lookup: Any, backend: Backend) -> Compared | None:
     part: str | None = ""
     if type(lhs) in _PARTS and is_own_class(type(lhs)) and on("lookup-conditions"):
         part, lhs = _part(lhs), lhs.lhs
-    if type(lhs) is not Col or part is None:
+    if type(lhs) is not Col or part is None or not _is_agreed(lhs.target):
         return None
     if lhs.output_field is not lhs.target and kind_of(lhs.output_field) != kind_of(lhs.target):
         return None
     return Compared(lhs.alias, lhs.target, Column((), str(lhs.target.column), part), backend)
+
+
+@once
+def _is_agreed(field: Any) -> bool:
+    """Tell whether a row's writers take a column for what a query does: a table may have several models."""
+    other = field_of(field.model._meta.db_table, field.column)
+    return other is None or other is field or kind_of(other) == kind_of(field)
 
 
 def _part(transform: Any) -> str | None:

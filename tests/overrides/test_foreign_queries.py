@@ -218,6 +218,13 @@ def joined():
     return found
 
 
+def replaced(table):
+    """Return a queryset that reads a table in place of the model's."""
+    found = A.filter(number=1)
+    found.query.alias_map = {"asked_item": BaseTable(table, "asked_item")}
+    return found
+
+
 WHOLE = {
     "query": (lambda: of(TreeQuery).filter(number=1), {"asked_item", "asked_maker"}),
     "given": (lambda: QuerySet(Item, TreeQuery(Item)), {"asked_item", "asked_maker"}),
@@ -240,6 +247,11 @@ def test_query_of_a_library_depends_on_each_table_that_its_sql_names(case):
 @pytest.mark.parametrize("query", [ViewQuery, RunningQuery, BrokenQuery])
 def test_query_of_a_library_that_is_not_understood_is_not_kept(query):
     assert dependencies(of(query).filter(number=1)) == {"asked_item": [UNCACHED]}
+
+
+def test_table_in_place_of_the_models_own_is_one_of_a_model():
+    assert dependencies(replaced("asked_maker"))["asked_maker"] != [UNCACHED]
+    assert dependencies(replaced("a_view")) == {"asked_item": [UNCACHED]}
 
 
 def test_query_with_a_compiler_of_its_own_depends_on_what_that_names():

@@ -11,7 +11,7 @@ from django.db.models import lookups
 from django.db.models.functions import ExtractYear
 from django.db.models.sql.query import Query
 
-from rover_overrides import stock
+from rover_overrides import atoms, stock
 from rover_overrides.analysis import dependencies
 from rover_overrides.canonical import kind_of
 from rover_overrides.conditions import TRUE
@@ -163,13 +163,13 @@ def test_lookup_of_an_application_under_a_standard_name_is_not_compared():
 def test_lookup_into_which_an_application_has_put_a_method_is_not_compared(monkeypatch, method):
     monkeypatch.setattr(lookups.Exact, method, lambda self, *_: ("1", []), raising=False)
     for kept in (stock._as_written, stock._holds_others):
-        _forget(monkeypatch, kept)
+        _forget_in(monkeypatch, stock, kept)
     assert dependencies(Item.objects.filter(number=1)) == {"asked_item": [TRUE]}
 
 
-def _forget(monkeypatch, asked):
+def _forget_in(monkeypatch, module, asked):
     """Have what was found once be found again, now and after the test."""
-    monkeypatch.setattr(stock, asked.__name__, stock.once(asked.__wrapped__))
+    monkeypatch.setattr(module, asked.__name__, stock.once(asked.__wrapped__))
 
 
 def test_part_of_a_date_of_an_application_is_not_compared():
@@ -182,6 +182,16 @@ def test_part_of_a_date_of_an_application_is_not_compared():
         assert dependencies(Item.objects.filter(day__school_year=2024)) == {"asked_item": [TRUE]}
     finally:
         field._unregister_lookup(SchoolYear)
+
+
+def test_column_that_another_model_of_the_table_takes_for_something_else_is_not_compared(monkeypatch):
+    field = Item._meta.get_field("number")
+    _forget_in(monkeypatch, atoms, atoms._is_agreed)
+    monkeypatch.setattr(atoms, "field_of", lambda *_: models.CharField())
+    assert dependencies(Item.objects.filter(number=1)) == {"asked_item": [TRUE]}
+    _forget_in(monkeypatch, atoms, atoms._is_agreed)
+    monkeypatch.setattr(atoms, "field_of", lambda *_: field)
+    assert dependencies(Item.objects.filter(number=1)) == {"asked_item": [equal("number")]}
 
 
 def wrapper(**own):
