@@ -126,6 +126,12 @@ def oracle(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def django(session: nox.Session) -> None:
+    """Run Django's own tests under the wheel: nothing new fails, no answer is wrong (an hour a Django; -- --help)."""
+    verb(session, "matrix")
+
+
+@nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """Measure this wheel, upstream's two modes, django-cachalot and no cache side by side (some minutes; -- --help)."""
     install(session, "bench")

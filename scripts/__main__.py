@@ -321,6 +321,53 @@ def publish(repo: Repository, name: str, dry_run: bool, waived: dict[str, str]) 
 
 
 @cli.command()
+@click.argument("labels", nargs=-1)
+@click.option("--django", "version", default="", metavar="X.Y", help="Only this Django of fork.toml's [django].")
+@click.option("--database", default="", metavar="NAME", help="Only sqlite or postgresql.")
+@click.option("--mode", default="", type=click.Choice(["", "as-they-are", "committing"]), help="Only this mode.")
+@click.option("--shard", "share", default="", metavar="N/M", help="Only this share of the shards.")
+@click.option("--short", is_flag=True, help="The labels that the repository's own tests run.")
+@click.option("--upstream", is_flag=True, help="Bare upstream in the labels where it must be seen to be wrong.")
+@click.option("--tree", type=click.Path(exists=True, file_okay=False, path_type=Path), help="A folder in the wheel's place.")
+@click.option("--jobs", type=int, default=0, help="Processes at a time (default: a core each).")
+@click.option("--fresh", is_flag=True, help="Ignore results of earlier runs.")
+@click.option("--format", "form", type=click.Choice(["terminal", "json"]), default="terminal")
+@click.pass_obj
+def django(
+    repo: Repository,
+    labels: tuple[str, ...],
+    version: str,
+    database: str,
+    mode: str,
+    share: str,
+    short: bool,
+    upstream: bool,
+    tree: Path | None,
+    jobs: int,
+    fresh: bool,
+    form: str,
+) -> Exit:
+    """Run Django's own tests under the wheel and beside it: no failure that plain Django lacks, and no wrong answer.
+
+    Exits with 20 where something new fails or a cached answer is wrong, unless tests/django/excused.toml says why it may.
+
+    \b
+    Examples:
+      django                                                 everything (hours)
+      django --django 5.2 --database sqlite                  one Django
+      django --django 5.2 --mode committing update 'm2m_*'   some labels
+      django update.tests.SimpleTest.test_update             one test
+      django --shard 3/8                                     a CI's share
+      django --upstream --django 5.2 --database sqlite       that the gate sees
+    """
+    from scripts.django_run import Selection
+    from scripts.django_verb import django as gate
+
+    selection = Selection(version, database, mode, labels, share, jobs, fresh)
+    return gate(repo, selection, upstream=upstream, tree=tree, short=short, form=form)
+
+
+@cli.command()
 @click.option("--write", is_flag=True, help="Write README's table of patches anew.")
 @click.pass_obj
 def lint(repo: Repository, write: bool) -> Exit:

@@ -232,6 +232,36 @@ class Suite(Record):
     timeout: Annotated[int, Field(gt=0)] = 600
 
 
+class DjangoCell(Record):
+    """A Django whose own tests are run: the environment that has it, and the databases (`sqlite`, or one of `[[databases]]`)."""
+
+    django: Annotated[str, Field(pattern=r"^\d+\.\d+$")]
+    environment: str
+    databases: tuple[str, ...]
+
+
+class DjangoGate(Record):
+    """Django's own tests under the wheel: in which cells, and what runs them.
+
+    `path` are the folders with the code that runs inside the tests' processes, `excused` is the file that names the failures
+    that count for nothing. `requires` is installed beside the environment's own requirements. `timeout` is in seconds, for one
+    shard of about `shard` tests. `excluded` are labels that are never run, each with the reason. `short` are the labels that
+    the repository's own tests run. `seen` are those in which bare upstream must have more than `at_least` wrong values.
+    """
+
+    path: tuple[str, ...]
+    excused: str
+    cells: tuple[DjangoCell, ...]
+    server: str
+    requires: tuple[RequirementText, ...] = ()
+    timeout: Annotated[int, Field(gt=0)] = 1800
+    shard: Annotated[int, Field(gt=0)] = 200
+    excluded: dict[str, str] = {}
+    short: tuple[str, ...] = ()
+    seen: tuple[str, ...] = ()
+    at_least: int = 50
+
+
 class IndexTarget(Record):
     """An index to publish to, by its name: where files are uploaded, and the simple index that then lists them."""
 
@@ -253,6 +283,7 @@ class Config(Record):
     matrix: Matrix = Matrix()
     wheel: Wheel = Wheel()
     suite: Suite | None = None
+    django: DjangoGate | None = None
     indexes: tuple[IndexTarget, ...] = ()
 
     def environment(self, name: str) -> Environment:
@@ -381,12 +412,30 @@ def _unknown_names(config: Config) -> typing.Iterator[str]:
     for name in config.suite.environments if config.suite else ():
         if name not in environments:
             yield f"suite.environments: no environment {name!r}{near_miss(name, environments)}"
+    yield from _unknown_in_django(config, servers)
     indexes = [item.name for item in config.indexes]
     databases, modes = [item.id for item in config.databases], [item.id for item in config.modes]
     yield from _unknown_in_matrix(config, {"servers": servers, "databases": [OWN, *databases], "modes": [PROFILE, *modes]})
     kinds = {"servers": servers, "databases": databases, "modes": modes, "environments": environments, "indexes": indexes}
     for kind, ids in kinds.items():
         yield from (f"{kind}: id {name!r} is used {ids.count(name)} times" for name in sorted(set(ids)) if ids.count(name) > 1)
+
+
+def _unknown_in_django(config: Config, servers: list[str]) -> Iterator[str]:
+    """Find words of the gate's table that are not defined."""
+    if config.django is None:
+        return
+    environments = [item.id for item in config.all_environments]
+    databases = ["sqlite", *(item.id for item in config.databases)]
+    if config.django.server not in servers:
+        yield f"django.server: no server {config.django.server!r}{near_miss(config.django.server, servers)}"
+    for number, cell in enumerate(config.django.cells):
+        if cell.environment not in environments:
+            where = f"django.cells[{number}].environment"
+            yield f"{where}: no environment {cell.environment!r}{near_miss(cell.environment, environments)}"
+        for name in cell.databases:
+            if name not in databases:
+                yield f"django.cells[{number}].databases: no database {name!r}{near_miss(name, databases)}"
 
 
 def _unknown_in_matrix(config: Config, known: dict[str, list[str]]) -> Iterator[str]:
