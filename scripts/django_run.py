@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -82,6 +83,7 @@ class Job:
     place: Place
     labels: tuple[str, ...]
     subject: Subject
+    size: int = 0
 
 
 def gate_of(repo: Repository) -> DjangoGate:
@@ -160,17 +162,17 @@ def django_tests(repo: Repository, version: str) -> Path:
 
 def jobs(repo: Repository, gate: DjangoGate, standing: Sequence[Stand], selection: Selection, subject: Subject) -> list[Job]:
     """List every process, those without the cache before those with it."""
-    return [
-        Job(stand, place, labels, which)
-        for stand in standing
-        for place in _places(repo, stand, selection)
-        for labels in _shards(gate, stand, selection)
-        for which in (PLAIN, subject)
-    ]
+    found = []
+    for stand in standing:
+        sizes = {label: size for label, size in labels_of(stand.folder).items() if label not in gate.excluded}
+        for place in _places(repo, stand, selection):
+            for labels in _shards(gate, sizes, selection):
+                size = sum(sizes.get(label, 1) for label in labels)
+                found += [Job(stand, place, labels, which, size) for which in (PLAIN, subject)]
+    return found
 
 
-def _shards(gate: DjangoGate, stand: Stand, selection: Selection) -> list[tuple[str, ...]]:
-    sizes = {label: size for label, size in labels_of(stand.folder).items() if label not in gate.excluded}
+def _shards(gate: DjangoGate, sizes: Mapping[str, int], selection: Selection) -> list[tuple[str, ...]]:
     every: list[tuple[str, ...]] = [(label,) for label in chosen(sizes, selection.labels)]
     every = every or shards(sizes, gate.shard)
     return part(every, selection.share) if selection.share else every
@@ -202,6 +204,7 @@ class Runner:
     def all(self, todo: Sequence[Job], count: int = 0) -> list[Summary]:
         """Return what each place came to; Ctrl-C keeps what is finished and leaves nothing running."""
         left = [job for job in todo if self._kept(job) is None]
+        left.sort(key=lambda job: job.size, reverse=True)  # what takes longest is not left to the end, when a core may be idle
         runs: dict[Job, Run] = {}
         with progress(f"running Django's own tests: {len(left)} of {len(todo)} shards", len(left)) as advance, self._serving():
             pool = concurrent.futures.ThreadPoolExecutor(max_workers=count or os.cpu_count() or 1)
@@ -231,10 +234,15 @@ class Runner:
 
     def _key(self, job: Job) -> str:
         server, database = self._server(job), self.repo.config.database(job.place.database)
-        code = file_digest(*(path for name in self.gate.path for path in sorted((self.repo.root / name).glob("*.py"))))
         about = job.subject.content, sorted(job.subject.settings.items()), job.labels, vars(job.place), job.stand.version
         at = job.stand.ready.fingerprint, identity(server) if server else None, identity(database) if database else None
-        return digest("django", about, at, code)
+        return digest("django", about, at, self._code)
+
+    @cached_property
+    def _code(self) -> str:
+        """What runs inside the processes; read once, for results are kept under what they were run with."""
+        files = (path for name in self.gate.path for path in sorted((self.repo.root / name).glob("*.py")))
+        return file_digest(*(path for path in files if not path.name.startswith("test_")))
 
     def _server(self, job: Job) -> Server | None:
         return self.repo.config.server(self.gate.server) if job.subject.folder else None

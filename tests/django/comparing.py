@@ -90,6 +90,18 @@ def install(log: Any, *, cached: bool) -> None:
         cache_read.connect(_on_read, weak=False)
 
 
+def count_hits() -> None:
+    """Count the hits of tests whose reads are made as the tests make them."""
+    from cacheops.signals import cache_read
+
+    cache_read.connect(_count, weak=False)
+
+
+def _count(hit: bool, **_: Any) -> None:
+    figures["cached reads"] += 1
+    figures["hits"] += hit
+
+
 def begin(test: str) -> None:
     """Take up a test."""
     _setup.update(test=test, seen=committing.writes.total())

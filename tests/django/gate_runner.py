@@ -89,6 +89,8 @@ class Runner(DiscoverRunner):
         if GATE["mode"] == "committing":
             committing.install([connection for connection, *_ in made])
             comparing.install(LOG, cached=GATE["cached"])
+        elif GATE["cached"]:
+            comparing.count_hits()
         return made
 
     def get_resultclass(self):

@@ -1,0 +1,74 @@
+"""The gate on a short choice of Django's own tests: the wheel comes through it, and a broken engine does not."""
+
+import shutil
+import sys
+
+import django
+import pytest
+
+from scripts import django_run
+from scripts.django_run import Runner, Selection, Stand, Subject, gate_of, jobs, subject_of
+from scripts.django_suite import counting, read_excuses
+from scripts.environments import Ready
+from scripts.errors import EnvironmentFailedError
+from scripts.repository import Repository
+from scripts.store import Store
+from tests.overrides.site import ROOT
+
+pytestmark = pytest.mark.xdist_group("gate")
+
+CHOICE = Selection(django="5.2", database="sqlite", mode="committing")
+
+
+@pytest.fixture(scope="module")
+def repo():
+    return Repository(ROOT)
+
+
+@pytest.fixture(scope="module")
+def stand(repo):
+    """Give the tests of the Django that is installed here; without an index they cannot be had."""
+    try:
+        folder = django_run.django_tests(repo, django.__version__)
+    except EnvironmentFailedError as error:
+        pytest.skip(f"Django's own tests are not here: {error}")
+    cell = next(cell for cell in gate_of(repo).cells if cell.django == CHOICE.django)
+    versions = {"django": django.__version__, "python": sys.version}
+    return Stand(cell, Ready(sys.executable, versions), django.__version__, folder)
+
+
+@pytest.fixture(scope="module")
+def judge(repo, stand):
+    """Return a function that runs labels under a subject and sums up what they came to."""
+
+    def judged(subject, *labels):
+        selection = Selection(CHOICE.django, CHOICE.database, CHOICE.mode, labels or gate_of(repo).short)
+        todo = jobs(repo, gate_of(repo), [stand], selection, subject)
+        (summary,) = Runner(repo, gate_of(repo), Store(repo.work / "results")).all(todo)
+        return summary
+
+    return judged
+
+
+def test_the_wheel_fails_no_test_of_djangos_and_gives_no_wrong_answer(repo, judge):
+    summary = judge(subject_of(repo))
+    assert counting(summary, read_excuses(repo.root / gate_of(repo).excused)) == ({}, [])
+    assert summary.tests > 100
+    assert summary.figures["hits"] > 800
+    assert summary.share > 0.85
+
+
+def test_an_engine_that_drops_nothing_of_a_condition_is_seen(repo, judge, tmp_path):
+    whole = subject_of(repo)
+    shutil.copytree(whole.folder, tmp_path / "tree")
+    with (tmp_path / "tree" / "rover_overrides" / "drops.py").open("a") as file:
+        file.write("\n\ndef _met(*_args: Any) -> set[Conj]:\n    return set()\n")
+    summary = judge(Subject("broken", tmp_path / "tree", whole.settings, "drops nothing"), "update")
+    assert {item.when for item in summary.wrong} == {"at once", "after a write"}
+    assert len({item.test for item in summary.wrong}) > 5
+    assert summary.failures
+
+
+def test_bare_upstream_is_seen_to_be_wrong(repo, judge):
+    summary = judge(subject_of(repo, upstream=True), "update", "many_to_one")
+    assert len(summary.wrong) > 20
