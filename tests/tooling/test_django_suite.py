@@ -139,7 +139,7 @@ def test_the_file_of_excuses_is_checked(tmp_path):
     path.write_text('[[excused]]\nreason = "counts the queries"\ntests = ["a.*"]\ndjangos = ["5.*"]\n')
     assert read_excuses(path) == (Excuse(reason="counts the queries", tests=("a.*",), djangos=("5.*",)),)
     path.write_text('[[excused]]\nreason = ""\ntest = ["a"]\n')
-    with pytest.raises(UsageError, match="reason.*\n.*tests.*\n.*test"):
+    with pytest.raises(UsageError, match=r"reason.*\n.*tests.*\n.*test"):
         read_excuses(path)
 
 
