@@ -304,5 +304,5 @@ def _summaries(runs: Sequence[tuple[Job, Run]]) -> list[Summary]:
     for job, tried in runs:
         if job.subject is not PLAIN:
             summary = found.setdefault(job.place, Summary(job.place, job.stand.version))
-            summary.add(plain[job.place, job.labels], tried)
+            summary.add(plain[job.place, job.labels], tried, job.labels)
     return list(found.values())

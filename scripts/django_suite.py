@@ -116,12 +116,13 @@ class Summary:
     wrong: list[Wrong] = field(default_factory=list)
     ran: set[str] = field(default_factory=set)
 
-    def add(self, plain: Run, tried: Run) -> None:
+    def add(self, plain: Run, tried: Run, labels: Sequence[str] = ()) -> None:
         """Add a shard."""
         self.tests += sum(outcome != "skipped" for outcome in tried.outcomes.values())
         self.plain_failures += len(plain.failed)
         self.figures.update(tried.figures)
-        self.failures |= new_failures(plain, tried)
+        found = new_failures(plain, tried)
+        self.failures |= {f"{THE_RUN} ({', '.join(labels)})" if test == THE_RUN else test: words for test, words in found.items()}
         self.wrong += tried.wrong
         self.ran.update(tried.outcomes)
 

@@ -1,5 +1,6 @@
 """Django's test runner with a log of what became of each test, and the committing mode if it is asked for."""
 
+import atexit
 import json
 import os
 import traceback
@@ -18,6 +19,7 @@ class Log:
 
     def __init__(self, path):
         self._file = Path(path).open("a", buffering=1)  # noqa: SIM115 - as long as the process
+        atexit.register(self._file.close)
 
     def write(self, **record):
         self._file.write(json.dumps(record, default=repr) + "\n")
