@@ -192,3 +192,20 @@ def test_file_that_is_missing(tmp_path):
 def test_near_miss_lists_what_is_known_where_nothing_is_near():
     assert near_miss("seres", ["series", "bare"]) == "; did you mean series?"
     assert near_miss("x", ["series", "bare"]) == "; known: series, bare"
+
+
+def test_names_of_the_gate_that_are_not_defined_are_told(problems):
+    gate = """\
+[django]
+path = ["tests/django"]
+excused = "excused.toml"
+server = "redis7"
+cells = [{ django = "5.2", environment = "odl", databases = ["sqlite", "postgresql"] }]
+
+[[servers]]
+"""
+    assert problems(("[[servers]]\n", gate)) == [
+        "django.server: no server 'redis7'; did you mean redis6?",
+        "django.cells[0].environment: no environment 'odl'; did you mean old?",
+        "django.cells[0].databases: no database 'postgresql'; known: sqlite",
+    ]
