@@ -116,8 +116,10 @@ def stands(repo: Repository, gate: DjangoGate, selection: Selection) -> list[Sta
     What is missing here is said. Raises EnvironmentFailedError where nothing can be run.
     """
     cells = [cell for cell in gate.cells if selection.django in {"", cell.django}]
+    cells = [cell for cell in cells if selection.database in {"", *cell.databases}]
     if not cells:
-        raise UsageError(f"fork.toml's [django] has no Django {selection.django}", hint="edit fork.toml")
+        asked = " ".join(filter(None, (selection.django, "on" if selection.database else "", selection.database)))
+        raise UsageError(f"fork.toml's [django] has no Django {asked}", hint="edit fork.toml")
     found = []
     for cell in cells:
         environment = repo.config.environment(cell.environment)
