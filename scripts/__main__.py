@@ -360,7 +360,7 @@ def django(
       django --shard 3/8                                     a CI's share
       django --upstream --django 5.2 --database sqlite       that the gate sees
     """
-    from scripts.django_run import Selection
+    from scripts.django_plan import Selection
     from scripts.django_verb import django as gate
 
     selection = Selection(version, database, mode, labels, share, jobs, fresh)

@@ -6,11 +6,14 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
-from scripts.django_run import Runner, Selection, gate_of, jobs, stands, subject_of
-from scripts.django_suite import Excuse, Summary, as_json, counting, first_of_each, idle, read_excuses
+from scripts.django_excuses import Excuse, counting, idle, read_excuses
+from scripts.django_plan import Selection, gate_of, jobs, stands, subject_of
+from scripts.django_run import Runner
+from scripts.django_suite import Summary, first_of_each
 from scripts.errors import EnvironmentFailedError, Exit
 from scripts.repository import Repository
 from scripts.store import Store
@@ -62,7 +65,7 @@ def _show(summaries: Sequence[Summary], excuses: Sequence[Excuse], subject: str,
         return
     click.echo(f"{subject}:")
     for summary in summaries:
-        click.echo(summary.line(excuses))
+        click.echo(line(summary, excuses))
         failures, wrong = counting(summary, excuses)
         for test, words in failures.items():
             click.echo(f"  fails: {test}: {words}")
@@ -70,3 +73,38 @@ def _show(summaries: Sequence[Summary], excuses: Sequence[Excuse], subject: str,
             click.echo(f"  wrong{f' ({count} times)' if count > 1 else ''}: {item}")
     for pattern in idle(summaries, excuses):
         click.echo(f"excused, and fails no more: {pattern}")
+
+
+def line(summary: Summary, excuses: Sequence[Excuse]) -> str:
+    """Sum up in a line."""
+    failures, wrong = counting(summary, excuses)
+    share = "" if summary.share is None else f" ({100 * summary.share:.1f} % of {summary.figures['reads']} reads made twice)"
+    return (
+        f"{summary.place} ({summary.version}): {summary.tests} tests, {summary.figures['hits']} hits{share}, "
+        f"{summary.figures['comparisons']} comparisons, {len(wrong)} wrong values{_more(summary.wrong, wrong)}, "
+        f"{len(failures)} new failures{_more(summary.failures, failures)}; {summary.plain_failures} fail without the cache, too"
+    )
+
+
+def _more(every: Any, left: Any) -> str:
+    return f" ({len(every) - len(left)} more excused)" if len(every) > len(left) else ""
+
+
+def as_json(summaries: Sequence[Summary], excuses: Sequence[Excuse], subject: str) -> dict[str, Any]:
+    """Return everything as JSON can write it."""
+    return {"subject": subject, "places": [_place(summary, excuses) for summary in summaries], "idle": idle(summaries, excuses)}
+
+
+def _place(summary: Summary, excuses: Sequence[Excuse]) -> dict[str, Any]:
+    failures, wrong = counting(summary, excuses)
+    return {
+        **vars(summary.place),
+        "version": summary.version,
+        "tests": summary.tests,
+        "share": summary.share,
+        "figures": dict(summary.figures),
+        "failures": summary.failures,
+        "wrong": [vars(item) for item in summary.wrong],
+        "counting": {"failures": sorted(failures), "wrong": len(wrong)},
+        "fail without the cache": summary.plain_failures,
+    }

@@ -6,9 +6,10 @@ import sys
 import django
 import pytest
 
-from scripts import django_run
-from scripts.django_run import Runner, Selection, Stand, Subject, gate_of, jobs, subject_of
-from scripts.django_suite import counting, read_excuses
+from scripts import django_plan
+from scripts.django_excuses import counting, read_excuses
+from scripts.django_plan import Selection, Stand, Subject, gate_of, jobs, subject_of
+from scripts.django_run import Runner
 from scripts.environments import Ready
 from scripts.errors import EnvironmentFailedError
 from scripts.repository import Repository
@@ -29,7 +30,7 @@ def repo():
 def stand(repo):
     """Give the tests of the Django that is installed here; without an index they cannot be had."""
     try:
-        folder = django_run.django_tests(repo, django.__version__)
+        folder = django_plan.django_tests(repo, django.__version__)
     except EnvironmentFailedError as error:
         pytest.skip(f"Django's own tests are not here: {error}")
     cell = next(cell for cell in gate_of(repo).cells if cell.django == CHOICE.django)

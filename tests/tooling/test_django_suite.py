@@ -4,26 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from scripts.django_excuses import Excuse, counting, idle, read_excuses
+from scripts.django_plan import chosen, labels_of, part, shards
 from scripts.django_run import databases
-from scripts.django_suite import (
-    THE_RUN,
-    Excuse,
-    Place,
-    Run,
-    Summary,
-    Wrong,
-    as_json,
-    chosen,
-    counting,
-    first_of_each,
-    idle,
-    labels_of,
-    new_failures,
-    part,
-    read_excuses,
-    read_run,
-    shards,
-)
+from scripts.django_suite import THE_RUN, Place, Run, Summary, Wrong, first_of_each, new_failures, read_run
+from scripts.django_verb import as_json, line
 from scripts.errors import UsageError
 
 PLACE = Place("5.2", "sqlite", "committing")
@@ -189,8 +174,8 @@ def test_a_line_gives_the_figures_of_a_place():
     tried = Run(
         {"a": "failed", "b": "passed"}, {"a": "x"}, (wrong("a"),), {"hits": 9, "reads": 8, "second hits": 6, "comparisons": 9}
     )
-    line = summed(ran(a="passed", b="passed", c="skipped"), tried).line([excuse("a")])
-    assert line == (
+    summary = summed(ran(a="passed", b="passed", c="skipped"), tried)
+    assert line(summary, [excuse("a")]) == (
         "Django 5.2, sqlite, committing (5.2.1): 2 tests, 9 hits (75.0 % of 8 reads made twice), 9 comparisons, 1 wrong values, "
         "0 new failures (1 more excused); 0 fail without the cache, too"
     )
