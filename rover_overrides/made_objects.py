@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from functools import lru_cache
 from typing import Any
 
 from cacheops.utils import stamp_fields
@@ -18,6 +17,7 @@ from django.db.models.expressions import Col
 from django.db.models.sql.query import Query
 
 from rover_overrides.cache_keys import stable_digest
+from rover_overrides.stock import once
 
 Names = tuple[Any, ...]
 
@@ -143,7 +143,7 @@ def _of_expression(expression: Any) -> Iterator[str]:
         yield from _of_field(field)
 
 
-@lru_cache(maxsize=512)
+@once
 def _converts_as_djangos(kind: type) -> bool:
     return _is_djangos(kind, "convert_value") and _is_djangos(kind, "get_db_converters")
 
