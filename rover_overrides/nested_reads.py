@@ -36,6 +36,7 @@ class Reads:
         self.tables: set[str] = set()
         self.are_known = True
         self.are_all = True
+        self.has_connected = False
 
     def add(self, deps: Any) -> None:
         """Note what a cached result depends on."""
@@ -65,6 +66,7 @@ def watching() -> Iterator[Reads]:
     reads = Reads()
     token = watched.set((*watched.get(), reads))
     opened = _opened()
+    closed = [connection for connection in opened if connection.connection is None]
     for connection in opened:
         connection.execute_wrappers.append(reads.execute)
     try:
@@ -74,6 +76,7 @@ def watching() -> Iterator[Reads]:
             connection.execute_wrappers.remove(reads.execute)
         watched.reset(token)
     reads.are_all = len(_opened()) == len(opened)
+    reads.has_connected = any(connection.connection is not None for connection in closed)
 
 
 def _opened() -> list[Any]:
@@ -106,6 +109,8 @@ def learn(key: str, deps: Any, reads: Reads, statement: str | None) -> bool:
     known = reads.are_known and all(map(_tables, others))
     if known and all(deps.get(table) == [TRUE] for table in tables):
         return True
+    if reads.has_connected:
+        return False  # what is asked on a new connection, of its types say, is not asked again
     if len(_learned) >= KEPT:
         _learned.clear()
     before = _learned.get(key, frozenset())
