@@ -122,7 +122,8 @@ def _compared(lookup: Any, backend: Backend) -> Compared | None:
 @once
 def _is_agreed(field: Any) -> bool:
     """Tell whether a row's writers take a column for what a query does: a table may have several models."""
-    other = field_of(field.model._meta.db_table, field.column)
+    model = getattr(field, "model", None)
+    other = None if model is None else field_of(model._meta.db_table, field.column)
     return other is None or other is field or kind_of(other) == kind_of(field)
 
 

@@ -99,7 +99,7 @@ def target(field: Any) -> Any:
 
 
 def _next(field: Any) -> Any:
-    return getattr(field, "target_field", None) if field.remote_field is not None else None
+    return getattr(field, "target_field", None) if getattr(field, "remote_field", None) is not None else None
 
 
 def is_lookup(lookup: Any) -> bool:
