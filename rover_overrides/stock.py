@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from types import FunctionType
 from typing import Any, TypeVar
 
+from django.core.exceptions import FieldError
 from django.db.models import Field, ForeignKey, lookups
 from django.db.models.fields import related_lookups
 from django.db.models.lookups import Lookup
@@ -99,7 +100,12 @@ def target(field: Any) -> Any:
 
 
 def _next(field: Any) -> Any:
-    return getattr(field, "target_field", None) if getattr(field, "remote_field", None) is not None else None
+    if getattr(field, "remote_field", None) is None:
+        return None
+    try:
+        return getattr(field, "target_field", None)
+    except FieldError:  # of a relation over several columns
+        return None
 
 
 def is_lookup(lookup: Any) -> bool:

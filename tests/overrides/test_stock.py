@@ -3,6 +3,7 @@
 import functools
 
 import pytest
+from django.apps.registry import Apps
 from django.db import connections, models
 from django.db.backends.sqlite3.base import DatabaseWrapper
 from django.db.backends.sqlite3.features import DatabaseFeatures
@@ -218,3 +219,22 @@ def test_query_that_compiles_by_a_function_of_its_own_is_not_djangos():
     assert stock.is_query(query)
     query.get_compiler = functools.partial(Query.get_compiler, query)
     assert not stock.is_query(query)
+
+
+def test_relation_over_several_columns_leads_to_no_single_field():
+    class Room(models.Model):
+        house, number = models.IntegerField(), models.IntegerField()
+
+        class Meta:
+            apps, app_label, unique_together = Apps(), "several", [("house", "number")]
+
+    class Guest(models.Model):
+        house, number = models.IntegerField(), models.IntegerField()
+        room = models.ForeignObject(Room, models.CASCADE, from_fields=["house", "number"], to_fields=["house", "number"])
+
+        class Meta:
+            apps, app_label = Room._meta.apps, "several"
+
+    room = Guest._meta.get_field("room")
+    assert stock.target(room) is room
+    assert stock.is_field(room)
