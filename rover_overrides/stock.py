@@ -64,13 +64,14 @@ def once(function: Callable[[Any], Found]) -> Callable[[Any], Found]:
 
     @functools.wraps(function)
     def asked(thing: Any) -> Found:
-        found = kept.get(id(thing))
-        if found is None:
-            found = thing, function(thing)
-            if len(kept) >= KEPT:
-                kept.clear()
-            kept[id(thing)] = found
-        return found[1]
+        try:
+            return kept[id(thing)][1]
+        except KeyError:
+            found = function(thing)
+        if len(kept) >= KEPT:
+            kept.clear()
+        kept[id(thing)] = thing, found
+        return found
 
     return asked
 

@@ -35,8 +35,8 @@ def played(request, tree, plain_server, tmp_path):
         cached, plain = start(), start(IS_CACHED=False)
         for process in (plain, cached):
             process.ask("import sabotage")
-        without = {name: came for name, _, _, came in plain.value("sabotage.play_all(False)", seconds=120)}
-        yield without, cached.value("sabotage.play_all(True)", seconds=240)
+        without = {name: came for name, _, _, came in plain.value("sabotage.play_all(False)", seconds=600)}
+        yield without, cached.value("sabotage.play_all(True)", seconds=600)
 
 
 def test_each_failure_changes_nothing_but_what_is_dropped(played):
@@ -111,7 +111,7 @@ def test_thousand_saves_in_a_transaction_lock_rows_in_few_savepoints(postgresql)
     )
     statements, transactions, multixacts = used
     assert statements <= 2 * 32
-    assert transactions <= 32 + 1
+    assert transactions <= 32 + 8, "others on the server take some too, as its autovacuum"
     assert multixacts <= 2 * 32, "of the row as it was and as it is"
     assert writer.value("Tag.objects.filter(hits=1).count()") == 1000
 
