@@ -72,14 +72,16 @@ def inside(query: Query, using: str) -> Inside:
         if not waiting:
             return Inside(found, raw_sql, columns, opaque, own_sql.tables_of(query, own, using))
         node = waiting.pop()
+        if type(node) is Col:
+            columns.add((node.alias, str(node.target.column)))
         if _is_expression(node) and own_sql.has_own(node):
             own.append(node)
             opaque = True
+        elif type(node) is Col:  # which has nothing inside
+            continue
         inner = _query_of(node)
         if inner is None:
             raw_sql = raw_sql or isinstance(node, (RawSQL, ExtraWhere))
-            if type(node) is Col:
-                columns.add((node.alias, str(node.target.column)))
             opaque = opaque or not _is_open(node)
             waiting += _children(node)
         else:
