@@ -132,4 +132,4 @@ def test_save_asks_no_more_than_upstream(probe):
     with probe.queries() as queries:
         article.save()
     kinds = [query["sql"].split()[0] for query in queries.captured_queries]
-    assert [kind for kind in kinds if kind in {"SELECT", "UPDATE", "INSERT"}] == ["SELECT", "UPDATE"]
+    assert [kind for kind in kinds if kind in {"SELECT", "UPDATE", "INSERT"}] in (["SELECT", "UPDATE"], ["UPDATE"])
