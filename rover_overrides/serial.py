@@ -19,12 +19,15 @@ def can_lock(connection: BaseDatabaseWrapper) -> bool:
     return bool(features.supports_transactions and (connection.vendor == "sqlite" or row_locks))
 
 
-def row_lock(connection: BaseDatabaseWrapper, fields: list[Any] | None = None) -> str | None:
-    """Return the lock a SELECT takes on rows of which these fields are written, all if none: as strong as the write's own."""
+def row_lock(connection: BaseDatabaseWrapper, *, deletes: bool = False) -> str | None:
+    """Return the lock that a SELECT takes on the rows that are written: never stronger than the write's own.
+
+    An UPDATE keeps off whoever adds rows that lead to its own only if it gives a key another value, and then it does so itself;
+    most name their keys and leave them as they are.
+    """
     if not connection.features.has_select_for_update:
         return None
-    touches_key = fields is None or any(field.primary_key or field.unique for field in fields)
-    return "no key" if connection.features.has_select_for_no_key_update and not touches_key else "update"
+    return "update" if deletes or not connection.features.has_select_for_no_key_update else "no key"
 
 
 def lock_database(connection: BaseDatabaseWrapper, meta: Any) -> None:

@@ -193,7 +193,7 @@ def _update_seen(compiler: Any, run: Run, count: Callable[[Any], int]) -> Any:
     values = [(field, _given(field, value)) for field, _model, value in query.values]
     written = [field for field, _ in values]
     fields = rows.fields_needed(query.model, written)
-    before = _before(compiler, lambda: rows.matching(query, fields, _row_lock(compiler, written)))
+    before = _before(compiler, lambda: rows.matching(query, fields, _row_lock(compiler)))
     before, pinned = _pinned(compiler, before)
     done = run()
     with _coarse_on_failure(compiler):
@@ -241,7 +241,7 @@ def _delete(compiler: Any, run: Run, *_args: Any) -> Any:
         _record_deleted(compiler, None, _count(done))
         return done
     query = compiler.query
-    before = _before(compiler, lambda: rows.matching(query, rows.fields_needed(query.model), _row_lock(compiler)))
+    before = _before(compiler, lambda: rows.matching(query, rows.fields_needed(query.model), _row_lock(compiler, deletes=True)))
     before, pinned = _pinned(compiler, before)
     done = run()
     with _coarse_on_failure(compiler):
@@ -274,10 +274,10 @@ def _is_exact(compiler: Any) -> bool:
     return can_lock(compiler.connection)
 
 
-def _row_lock(compiler: Any, fields: list[Any] | None = None) -> str | None:
+def _row_lock(compiler: Any, *, deletes: bool = False) -> str | None:
     from rover_overrides.serial import row_lock
 
-    return row_lock(compiler.connection, fields)
+    return row_lock(compiler.connection, deletes=deletes)
 
 
 def _pinned(compiler: Any, before: list[Row] | None) -> tuple[list[Row] | None, bool]:
