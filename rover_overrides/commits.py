@@ -21,7 +21,7 @@ from django.db import DEFAULT_DB_ALIAS, Error, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from redis.exceptions import RedisError
 
-from rover_overrides import drops, statements
+from rover_overrides import drops, snapshots, statements
 from rover_overrides.connection_state import state_of
 from rover_overrides.drops import Change, prefix_at_write
 from rover_overrides.switches import on
@@ -99,7 +99,7 @@ def statement_of_its_own(connection: BaseDatabaseWrapper, changes: list[Change])
 
 
 def dirty(using: str | None) -> bool:
-    """Tell whether this thread's reads may see what is not committed: they bypass the cache.
+    """Tell whether this thread's reads bypass the cache: they may see what is not committed, or only what their snapshot has.
 
     An alias counts that goes to the same database as one with an open transaction: as a test mirror it shares its connection,
     and elsewhere its reader expects to see the writes of its own thread.
@@ -316,7 +316,10 @@ def _writing(alias: str) -> bool:
     if connection is None:
         return False
     state = state_of(connection)
-    return state.is_dirty or state.batch is not None
+    if state.is_dirty or state.batch is not None:
+        return True
+    is_in_transaction = connection.in_atomic_block or not connection.autocommit or state.names_isolation
+    return bool(is_in_transaction and snapshots.is_bound(alias))
 
 
 def _opened(alias: str) -> Any:
@@ -344,6 +347,7 @@ def _database(alias: str) -> tuple[Any, ...]:
 
 def _closed(connection: BaseDatabaseWrapper) -> None:
     if connection.connection is None:
+        state_of(connection).names_isolation = False
         forgotten(connection)
 
 

@@ -29,6 +29,8 @@ class ConnectionState:
     aborted: Exception | None = None
     """The error of the cache's own statement that aborted the open transaction, if one did."""
 
+    names_isolation: bool = False
+    """Whether raw SQL has named an isolation level on the open connection."""
     has_drained: bool = False
     """Whether rows of the outbox were found in the open transaction, to be deleted after it."""
 

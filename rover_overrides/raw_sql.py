@@ -131,6 +131,8 @@ def _seen(connection: Any, sql: Any) -> AbstractContextManager[None]:
     if state_of(connection).is_issuing:
         return _issued(connection)
     text = _text(connection, sql)
+    if text is None or "isolation" in text.lower():
+        state_of(connection).names_isolation = True
     if commits.waits_for_hand(connection):
         return _by_hand(connection, text)
     if text is not None and not _writes(text):

@@ -16,8 +16,11 @@ from django.conf import settings
 from django.db import connections, models, router
 
 from rover_overrides import statements
+from rover_overrides.connection_state import state_of
 from rover_overrides.statements import StatementError
 
+_EACH_STATEMENT = frozenset({"read committed", "read uncommitted"})  # sees what is committed when it starts
+_bound_by_default: dict[tuple[str, ...], bool] = {}
 _KEPT = "rover_snapshot"  # in the context of the outermost transaction: its isolation cannot change after a query
 
 
@@ -30,6 +33,19 @@ def may_be_old(dbs: Iterable[str], tables: Iterable[str]) -> bool:
 def may_lack_commits(using: str) -> bool:
     """Tell whether a writer does not see what others have committed since its transaction began; in SQLite nobody else can."""
     return connections[using].vendor != "sqlite" and _has_snapshot(using)
+
+
+def is_bound(using: str) -> bool:
+    """Tell whether a reader sees what was committed when its transaction began: a cached result may be newer than that.
+
+    So that a read of the cache costs no round trip, PostgreSQL is asked for its default once in a process, and in a transaction
+    only where raw SQL or the driver has named another level.
+    """
+    connection = connections[using]
+    if connection.connection is None:
+        return False
+    is_default = getattr(connection.connection, "isolation_level", None) is None and not state_of(connection).names_isolation
+    return _is_bound_by_default(connection) if connection.vendor == "postgresql" and is_default else _has_snapshot(using)
 
 
 def any_dirty() -> bool:
@@ -76,11 +92,21 @@ def _has_snapshot(using: str) -> bool:
 def _keeps_snapshot(connection: Any) -> bool:
     """Ask the database itself, past Django: what its default is, a role's setting or SET TRANSACTION may have changed."""
     if connection.vendor == "postgresql":
-        return _ask(connection, "SHOW transaction_isolation") not in {"read committed", "read uncommitted"}
+        return _ask(connection, "SHOW transaction_isolation") not in _EACH_STATEMENT
     if connection.vendor == "sqlite":
         # Without a write-ahead log nobody can commit while a transaction reads.
         return _ask(connection, "PRAGMA journal_mode") == "wal"
     return True
+
+
+def _is_bound_by_default(connection: Any) -> bool:
+    key = tuple(str(connection.settings_dict.get(name)) for name in ("HOST", "PORT", "NAME", "USER", "OPTIONS"))
+    if key not in _bound_by_default:
+        level = _ask(connection, "SHOW default_transaction_isolation")
+        if not level:
+            return True
+        _bound_by_default[key] = level not in _EACH_STATEMENT
+    return _bound_by_default[key]
 
 
 def _ask(connection: Any, sql: str) -> str:

@@ -44,3 +44,58 @@ def test_write_that_leaves_a_key_as_it_is_does_not_keep_children_off(postgresql,
     writer.ask(write)  # it would have no answer until the child's COMMIT
     assert writer.value(HITS) == [2]
     child.ask("atomic.__exit__(None, None, None)")
+
+
+LEVEL = "connection.cursor().execute('SET TRANSACTION ISOLATION LEVEL {}')"
+
+
+@pytest.mark.parametrize("begin", ["SET TRANSACTION ISOLATION LEVEL REPEATABLE READ", None])
+def test_snapshot_is_not_mixed_with_what_the_cache_has_of_later(postgresql, begin):
+    reader, writer = postgresql(), postgresql()
+    reader.ask(FILL)
+    if begin is None:
+        reader.ask(
+            "connection.cursor().execute(\"ALTER ROLE CURRENT_USER SET default_transaction_isolation = 'repeatable read'\")"
+        )
+        reader.ask("connection.close()")
+    else:
+        begin = f"connection.cursor().execute('{begin}')"
+    try:
+        reader.ask(f"atomic = transaction.atomic(); atomic.__enter__(); {begin}; Shelf.objects.nocache().get(pk=1)")
+        writer.ask("Tag.objects.update(hits=2)")
+        assert (writer.value(HITS), writer.is_hit(HITS)) == ([2], True)
+        assert reader.value(HITS) == [1]
+        reader.ask("atomic.__exit__(None, None, None)")
+        assert (reader.value(HITS), reader.is_hit(HITS)) == ([2], True), "outside it the cache answers"
+    finally:
+        writer.ask("connection.cursor().execute('ALTER ROLE CURRENT_USER RESET default_transaction_isolation')")
+
+
+def test_serializable_transaction_that_must_fail_does(postgresql):
+    """It read what another one wrote; PostgreSQL knows only of reads that it was asked for."""
+    first, second = postgresql(), postgresql()
+    first.ask(FILL)
+    assert (first.value(HITS), first.is_hit(HITS), second.is_hit(HITS)) == ([1], True, True)
+    for process in (first, second):
+        level = LEVEL.format("SERIALIZABLE")
+        process.ask(f"atomic = transaction.atomic(); atomic.__enter__(); {level}; [hits] = {HITS}; shelf = Shelf.objects.get()")
+    first.ask("shelf.name = str(hits); shelf.save(); atomic.__exit__(None, None, None)")
+    with pytest.raises(AssertionError, match="could not serialize"):
+        second.ask("Tag.objects.update(hits=len(shelf.name)); atomic.__exit__(None, None, None)")
+
+
+def test_reads_of_a_transaction_that_sees_each_commit_are_hits_and_ask_nothing(postgresql):
+    reader = postgresql()
+    reader.ask(FILL)
+    reader.ask(
+        """
+from rover_overrides import statements
+sent, original = [], statements._sent
+statements._sent = lambda *args: sent.append(args) or original(*args)
+"""
+    )
+    assert reader.value(HITS) == [1]
+    reader.ask(f"with transaction.atomic():\n  {HITS}")
+    reader.ask("sent.clear()")
+    assert reader.value(f"with transaction.atomic():\n  found = {HITS}, {HITS}\nfound") == [[1], [1]]
+    assert reader.value("len(sent)") == 0
