@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from django.db.models import Q
+from django.db.models import Field, Q
 
 from rover_overrides import rows
 from rover_overrides.rows import Row
@@ -19,6 +19,8 @@ def conflicts(query: Any) -> Q | None:
     unique = [_field(query, field) for field in query.unique_fields]
     updated = {_field(query, field).column for field in query.update_fields}
     if not unique or len(query.objs) > rows.LIMIT or updated & {field.column for field in unique}:
+        return None
+    if not all(map(_is_stored_as_given, unique)):
         return None
     condition = Q()
     for field in unique:
@@ -48,6 +50,11 @@ def changes(query: Any, before: list[Row], after: list[Row]) -> Iterator[tuple[R
         yield {name: value for name, value in new.items() if name not in updated} if old is None else old, new
     for gone in was.values():
         yield gone, None
+
+
+def _is_stored_as_given(field: Any) -> bool:
+    """Return whether a row is found by the value that an object has: no code of the application's changes it on its way."""
+    return rows.is_stock(field) and type(field).pre_save is Field.pre_save
 
 
 def _field(query: Any, field: Any) -> Any:

@@ -99,3 +99,23 @@ statements._sent = lambda *args: sent.append(args) or original(*args)
     reader.ask("sent.clear()")
     assert reader.value(f"with transaction.atomic():\n  found = {HITS}, {HITS}\nfound") == [[1], [1]]
     assert reader.value("len(sent)") == 0
+
+
+SLUG = "Tag._meta.get_field('slug').__class__ = type('Own', (models.SlugField,), {'__module__': 'own', %s})"
+OWN_SLUGS = {
+    "no look-up": "'get_lookup': lambda self, name: None",
+    "a look-up that raises": "'get_lookup': lambda self, name: [][0]",
+    "pre_save": "'pre_save': lambda self, instance, add: instance.slug.lower()",
+}
+
+
+@pytest.mark.parametrize("own", OWN_SLUGS.values(), ids=OWN_SLUGS)
+def test_upsert_by_a_field_of_the_application_is_coarse(either, own):
+    process = either()
+    process.ask(f"{SLUG % own}; Tag.objects.create(slug='red', hits=1)")
+    slug = "'RED'" if "lower" in own else "'red'"
+    for _ in range(2):
+        assert (process.value(ONE), process.is_hit(ONE)) == (["red"], True)
+        process.ask(UPSERT.format(slug, 2))
+        assert process.value(ONE) == []
+        process.ask(UPSERT.format(slug, 1))
