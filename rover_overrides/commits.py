@@ -187,7 +187,7 @@ def install() -> None:
         return
     wrapper.commit = _ending(wrapper.commit, committed, first=committing)
     wrapper.rollback = _ending(wrapper.rollback, forgotten)
-    wrapper.close = _ending(wrapper.close, _closed)
+    wrapper.close = _ending(wrapper.close, _closed, first=_closing)
     wrapper.set_autocommit = _ending(wrapper.set_autocommit, _autocommit_set, first=_autocommit_setting)
     transaction.TransactionStates.is_dirty = lambda _states, dbs: any(map(dirty, dbs))
     transaction.TransactionState.commit = _once(transaction.TransactionState.commit)
@@ -343,6 +343,12 @@ def _database(alias: str) -> tuple[Any, ...]:
     opened = _opened(alias)
     found: Any = connections.settings[alias] if opened is None else opened.settings_dict
     return tuple(str(found.get(name) or "") for name in _SAME_DATABASE)
+
+
+def _closing(connection: BaseDatabaseWrapper) -> None:
+    """Invalidate what the driver itself has committed, after a transaction that raw SQL or the driver began."""
+    if connection.connection is not None and waits_for_hand(connection) and not statements.is_begun_by_hand(connection):
+        committed(connection)
 
 
 def _closed(connection: BaseDatabaseWrapper) -> None:

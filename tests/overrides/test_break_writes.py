@@ -119,3 +119,19 @@ def test_upsert_by_a_field_of_the_application_is_coarse(either, own):
         process.ask(UPSERT.format(slug, 2))
         assert process.value(ONE) == []
         process.ask(UPSERT.format(slug, 1))
+
+
+ENDED_BY_DRIVER = {
+    "with": "connection.ensure_connection()\nwith connection.connection.transaction():\n  Tag.objects.update(hits=2)",
+    "commit": "connection.cursor().execute('BEGIN'); Tag.objects.update(hits=2); connection.connection.commit()",
+}
+
+
+@pytest.mark.parametrize(("kind", "end"), [("postgresql", "with"), ("postgresql", "commit"), ("start", "commit")])
+def test_what_the_driver_commits_is_invalidated_before_the_connection_is_closed(request, kind, end):
+    begin = request.getfixturevalue(kind)
+    writer, reader = begin(), begin()
+    writer.ask(FILL)
+    assert (reader.value(HITS), reader.is_hit(HITS)) == ([1], True)
+    writer.ask(f"{ENDED_BY_DRIVER[end]}\nconnection.close()")
+    assert (reader.value(HITS), reader.is_hit(HITS)) == ([2], True)
