@@ -38,7 +38,7 @@ _READS = frozenset(
 _COMMITS = frozenset({"commit", "end"})
 _WRITES = frozenset(
     """
-    alter call copy delete do drop exec execute insert load merge rename replace truncate update
+    alter call copy delete do drop exec execute insert load merge refresh rename replace truncate update
     """.split()  # noqa: SIM905 - as above
 )
 
@@ -103,6 +103,8 @@ def _looking_at_copies(original: Callable[..., Any]) -> Callable[..., Any]:
         found = original(self, name)
         if name == "copy":
             return lambda sql, *args, **kwargs: _copying(self.db, sql, found(sql, *args, **kwargs))
+        if name == "executescript":  # of sqlite3
+            return lambda sql: _scripted(self.db, found, sql)
         if name in {"copy_expert", "copy_from"}:
             return _copied(self.db, found, sql="" if name == "copy_expert" else "copy ")
         return found
@@ -114,6 +116,11 @@ def _looking_at_copies(original: Callable[..., Any]) -> Callable[..., Any]:
 def _copying(connection: Any, sql: Any, copy: Any) -> Iterator[Any]:
     with _seen(connection, sql), copy as copied:
         yield copied
+
+
+def _scripted(connection: Any, run: Callable[[Any], Any], sql: Any) -> Any:
+    with _seen(connection, sql):
+        return run(sql)
 
 
 def _copied(connection: Any, copy: Callable[..., Any], sql: str) -> Callable[..., Any]:

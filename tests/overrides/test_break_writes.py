@@ -135,3 +135,25 @@ def test_what_the_driver_commits_is_invalidated_before_the_connection_is_closed(
     assert (reader.value(HITS), reader.is_hit(HITS)) == ([1], True)
     writer.ask(f"{ENDED_BY_DRIVER[end]}\nconnection.close()")
     assert (reader.value(HITS), reader.is_hit(HITS)) == ([2], True)
+
+
+def test_script_of_sqlite_is_raw_sql(start):
+    process = start()
+    process.ask(FILL)
+    assert (process.value(HITS), process.is_hit(HITS)) == ([1], True)
+    process.ask("with connection.cursor() as cursor:\n  cursor.executescript('UPDATE written_tag SET hits = 2; SELECT 1')")
+    assert process.value(HITS) == [2]
+
+
+def test_refresh_of_a_materialized_view_is_raw_sql(postgresql):
+    process = postgresql()
+    process.ask(FILL)
+    for sql in (
+        "ALTER TABLE written_tag RENAME TO kept",
+        "CREATE MATERIALIZED VIEW written_tag AS SELECT id, slug, hits FROM kept",
+    ):
+        process.ask(f"connection.cursor().execute('{sql}')")
+    assert (process.value(HITS), process.is_hit(HITS)) == ([1], True)
+    process.ask("connection.cursor().execute('UPDATE kept SET hits = 2')")
+    process.ask("connection.cursor().execute('REFRESH MATERIALIZED VIEW written_tag')")
+    assert process.value(HITS) == [2]
