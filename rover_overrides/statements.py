@@ -117,6 +117,8 @@ def _run(connection: Any, sql: str, params: Sequence[Any], manner: _Manner) -> l
         connection.ensure_connection()
         if connection.needs_rollback or not is_usable(connection):
             raise StatementError("the transaction has failed")
+        if _is_pipelined(connection):
+            raise StatementError("the driver is in pipeline mode, which takes one statement at a time")
         return _WAYS.get(connection.vendor, _elsewhere)(connection, sql, params, manner)
     except FAILURES as error:
         if state_of(connection).aborted is not None:
@@ -185,6 +187,10 @@ def _client_cursor(connection: Any) -> Any:
 
 def _status(connection: Any) -> int:
     return int(connection.connection.info.transaction_status)
+
+
+def _is_pipelined(connection: Any) -> bool:
+    return bool(getattr(getattr(connection.connection, "pgconn", None), "pipeline_status", 0))  # of psycopg 3
 
 
 def _on_sqlite(connection: Any, sql: str, params: Sequence[Any], _manner: _Manner) -> list[Row]:

@@ -157,3 +157,19 @@ def test_refresh_of_a_materialized_view_is_raw_sql(postgresql):
     process.ask("connection.cursor().execute('UPDATE kept SET hits = 2')")
     process.ask("connection.cursor().execute('REFRESH MATERIALIZED VIEW written_tag')")
     assert process.value(HITS) == [2]
+
+
+def test_write_in_a_pipeline_of_the_driver_is_coarse(postgresql):
+    """It takes no two statements at a time, so the cache sends none of its own."""
+    process = postgresql()
+    process.ask(FILL)
+    assert (process.value(HITS), process.is_hit(HITS)) == ([1], True)
+    process.ask(
+        """
+with transaction.atomic():
+    with connection.connection.pipeline():
+        Tag.objects.filter(pk=1).update(hits=2)
+        Tag.objects.bulk_create([Tag(pk=20, slug='blue', hits=3)])
+"""
+    )
+    assert process.value(HITS) == [2, 3]
