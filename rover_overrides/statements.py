@@ -141,8 +141,8 @@ def _on_postgresql(connection: Any, sql: str, params: Sequence[Any], manner: _Ma
     before, after = (_REMEMBER + limited, _RESTORE) if manner.keeps and limited else (limited, "")
     try:
         rows = _sent(connection, f"SAVEPOINT {_SAVEPOINT}; {before}", sql + after, params)
-    except BaseException:
-        _end_savepoint(connection, _ROLLBACK)
+    except BaseException as error:
+        _end_savepoint(connection, _ROLLBACK, error)
         raise
     _end_savepoint(connection, _RELEASE if manner.keeps else _ROLLBACK)
     return rows
@@ -157,13 +157,16 @@ def _count_row_lock(connection: Any, manner: _Manner) -> None:
     state.row_locks += 1
 
 
-def _end_savepoint(connection: Any, sql: str) -> None:
-    """End the savepoint; where that fails so does the transaction, and the application is told."""
+def _end_savepoint(connection: Any, sql: str, failure: BaseException | None = None) -> None:
+    """End the savepoint; where that fails so does the transaction, and the application is told, by the first error of the two.
+
+    The application's own statement would have raised it; of a lost connection the second says only that it is closed.
+    """
     try:
         _sent(connection, "", sql)
     except Error as error:
-        state_of(connection).aborted = error
-        raise
+        aborted = state_of(connection).aborted = failure if isinstance(failure, Error) else error
+        raise aborted from None
 
 
 def _sent(connection: Any, before: str, sql: str, params: Sequence[Any] = ()) -> list[Row]:

@@ -173,3 +173,38 @@ with transaction.atomic():
 """
     )
     assert process.value(HITS) == [2, 3]
+
+
+LOST = """
+said = []
+def lose(query):
+    try:
+        with transaction.atomic():
+            transaction.on_commit(lambda: said.append('committed'))
+            Tag.objects.update(hits=2)
+            pid = asked('SELECT pg_backend_pid()')
+            other.execute(f'SELECT pg_terminate_backend({pid}, 5000)')
+            query()
+    except Exception as error:
+        said.append([type(error).__name__, str(error).splitlines()[0]])
+    said.append(list(Tag.objects.values_list('hits', flat=True)))
+def asked(sql):
+    with connection.cursor() as cursor:
+        cursor.execute(sql)
+        return cursor.fetchone()[0]
+other = connection.copy('other').cursor()
+"""
+SHUT_DOWN = ["OperationalError", "terminating connection due to administrator command"]
+
+
+@pytest.mark.parametrize("query", ["Tag.objects.filter(pk=1).update(hits=3)", "None"])
+def test_error_of_a_connection_that_was_lost_is_the_first_one(postgresql, query):
+    """It is found by a statement of the cache's; the application is told as if it had been its own, and the connection opened anew."""
+    process = postgresql()
+    process.ask(FILL)
+    process.ask("Shelf.objects.create(pk=2, name='Fir'); Book.objects.create(pk=1, title='One', shelf_id=1)")
+    process.ask(LOST)
+    assert process.value("list(Tag.objects.filter(book__title='One'))") == []
+    assert process.value(HITS) == [1]
+    process.ask(f"lose(lambda: {query})")
+    assert process.value("said") == [SHUT_DOWN, [1]]
