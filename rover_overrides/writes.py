@@ -64,12 +64,22 @@ def _hook(cls: Any, name: str, see: Run) -> None:
             return run()
         self.__dict__[_SEEN] = True
         try:
+            if see is _insert and needs_own_transaction(self.connection):
+                _compile_before(self, *args, **kwargs)
             return _in_transaction(self.connection, lambda: see(self, run, *args, **kwargs))
         finally:
+            self.__dict__.pop("as_sql", None)
             del self.__dict__[_SEEN]
 
     setattr(method, _SEEN, True)
     setattr(cls, name, method)
+
+
+def _compile_before(compiler: Any, returned: Any = None) -> None:
+    """Compile an INSERT before its transaction begins: a field's `pre_save()` may write, commit, or want none around it."""
+    setattr(compiler, "return_id" if hasattr(compiler, "return_id") else "returning_fields", returned)  # before Django 3.0
+    compiled = compiler.as_sql()
+    compiler.as_sql = lambda: compiled
 
 
 def _compile_apart(cls: Any) -> None:

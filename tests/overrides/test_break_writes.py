@@ -175,6 +175,35 @@ with transaction.atomic():
     assert process.value(HITS) == [2, 3]
 
 
+NUMBERED = """
+class Numbered(models.SlugField):
+    __module__ = 'own'
+    def pre_save(self, instance, add):
+        with transaction.atomic(durable=True):
+            Shelf.objects.update(name=models.Value(instance.slug))
+        return instance.slug
+Tag._meta.get_field('slug').__class__ = Numbered
+"""
+
+
+def test_pre_save_runs_outside_the_transaction_of_the_cache(either):
+    """What it commits stays, also where the INSERT fails."""
+    process = either()
+    process.ask(NUMBERED)
+    process.ask(FILL)
+    process.ask("Shelf.objects.update(name='Oak')")
+    shelves = "list(Shelf.objects.values_list('name', flat=True))"
+    assert process.value(shelves) == ["Oak"]
+    process.ask("Tag.objects.create(pk=20, slug='new', hits=1)")
+    assert process.value(shelves) == ["new"]
+    process.ask(
+        "try:\n  Tag.objects.create(pk=21, slug='red', hits=1)\nexcept Exception as error:\n  raised = type(error).__name__"
+    )
+    assert process.value("raised") == "IntegrityError"
+    assert process.value(shelves) == ["red"]
+    assert process.value(SLUGS) == [["red", 1], ["new", 1]]
+
+
 LOST = """
 said = []
 def lose(query):
