@@ -75,8 +75,9 @@ def _hook(cls: Any, name: str, see: Run) -> None:
     setattr(cls, name, method)
 
 
-def _compile_before(compiler: Any, returned: Any = None) -> None:
+def _compile_before(compiler: Any, *args: Any, **kwargs: Any) -> None:
     """Compile an INSERT before its transaction begins: a field's `pre_save()` may write, commit, or want none around it."""
+    returned = next(iter((*args, *kwargs.values())), None)
     setattr(compiler, "return_id" if hasattr(compiler, "return_id") else "returning_fields", returned)  # before Django 3.0
     compiled = compiler.as_sql()
     compiler.as_sql = lambda: compiled
