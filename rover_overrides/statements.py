@@ -17,7 +17,7 @@ from contextlib import closing, suppress
 from typing import Any, NamedTuple
 
 from django.core.exceptions import FieldError, ValidationError
-from django.db import Error
+from django.db import Error, OperationalError
 
 from rover_overrides.connection_state import state_of
 
@@ -37,6 +37,7 @@ _LIMIT = f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}; "
 # RELEASE keeps what SET LOCAL has set, so what is not rolled back puts the application's own value back.
 _REMEMBER = "SELECT set_config('rover.lock_timeout', current_setting('lock_timeout'), true); "
 _RESTORE = "; SELECT set_config('lock_timeout', current_setting('rover.lock_timeout'), true)"
+_LOCK_TIMEOUT = "55P03"
 _IDLE, _OPEN = 0, 2  # of libpq's transaction status
 
 _logger = logging.getLogger(__name__)
@@ -104,6 +105,16 @@ def is_usable(connection: Any) -> bool:
     if connection.vendor == "postgresql":
         return _status(connection) in {_IDLE, _OPEN}
     return connection.vendor != "sqlite" or state_of(connection).aborted is None
+
+
+def would_wait_again(connection: Any, error: StatementError) -> bool:
+    """Return whether the application's own statement would wait for the same lock as long, and end with the same error."""
+    cause = error.__cause__
+    if connection.vendor == "sqlite":
+        return isinstance(cause, OperationalError) and "database is locked" in str(cause)
+    raised = getattr(cause, "__cause__", None)
+    code = getattr(raised, "sqlstate", None) or getattr(raised, "pgcode", None)  # psycopg 3, psycopg2
+    return state_of(connection).is_own_transaction and code == _LOCK_TIMEOUT  # a transaction of its own would be aborted
 
 
 def has_begun(connection: Any) -> bool:

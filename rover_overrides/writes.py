@@ -20,7 +20,7 @@ from django.db.models.sql import compiler as compilers
 from django.db.models.sql import constants
 from django.db.models.sql.query import Query
 
-from rover_overrides import commits, raw_sql, rows, upserts
+from rover_overrides import commits, raw_sql, rows, statements, upserts
 from rover_overrides.cascades import tables_of_database_cascades
 from rover_overrides.connection_state import state_of
 from rover_overrides.records import is_precise, is_watched, needs_own_transaction, own_transaction, record_row, record_table
@@ -120,7 +120,8 @@ def _in_transaction(connection: Any, write: Callable[[], Any]) -> Any:
 def _before(compiler: Any, query: Callable[[], Query]) -> list[Row] | None:
     """Return the rows that a statement is about to write, under a lock; None where they cannot be known.
 
-    Raises StatementError in a transaction that was opened for the statement, which has to be rolled back then.
+    Raises StatementError in a transaction that was opened for the statement, which has to be rolled back then; and the
+    database's own error where the statement would only wait as long once more.
     """
     from rover_overrides.serial import lock_database
 
@@ -130,7 +131,9 @@ def _before(compiler: Any, query: Callable[[], Query]) -> list[Row] | None:
     try:
         lock_database(compiler.connection, compiler.query.get_meta())
         return rows.read(query(), compiler.connection)
-    except StatementError:
+    except StatementError as error:
+        if statements.would_wait_again(compiler.connection, error) and error.__cause__ is not None:
+            raise error.__cause__ from None
         if state.is_own_transaction:
             raise
         return None

@@ -237,3 +237,42 @@ def test_error_of_a_connection_that_was_lost_is_the_first_one(postgresql, query)
     assert process.value(HITS) == [1]
     process.ask(f"lose(lambda: {query})")
     assert process.value("said") == [SHUT_DOWN, [1]]
+
+
+COUNT_WAITS = """
+from rover_overrides import statements
+waited = []
+def counted(execute, *args):
+    waited.append('the application')
+    return execute(*args)
+original = statements._WAYS[connection.vendor]
+def way(*args):
+    waited.append('the cache')
+    return original(*args)
+statements._WAYS[connection.vendor] = way
+def fail():
+    try:
+        with connection.execute_wrapper(counted):
+            Tag.objects.filter(pk=1).update(hits=2)
+    except Exception as error:
+        return [type(error).__name__, str(error).splitlines()[0]]
+"""
+LOCKED = {
+    "sqlite": ["OperationalError", "database is locked"],
+    "postgresql": ["OperationalError", "canceling statement due to lock timeout"],
+}
+
+
+@pytest.mark.parametrize("kind", LOCKED)
+def test_write_that_waited_in_vain_for_a_lock_does_not_wait_again(request, kind):
+    begin = request.getfixturevalue("start" if kind == "sqlite" else "postgresql")
+    holder, writer = begin(), begin()
+    holder.ask(FILL)
+    writer.ask(f"connection.cursor().execute('{'PRAGMA busy_timeout = 100' if kind == 'sqlite' else 'SET lock_timeout = 100'}')")
+    writer.ask(COUNT_WAITS)
+    holder.ask("atomic = transaction.atomic(); atomic.__enter__(); Tag.objects.update(hits=5)")
+    assert writer.value("fail()") == LOCKED[kind]
+    assert writer.value("waited")[-1] == "the cache", "the application's own statement was not sent"
+    holder.ask("atomic.__exit__(None, None, None)")
+    assert writer.value("fail()") is None
+    assert writer.value(HITS) == [2]
