@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from django.db.models import Field, Q
+from django.db.models import F, Field, Q
+from django.db.models.expressions import OrderBy
+from django.db.models.sql import Query
 
 from rover_overrides import rows
 from rover_overrides.rows import Row
+from rover_overrides.stock import target
+
+_TEXT = frozenset({"CharField", "FileField", "FilePathField", "SlugField", "TextField"})
 
 
 def conflicts(query: Any) -> Q | None:
@@ -29,6 +34,30 @@ def conflicts(query: Any) -> Q | None:
             return None
         condition &= Q(**{f"{field.attname}__in": values})
     return condition
+
+
+def in_order(query: Any, found: Query) -> Query:
+    """Have the rows locked in the order of their keys, up or down, as an application writes them that wants no deadlock.
+
+    Python orders text as PostgreSQL does under the collation "C".
+    """
+    from django.db.models.functions import Collate  # Django 3.2, upserts came with 4.1
+
+    if not found.select_for_update:
+        return found
+    unique = [_field(query, field) for field in query.unique_fields]
+    keys = [tuple(getattr(obj, field.attname) for field in unique) for obj in query.objs]
+    descends = _falls(keys)
+    columns = [(F(field.attname), target(field).get_internal_type() in _TEXT) for field in unique]
+    found.add_ordering(*(OrderBy(Collate(column, "C") if text else column, descending=descends) for column, text in columns))
+    return found
+
+
+def _falls(keys: list[Any]) -> bool:
+    try:
+        return keys[0] > keys[-1]  # type: ignore[no-any-return]
+    except TypeError:
+        return False
 
 
 def updated_fields(query: Any) -> list[Any]:

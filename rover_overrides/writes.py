@@ -174,7 +174,7 @@ def _upsert(compiler: Any, run: Run) -> Any:
         record_table(compiler)
         return done
     found = rows.by_condition(query.model, condition)
-    before = _before(compiler, lambda: rows.matching(found, fields, _row_lock(compiler)))
+    before = _before(compiler, lambda: upserts.in_order(query, rows.matching(found, fields, _row_lock(compiler))))
     done = run()
     with _coarse_on_failure(compiler):
         after = None if before is None else rows.read(rows.matching(found, fields), compiler.connection)

@@ -276,3 +276,30 @@ def test_write_that_waited_in_vain_for_a_lock_does_not_wait_again(request, kind)
     holder.ask("atomic.__exit__(None, None, None)")
     assert writer.value("fail()") is None
     assert writer.value(HITS) == [2]
+
+
+ORDERED = """
+import logging
+locked = []
+class Kept(logging.Handler):
+    def emit(self, record):
+        locked.append(record.args[1])
+logging.getLogger('rover_overrides.statements').addHandler(Kept())
+logging.getLogger('rover_overrides.statements').setLevel('DEBUG')
+def upsert(*slugs):
+    Tag.objects.bulk_create([Tag(slug=slug, hits=7) for slug in slugs],
+                            update_conflicts=True, unique_fields=['slug'], update_fields=['hits'])
+    return locked[0].split(' ORDER BY ')[1].split(' LIMIT ')[0], locked.clear()
+"""
+
+
+def test_upsert_locks_rows_in_the_order_of_their_keys(postgresql):
+    """They are stored in another one; whoever writes them one by one in that order would wait for it, and it for them."""
+    process = postgresql()
+    process.ask("Tag.objects.bulk_create([Tag(slug=slug, hits=1) for slug in 'cba'])")
+    process.ask(ORDERED)
+    column = '"written_tag"."slug" COLLATE "C"'
+    assert process.value(ONE) == ["c", "b", "a"]
+    assert process.value("upsert('a', 'b', 'c')[0]") == f"{column} ASC"
+    assert process.value("upsert('c', 'b')[0]") == f"{column} DESC"
+    assert process.value(ONE) == []
