@@ -29,6 +29,8 @@ class ConnectionState:
     aborted: Exception | None = None
     """The error of the cache's own statement that aborted the open transaction, if one did."""
 
+    is_bound: bool | None = None
+    """Whether its transactions see a snapshot where nothing names an isolation level, None if that is not known yet."""
     names_isolation: bool = False
     """Whether raw SQL has named an isolation level on the open connection."""
     has_drained: bool = False

@@ -44,8 +44,13 @@ def is_bound(using: str) -> bool:
     connection = connections[using]
     if connection.connection is None:
         return False
-    is_default = getattr(connection.connection, "isolation_level", None) is None and not state_of(connection).names_isolation
-    return _is_bound_by_default(connection) if connection.vendor == "postgresql" and is_default else _has_snapshot(using)
+    state = state_of(connection)
+    is_named = state.names_isolation or getattr(connection.connection, "isolation_level", None) is not None
+    if is_named or connection.vendor != "postgresql":
+        return _has_snapshot(using)
+    if state.is_bound is None:
+        state.is_bound = _is_bound_by_default(connection)
+    return state.is_bound is not False
 
 
 def any_dirty() -> bool:
@@ -99,12 +104,12 @@ def _keeps_snapshot(connection: Any) -> bool:
     return True
 
 
-def _is_bound_by_default(connection: Any) -> bool:
+def _is_bound_by_default(connection: Any) -> bool | None:
     key = tuple(str(connection.settings_dict.get(name)) for name in ("HOST", "PORT", "NAME", "USER", "OPTIONS"))
     if key not in _bound_by_default:
         level = _ask(connection, "SHOW default_transaction_isolation")
         if not level:
-            return True
+            return None
         _bound_by_default[key] = level not in _EACH_STATEMENT
     return _bound_by_default[key]
 
