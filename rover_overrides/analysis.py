@@ -20,6 +20,7 @@ from django.db.models.sql.query import Query
 from django.db.models.sql.where import AND, OR, NothingNode, WhereNode
 
 from rover_overrides.atoms import ANYTHING, Backend, Disjunction, Located, compact, lookup_atoms
+from rover_overrides.cache_keys import COUNTED, WATCHED
 from rover_overrides.compile_copies import compile_copy
 from rover_overrides.conditions import TRUE, UNCACHED, Atom, Conj, Path, conjs_of
 from rover_overrides.foreign import ForeignError, is_foreign
@@ -28,7 +29,7 @@ from rover_overrides.own_sql import UncachedError
 from rover_overrides.schema import model_of
 from rover_overrides.stock import is_connection
 from rover_overrides.switches import on
-from rover_overrides.walk import Inside, inside
+from rover_overrides.walk import ORDERED, Inside, inside
 
 MAX_CONJS = 16
 """Into how many conjs a WHERE tree may grow before conditions are left out."""
@@ -105,13 +106,24 @@ def _compiled(query: Query, using: str) -> Query:
     compiled.reset_refcounts = _keep_refcounts  # type: ignore[assignment,method-assign]
     try:
         compiled.order_by = tuple(_resolved(item, compiled) for item in compiled.order_by)
-        compiled.get_compiler(connection=connections[using]).as_sql()
+        compiler = compiled.get_compiler(connection=connections[using])
+        compiler.as_sql()
+        _note_order(compiled, compiler)
     except EmptyResultSet:
         _add_own_table(copied)
         return copied
     except Exception as error:
         raise UncachedError(f"the query cannot be compiled by itself: {error}") from error
     return compiled
+
+
+def _note_order(query: Query, compiler: Any) -> None:
+    """Have a compiled query hold what its rows are ordered by: models may say it, that of the query or a related one.
+
+    It makes no difference to the number of rows, nor to what is aggregated of all of them.
+    """
+    if not (hasattr(query, COUNTED) or (hasattr(query, WATCHED) and not query.is_sliced)):
+        setattr(query, ORDERED, [expression for expression, _ in compiler.get_order_by()])
 
 
 def _resolved(item: Any, query: Query) -> Any:

@@ -18,6 +18,9 @@ from rover_overrides.cache_keys import WATCHED
 from rover_overrides.own_sql import UncachedError
 from rover_overrides.sql_words import MOMENTS
 
+ORDERED = "rover_ordered"
+"""The attribute of a compiled query that holds the expressions which its rows are ordered by."""
+
 MAX_NODES = 20_000
 """Of a query with more expressions nobody wants the result in a cache."""
 
@@ -97,6 +100,7 @@ def _roots(query: Query) -> Iterator[Any]:
     yield from query.select
     yield from query.annotations.values()
     yield from getattr(query, WATCHED, ())
+    yield from getattr(query, ORDERED, ())
     yield from (item for item in query.order_by if not isinstance(item, str))
     yield from query.group_by if isinstance(query.group_by, (tuple, list)) else ()
     for join in query.alias_map.values():
