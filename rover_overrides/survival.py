@@ -6,47 +6,91 @@ beside that is gone when it is read again, so a result that holds such an object
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Iterable, Iterator
+from contextvars import ContextVar
+from types import MemberDescriptorType
 from typing import Any
+from uuid import UUID
 
 from django.db.models import Model
 
+from rover_overrides import stored
+from rover_overrides.nested_reads import watching
 from rover_overrides.stock import is_djangos, once
+
+_HOLDING = (Model, dict, frozenset, list, set, tuple)
+_KNOWN = frozenset({UUID})
+_BY_IDENTITY: Any = object.__eq__
+_PICKLING = ("__getstate__", "__reduce__", "__reduce_ex__", "__setstate__")
+
+_trying: ContextVar[bool] = ContextVar("rover_trying", default=False)
+"""Whether a value is read again to see what becomes of it: what it asks the database meanwhile is not stored."""
 
 
 def survive(rows: Iterable[Any]) -> bool:
     """Return whether the objects in rows of a result, and in the related objects that were made along, can be stored whole."""
-    chosen = {kind for kind in {type(value) for row in rows for value in _values(row)} if _chooses(kind)}
-    return not chosen or not any(type(value) in chosen and _loses(value) for row in rows for value in _values(row))
+    if _trying.get():
+        return False
+    return not any(_loses(value) for value in _parts(rows) if _chooses(type(value)))
 
 
-def _values(row: Any) -> Iterable[Any]:
-    if isinstance(row, Model):
-        return _of_model(row)
-    if isinstance(row, dict):
-        return row.values()
-    return row if isinstance(row, (tuple, list)) else (row,)
+def _parts(rows: Iterable[Any]) -> Iterator[Any]:
+    """Give the values in rows, in the lists and dictionaries among them, and in related objects, however far."""
+    seen: set[int] = set()
+    waiting = [iter(rows)]
+    while waiting:
+        for value in waiting.pop():
+            if isinstance(value, _HOLDING) and id(value) not in seen:
+                seen.add(id(value))
+                waiting += map(iter, _held(value))
+            yield value
 
 
-def _of_model(row: Any) -> Iterator[Any]:
-    yield from row.__dict__.values()
-    for related in row._state.fields_cache.values():
-        if isinstance(related, Model):
-            yield from related.__dict__.values()
+def _held(value: Any) -> Iterable[Iterable[Any]]:
+    if isinstance(value, Model):
+        return value.__dict__.values(), value._state.fields_cache.values()
+    return (value.values() if isinstance(value, dict) else value,)
 
 
 @once
 def _chooses(kind: type) -> bool:
-    """Return whether a class with attributes of its own has them pickled in another way than Python does by itself."""
-    if not kind.__dictoffset__ or is_djangos(kind) or issubclass(kind, Model):
+    """Return whether a class with attributes of its own has them pickled otherwise than Python, or a model, does by itself."""
+    if kind in _KNOWN or is_djangos(kind) or not (kind.__dictoffset__ or _slots(kind)):
         return False
-    return any(
-        getattr(kind, name, None) is not getattr(object, name, None) for name in ("__reduce__", "__reduce_ex__", "__getstate__")
-    )
+    base = Model if issubclass(kind, Model) else object
+    return any(getattr(kind, name, None) is not getattr(base, name, None) for name in _PICKLING)
+
+
+@once
+def _slots(kind: type) -> list[str]:
+    """Return the attributes of a class's objects that are not in their dictionary."""
+    return [name for one in kind.__mro__ for name, held in vars(one).items() if isinstance(held, MemberDescriptorType)]
 
 
 def _loses(value: Any) -> bool:
-    """Return whether an object that is pickled and read again lacks an attribute."""
-    held: dict[str, Any] = vars(value)
-    return bool(held) and not held.keys() <= vars(pickle.loads(pickle.dumps(value))).keys()  # noqa: S301 - of our own making
+    """Return whether an object that is stored and read lacks an attribute, has another value in it, or asks the database."""
+    held = _state(value)
+    if not held:
+        return False
+    token = _trying.set(True)
+    try:
+        with watching() as reads:
+            read = _state(stored.loads(stored.dumps(value)))
+    except (stored.UnreadableError, stored.UnwritableError):
+        return True
+    finally:
+        _trying.reset(token)
+    return bool(reads.statements or reads.tables) or any(
+        name not in read or not _is_same(each, read[name]) for name, each in held.items()
+    )
+
+
+def _state(value: Any) -> dict[str, Any]:
+    slots = {name: getattr(value, name) for name in _slots(type(value)) if hasattr(value, name)}
+    return {**slots, **getattr(value, "__dict__", {})}
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    """Return whether values are equal, or of one class, where that does not say which of its objects are."""
+    kind = type(one)
+    return bool(one == other) or (kind is type(other) and kind.__eq__ is _BY_IDENTITY)
