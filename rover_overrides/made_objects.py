@@ -14,10 +14,12 @@ from cacheops.utils import stamp_fields
 from django.apps import apps
 from django.db.models import QuerySet, query
 from django.db.models.expressions import Col
+from django.db.models.signals import post_init
 from django.db.models.sql.query import Query
+from django.utils import timezone, translation
 
 from rover_overrides.cache_keys import stable_digest
-from rover_overrides.stock import once
+from rover_overrides.stock import defines, once, overridden
 
 Names = tuple[Any, ...]
 
@@ -32,6 +34,8 @@ _OF_A_QUERY = frozenset(dir(Query(None)))
 _OF_ROWS = ("apply_converters", "execute_sql", "get_converters", "get_select", "results_iter")
 """The methods of a compiler that decide what comes out of the rows."""
 _OWN = "_rover_", "rover_"
+_MAKING = frozenset({"__init__", "__new__", "from_db"})
+_READING = frozenset({"from_db_value"})
 
 
 class UnnamedError(Exception):
@@ -47,8 +51,9 @@ def makers(queryset: Any, compiler: Any) -> Names:
     of_query = () if type(queryset.query) is Query else (_of_compiler(type(compiler)),)
     if _is_plain(queryset, compiler):
         return of_query
-    are_own = compiler.klass_info is not None and not compiler.annotation_col_map  # columns, which the models name
-    return *of_query, *_of_rows(queryset, compiler), *(() if are_own else _of_columns(queryset.model, compiler.select))
+    are_own = compiler.query.default_cols and compiler.klass_info is not None and not compiler.annotation_col_map
+    columns = () if are_own else _of_columns(queryset.model, compiler.select)  # else the models name them
+    return *of_query, *_of_rows(queryset, compiler), *columns
 
 
 def _of_compiler(kind: type) -> str:
@@ -135,6 +140,7 @@ def _of_expression(expression: Any) -> Iterator[str]:
     kind = type(expression)
     if not _converts_as_djangos(kind):
         yield _spelled(expression)
+        yield from surroundings()
     yield name_of(kind)
     if getattr(expression, "tzinfo", None) is not None:
         yield _spelled(expression.tzinfo)
@@ -153,6 +159,8 @@ def _of_field(field: Any) -> Iterator[str]:
     model = getattr(field, "model", None)
     if model is None:
         yield _spelled(field)
+        if defines(field, _READING):
+            yield from surroundings()
     elif model._meta.get_field(field.name) is field:
         yield from (*_of_model(model), field.name)
     else:
@@ -165,10 +173,23 @@ def _is_djangos(kind: type, name: str) -> bool:
     return owner is None or owner.__module__.startswith("django.")
 
 
-def _of_model(model: Any) -> tuple[str, str]:
+def _of_model(model: Any) -> Names:
     """Return a model's name and its fields."""
     _check_model(model)
-    return model._meta.label, stamp_fields(model)
+    return model._meta.label, stamp_fields(model), *(surroundings() if makes_own(model) else ())
+
+
+@once
+def makes_own(model: Any) -> bool:
+    """Return whether code of an application's own runs where objects of a model, or the values in them, are made."""
+    if not _MAKING.isdisjoint(overridden(model)) or post_init.has_listeners(model):
+        return True
+    return any(defines(field, _READING) for field in model._meta.concrete_fields)
+
+
+def surroundings() -> Names:
+    """Return what such code may look at: a model may note the language in which it was made, a field translate its values."""
+    return translation.get_language(), timezone.get_current_timezone_name()
 
 
 def _check_model(model: Any) -> None:

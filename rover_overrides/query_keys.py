@@ -14,7 +14,7 @@ from django.db.models.sql.query import Query
 
 from rover_overrides.cache_keys import COUNTED, WATCHED, digest, sql_digest, unnamed
 from rover_overrides.compile_copies import compile_copy
-from rover_overrides.made_objects import makers
+from rover_overrides.made_objects import makers, makes_own, surroundings
 
 _SAME = ("ENGINE", "HOST", "PORT", "NAME", "OPTIONS", "TIME_ZONE")
 """The settings of a database that decide about its rows and what is read from them."""
@@ -39,10 +39,13 @@ def result_key(queryset: Any) -> str:
 def _digest(queryset: Any) -> str:
     salt = getattr(settings._wrapped, "CACHEOPS_ROVER_KEY_SALT", "")
     database = "" if len(connections.settings) == 1 else _database(queryset)
-    named = _kinds(queryset.__class__, queryset.model, queryset._iterable_class), database, salt
+    kinds, are_own = _kinds(queryset.__class__, queryset.model, queryset._iterable_class)
+    named: tuple[Any, ...] = kinds, database, salt
     compiler = compile_copy(queryset.query).get_compiler(queryset.db)
     state = queryset.query.__dict__
     is_made = not (COUNTED in state or WATCHED in state)  # else no objects are, but a number or what aggregate() spells
+    if are_own and is_made:
+        named += surroundings()
     try:
         sql, params = compiler.as_sql()
     except EmptyResultSet:
@@ -62,9 +65,13 @@ def _has_mode(queryset: Any) -> bool:
 
 
 @lru_cache(maxsize=1024)
-def _kinds(*kinds: Any) -> str:
-    """Return the names of a queryset's class, its model with the model's fields, and the class that makes its objects."""
-    return " ".join([*(f"{kind.__module__}.{kind.__qualname__}" for kind in kinds), stamp_fields(kinds[1])])
+def _kinds(*kinds: Any) -> tuple[str, bool]:
+    """Return the names of a queryset's class, its model with the model's fields, and the class that makes its objects.
+
+    And whether code of an application's own makes them.
+    """
+    names = " ".join([*(f"{kind.__module__}.{kind.__qualname__}" for kind in kinds), stamp_fields(kinds[1])])
+    return names, makes_own(kinds[1]) or kinds[2].__module__ != query.__name__
 
 
 def _is_djangos(queryset: Any) -> bool:

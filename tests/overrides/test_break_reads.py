@@ -1,16 +1,22 @@
-"""What a reader sees: orders that models say, and values that do not come out of a store as they went in."""
+"""What a reader sees: orders that models say, values that do not come out of a store as they went in, languages."""
 
 from decimal import Decimal
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
-from django.db.models import F, Func, OuterRef, Subquery, Sum
+from django.apps.registry import Apps
+from django.db.models import CharField, F, Func, Max, Model, OuterRef, Subquery, Sum
 from django.db.models.functions import Coalesce, Random
+from django.utils import timezone, translation
+from django.utils.translation import get_language
 
+from rover_overrides import made_objects, query_keys
 from rover_overrides.analysis import dependencies
 from rover_overrides.cache_keys import watching
 from rover_overrides.conditions import TRUE, UNCACHED
 from rover_overrides.dependencies import counted
+from rover_overrides.query_keys import result_key
 from rover_overrides.survival import survive
 from tests.overrides.asked.models import Item, Maker
 from tests.overrides.written.models import Book, Shelf
@@ -112,3 +118,59 @@ def test_object_that_cannot_be_stored_is_no_error():
     shelf.after = lambda: 1
     with pytest.warns(RuntimeWarning, match="cannot be stored"):
         assert not survive([shelf])
+
+
+class Spoken(CharField):
+    def from_db_value(self, value: Any, *_: Any) -> str:
+        return f"{get_language()}: {value}"
+
+
+def keys(queryset: Any) -> set[str]:
+    """Return the keys that a queryset has in two languages and in two time zones."""
+    found = set()
+    for language, zone in (("en", "UTC"), ("de", "UTC"), ("en", "Asia/Tokyo")):
+        with translation.override(language), timezone.override(ZoneInfo(zone)):
+            found.add(result_key(queryset.all()))
+    return found
+
+
+@pytest.fixture
+def alone(monkeypatch):
+    """A site with one database, whose process has seen no query."""
+    monkeypatch.setattr(query_keys, "_database", lambda queryset: "")
+    query_keys._kinds.cache_clear()
+    yield
+    query_keys._kinds.cache_clear()
+
+
+def test_key_names_the_language_where_a_model_is_made_by_code_of_its_own(monkeypatch, alone):
+    assert len(keys(Maker.objects.all())) == 1
+    query_keys._kinds.cache_clear()
+    monkeypatch.setattr(made_objects, "makes_own", lambda model: model is Maker)
+    monkeypatch.setattr(query_keys, "makes_own", lambda model: model is Maker)
+    assert len(keys(Maker.objects.all())) == 3
+    assert len(keys(Maker.objects.values("name"))) == 3
+    assert len(keys(Item.objects.select_related("maker"))) == 3
+    assert len(keys(Item.objects.values("maker__name"))) == 3
+    assert len(keys(Item.objects.all())) == 1
+    assert len(keys(counted(Maker.objects.all()))) == 1
+
+
+def test_key_names_the_language_where_an_expression_is_read_by_a_field_of_its_own(alone):
+    assert len(keys(Maker.objects.annotate(said=Max("name", output_field=Spoken())))) == 3
+    assert len(keys(Maker.objects.annotate(said=Max("name", output_field=CharField())))) == 1
+
+
+def test_model_with_a_maker_of_its_own_is_told():
+    class Noting:
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+
+    def shelf(name: str, *bases: type, field: Any = None) -> Any:
+        options = type("Meta", (), {"app_label": "written", "apps": Apps()})
+        return type(name, (*bases, Model), {"__module__": __name__, "Meta": options, **({"said": field} if field else {})})
+
+    assert not made_objects.makes_own(Shelf)
+    assert made_objects.makes_own(shelf("Noted", Noting))
+    assert made_objects.makes_own(shelf("Said", field=Spoken(max_length=9)))
+    assert not made_objects.makes_own(shelf("Silent", field=CharField(max_length=9)))
