@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
 from types import MemberDescriptorType
 from typing import Any
 from uuid import UUID
@@ -19,7 +21,7 @@ from rover_overrides.nested_reads import watching
 from rover_overrides.stock import is_djangos, once
 
 _HOLDING = (Model, dict, frozenset, list, set, tuple)
-_KNOWN = frozenset({UUID})
+_KNOWN = frozenset({type(None), UUID, bool, bytes, date, datetime, Decimal, float, int, str, time, timedelta})
 _BY_IDENTITY: Any = object.__eq__
 _PICKLING = ("__getstate__", "__reduce__", "__reduce_ex__", "__setstate__")
 
@@ -40,6 +42,8 @@ def _parts(rows: Iterable[Any]) -> Iterator[Any]:
     waiting = [iter(rows)]
     while waiting:
         for value in waiting.pop():
+            if type(value) in _KNOWN:
+                continue
             if isinstance(value, _HOLDING) and id(value) not in seen:
                 seen.add(id(value))
                 waiting += map(iter, _held(value))
@@ -55,7 +59,7 @@ def _held(value: Any) -> Iterable[Iterable[Any]]:
 @once
 def _chooses(kind: type) -> bool:
     """Return whether a class with attributes of its own has them pickled otherwise than Python, or a model, does by itself."""
-    if kind in _KNOWN or is_djangos(kind) or not (kind.__dictoffset__ or _slots(kind)):
+    if is_djangos(kind) or not (kind.__dictoffset__ or _slots(kind)):
         return False
     base = Model if issubclass(kind, Model) else object
     return any(getattr(kind, name, None) is not getattr(base, name, None) for name in _PICKLING)
