@@ -173,6 +173,8 @@ def _children(node: Any) -> Iterable[Any]:
         return ()
     if hasattr(node, "children"):  # a Q that is not resolved yet
         return [child[1] if isinstance(child, tuple) else child for child in node.children]
+    if own_sql.has_own(node):  # all that it compiles to is looked at
+        return ()
     raise UncachedError(f"{type(node).__name__} is not understood")
 
 

@@ -174,3 +174,31 @@ def test_model_with_a_maker_of_its_own_is_told():
     assert made_objects.makes_own(shelf("Noted", Noting))
     assert made_objects.makes_own(shelf("Said", field=Spoken(max_length=9)))
     assert not made_objects.makes_own(shelf("Silent", field=CharField(max_length=9)))
+
+
+class Restriction:
+    """A condition that compiles itself, as those are that relations of a library add to their joins."""
+
+    contains_aggregate = contains_over_clause = False
+
+    def __init__(self, sql: str) -> None:
+        self.sql = sql
+
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, list[Any]]:
+        return self.sql, []
+
+
+def restricted(sql: str) -> Any:
+    queryset = Maker.objects.filter(rank=1)
+    queryset.query.where.children.append(Restriction(sql))
+    return queryset
+
+
+def test_condition_that_compiles_itself_is_read_in_its_sql():
+    assert set(dependencies(restricted('"asked_maker"."rank" = 2'))) == {MAKERS}
+    assert dependencies(restricted('"asked_maker"."id" IN (SELECT "made_by" FROM "asked_item")'))[ITEMS] == [TRUE]
+
+
+@pytest.mark.parametrize("sql", ['"asked_maker"."id" IN (SELECT "id" FROM "elsewhere")', "nobody_knows(1) = 1", "now() > 1"])
+def test_condition_that_compiles_itself_to_what_nobody_can_read_is_not_kept(sql):
+    assert unkept(restricted(sql))
