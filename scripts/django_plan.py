@@ -147,7 +147,11 @@ def django_tests(repo: Repository, version: str) -> Path:
                 place.parent.mkdir(parents=True, exist_ok=True)
                 place.write_bytes(member.content)
         folder.parent.mkdir(exist_ok=True)
-        (scratch / "django").rename(folder)
+        try:
+            (scratch / "django").rename(folder)
+        except OSError:  # another process was faster
+            if not (folder / "tests").exists():
+                raise
     return folder / "tests"
 
 

@@ -25,6 +25,7 @@ def own(tmp_path_factory):
     head, *environments = fork.read("fork.toml").split("[[environments]]")
     chosen = next(text for text in environments if 'id = "py311-django5.2"' in text)
     text = re.sub(r"^environments = .*$", "environments = []", head, flags=re.MULTILINE)
+    text = re.sub(r"^\[django\].*?(?=^\[\[)", "", text, flags=re.MULTILINE | re.DOTALL)  # it names other environments
     fork.write("fork.toml", f"{text}[[environments]]{chosen}")
     done = fork.run("vendor")
     assert done.code == 0, done.stderr
