@@ -130,7 +130,7 @@ class _Kind(Enum):
 def _kind(sql: Any) -> _Kind:
     start = _START.match(sql) if isinstance(sql, str) else None
     first = start.group(1).casefold() if start else ""
-    if first in _NEITHER or (start and "rover_outbox" in sql):  # our own
+    if first in _NEITHER:
         return _Kind.NEITHER
     return _Kind.READ if first in {"select", "with"} else _Kind.WRITE
 
