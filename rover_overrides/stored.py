@@ -6,7 +6,6 @@ wrote it is not installed here. A value that cannot be stored is not. Both are c
 
 from __future__ import annotations
 
-import warnings
 from hashlib import blake2b
 from importlib import import_module
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 from cacheops.conf import settings
 
 from rover_overrides import switches
+from rover_overrides.warned import warn
 
 _MOST_WARNED = 100  # kinds of failures that a process remembers
 
@@ -81,4 +81,4 @@ def _tell(counted: str, happened: str, error: Exception) -> None:
     said = f"{happened}: {type(error).__name__}: {error}"
     if said not in _warned and len(_warned) < _MOST_WARNED:
         _warned.add(said)
-        warnings.warn(said, RuntimeWarning, stacklevel=4)
+        warn(said, stacklevel=4)

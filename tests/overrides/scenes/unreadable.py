@@ -136,6 +136,16 @@ def scene_what_cannot_be_read_is_counted_and_warned_of_once():
     ]
 
 
+def scene_warning_that_the_application_has_raised_breaks_no_read():
+    from rover_overrides import stored
+
+    for name, read in READS.items():
+        stored._warned.clear()
+        with deployed() as expected, warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert read() == expected[name], name
+
+
 def scene_damaged_fragment_is_rendered_again():
     template = Engine(libraries={"cacheops": "cacheops.templatetags.cacheops"}).from_string(
         "{% load cacheops %}{% cached_as articles None 'as' %}{{ n }}{% endcached_as %}{% cached 60 'plain' %}{{ n }}{% endcached %}"
