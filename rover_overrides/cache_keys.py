@@ -28,7 +28,7 @@ UNNAMED = "unnamed"
 
 # Pinned, so that processes on different Pythons agree on a key.
 _PROTOCOL = 4
-_PLAIN = frozenset({type(None), bool, int, float, str, bytes, Decimal, date, UUID})
+PLAIN = frozenset({type(None), bool, int, float, str, bytes, Decimal, date, UUID})
 """Types of which `_Speller` changes nothing."""
 
 _OF_A_FIELD = vars(Field())
@@ -85,7 +85,7 @@ def _spell(value: Any) -> bytes:
 
 
 def _spell_plain(value: Any) -> bytes:
-    """Spell what is made of `_PLAIN` as `_spell` does, without asking about each part of it."""
+    """Spell what is made of `PLAIN` as `_spell` does, without asking about each part of it."""
     buffer = io.BytesIO()
     pickler = pickle.Pickler(buffer, _PROTOCOL)
     pickler.fast = True
@@ -115,7 +115,7 @@ def sql_digest(queryset: Any, sql: str, params: Sequence[Any], makers: tuple[Any
     The makers of its objects, which are plain values, are a part of it.
     """
     stated = (sql, tuple(params), *makers)
-    found = hashlib.sha256(_spell_plain(stated)).hexdigest() if _PLAIN.issuperset(map(type, params)) else digest(stated)
+    found = hashlib.sha256(_spell_plain(stated)).hexdigest() if PLAIN.issuperset(map(type, params)) else digest(stated)
     queryset.__dict__[_DIGEST] = found
     return found
 

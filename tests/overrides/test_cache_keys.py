@@ -91,7 +91,7 @@ def test_digest_of_a_value_is_repeated(value):
 
 @pytest.mark.parametrize("value", DIFFERENT, ids=range(len(DIFFERENT)))
 def test_short_way_of_spelling_is_the_same_spelling(value):
-    if type(value) in cache_keys._PLAIN:
+    if type(value) in cache_keys.PLAIN:
         assert cache_keys._spell_plain((SQL, (value, value))) == cache_keys._spell((SQL, (value, value)))
 
 

@@ -6,7 +6,7 @@ import threading
 from decimal import Decimal
 
 import django
-from cacheops import cached_as
+from cacheops import cached, cached_as
 from django.apps.registry import Apps
 from django.core.exceptions import FieldError
 from django.db import connection, models
@@ -424,3 +424,26 @@ def scene_releases_do_not_share_results_but_invalidations():
 
 def scene_result_that_cannot_be_pickled_is_returned():
     same(lambda: cached_as(Article)(threading.Lock)().locked(), False)
+
+
+def scene_calls_share_a_result_where_function_and_arguments_are_the_same():
+    for decorate in (cached(timeout=60), cached_as(Article)):
+
+        def made_by(held):
+            return decorate(lambda argument: (held, type(argument).__name__, argument))
+
+        for held in (1, "1"):
+            for argument in ("1", Decimal(1), 1, ["1"], ("1",)):
+                same(lambda: made_by(held)(argument), (held, type(argument).__name__, argument))
+    calls = []
+    counted = cached(timeout=60)(lambda argument: calls.append(argument))
+    for _ in range(2):
+        counted(Decimal(1))
+    assert calls == [Decimal(1)]
+
+
+def scene_calls_with_objects_share_a_result_by_key_and_not_before_they_have_one():
+    read = cached(timeout=60)(lambda row: row.title)
+    same(lambda: read(Article.objects.get(pk=1)), Article.objects.get(pk=1).title)
+    for title in ("new", "newer"):
+        same(lambda: read(Article(title=title)), title)
