@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -17,6 +18,7 @@ from rover_overrides.connection_state import state_of
 from rover_overrides.drops import Change
 from rover_overrides.rows import Row
 from rover_overrides.switches import on
+from rover_overrides.unlogged import begins_unseen, ends_unseen
 
 
 def is_watched() -> bool:
@@ -28,12 +30,27 @@ def is_watched() -> bool:
 def own_transaction(connection: BaseDatabaseWrapper, *, looks: bool = True) -> Iterator[None]:
     """Open a transaction around a write in autocommit mode: its rows are known together, and announced before its COMMIT."""
     state = state_of(connection)
-    with transaction.atomic(using=connection.alias, savepoint=False):
+    with _unseen_atomic(connection):
         state.is_own_transaction, state.looks = True, looks
         try:
             yield
         finally:
             state.is_own_transaction, state.looks = False, True
+
+
+@contextmanager
+def _unseen_atomic(connection: BaseDatabaseWrapper) -> Iterator[None]:
+    atomic = transaction.atomic(using=connection.alias, savepoint=False)
+    with begins_unseen(connection):
+        atomic.__enter__()
+    try:
+        yield
+    except BaseException:
+        with ends_unseen(connection):
+            atomic.__exit__(*sys.exc_info())
+        raise
+    with ends_unseen(connection):
+        atomic.__exit__(None, None, None)
 
 
 def needs_own_transaction(connection: BaseDatabaseWrapper) -> bool:
