@@ -40,8 +40,9 @@ def _digest(queryset: Any) -> str:
     salt = getattr(settings._wrapped, "CACHEOPS_ROVER_KEY_SALT", "")
     database = "" if len(connections.settings) == 1 else _database(queryset)
     kinds, are_own = _kinds(queryset.__class__, queryset.model, queryset._iterable_class)
-    named: tuple[Any, ...] = kinds, database, salt
     compiler = compile_copy(queryset.query).get_compiler(queryset.db)
+    # A deploy may give the connection another time zone, in which the driver makes times of what is stored.
+    named: tuple[Any, ...] = kinds, database, compiler.connection.timezone_name, salt
     state = queryset.query.__dict__
     is_made = not (COUNTED in state or WATCHED in state)  # else no objects are, but a number or what aggregate() spells
     if are_own and is_made:

@@ -4,8 +4,9 @@ So nothing depends on which method of the ORM was called, nor on its signals: ea
 rows are selected by the statement's own WHERE, under a lock (see `serial`); the new ones follow from the values, or are read
 again. What cannot be known is a coarse change: of the row's column, of the whole table.
 
-The statement itself runs once, as Django compiled it. In autocommit mode it gets a transaction of its own; where the look at the
-old rows fails there, that transaction is rolled back and the statement runs in another one, without a look.
+The statement itself runs once, as Django compiles it, held to the rows that were locked where its WHERE could find others a
+moment later. In autocommit mode it gets a transaction of its own; where the look at the old rows fails there, that transaction
+is rolled back and the statement runs in another one, without a look.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -24,6 +25,7 @@ from scripts.servers import Servers, identity
 from scripts.store import Store, digest, file_digest
 from scripts.terminal import progress
 
+_EXCEPTION = re.compile(r"[\w.]+(Error|Exception|Exit|Interrupt)\b")
 _KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "SYSTEMROOT")
 
 
@@ -107,7 +109,7 @@ class Runner:
                 ok=None,
             )
             ending = "ran into its timeout" if done.code == TIMED_OUT else f"ended with {done.code}"
-            found = read_run(read_log(log), f"{ending}: {(done.complaint.splitlines() or ['no word'])[-1]}")
+            found = read_run(read_log(log), f"{ending}: {_last_word(done.complaint)}")
         self.store.put(self._key(job), found.record())
         return found
 
@@ -117,6 +119,13 @@ class Runner:
         places = [*([job.subject.folder] if job.subject.folder else []), *(self.repo.root / name for name in self.gate.path)]
         path = os.pathsep.join(map(str, places))
         return kept | {"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1", "TMPDIR": str(folder), "GATE": json.dumps(words)}
+
+
+def _last_word(complaint: str) -> str:
+    """Return the line that names the last exception: a database's error goes on with lines that point into its statement."""
+    lines = complaint.splitlines()
+    named = [line for line in lines if _EXCEPTION.match(line)]
+    return (named or lines or ["no word"])[-1]
 
 
 def databases(url: str) -> dict[str, dict[str, Any]]:

@@ -20,6 +20,10 @@ def main():
     import runtests
 
     _install_apps(runtests, gate)
+    if gate["databases"]["default"]["ENGINE"].endswith("postgresql"):
+        from lacking import make_do
+
+        make_do(gate["databases"]["default"])
     wanted = inspect.signature(runtests.django_tests).parameters
     given = OPTIONS | {"test_labels": gate["labels"]}
     off = {name: False if name in {"interactive", "failfast", "keepdb", "reverse", "shuffle"} else None for name in wanted}

@@ -3,13 +3,14 @@
 # ruff: noqa: B023, PLW0108 - what a loop or a line makes is called in that round of it
 
 import threading
+from datetime import UTC, datetime
 from decimal import Decimal
 
 import django
 from cacheops import cached, cached_as
 from django.apps.registry import Apps
 from django.core.exceptions import FieldError
-from django.db import connection, models
+from django.db import connection, connections, models
 from django.db.models import Case, Count, ExpressionWrapper, F, FloatField, Func, IntegerField, Max, Sum, Value, When
 from django.db.models.functions import Coalesce, TruncDay
 from django.db.models.query import ModelIterable
@@ -447,3 +448,13 @@ def scene_calls_with_objects_share_a_result_by_key_and_not_before_they_have_one(
     same(lambda: read(Article.objects.get(pk=1)), Article.objects.get(pk=1).title)
     for title in ("new", "newer"):
         same(lambda: read(Article(title=title)), title)
+
+
+def scene_times_are_of_the_zone_of_the_connection():
+    Article.objects.filter(pk=1).update(published=datetime(2026, 1, 2, 3, tzinfo=UTC))
+    read = lambda: Article.objects.get(pk=1).published.tzname()  # noqa: E731 - as the other reads here
+    same(read, "UTC")
+    connection.settings_dict["TIME_ZONE"] = "Asia/Tokyo"
+    for name in ("timezone", "timezone_name"):
+        connections["default"].__dict__.pop(name, None)
+    same(read, "JST")
