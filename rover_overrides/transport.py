@@ -10,7 +10,7 @@ a server a replica by hand, and a master again, closes no connection.
 
 The wait is bounded by `socket_connect_timeout` and `socket_timeout` in `CACHEOPS_REDIS` (redis-py has no limit unless they are
 set), and by `retry` there: redis-py's own default, which waits seconds for a server that refuses, is replaced. After a failure
-readers ask `resting` and leave Redis alone for `CACHEOPS_ROVER_RETRY_SECONDS` (1 unless set, 0 switches it off).
+callers ask `resting` and leave Redis alone for a moment (see `breaker`).
 """
 
 from __future__ import annotations
@@ -18,15 +18,13 @@ from __future__ import annotations
 import inspect
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from weakref import WeakKeyDictionary, WeakSet
 
 import redis
-from django.conf import settings
-from redis.backoff import ExponentialBackoff, NoBackoff
+from redis.backoff import NoBackoff
 from redis.exceptions import (
     AskError,
     ClusterDownError,
@@ -38,15 +36,19 @@ from redis.exceptions import (
 )
 from redis.retry import Retry
 
+from rover_overrides.breaker import circuit
 from rover_overrides.refusals import is_refusal
 from rover_overrides.sentinel import follow
 
 Command = tuple[Any, ...]
+Result = TypeVar("Result")
 
 STEP = 1000  # the most commands in a pipeline of `unlink`
 
 IDENTITY_SECONDS = 1.0  # until a connection asks again who it talks to
 
+_PAUSES = (0.1, 0.2, 0.4)  # seconds between the attempts of `repeated`
+_REPEAT_SECONDS = 1.0  # after which no further one begins
 _ATTEMPTS = 3  # a key that moves may answer MOVED and then ASK
 _REDIRECTED = (AskError, ClusterDownError, TryAgainError)
 _WHO = (("INFO", "server"), ("INFO", "replication"))
@@ -81,50 +83,51 @@ def run(commands: Sequence[Command], *, values: Sequence[str] = (), dropped: Seq
     """
     if not commands and not values and not dropped:
         return []
+    if circuit.has_failed:
+        circuit.tries()
     try:
         replies = _run(commands, values, dropped)
     except (redis.ConnectionError, redis.TimeoutError):
-        _breaker.failed()
+        circuit.failed()
         raise
-    _breaker.worked()
+    except ResponseError:
+        circuit.worked()  # the server is there
+        raise
+    if circuit.has_failed:
+        circuit.worked()
     return replies
 
 
 def unlink(keys: Sequence[Any], then: Sequence[Command] = ()) -> list[Reply]:
-    """Free keys, at most `STEP` in a pipeline, and return the replies of commands in the last one; all may be done twice.
-
-    A pipeline that fails is tried again, for under a second of waiting.
-    """
-    retry = Retry(ExponentialBackoff(cap=0.4, base=0.05), 3, (redis.ConnectionError, redis.TimeoutError))
+    """Free keys, at most `STEP` in a pipeline, and return the replies of commands in the last one; all may be done twice."""
     replies: list[Reply] = []
     for start in range(0, len(keys) or 1, STEP):
         commands = then if start + STEP >= len(keys) else ()
-        replies = retry.call_with_retry(partial(run, commands, dropped=keys[start : start + STEP]), _nothing)
+        replies = run(commands, dropped=keys[start : start + STEP])
     return replies
 
 
+def repeated(work: Callable[[], Result]) -> Result:
+    """Return what a piece of work returns, which is done again where Redis cannot be reached: four times, in about a second.
+
+    A reply that did not come in time was waited for already, and a user who has no right will have none: neither is repeated.
+    """
+    end = time.monotonic() + _REPEAT_SECONDS
+    for pause in _PAUSES:
+        try:
+            return work()
+        except redis.AuthenticationError:
+            raise
+        except redis.ConnectionError:
+            if time.monotonic() + pause > end:
+                raise
+        time.sleep(pause)
+    return work()
+
+
 def resting() -> bool:
-    """Tell whether Redis failed a moment ago, so that a reader should not wait for it again."""
-    return _breaker.resting()
-
-
-class _Breaker:
-    """Remembers for a short time that Redis failed; any success ends it."""
-
-    def __init__(self) -> None:
-        self._until = 0.0
-
-    def failed(self) -> None:
-        self._until = time.monotonic() + getattr(settings, "CACHEOPS_ROVER_RETRY_SECONDS", 1)
-
-    def worked(self) -> None:
-        self._until = 0.0
-
-    def resting(self) -> bool:
-        return time.monotonic() < self._until
-
-
-_breaker = _Breaker()
+    """Return whether Redis failed a moment ago, so that the caller should not wait for it again."""
+    return circuit.is_open()
 
 
 def _run(commands: Sequence[Command], values: Sequence[str], dropped: Sequence[Any]) -> list[Reply]:
@@ -336,7 +339,3 @@ def _checked(reply: Reply) -> Reply:
     if isinstance(reply.value, Exception):
         raise reply.value
     return reply
-
-
-def _nothing(error: Exception) -> None:
-    """Do nothing between two attempts: `run` closed what failed."""

@@ -158,7 +158,7 @@ class Cluster:
 def use(monkeypatch, client):
     """Have the overrides talk through `client`, as a process that has just started."""
     monkeypatch.setattr(transport, "client", lambda: client)
-    monkeypatch.setattr(transport, "_breaker", transport._Breaker())
+    transport.circuit.worked()
     new_process(monkeypatch)
 
 

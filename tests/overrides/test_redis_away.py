@@ -110,7 +110,7 @@ def doubled(number): calls.append(number); return 2 * number
 doubled(1)
 """
 RESTING = "from rover_overrides import transport; from django.conf import settings; settings.CACHEOPS_ROVER_RETRY_SECONDS = 3600"
-ASKED_AGAIN = "settings.CACHEOPS_ROVER_RETRY_SECONDS = 0; transport._breaker.worked()  # an hour later"
+ASKED_AGAIN = "settings.CACHEOPS_ROVER_RETRY_SECONDS = 0; transport.circuit.worked()  # an hour later"
 FUNCTION = "calls.clear(); [doubled(1), doubled(2), len(calls)]"
 GET = "try:\n  found = cache.get('word')\nexcept CacheMiss:\n  found = 'miss'\nfound"
 

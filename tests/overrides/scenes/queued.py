@@ -88,7 +88,7 @@ def scene_worker_retries_what_a_process_that_died_was_not_heard_with():
     finally:
         owed._owed.clear()  # as if the process had died
         transport._run = run
-        transport._breaker.worked()
+        transport.circuit.worked()
     assert titled(2)() == ["Beta"]
     work()
     assert titled(2)() == ["Omega"]
