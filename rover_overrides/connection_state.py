@@ -16,6 +16,10 @@ class ConnectionState:
     """The changes of a transaction in manual mode (`set_autocommit(False)`), a `commits.Batch`."""
     announced: Any = None
     """What was announced before the COMMIT that is under way."""
+    backend: int = 0
+    """The id of the database's process that works on the COMMIT that is under way, 0 if it is not known."""
+    is_in_outbox: bool = False
+    """Whether the tables of the COMMIT that is under way are in the outbox, and come with it."""
     is_dirty: bool = False
     """Whether manual mode has written something that is not committed."""
     is_issuing: bool = False

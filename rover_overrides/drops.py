@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
 from importlib import import_module
 from typing import Any, NamedTuple, Optional
 
+from cacheops.conf import settings as cacheops_settings
 from cacheops.sharding import get_prefix
 from cacheops.signals import cache_invalidated
 from django.conf import settings
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
 
 from rover_overrides import pending, transport
+from rover_overrides.breaker import circuit
 from rover_overrides.conditions import TRUE, Conj, Path, Row, columns_needed, is_blind, many_of, met
 from rover_overrides.registry import Registry, keys, stamp_key
 from rover_overrides.related import with_related
 from rover_overrides.rows import is_complete, marked
 from rover_overrides.schema import field_of, model_of
 from rover_overrides.switches import applied
-from rover_overrides.transport import Command
+from rover_overrides.transport import Command, Result
 
 Rows = Sequence[Row]
 
@@ -70,13 +76,13 @@ def invalidate(using: str, changes: Iterable[Change]) -> None:
 
     Others may have committed since, so of the many rows that led to one nothing is known (see `announce`).
     """
-    rows, places = _by_place(using, changes)
-    transport.unlink(_stamps(using, places, rows, _entries(rows), _Everything(), known={}))
+    check_circuit()
+    _attempted(partial(_invalidate, using, list(changes)))
 
 
 def drop_tables(using: str, places: Iterable[Place]) -> None:
     """Drop all results that depend on tables."""
-    transport.unlink([key for place in _resolved(using, places) for key in everything(*place)])
+    transport.unlink([key for place in resolved(using, places) for key in everything(*place)])
 
 
 def announce(using: str, changes: Iterable[Change]) -> Announced:
@@ -86,9 +92,52 @@ def announce(using: str, changes: Iterable[Change]) -> Announced:
     twice: before the COMMIT, as they were for whoever commits first, and after it, as they are for whoever commits last; and
     those that the transaction changes itself also as they were.
     """
+    check_circuit()
     rows, places = _by_place(using, changes)
     token = os.urandom(16).hex()
-    entering = [command for prefix, table in places for command in pending.enter(prefix, table, token)]
+    with _entered(token, places):
+        return _attempted(partial(_announce, using, rows, places, token))
+
+
+def complete(using: str, announced: Announced, changes: Iterable[Change], *, committed: bool) -> None:
+    """End what was announced; after a commit all is dropped again.
+
+    Where an entry is gone (it ended or was evicted, or all was flushed) results may have been stored meanwhile, under
+    conditions that nobody knew of before the commit: then the changes are looked at anew.
+    """
+    with _entered(announced.token, announced.places):
+        check_circuit()
+        _attempted(partial(_complete, using, announced, list(changes), committed=committed))
+
+
+def check_circuit() -> None:
+    """Raise as Redis did a moment ago, instead of waiting for it again."""
+    if cacheops_settings.CACHEOPS_DEGRADE_ON_FAILURE and transport.resting():
+        raise RedisConnectionError("Redis failed a moment ago")
+
+
+def _attempted(work: Callable[[], Result]) -> Result:
+    """Return what a piece of work returns, repeated where Redis cannot be reached, but not while it is known to be away."""
+    return work() if circuit.has_failed else transport.repeated(work)
+
+
+@contextmanager
+def _entered(token: str, places: Sequence[tuple[str, str]]) -> Iterator[None]:
+    """Note a writer that gives up in the block: its entry has to be taken back."""
+    try:
+        yield
+    except RedisError:
+        pending.give_up(places, token)
+        raise
+
+
+def _invalidate(using: str, changes: Sequence[Change]) -> None:
+    rows, places = _by_place(using, changes)
+    transport.unlink(_stamps(using, places, rows, _entries(rows), _Everything(), known={}))
+
+
+def _announce(using: str, rows: Mapping[tuple[str, str], Rows], places: Sequence[tuple[str, str]], token: str) -> Announced:
+    entering = pending.enter(places, token)
     if transport.is_sharded():  # while its slot moves, the entry may go to another node than the registries, and later
         transport.run(entering)
         entering = []
@@ -99,21 +148,15 @@ def announce(using: str, changes: Iterable[Change]) -> Announced:
     return Announced(token, tuple(places), tuple(dropped), again)
 
 
-def complete(using: str, announced: Announced, changes: Iterable[Change], *, committed: bool) -> None:
-    """End what was announced; after a commit all is dropped again.
-
-    Where an entry is gone (it ended or was evicted, or all was flushed) results may have been stored meanwhile, under
-    conditions that nobody knew of before the commit: then the changes are looked at anew.
-    """
-    changes = list(changes)
+def _complete(using: str, announced: Announced, changes: Sequence[Change], *, committed: bool) -> None:
     if committed and announced.again:
         rows, _ = _by_place(using, changes)
         changed = _tables(rows)
         transport.unlink(_stamps(using, list(rows), rows, _entries(rows), changed, known=_known(rows), again=True))
-    leaving = [pending.leave(prefix, table, announced.token) for prefix, table in announced.places]
+    leaving = pending.leave(announced.places, announced.token)
     left = transport.unlink(announced.dropped if committed else (), then=leaving)
     if committed and not all(reply.value for reply in left):
-        invalidate(using, changes)
+        _invalidate(using, changes)
 
 
 class _Everything:
@@ -148,7 +191,8 @@ def prefix_of(using: str, table: str) -> str:
     return prefix
 
 
-def _resolved(using: str, places: Iterable[Place]) -> list[tuple[str, str]]:
+def resolved(using: str, places: Iterable[Place]) -> list[tuple[str, str]]:
+    """Return tables with the prefixes of their keys, each once and in order."""
     return sorted({(prefix_of(using, table) if prefix is None else prefix, table) for prefix, table in places})
 
 
@@ -198,16 +242,16 @@ def _by_place(using: str, changes: Iterable[Change]) -> tuple[dict[tuple[str, st
     A row that is as it was does not matter.
     """
     changes = list(changes)
-    resolved = {place: _resolved(using, [place])[0] for place in {change.place for change in changes}}
+    found = {place: resolved(using, [place])[0] for place in {change.place for change in changes}}
     rows: dict[tuple[str, str], list[Row]] = defaultdict(list)
     coarse: set[tuple[str, str]] = set()
     for change in changes:
-        place, table, old, new = resolved[change.place], change.table, change.old, change.new
+        place, table, old, new = found[change.place], change.table, change.old, change.new
         if old is None and new is None:
             coarse.add(place)
         elif old != new or not is_complete(table, old):
             rows[place] += marked(table, old, new)
-    return {place: found for place, found in rows.items() if place not in coarse}, sorted({*rows, *coarse})
+    return {place: some for place, some in rows.items() if place not in coarse}, sorted({*rows, *coarse})
 
 
 def _met(

@@ -20,11 +20,12 @@ from typing import Any
 
 from django.apps.registry import Apps
 from django.conf import settings
+from django.core.exceptions import SynchronousOnlyOperation
 from django.db import DEFAULT_DB_ALIAS, connections, models
 from django.db.models.signals import post_migrate
 from redis.exceptions import RedisError
 
-from rover_overrides import commits, drops, owed, snapshots, statements, storage
+from rover_overrides import commits, drops, endings, snapshots, statements, storage
 from rover_overrides.connection_state import state_of
 from rover_overrides.drops import Place
 from rover_overrides.places import decode, encode
@@ -37,6 +38,7 @@ STEP = 500  # rows that are read and deleted at a time: SQLite takes 999 paramet
 _SELECT = f"SELECT id, name FROM {TABLE} WHERE id > %s ORDER BY id LIMIT {STEP}"  # noqa: S608 - names of ours
 
 _next_look = 0.0
+_is_unread = False  # for the last look failed
 
 
 def install() -> None:
@@ -44,7 +46,7 @@ def install() -> None:
     if _write not in commits.unannounced:
         commits.unannounced.append(_write)
         commits.unheard.append(_unheard)
-        commits.after_transaction.append(_after_transaction)
+        endings.after_transaction.append(_after_transaction)
         storage.before_read.append(_before_read)
         post_migrate.connect(_create, dispatch_uid="rover_outbox")
 
@@ -71,55 +73,75 @@ def aliases() -> tuple[str, ...]:
     return (DEFAULT_DB_ALIAS,) if wanted is True else tuple(wanted or ())
 
 
-def _before_read() -> None:
-    """Pay what this process owes, and look whether others left something, once every few seconds."""
-    global _next_look  # noqa: PLW0603 - of the process
-    owed.pay()
+def _before_read() -> bool:
+    """Look whether others left something, once every few seconds; return whether the cache may be read.
+
+    It may not while nobody knows what they left: where the last look failed, or where it is time to look and nothing new can be
+    seen, as in a transaction with a snapshot.
+    """
     if not stated("CACHEOPS_ROVER_OUTBOX", default=False):
-        return
-    now = time.monotonic()
-    if now < _next_look:
-        return
-    before, _next_look = _next_look, now + getattr(settings, "CACHEOPS_ROVER_OUTBOX_SECONDS", 5)
-    looked = False
+        return True
+    if time.monotonic() >= _next_look:
+        return _look_at_all()
+    return not _is_unread
+
+
+def _look_at_all() -> bool:
+    global _next_look, _is_unread  # noqa: PLW0603 - of the process
+    if not all(map(_sees_commits, aliases())):
+        return False
+    before, _next_look = _next_look, time.monotonic() + getattr(settings, "CACHEOPS_ROVER_OUTBOX_SECONDS", 5)
     try:
-        looked = False not in [_look(using) for using in aliases()]
-    finally:
-        if not looked:
-            _next_look = before
+        _is_unread = False in [_look(using) for using in aliases()]
+    except RedisError:
+        _next_look = before
+        raise
+    return not _is_unread
+
+
+def _sees_commits(using: str) -> bool:
+    """Return whether a statement now sees what others have committed; one before the first of a transaction does."""
+    connection = connections[using]
+    if connection.needs_rollback:
+        return False
+    return not (statements.has_begun(connection) and snapshots.is_bound(using))
 
 
 def _look(using: str) -> bool:
-    """Drain a database; return whether what others have committed was seen."""
-    if connections[using].needs_rollback or snapshots.may_lack_commits(using):
-        return False
+    """Drain a database, and return whether that could be done; where there is no table nobody has left anything."""
     try:
         drain(using)
-    except StatementError as error:  # what is in the cache may be read although the database is away
+    except StatementError as error:
         warnings.warn(f"The outbox of {using} cannot be read: {error}", RuntimeWarning, stacklevel=2)
+        return statements.lacks_table(error)
+    except SynchronousOnlyOperation:  # in an event loop, where no statement may wait
+        return False
     return True
 
 
-def _write(connection: Any, places: Collection[Place]) -> None:
+def _write(connection: Any, places: Collection[Place], *, apart: bool = False) -> None:
     """Insert tables in the transaction that is about to commit, or at once where there is none; or warn and go on."""
     if connection.alias not in aliases():
         return
     now = int(time.time())
     values = [value for name in sorted(map(encode, places)) for value in (name, now)]
     rows = ", ".join(["(%s, %s)"] * len(places))
+    sql = f"INSERT INTO {TABLE} (name, made) VALUES {rows}"  # noqa: S608 - placeholders
+    is_open = statements.in_transaction(connection) and not apart
     try:
-        statements.write(connection, f"INSERT INTO {TABLE} (name, made) VALUES {rows}", values)  # noqa: S608 - placeholders
+        (statements.write if is_open else statements.write_apart)(connection, sql, values)
+        state_of(connection).is_in_outbox = is_open
     except StatementError as error:
         warnings.warn(f"The outbox of {connection.alias} cannot be written: {error}", RuntimeWarning, stacklevel=2)
 
 
 def _unheard(using: str, places: Collection[Place]) -> None:
-    """Note what Redis did not hear after the COMMIT either; what had no transaction is inserted now."""
-    if not on("outbox"):
-        return
-    owed.note(using, places)
-    if not statements.in_transaction(connections[using]):
-        _write(connections[using], places)
+    """Insert what Redis did not hear after the COMMIT, unless it came with that."""
+    connection = connections[using]
+    if state_of(connection).is_in_outbox:
+        state_of(connection).is_in_outbox = False
+    elif statements.is_usable(connection) or connection.connection is None:
+        _write(connection, places, apart=True)
 
 
 def _delete(connection: Any, numbers: Collection[int]) -> None:

@@ -1,6 +1,8 @@
-"""Tables of which this process could not tell Redis that it wrote them: they are dropped before it next asks Redis for anything.
+"""What this process could not tell Redis: it is made up for before the process next asks Redis for anything.
 
-A read that cannot pay what is owed does not ask Redis, so a process never reads a result that its own write has outdated.
+That is to drop the tables that it wrote, to leave where it is entered for nothing (see `pending`), and to find out how open
+COMMITs ended (see `unknown`). A read that cannot pay what is owed does not ask Redis, so a process never reads a result that its
+own write has outdated.
 """
 
 from __future__ import annotations
@@ -8,7 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection
 
-from rover_overrides import drops
+from rover_overrides import drops, pending, unknown
 from rover_overrides.drops import Place
 from rover_overrides.switches import on
 
@@ -26,9 +28,16 @@ def note(using: str, places: Collection[Place]) -> None:
 
 
 def pay() -> None:
-    """Drop what is owed; what is noted meanwhile stays owed."""
-    if not _owed:
-        return
+    """Do what is owed; what is noted meanwhile stays owed."""
+    if _owed:
+        _drop()
+    if unknown.open_commits:
+        unknown.settle()
+    if pending.given_up:
+        pending.take_back()
+
+
+def _drop() -> None:
     taken = dict(_owed)
     places: dict[str, set[Place]] = defaultdict(set)
     for using, place in taken:

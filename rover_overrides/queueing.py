@@ -7,7 +7,6 @@ true before. Where the queue is not there either, the invalidation runs at once.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from functools import cache
 from typing import Any
 
@@ -16,8 +15,11 @@ from cacheops.conf import settings as cacheops_settings
 from django.conf import settings
 from redis.exceptions import RedisError
 
+from rover_overrides.breaker import Breaker
 from rover_overrides.drops import Change, Place
 from rover_overrides.places import encode
+
+_circuit = Breaker()  # of the queue's Redis, which may be another one than the cache's
 
 INTERVALS = [1, 2, 5, 10, 30, 60, 120, 300, 600]
 """After how many seconds a job that failed is tried again (by a worker that runs with its scheduler)."""
@@ -41,12 +43,16 @@ def _enqueue(name: str, job: str, *args: Any) -> bool:
     """Put a job of `rover_overrides.jobs` into a queue; tell whether it is in."""
     from rq import Retry
 
-    with suppress(RedisError):
-        queue(name).enqueue(
-            f"rover_overrides.jobs.{job}", *args, retry=Retry(max=len(INTERVALS), interval=INTERVALS), result_ttl=0
-        )
-        return True
-    return False
+    if _circuit.is_open():
+        return False
+    retry = Retry(max=len(INTERVALS), interval=INTERVALS)
+    try:
+        queue(name).enqueue(f"rover_overrides.jobs.{job}", *args, retry=retry, result_ttl=0)
+    except RedisError:
+        _circuit.failed()
+        return False
+    _circuit.worked()
+    return True
 
 
 def queue(name: str) -> Any:

@@ -21,7 +21,7 @@ from django.apps import apps
 from django.conf import settings
 from django.db.backends.utils import CursorWrapper
 
-from rover_overrides import commits, statements
+from rover_overrides import commits, endings, statements
 from rover_overrides.connection_state import state_of
 from rover_overrides.drops import Change
 from rover_overrides.records import is_watched
@@ -153,9 +153,9 @@ _UNSEEN = nullcontext()
 @contextmanager
 def _by_hand(connection: Any, text: str | None) -> Iterator[None]:
     """Look at a statement in a transaction that raw SQL began: it may end that, too."""
-    is_commit = text is None or _first_word(text) in _COMMITS
+    commits_it = None if text is None else _first_word(text) in _COMMITS
     writes = _written(connection, _changes(text)) if text is None or _writes(text) else _UNSEEN
-    with commits.ended_by_hand(connection, commits=is_commit), writes:
+    with endings.ended_by_hand(connection, commits_it=commits_it), writes:
         yield
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from cacheops.conf import settings
 
-from rover_overrides import transport
+from rover_overrides import owed, transport
 from rover_overrides.switches import on
 
 
@@ -29,14 +29,14 @@ class Connection:
         """Return a value or None, which it is too where the server was away a moment ago."""
         if not _ours():
             return self._client.get(key)
-        return None if _resting() else transport.run([("GET", key)])[0].value
+        return None if _resting() else _asked("GET", key)
 
     def set(self, key: str, value: bytes) -> None:
         """Store a value for ever."""
         if not _ours():
             self._client.set(key, value)
         elif not _resting():
-            transport.run([("SET", key, value)])
+            _asked("SET", key, value)
 
     def setex(self, key: str, timeout: Any, value: bytes) -> None:
         """Store a value for some seconds."""
@@ -44,14 +44,19 @@ class Connection:
             self._client.setex(key, timeout, value)
         elif not _resting():
             seconds = int(timeout.total_seconds()) if isinstance(timeout, timedelta) else timeout
-            transport.run([("SET", key, value, "EX", seconds)])
+            _asked("SET", key, value, "EX", seconds)
 
     def delete(self, key: str) -> None:
         """Free a value; tried even where the server was away a moment ago, for nobody tries it later."""
         if _ours():
-            transport.run([("UNLINK", key)])
+            _asked("UNLINK", key)
         else:
             self._client.delete(key)
+
+
+def _asked(*command: Any) -> Any:
+    owed.pay()
+    return transport.run([command])[0].value
 
 
 def _ours() -> bool:

@@ -17,7 +17,7 @@ from contextlib import closing, suppress
 from typing import Any, NamedTuple
 
 from django.core.exceptions import FieldError, ValidationError
-from django.db import Error, OperationalError
+from django.db import Error, InterfaceError, OperationalError
 
 from rover_overrides.connection_state import state_of
 
@@ -38,7 +38,8 @@ _LIMIT = f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}; "
 _REMEMBER = "SELECT set_config('rover.lock_timeout', current_setting('lock_timeout'), true); "
 _RESTORE = "; SELECT set_config('lock_timeout', current_setting('rover.lock_timeout'), true)"
 _LOCK_TIMEOUT = "55P03"
-_IDLE, _OPEN = 0, 2  # of libpq's transaction status
+_NO_TABLE = "42P01"
+_IDLE, _OPEN, _FAILED = 0, 2, 3  # of libpq's transaction status; others are of a statement under way and of a lost connection
 
 _logger = logging.getLogger(__name__)
 
@@ -76,6 +77,25 @@ def write(connection: Any, sql: str, params: Sequence[Any]) -> None:
     _run(connection, sql, params, _Manner(keeps=True))
 
 
+def write_apart(connection: Any, sql: str, params: Sequence[Any]) -> None:
+    """Write rows of a table of the cache's own between two transactions, in one that is committed; raises as `read` does."""
+    if connection.in_atomic_block or is_open(connection):
+        raise StatementError("a transaction is open")
+    try:
+        write(connection, sql, params)
+    finally:
+        if is_open(connection):
+            _commit(connection)
+
+
+def _commit(connection: Any) -> None:
+    try:
+        with connection.wrap_database_errors:
+            connection.connection.commit()
+    except Error as error:
+        raise StatementError(f"{type(error).__name__}: {error}") from error
+
+
 def check_commit(connection: Any) -> None:
     """Raise the error of the statement of the cache's own that ended the transaction, if one did: a COMMIT would do nothing."""
     aborted = state_of(connection).aborted
@@ -107,19 +127,57 @@ def is_usable(connection: Any) -> bool:
     return connection.vendor != "sqlite" or state_of(connection).aborted is None
 
 
+def is_idle(connection: Any) -> bool:
+    """Return whether the connection is to a PostgreSQL, and nothing was done on it since its last transaction."""
+    if connection.vendor != "postgresql" or connection.connection is None or connection.needs_rollback:
+        return False
+    return _status(connection) == _IDLE and not _is_pipelined(connection)
+
+
+def is_open(connection: Any) -> bool:
+    """Return whether the driver knows of a transaction that is open, of which PostgreSQL may refuse to go on with."""
+    if connection.connection is None:
+        return False
+    if connection.vendor == "postgresql":
+        return _status(connection) in {_OPEN, _FAILED}
+    return bool(getattr(connection.connection, "in_transaction", False))  # of sqlite3
+
+
+def is_lost(connection: Any, error: BaseException) -> bool:
+    """Return whether the database may still work on a statement that raised, and will not say any more what becomes of it.
+
+    SQLite does its work in this process. What drivers other than PostgreSQL's know of a connection is not known.
+    """
+    if connection.vendor == "sqlite":
+        return False
+    if connection.connection is None:
+        return True
+    if connection.vendor == "postgresql":
+        return _status(connection) not in {_IDLE, _OPEN, _FAILED}
+    return isinstance(error, (InterfaceError, OperationalError)) or not isinstance(error, Error)
+
+
+def lacks_table(error: StatementError) -> bool:
+    """Return whether a statement failed since its table does not exist."""
+    return _code(error) == _NO_TABLE or "no such table" in str(error.__cause__)  # of SQLite
+
+
+def _code(error: StatementError) -> str | None:
+    raised = getattr(error.__cause__, "__cause__", None)
+    return getattr(raised, "sqlstate", None) or getattr(raised, "pgcode", None)  # psycopg 3, psycopg2
+
+
 def would_wait_again(connection: Any, error: StatementError) -> bool:
     """Return whether the application's own statement would wait for the same lock as long, and end with the same error."""
     cause = error.__cause__
     if connection.vendor == "sqlite":
         return isinstance(cause, OperationalError) and "database is locked" in str(cause)
-    raised = getattr(cause, "__cause__", None)
-    code = getattr(raised, "sqlstate", None) or getattr(raised, "pgcode", None)  # psycopg 3, psycopg2
-    return state_of(connection).is_own_transaction and code == _LOCK_TIMEOUT  # a transaction of its own would be aborted
+    return state_of(connection).is_own_transaction and _code(error) == _LOCK_TIMEOUT  # a transaction of its own would be aborted
 
 
 def has_begun(connection: Any) -> bool:
     """Return whether the database has run a statement of the open transaction, as far as the driver knows."""
-    return connection.vendor != "postgresql" or _status(connection) != _IDLE
+    return connection.vendor != "postgresql" or (connection.connection is not None and _status(connection) != _IDLE)
 
 
 def _run(connection: Any, sql: str, params: Sequence[Any], manner: _Manner) -> list[Row]:

@@ -56,8 +56,8 @@ class _Plan(NamedTuple):
     label: bytes
 
 
-before_read: list[Callable[[], None]] = []
-"""What is called before Redis is asked for a result; where one of them raises, it is not."""
+before_read: list[Callable[[], object]] = []
+"""What is called before Redis is asked for a result; where one of them raises, or returns False, it is not."""
 
 _counters: Any = import_module("rover_overrides.counters") if switches.applied("told-reasons") else None
 _known = registry.Known()
@@ -110,7 +110,9 @@ def read(key: str, deps: Dependencies, prefix: str) -> bytes | None:
         _without_lease(key)
         return None
     for call in before_read:
-        call()
+        if call() is False:
+            _without_lease(key)
+            return None
     replies = transport.run(plan.generations, values=(key, *plan.stamps))
     stamps, generations = replies[1 : len(plan.stamps) + 1], replies[len(plan.stamps) + 1 :]
     coded = replies[0].value
@@ -262,7 +264,7 @@ def _take(deps: Dependencies, prefix: str, seen: dict[str, Reply]) -> Lease | No
         if plan is None:
             return None
         missing = {k: [e for e in entries if k not in seen or not _known.is_in(k, e, seen[k])] for k, entries in plan.registries}
-        asked = [pending.ask(prefix, table) for table in sorted(deps)]
+        asked = [command for table in sorted(deps) for command in pending.ask(prefix, table)]
         replies = _run_lease(_lease_commands(missing, plan.stamps, seconds), asked)
         if any(reply.value for reply in replies[len(replies) - len(asked) :]):
             return None

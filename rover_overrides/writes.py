@@ -21,7 +21,7 @@ from django.db.models.sql import compiler as compilers
 from django.db.models.sql import constants
 from django.db.models.sql.query import Query
 
-from rover_overrides import commits, raw_sql, rows, statements, upserts
+from rover_overrides import endings, raw_sql, rows, statements, upserts
 from rover_overrides.cascades import tables_of_database_cascades
 from rover_overrides.connection_state import state_of
 from rover_overrides.records import is_precise, is_watched, needs_own_transaction, own_transaction, record_row, record_table
@@ -47,7 +47,7 @@ def install() -> None:
         _hook(compilers.SQLUpdateCompiler, "execute_returning_sql", _update_returning)
     for compiler in (compilers.SQLInsertCompiler, compilers.SQLUpdateCompiler, compilers.SQLDeleteCompiler):
         _compile_apart(compiler)
-    commits.install()
+    endings.install()
     raw_sql.install()
 
 
