@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from django.conf import settings
 
-from rover_overrides import transport
+from rover_overrides import epochs, transport
 from rover_overrides.conditions import TRUE, UNCACHED, Conj, has_operands
 from rover_overrides.transport import Command, Reply
 
@@ -70,8 +70,15 @@ _SHA = hashlib.sha1(_APPEND.encode()).hexdigest()  # noqa: S324 - that is what R
 
 def keys(prefix: str, table: str) -> tuple[str, str]:
     """Return the keys of a table's two registries, `:a` and `:o`."""
+    if prefix not in epochs.used:  # whoever writes under it comes by here
+        epochs.use(prefix)
     slot = _tagged(prefix, table)
     return f"{prefix}reg:{slot}:a", f"{prefix}reg:{slot}:o"
+
+
+def epoch_keys(prefix: str) -> tuple[str, ...]:
+    """Return the stamp that all results of a prefix depend on, if there is one: a cluster has none."""
+    return () if transport.is_sharded() else (epochs.key(prefix),)
 
 
 def by_table() -> bool:

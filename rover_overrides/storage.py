@@ -26,16 +26,16 @@ from cacheops.conf import settings as cacheops_settings
 from cacheops.transaction import transaction_states
 from django.conf import settings
 
-from rover_overrides import labels, locks, pending, registry, snapshots, stored, switches, transport
+from rover_overrides import epochs, labels, locks, pending, registry, snapshots, stored, switches, transport
 from rover_overrides.conditions import TRUE, UNCACHED, Conj, coarser, has_operands
 from rover_overrides.refusals import is_full
 from rover_overrides.transport import Command, Reply
 
 Dependencies = Mapping[str, Sequence[Conj]]
 
-MOST_KEYS = 32  # that a hit reads besides the result
+MOST_KEYS = 32  # that a hit reads besides the result, the epoch among them
 CHECKSUM = 20  # bytes of it, at the beginning of a result
-FORMAT = "r3"  # of keys and values, in every checksum: a result of another one is none
+FORMAT = "r4"  # of keys and values, in every checksum: a result of another one is none
 
 _ROUNDS = 3  # of a lease: as appended, without operands, as any row
 _NEVER = "never match"  # what keep_fresh expects where it wants to know the stamps, which a lease does already
@@ -109,6 +109,8 @@ def read(key: str, deps: Dependencies, prefix: str) -> bytes | None:
     if plan is None:
         _without_lease(key)
         return None
+    if prefix not in epochs.used:
+        epochs.use(prefix)
     for call in before_read:
         if call() is False:
             _without_lease(key)
@@ -160,7 +162,7 @@ def has_lease(key: str) -> bool:
 
 
 def bounded(deps: Dependencies) -> dict[str, list[Conj]] | None:
-    """Return dependencies of at most `MOST_KEYS` keys, coarser where they need more, or None for what must not be cached.
+    """Return dependencies that are `MOST_KEYS` with the epoch, coarser where they need more, or None for what must not be cached.
 
     That is what depends on UNCACHED, or on more tables than keys. The table with the most keys becomes coarser first.
     Conditions beside TRUE, and twice the same, say nothing more.
@@ -169,7 +171,7 @@ def bounded(deps: Dependencies) -> dict[str, list[Conj]] | None:
         return None
     kept = {table: [TRUE] if TRUE in conjs else sorted(set(conjs)) for table, conjs in deps.items()}
     sizes = {table: _size(conjs) for table, conjs in kept.items()}
-    while sum(sizes.values()) > MOST_KEYS:
+    while sum(sizes.values()) >= MOST_KEYS:
         largest = max(sizes, key=lambda table: (sizes[table], table))
         if sizes[largest] <= 1:
             return None
@@ -225,7 +227,7 @@ def _plan(deps: Dependencies, prefix: str) -> _Plan | None:
         key = registry.key_of(prefix, table, conj)
         if key is not None:
             entries.setdefault(key, {})[conj.entry] = None
-    stamps = tuple(registry.stamp_key(prefix, table, conj) for table, conj in _pairs(kept))
+    stamps = (*registry.epoch_keys(prefix), *(registry.stamp_key(prefix, table, conj) for table, conj in _pairs(kept)))
     registries = tuple((key, tuple(entries[key])) for key in sorted(entries))
     generations = tuple(registry.generation_command(key) for key, _ in registries)
     return _Plan(registries, stamps, generations, labels.write(prefix, kept))

@@ -5,8 +5,9 @@ round trip, and in a cluster one to each server at the same time. All of them ma
 commands for which that changes nothing.
 
 A server's identity changes when it restarts and when it becomes the master: what it holds then may be older than what it held
-before. It is asked on the first use of each TCP connection, in the same pipeline, and again when that is a second ago: who makes
-a server a replica by hand, and a master again, closes no connection.
+before. It is asked on the first use of each TCP connection, in the same pipeline. When that is a second ago the connection is
+made anew, for the address may lead elsewhere by now; a node of a cluster is asked again. Where the identity is another one than
+the process saw last, nothing is believed before the epochs of that server are dropped (see `epochs`).
 
 The wait is bounded by `socket_connect_timeout` and `socket_timeout` in `CACHEOPS_REDIS` (redis-py has no limit unless they are
 set), and by `retry` there: redis-py's own default, which waits seconds for a server that refuses, is replaced. After a failure
@@ -16,12 +17,11 @@ callers ask `resting` and leave Redis alone for a moment (see `breaker`).
 from __future__ import annotations
 
 import inspect
-import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple, TypeVar
-from weakref import WeakKeyDictionary, WeakSet
+from weakref import WeakKeyDictionary
 
 import redis
 from redis.backoff import NoBackoff
@@ -36,7 +36,9 @@ from redis.exceptions import (
 )
 from redis.retry import Retry
 
+from rover_overrides import epochs
 from rover_overrides.breaker import circuit
+from rover_overrides.epochs import Server
 from rover_overrides.refusals import is_refusal
 from rover_overrides.sentinel import follow
 
@@ -45,24 +47,25 @@ Result = TypeVar("Result")
 
 STEP = 1000  # the most commands in a pipeline of `unlink`
 
-IDENTITY_SECONDS = 1.0  # until a connection asks again who it talks to
-
 _PAUSES = (0.1, 0.2, 0.4)  # seconds between the attempts of `repeated`
 _REPEAT_SECONDS = 1.0  # after which no further one begins
+_ARRIVALS = 4  # at other servers, while a pipeline is being sent
 _ATTEMPTS = 3  # a key that moves may answer MOVED and then ASK
 _REDIRECTED = (AskError, ClusterDownError, TryAgainError)
-_WHO = (("INFO", "server"), ("INFO", "replication"))
 _SCRIPTS = frozenset({"EVAL", "EVALSHA"})
 _LIBRARY_RETRY = inspect.signature(redis.Redis.__init__).parameters["retry"].default
 
 _identities: WeakKeyDictionary[Any, _Known] = WeakKeyDictionary()
-_prompt_pools: WeakSet[Any] = WeakSet()
 
 
 class _Known(NamedTuple):
+    """The server at the other end of a socket; without an identity it is to be asked."""
+
     socket: Any
     identity: bytes
+    asked: float
     until: float
+    moves: int  # of the process when it was asked
 
 
 class Reply(NamedTuple):
@@ -149,6 +152,7 @@ def _run_on(redis_client: Any, commands: Sequence[Command], values: Sequence[str
     joined = ([("UNLINK", *dropped)] if dropped else []) + ([("MGET", *values)] if values else [])
     replies = _on_server(redis_client.connection_pool, [*joined, *commands])
     if dropped:
+        epochs.server_of(redis_client.connection_pool).dropped = time.monotonic()
         del replies[0]
     if values:
         found, identity = replies[0]
@@ -175,14 +179,47 @@ def is_sharded(known: Any = None) -> bool:
 
 
 def _on_server(pool: Any, commands: Sequence[Command]) -> list[Reply]:
+    """Send commands, and again where the server turns out to be another one, after its epochs are dropped."""
+    server = epochs.servers.get(pool) or epochs.server_of(pool)  # the first alone at every hit
+    for _ in range(_ARRIVALS):
+        moves, owing = server.moves, list(server.owing) if server.owing else ()
+        replies = _on_either(pool, [*_renewing(owing), *commands] if owing else commands)
+        if replies[0].identity != server.identity or moves != server.moves:
+            _arrive(pool, server, replies[0].identity)
+            continue
+        for value, _ in replies:
+            if isinstance(value, Exception):
+                raise value
+        if owing:
+            server.renewed(owing)
+            return replies[len(_renewing(owing)) :]
+        return replies
+    raise redis.ConnectionError("the address keeps leading to other servers")
+
+
+def _arrive(pool: Any, server: Server, identity: bytes) -> None:
+    """Drop the epochs of a server that the process comes to, and go by it if it was still the same one."""
+    renewing = server.arriving(identity)
+    if renewing:
+        replies = _on_either(pool, _renewing(renewing))
+        if _checked(replies[0]).identity != identity:
+            return
+        for reply in replies:
+            _checked(reply)
+    server.arrive(identity, renewing)
+
+
+def _renewing(prefixes: Sequence[str]) -> list[Command]:
+    keys = [epochs.key(prefix) for prefix in prefixes]
+    return [("UNLINK", *keys[at : at + STEP]) for at in range(0, len(keys), STEP)]
+
+
+def _on_either(pool: Any, commands: Sequence[Command]) -> list[Reply]:
+    """Send commands, on another connection where one fails: it may have been closed from the other side while it was idle."""
     try:
         (replies,) = _exchange([(pool, commands)])
     except redis.ConnectionError:
-        # The pool's connection may have been closed from the other side while it was idle.
         (replies,) = _exchange([(pool, commands)])
-    for value, _ in replies:
-        if isinstance(value, Exception):
-            raise value
     return replies
 
 
@@ -218,6 +255,8 @@ def _cluster_round(client: Any, commands: dict[int, Command], asked: dict[int, A
         sent = [(-1, ("ASKING",)), (number, command)] if ask else [(number, command)]
         batches.setdefault(node.name, []).extend(sent)
     pools = [client.get_redis_connection(client.get_node(node_name=name)).connection_pool for name in batches]
+    for pool in pools:
+        epochs.server_of(pool).is_node = True
     replies = _exchange([(pool, [c for _, c in batch]) for pool, batch in zip(pools, batches.values())])
     pairs = [(n, reply) for batch, got in zip(batches.values(), replies) for (n, _), reply in zip(batch, got)]
     return {number: reply for number, reply in pairs if number >= 0}
@@ -232,16 +271,17 @@ def _exchange(batches: Sequence[tuple[Any, Sequence[Command]]]) -> list[list[Rep
     if len(batches) == 1:
         return [_exchange_one(*batches[0])]
     with ExitStack() as stack:
-        lent = [(stack.enter_context(_lent(pool)), commands) for pool, commands in batches]
-        identities = [_send(connection, commands) for connection, commands in lent]
-        return [_receive(*pair, identity) for pair, identity in zip(lent, identities)]
+        lent = [(stack.enter_context(_lent(pool)), commands, epochs.server_of(pool)) for pool, commands in batches]
+        sent = [_send(*each) for each in lent]
+        return [_receive(*each, known) for each, known in zip(lent, sent)]
 
 
 def _exchange_one(pool: Any, commands: Sequence[Command]) -> list[Reply]:
     """Do the same with one server, at less cost than many contexts."""
-    connection = _borrowed(pool)
+    server = epochs.servers.get(pool) or epochs.server_of(pool)
+    connection = _borrowed(pool, server)
     try:
-        return _receive(connection, commands, _send(connection, commands))
+        return _receive(connection, commands, server, _send(connection, commands, server))
     except BaseException:
         connection.disconnect()
         raise
@@ -252,7 +292,7 @@ def _exchange_one(pool: Any, commands: Sequence[Command]) -> list[Reply]:
 @contextmanager
 def _lent(pool: Any) -> Iterator[Any]:
     """Lend a connection of the pool; after any failure replies may be left unread in it, so it is closed."""
-    connection = _borrowed(pool)
+    connection = _borrowed(pool, epochs.server_of(pool))
     try:
         yield connection
     except BaseException:
@@ -262,8 +302,10 @@ def _lent(pool: Any) -> Iterator[Any]:
         pool.release(connection)
 
 
-def _borrowed(pool: Any) -> Any:
-    _be_prompt(pool)
+def _borrowed(pool: Any, server: Server) -> Any:
+    if not server.is_prompt:
+        server.is_prompt = True
+        _be_prompt(pool)
     follow(pool)
     try:
         return pool.get_connection()
@@ -273,24 +315,32 @@ def _borrowed(pool: Any) -> Any:
 
 def _be_prompt(pool: Any) -> None:
     """Replace the retries that redis-py brings along, but not those that the application asks for."""
-    if pool in _prompt_pools:
-        return
-    _prompt_pools.add(pool)
-    if _LIBRARY_RETRY is not None and pool.connection_kwargs.get("retry") == _LIBRARY_RETRY:
+    is_librarys = _LIBRARY_RETRY is not None and pool.connection_kwargs.get("retry") == _LIBRARY_RETRY
+    if is_librarys:
         pool.connection_kwargs["retry"] = Retry(NoBackoff(), 1)
-        for connection in getattr(pool, "_available_connections", ()):  # made by who used the client itself
+    for connection in getattr(pool, "_available_connections", ()):  # made by who used the client itself, nobody knows when
+        _identities[connection] = _Known(getattr(connection, "_sock", None), b"", 0.0, 0.0, 0)
+        if is_librarys:
             connection.retry = Retry(NoBackoff(), 1)
 
 
-def _send(connection: Any, commands: Sequence[Command]) -> bytes | None:
-    """Send the commands and return the server's identity, or None where the pipeline asks for it."""
+def _send(connection: Any, commands: Sequence[Command], server: Server) -> _Known:
+    """Send the commands, and first the question who the server is unless that is known; return what is."""
+    now = time.monotonic()
+    known = _identities.get(connection)
+    if known is not None and (now >= known.until or known.moves != server.moves):
+        if not server.is_node and known.socket is getattr(connection, "_sock", None):
+            connection.disconnect()
+            connection.connect()
+        known = None
     connection.check_health()  # may connect again, so it comes before the look at the socket
     socket = getattr(connection, "_sock", None)
-    known = _identities.get(connection)
-    is_known = known is not None and socket is not None and known.socket is socket and time.monotonic() < known.until
-    identity = known.identity if known is not None and is_known else None
-    connection.send_packed_command(_packed(connection, commands if identity else [*_WHO, *commands]), check_health=False)
-    return identity
+    if known is None or known.socket is not socket or socket is None:
+        known = _Known(socket, b"", now, now + epochs.seconds(), server.moves)
+    connection.send_packed_command(
+        _packed(connection, commands if known.identity else [*epochs.WHO, *commands]), check_health=False
+    )
+    return known
 
 
 def _packed(connection: Any, commands: Sequence[Command]) -> Any:
@@ -310,13 +360,16 @@ def _packed(connection: Any, commands: Sequence[Command]) -> Any:
     return [b"".join(parts)]
 
 
-def _receive(connection: Any, commands: Sequence[Command], identity: bytes | None) -> list[Reply]:
-    if identity is None:
-        identity = _identity(*(_answer(connection) for _ in _WHO))
-        _identities[connection] = _Known(getattr(connection, "_sock", None), identity, time.monotonic() + IDENTITY_SECONDS)
+def _receive(connection: Any, commands: Sequence[Command], server: Server, known: _Known) -> list[Reply]:
+    identity = known.identity
+    if not identity:
+        about = epochs.read([_answer(connection) for _ in epochs.WHO], known.asked)
+        server.heard(about)
+        identity = about.identity
+        _identities[connection] = known._replace(identity=identity)
     replies = [Reply(_answer(connection), identity) for _ in commands]
     if any(isinstance(reply.value, (MovedError, ReadOnlyError)) for reply in replies):
-        _identities.pop(connection, None)  # its role has changed
+        _identities[connection] = known._replace(until=0.0)  # its role has changed
     return replies
 
 
@@ -325,14 +378,6 @@ def _answer(connection: Any) -> Any:
         return connection.read_response()
     except ResponseError as error:
         return error
-
-
-def _identity(server: Any, replication: Any) -> bytes:
-    for said in (server, replication):
-        if isinstance(said, Exception):
-            raise said
-    found = re.search(rb"run_id:(\w+)", server), re.search(rb"master_replid:(\w+)", replication)
-    return b" ".join(match.group(1) if match else b"" for match in found)
 
 
 def _checked(reply: Reply) -> Reply:
