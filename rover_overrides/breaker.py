@@ -21,6 +21,8 @@ class Breaker:
     def __init__(self) -> None:
         self.has_failed = False
         """Whether there was no success since the last failure: an attribute, since every read looks at it."""
+        self.lacks_right = False
+        """Whether Redis refused for want of a right: then all do without it, whatever CACHEOPS_DEGRADE_ON_FAILURE says."""
         self._rest = _Rest(0.0)
 
     def is_open(self) -> bool:
@@ -42,9 +44,10 @@ class Breaker:
         if self._rest.trier == get_ident():
             self._rest.until = time.monotonic() + max(TRIAL_SECONDS, _seconds())
 
-    def failed(self) -> None:
+    def failed(self, *, lacks_right: bool = False) -> None:
         """Note that Redis failed."""
         seconds = _seconds()
+        self.lacks_right = lacks_right
         self._rest = _Rest(time.monotonic() + seconds)
         self.has_failed = seconds > 0
 

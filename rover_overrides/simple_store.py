@@ -13,6 +13,8 @@ from typing import Any
 from cacheops.conf import settings
 
 from rover_overrides import owed, transport
+from rover_overrides.breaker import circuit
+from rover_overrides.storage import is_resting
 from rover_overrides.switches import on
 
 
@@ -64,4 +66,4 @@ def _ours() -> bool:
 
 
 def _resting() -> bool:
-    return bool(settings.CACHEOPS_DEGRADE_ON_FAILURE) and transport.resting()
+    return circuit.has_failed and is_resting()

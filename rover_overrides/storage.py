@@ -27,8 +27,9 @@ from cacheops.transaction import transaction_states
 from django.conf import settings
 
 from rover_overrides import epochs, labels, locks, pending, registry, snapshots, stored, switches, transport
+from rover_overrides.breaker import circuit
 from rover_overrides.conditions import TRUE, UNCACHED, Conj, coarser, has_operands
-from rover_overrides.refusals import is_full
+from rover_overrides.refusals import do_without, is_full
 from rover_overrides.transport import Command, Reply
 
 Dependencies = Mapping[str, Sequence[Conj]]
@@ -104,8 +105,7 @@ class getting:  # noqa: N801 - upstream's name of a context manager
 
 def read(key: str, deps: Dependencies, prefix: str) -> bytes | None:
     """Return a result that is still true; on a miss take a lease for `fill` and return None."""
-    resting = cacheops_settings.CACHEOPS_DEGRADE_ON_FAILURE and transport.resting()
-    plan = None if resting or not switches.on("leased-fills") else _planned(deps, prefix)
+    plan = None if (circuit.has_failed and is_resting()) or not switches.on("leased-fills") else _planned(deps, prefix)
     if plan is None:
         _without_lease(key)
         return None
@@ -129,6 +129,11 @@ def read(key: str, deps: Dependencies, prefix: str) -> bytes | None:
     found = _result(coded, lease and lease.checksum)
     _count("misses" if found is None else "hits")
     return found
+
+
+def is_resting() -> bool:
+    """Return whether readers do without Redis for now."""
+    return (cacheops_settings.CACHEOPS_DEGRADE_ON_FAILURE or circuit.lacks_right) and circuit.is_open()
 
 
 def fill(
@@ -345,6 +350,9 @@ def degrading() -> Iterator[None]:
 
 def _degrade(error: Exception) -> None:
     """Warn of an error that the site survives; any other is raised again."""
+    if isinstance(error, redis.AuthenticationError):
+        do_without(error)
+        return
     if isinstance(error, redis.ResponseError):
         if not is_full(error):
             raise error

@@ -29,6 +29,7 @@ from redis.exceptions import (
     AskError,
     ClusterDownError,
     MovedError,
+    NoPermissionError,
     ReadOnlyError,
     RedisClusterException,
     ResponseError,
@@ -39,7 +40,7 @@ from redis.retry import Retry
 from rover_overrides import epochs
 from rover_overrides.breaker import circuit
 from rover_overrides.epochs import Server
-from rover_overrides.refusals import is_refusal
+from rover_overrides.refusals import MissingRightError, is_refusal, plain
 from rover_overrides.sentinel import follow
 
 Command = tuple[Any, ...]
@@ -81,8 +82,8 @@ def run(commands: Sequence[Command], *, values: Sequence[str] = (), dropped: Seq
     Keys that are `dropped` go first. On one server they are one command, and so are the values: one reply is parsed faster
     than many.
 
-    Raises redis.ConnectionError or redis.TimeoutError where a server is not there or does nothing for now, and the
-    ResponseError of a command that is wrong.
+    Raises redis.ConnectionError or redis.TimeoutError where a server is not there or does nothing for now (MissingRightError, a
+    ConnectionError, where the user may not), and the ResponseError of a command that is wrong.
     """
     if not commands and not values and not dropped:
         return []
@@ -90,8 +91,9 @@ def run(commands: Sequence[Command], *, values: Sequence[str] = (), dropped: Seq
         circuit.tries()
     try:
         replies = _run(commands, values, dropped)
-    except (redis.ConnectionError, redis.TimeoutError):
-        circuit.failed()
+    except (redis.ConnectionError, redis.TimeoutError) as error:
+        if not isinstance(error, MissingRightError):  # it may be one that the rest goes on without
+            circuit.failed()
         raise
     except ResponseError:
         circuit.worked()  # the server is there
@@ -137,6 +139,8 @@ def _run(commands: Sequence[Command], values: Sequence[str], dropped: Sequence[A
     try:
         return _run_on(client(), commands, values, dropped)
     except (RedisClusterException, ResponseError) as error:  # of a command, or of the handshake
+        if isinstance(error, NoPermissionError):
+            raise MissingRightError(str(error)) from error
         if is_refusal(error):
             raise redis.ConnectionError(str(error)) from error
         raise
@@ -218,6 +222,8 @@ def _on_either(pool: Any, commands: Sequence[Command]) -> list[Reply]:
     """Send commands, on another connection where one fails: it may have been closed from the other side while it was idle."""
     try:
         (replies,) = _exchange([(pool, commands)])
+    except redis.AuthenticationError:
+        raise
     except redis.ConnectionError:
         (replies,) = _exchange([(pool, commands)])
     return replies
@@ -377,7 +383,7 @@ def _answer(connection: Any) -> Any:
     try:
         return connection.read_response()
     except ResponseError as error:
-        return error
+        return plain(error)
 
 
 def _checked(reply: Reply) -> Reply:
