@@ -11,6 +11,7 @@ After Redis failed it is left alone for a moment by writers too: what it should 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 
@@ -22,9 +23,10 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from redis.exceptions import RedisError
 
 from rover_overrides import drops, owed, statements, unknown
+from rover_overrides.breaker import circuit
 from rover_overrides.bypass import dirty
 from rover_overrides.connection_state import state_of
-from rover_overrides.drops import Change, prefix_at_write
+from rover_overrides.drops import Change, RestingError, prefix_at_write
 from rover_overrides.switches import on
 
 __all__ = ["Batch", "dirty", "record", "statement_of_its_own"]
@@ -171,7 +173,9 @@ def _announced(connection: BaseDatabaseWrapper, changes: list[Change]) -> drops.
         try:
             settle()
             return drops.announce(connection.alias, changes)
-        except RedisError:
+        except RedisError as error:
+            if circuit.has_failed and not isinstance(error, RestingError):  # else whoever asks next says so
+                warnings.warn(f"The cacheops cache does not hear of writes: {error}", RuntimeWarning, stacklevel=2)
             places = _places(changes)
             for call in unannounced:
                 call(connection, places)
@@ -233,6 +237,8 @@ def _complete(alias: str, announced: drops.Announced, changes: list[Change], *, 
 def _owed_on_failure(alias: str, changes: list[Change]) -> Iterator[None]:
     try:
         yield
+    except RestingError:
+        _owe(alias, _places(changes))
     except RedisError:
         _owe(alias, _places(changes))
         raise

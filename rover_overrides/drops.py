@@ -10,11 +10,10 @@ from functools import partial
 from importlib import import_module
 from typing import Any, NamedTuple, Optional
 
-from cacheops.conf import settings as cacheops_settings
 from cacheops.sharding import get_prefix
 from cacheops.signals import cache_invalidated
 from django.conf import settings
-from redis.exceptions import ConnectionError as RedisConnectionError
+from redis import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from rover_overrides import pending, transport
@@ -24,6 +23,7 @@ from rover_overrides.registry import Registry, keys, stamp_key
 from rover_overrides.related import with_related
 from rover_overrides.rows import is_complete, marked
 from rover_overrides.schema import field_of, model_of
+from rover_overrides.storage import is_resting
 from rover_overrides.switches import applied
 from rover_overrides.transport import Command, Result
 
@@ -60,6 +60,10 @@ def prefix_at_write(using: str, change: Change) -> Change:
     if getattr(settings, "CACHEOPS_PREFIX", None) is None:
         return change
     return change._replace(prefix=prefix_of(using, change.table))
+
+
+class RestingError(RedisConnectionError):
+    """Redis failed a moment ago, and was not asked."""
 
 
 class Announced(NamedTuple):
@@ -111,9 +115,9 @@ def complete(using: str, announced: Announced, changes: Iterable[Change], *, com
 
 
 def check_circuit() -> None:
-    """Raise as Redis did a moment ago, instead of waiting for it again."""
-    if cacheops_settings.CACHEOPS_DEGRADE_ON_FAILURE and transport.resting():
-        raise RedisConnectionError("Redis failed a moment ago")
+    """Raise RestingError where Redis failed a moment ago, instead of waiting for it again."""
+    if circuit.has_failed and is_resting():
+        raise RestingError("Redis failed a moment ago")
 
 
 def _attempted(work: Callable[[], Result]) -> Result:

@@ -46,7 +46,7 @@ class Database:
         return [pid for (pid,) in self.run("SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep'")]
 
     def until_one_hangs(self):
-        live.until(lambda: self.hanging(), "no COMMIT hangs")
+        live.until(self.hanging, "no COMMIT hangs")
 
     def terminate(self):
         """Terminate the sessions whose COMMIT hangs: it becomes visible, and its client is told of nothing."""
