@@ -193,3 +193,17 @@ def test_raw_writes_and_explicit_invalidation_do_without_redis_too(cut_off):
     writer.ask("transport.circuit.worked()")
     writer.ask(CONTACTS["write"])
     assert reader.value(READ) == []
+
+
+@pytest.mark.parametrize("write", [*WRITES, *(f"lambda: {CONTACTS[name]}" for name in ("raw", "explicit"))])
+def test_outbox_table_that_is_missing_raises_nothing(cut_off, write):
+    _, writer, reader = cut_off
+    writer.ask("settings.CACHEOPS_ROVER_OUTBOX = True; connection.cursor().execute('DROP TABLE rover_outbox')")
+    try:
+        writer.ask(f"transport._run = away; ({write})()")
+        assert writer.value(READ) == ([] if write in WRITES else [1])
+        writer.ask("back()")
+        writer.ask(CONTACTS["read"])
+        assert reader.value(READ) == ([] if write in WRITES else [1])
+    finally:
+        writer.ask("back(); call_command('migrate', verbosity=0)")

@@ -57,7 +57,7 @@ def read(*, warned=None, prefix=""):
         ((*ALL, "-evalsha"), "+evalsha"),
         ((*ALL, "-set"), "+set"),
         ((*ALL, "-getex"), "+getex"),
-        ((*ALL, "-zcard"), "+zcard"),
+        ((*ALL, "-zcount"), "+zcount"),
         ((*ALL, "-rpush"), "rpush"),
         (("~other:*", "+@all"), "~<prefix>*"),
     ],

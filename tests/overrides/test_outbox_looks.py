@@ -1,0 +1,136 @@
+"""A look into the outbox that fails, or sees nothing new, leaves reads to the database; none waits for another look."""
+
+import pytest
+from django.db import connections, transaction
+from django.test import override_settings
+
+from rover_overrides import drops, outbox, statements, storage, writes
+
+ALIAS = "postgres"
+SHELF = "written_shelf"
+
+
+@pytest.fixture
+def waiting(postgres, server, monkeypatch):
+    """Give a database in whose outbox a table waits, and the list of what is dropped."""
+    dropped = []
+    monkeypatch.setattr(drops, "drop_tables", lambda using, places: dropped.append(sorted(places)))
+    monkeypatch.setattr(outbox, "_next_look", 0.0)
+    monkeypatch.setattr(outbox, "_is_unread", False)
+    writes.install()
+    options = {"CACHEOPS_ROVER_OUTBOX": (ALIAS,), "CACHEOPS_ROVER_OUTBOX_SECONDS": 0}
+    with override_settings(CACHEOPS_INSIDEOUT=True, **options):
+        outbox._create(ALIAS)
+        run("DELETE FROM rover_outbox")
+        run(f"INSERT INTO rover_outbox (name, made) VALUES ('{SHELF}', 1)")
+        yield dropped
+        connections[ALIAS].close()
+        run("DROP TABLE IF EXISTS rover_outbox")
+
+
+def run(sql):
+    with connections[ALIAS].cursor() as cursor:
+        cursor.execute(sql)
+        return cursor.fetchall() if cursor.description else None
+
+
+def count():
+    return run("SELECT COUNT(*) FROM rover_outbox")[0][0]
+
+
+SEEN = [[(None, SHELF)]]
+
+
+def test_look_drops_and_deletes(waiting):
+    assert outbox._before_read()
+    assert (waiting, count()) == (SEEN, 0)
+
+
+@pytest.mark.parametrize("level", ["READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"])
+def test_look_before_the_first_statement_of_a_transaction_sees_what_others_left(waiting, level):
+    run(f"SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL {level}")
+    with transaction.atomic(ALIAS):
+        assert outbox._before_read()
+        assert waiting == SEEN
+    outbox._after_transaction(connections[ALIAS])
+    assert count() == 0
+
+
+@pytest.mark.parametrize("level", ["REPEATABLE READ", "SERIALIZABLE"])
+def test_cache_is_not_read_where_a_snapshot_is_from_before_the_look(waiting, level):
+    run(f"SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL {level}")
+    with transaction.atomic(ALIAS):
+        run("SELECT 1")
+        assert outbox._before_read() is False
+        assert waiting == []
+    assert outbox._before_read()
+    assert (waiting, count()) == (SEEN, 0)
+
+
+@pytest.fixture
+def powerless(waiting):
+    """Have the session do what it does as a role that may do nothing, until `RESET ROLE`."""
+    run("DROP ROLE IF EXISTS powerless")
+    run("CREATE ROLE powerless")
+    run("SET ROLE powerless")
+    yield waiting
+    run("RESET ROLE")
+    run("DROP ROLE powerless")
+
+
+def test_look_that_fails_leaves_reads_to_the_database_and_is_not_repeated_at_each(powerless, monkeypatch):
+    looks, read = [], statements.read
+    monkeypatch.setattr(statements, "read", lambda *args, **kwargs: looks.append(1) or read(*args, **kwargs))
+    with override_settings(CACHEOPS_ROVER_OUTBOX_SECONDS=1000):
+        with pytest.warns(RuntimeWarning, match="cannot be read"):
+            assert outbox._before_read() is False
+        assert [outbox._before_read() for _ in range(5)] == [False] * 5
+        assert len(looks) == 1
+        run("RESET ROLE")
+        outbox._next_look = 0.0  # 1,000 seconds later
+        assert outbox._before_read()
+        assert powerless == SEEN
+        assert outbox._before_read()
+
+
+def test_read_takes_no_result_and_stores_none_while_the_outbox_cannot_be_read(powerless, monkeypatch):
+    monkeypatch.setattr(storage, "before_read", [outbox._before_read])
+    with pytest.warns(RuntimeWarning, match="cannot be read"), storage.getting("q:1", {}, "") as found:
+        assert found is None
+        assert not storage.has_lease("q:1")
+
+
+def test_who_may_not_delete_has_dropped_and_goes_on(waiting):
+    run("SET default_transaction_read_only = on")
+    assert outbox._before_read()
+    assert outbox._before_read()
+    assert (waiting, count()) == (SEEN * 2, 1)
+
+
+def test_table_that_is_missing_is_empty(waiting):
+    run("DROP TABLE rover_outbox")
+    with pytest.warns(RuntimeWarning, match="cannot be read"):
+        assert outbox._before_read()
+    with pytest.warns(RuntimeWarning, match="cannot be read"), transaction.atomic(ALIAS):
+        run("SELECT 1")
+        assert outbox._before_read()
+        run("SELECT 1")
+
+
+def test_connection_that_cannot_be_had_leaves_reads_to_the_database(waiting, monkeypatch):
+    connections[ALIAS].close()
+    monkeypatch.setitem(connections[ALIAS].settings_dict, "USER", "nobody there")
+    with pytest.warns(RuntimeWarning, match="cannot be read"):
+        assert outbox._before_read() is False
+    monkeypatch.undo()
+
+
+def test_write_where_the_table_is_missing_raises_nothing(waiting):
+    run("DROP TABLE rover_outbox")
+    connection = connections[ALIAS]
+    for write in (outbox._write, lambda *args: outbox._unheard(ALIAS, args[1])):
+        with pytest.warns(RuntimeWarning, match="cannot be written"):
+            write(connection, {(None, SHELF)})
+    with pytest.warns(RuntimeWarning, match="cannot be written"), transaction.atomic(ALIAS):
+        outbox._write(connection, {(None, SHELF)})
+        run("SELECT 1")
