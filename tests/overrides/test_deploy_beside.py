@@ -86,7 +86,7 @@ found = queueing.queue('later')
 done = SimpleWorker([found], connection=found.connection).work(burst=True)
 found.count
 """
-OTHERS = "Shelf.objects.create(name='Other')"
+OTHERS = "import random; Shelf.objects.create(pk=random.randrange(10**3, 10**9), name='Other')"
 
 
 @pytest.fixture(scope="module")
