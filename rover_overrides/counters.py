@@ -62,6 +62,8 @@ def report() -> None:
     if not counts:
         return
     counted.send(sender=None, counts=dict(counts))
+    if transport.resting():  # whoever is being served has waited for Redis already
+        return
     with suppress(RedisError):
         *_, size = transport.run([*(("HINCRBY", KEY, name, number) for name, number in counts.items()), ("HLEN", KEY)])
         if size.value > MOST_KEPT:

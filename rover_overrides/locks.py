@@ -1,6 +1,8 @@
 """Locks around a result that is being computed: one caller computes it, others wait for it.
 
-A lock is a key of its own that expires. Whoever waits is woken by a token in a list, which stays in it for the next one.
+A lock is a key of its own that expires after `CACHEOPS_ROVER_LOCK_SECONDS` (5 unless set) and is not renewed: where its holder
+died, or its release was lost, or it takes longer, somebody else computes. Nobody waits longer than that in all. Whoever waits is
+woken by a token in a list, which stays in it for the next one.
 """
 
 from __future__ import annotations
@@ -8,33 +10,46 @@ from __future__ import annotations
 import os
 import time
 
-import redis
-
 from rover_overrides import transport
+from rover_overrides.switches import stated
+from rover_overrides.transport import Command
 
-SECONDS = 60  # until a lock is given up, as upstream has it
+SECONDS = 5
+"""How long a lock lives unless the setting says otherwise."""
 
 _SLICE = 1.0  # seconds of one wait: a wake-up that got lost costs no more
+_POLL = 0.05  # seconds between two looks of a client that waits for no reply long enough to be woken
 _RELEASE = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) end return 0"
+
+
+def seconds() -> float:
+    """Return how long a lock lives, and how long a reader waits in all."""
+    return float(stated("CACHEOPS_ROVER_LOCK_SECONDS", SECONDS))
 
 
 def acquire(key: str) -> str | None:
     """Return the token of a lock, or None where somebody else holds it."""
     token = os.urandom(16).hex()
-    locked, held = transport.run([("SET", _lock(key), token, "NX", "EX", SECONDS), ("GET", _lock(key))])
+    milliseconds = max(1, int(1000 * seconds()))
+    locked, held = transport.run([("SET", _lock(key), token, "NX", "PX", milliseconds), holder(key)])
     if locked.value is None and held.value != token.encode():
         return None
     transport.run([("DEL", _signal(key))])
     return token
 
 
-def wait(key: str) -> None:
+def holder(key: str) -> Command:
+    """Return the command that reads the token of whoever holds a lock."""
+    return ("GET", _lock(key))
+
+
+def wait(key: str, longest: float) -> None:
     """Wait until a lock is released, for a second at most."""
-    limit = _socket_timeout()
-    try:
-        transport.client().brpoplpush(_signal(key), _signal(key), timeout=max(0.05, min(_SLICE, limit / 2)))
-    except redis.TimeoutError:
-        time.sleep(0.05)
+    patience = _socket_timeout() / 2
+    if patience < 5 * _POLL:  # the server looks for waits that are over only ten times a second
+        time.sleep(min(longest, _POLL))
+        return
+    transport.run([("BRPOPLPUSH", _signal(key), _signal(key), round(max(_POLL, min(longest, _SLICE, patience)), 3))])
 
 
 def release(key: str, token: str) -> None:

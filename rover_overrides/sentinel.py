@@ -8,11 +8,8 @@ there what others read on it. So writers ask before each drop, and readers once 
 from __future__ import annotations
 
 import time
-from contextlib import suppress
 from typing import Any
 from weakref import WeakKeyDictionary
-
-import redis
 
 SECONDS = 1.0  # from one look of a reader to the next
 
@@ -20,12 +17,14 @@ _next: WeakKeyDictionary[Any, float] = WeakKeyDictionary()
 
 
 def follow(pool: Any, *, at_once: bool = False) -> None:
-    """Have a pool close its connections to a server that is the master no more; where no Sentinel answers they stay."""
+    """Have a pool close its connections to a server that is the master no more.
+
+    Raises redis.ConnectionError or redis.TimeoutError where no Sentinel answers: the next connection would wait for them again.
+    """
     ask = getattr(pool, "get_master_address", None)
     if ask is None or not getattr(pool, "is_master", True):
         return
     now = time.monotonic()
     if at_once or now >= _next.get(pool, 0.0):
+        ask()
         _next[pool] = now + SECONDS
-        with suppress(redis.ConnectionError, redis.TimeoutError):
-            ask()

@@ -12,6 +12,7 @@ longer true. Without a lease nothing is stored.
 from __future__ import annotations
 
 import os
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -48,6 +49,8 @@ class Lease(NamedTuple):
     checksum: bytes
     seconds: int
     label: bytes = b""
+    lock: str = ""
+    """The token of the lock under which the result is computed."""
 
 
 class _Plan(NamedTuple):
@@ -64,6 +67,7 @@ _counters: Any = import_module("rover_overrides.counters") if switches.applied("
 _known = registry.Known()
 _leases: ContextVar[Mapping[str, Lease | None]] = ContextVar("rover_leases")
 _NO_LEASES: Mapping[str, Lease | None] = {}
+_NOT_HELD = "none"  # of a reader who waited for a lock in vain
 _longest = 0  # timeout that this process has stored with
 
 
@@ -95,7 +99,8 @@ class getting:  # noqa: N801 - upstream's name of a context manager
 
     def __exit__(self, *_: object) -> None:
         try:
-            if self._held is not None:
+            # Where Redis does not answer, the lock ends by itself, and one wait was enough.
+            if self._held is not None and not (circuit.has_failed and circuit.is_open()):
                 with degrading():
                     locks.release(self._key, self._held)
         finally:
@@ -140,12 +145,13 @@ def fill(
     prefix: str, key: str, data: Any, deps: Dependencies, timeout: float, dbs: Sequence[str] = (), expected: str = ""
 ) -> str:
     """Store a result under the lease of its key; nothing where there is none or the reader may have seen old rows."""
-    del prefix  # it is in the key
     lease = _leases.get(_NO_LEASES).get(key)
     if expected == _NEVER or timeout <= 0:
         return ""
     if lease is None:
         _count("fills refused: no lease")
+        return ""
+    if circuit.has_failed and is_resting():
         return ""
     if transaction_states.is_dirty(dbs) or snapshots.any_dirty() or snapshots.may_be_old(dbs, deps):
         _count("fills refused: transaction")
@@ -156,6 +162,8 @@ def fill(
     except stored.UnwritableError:
         return ""
     with degrading():
+        if lease.lock and not _is_wanted(prefix, key, deps, lease):
+            return ""
         # What outlives its stamps is never read again.
         transport.run([("SET", key, value, "EX", max(1, min(int(timeout), lease.seconds)))])
     return ""
@@ -307,21 +315,48 @@ def _run_scripts(commands: Sequence[Command]) -> list[Reply]:
 
 
 def _alone(key: str, deps: Dependencies, prefix: str) -> tuple[bytes | None, str | None]:
-    """Return a result, or the lock of the one who is to compute it."""
+    """Return a result, or the lock of the one who is to compute it; without a lock who has waited long enough."""
+    end = time.monotonic() + locks.seconds()
     while True:
         data = read(key, deps, prefix)
-        if data is not None or _leases.get(_NO_LEASES).get(key) is None:
+        if data is not None or not has_lease(key):
             return data, None  # nor is there anything to wait for where nothing will be stored
         held = locks.acquire(key)
-        if held is None:
-            locks.wait(key)
-            continue
-        # Whoever had the lock may have stored the result after the look at it.
-        data = read(key, deps, prefix)
-        if data is None:
-            return None, held
-        locks.release(key, held)
-        return data, None
+        if held is not None:
+            # Whoever had the lock may have stored the result after the look at it.
+            data = read(key, deps, prefix)
+            if data is None:
+                _lease_under_lock(key, held)
+                return None, held
+            locks.release(key, held)
+            return data, None
+        left = end - time.monotonic()
+        if left <= 0:
+            _lease_under_lock(key, _NOT_HELD)
+            return None, None
+        locks.wait(key, left)
+
+
+def _lease_under_lock(key: str, token: str) -> None:
+    lease = _leases.get(_NO_LEASES).get(key)
+    if lease is not None:
+        _leases.set({**_leases.get(_NO_LEASES), key: lease._replace(lock=token)})
+
+
+def _is_wanted(prefix: str, key: str, deps: Dependencies, lease: Lease) -> bool:
+    """Return whether to store what was computed under a lock: it is still held, or this is true yet and nobody else was faster.
+
+    Were it never stored after the lock had ended, what takes longer than a lock lives would be computed for ever.
+    """
+    plan = _planned(deps, prefix)
+    if plan is None:
+        return False
+    replies = transport.run([*plan.generations, locks.holder(key)], values=(key, *plan.stamps))
+    if replies[-1].value == lease.lock.encode():
+        return True
+    stamps, generations = replies[1 : len(plan.stamps) + 1], replies[len(plan.stamps) + 1 : -1]
+    now = checksum([*generations, *stamps])
+    return now == lease.checksum and _result(replies[0].value, now) is None
 
 
 def _stamp_seconds() -> int:

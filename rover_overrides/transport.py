@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple, TypeVar
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 import redis
 from redis.backoff import NoBackoff
@@ -57,6 +57,7 @@ _SCRIPTS = frozenset({"EVAL", "EVALSHA"})
 _LIBRARY_RETRY = inspect.signature(redis.Redis.__init__).parameters["retry"].default
 
 _identities: WeakKeyDictionary[Any, _Known] = WeakKeyDictionary()
+_outdated: WeakSet[Any] = WeakSet()  # the clients of clusters that a node of did not answer in time
 
 
 class _Known(NamedTuple):
@@ -233,6 +234,9 @@ def _on_cluster(client: Any, commands: Sequence[Command]) -> list[Reply]:
     done: dict[int, Reply] = {}
     asked: dict[int, Any] = {}
     failure: Exception = redis.ConnectionError("the cluster keeps moving keys")
+    if _outdated and client in _outdated:
+        client.nodes_manager.initialize()
+        _outdated.discard(client)
     for _ in range(_ATTEMPTS):
         try:
             replies = _cluster_round(client, {n: c for n, c in enumerate(commands) if n not in done}, asked)
@@ -242,7 +246,7 @@ def _on_cluster(client: Any, commands: Sequence[Command]) -> list[Reply]:
                 return [_checked(done[n]) for n in range(len(commands))]
             failure = next(reply.value for reply in replies.values() if isinstance(reply.value, _REDIRECTED))
         except redis.TimeoutError:
-            client.nodes_manager.initialize()
+            _outdated.add(client)  # to ask the nodes now would be a second wait
             raise
         except (redis.ConnectionError, RedisClusterException) as error:
             failure = error
@@ -320,14 +324,18 @@ def _borrowed(pool: Any, server: Server) -> Any:
 
 
 def _be_prompt(pool: Any) -> None:
-    """Replace the retries that redis-py brings along, but not those that the application asks for."""
+    """Replace the retries that redis-py brings along, but not those that the application asks for.
+
+    What does not answer in time is not asked once more: that would be a second wait.
+    """
+    once = Retry(NoBackoff(), 1, (redis.ConnectionError,))
     is_librarys = _LIBRARY_RETRY is not None and pool.connection_kwargs.get("retry") == _LIBRARY_RETRY
     if is_librarys:
-        pool.connection_kwargs["retry"] = Retry(NoBackoff(), 1)
+        pool.connection_kwargs["retry"] = once
     for connection in getattr(pool, "_available_connections", ()):  # made by who used the client itself, nobody knows when
         _identities[connection] = _Known(getattr(connection, "_sock", None), b"", 0.0, 0.0, 0)
         if is_librarys:
-            connection.retry = Retry(NoBackoff(), 1)
+            connection.retry = once
 
 
 def _send(connection: Any, commands: Sequence[Command], server: Server) -> _Known:
