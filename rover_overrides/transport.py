@@ -36,6 +36,7 @@ from redis.exceptions import (
     TryAgainError,
 )
 from redis.retry import Retry
+from redis.sentinel import MasterNotFoundError
 
 from rover_overrides import epochs
 from rover_overrides.breaker import circuit
@@ -223,7 +224,7 @@ def _on_either(pool: Any, commands: Sequence[Command]) -> list[Reply]:
     """Send commands, on another connection where one fails: it may have been closed from the other side while it was idle."""
     try:
         (replies,) = _exchange([(pool, commands)])
-    except redis.AuthenticationError:
+    except (redis.AuthenticationError, MasterNotFoundError):  # every Sentinel was waited for
         raise
     except redis.ConnectionError:
         (replies,) = _exchange([(pool, commands)])

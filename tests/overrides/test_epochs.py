@@ -6,7 +6,7 @@ import threading
 import pytest
 import redis
 from django.test import override_settings
-from redis.sentinel import Sentinel
+from redis.sentinel import MasterNotFoundError, Sentinel
 
 from rover_overrides import epochs, storage, transport
 from rover_overrides.conditions import TRUE
@@ -482,6 +482,34 @@ def test_sentinel_that_names_another_master_and_the_first_again_brings_nothing_b
     sentinel.master = a
     assert not is_hit()
     filled("new")
+
+
+class Silent(Named):
+    """One that does not answer when it is asked again."""
+
+    silent = 0
+
+    def discover_master(self, service):
+        if self.silent:
+            self.silent += 1
+            raise MasterNotFoundError("No master found")
+        return super().discover_master(service)
+
+
+@pytest.mark.parametrize("work", [is_hit, lambda: drop(*WRITTEN)])
+def test_master_that_no_sentinel_names_counts_as_away(servers, monkeypatch, clock, work):
+    sentinel = Silent([])
+    sentinel.master = servers[0]
+    live.use(monkeypatch, sentinel.master_for("main"))
+    monkeypatch.setattr("rover_overrides.sentinel.time", clock)
+    filled()
+    sentinel.silent = 1
+    clock.now += 1.1
+    with pytest.raises(MasterNotFoundError):
+        work()
+    assert sentinel.silent == 2, "one wait"
+    sentinel.silent = 0
+    assert is_hit()
 
 
 @AT_ONCE

@@ -176,6 +176,19 @@ def test_reader_waits_once_where_redis_hangs_while_it_waits_for_a_lock(server, m
     circuit.worked()
 
 
+def test_nodes_of_a_cluster_are_not_asked_in_the_same_wait(cluster, monkeypatch):
+    client, asked = transport.client(), []
+    real = client.nodes_manager.initialize
+    monkeypatch.setattr(client.nodes_manager, "initialize", lambda *args, **named: asked.append(1) or real(*args, **named))
+    hanging = Hanging(monkeypatch, 1)
+    with pytest.raises(redis.TimeoutError):
+        transport.run([("GET", "a")])
+    assert (hanging.hung, asked) == (1, [])
+    hanging.first = 100
+    assert transport.run([("GET", "a")])[0].value is None
+    assert asked == [1]
+
+
 def test_client_of_little_patience_looks_instead_of_waiting(server, monkeypatch):
     client = server.client(socket_timeout=0.2)
     monkeypatch.setattr(transport, "client", lambda: client)
