@@ -93,12 +93,11 @@ def run(commands: Sequence[Command], *, values: Sequence[str] = (), dropped: Seq
         circuit.tries()
     try:
         replies = _run(commands, values, dropped)
-    except (redis.ConnectionError, redis.TimeoutError) as error:
-        if not isinstance(error, MissingRightError):  # it may be one that the rest goes on without
-            circuit.failed()
+    except (MissingRightError, ResponseError):
+        circuit.worked()  # the server is there; whether the rest goes on without a right, its callers know
         raise
-    except ResponseError:
-        circuit.worked()  # the server is there
+    except BaseException:  # whoever waits for Redis may be interrupted
+        circuit.failed()
         raise
     if circuit.has_failed:
         circuit.worked()

@@ -146,6 +146,20 @@ def test_wrong_command_shows_that_the_server_is_there(server):
     assert not transport.resting()
 
 
+def test_interrupted_exchange_opens_it_for_no_longer_than_one_that_failed(server, monkeypatch):
+    monkeypatch.setattr(transport, "_exchange", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        transport.run([("GET", "a")])
+    assert transport.resting()
+    with override_settings(CACHEOPS_ROVER_RETRY_SECONDS=0), pytest.raises(KeyboardInterrupt):
+        transport.run([("GET", "a")])
+    assert not transport.resting()
+
+
+def interrupted(batches):
+    raise KeyboardInterrupt
+
+
 def failing(times, error, done):
     def work():
         done.append(1)
