@@ -38,6 +38,9 @@ class Address(Proxy):
 @pytest.fixture(scope="module", params=["redis6.2", "valkey9"])
 def running(request, tmp_path_factory):
     with live.Live(request.param, tmp_path_factory.mktemp("a")) as a, live.Live(request.param, tmp_path_factory.mktemp("b")) as b:
+        for server in (a, b):  # the clocks that are set by hand are some seconds ahead of theirs
+            with server.client() as client:
+                live.until(lambda: client.info("server")["uptime_in_seconds"] > 3, "it does not get old")
         yield a, b
 
 
