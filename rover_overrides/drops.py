@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections import defaultdict
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -73,6 +74,8 @@ class Announced(NamedTuple):
     places: tuple[tuple[str, str], ...]
     dropped: tuple[str, ...]
     again: bool
+    entered: float
+    """When the write entered itself, on this process's monotonic clock."""
 
 
 def invalidate(using: str, changes: Iterable[Change]) -> None:
@@ -106,8 +109,8 @@ def announce(using: str, changes: Iterable[Change]) -> Announced:
 def complete(using: str, announced: Announced, changes: Iterable[Change], *, committed: bool) -> None:
     """End what was announced; after a commit all is dropped again.
 
-    Where an entry is gone (it ended or was evicted, or all was flushed) results may have been stored meanwhile, under
-    conditions that nobody knew of before the commit: then the changes are looked at anew.
+    Where an entry is gone or may have ended (it was evicted, all was flushed, the COMMIT took long) results may have been stored
+    meanwhile, under conditions that nobody knew of before the commit: then the changes are looked at anew.
     """
     with _entered(announced.token, announced.places):
         check_circuit()
@@ -141,7 +144,7 @@ def _invalidate(using: str, changes: Sequence[Change]) -> None:
 
 
 def _announce(using: str, rows: Mapping[tuple[str, str], Rows], places: Sequence[tuple[str, str]], token: str) -> Announced:
-    entering = pending.enter(places, token)
+    entered, entering = time.monotonic(), pending.enter(places, token)
     if transport.is_sharded():  # while its slot moves, the entry may go to another node than the registries, and later
         transport.run(entering)
         entering = []
@@ -149,7 +152,7 @@ def _announce(using: str, rows: Mapping[tuple[str, str], Rows], places: Sequence
     dropped = _stamps(using, places, rows, entries, _tables(places), known=_known(rows))
     transport.unlink(dropped)
     again = any(many_of(entry) for some in entries.values() for entry in some)
-    return Announced(token, tuple(places), tuple(dropped), again)
+    return Announced(token, tuple(places), tuple(dropped), again, entered)
 
 
 def _complete(using: str, announced: Announced, changes: Sequence[Change], *, committed: bool) -> None:
@@ -159,7 +162,7 @@ def _complete(using: str, announced: Announced, changes: Sequence[Change], *, co
         transport.unlink(_stamps(using, list(rows), rows, _entries(rows), changed, known=_known(rows), again=True))
     leaving = pending.leave(announced.places, announced.token)
     left = transport.unlink(announced.dropped if committed else (), then=leaving)
-    if committed and not all(reply.value for reply in left):
+    if committed and (pending.may_have_ended(announced.entered) or not all(reply.value for reply in left)):
         _invalidate(using, changes)
 
 

@@ -82,6 +82,11 @@ def ask(prefix: str, table: str) -> list[Command]:
     return [("ZCOUNT", name, f"({moment}", "+inf") for name, moment in after.items()]
 
 
+def may_have_ended(entered: float) -> bool:
+    """Return whether an entry that was made then may have ended, though it is kept; the clocks of readers may be ahead."""
+    return time.monotonic() - entered >= seconds() / 2
+
+
 def give_up(places: Places, token: str) -> None:
     """Remember a writer whose entry is to be taken back."""
     now = time.monotonic()

@@ -1,6 +1,7 @@
 """While a write is announced nothing is stored of its tables, and what made an entry end too early is made up for."""
 
 import pytest
+from django.test import override_settings
 from redis.crc import key_slot
 
 from rover_overrides import drops, pending, transport
@@ -53,6 +54,16 @@ def lose(redis, how):
         transport.unlink([pending.key("", "t"), pending.old_key("", "t")])
         if how == "evicted with the registry":
             transport.unlink(keys("", "t"))
+
+
+@pytest.mark.parametrize("deps", [DEPS, UNKNOWN])
+def test_entry_that_has_ended_before_the_commit_leaves_nothing_stale(redis, deps):
+    with override_settings(CACHEOPS_ROVER_UNKNOWN_SECONDS=0):
+        announced = announce("default", CHANGES)
+        assert cached(lambda: "old", deps) == "old"
+        assert is_hit(deps)
+        complete("default", announced, CHANGES, committed=True)
+        assert not is_hit(deps)
 
 
 @pytest.mark.parametrize("how", ["evicted", "evicted with the registry", "flushed"])
