@@ -132,6 +132,12 @@ def django(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def chaos(session: nox.Session) -> None:
+    """Read and write under faults: no answer is older than what was committed (an hour a server; -- --help)."""
+    verb(session, "chaos")
+
+
+@nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """Measure this wheel, upstream's two modes, django-cachalot and no cache side by side (some minutes; -- --help)."""
     install(session, "bench")

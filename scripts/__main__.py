@@ -368,6 +368,60 @@ def django(
 
 
 @cli.command()
+@click.option("--fault", "faults", multiple=True, metavar="NAME", help="Only this kind of fault. Repeatable.")
+@click.option("--server", "servers", multiple=True, metavar="NAME", help="Only redis6.2, valkey9 or redis7. Repeatable.")
+@click.option(
+    "--place", "places", multiple=True, metavar="NAME", help="Only single, proxied, outbox, sentinel or cluster. Repeatable."
+)
+@click.option("--seconds", type=click.FloatRange(min=5), help="For each server (default: an hour, and --times 20).")
+@click.option("--times", type=click.IntRange(min=1), help="Until each fault happened so many times in each of its places.")
+@click.option("--seed", type=int, default=None, help="The same faults as a run that said this seed.")
+@click.option("--short", is_flag=True, help="What the repository's own tests run, under a minute.")
+@click.option("--upstream", is_flag=True, help="Bare upstream, to show that the gate can see.")
+@click.option("--tree", type=click.Path(exists=True, file_okay=False, path_type=Path), help="A folder in the wheel's place.")
+@click.option("--list", "listing", is_flag=True, help="Only list the kinds of faults, with their bounds.")
+@click.option("--format", "form", type=click.Choice(["terminal", "json"]), default="terminal")
+@click.pass_obj
+def chaos(
+    repo: Repository,
+    faults: tuple[str, ...],
+    servers: tuple[str, ...],
+    places: tuple[str, ...],
+    seconds: float | None,
+    times: int | None,
+    seed: int | None,
+    short: bool,
+    upstream: bool,
+    tree: Path | None,
+    listing: bool,
+    form: str,
+) -> Exit:
+    """Read and write in processes of an application while servers and writers fail: no answer is older than what was committed.
+
+    Exits with 20 where an answer was, where an exception reached the application that plain Django lacks, or where less than
+    half of the reads between faults were hits; with 3 where nothing could be run. Everything runs on loopback and ends with it.
+
+    \b
+    Examples:
+      chaos                                            every fault 20 times, and an hour at least, on each server that is here
+      chaos --server valkey9 --seconds 600             ten minutes
+      chaos --fault flushall --fault kill-writer --seconds 60
+      chaos --place cluster --seed 4711                the same faults as a run that said seed 4711
+      chaos --upstream --short                         that the gate sees
+      chaos --tree DIR --format json                   another tree, for a program
+      chaos --list                                     the kinds of faults
+    """
+    from scripts.chaos_verb import Selection, list_faults
+    from scripts.chaos_verb import chaos as gate
+
+    if listing:
+        list_faults(repo)
+        return Exit.FINE
+    selection = Selection(servers, faults, places, seconds, times, seed, short)
+    return gate(repo, selection, upstream=upstream, tree=tree, form=form)
+
+
+@cli.command()
 @click.option("--write", is_flag=True, help="Write README's table of patches anew.")
 @click.pass_obj
 def lint(repo: Repository, write: bool) -> Exit:

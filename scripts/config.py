@@ -262,6 +262,18 @@ class DjangoGate(Record):
     at_least: int = 50
 
 
+class ChaosGate(Record):
+    """An application under faults: the package that checks it, the environment of its processes with what they need beside,
+    and the servers and the database that it runs on.
+    """
+
+    checker: Annotated[str, Field(pattern=r"^[a-z_.]+$")]
+    environment: str
+    servers: tuple[str, ...]
+    database: str
+    requires: tuple[RequirementText, ...] = ()
+
+
 class IndexTarget(Record):
     """An index to publish to, by its name: where files are uploaded, and the simple index that then lists them."""
 
@@ -284,6 +296,7 @@ class Config(Record):
     wheel: Wheel = Wheel()
     suite: Suite | None = None
     django: DjangoGate | None = None
+    chaos: ChaosGate | None = None
     indexes: tuple[IndexTarget, ...] = ()
 
     def environment(self, name: str) -> Environment:
@@ -413,6 +426,7 @@ def _unknown_names(config: Config) -> typing.Iterator[str]:
         if name not in environments:
             yield f"suite.environments: no environment {name!r}{near_miss(name, environments)}"
     yield from _unknown_in_django(config, servers)
+    yield from _unknown_in_chaos(config, servers)
     indexes = [item.name for item in config.indexes]
     databases, modes = [item.id for item in config.databases], [item.id for item in config.modes]
     yield from _unknown_in_matrix(config, {"servers": servers, "databases": [OWN, *databases], "modes": [PROFILE, *modes]})
@@ -436,6 +450,22 @@ def _unknown_in_django(config: Config, servers: list[str]) -> Iterator[str]:
         for name in cell.databases:
             if name not in databases:
                 yield f"django.cells[{number}].databases: no database {name!r}{near_miss(name, databases)}"
+
+
+def _unknown_in_chaos(config: Config, servers: list[str]) -> Iterator[str]:
+    """Find words of the other gate's table that are not defined."""
+    if config.chaos is None:
+        return
+    environments = [item.id for item in config.all_environments]
+    databases = [item.id for item in config.databases]
+    for name in config.chaos.servers:
+        if name not in servers:
+            yield f"chaos.servers: no server {name!r}{near_miss(name, servers)}"
+    if config.chaos.environment not in environments:
+        name = config.chaos.environment
+        yield f"chaos.environment: no environment {name!r}{near_miss(name, environments)}"
+    if config.chaos.database not in databases:
+        yield f"chaos.database: no database {config.chaos.database!r}{near_miss(config.chaos.database, databases)}"
 
 
 def _unknown_in_matrix(config: Config, known: dict[str, list[str]]) -> Iterator[str]:

@@ -209,3 +209,20 @@ cells = [{ django = "5.2", environment = "odl", databases = ["sqlite", "postgres
         "django.cells[0].environment: no environment 'odl'; did you mean old?",
         "django.cells[0].databases: no database 'postgresql'; known: sqlite",
     ]
+
+
+def test_names_of_the_gate_of_faults_that_are_not_defined_are_told(problems):
+    gate = """\
+[chaos]
+checker = "tests.chaos"
+environment = "odl"
+servers = ["redis6", "redis7"]
+database = "postgresql"
+
+[[servers]]
+"""
+    assert problems(("[[servers]]\n", gate)) == [
+        "chaos.servers: no server 'redis7'; did you mean redis6?",
+        "chaos.environment: no environment 'odl'; did you mean old?",
+        "chaos.database: no database 'postgresql'; known: ",
+    ]
