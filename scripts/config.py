@@ -10,12 +10,13 @@ import typing
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.version import Version
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from scripts.errors import UsageError, collected, without_secret
@@ -47,7 +48,15 @@ def _address(text: str) -> str:
     return text
 
 
+def _folder(text: str) -> str:
+    path = PurePosixPath(text)
+    if path.is_absolute() or ".." in path.parts:
+        raise ValueError(f"not a folder inside a release such as 'src': {text!r}")
+    return str(path)
+
+
 Specifiers = Annotated[str, AfterValidator(_specifiers)]
+Folder = Annotated[str, AfterValidator(_folder)]
 RequirementText = Annotated[str, AfterValidator(_requirement)]
 Address = Annotated[str, AfterValidator(_address)]
 Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
@@ -62,13 +71,27 @@ class Record(BaseModel):
 class Upstream(Record):
     """What is forked: the project's name on the index, which of its releases are tracked, and what else is watched.
 
-    `watch` are sources that are not released, `git:URL@REF` or `path:DIR`.
+    `watch` are sources that are not released, `git:URL@REF` or `path:DIR`. Pre-releases are tracked with `prereleases` alone.
+    `path` is the folder of a release from which its modules are imported, where the release itself does not say so: one word
+    for all that have such a folder, or a word by specifiers of releases.
     """
 
     name: str
     track: Specifiers
     watch: tuple[str, ...] = ()
     index: str | None = None
+    prereleases: bool = False
+    path: Folder | dict[Specifiers, Folder] = {}
+
+    def tracks(self, version: Version) -> bool:
+        """Tell whether a release is tracked; the one answer for every verb, whatever `packaging` takes for a default."""
+        wanted = self.prereleases or not version.is_prerelease
+        return wanted and SpecifierSet(self.track).contains(version, prereleases=True)
+
+    def import_path(self, version: str) -> str | None:
+        """Return the folder that is given for a release, None where there is none."""
+        given = self.path if isinstance(self.path, dict) else {"": self.path}
+        return next((place for text, place in given.items() if SpecifierSet(text).contains(version, prereleases=True)), None)
 
 
 class Overrides(Record):

@@ -20,7 +20,13 @@ import requests.adapters
 import requests.auth
 import truststore
 import urllib3
-from packaging.utils import InvalidSdistFilename, canonicalize_name, parse_sdist_filename
+from packaging.utils import (
+    InvalidSdistFilename,
+    InvalidWheelFilename,
+    canonicalize_name,
+    parse_sdist_filename,
+    parse_wheel_filename,
+)
 from packaging.version import Version
 
 from scripts.clients import Clients
@@ -89,6 +95,12 @@ class Index:
             page = self._authenticated(lambda: self._client.get_project_page(project, timeout=TIMEOUT))
         found = filter(None, (_remote(package, project) for package in page.packages))
         return sorted({remote.version: remote for remote in found}.values(), key=lambda remote: remote.version)
+
+    def without_sdist(self, project: str) -> list[Version]:
+        """List the releases of which the index has wheels alone, oldest first; none of them can be forked."""
+        names = [package.filename for package in self.files(project)]
+        known = {remote.version for remote in self.sdists(project)}
+        return sorted({version for name in names if (version := _wheel_version(name))} - known)
 
     def download(self, remote: Remote, path: Path, advance: Advance) -> None:
         """Bring an sdist to `path`, which appears only once the index's own digest, where it gives one, agrees."""
@@ -188,6 +200,13 @@ def _remote(package: pypi_simple.DistributionPackage, project: str) -> Remote | 
         return None
     ours = canonicalize_name(project) == name and package.filename.endswith(".tar.gz")
     return Remote(version, package) if ours else None
+
+
+def _wheel_version(name: str) -> Version | None:
+    try:
+        return parse_wheel_filename(name)[1]
+    except InvalidWheelFilename:
+        return None
 
 
 def from_keyring(address: str, user: str | None) -> tuple[str, str] | None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
 
+from scripts.config import Upstream
 from scripts.errors import EnvironmentFailedError, UsageError
 from scripts.index import Index, Remote, described
 from scripts.lock import read_lock, write_lock
@@ -55,10 +55,11 @@ def _chosen(repo: Repository, index: Index, old: Lock | None, wanted: Version | 
     """List the sdists to pin, oldest first: what `track` in fork.toml asks for, the locked release and the one wanted."""
     upstream = repo.config.upstream
     offered = index.sdists(upstream.name)
-    tracked = SpecifierSet(upstream.track)
     named = {version for version in (wanted, Version(old.locked) if old else None) if version}
-    _refuse_vanished(old, offered, index, tracked, named)
-    chosen = [remote for remote in offered if tracked.contains(remote.version) or remote.version in named]
+    _refuse_vanished(old, offered, index, upstream, named)
+    chosen = [remote for remote in offered if upstream.tracks(remote.version) or remote.version in named]
+    for version in filter(upstream.tracks, index.without_sdist(upstream.name)):
+        say(f"warning: {version} has no sdist; left out")
     remotes = _without_yanked(chosen, old, named)
     if not remotes:
         raise UsageError(
@@ -73,11 +74,11 @@ def _chosen(repo: Repository, index: Index, old: Lock | None, wanted: Version | 
     return remotes
 
 
-def _refuse_vanished(old: Lock | None, offered: list[Remote], index: Index, tracked: SpecifierSet, named: set[Version]) -> None:
+def _refuse_vanished(old: Lock | None, offered: list[Remote], index: Index, upstream: Upstream, named: set[Version]) -> None:
     """Refuse an index that lost a pinned release: that is a fault of the index, not a reason to forget it."""
     here = {remote.version for remote in offered}
     pinned = [Version(version) for version in old.versions] if old else []
-    lost = [version for version in pinned if version not in here and (tracked.contains(version) or version in named)]
+    lost = [version for version in pinned if version not in here and (upstream.tracks(version) or version in named)]
     if lost:
         raise EnvironmentFailedError(
             f"the index {index.address} no longer has {', '.join(map(str, lost))}",

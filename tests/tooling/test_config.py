@@ -103,7 +103,11 @@ def test_server_and_environment_are_found_by_name(tmp_path):
     ("old", "new", "problem"),
     [
         ('track = ">=1"', 'track = ">=1"\ntrak = 1', "upstream.trak: unknown key; did you mean track?"),
-        ('track = ">=1"', 'track = ">=1"\nzzz = 1', "upstream.zzz: unknown key; known: name, track, watch, index"),
+        (
+            'track = ">=1"',
+            'track = ">=1"\nzzz = 1',
+            "upstream.zzz: unknown key; known: name, track, watch, index, prereleases, path",
+        ),
         ("[upstream]", "[upstraem]\n[upstream]", "upstraem: unknown key; did you mean upstream?"),
         ('servers = ["redis6"]', 'serves = ["redis6"]', "environments[1].serves: unknown key; did you mean servers?"),
         ('url = "unix', 'wheels = "a"\nurl = "unix', "servers[0].wheels: unknown key; did you mean wheel?"),
