@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
+from scripts import layout
 from scripts.errors import AttentionError
 from scripts.git import Git
 from scripts.model import Applies, Lock, Patch, Release, State, Text
@@ -26,6 +28,10 @@ FORMAT = (
     "-U1",
 )
 """How a patch is written: the least context, nothing that depends on the machine."""
+
+
+_WRITTEN = 1_000_000_000
+"""Seconds since the epoch."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +63,11 @@ class Workshop:
     _commits: dict[tuple[str, ...], Commits] = field(default_factory=dict)
     _picks: Picks = field(default_factory=dict)
     _blobs: dict[bytes, str] = field(default_factory=dict)
+    _releases: dict[str, Release] = field(default_factory=dict)
+    _places: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._releases |= {release.tree: release for release in self.lock.releases}
 
     @property
     def git(self) -> Git:
@@ -75,6 +86,7 @@ class Workshop:
             built = self._build(patches, target, left_out)
             self.store.put(key, dataclasses.asdict(built))
         self._built[key] = built
+        self._releases.setdefault(built.tree, target)
         return built
 
     def _kept(self, key: str) -> Built | None:
@@ -93,9 +105,36 @@ class Workshop:
                 new = scratch / tree
                 new.mkdir()
                 self.git.write_folder(tree, new)
+                _make_alike(new)
                 place.parent.mkdir(exist_ok=True)
                 new.rename(place)
         return place
+
+    def places(self, tree: str) -> tuple[str, ...]:
+        """Return the folders of a tree, relative to it, that its modules are imported from: upstream's, and the fork's own."""
+        if tree not in self._places:
+            self._places[tree] = tuple(dict.fromkeys((self.import_folder(self._releases[tree]), layout.TOP)))
+        return self._places[tree]
+
+    def folders(self, tree: str) -> tuple[Path, ...]:
+        """Return the folders that a tree's modules are imported from, written once."""
+        folder = self.folder(tree)
+        return tuple(folder / place for place in self.places(tree))
+
+    def import_folder(self, release: Release) -> str:
+        """Return the folder, relative to a release's tree, that its modules are imported from."""
+        given = self.repo.config.upstream.import_path(release.version)
+        key = digest("layout", release.tree, given, file_digest(Path(layout.__file__)))
+        kept = self.store.get(key)
+        if kept is None:
+            names = self.git.text("ls-tree", "-r", "--name-only", release.tree).splitlines()
+            read = partial(self._file, release.tree)
+            kept = given if given and layout.has_code(names, given) else layout.import_folder(names, read)
+            self.store.put(key, kept)
+        return str(kept)
+
+    def _file(self, tree: str, name: str) -> str:
+        return self.git.run("cat-file", "blob", f"{tree}:{name}").text
 
     def commits(self, patches: Sequence[Patch]) -> Commits:
         """Build patches as commits, each on its base on top of those before it, without any offset."""
@@ -106,10 +145,15 @@ class Workshop:
 
     def mutated(self, patch: Patch) -> str | None:
         """Return the tree of a patch's base with its reverse mutation, or None where that does not apply."""
-        with self.git.index(self._release(patch.base).tree) as handle:
+        base = self._release(patch.base)
+        with self.git.index(base.tree) as handle:
             mutation = (self.repo.root / patch.mutation).read_bytes()
             done = handle.run("apply", "--cached", "-", stdin=mutation, ok=None)
-            return handle.text("write-tree") if done.code == 0 else None
+            if done.code != 0:
+                return None
+            tree = handle.text("write-tree")
+            self._releases.setdefault(tree, base)
+            return tree
 
     def text(self, patches: Sequence[Patch], target: Release) -> dict[str, Text]:
         """Compare texts: whether each patch's change already stands in a release, by reverse application, last patch first."""
@@ -202,6 +246,12 @@ class Workshop:
                 done = handle.run("apply", "--cached", "--reverse", "-", stdin=difference(self.git, commit), ok=None)
                 found[patch.id] = Text.PRESENT if done.code == 0 else Text.ABSENT
         return found
+
+
+def _make_alike(folder: Path) -> None:
+    """Give every file one time, so that equal files of two trees share what Python compiles of them (scripts/cell/serve.py)."""
+    for path in folder.rglob("*.py"):
+        os.utime(path, (_WRITTEN, _WRITTEN))
 
 
 def listing(applied: Sequence[Patch]) -> bytes:

@@ -76,10 +76,10 @@ class Comparison:
 
 @dataclass(frozen=True)
 class _Subject:
-    """What the tests run on: importable from a tree's folder, or installed where there is none."""
+    """What the tests run on: importable from a tree's folders, or installed where there is none."""
 
     content: str
-    folder: Path | None
+    folders: tuple[Path, ...]
     ready: Ready
 
 
@@ -142,8 +142,8 @@ def _trials(
         if bare is None or tried is None:
             continue
         for mode in suite.modes:
-            on_bare = _Subject(release.tree, workshop.folder(release.tree), bare)
-            on_tried = _Subject(wheel.sha256, None, tried) if wheel else _Subject(tree, workshop.folder(tree), tried)
+            on_bare = _Subject(release.tree, workshop.folders(release.tree), bare)
+            on_tried = _Subject(wheel.sha256, (), tried) if wheel else _Subject(tree, workshop.folders(tree), tried)
             yield _Trial(environment, mode, on_bare, on_tried)
 
 
@@ -272,7 +272,7 @@ class _Runner:
         """Return a process environment with nothing of the user's that could steer the tests."""
         kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
         given = self.suite.env | self.suite.modes[mode]
-        places = [*([subject.folder] if subject.folder else []), folder, *(self.repo.root / name for name in self.suite.path)]
+        places = [*subject.folders, folder, *(self.repo.root / name for name in self.suite.path)]
         path = {"PYTHONPATH": os.pathsep.join(map(str, places)), "PYTHONDONTWRITEBYTECODE": "1"}
         return kept | path | {name: value.format(**words) for name, value in given.items()}
 

@@ -91,7 +91,8 @@ def build(repo: Repository, lock: Lock, series: Series, number: int, waived: Map
         repo.git.write_folder(built.tree, source)
         added = _package(repo, source, built)
         made = _backend(repo, source, lock.current)
-        _refuse_left_out(repo, source, made, built.tree, lock.current)
+        inside = workshop.import_folder(lock.current)
+        _refuse_left_out(repo, source, made, (lock.current.tree, built.tree), inside)
     return _composed(repo, made, added, origin, f"{lock.locked}+rover.{number}")
 
 
@@ -164,12 +165,15 @@ def _refuse_conflicts(built: Built) -> None:
         raise AttentionError(f"the series does not apply, so there is nothing to ship:\n{text}", hint="nox -s status")
 
 
-def _refuse_left_out(repo: Repository, source: Path, made: Contents, tree: str, release: Release) -> None:
-    """Refuse a wheel without a file that a patch changed in one of its packages: the backend may list them by hand."""
-    names = repo.git.text("diff-tree", "-r", "--name-only", "--no-renames", release.tree, tree).splitlines()
+def _refuse_left_out(repo: Repository, source: Path, made: Contents, trees: tuple[str, str], folder: str) -> None:
+    """Refuse a wheel without a file that a patch changed in one of its packages: the backend may list them by hand.
+
+    `trees` are the release's and the patched one, `folder` is the one in both that modules are imported from.
+    """
+    names = repo.git.text("diff-tree", "-r", "--name-only", "--no-renames", *trees).splitlines()
     lost = []
-    for name in names:
-        path = source / name
+    for name in (name.removeprefix(f"{folder}/") for name in names):
+        path = source / folder / name
         shipped = name.partition("/")[0].removesuffix(".py") in made.packages
         if shipped and path.is_file() and made.library.get(name) != path.read_bytes():
             lost.append(name)

@@ -1,0 +1,93 @@
+"""layout: from which folder of a release its modules are imported: its own metadata says so, else its files do."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from configparser import ConfigParser, Error
+from contextlib import suppress
+from pathlib import PurePosixPath
+from typing import Any
+
+TOP = "."
+"""The tree's own folder."""
+
+_USUAL = "src"
+_NOT_SHIPPED = frozenset({"benchmarks", "doc", "docs", "example", "examples", "scripts", "test", "testing", "tests", "tools"})
+"""Packages beside the code in many an sdist, which say nothing of where the code is."""
+
+_PACKAGE_DIR = re.compile(r"""package_dir\s*=\s*(?:dict\(|\{)?[^})]*?["']["']\s*:\s*["']([^"']+)["']""")
+
+Read = Callable[[str], str]
+"""Gives the text of a file by its path in the tree."""
+
+
+def import_folder(names: Sequence[str], read: Read) -> str:
+    """Return the folder, relative to the tree, from which the code of these files is imported."""
+    known = set(names)
+    for folder in (*_of_egg_info(names, read), *_declared(known, read)):
+        place = str(PurePosixPath(folder))
+        if place == TOP or has_code(names, place):
+            return place
+    return _USUAL if _packages(names, f"{_USUAL}/") and not _packages(names, "") - _NOT_SHIPPED else TOP
+
+
+def has_code(names: Iterable[str], folder: str) -> bool:
+    """Tell whether a folder, relative to the tree, holds a module."""
+    return any(name.endswith(".py") and (folder == TOP or name.startswith(f"{folder}/")) for name in names)
+
+
+def _of_egg_info(names: Sequence[str], read: Read) -> Iterator[str]:
+    """Yield the folder that setuptools wrote its list of top-level modules beside, if one of those is there."""
+    for name in names:
+        path = PurePosixPath(name)
+        if path.name == "top_level.txt" and path.parent.suffix == ".egg-info":
+            folder = path.parent.parent
+            tops = [str(folder / top) for top in read(name).split()]
+            if any(other == f"{top}.py" or other.startswith(f"{top}/") for top in tops for other in names):
+                yield str(folder)
+
+
+def _declared(names: set[str], read: Read) -> Iterator[str]:
+    """Yield what the files of a build backend say, which a checkout has too."""
+    if "pyproject.toml" in names:
+        with suppress(tomllib.TOMLDecodeError):
+            yield from _of_pyproject(tomllib.loads(read("pyproject.toml")).get("tool", {}))
+    if "setup.cfg" in names:
+        yield from _of_setup_cfg(read("setup.cfg"))
+    if "setup.py" in names:
+        yield from _PACKAGE_DIR.findall(read("setup.py"))[:1]
+
+
+def _of_pyproject(tools: Any) -> Iterator[str]:
+    """Yield the folder that the table of setuptools, poetry, hatch, pdm, uv or maturin names."""
+    setuptools = tools.get("setuptools", {})
+    yield from filter(None, [setuptools.get("package-dir", {}).get("")])
+    packages = setuptools.get("packages")
+    yield from packages.get("find", {}).get("where", [])[:1] if isinstance(packages, dict) else []
+    poetry = [item.get("from", TOP) for item in tools.get("poetry", {}).get("packages", []) if isinstance(item, dict)]
+    hatch = tools.get("hatch", {}).get("build", {}).get("targets", {}).get("wheel", {}).get("packages", [])
+    pdm = tools.get("pdm", {})
+    yield from (*poetry[:1], *(str(PurePosixPath(item).parent) for item in hatch[:1]))
+    yield from filter(None, [pdm.get("build", {}).get("package-dir"), pdm.get("package-dir")])
+    yield from filter(None, [tools.get("uv", {}).get("build-backend", {}).get("module-root")])
+    yield from filter(None, [tools.get("maturin", {}).get("python-source")])
+
+
+def _of_setup_cfg(text: str) -> Iterator[str]:
+    config = ConfigParser(interpolation=None)
+    with suppress(Error):
+        config.read_string(text)
+    for line in config.get("options", "package_dir", fallback="").splitlines():
+        package, equals, folder = line.partition("=")
+        if equals and not package.strip():
+            yield folder.strip()
+    yield from config.get("options.packages.find", "where", fallback="").split()[:1]
+
+
+def _packages(names: Sequence[str], folder: str) -> set[str]:
+    """Return the packages and, below the top, the modules right inside a folder (`""` or with a slash at its end)."""
+    parts = [name.removeprefix(folder).split("/") for name in names if name.startswith(folder)]
+    found = {part[0] for part in parts if len(part) == 2 and part[1] == "__init__.py"}
+    return found | {part[0] for part in parts if folder and len(part) == 1 and part[0].endswith(".py")}
