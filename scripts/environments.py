@@ -1,13 +1,14 @@
-"""The environments of the cells: tox makes them all in one call, the tool then starts their interpreters itself."""
+"""The environments of the cells: tox makes them, each while probes run in those before it; the tool starts their interpreters."""
 
 from __future__ import annotations
 
+import concurrent.futures
 import importlib.metadata
 import json
 import os
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,10 +18,13 @@ from packaging.utils import canonicalize_name
 
 from scripts.config import Environment
 from scripts.errors import EnvironmentFailedError
-from scripts.process import run
+from scripts.process import run, stop_all
 from scripts.repository import Repository, write_whole
 from scripts.store import digest
-from scripts.terminal import progress
+from scripts.terminal import say
+
+_AT_A_TIME = 2
+"""Environments that are made at once: downloads wait, and what is made first has its probes run meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -51,18 +55,30 @@ class Absent:
     reason: str
 
 
-def prepare(repo: Repository, environments: Iterable[Environment]) -> dict[str, Ready | Absent]:
-    """Make what is missing with one tox call and return every environment by its id.
+def prepare(repo: Repository, environments: Iterable[Environment]) -> Iterator[dict[str, Ready | Absent]]:
+    """Yield environments by id as they become ready: first those that are here or cannot be had, then each that tox makes.
 
     Raises EnvironmentFailedError where tox cannot install one.
     """
     wanted = list(environments)
-    stale = [environment for environment in wanted if not _made(repo, environment)]
+    stale = [item for item in wanted if not _made(repo, item)]
     absent = {item.id: missing(item) for item in stale if interpreter(item.python) is None}
     make = [item for item in stale if item.id not in absent]
-    if make:
-        _tox(repo, make)
-    return {item.id: absent.get(item.id) or _ready(repo, item) for item in wanted}
+    yield absent | {item.id: _ready(repo, item) for item in wanted if item not in stale}
+    if not make:
+        return
+    say(f"making {len(make)} environments (tox): {','.join(item.id for item in make)}")
+    pool = concurrent.futures.ThreadPoolExecutor(max_workers=_AT_A_TIME)
+    try:
+        futures = {pool.submit(_tox, repo, item): item for item in make}
+        for future in concurrent.futures.as_completed(futures):
+            future.result()
+            yield {futures[future].id: _ready(repo, futures[future])}
+    except KeyboardInterrupt:
+        stop_all()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def interpreter(version: str) -> Path | None:
@@ -115,27 +131,11 @@ def _made(repo: Repository, environment: Environment) -> bool:
     return bool(recipe == _recipe(repo, environment)) and (folder / "bin" / "python").exists()
 
 
-def _tox(repo: Repository, environments: list[Environment]) -> None:
-    names = ",".join(environment.id for environment in environments)
-    with progress(f"making {len(environments)} environments (tox): {names}", None):
-        run(
-            [
-                sys.executable,
-                "-m",
-                "tox",
-                "run-parallel",
-                "--notest",
-                "--recreate",
-                "--parallel-no-spinner",
-                "-e",
-                names,
-            ],
-            cwd=repo.root,
-            env=tox_variables(repo),
-            hint=f"tox run --notest -e {environments[0].id}",
-        )
-    for environment in environments:
-        write_whole(_folder(repo, environment) / "recipe.json", json.dumps(_recipe(repo, environment)).encode())
+def _tox(repo: Repository, environment: Environment) -> None:
+    words = ["run", "--notest", "--recreate", "-e", environment.id]
+    hint = f"tox run --notest -e {environment.id}"
+    run([sys.executable, "-m", "tox", *words], cwd=repo.root, env=tox_variables(repo), hint=hint)
+    write_whole(_folder(repo, environment) / "recipe.json", json.dumps(_recipe(repo, environment)).encode())
 
 
 def found_in(folder: Path, environment: Environment) -> Ready | None:

@@ -19,7 +19,7 @@ from scripts.series import Series
 from scripts.status import Choice, scope_of
 from scripts.store import digest, file_digest
 from scripts.summary import Findings, Scope, summarise
-from scripts.verdict import Facts
+from scripts.verdict import Facts, without_once
 
 _FACTS = TypeAdapter(Facts)
 _MISSING = "no result file has it; run its job again"
@@ -138,4 +138,11 @@ def _joined(scope: Scope, parts: Sequence[Findings], missing: Mapping[str, str])
             tuple(dict.fromkeys((*joined.warnings, *part.warnings))),
             servers={**joined.servers, **part.servers},
         )
+    joined = replace(joined, facts=without_once({key: joined.facts[key] for key in _ordered(scope, joined)}))
     return replace(joined, smallest=tuple(patch.id for patch in scope.series.active if patch.id in joined.smallest))
+
+
+def _ordered(scope: Scope, found: Findings) -> list[tuple[str, Cell]]:
+    """List what was found in the order in which one run would find it."""
+    keys = [(patch.id, cell) for patch in scope.patches for cell in scope.cells]
+    return [key for key in keys if key in found.facts]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import random
 import shutil
 import subprocess
 import tempfile
@@ -19,6 +21,9 @@ _SERVE = Path(__file__).parent / "cell" / "serve.py"
 CODE = (_SERVE, _SERVE.with_name("run_probes.py"))
 """The files that decide how a probe is run; results depend on them."""
 
+SEEDS = (1, 2)
+"""The hash seeds of the two interpreters of an environment, one for each round: what an order of a set decides differs."""
+
 
 @dataclass(frozen=True)
 class Ended:
@@ -31,13 +36,13 @@ class Ended:
 
 @dataclass
 class Interpreters:
-    """Idle interpreters by environment, taken by one worker at a time.
+    """Idle interpreters by environment and hash seed, taken by one worker at a time.
 
     What they compile goes to a folder in `work` that ends with them.
     """
 
     work: Path
-    _idle: dict[Path, list[subprocess.Popen[bytes]]] = field(default_factory=dict)
+    _idle: dict[tuple[Path, int], list[subprocess.Popen[bytes]]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
@@ -48,35 +53,40 @@ class Interpreters:
         python: Path,
         *,
         folder: Path,
-        tree: Path,
+        path: Sequence[Path],
         root: Path,
         files: Sequence[Path],
         complete: Collection[str],
-        rounds: int,
+        failed: Mapping[str, str],
+        reverse: bool,
+        seed: int,
+        cold: bool,
         env: Mapping[str, str],
         warm: Sequence[str],
         timeout: float,
     ) -> Ended:
-        """Run probe files in a process of their own; logs go to `folder`. `timeout` is in seconds.
+        """Run probe files in a process of their own, forked from an interpreter with a hash seed; the log goes to `folder`.
 
-        `complete` and `rounds` are those of `run_probes`.
+        `path` are the folders to import from, `timeout` is in seconds; `complete`, `failed` and `reverse` are those of
+        `run_probes`. A `cold` one has an interpreter that ran nothing before.
         """
         output = folder / "output"
         job = {
             "warm": warm,
             "output": str(output),
             "folder": str(folder),
-            "tree": str(tree),
+            "path": [str(place) for place in path],
             "root": str(root),
             "files": [str(file) for file in files],
             "complete": list(complete),
-            "rounds": rounds,
-            "env": {**env, "PYTHONPYCACHEPREFIX": self._bytecode},
+            "failed": dict(failed),
+            "reverse": reverse,
+            "env": {**env, **_seeded(seed), "PYTHONPYCACHEPREFIX": self._bytecode},
             "bytecode": self._bytecode,
             "log": str(folder / "log"),
             "timeout": timeout,
         }
-        with self._taken(python) as process:
+        with self._taken(python, seed, cold=cold) as process:
             assert process.stdin is not None
             assert process.stdout is not None
             process.stdin.write(json.dumps(job).encode() + b"\n")
@@ -101,16 +111,37 @@ class Interpreters:
         shutil.rmtree(self._bytecode, ignore_errors=True)
 
     @contextmanager
-    def _taken(self, python: Path) -> Iterator[subprocess.Popen[bytes]]:
-        with self._lock:
-            idle = self._idle.setdefault(python, [])
-            process = idle.pop() if idle else None
-        process = process or started([python, "-I", "-X", "utf8", _SERVE], quiet=True)
+    def _taken(self, python: Path, seed: int, *, cold: bool) -> Iterator[subprocess.Popen[bytes]]:
+        process = None if cold else self._pop(python, seed)
+        process = process or started([python, "-X", "utf8", _SERVE], env=_variables(seed), quiet=True)
         try:
             yield process
         except BaseException:
             closing_group(process)
             raise
-        if process.poll() is None:
+        if cold:
+            closing_group(process)
+        elif process.poll() is None:
             with self._lock:
-                self._idle[python].append(process)
+                self._idle[python, seed].append(process)
+
+    def _pop(self, python: Path, seed: int) -> subprocess.Popen[bytes] | None:
+        with self._lock:
+            idle = self._idle.setdefault((python, seed), [])
+            return idle.pop() if idle else None
+
+
+def random_seed() -> int:
+    """Return a hash seed that nobody chose."""
+    return random.SystemRandom().randrange(max(SEEDS) + 1, 2**32)
+
+
+def _seeded(seed: int) -> dict[str, str]:
+    """Return what Python reads of the environment: a hash seed, and nothing of the user's own packages."""
+    return {"PYTHONHASHSEED": str(seed), "PYTHONNOUSERSITE": "1"}
+
+
+def _variables(seed: int) -> dict[str, str]:
+    """Return the environment of an interpreter, as `-I` would have it but for the hash seed, which `-I` ignores."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+    return kept | _seeded(seed) | {"PYTHONSAFEPATH": "1"}

@@ -7,17 +7,19 @@ import dataclasses
 import json
 import os
 import tempfile
-from collections.abc import Collection, Iterable, Iterator, Mapping
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from scripts.config import Server
-from scripts.environments import Ready
+from scripts.environments import Absent, Ready
 from scripts.model import Outcome, Result, Settings
-from scripts.prefork import CODE, Ended, Interpreters
-from scripts.probe_log import WORST, FileResult, file_result, finished, read_log
+from scripts.prefork import CODE, SEEDS, Ended, Interpreters, random_seed
+from scripts.probe_log import COLD, WORST, FileResult, Log, file_result, finished, first_failures, read_log, with_cold
 from scripts.process import stop_all
 from scripts.repository import Repository
 from scripts.servers import Servers, identity, program
@@ -30,7 +32,10 @@ _CODE = (*CODE, Path(__file__).with_name("probe_log.py"))
 
 @dataclass(frozen=True)
 class Job:
-    """One process of probes: a tree in an environment, with a server, settings and perhaps a database of its own."""
+    """One column of probes: a tree in an environment, with a server, settings and perhaps a database of its own.
+
+    It is a process for each round, and counted once.
+    """
 
     tree: str
     environment: str
@@ -43,10 +48,13 @@ Wanted = Mapping[Job, Iterable[str]]
 
 
 class Folders(Protocol):
-    """Gives the folder that probes import a job's tree from."""
+    """Gives the folders that probes import a job's tree from."""
 
-    def folder(self, tree: str) -> Path:
-        """Return the folder of a tree."""
+    def places(self, tree: str) -> tuple[str, ...]:
+        """Return the folders relative to the tree."""
+
+    def folders(self, tree: str) -> tuple[Path, ...]:
+        """Return the folders, with the tree's files in them."""
 
 
 @dataclass
@@ -55,17 +63,22 @@ class Prober:
 
     `specs` are all probe paths and node ids that may be asked for: a file of which no single test is named stops at its first
     failure. `preload` lets an interpreter import what is installed before its jobs; not where that is what the jobs are about.
+    `ran` are the jobs that were run, `processes` all processes that this took, `kept` the results of earlier runs.
     """
 
     repo: Repository
     workshop: Folders
     store: Store
-    environments: Mapping[str, Ready]
+    environments: Mapping[str, Ready | Absent]
     specs: Iterable[str] = ()
     preload: bool = True
     ran: int = 0
+    processes: int = 0
     kept: int = 0
     _known: dict[tuple[Job, str], FileResult] = field(default_factory=dict)
+
+    _entered: set[str] = field(default_factory=set)
+    _locks: dict[str, threading.Lock] = field(default_factory=lambda: defaultdict(threading.Lock))
 
     def __post_init__(self) -> None:
         self.repo.work.mkdir(exist_ok=True)
@@ -80,7 +93,14 @@ class Prober:
 
     def run(self, wanted: Wanted, text: str, once: Collection[Job] = ()) -> None:
         """Run every file of every job that is not known yet, twice unless it is one of `once`; Ctrl-C keeps what is finished."""
-        rounds, shared = {job: 1 if job in once else 2 for job in wanted}, self._shared()
+        self._run(wanted, text, {job: 1 if job in once else 2 for job in wanted}, self._run_job)
+
+    def run_cold(self, wanted: Wanted, text: str) -> None:
+        """Run every file once more, alone in a new interpreter with a hash seed that nobody chose."""
+        self._run(wanted, text, dict.fromkeys(wanted, COLD), self._run_cold)
+
+    def _run(self, wanted: Wanted, text: str, rounds: Mapping[Job, int], run: Callable[[Job, list[str], int], None]) -> None:
+        shared = self._shared()
         todo = {
             job: missing
             for job, files in wanted.items()
@@ -88,10 +108,11 @@ class Prober:
         }
         if not todo:
             return
-        folders = {job.tree: self.workshop.folder(job.tree) for job in todo}
+        for tree in {job.tree for job in todo}:
+            self.workshop.folders(tree)
         with progress(f"{text}: {len(todo)} processes", len(todo)) as advance, self._pool() as pool:
             ordered = sorted(todo.items(), key=lambda item: item[0].environment)  # neighbours share an interpreter
-            futures = [pool.submit(self._run_job, job, files, folders[job.tree], rounds[job]) for job, files in ordered]
+            futures = [pool.submit(run, job, files, rounds[job]) for job, files in ordered]
             self._collect(futures, advance)
 
     def result(self, job: Job, probes: Iterable[str]) -> Result:
@@ -119,7 +140,7 @@ class Prober:
             return False
         self.kept += 1
         tests = {name: (Outcome(outcome), words) for name, (outcome, words) in kept["tests"].items()}
-        self._known[job, file] = FileResult(tests, kept["problem"], tuple(kept["left_out"]), kept["rounds"])
+        self._known[job, file] = FileResult(tests, kept["problem"], tuple(kept["left_out"]), kept["rounds"], kept["seed"])
         return True
 
     def _shared(self) -> str:
@@ -132,10 +153,10 @@ class Prober:
         return digest(
             "probed",
             {
-                "tree": job.tree,
+                "tree": (job.tree, self.workshop.places(job.tree)),
                 "file": (file, file_digest(self.repo.root / file)),
                 "shared": shared,
-                "environment": self.environments[job.environment].fingerprint,
+                "environment": self._ready(job).fingerprint,
                 "server": identity(server) if server else None,
                 "database": identity(database) if database else None,
                 "beside": {name: identity(server) for name, server in self._beside([file]).items()},
@@ -143,6 +164,11 @@ class Prober:
                 "complete": file in self._complete,
             },
         )
+
+    def _ready(self, job: Job) -> Ready:
+        ready = self.environments[job.environment]
+        assert isinstance(ready, Ready), ready
+        return ready
 
     def _beside(self, files: Iterable[str]) -> dict[str, Server]:
         """Return the servers that files need beside the job's own, by the variable that says their address."""
@@ -152,21 +178,58 @@ class Prober:
             if set(item.files).intersection(files) and (server := self.repo.config.server(item.server)) is not None
         }
 
-    def _run_job(self, job: Job, files: list[str], tree: Path, rounds: int) -> None:
-        """Run files in one process, and each in its own where one spoils it for the others: a crash, a hang, a leak."""
-        shared = self._shared()
-        keys = {file: self._key(job, file, shared) for file in files}
-        logs, ended = self._run_process(job, files, tree, rounds)
+    def _run_job(self, job: Job, files: list[str], rounds: int) -> None:
+        """Run files together, and each by itself where one spoils it for the others: a crash, a hang, a leak.
+
+        Where the rounds of a file differ, an interpreter that nothing has warmed is asked too.
+        """
+        keys = {file: self._key(job, file, self._shared()) for file in files}
+        logs, ended = self._run_rounds(job, files, rounds)
         found = {file: file_result(file, logs, ended, stops=file not in self._complete) for file in files}
-        if len(files) > 1 and (not all(map(finished, logs)) or not self._control_passed(found)):
+        control = {spec.partition("::")[0] for spec in self.repo.config.probes.control}.intersection(files)
+        if len(files) > 1 and not all(map(finished, logs)):
             for file in files:
-                self._run_job(job, [file], tree, rounds)
+                self._run_job(job, [file], rounds)
             return
+        if len(files) > len(control) and not self._control_passed(found):
+            self._run_job(job, sorted(control), rounds)
+            if self._control_passed({file: self._known[job, file] for file in control}):
+                for file in set(files) - control:
+                    self._run_job(job, [file], rounds)
+                return
+            found = {file: result for file, result in found.items() if file not in control}
+        self._keep(job, keys, found)
+        self._run_cold(job, [file for file, result in found.items() if result.is_flaky], COLD)
+
+    def _run_cold(self, job: Job, files: list[str], rounds: int) -> None:
+        """Ask a new interpreter about each file whose two rounds are known."""
+        assert rounds == COLD
+        for file in files:
+            keys = {file: self._key(job, file, self._shared())}
+            known, seed = self._known[job, file], random_seed()
+            log, ended = self._run_process(job, [file], seed=seed, cold=True)
+            self.ran += 1
+            self._keep(job, keys, {file: with_cold(file, known, log, ended, seed)})
+
+    def _keep(self, job: Job, keys: Mapping[str, str], found: Mapping[str, FileResult]) -> None:
+        """Remember results; those of what somebody edited while it ran are not stored."""
         shared = self._shared()
         for file, result in found.items():
             self._known[job, file] = result
-            if keys[file] == self._key(job, file, shared):  # else somebody edited what was being run
+            if keys[file] == self._key(job, file, shared):
                 self.store.put(keys[file], dataclasses.asdict(result))
+
+    def _run_rounds(self, job: Job, files: list[str], rounds: int) -> tuple[list[Log], Ended]:
+        """Run files once in each of the two interpreters, in reverse order in the second; a crash in the first ends it."""
+        logs: list[Log] = []
+        for seed in SEEDS[:rounds]:
+            failed = first_failures(logs[-1], self._complete) if logs else {}
+            log, ended = self._run_process(job, files, seed=seed, failed=failed, reverse=bool(logs))
+            logs.append(log)
+            if not finished(log):
+                break
+        self.ran += 1
+        return logs, ended
 
     def _control_passed(self, found: Mapping[str, FileResult]) -> bool:
         """Tell whether nothing of the control probe among these files failed."""
@@ -176,12 +239,24 @@ class Prober:
             for file in control
         )
 
-    def _run_process(self, job: Job, files: list[str], tree: Path, rounds: int) -> tuple[list[list[dict[str, Any]]], Ended]:
-        """Run files in one process with a server of its own; return the logs of its rounds and how it ended."""
+    def _run_process(
+        self,
+        job: Job,
+        files: list[str],
+        *,
+        seed: int,
+        failed: Mapping[str, str] | None = None,
+        reverse: bool = False,
+        cold: bool = False,
+    ) -> tuple[Log, Ended]:
+        """Run files in one process with a server of its own; return its log and how it ended."""
         config = self.repo.config
-        ready = self.environments[job.environment]
+        ready = self._ready(job)
         warm_key = digest("warm", ready.fingerprint)
+        warms = self.preload and not cold
+        folders = self.workshop.folders(job.tree)
         with (
+            self._first_alone(job.environment, known=not warms or self.store.get(warm_key) is not None),
             tempfile.TemporaryDirectory(prefix="fork-run-") as name,
             self._servers.lease(config.server(job.server)) as url,
             self._servers.lease(config.database(job.database)) as database,
@@ -192,21 +267,34 @@ class Prober:
             ended = self._interpreters.run(
                 ready.python,
                 folder=folder,
-                tree=tree,
+                path=folders,
                 root=self.repo.root,
                 files=[self.repo.root / file for file in files],
                 complete=self._complete.intersection(files),
-                rounds=rounds,
-                env=_environment(tree, url, job.settings, database) | beside,
-                warm=(self.store.get(warm_key) or []) if self.preload else [],
+                failed=failed or {},
+                reverse=reverse,
+                seed=seed,
+                cold=cold,
+                env=_environment(folders, url, job.settings, database) | beside,
+                warm=(self.store.get(warm_key) or []) if warms else [],
                 timeout=self.repo.config.probes.timeout,
             )
-            logs = [read_log(folder / f"log.{number}") for number in range(1, rounds + 1)]
+            log = read_log(folder / "log")
             modules = folder / "log.modules"
-            if self.preload and modules.exists() and self.store.get(warm_key) is None:
+            if warms and modules.exists() and self.store.get(warm_key) is None:
                 self.store.put(warm_key, json.loads(modules.read_text()))
-        self.ran += 1
-        return logs, ended
+        self.processes += 1
+        return log, ended
+
+    @contextmanager
+    def _first_alone(self, environment: str, *, known: bool) -> Iterator[None]:
+        """Let one process of an environment finish before the others begin: it compiles what all of them import."""
+        if known or environment in self._entered:
+            yield
+            return
+        with self._locks[environment]:
+            yield
+            self._entered.add(environment)
 
     def _sum(self, job: Job, probes: Iterable[str]) -> Result:
         """Join the tests that probe paths and node ids name into one outcome."""
@@ -224,7 +312,7 @@ class Prober:
         if not found:
             return Result(Outcome.MISSING, f"nothing collected from {', '.join(probes)}")
         name, (outcome, words) = min(found.items(), key=lambda item: WORST.index(item[1][0]))
-        detail = "" if outcome is Outcome.PASSED else f"{name.rpartition('/')[2]}: {words}"
+        detail = words if outcome is Outcome.PASSED else f"{name.rpartition('/')[2]}: {words}"
         return Result(outcome, detail, tests=tuple(sorted(names)))
 
     @contextmanager
@@ -251,15 +339,15 @@ def _asked_in_part(specs: Iterable[str]) -> frozenset[str]:
     return frozenset(file for file, test, _ in (spec.partition("::") for spec in specs) if test)
 
 
-def _environment(tree: Path, url: str, settings: Settings, database: str) -> dict[str, str]:
-    """Return a clean process environment in which only the tree is importable beside what is installed."""
+def _environment(folders: Iterable[Path], url: str, settings: Settings, database: str) -> dict[str, str]:
+    """Return a clean process environment in which only the tree's folders are importable beside what is installed."""
     kept = {
         key: value
         for key, value in os.environ.items()
         if not key.startswith(("PYTHON", "PYTEST", "DJANGO", "PROBE_", "VIRTUAL_ENV", "COV"))
     }
     return kept | {
-        "PYTHONPATH": str(tree),
+        "PYTHONPATH": os.pathsep.join(map(str, folders)),
         "PROBE_SERVER_URL": url,
         "PROBE_SETTINGS": repr(settings.mapping()),
         **({"PROBE_DATABASE_URL": database} if database else {}),

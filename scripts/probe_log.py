@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from scripts.model import Outcome
-from scripts.prefork import Ended
+from scripts.prefork import SEEDS, Ended
 
 WORST = (Outcome.FLAKY, Outcome.ERROR, Outcome.MISSING, Outcome.SKIPPED, Outcome.FAILED, Outcome.PASSED)
 """Outcomes, the one that decides over the others first; of what follows a file's first failure nothing is known."""
+
+
+Log = list[dict[str, Any]]
+"""The entries of one round."""
+
+COLD = 3
+"""The round that a cold interpreter runs after the first two."""
+
+_ROUNDS = f" (in order with PYTHONHASHSEED={SEEDS[0]}, then in reverse with PYTHONHASHSEED={SEEDS[1]})"
 
 
 @dataclass(frozen=True)
@@ -19,16 +29,22 @@ class FileResult:
     """What a probe file's tests came to in one job: outcome and first words of each, by node id.
 
     `left_out` are the tests that were not run, for another one had failed; `rounds` how often that one was, or where none
-    failed, all of them.
+    failed, all of them; the third of them was cold and had the hash seed `seed`.
     """
 
     tests: dict[str, tuple[Outcome, str]]
     problem: str = ""
     left_out: tuple[str, ...] = ()
     rounds: int = 2
+    seed: int | None = None
+
+    @property
+    def is_flaky(self) -> bool:
+        """Whether two rounds of a test differ."""
+        return any(outcome is Outcome.FLAKY for outcome, _ in self.tests.values())
 
 
-def read_log(path: Path) -> list[dict[str, Any]]:
+def read_log(path: Path) -> Log:
     """Read a log of pytest-reportlog; the last line of a process that was killed may be cut."""
     found = []
     for line in path.read_text().splitlines() if path.exists() else []:
@@ -39,12 +55,12 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     return found
 
 
-def finished(log: list[dict[str, Any]]) -> bool:
+def finished(log: Log) -> bool:
     """Tell whether a round came to its end."""
     return bool(log) and log[-1].get("$report_type") == "SessionFinish"
 
 
-def file_result(file: str, logs: list[list[dict[str, Any]]], ended: Ended, *, stops: bool = True) -> FileResult:
+def file_result(file: str, logs: list[Log], ended: Ended, *, stops: bool = True) -> FileResult:
     """Join the rounds of a file: a test that differs between them is flaky.
 
     A file that `stops` is not run beyond its first failure, and the second round has nothing but the test that failed.
@@ -62,11 +78,47 @@ def file_result(file: str, logs: list[list[dict[str, Any]]], ended: Ended, *, st
         runs = [test for found in rounds if (test := found.get(name, absent)) is not None]
         if runs:
             one, two = runs[0], runs[-1]
-            tests[name] = one if one[0] == two[0] else (Outcome.FLAKY, f"{one[0]}, then {two[0]}: {one[1] or two[1]}")
+            tests[name] = one if one[0] == two[0] else (Outcome.FLAKY, f"{one[0]}, then {two[0]}: {one[1] or two[1]}{_ROUNDS}")
     return FileResult(tests, problem, tuple(name for name in names if name not in tests), len(logs))
 
 
-def _round(file: str, log: list[dict[str, Any]]) -> dict[str, tuple[Outcome, str] | None]:
+def with_cold(file: str, known: FileResult, log: Log, ended: Ended, seed: int) -> FileResult:
+    """Add what a cold interpreter said of a file to its two rounds; a test of which it says something else is flaky."""
+    cold = file_result(file, [log], ended)
+    tests = {name: _with_cold(test, _said(name, cold), seed) for name, test in known.tests.items()}
+    return replace(known, tests=tests, rounds=COLD, seed=seed)
+
+
+def _said(name: str, cold: FileResult) -> tuple[Outcome, str] | None:
+    """Return what was said of a test, None where another one's failure left it out."""
+    if cold.problem:
+        return Outcome.ERROR, cold.problem
+    absent = None if name in cold.left_out else (Outcome.MISSING, "no report")
+    return cold.tests.get(name, absent)
+
+
+def _with_cold(known: tuple[Outcome, str], said: tuple[Outcome, str] | None, seed: int) -> tuple[Outcome, str]:
+    if said is None:
+        return known
+    alone = f"in a cold interpreter with PYTHONHASHSEED={seed}"
+    if known[0] is Outcome.FLAKY:
+        return Outcome.FLAKY, f"{known[1]}; {said[0]} {alone}"
+    if known[0] is not said[0]:
+        return Outcome.FLAKY, f"{known[0]} twice, then {said[0]} {alone}: {said[1] or known[1]}"
+    return known[0], known[1] or f"once more {alone}"
+
+
+def first_failures(log: Log, complete: Collection[str]) -> dict[str, str]:
+    """Return the first test that failed of each file that stops there, by file; `complete` ones do not stop."""
+    found: dict[str, str] = {}
+    for entry in log:
+        file = entry.get("nodeid", "").partition("::")[0]
+        if _is_failed_call(entry, file) and file not in complete:
+            found.setdefault(file, entry["nodeid"])
+    return found
+
+
+def _round(file: str, log: Log) -> dict[str, tuple[Outcome, str] | None]:
     """Return each test's outcome in one round, None where it was left out."""
     found: dict[str, tuple[Outcome, str] | None] = {}
     for entry in log:

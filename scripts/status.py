@@ -95,18 +95,24 @@ class Run:
         self.scope = scope_of(repo, lock, choice)
         self.found = Findings({})
         used = {cell.environment for cell in self.scope.all_cells}
-        self.environments = prepare(repo, [item for item in repo.config.all_environments if item.id in used])
-        ready = {name: item for name, item in self.environments.items() if isinstance(item, Ready)}
+        self.environments: dict[str, Ready | Absent] = {}
+        self._coming = prepare(repo, [item for item in repo.config.all_environments if item.id in used])
         store = Store(repo.work / "results", fresh=choice.fresh)
         self.workshop = Workshop(repo, lock, self.scope.series, store)
-        self.prober = Prober(repo, self.workshop, store, ready, specs=self.scope.series.probes)
+        self.prober = Prober(repo, self.workshop, store, self.environments, specs=self.scope.series.probes)
         self.trials = Trials(self.workshop, self.prober, self.scope, self.environments)
+
+    def prepare(self) -> None:
+        """Make every environment that the cells need."""
+        for ready in self._coming:
+            self.environments.update(ready)
 
     def report(self) -> Report:
         """Run what is chosen, look for teeth elsewhere where it has none, and sum up."""
-        for patch in self.scope.patches:
-            for cell in self.scope.cells:
-                self.trials.add(patch, [cell], try_series=self._tries_series(patch, cell))
+        for ready in self._coming:
+            self.environments.update(ready)
+            self._add(self.scope.cells)
+            self.trials.run_bare()  # while the other environments are made
         self.trials.run()
         self._look_for_teeth()
         self.found = found = self._findings()
@@ -117,6 +123,13 @@ class Run:
         if not self.choice.patches:
             self.found = replace(found, smallest=self._smallest(report.patches))
         return replace(report, smallest=self.found.smallest)
+
+    def _add(self, cells: Sequence[Cell]) -> None:
+        """Put every patch on the list of the cells whose environment is ready."""
+        for patch in self.scope.patches:
+            for cell in cells:
+                if cell.environment in self.environments:
+                    self.trials.add(patch, [cell], try_series=self._tries_series(patch, cell))
 
     def _findings(self) -> Findings:
         found = Findings({(patch.id, cell): facts for (patch, cell), facts in self.trials.facts.items()})

@@ -14,7 +14,7 @@ from scripts.model import Cell, Outcome, Patch, Release, Result, Settings, State
 from scripts.probe import Job, Prober
 from scripts.servers import program
 from scripts.summary import Scope
-from scripts.verdict import Column, Facts, next_column
+from scripts.verdict import Column, Facts, known_columns, next_column, retiring_column, without_once
 
 
 @dataclass
@@ -48,17 +48,71 @@ class Trials:
                 self.facts.setdefault((patch, cell), self._first(patch, cell, try_series=try_series))
 
     def run(self) -> None:
+        """Run what can still change a verdict until nothing can, and ask about each that would retire a patch once more, cold."""
+        self.run_columns()
+        self.ask_again([key for key in self.facts if self._retires(*key)])
+        self.run_columns()
+
+    def ask_again(self, keys: Iterable[tuple[Patch, Cell]]) -> None:
+        """Ask a cold interpreter about what says that a patch can go: neither its seed nor a warm module may be the reason."""
+        columns = {key: column for key in keys if (column := retiring_column(self.facts[key])) is not None}
+        jobs = {key: job for key, column in columns.items() if isinstance(job := self._job(*key, column), Job)}
+        wanted: dict[Job, set[str]] = defaultdict(set)
+        for (patch, _), job in jobs.items():
+            wanted[job] |= {spec.partition("::")[0] for spec in patch.probes}
+        self.prober.run_cold(wanted, "asking once more, cold")
+        for key in self.facts if wanted else ():
+            self._look_again(*key, wanted)
+
+    def _look_again(self, patch: Patch, cell: Cell, asked: Mapping[Job, set[str]]) -> None:
+        """Take over what was said of files once more, also where another patch asked."""
+        files = {spec.partition("::")[0] for spec in patch.probes}
+        for column in known_columns(self.facts[patch, cell]):
+            job = self._job(patch, cell, column)
+            if isinstance(job, Job) and files & asked.get(job, set()):
+                self.facts[patch, cell] = self.facts[patch, cell].again(column, self.prober.result(job, patch.probes))
+
+    def _retires(self, patch: Patch, cell: Cell) -> bool:
+        """Tell whether a verdict of this cell can make a person retire a patch."""
+        counts = patch.state is State.ACTIVE and cell.mode not in self.scope.quiet
+        return counts and Version(cell.release) >= Version(self.scope.at)
+
+    def run_bare(self) -> None:
+        """Run the column that every verdict begins with, where it is not known yet."""
+        self._run_all({key: Column.BARE for key, facts in self.facts.items() if facts.bare is None})
+
+    def run_columns(self) -> None:
         """Run what can still change a verdict until nothing can."""
-        while True:
-            columns = {key: column for key, facts in self.facts.items() if (column := next_column(facts)) is not None}
-            if not columns:
-                return
-            jobs = {key: self._job(*key, column) for key, column in columns.items()}
-            to_run = [(key, job) for key, job in jobs.items() if isinstance(job, Job)]
-            self._run(to_run, ", ".join(sorted(set(columns.values()))))
-            for key, job in jobs.items():
-                result = self.prober.result(job, key[0].probes) if isinstance(job, Job) else job
-                self.facts[key] = self.facts[key].known(columns[key], result)
+        order = {cell: number for number, cell in enumerate((*self.scope.cells, *self.scope.all_cells))}
+        places = {patch.id: number for number, patch in enumerate(self.scope.patches)}
+        self.facts = dict(sorted(self.facts.items(), key=lambda item: (places[item[0][0].id], order[item[0][1]])))
+        while columns := self._next_columns():
+            self._run_all(columns)
+
+    def _run_all(self, columns: Mapping[tuple[Patch, Cell], Column]) -> None:
+        jobs = {key: self._job(*key, column) for key, column in columns.items()}
+        to_run = [(key, job) for key, job in jobs.items() if isinstance(job, Job)]
+        self._run(to_run, ", ".join(sorted(set(columns.values()))))
+        for key, job in jobs.items():
+            result = self.prober.result(job, key[0].probes) if isinstance(job, Job) else job
+            self.facts[key] = self.facts[key].known(columns[key], result)
+
+    def _next_columns(self) -> dict[tuple[Patch, Cell], Column]:
+        """Return the next column of each patch and cell; leaving a patch out is tried in one cell of a release at a time.
+
+        Where that cell says that the patch is needed, none of the others can change what the release says.
+        """
+        self.facts = without_once(self.facts)
+        columns = {key: column for key, facts in self.facts.items() if (column := next_column(facts)) is not None}
+        first: dict[tuple[str, str], Cell] = {}
+        for (patch, cell), column in columns.items():
+            if column is Column.WITHOUT:
+                first.setdefault((patch.id, cell.release), cell)
+        return {
+            (patch, cell): column
+            for (patch, cell), column in columns.items()
+            if column is not Column.WITHOUT or first[patch.id, cell.release] == cell
+        }
 
     def mutation_fails(self, patch: Patch, cells: Iterable[Cell]) -> bool:
         """Tell whether the probes fail on the base with the reverse mutation that the patch names."""
@@ -129,7 +183,8 @@ class Trials:
             case Column.BARE:
                 return self._job_on(release.tree, patch, cell)
             case Column.CONFIGURED:
-                number = len(self.facts[patch, cell].configured)
+                known = self.facts[patch, cell]
+                number = len(known.configured) if known.replaced is None else known.replaced
                 return self._job_on(release.tree, patch, cell, patch.replaced_by[number])
             case Column.PROFILE:
                 return Job(release.tree, cell.environment, cell.server, self.scope.settings(None, cell), cell.database)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import assert_never
+from typing import TypeVar, assert_never
 
-from scripts.model import Applies, Outcome, Result, Verdict
+from scripts.model import Applies, Cell, Outcome, Result, Verdict
+
+_Key = TypeVar("_Key", bound=tuple[Hashable, Cell])
 
 
 class Column(StrEnum):
@@ -60,6 +63,53 @@ class Facts:
             case Column.PROFILE:
                 return replace(self, profile=result)
         assert_never(column)
+
+    def again(self, column: Column, result: Result) -> Facts:
+        """Return the facts with a column that was asked once more; among the `Replaced-By` it is the one that replaces."""
+        if column is not Column.CONFIGURED:
+            return self.known(column, result)
+        assert self.replaced is not None
+        return replace(self, configured=(*self.configured[: self.replaced], result, *self.configured[self.replaced + 1 :]))
+
+
+def known_columns(facts: Facts) -> Iterator[Column]:
+    """Yield the columns of which a result is known; among the `Replaced-By` the one that replaces."""
+    known = {
+        Column.BARE: facts.bare,
+        Column.CONFIGURED: None if facts.replaced is None else facts.configured[facts.replaced],
+        Column.SERIES: facts.series,
+        Column.WITHOUT: facts.without,
+        Column.PROFILE: facts.profile,
+    }
+    yield from (column for column, result in known.items() if result is not None)
+
+
+def retiring_column(facts: Facts) -> Column | None:
+    """Return the column whose passing says that a live patch can go, None where none says so."""
+    match decide(facts)[0]:
+        case Verdict.ABSORBED | Verdict.NOT_NEEDED:
+            return Column.BARE
+        case Verdict.CONFIGURABLE:
+            return Column.CONFIGURED
+        case Verdict.REDUNDANT:
+            return Column.WITHOUT
+        case _:
+            return None
+
+
+def without_once(known: Mapping[_Key, Facts]) -> dict[_Key, Facts]:
+    """Return facts by patch and cell in which one cell of a release alone shows that the series fails without a patch."""
+    shown: dict[tuple[Hashable, str], _Key] = {}
+    for key, facts in known.items():
+        if facts.try_without and facts.without is not None and decide(facts)[0] is Verdict.NEEDED:
+            shown.setdefault((key[0], key[1].release), key)
+    return {key: _spared(facts) if shown.get((key[0], key[1].release), key) != key else facts for key, facts in known.items()}
+
+
+def _spared(facts: Facts) -> Facts:
+    """Return facts without that column where it would come next, or failed as it did elsewhere."""
+    failed = facts.without is not None and decide(facts)[0] is Verdict.NEEDED
+    return replace(facts, without=None, try_without=False) if failed or next_column(facts) is Column.WITHOUT else facts
 
 
 def next_column(facts: Facts) -> Column | None:

@@ -85,11 +85,13 @@ class ProbedInstallation:
             say(f"no environment here meets the needs of {', '.join(untested)}: not tried on the installed wheel")
         return [f"{name} on {cell.id}: {found.outcome} {found.detail}" for name, cell, found in results if not found.passed]
 
-    def folder(self, tree: str) -> Path:  # noqa: ARG002 (the prober asks for the folder of a tree)
-        """Return an empty folder: what is installed is imported, not a tree."""
-        place = self.repo.work / "trees" / "none"
-        place.mkdir(parents=True, exist_ok=True)
-        return place
+    def places(self, tree: str) -> tuple[str, ...]:  # noqa: ARG002 (the prober asks about a tree)
+        """Return no folder: what is installed is imported, not a tree."""
+        return ()
+
+    def folders(self, tree: str) -> tuple[Path, ...]:  # noqa: ARG002 (the same)
+        """Return no folder either."""
+        return ()
 
     def _job(self, cell: Cell) -> Job:
         profile = check_profile(self.repo, self.series)

@@ -1,4 +1,4 @@
-"""Run probes twice in one process, the second time in reverse order; part of a cell's own interpreter.
+"""Run probes once, in order or in reverse; part of a cell's own interpreter.
 
 Imports nothing of the tool, for a cell knows only upstream, pytest and its requirements.
 """
@@ -17,13 +17,13 @@ class Reversed:
 class Deciding:
     """Leaves out what can no longer change whether a file passes: all that follows its first failure.
 
-    One for all rounds: in the next one such a file runs the test that failed, and nothing else is collected. Of `complete`
-    files every test is run.
+    `failed` are the tests that failed in the round before, by file: such a file runs that test, and nothing else is collected.
+    Of `complete` files every test is run.
     """
 
-    def __init__(self, complete):
+    def __init__(self, complete, failed):
         self.complete = frozenset(complete)
-        self.failed = {}
+        self.failed = dict(failed)
 
     def pytest_collection_modifyitems(self, config, items):
         """Deselect what an earlier round has decided."""
@@ -48,10 +48,10 @@ class Deciding:
         return self.failed.get(_file(item), item.nodeid) != item.nodeid
 
 
-def run_probes(log, root, files, *, complete=(), rounds=2):
-    """Write `log`.1 and `log`.2 in the format of pytest-reportlog, and return the exit code of the worse round.
+def run_probes(log, root, files, *, complete=(), failed=(), reverse=False):
+    """Write `log` in the format of pytest-reportlog, and return the exit code.
 
-    `complete` are the node ids of files that run to their end; with one of `rounds` there is no `log`.2.
+    `complete` are the node ids of files that run to their end; `failed` is what the round before found (see `Deciding`).
     """
     import pytest
 
@@ -60,12 +60,8 @@ def run_probes(log, root, files, *, complete=(), rounds=2):
     plugins = ["pytest_reportlog.plugin", "no:cacheprovider", "no:unraisableexception", "no:threadexception"]
     common = ["-c", os.devnull, "--rootdir", root, "--confcutdir", root, "-q", "--tb=native", "--continue-on-collection-errors"]
     common += [f"-p{plugin}" for plugin in plugins]
-    deciding = Deciding(complete)
-    orders = [[], [Reversed()]][:rounds]
-    return max(
-        int(pytest.main([*common, "--report-log", f"{log}.{number}", *files], plugins=[deciding, *order]))
-        for number, order in enumerate(orders, 1)
-    )
+    extra = [Deciding(complete, failed), *([Reversed()] if reverse else [])]
+    return int(pytest.main([*common, "--report-log", log, *files], plugins=extra))
 
 
 def _file(test):

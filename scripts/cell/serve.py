@@ -1,10 +1,12 @@
 """Serve jobs of probes from one interpreter of a cell: import what they share once, then fork for each job.
 
 Reads a job a line (JSON) on standard input and answers each with a line. Every job is a process of its own, with its own
-tree, settings and server; it shares only modules that are installed in the environment. Ends when standard input closes.
+tree, settings and server; it shares the hash seed and modules that are installed in the environment. Ends when standard input
+closes.
 """
 
 import gc
+import hashlib
 import importlib
 import json
 import os
@@ -13,12 +15,18 @@ import signal
 import sys
 import time
 import traceback
+from importlib import _bootstrap_external
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
-from run_probes import run_probes
+HERE = str(Path(__file__).parent)
+sys.path.insert(0, HERE)
+from run_probes import run_probes  # noqa: E402 (found beside this file)
 
-sys.path.pop(0)
+# Before Python 3.11, which reads PYTHONSAFEPATH, this folder is on the path anyway; the jobs must not see it.
+sys.path[:] = [place for place in sys.path if os.path.realpath(place) != os.path.realpath(HERE)]
+
+HOMES = (sys.prefix + os.sep, sys.base_prefix + os.sep)
+"""Where the environment and the standard library are."""
 
 POLL_SECONDS = 0.02
 
@@ -63,11 +71,11 @@ def child(job):
         os.environ.clear()
         os.environ.update(job["env"])
         os.chdir(job["folder"])
-        # What is compiled is shared by the jobs of one run alone: two edits of a probe within a second look the same.
-        sys.pycache_prefix = job["bytecode"]
-        sys.path.insert(0, job["tree"])
+        share_bytecode(job["bytecode"], job["path"])
+        sys.path[:0] = job["path"]
         importlib.invalidate_caches()
-        code = run_probes(job["log"], job["root"], job["files"], complete=job["complete"], rounds=job["rounds"])
+        words = {name: job[name] for name in ("complete", "failed", "reverse")}
+        code = run_probes(job["log"], job["root"], job["files"], **words)
         Path(job["log"] + ".modules").write_text(json.dumps(installed_modules()))
     except BaseException:  # noqa: BLE001 (the parent reads it in the output)
         traceback.print_exc()
@@ -77,10 +85,32 @@ def child(job):
         os._exit(code)
 
 
+def share_bytecode(folder, trees):
+    """Compile each content once: what is installed beside itself, the rest into a folder of this run.
+
+    Two edits of a probe within a second look the same to Python, so nothing outside the environment is known from earlier runs;
+    trees that have a file in common share its bytecode.
+    """
+    usual = _bootstrap_external.cache_from_source
+    trees = tuple(tree + os.sep for tree in trees)
+    sys.pycache_prefix = folder  # pytest reads it, too
+
+    def cache_from_source(path, debug_override=None, *, optimization=None):
+        if not str(path).startswith(trees):
+            sys.pycache_prefix = None if str(path).startswith(HOMES) else folder
+            try:
+                return usual(path, debug_override, optimization=optimization)
+            finally:
+                sys.pycache_prefix = folder
+        content = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+        return f"{folder}/{content}.{sys.implementation.cache_tag}.pyc"
+
+    _bootstrap_external.cache_from_source = cache_from_source
+
+
 def installed_modules():
     """Name the modules that came from the environment or the standard library, not from a tree or a probe."""
-    homes = (sys.prefix + os.sep, sys.base_prefix + os.sep)
-    return [name for name, module in list(sys.modules.items()) if (getattr(module, "__file__", None) or "").startswith(homes)]
+    return [name for name, module in list(sys.modules.items()) if (getattr(module, "__file__", None) or "").startswith(HOMES)]
 
 
 def wait(pid, timeout):
