@@ -26,7 +26,7 @@ from scripts.model import (
 from scripts.verdict import Facts, decide, same_tests
 
 NO_TEETH = "no teeth: it passes on the bare tree of every release, so it proves nothing"
-_COUNTS_NOT = frozenset({Verdict.UNTESTED, Verdict.UNSUPPORTED})
+COUNTS_NOT = frozenset({Verdict.UNTESTED, Verdict.UNSUPPORTED})
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class CellReport:
     @property
     def says(self) -> bool:
         """Whether this cell says something of the patch."""
-        return self.verdict not in _COUNTS_NOT
+        return self.verdict not in COUNTS_NOT
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class ReleaseReport:
     def _first(self) -> CellReport | None:
         """The first of the cells that decided."""
         agreeing = [report for report in self.cells if report.verdict is self.verdict]
-        return min(agreeing, key=lambda report: not report.counts, default=None)
+        return min(agreeing, key=lambda report: (not report.counts, report.facts.without is None), default=None)
 
 
 @dataclass(frozen=True)
@@ -100,6 +100,7 @@ class PatchReport:
     releases: tuple[ReleaseReport, ...]
     absorbed_in: str | None = None
     configurable_since: str | None = None
+    configurable_until: str | None = None
     settings: Settings | None = None
     notes: tuple[str, ...] = ()
 
@@ -228,7 +229,7 @@ def without_teeth(reports: Iterable[ReleaseReport]) -> list[ReleaseReport]:
 
 def older_not_needed(reports: Sequence[ReleaseReport]) -> list[ReleaseReport]:
     """Call `absorbed` on releases older than the first that fails `not needed`: upstream lost it later."""
-    failing = [number for number, report in enumerate(reports) if report.verdict not in {Verdict.ABSORBED, *_COUNTS_NOT}]
+    failing = [number for number, report in enumerate(reports) if report.verdict not in {Verdict.ABSORBED, *COUNTS_NOT}]
     first = failing[0] if failing else 0
     return [
         replace(
@@ -241,37 +242,6 @@ def older_not_needed(reports: Sequence[ReleaseReport]) -> list[ReleaseReport]:
         if number < first and report.verdict is Verdict.ABSORBED
         else report
         for number, report in enumerate(reports)
-    ]
-
-
-def since(reports: Sequence[ReleaseReport], good: frozenset[Verdict]) -> tuple[str | None, str]:
-    """Return the first release from which on every counting one is good, and a note where that is not confirmed.
-
-    The change is confirmed in an environment that runs both that release and the one before it, so that a change of
-    the environment is not taken for upstream's.
-    """
-    counting = [report for report in reports if report.verdict not in _COUNTS_NOT]
-    bad = [number for number, report in enumerate(counting) if report.verdict not in good]
-    if not bad or bad[-1] + 1 == len(counting):
-        return None, ""
-    before, after = counting[bad[-1]], counting[bad[-1] + 1]
-    pairs = _common(before, after)
-    if not pairs:
-        return (
-            after.release,
-            f"the change at {after.release} is not confirmed: no environment runs it and {before.release}",
-        )
-    if any(old.verdict not in good and new.verdict in good for old, new in pairs):
-        return after.release, ""
-    return None, f"the change between {before.release} and {after.release} is the environment's, not upstream's"
-
-
-def _common(before: ReleaseReport, after: ReleaseReport) -> list[tuple[CellReport, CellReport]]:
-    return [
-        (old, new)
-        for old in before.cells
-        for new in after.cells
-        if old.counts and new.counts and old.cell.place == new.cell.place
     ]
 
 
@@ -288,10 +258,10 @@ def answer(name: str, locked: str, reports: Sequence[PatchReport], profile: Sett
     """Say whether bare upstream is enough at the locked release; `whole` is False where only some patches were asked for."""
     live = [report for report in reports if report.patch.state is State.ACTIVE]
     blocking = [report for report in reports if _blocks(report)]
-    unknown = [report.patch.id for report in live if report.verdict in _COUNTS_NOT]
+    unknown = [report.patch.id for report in live if report.verdict in COUNTS_NOT]
     settings = Settings.of(profile.mapping(), *(report.settings.mapping() for report in live if report.settings))
     what = f"{name} {locked}"
-    tried = any(report.verdict not in _COUNTS_NOT for report in reports) or not reports
+    tried = any(report.verdict not in COUNTS_NOT for report in reports) or not reports
     text = _sentence(what, blocking, unknown, settings) if tried else f"Not known: nothing could be run on {what} here."
     text = text if whole else f"Of the patches asked for: {text[0].lower()}{text[1:]}"
     enough = tried and not blocking and not unknown
@@ -301,7 +271,7 @@ def answer(name: str, locked: str, reports: Sequence[PatchReport], profile: Sett
 def _blocks(report: PatchReport) -> bool:
     if report.patch.state is State.RETIRED:
         return report.verdict in FAULTS
-    return report.verdict not in DROPPABLE | _COUNTS_NOT
+    return report.verdict not in DROPPABLE | COUNTS_NOT
 
 
 def _sentence(what: str, blocking: Sequence[PatchReport], unknown: Sequence[str], settings: Settings) -> str:

@@ -67,6 +67,7 @@ def _patch_json(report: PatchReport) -> dict[str, Any]:
         "verdict": report.verdict,
         "absorbed_in": report.absorbed_in,
         "configurable_since": report.configurable_since,
+        **({"configurable_until": report.configurable_until} if report.configurable_until else {}),
         "settings": report.settings.mapping() if report.settings else None,
         "releases": {
             item.release: {

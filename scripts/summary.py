@@ -16,12 +16,12 @@ from scripts.evidence import (
     judge,
     older_not_needed,
     over_cells,
-    since,
     without_teeth,
 )
 from scripts.model import DROPPABLE, Applies, Cell, Patch, Settings, State, Text, Verdict
 from scripts.profile import Profile, settings_for
 from scripts.series import Series
+from scripts.spans import REPLACEABLE, Span, flips, since, taken_back
 from scripts.verdict import Facts
 
 
@@ -136,18 +136,23 @@ def _patch_report(scope: Scope, found: Findings, patch: Patch) -> PatchReport:
         reports = without_teeth(reports)
     reports = older_not_needed(reports)
     absorbed, note = since(reports, frozenset({Verdict.ABSORBED})) if scope.whole else (None, "")
-    good = frozenset({Verdict.ABSORBED, Verdict.CONFIGURABLE})
-    configurable, other = since(reports, good) if scope.whole else (None, "")
+    configurable, other = since(reports, REPLACEABLE) if scope.whole else (None, "")
+    back = taken_back(reports) if scope.whole else None
     at = next(report for report in reports if report.release == scope.at)
     return PatchReport(
         patch,
         _verdict(patch, reports, at),
         tuple(reports),
         absorbed,
-        None if configurable == absorbed else configurable,
+        back.first if back else None if configurable == absorbed else configurable,
+        back.last if back else None,
         common_settings(at, patch),
-        tuple(dict.fromkeys(filter(None, (note, other, at.difference)))),
+        tuple(dict.fromkeys(filter(None, (note, other, _taken_back(back), flips(reports), at.difference)))),
     )
+
+
+def _taken_back(span: Span | None) -> str:
+    return f"configurable from {span.first} to {span.last}, no longer in {span.after}" if span else ""
 
 
 def bites(scope: Scope, found: Findings, patch: Patch) -> bool:

@@ -16,10 +16,10 @@ from scripts.evidence import (
     judge,
     older_not_needed,
     over_cells,
-    since,
     without_teeth,
 )
 from scripts.model import Applies, Cell, Outcome, Patch, Result, Settings, State, Text, Verdict, worst
+from scripts.spans import since
 from scripts.verdict import Facts
 
 PASS = Result(Outcome.PASSED)

@@ -1,0 +1,73 @@
+"""Since and until when upstream does what a patch does, and a verdict that goes back and forth."""
+
+import pytest
+
+from scripts.evidence import CellReport, over_cells
+from scripts.model import Applies, Cell, Outcome, Result, Text, Verdict
+from scripts.spans import REPLACEABLE, flips, since, spans, taken_back
+from scripts.verdict import Facts
+
+LETTERS = {"N": Verdict.NEEDED, "a": Verdict.ABSORBED, "c": Verdict.CONFIGURABLE, "r": Verdict.REDUNDANT, ".": Verdict.UNTESTED}
+LETTERS |= {"-": Verdict.NOT_NEEDED, "u": Verdict.UNSUPPORTED}
+
+
+def reports(letters):
+    """Return a report a letter, on releases 1, 2, 3 and so on."""
+    found = []
+    for number, letter in enumerate(letters, 1):
+        facts = Facts(bare=Result(Outcome.PASSED))
+        cell = CellReport(Cell(str(number), "plain", None), facts, LETTERS[letter], "")
+        found.append(over_cells(str(number), [cell], Applies.UNTRIED, Text.UNKNOWN))
+    return found
+
+
+def around(span):
+    return span.before, span.first, span.last, span.after
+
+
+@pytest.mark.parametrize(
+    ("letters", "expected"),
+    [
+        ("NNN", []),
+        ("NcN", [("1", "2", "2", "3")]),
+        ("ccNaa", [(None, "1", "2", "3"), ("3", "4", "5", None)]),
+        ("N.c.cN", [("1", "3", "5", "6")]),
+        ("--Na", [("3", "4", "4", None)]),
+    ],
+)
+def test_releases_in_a_row_on_which_a_patch_is_not_needed(letters, expected):
+    assert list(map(around, spans(reports(letters), REPLACEABLE))) == expected
+
+
+@pytest.mark.parametrize(
+    ("letters", "span"),
+    [
+        ("NccN", ("2", "3")),
+        ("ccN", ("1", "2")),
+        ("NccaN", ("2", "4")),
+        ("Ncc", None),
+        ("NaaN", None),
+        ("NNN", None),
+        ("NcNa", None),
+    ],
+)
+def test_settings_that_did_for_a_while(letters, span):
+    found = taken_back(reports(letters))
+    assert (found and (found.first, found.last)) == span
+
+
+def test_what_a_later_release_took_back_is_since_no_release():
+    assert since(reports("NccN"), REPLACEABLE) == (None, "")
+    assert since(reports("Ncca"), REPLACEABLE) == ("2", "")
+
+
+@pytest.mark.parametrize("letters", ["NNN", "Naa", "--Naa", "NccN", "Ncca"])
+def test_steady_letters_are_not_named(letters):
+    assert flips(reports(letters)) == ""
+
+
+def test_letters_that_flip_are_named():
+    assert flips(reports("NaaNar")) == (
+        "it flips between releases (needed in 1, absorbed in 2, needed in 4, absorbed in 5, redundant in 6): "
+        "upstream took it back, or its probes depend on chance"
+    )
