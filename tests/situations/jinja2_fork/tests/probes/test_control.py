@@ -1,0 +1,2 @@
+def test_value_is_rendered(render):
+    assert render("Hello, {{ name }}", name="Ada") == "Hello, Ada"

@@ -1,0 +1,1 @@
+"""What Rover adds to tabulate."""

@@ -1,0 +1,2 @@
+def test_none_is_a_dash(table):
+    assert table([[None, "a"]]).split() == ["-", "a"]

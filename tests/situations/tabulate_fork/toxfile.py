@@ -1,0 +1,7 @@
+"""tox's environments are those of fork.toml."""
+
+from pathlib import Path
+
+from scripts.tox_environments import hooks
+
+tox_extend_envs, tox_add_core_config = hooks(Path(__file__).parent)
