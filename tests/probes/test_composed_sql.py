@@ -1,62 +1,76 @@
-"""SQL that is not a string runs inside a transaction, and marks it dirty if it writes or will not say."""
+"""SQL that psycopg composes runs inside a transaction, and marks it dirty if it writes or will not say.
+
+The objects are those of psycopg 3 and psycopg2 themselves; SQLite's driver, which knows neither, gets their text.
+"""
+
+from importlib import import_module
 
 import pytest
 from django.db import connection, transaction
 from probe_project.models import Article
 
-UPDATE = "UPDATE probe_project_article SET title = 'Omega' WHERE id = 1"
-SELECT = "SELECT title FROM probe_project_article WHERE id = 1"
+TABLE = "probe_project_article"
+UPDATE = "UPDATE {} SET title = 'Omega' WHERE id = 1"
+SELECT = "SELECT title FROM {} WHERE id = 1"
 
 
-class Composed:
-    """SQL as psycopg composes it: an object that tells its text."""
-
-    def __init__(self, text):
-        self._text = text
-
-    def as_string(self, context):
-        return self._text
+def text(driver, words):
+    return words.format('"%s"' % TABLE)
 
 
-class NeedsConnection(Composed):
-    """One that tells its text to a connection alone."""
+def plain(driver, words):
+    """One piece of SQL."""
+    return import_module(driver + ".sql").SQL(text(driver, words))
 
-    def as_string(self, context):
-        if context is None:
-            raise TypeError("argument 2 must be a connection or a cursor")
-        return self._text
+
+def composed(driver, words):
+    """Several pieces, one of which is a name; psycopg2 quotes that with a connection alone."""
+    sql = import_module(driver + ".sql")
+    return sql.SQL(words).format(sql.Identifier(TABLE))
 
 
 class Silent:
-    """One that a driver understands and nobody else."""
+    """An object that a driver understands and nobody else."""
 
-    def __init__(self, text):
-        self._text = text
+
+def silent(driver, words):
+    return Silent()
 
 
 def title():
     return Article.objects.filter(pk=1).values_list("title", flat=True).get()
 
 
-def run(sql, many=False):
-    """Execute an object as a driver that knows it would: SQLite's gets its text."""
+def run(kind, driver, words, many=False):
+    """Execute an object as a driver that knows it would."""
+    sql = kind(driver, words)
 
-    def driver(execute, sql, params, many, context):
-        return execute(getattr(sql, "_text", sql), params, many, context)
+    def execute_text(execute, sql, params, many, context):
+        return execute(text(driver, words), params, many, context)
 
-    with connection.execute_wrapper(driver), connection.cursor() as cursor:
+    with connection.execute_wrapper(execute_text), connection.cursor() as cursor:
         try:
             cursor.executemany(sql, [()]) if many else cursor.execute(sql)
         except (AttributeError, TypeError) as error:
-            raise AssertionError("executing %s raised %r" % (type(sql).__name__, error)) from error
+            raise AssertionError("executing %r raised %r" % (sql, error)) from error
 
 
-@pytest.mark.parametrize("kind", [str, Composed, NeedsConnection, Silent])
+EVERY = [(text, ""), (plain, "psycopg"), (composed, "psycopg"), (plain, "psycopg2"), (composed, "psycopg2"), (silent, "")]
+TELLS = EVERY[:4]
+ON_ITS_OWN_LINE = pytest.mark.parametrize("newline", ["", "\n"], ids=["plain", "newline"])
+
+
+def named(kinds):
+    return pytest.mark.parametrize(("kind", "driver"), kinds, ids=["%s-%s" % (driver, kind.__name__) for kind, driver in kinds])
+
+
+@named(EVERY)
 @pytest.mark.parametrize("many", [False, True])
-def test_write_makes_transaction_bypass_the_cache(probe, kind, many):
+@ON_ITS_OWN_LINE
+def test_write_makes_transaction_bypass_the_cache(probe, kind, driver, many, newline):
     assert probe.fill(title) == "Alpha"
     with transaction.atomic():
-        run(kind(UPDATE), many)
+        run(kind, driver, newline + UPDATE, many)
         assert probe.assert_dropped(title) == "Omega"
         assert probe.assert_dropped(title) == "Omega", "a dirty transaction fills nothing"
         transaction.set_rollback(True)
@@ -64,23 +78,24 @@ def test_write_makes_transaction_bypass_the_cache(probe, kind, many):
     probe.assert_kept(title)
 
 
-@pytest.mark.parametrize("kind", [str, Composed])
-def test_select_leaves_the_cache_in_use(probe, kind):
+@named(TELLS)
+@ON_ITS_OWN_LINE
+def test_select_leaves_the_cache_in_use(probe, kind, driver, newline):
     assert probe.fill(title) == "Alpha"
     with transaction.atomic():
-        run(kind(SELECT))
+        run(kind, driver, newline + SELECT)
         probe.assert_kept(title)
 
 
-@pytest.mark.parametrize("kind", [NeedsConnection, Silent])
-def test_text_that_is_not_known_counts_as_a_write(probe, kind):
+@named(EVERY[4:])
+def test_text_that_is_not_known_counts_as_a_write(probe, kind, driver):
     assert probe.fill(title) == "Alpha"
     with transaction.atomic():
-        run(kind(SELECT))
+        run(kind, driver, SELECT)
         assert probe.assert_dropped(title) == "Alpha"
     assert probe.fill(title) == "Alpha"
 
 
 def test_outside_a_transaction_any_object_runs(probe):
-    run(Silent(UPDATE))
+    run(silent, "", UPDATE)
     assert title() == "Omega"
