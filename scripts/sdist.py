@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import itertools
 import stat
 import tarfile
 import zlib
@@ -18,21 +19,20 @@ _FORBIDDEN = frozenset({"", ".", "..", ".git", "git~1"})
 """Parts of a path that leave the folder or that git refuses, the last one being `.git` on Windows."""
 
 _DISTRUST = "do not trust this file; ask upstream or the index's owner"
+_WITHOUT = f"{_DISTRUST}; to go on without that release, exclude it in fork.toml: upstream.track = '…,!=VERSION'"
 _LAST_SECOND = 2**32 - 1
 
 
 @dataclass(frozen=True)
 class Member:
-    """One regular file of an sdist, its path relative to the archive's one top folder."""
+    """One file of an sdist, its path relative to the archive's one top folder, and its mode as git writes it.
+
+    The content of a symbolic link is the path to which it leads.
+    """
 
     path: str
-    executable: bool
+    mode: str
     content: bytes
-
-    @property
-    def mode(self) -> str:
-        """The file's mode as git writes it."""
-        return "100755" if self.executable else "100644"
 
 
 def read_sdist(path: Path) -> list[Member]:
@@ -43,7 +43,7 @@ def read_sdist(path: Path) -> list[Member]:
     with _opened(path) as archive:
         members = [_member(archive, info, path.name) for info in archive if not info.isdir()]
     _check_tops(members, path.name)
-    return sorted((Member(inside, executable, content) for _, inside, executable, content in members), key=lambda m: m.path)
+    return sorted((Member(inside, mode, content) for _, inside, mode, content in members), key=lambda m: m.path)
 
 
 def newest_time(path: Path) -> int:
@@ -71,33 +71,54 @@ def _opened(path: Path) -> Iterator[tarfile.TarFile]:
         content = io.BytesIO(gzip.decompress(path.read_bytes()))
         with tarfile.open(fileobj=content, mode="r:", encoding="utf-8") as archive:
             yield archive
-    except (tarfile.TarError, zlib.error, EOFError, OSError, ValueError) as error:
-        raise EnvironmentFailedError(f"{path.name} is not a readable archive: {error}", hint=_DISTRUST) from error
+    except (tarfile.TarError, zlib.error, EOFError, KeyError, OSError, ValueError) as error:  # KeyError: a link to nothing
+        raise EnvironmentFailedError(f"{path.name} is not a readable archive: {error}", hint=_WITHOUT) from error
 
 
-def _member(archive: tarfile.TarFile, info: tarfile.TarInfo, name: str) -> tuple[str, str, bool, bytes]:
+def _member(archive: tarfile.TarFile, info: tarfile.TarInfo, name: str) -> tuple[str, str, str, bytes]:
     """Return top folder, path below it, mode and content of one member, or refuse it."""
-    parts = info.name.split("/")
-    if not info.isreg():
-        raise EnvironmentFailedError(f"{name} holds {info.name!r}, which is a link or a device: refused", hint=_DISTRUST)
-    if PurePosixPath(info.name).is_absolute() or "\\" in info.name or len(parts) < 2 or any(map(_unsafe, parts)):
-        raise EnvironmentFailedError(f"{name} holds the path {info.name!r}, which leaves its folder: refused", hint=_DISTRUST)
+    if _leaves(info.name):
+        raise EnvironmentFailedError(f"{name} holds the path {info.name!r}, which leaves its folder: refused", hint=_WITHOUT)
+    top, _, inside = info.name.partition("/")
+    if info.issym() and _stays_inside(inside, info.linkname):
+        return top, inside, "120000", info.linkname.encode(errors="surrogateescape")
+    copies = info.islnk() and not _leaves(info.linkname) and info.linkname.startswith(f"{top}/")
+    if not (info.isreg() or copies):
+        what = f"a link to {info.linkname!r}, outside its folder" if info.linkname else "a device"
+        raise EnvironmentFailedError(f"{name} holds {info.name!r}, which is {what}: refused", hint=_WITHOUT)
     file = archive.extractfile(info)
     content = b"" if file is None else file.read()
-    return parts[0], "/".join(parts[1:]), bool(info.mode & stat.S_IXUSR), content
+    return top, inside, "100755" if info.mode & stat.S_IXUSR else "100644", content
+
+
+def _leaves(path: str) -> bool:
+    """Return whether a path of the archive is not one of a file below its top folder."""
+    parts = path.split("/")
+    return PurePosixPath(path).is_absolute() or "\\" in path or len(parts) < 2 or any(map(_unsafe, parts))
+
+
+def _stays_inside(path: str, target: str) -> bool:
+    """Return whether a symbolic link leads to a place in the top folder.
+
+    Steps upwards count only at the beginning: after the name of another link they would lead somewhere else.
+    """
+    parts = [part for part in target.split("/") if part not in {"", "."}]
+    names = list(itertools.dropwhile(lambda part: part == "..", parts))
+    within = len(parts) - len(names) <= path.count("/")
+    return within and bool(names) and not target.startswith("/") and "\\" not in target and not any(map(_unsafe, names))
 
 
 def _unsafe(part: str) -> bool:
     return part in _FORBIDDEN or part.rstrip(". ").lower() in _FORBIDDEN or "\n" in part or "\0" in part
 
 
-def _check_tops(members: list[tuple[str, str, bool, bytes]], name: str) -> None:
+def _check_tops(members: list[tuple[str, str, str, bytes]], name: str) -> None:
     """Refuse an archive with several top folders, with one path twice, or with a file that is a folder too."""
     tops = sorted({top for top, *_ in members})
     paths = [inside for _, inside, *_ in members]
     folders = {str(parent) for inside in paths for parent in PurePosixPath(inside).parents}
     if len(tops) != 1 or len(set(paths)) != len(paths) or folders.intersection(paths):
-        raise EnvironmentFailedError(f"{name} is not an sdist: top folders {tops or 'none'}, {len(paths)} files", hint=_DISTRUST)
+        raise EnvironmentFailedError(f"{name} is not an sdist: top folders {tops or 'none'}, {len(paths)} files", hint=_WITHOUT)
 
 
 def _quoted(path: str) -> bytes:

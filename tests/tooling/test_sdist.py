@@ -1,5 +1,6 @@
 """Archives that would write where they must not, and odd ones that must come out byte for byte."""
 
+import re
 import tarfile
 
 import pytest
@@ -23,8 +24,14 @@ EVIL = {
     "absolute": entry("/tmp/escaped"),
     "no folder": entry("escaped"),
     "symlink": entry(f"{TOP}/link", tarfile.SYMTYPE, "/etc"),
-    "symlink inside": entry(f"{TOP}/link", tarfile.SYMTYPE, "PKG-INFO"),
-    "hard link": entry(f"{TOP}/link", tarfile.LNKTYPE, f"{TOP}/PKG-INFO"),
+    "symlink upwards": entry(f"{TOP}/tally/link", tarfile.SYMTYPE, "../../PKG-INFO"),
+    "symlink upwards behind a name": entry(f"{TOP}/tally/link", tarfile.SYMTYPE, "words/../../PKG-INFO"),
+    "symlink to the folder itself": entry(f"{TOP}/tally/link", tarfile.SYMTYPE, ".."),
+    "symlink to git": entry(f"{TOP}/link", tarfile.SYMTYPE, ".git/config"),
+    "symlink on Windows": entry(f"{TOP}/link", tarfile.SYMTYPE, "..\\PKG-INFO"),
+    "hard link": entry(f"{TOP}/link", tarfile.LNKTYPE, "/etc/passwd"),
+    "hard link to another top": entry(f"{TOP}/link", tarfile.LNKTYPE, "other/PKG-INFO"),
+    "hard link to nothing": entry(f"{TOP}/link", tarfile.LNKTYPE, f"{TOP}/nothing"),
     "fifo": entry(f"{TOP}/pipe", tarfile.FIFOTYPE),
     "device": entry(f"{TOP}/null", tarfile.CHRTYPE),
     "git": entry(f"{TOP}/.git/config"),
@@ -45,8 +52,43 @@ EVIL = {
 def test_archive_with_a_path_that_leaves_its_folder_is_refused(tmp_path, evil):
     path = tmp_path / f"{TOP}.tar.gz"
     path.write_bytes(archive([(entry(f"{TOP}/PKG-INFO"), b""), (evil, b"")]))
-    with pytest.raises(EnvironmentFailedError, match=f"{TOP}.tar.gz (holds|is not an sdist)"):
+    with pytest.raises(EnvironmentFailedError, match=f"{TOP}.tar.gz (holds|is not )") as error:
         read_sdist(path)
+    assert "exclude it in fork.toml: upstream.track = '…,!=VERSION'" in error.value.hint
+
+
+LINKS = {
+    "beside": (entry(f"{TOP}/link", tarfile.SYMTYPE, "PKG-INFO"), ("120000", b"PKG-INFO")),
+    "with a dot": (entry(f"{TOP}/link", tarfile.SYMTYPE, "./PKG-INFO"), ("120000", b"./PKG-INFO")),
+    "upwards": (entry(f"{TOP}/tally/deep/link", tarfile.SYMTYPE, "../../PKG-INFO"), ("120000", b"../../PKG-INFO")),
+    "hard": (entry(f"{TOP}/link", tarfile.LNKTYPE, f"{TOP}/PKG-INFO"), ("100644", b"text")),
+}
+
+
+@pytest.mark.parametrize(("link", "expected"), LINKS.values(), ids=list(LINKS))
+def test_link_inside_the_folder_is_kept(tmp_path, link, expected):
+    path = tmp_path / f"{TOP}.tar.gz"
+    path.write_bytes(archive([(entry(f"{TOP}/PKG-INFO"), b"text"), (link, b"")]))
+    members = {member.path: (member.mode, member.content) for member in read_sdist(path)}
+    assert members == {"PKG-INFO": ("100644", b"text"), link.name.removeprefix(f"{TOP}/"): expected}
+
+
+def test_release_with_a_link_is_pinned_and_vendored(fork, index):
+    link = entry(f"{TOP}/tally/link.py", tarfile.SYMTYPE, "words.py")
+    index.add("1.1", archive([(entry(f"{TOP}/tally/words.py"), b"WORDS = 1\n"), (link, b"")]))
+    fork.run("pin")
+    fork.run("vendor")
+    assert (fork.source / "tally" / "link.py").readlink().name == "words.py"
+    fork.run("vendor")  # and nothing of it looks edited
+
+
+def test_release_that_is_refused_can_be_left_out_as_the_message_says(fork, index):
+    index.add("1.1", archive([(entry(f"{TOP}/PKG-INFO"), b""), (EVIL["symlink"], b"")]))
+    assert "track = '…,!=VERSION'" in fork.run("pin", ok=3).stderr
+    path = fork.root / "fork.toml"
+    path.write_text(re.sub(r'^track = "(.*)"$', r'track = "\1,!=1.1"', path.read_text(), flags=re.MULTILINE))
+    fork.run("pin")
+    fork.run("vendor")
 
 
 @pytest.mark.parametrize("evil", ["parent", "symlink", "git"])
