@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from scripts.errors import AttentionError
 from scripts.git import Git, user_git
@@ -27,19 +29,34 @@ def is_subtree(repo: Repository) -> bool:
     return user_git(repo.root, "rev-parse", "--verify", "--quiet", f"HEAD:./{PREFIX}", ok=None).code == 0
 
 
-def edited_source(repo: Repository, release: Release) -> list[str]:
-    """List the files of `upstream/src/` that are not the release's; a folder that is not there has none."""
-    if not repo.source.exists():
-        return []
-    return _differences(*_tree(repo), release)
-
-
 def standing(repo: Repository, lock: Lock) -> Standing:
-    """Say which pinned release `upstream/src/` is, or is nearest to; among equals the locked one, then the newest."""
+    """Say which release `upstream/src/` is, or which pinned one it is nearest to; among equals the locked one, then the newest.
+
+    One that is here and no longer pinned is named too: a lock that somebody took back may not have it.
+    """
     git, tree, uncommitted = _tree(repo)
     preferred = sorted(lock.releases, key=lambda release: (release.version == lock.locked, release.key), reverse=True)
-    found = (Standing(release, tuple(_differences(git, tree, uncommitted, release))) for release in preferred)
-    return min(found, key=lambda item: len(item.edits))
+    others = [release for release in _brought(repo) if lock.release(release.version) is None]
+    found = []
+    for release in (*preferred, *others):
+        found.append(Standing(release, tuple(_differences(git, tree, uncommitted, release))))
+        if not found[-1].edits:
+            return found[-1]
+    return min(found[: len(preferred)], key=lambda item: len(item.edits))
+
+
+def source_warning(repo: Repository, lock: Lock) -> str | None:
+    """Say what is wrong with `upstream/src/`, from which nothing is built; None where it is the locked release or not there."""
+    if not repo.source.exists():
+        return None
+    found = standing(repo, lock)
+    if found.edits:
+        files = ", ".join(found.edits[:5])
+        return f"upstream/src/ was edited and is not used, the pinned {lock.locked} is: {files}; see `nox -s vendor`"
+    if found.release.version == lock.locked or found.release.tree == lock.current.tree:
+        return None
+    way = "--subtree" if is_subtree(repo) else "--restore"
+    return f"upstream/src/ is {found.release.version}, and {lock.locked} is locked; nox -s vendor -- {way}"
 
 
 def write_source(repo: Repository, release: Release) -> None:
@@ -74,6 +91,14 @@ def _tree(repo: Repository) -> tuple[Git, str, list[str]]:
     committed = user_git(repo.root, "rev-parse", "--verify", f"HEAD:./{PREFIX}").text.strip()
     changed = user_git(repo.root, "status", "--porcelain", "--untracked-files=all", "--", PREFIX).text.splitlines()
     return dataclasses.replace(repo.git, extra={"GIT_ALTERNATE_OBJECT_DIRECTORIES": objects}), committed, changed
+
+
+def _brought(repo: Repository) -> Iterator[Release]:
+    """Yield every release in the private repository, pinned or not, with its ids alone."""
+    names = "%(refname:lstrip=2) %(objectname) %(tree)"
+    for line in repo.git.text("for-each-ref", f"--format={names}", "refs/tags").splitlines():
+        version, commit, tree = line.split()
+        yield Release(version, "", 0, "", datetime.fromtimestamp(0, UTC), tree, commit)
 
 
 def _differences(git: Git, tree: str, uncommitted: list[str], release: Release) -> list[str]:

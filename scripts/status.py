@@ -22,7 +22,7 @@ from scripts.repository import Repository
 from scripts.second_look import second_look
 from scripts.series import read_series
 from scripts.servers import absence, origin, program
-from scripts.source import edited_source
+from scripts.source import source_warning
 from scripts.store import Store
 from scripts.summary import Findings, Scope, bites, kept, summarise
 from scripts.trials import Trials
@@ -211,12 +211,9 @@ class Run:
                 yield f"{patch.id} is not tried: its probes need the server {server.id}, which is not here: {absence(server)}"
 
     def _warnings(self) -> Iterator[str]:
-        locked = self.lock.release(self.lock.locked)
-        assert locked is not None
-        edits = edited_source(self.repo, locked)
-        if edits:
-            files = ", ".join(line.replace("\t", " ") for line in edits[:5])
-            yield f"upstream/src/ was edited and is not used, the pinned {locked.version} is: {files}; see `nox -s vendor`"
+        warning = source_warning(self.repo, self.lock)
+        if warning:
+            yield warning
 
     def _skipped(self) -> Mapping[str, str]:
         """Name the cells that cannot run here, with the way to get them."""
