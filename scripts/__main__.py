@@ -83,6 +83,8 @@ def _list_matrix(repo: Repository) -> Exit:
     left_out = [reason for _, reason in repo.config.product(lock) if reason]
     for reason in dict.fromkeys(left_out):
         say(f"{left_out.count(reason)} left out: {reason}")
+    for warning in repo.config.stale_exclusions(lock):
+        say(f"warning: {warning}")
     return Exit.FINE
 
 
@@ -431,9 +433,12 @@ def lint(repo: Repository, write: bool) -> Exit:
     from scripts.readme import check_readme
     from scripts.series import read_series
 
-    series = read_series(repo, read_lock(repo.lock_file))
+    lock = read_lock(repo.lock_file)
+    series = read_series(repo, lock)
     check_profile(repo, series)
     check_readme(repo, series, write=write)
+    for warning in repo.config.stale_exclusions(lock):
+        say(f"warning: {warning}")
     say(f"{len(series.active)} live and {len(series.retired)} retired patches are in order")
     return Exit.FINE
 

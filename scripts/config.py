@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import itertools
+import re
 import tomllib
 import types
 import typing
@@ -22,12 +23,25 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from scripts.errors import UsageError, collected, without_secret
 from scripts.model import NO_SETTINGS, Cell, Lock, Settings
 
+LOCKED = re.compile(r"\blocked\b")
+"""The word that stands for the locked release wherever cells are chosen by release."""
+
+
+def covers(specifiers: str, release: str, locked: str) -> bool:
+    """Return whether specifiers of fork.toml, in which `locked` stands for the locked release, name a release."""
+    return SpecifierSet(LOCKED.sub(locked, specifiers)).contains(release, prereleases=True)
+
 
 def _specifiers(text: str) -> str:
     try:
         SpecifierSet(text)
     except InvalidSpecifier as error:
         raise ValueError(f"not a version specifier such as '>=7,<8': {text!r}") from error
+    return text
+
+
+def _releases(text: str) -> str:
+    _specifiers(LOCKED.sub("0", text))
     return text
 
 
@@ -57,6 +71,7 @@ def _folder(text: str) -> str:
 
 Specifiers = Annotated[str, AfterValidator(_specifiers)]
 Folder = Annotated[str, AfterValidator(_folder)]
+Releases = Annotated[str, AfterValidator(_releases)]
 RequirementText = Annotated[str, AfterValidator(_requirement)]
 Address = Annotated[str, AfterValidator(_address)]
 Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
@@ -158,7 +173,7 @@ class Environment(Record):
     id: Identifier
     python: Annotated[str, Field(pattern=r"^3\.\d+$")]
     requires: tuple[RequirementText, ...] = ()
-    releases: Specifiers = ""
+    releases: Releases = ""
     servers: tuple[str, ...] = ()
 
 
@@ -177,7 +192,7 @@ class Stack(Record):
     id: Identifier
     pythons: tuple[Annotated[str, Field(pattern=r"^3\.\d+$")], ...]
     requires: tuple[RequirementText, ...] = ()
-    releases: Specifiers = ""
+    releases: Releases = ""
 
     def environments(self) -> list[Environment]:
         """List an environment a Python."""
@@ -190,21 +205,30 @@ class Stack(Record):
 
 
 class Exclusion(Record):
-    """Cells of the matrix that are left out, and why; what is not given matches all, names may hold `*`."""
+    """Cells of the matrix that are left out, and why; what is not given matches all, names may hold `*`.
+
+    In `releases` the word `locked` stands for the locked release.
+    """
 
     reason: Annotated[str, Field(min_length=1)]
-    releases: Specifiers = ""
+    releases: Releases = ""
     environments: tuple[str, ...] = ("*",)
     servers: tuple[str, ...] = ("*",)
     databases: tuple[str, ...] = ("*",)
     modes: tuple[str, ...] = ("*",)
 
-    def matches(self, cell: Cell) -> bool:
+    def matches(self, cell: Cell, locked: str) -> bool:
         """Tell whether a cell is left out."""
         words = (cell.environment, cell.server or "", cell.database or OWN, cell.mode or PROFILE)
         patterns = (self.environments, self.servers, self.databases, self.modes)
         named = all(any(fnmatchcase(word, pattern) for pattern in names) for word, names in zip(words, patterns, strict=True))
-        return named and SpecifierSet(self.releases).contains(cell.release, prereleases=True)
+        return named and covers(self.releases, cell.release, locked)
+
+    def names(self, release: str) -> bool:
+        """Return whether a release is named for itself, not as the end of a range."""
+        items = SpecifierSet(LOCKED.sub("0", self.releases))
+        exact = [item for item in items if item.operator in {"==", "!="} and not item.version.endswith("*")]
+        return any(item.contains(release, prereleases=True) is (item.operator == "==") for item in exact)
 
 
 OWN, PROFILE = "own", "profile"
@@ -347,12 +371,26 @@ class Config(Record):
         left_in = [cell for cell, reason in self.product(lock) if reason is None and cell not in short]
         return [cell for version in lock.versions for cell in (*short, *left_in) if cell.release == version]
 
+    def stale_exclusions(self, lock: Lock, origin: str | None = None) -> Iterator[str]:
+        """Yield a warning for each exclusion that seems to mean the locked release and names another one.
+
+        Such is one that leaves out all but named releases, the locked one too, and one that names `origin`, the locked release
+        before.
+        """
+        for number, item in enumerate(self.matrix.exclude):
+            named = [version for version in lock.versions if version != lock.locked and item.names(version)]
+            all_but = "!=" in item.releases and covers(item.releases, lock.locked, lock.locked)
+            meant = named if all_but else [version for version in named if version == origin]
+            if meant:
+                where = f"fork.toml: matrix.exclude[{number}].releases = {item.releases!r} names {', '.join(meant)}"
+                yield f"{where}, and {lock.locked} is locked; write `locked` where the locked release is meant ({item.reason})"
+
     def product(self, lock: Lock) -> Iterator[tuple[Cell, str | None]]:
         """Yield every cell that the axes make, with the reason why it is left out."""
         axes = self.matrix
         for release in lock.releases:
             for environment in (item for stack in axes.environments for item in stack.environments()):
-                if not SpecifierSet(environment.releases).contains(release.version, prereleases=True):
+                if not covers(environment.releases, release.version, lock.locked):
                     continue
                 for server, database, mode in itertools.product(axes.servers or (None,), axes.databases, axes.modes):
                     cell = Cell(
@@ -362,7 +400,7 @@ class Config(Record):
                         None if database == OWN else database,
                         None if mode == PROFILE else mode,
                     )
-                    yield cell, next((item.reason for item in axes.exclude if item.matches(cell)), None)
+                    yield cell, next((item.reason for item in axes.exclude if item.matches(cell, lock.locked)), None)
 
     def cells(self, lock: Lock) -> list[Cell]:
         """List the cells of the short list, oldest release first."""
@@ -370,7 +408,7 @@ class Config(Record):
             Cell(release.version, environment.id, server)
             for release in lock.releases
             for environment in self.environments
-            if SpecifierSet(environment.releases).contains(release.version, prereleases=True)
+            if covers(environment.releases, release.version, lock.locked)
             for server in (environment.servers or (None,))
         ]
 

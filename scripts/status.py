@@ -142,7 +142,7 @@ class Run:
             servers={server.id: origin(server) for server in self._servers() if program(server) is not None},
             skipped=self._skipped(),
             warnings=tuple(self._warnings()),
-            notes=(*self._under_way(), *self._missing_beside()),
+            notes=(*self._under_way(), *self._missing_beside(), *self._stale_exclusions()),
         )
 
     def _others(self) -> Sequence[Cell]:
@@ -209,6 +209,10 @@ class Run:
         for patch in self.scope.patches:
             for server in self.prober.missing_beside(patch.probes):
                 yield f"{patch.id} is not tried: its probes need the server {server.id}, which is not here: {absence(server)}"
+
+    def _stale_exclusions(self) -> Iterator[str]:
+        if self.choice.matrix:
+            yield from self.repo.config.stale_exclusions(self.lock)
 
     def _warnings(self) -> Iterator[str]:
         warning = source_warning(self.repo, self.lock)

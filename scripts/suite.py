@@ -12,12 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from packaging.specifiers import SpecifierSet
-
 from scripts.apply import Workshop
-from scripts.config import Environment, Server, Suite
+from scripts.config import Environment, Server, Suite, covers
 from scripts.environments import Absent, Ready, requirements
 from scripts.installed import WheelFile, install
+from scripts.lock import read_lock
 from scripts.model import Release
 from scripts.probe_log import first_words, read_log
 from scripts.process import TIMED_OUT, run, stop_all
@@ -149,11 +148,11 @@ def _trials(
 
 def environments(repo: Repository, suite: Suite, release: Release) -> list[Environment]:
     """List the environments in which upstream's tests of a release run."""
+    locked = read_lock(repo.lock_file).locked
     return [
         item
         for item in repo.config.environments
-        if SpecifierSet(item.releases).contains(release.version, prereleases=True)
-        and (not suite.environments or item.id in suite.environments)
+        if covers(item.releases, release.version, locked) and (not suite.environments or item.id in suite.environments)
     ]
 
 
