@@ -80,7 +80,13 @@ class Workshop:
         A patch that conflicts is left out too, with what depends on it; its step says where.
         """
         left_out = frozenset(without)
-        key = digest("built", target.commit, [patch.sha256 for patch in patches], sorted(left_out), self._override_digests)
+        key = digest(
+            "built, moved files followed",
+            target.commit,
+            [patch.sha256 for patch in patches],
+            sorted(left_out),
+            self._override_digests,
+        )
         built = self._built.get(key) or self._kept(key)
         if built is None:
             built = self._build(patches, target, left_out)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from scripts.endings import blob, differ, follow, tree_without_cr
 from scripts.git import Git
 from scripts.model import Applies, Patch, Release
+from scripts.moved import Move, fits, moves, places_of
 
 _MARKER = re.compile(r"^<<<<<<< ", re.MULTILINE)
 
@@ -106,17 +108,70 @@ def cherry(work: Git, commit: str, patch: Patch) -> Step:
     head = work.text("rev-parse", "HEAD")
     diff = difference(work, commit)
     plain, moved = _plain(work, head, diff) if diff else (work.tree_of(head), False)
-    done = work.run("cherry-pick", "--allow-empty", "--keep-redundant-commits", commit, ok=None)
-    if done.code != 0:
-        return Step(Applies.CONFLICT, _conflicts(work, patch))
+    if not _cherry_pick(work, commit):
+        return _second_try(work, commit, patch, head, diff)
     if not diff:
         return Step(Applies.NO_HUNKS)
     if plain is None:
         return Step(Applies.THREE_WAY)
     if plain != work.tree_of("HEAD"):
-        files = ", ".join(sorted({hunk.path for hunk in patch.hunks}))
-        return Step(Applies.CONFLICT, f"ambiguous: its hunks fit in more than one place of {files}")
+        return _ambiguous(hunk.path for hunk in patch.hunks)
     return Step(Applies.OFFSET if moved else Applies.CLEAN)
+
+
+def _second_try(work: Git, commit: str, patch: Patch, head: str, diff: bytes) -> Step:
+    """Cherry-pick again where the conflict is one of line endings, or of a file that moved and changed more than git follows.
+
+    What stays a conflict is left in the work tree, at the place to which a file moved.
+    """
+    files = work.text("diff", "--name-only", "--diff-filter=U").splitlines()
+    gone = {name for name in files if work.resolve(f"{head}:{name}") is None}
+    found = moves(work, f"{commit}^", head, gone) if gone else {}
+    moved = {old: move for old, move in found.items() if fits(work, head, move, diff, old)}
+    went = {name: moved[name].new if name in moved else name for name in files}
+    endings = any(_endings_differ(work, commit, head, old, new) for old, new in went.items())
+    if not moved and not endings:
+        return Step(Applies.CONFLICT, _conflicts(work, patch, moved))
+    work.run("cherry-pick", "--abort", ok=None)
+    work.run("reset", "--quiet", "--hard", head)
+    words = ["-Xignore-cr-at-eol"] if endings else []
+    words += [f"-Xfind-renames={min(move.found_at for move in moved.values())}%"] if moved else []
+    if not _cherry_pick(work, commit, *words):
+        return Step(Applies.CONFLICT, _conflicts(work, patch, moved))
+    follow(work, head)
+    if moved:
+        return _moved_step(work, commit, head, diff, moved)
+    paths = {hunk.path for hunk in patch.hunks}
+    plain = tree_without_cr(work, head, paths, diff)
+    return Step(Applies.THREE_WAY) if plain in {None, tree_without_cr(work, "HEAD", paths)} else _ambiguous(paths)
+
+
+def _cherry_pick(work: Git, commit: str, *words: str) -> bool:
+    return work.run("cherry-pick", "--allow-empty", "--keep-redundant-commits", *words, commit, ok=None).code == 0
+
+
+def _endings_differ(work: Git, commit: str, head: str, old: str, new: str) -> bool:
+    before, after, there = (blob(work, name) for name in (f"{commit}^:{old}", f"{commit}:{old}", f"{head}:{new}"))
+    return bool(before and there) and differ(before, after, there)
+
+
+def _moved_step(work: Git, commit: str, head: str, diff: bytes, moved: Mapping[str, Move]) -> Step:
+    """Accept a moved file's hunks only where each of them fits in one place of all that is new."""
+    words = ("diff-tree", "-r", "-z", "--no-renames", "--diff-filter=A", "--name-only", f"{commit}^", head)
+    new = [path for path in work.text(*words).split("\0") if path]
+    several = [places for places in places_of(work, head, new, diff, moved) if len(places) != 1]
+    if several:
+        return _ambiguous(several[0] or [move.new for move in moved.values()], f"{_said(moved)}; ")
+    return Step(Applies.THREE_WAY, _said(moved))
+
+
+def _said(moved: Mapping[str, Move]) -> str:
+    return ", ".join(f"{name} moved to {move}" for name, move in moved.items())
+
+
+def _ambiguous(files: Iterable[str], before: str = "") -> Step:
+    names = ", ".join(sorted(set(files)))
+    return Step(Applies.CONFLICT, f"ambiguous: {before}its hunks fit in more than one place of {names}")
 
 
 def difference(git: Git, commit: str) -> bytes:
@@ -137,7 +192,7 @@ def _plain(work: Git, head: str, diff: bytes) -> tuple[str | None, bool]:
         return (handle.text("write-tree") if done.code == 0 else None), b"offset" in done.stderr
 
 
-def _conflicts(work: Git, patch: Patch) -> str:
+def _conflicts(work: Git, patch: Patch, moved: Mapping[str, Move]) -> str:
     """Name the files and places of a cherry-pick's conflicts, and the hunks that wanted to go there."""
     assert work.work_tree is not None
     places = []
@@ -145,11 +200,12 @@ def _conflicts(work: Git, patch: Patch) -> str:
         path = work.work_tree / name
         text = path.read_text(errors="replace") if path.exists() else ""
         lines = [str(text.count("\n", 0, match.start()) + 1) for match in _MARKER.finditer(text)]
-        own = [hunk for hunk in patch.hunks if hunk.path == name] or patch.hunks  # all of them where upstream moved the file
+        here = {name, *(old for old, move in moved.items() if move.new == name)}
+        own = [hunk for hunk in patch.hunks if hunk.path in here] or patch.hunks  # all of them where git followed a move
         hunks = [f"@@ -{hunk.old[0]},{hunk.old[1]} +{hunk.new[0]},{hunk.new[1]} @@" for hunk in own]
         where = f"line {', '.join(lines)}" if lines else "the file is gone or binary"
         places.append(f"{name}: {where} (hunks {' '.join(hunks)})")
-    return "; ".join(places) or "cherry-pick refused it"
+    return "; ".join([*([_said(moved)] if moved else []), *places]) or "cherry-pick refused it"
 
 
 def _complaints(text: str) -> str:

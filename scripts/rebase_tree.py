@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from scripts.endings import follow
 from scripts.errors import AttentionError
 from scripts.git import Git
 from scripts.model import Applies, Patch, Release
@@ -55,6 +56,7 @@ def pick(work: Git, commit: str, patch: Patch) -> tuple[Step, bool]:
 def commit_resolution(work: Git, original: str) -> None:
     """Commit a resolution with the message and the author of the patch, also where it changes nothing."""
     work.run("commit", "--quiet", "--allow-empty", "--cleanup=verbatim", "--reuse-message", original)
+    follow(work, "HEAD^")
 
 
 def drop(work: Git, target: Release, name: str) -> None:

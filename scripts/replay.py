@@ -13,6 +13,7 @@ from scripts.errors import AttentionError
 from scripts.git import Git
 from scripts.mail import read_mail, with_trailers
 from scripts.model import Applies, Patch, Release
+from scripts.moved import PERCENTAGES, moves
 from scripts.rebase_state import RebaseState, home, reached, target_lock, work_tree
 from scripts.rebase_tree import (
     check_finished,
@@ -155,7 +156,11 @@ def _upstream_change(shop: Workshop, state: RebaseState, work: Git, patch: Patch
     base, target = shop.lock.release(patch.base), shop.lock.release(state.target)
     assert base is not None
     assert target is not None
-    diff = work.run("diff", "-U2", "--no-color", "--no-ext-diff", base.commit, target.commit, "--", *files).text
+    gone = {hunk.path for hunk in patch.hunks if work.resolve(f"{target.commit}:{hunk.path}") is None}
+    moved = {old: move for old, move in moves(work, base.commit, target.commit, gone).items() if move.new in files}
+    renames = f"--find-renames={min((move.found_at for move in moved.values()), default=PERCENTAGES[0])}%"
+    words = ("diff", "-U2", "--no-color", "--no-ext-diff", "--ignore-cr-at-eol", renames, base.commit, target.commit)
+    diff = work.run(*words, "--", *files, *moved).text
     lines = (_near(diff, patch) or diff).splitlines()
     more = f"\n  … {len(lines) - SHOWN_LINES} more lines" if len(lines) > SHOWN_LINES else ""
     return f"What upstream changed there from {base.version} to {target.version}:\n" + "\n".join(lines[:SHOWN_LINES]) + more
@@ -165,7 +170,7 @@ def _near(diff: str, patch: Patch) -> str:
     """Return the hunks of a diff that are near a patch's own."""
     found = []
     for file in unidiff.patch.PatchSet(diff):
-        own = [hunk.old for hunk in patch.hunks if hunk.path == file.path]
+        own = [hunk.old for hunk in patch.hunks if hunk.path in {file.path, file.source_file.removeprefix("a/")}]
         near = [
             str(hunk)
             for hunk in file
