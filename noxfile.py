@@ -98,6 +98,18 @@ def rebase(session: nox.Session) -> None:
 
 
 @nox.session
+def retire(session: nox.Session) -> None:
+    """Move patches that upstream made unnecessary to patches/retired/ (-- ID)."""
+    verb(session)
+
+
+@nox.session
+def unretire(session: nox.Session) -> None:
+    """Take retired patches back into the series (-- ID)."""
+    verb(session)
+
+
+@nox.session
 def wheel(session: nox.Session) -> None:
     """Build the wheel into dist/ and prove it as an installation (-- --bump counts N on)."""
     verb(session, "wheel")

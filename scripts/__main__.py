@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
@@ -14,6 +16,8 @@ from scripts.process import stop_all
 from scripts.reporting import Asked, answer, reporting
 from scripts.repository import Repository
 from scripts.terminal import err, out, say
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -222,41 +226,6 @@ def export(repo: Repository, folder: Path | None) -> Exit:
     return Exit.FINE
 
 
-@cli.command()
-@click.argument("version", required=False)
-@click.option("--dry-run", is_flag=True, help="Say what would be retired and replayed, and what would conflict.")
-@click.option("--continue", "go_on", is_flag=True, help="Take up a rebase that stopped or was killed.")
-@click.option("--skip", is_flag=True, help="Leave out the patch at which it stopped.")
-@click.option("--abort", is_flag=True, help="Forget the rebase under way; nothing else was touched.")
-@click.pass_obj
-def rebase(repo: Repository, version: str | None, dry_run: bool, go_on: bool, skip: bool, abort: bool) -> Exit:
-    """Stand on another release: retire what it made unnecessary, replay the rest, prove it, replace all at once.
-
-    \b
-    Examples:
-      rebase 7.2 --dry-run
-      rebase 7.2
-      rebase --continue     after resolving a conflict in .fork/rebase/tree
-    """
-    from scripts import rebase as verb
-    from scripts.report import print_plan
-
-    if sum(map(bool, (version, go_on, skip, abort))) != 1 or (dry_run and not version):
-        raise click.UsageError("give a release, or one of --continue, --skip and --abort")
-    if abort:
-        verb.abort(repo)
-        say("aborted: everything is as it was before")
-        return Exit.FINE
-    if version:
-        plan = verb.rebase(repo, version, dry_run=dry_run)
-    elif go_on:
-        plan = verb.go_on(repo)
-    else:
-        plan = verb.skip(repo)
-    print_plan(plan, out, dry_run=dry_run)
-    return Exit.FINE
-
-
 def _waivers(_context: click.Context, _option: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
     """Read `ID=reason` pairs."""
     pairs = [value.partition("=") for value in values]
@@ -266,14 +235,97 @@ def _waivers(_context: click.Context, _option: click.Parameter, values: tuple[st
     return {name.strip(): reason.strip() for name, _, reason in pairs}
 
 
-_WAIVE = click.option(
-    "--waive",
-    "waived",
-    multiple=True,
-    metavar="ID=REASON",
-    callback=_waivers,
-    help="Ship although this patch's verdict is a fault; the wheel's record carries the reason. Repeatable.",
-)
+def _waive(effect: str) -> Callable[[F], F]:
+    """Return the option that takes `ID=REASON`."""
+    return click.option("--waive", "waived", multiple=True, metavar="ID=REASON", callback=_waivers, help=f"{effect} Repeatable.")
+
+
+_WAIVE = _waive("Ship although this patch's verdict is a fault; the wheel's record carries the reason.")
+
+
+@cli.command()
+@click.argument("version", required=False)
+@click.option("--dry-run", is_flag=True, help="Say what would be retired and replayed, and what would conflict.")
+@click.option("--continue", "go_on", is_flag=True, help="Take up a rebase that stopped or was killed.")
+@click.option("--skip", is_flag=True, help="Leave out the patch at which it stopped.")
+@click.option("--abort", is_flag=True, help="Forget the rebase under way; nothing else was touched.")
+@_waive("Take this patch along although its verdict is a fault.")
+@click.pass_obj
+def rebase(
+    repo: Repository, version: str | None, dry_run: bool, go_on: bool, skip: bool, abort: bool, waived: dict[str, str]
+) -> Exit:
+    """Stand on another release: retire what it made unnecessary, replay the rest, prove it, replace all at once.
+
+    A retired patch that the release needs again is taken back.
+
+    \b
+    Examples:
+      rebase 7.2 --dry-run
+      rebase 7.2
+      rebase --continue     after resolving a conflict in .fork/rebase/tree
+      rebase 7.2 --waive iexact-conditions='no release lacks it, see issue 12'
+    """
+    from scripts import rebase as verb
+    from scripts.report import print_plan
+
+    if sum(map(bool, (version, go_on, skip, abort))) != 1 or (dry_run and not version):
+        raise click.UsageError("give a release, or one of --continue, --skip and --abort")
+    if waived and (skip or abort):
+        raise click.UsageError("--waive goes with a release or with --continue")
+    if abort:
+        verb.abort(repo)
+        say("aborted: everything is as it was before")
+        return Exit.FINE
+    if version:
+        plan = verb.rebase(repo, version, dry_run=dry_run, waived=waived)
+    elif go_on:
+        plan = verb.go_on(repo, waived)
+    else:
+        plan = verb.skip(repo)
+    print_plan(plan, out, dry_run=dry_run)
+    return Exit.FINE
+
+
+@cli.command()
+@click.argument("patches", nargs=-1, required=True, metavar="ID...")
+@click.option("--dry-run", is_flag=True, help="Say what would be done.")
+@click.pass_obj
+def retire(repo: Repository, patches: tuple[str, ...], dry_run: bool) -> Exit:
+    """Move patches that bare upstream makes unnecessary to patches/retired/, with the proof; the others stay where they are.
+
+    Right after `unretire` it restores every byte. At a conflict it stops as `rebase` does.
+
+    \b
+    Examples:
+      retire iexact-conditions --dry-run
+      retire iexact-conditions
+    """
+    return _by_hand(repo, patches, back=False, dry_run=dry_run)
+
+
+@cli.command()
+@click.argument("patches", nargs=-1, required=True, metavar="ID...")
+@click.option("--dry-run", is_flag=True, help="Say what would be done.")
+@click.pass_obj
+def unretire(repo: Repository, patches: tuple[str, ...], dry_run: bool) -> Exit:
+    """Take retired patches back into the series, with their modules, on the release that the others stand on.
+
+    Right after `retire` it restores every byte. At a conflict it stops as `rebase` does.
+
+    \b
+    Examples:
+      unretire text-conditions --dry-run
+      unretire text-conditions
+    """
+    return _by_hand(repo, patches, back=True, dry_run=dry_run)
+
+
+def _by_hand(repo: Repository, patches: tuple[str, ...], *, back: bool, dry_run: bool) -> Exit:
+    from scripts.rebase import by_hand
+    from scripts.report import print_plan
+
+    print_plan(by_hand(repo, tuple(dict.fromkeys(patches)), back=back, dry_run=dry_run), out, dry_run=dry_run)
+    return Exit.FINE
 
 
 @cli.command()

@@ -18,8 +18,14 @@ from scripts.config import near_miss
 from scripts.model import Hunk, Patch, Settings, State
 
 REQUIRED = ("Id", "Base", "Origin", "Forwarded", "Last-Update", "Probes", "Drop-When")
-OPTIONAL = ("Bug", "Overrides", "Depends", "Needs", "Replaced-By", "Applied-Upstream", "Mutation")
+OPTIONAL = ("Bug", "Overrides", "Depends", "Needs", "Replaced-By", "Applied-Upstream", "Mutation", "Place")
 REPEATABLE = ("Bug", "Needs", "Replaced-By")
+
+_ORDER = (
+    *("Id", "Base", "Origin", "Bug", "Forwarded", "Last-Update", "Probes", "Overrides", "Depends", "Needs", "Replaced-By"),
+    *("Mutation", "Drop-When", "Place", "Applied-Upstream"),
+)
+"""Where a field stands that is added."""
 
 _TRAILER = re.compile(r"^([A-Za-z][A-Za-z-]*):[ \t]+(\S.*)$")
 _DIFF_START = re.compile(r"^diff --git ", re.MULTILINE)
@@ -98,6 +104,7 @@ def read_patch(path: Path, state: State) -> tuple[Patch, list[str]]:
         why=mail.body,
         applied_upstream=mail.value("Applied-Upstream"),
         mutation=mail.value("Mutation"),
+        place=mail.value("Place"),
         hunks=hunks,
         lines=lines,
         trailers=mail.trailers,
@@ -105,7 +112,10 @@ def read_patch(path: Path, state: State) -> tuple[Patch, list[str]]:
 
 
 def with_trailers(text: bytes, changes: Mapping[str, str | None]) -> bytes:
-    """Return a mail or a commit message with trailers of its last paragraph changed, added at its end or (None) removed."""
+    """Return a mail or a commit message with trailers of its last paragraph changed, added or (None) removed.
+
+    One that is added comes before the first that follows it in the usual order.
+    """
     head, diff, rest = text.partition(b"\ndiff --git ")
     kept = head.rstrip(b"\n")
     before, gap, paragraph = kept.rpartition(b"\n\n")
@@ -117,7 +127,13 @@ def with_trailers(text: bytes, changes: Mapping[str, str | None]) -> bytes:
             lines.append(line)
         elif value := left.pop(name, None):
             lines.append(f"{name}: {value}".encode())
-    lines += [f"{name}: {value}".encode() for name, value in left.items() if value]
+    for name, value in left.items():
+        if value:
+            known = [
+                _ORDER.index(key) if (key := line.partition(b":")[0].decode(errors="replace")) in _ORDER else 0 for line in lines
+            ]
+            place = next((number for number, rank in enumerate(known) if rank > _ORDER.index(name)), len(lines))
+            lines.insert(place, f"{name}: {value}".encode())
     return before + gap + b"\n".join(lines) + head[len(kept) :] + diff + rest
 
 

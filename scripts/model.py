@@ -129,6 +129,7 @@ class Patch:
     why: str = ""
     applied_upstream: str = ""
     mutation: str = ""
+    place: str = ""
     hunks: tuple[Hunk, ...] = ()
     lines: int = 0
     trailers: tuple[tuple[str, str], ...] = field(default=(), repr=False)

@@ -10,8 +10,8 @@ import unidiff.patch
 
 from scripts.git import Git
 
-PERCENTAGES = (50, 40, 30, 20, 10)
-"""How much of a file must have stayed, git's own measure first; below the last one it pairs what shares only boilerplate."""
+PERCENTAGES = (50, 30, 10, 1)
+"""How much of two files must be alike, git's own measure first; the last one finds a small file that went into a large one."""
 
 
 @dataclass(frozen=True)

@@ -5,16 +5,18 @@ Until the last step nothing outside `.fork/rebase/` is touched; the last step re
 
 from __future__ import annotations
 
+import dataclasses
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from scripts.apply import Workshop
-from scripts.errors import ForkError, UsageError
+from scripts.errors import UsageError
 from scripts.evidence import PatchReport, Report
 from scripts.lock import read_lock
 from scripts.model import FAULTS, Patch, State, Verdict
-from scripts.rebase_plan import changes_nothing, detail, planned, trial, tried
+from scripts.rebase_plan import changes_nothing, chosen, detail, planned, returning, trial, tried
 from scripts.rebase_state import RebaseState, check_unchanged, forget, home, left_state, reached, required_state, target_lock
 from scripts.replay import left_out, release_of, replay, resolved, stop, workshop
 from scripts.repository import Repository
@@ -26,24 +28,24 @@ from scripts.status import Choice, examine
 from scripts.store import Store
 from scripts.suite import comparisons, counting
 from scripts.terminal import say
+from scripts.undo import remember, restore, snapshot, undoing
 
 
-def rebase(repo: Repository, version: str, *, dry_run: bool = False) -> Plan:
+def rebase(repo: Repository, version: str, *, dry_run: bool = False, waived: Mapping[str, str] | None = None) -> Plan:
     """Move the fork to a release and return what was done; with `dry_run`, what would be.
+
+    `waived` are patches whose faults count for nothing, each with the reason.
 
     Raises AttentionError at a conflict or where the result is not proven, with the state kept for `--continue`.
     """
-    with repo.alone():
-        if _under_way(repo):
-            raise UsageError("a rebase is under way", hint="nox -s rebase -- --continue, --skip or --abort")
-        forget(repo)
+    with _beginning(repo):
         try:
-            state = planned(repo, version)
+            state = planned(repo, version, waived or {})
             if dry_run or changes_nothing(repo, state):
                 plan = trial(repo, state)
                 forget(repo)
                 return plan
-        except ForkError:
+        except BaseException:  # Ctrl-C too: nothing is decided yet
             forget(repo)
             raise
         state.write(repo)
@@ -51,13 +53,52 @@ def rebase(repo: Repository, version: str, *, dry_run: bool = False) -> Plan:
         return _go_on(repo, state)
 
 
-def go_on(repo: Repository) -> Plan:
+@contextmanager
+def _beginning(repo: Repository) -> Iterator[None]:
+    """Have the folder alone, with nothing left of an earlier rebase; refuses one that is under way."""
+    with repo.alone():
+        if _under_way(repo):
+            raise UsageError("a rebase is under way", hint="nox -s rebase -- --continue, --skip or --abort")
+        forget(repo)
+        yield
+
+
+def by_hand(repo: Repository, names: Sequence[str], *, back: bool = False, dry_run: bool = False) -> Plan:
+    """Retire patches that bare upstream makes unnecessary, or take retired ones `back`; all others stay on their release.
+
+    What undoes the last such step restores every byte. Raises AttentionError for a patch that upstream does not replace, at a
+    conflict, or where the result is not proven, with the state kept for `rebase --continue`.
+    """
+    with _beginning(repo):
+        previous = undoing(repo, names, back=back)
+        if previous and not dry_run:
+            return restore(repo, previous, names)
+        before = snapshot(repo)
+        try:
+            state = chosen(repo, names, back=back)
+            if dry_run:
+                following = f"nox -s {'un' * back}retire -- {' '.join(names)}"
+                plan = dataclasses.replace(trial(repo, state), replay=(), following=following)
+                forget(repo)
+                return plan
+        except BaseException:  # Ctrl-C too: nothing is decided yet
+            forget(repo)
+            raise
+        state.write(repo)
+        reached("planned")
+        plan = _go_on(repo, state)
+        remember(repo, names, before, back=back)
+        return dataclasses.replace(plan, replay=())
+
+
+def go_on(repo: Repository, waived: Mapping[str, str] | None = None) -> Plan:
     """Take up a rebase that stopped or was killed, with what was resolved in its work tree."""
     with repo.alone():
         state = required_state(repo)
         if state.done:
             return _left_over(repo, state)
         check_unchanged(repo, state)
+        state = dataclasses.replace(state, waived={**state.waived, **(waived or {})})
         return _go_on(repo, resolved(repo, state) if state.stopped else state)
 
 
@@ -94,7 +135,8 @@ def _left_over(repo: Repository, state: RebaseState) -> Plan:
     """Clean up after a rebase that was killed when all was done, and say what it did."""
     say(f"the rebase to {state.target} had been done when it was killed; only its work tree was left")
     forget(repo)
-    return Plan(state.origin, state.target, state.retire, _live_ids(read_series(repo, read_lock(repo.lock_file))))
+    live = _live_ids(read_series(repo, read_lock(repo.lock_file)))
+    return Plan(state.origin, state.target, state.retire, live, back=returning(state))
 
 
 # Act
@@ -108,7 +150,8 @@ def _go_on(repo: Repository, state: RebaseState) -> Plan:
     report = _proof(repo, state)
     reached("proven")
     series = read_series(staged(repo), target_lock(repo))
-    plan = Plan(state.origin, state.target, state.retire, _live_ids(series), tuple(_notes(repo, state, report)))
+    replayed = tuple(name for name in _live_ids(series) if name not in state.back)
+    plan = Plan(state.origin, state.target, state.retire, replayed, tuple(_notes(repo, state, report)), returning(state))
     reached("deciding")
     put_in_place(repo, state, digest)
     reached("decided")
@@ -121,9 +164,15 @@ def _proof(repo: Repository, state: RebaseState) -> Report:
     new, lock = staged(repo), target_lock(repo)
     report, _ = examine(new, lock, Choice())
     before = workshop(repo).series.by_id
-    wrong = [item for item in report.patches if item.verdict in FAULTS or _emptied(item, before[item.patch.id])]
+    judged = [item for item in report.patches if item.patch.id not in state.waived]
+    wrong = [item for item in judged if item.verdict in FAULTS or _emptied(item, before[item.patch.id])]
     if wrong:
         words = [f"{item.patch.id} is {item.verdict}: {_why(item, before[item.patch.id], report)}" for item in wrong]
+        words += [
+            f"  without proof: nox -s rebase -- --continue --waive {item.patch.id}=REASON"
+            for item in wrong
+            if item.verdict is Verdict.UNPROVEN
+        ]
         at = tuple(item.patch.id for item in wrong if item.patch.state is State.ACTIVE)
         stop(repo, state, "replayed, but not proven:\n" + "\n".join(words), at)
     shop = Workshop(new, lock, read_series(new, lock), Store(repo.work / "results"))
@@ -150,8 +199,11 @@ def _why(item: PatchReport, before: Patch, report: Report) -> str:
 def _notes(repo: Repository, state: RebaseState, report: Report) -> Iterator[str]:
     """Give what a person wants to know at the end: the answer, what went, what was not tried, and the range-diff."""
     yield report.answer.text
-    for patch in (patch for patch in workshop(repo).series.active if patch.id in state.skipped):
+    for patch in (patch for patch in workshop(repo).series.all if patch.id in state.skipped):
         yield f"{patch.id} was skipped on your word: its behaviour is gone; nothing runs {', '.join(patch.probes)} any more"
+    for name, reason in state.waived.items():
+        yield f"{name} was not proven, on your word: {reason}"
+    yield from repo.config.stale_exclusions(target_lock(repo), None if state.by_hand else state.origin)
     for path in orphans(repo, state):
         tests = ", ".join(_importers(repo, path))
         yield f"{path} went with its patch" + (f"; look at {tests}" if tests else "")

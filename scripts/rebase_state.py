@@ -35,7 +35,7 @@ STEPS = (
 )
 """The named steps of a rebase, in order."""
 
-_LISTS = ("queue", "skipped", "at", "again")
+_LISTS = ("queue", "skipped", "at", "again", "back")
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,9 @@ class RebaseState:
 
     `head` is the commit up to which the series is replayed, `queue` who waits, `again` whose conflict was resolved as once
     before. `before` is the digest of what the rebase began with and will replace. `stopped` says why a person is asked, `at`
-    names the patches that this is about; both are empty while the tool works. `done` is only left over after the last step.
+    names the patches that this is about; both are empty while the tool works. `back` are retired patches that are needed again,
+    `waived` the reasons for which faults count for nothing. `done` is only left over after the last step. A step `by_hand` moves
+    nothing to another release.
     """
 
     target: str
@@ -55,9 +57,12 @@ class RebaseState:
     queue: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
     again: tuple[str, ...] = ()
+    back: tuple[str, ...] = ()
+    waived: Mapping[str, str] = field(default_factory=dict)
     stopped: str = ""
     at: tuple[str, ...] = ()
     done: bool = False
+    by_hand: bool = False
 
     @property
     def gone(self) -> frozenset[str]:
@@ -101,7 +106,7 @@ def left_state(repo: Repository) -> RebaseState | None:
         record: dict[str, Any] = json.loads(_file(repo).read_text())
     except FileNotFoundError:
         return None
-    lists = {name: tuple(record[name]) for name in _LISTS}
+    lists = {name: tuple(record.get(name, ())) for name in _LISTS}
     return RebaseState(**(record | lists | {"retire": tuple(map(Retirement.of, record["retire"]))}))
 
 

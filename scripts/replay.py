@@ -30,6 +30,7 @@ from scripts.rebase_tree import (
 from scripts.repository import Repository
 from scripts.series import read_series
 from scripts.store import Store
+from scripts.unretire import commit_of, dependencies, in_order
 
 SHOWN_LINES = 80
 """How many lines of upstream's own change a conflict shows."""
@@ -41,14 +42,13 @@ NEAR_LINES = 12
 def replay(repo: Repository, state: RebaseState) -> RebaseState:
     """Cherry-pick what is left in the queue, stopping at the first conflict."""
     shop = workshop(repo)
-    commits = shop.commits(shop.series.active)
     work = work_of(repo, state)
     if state.queue:
         stand_at(work, state.head)
     while state.queue:
         reached("replaying")
         patch = shop.series.by_id[state.queue[0]]
-        step, again = pick(work, commits.ids[patch.id], patch)
+        step, again = pick(work, commit_of(shop, patch.id), patch)
         reached("picked")
         if step.applies is Applies.CONFLICT:
             stop(
@@ -70,7 +70,7 @@ def resolved(repo: Repository, state: RebaseState) -> RebaseState:
     work, shop = work_of(repo, state), workshop(repo)
     check_finished(work, state.head)
     if work.resolve("CHERRY_PICK_HEAD"):
-        commit_resolution(work, shop.commits(shop.series.active).ids[state.queue[0]])
+        commit_resolution(work, commit_of(shop, state.queue[0]))
     head = _checked_head(shop, state, work, waiting=state.queue[1:])
     reached("resolved")
     state = dataclasses.replace(state, queue=state.queue[1:], head=head, stopped="", at=())
@@ -82,7 +82,13 @@ def left_out(repo: Repository, state: RebaseState) -> RebaseState:
     """Leave out the patches at which the rebase stopped, and those that cannot stand without them."""
     series = workshop(repo).series
     without = {other for name in state.at for other in series.dependents(series.by_id[name])}
-    gone = [patch.id for patch in series.active if patch.id in without - state.gone]
+    gone = [name for name in in_order(series, state.back) if name in without - state.gone]
+    held = [patch.id for patch in series.retired if patch.id not in state.back and set(gone).intersection(patch.depends)]
+    if held:
+        raise AttentionError(
+            f"{', '.join(gone)} cannot be left out: {', '.join(held)}, which is retired, stands on it",
+            hint=f"resolve it in {work_tree(repo)}, or nox -s rebase -- --abort",
+        )
     head = _line_without(repo, state, gone)
     queue = tuple(name for name in state.queue if name not in gone)
     state = dataclasses.replace(state, queue=queue, head=head, skipped=(*state.skipped, *gone), stopped="", at=())
@@ -104,7 +110,7 @@ def _line_without(repo: Repository, state: RebaseState, gone: list[str]) -> str:
 
 def _checked_head(shop: Workshop, state: RebaseState, work: Git, waiting: tuple[str, ...]) -> str:
     """Return the work tree's commit where it ends the line of all patches that are not gone and not waiting."""
-    wanted = [patch.id for patch in shop.series.active if patch.id not in state.gone.union(waiting)]
+    wanted = [name for name in in_order(shop.series, state.back) if name not in state.gone.union(waiting)]
     check_line(work, release_of(shop.repo, state.target), wanted)
     return work.text("rev-parse", "HEAD")
 
@@ -123,16 +129,18 @@ def stop(repo: Repository, state: RebaseState, why: str, at: tuple[str, ...] | N
 
 
 def mails(repo: Repository, state: RebaseState) -> Iterator[tuple[str, bytes]]:
-    """Give each replayed commit's id and patch on the new base, without the dependencies that left the series."""
-    target = release_of(repo, state.target)
-    for commit in commits_of(repo.git, target, state.head):
+    """Give each replayed commit's id and patch on the new base, with the dependencies that the new series has."""
+    target, series = release_of(repo, state.target), workshop(repo).series
+    commits = {id_of(repo.git, commit): commit for commit in commits_of(repo.git, target, state.head)}
+    back = [name for name in state.back if name in commits]
+    for name, commit in commits.items():
         mail = repo.git.run("format-patch", *FORMAT, "-1", "--stdout", commit).stdout
         names = read_mail(mail).names("Depends")
-        left = [name for name in names if name not in state.gone]
+        left = tuple(other for other in dependencies(series, back, name, names) if other in commits)
         changes: dict[str, str | None] = {"Base": target.version}
-        if len(left) < len(names):
+        if left != names:
             changes["Depends"] = ", ".join(left) or None
-        yield id_of(repo.git, commit), with_trailers(mail, changes)
+        yield name, with_trailers(mail, changes)
 
 
 def workshop(repo: Repository) -> Workshop:

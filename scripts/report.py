@@ -187,15 +187,21 @@ def _reason(item: PatchReport, locked: str) -> str:
 def print_plan(plan: Plan, console: Console, *, dry_run: bool) -> None:
     """Print what a rebase did, or would do."""
     verb = "would move" if dry_run else "moved"
-    if plan.retire or plan.replay or plan.origin != plan.target:
+    if plan.total:
+        console.print(Styled(plan.total, style="bold"))
+    if plan.replay or plan.origin != plan.target:
         console.print(Styled(f"{verb} from {plan.origin} to {plan.target}", style="bold"))
     for item in plan.retire:
         console.print(Styled(f"  retire {item.id}: {item.trailer}", style="green"))
+    for name, why in plan.back:
+        console.print(Styled(f"  take back {name}: {why}", style="yellow"))
     for name in plan.replay:
         console.print(f"  replay {name}")
     for note in plan.notes:
         console.print(Styled(f"\n{note}"))
-    if not dry_run and (plan.retire or plan.replay or plan.origin != plan.target):
+    if plan.following:
+        console.print(f"\nnext: {plan.following}")
+    if not dry_run and (plan.retire or plan.back or plan.replay or plan.origin != plan.target):
         console.print("\nnext: look at `git diff`, run `nox -s tests`, then commit", style="dim")
 
 

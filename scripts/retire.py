@@ -17,6 +17,9 @@ from scripts.model import Applies, Patch, Settings, State, Verdict
 from scripts.pick import pick
 from scripts.verdict import Facts
 
+HOLDS = "As it was then, it holds what it depended on: "
+"""How the message of a retired patch begins to name the patches that it holds."""
+
 
 @dataclass(frozen=True)
 class Retirement:
@@ -45,14 +48,49 @@ class Retirement:
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where a patch stood in the series when it retired: its file's number, what it depended on and who depended on it.
+
+    `holds` are the patches that it holds, each with the id of its change then. Where there are any, `depends` is what it depended
+    on, else its own `Depends:` says that.
+    """
+
+    number: str = ""
+    holds: tuple[str, ...] = ()
+    depends: tuple[str, ...] = ()
+    needed_by: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        parts = {"holds": self.holds, "depends on": self.depends, "needed by": self.needed_by}
+        return "; ".join([self.number, *(f"{words} {', '.join(names)}" for words, names in parts.items() if names)])
+
+    @classmethod
+    def of(cls, patch: Patch) -> Place:
+        """Read a retired patch's trailer; patches that retired before there was one have none."""
+        number, *parts = patch.place.split("; ")
+        found = {}
+        for part in parts:
+            words = next((words for words in ("holds", "depends on", "needed by") if part.startswith(f"{words} ")), "")
+            found[words] = tuple(part.removeprefix(words).replace(" ", "").split(","))
+        return cls(number, found.get("holds", ()), found.get("depends on", ()), found.get("needed by", ()))
+
+
+@dataclass(frozen=True)
 class Plan:
-    """What a rebase would do, or did: for the person who asked."""
+    """What a rebase would do, or did: for the person who asked.
+
+    `back` are retired patches that are needed again, each with the reason; `total` and `following` are the sum and the next
+    command of a trial.
+    """
 
     origin: str
     target: str
     retire: tuple[Retirement, ...] = ()
     replay: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    back: tuple[tuple[str, str], ...] = ()
+    total: str = ""
+    following: str = ""
 
 
 def retirements(report: Report) -> list[Retirement]:
@@ -70,6 +108,8 @@ def _retirement(item: PatchReport, target: str) -> Retirement | None:
         known = item.absorbed_in is not None and Version(item.absorbed_in) <= Version(target)
         release = item.absorbed_in if item.absorbed_in and known else target
         return Retirement(item.patch.id, release, f"absorbed, the probes pass bare on {target}", cells)
+    if item.verdict is Verdict.NOT_NEEDED:  # upstream lost it later: a rebase to a later release takes the patch back
+        return Retirement(item.patch.id, target, f"not needed, the probes pass bare on {target}", cells)
     if item.verdict is Verdict.CONFIGURABLE and item.settings:
         how = f"configurable, the probes pass bare on {target} with {str(item.settings).replace('; ', ' and ')}"
         return Retirement(item.patch.id, _settled_since(item, target), how, cells, item.settings)
@@ -114,7 +154,8 @@ def retired_mail(shop: Workshop, patch: Patch, retirement: Retirement, retiring:
         for part in own:
             _stand(shop, work, part, patch)
         message = work.run("log", "-1", "--format=%B").stdout.rstrip(b"\n") + b"\n"
-        work.run("commit", "--quiet", "--amend", "--cleanup=verbatim", "--file=-", stdin=_closed(message, patch, own, retirement))
+        message = _closed(shop, message, patch, own, retirement)
+        work.run("commit", "--quiet", "--amend", "--cleanup=verbatim", "--file=-", stdin=message)
         done = work.text("rev-parse", "HEAD")
         work.run("reset", "--quiet", "--soft", start)
         work.run("commit", "--quiet", "--allow-empty", "--cleanup=verbatim", "--reuse-message", done)
@@ -147,15 +188,22 @@ def _stand(shop: Workshop, work: Git, part: Patch, patch: Patch) -> None:
     work.run("commit", "--quiet", "--amend", "--allow-empty", "--cleanup=verbatim", "--reuse-message=HEAD")
 
 
-def _closed(message: bytes, patch: Patch, own: Sequence[Patch], retirement: Retirement) -> bytes:
+def _closed(shop: Workshop, message: bytes, patch: Patch, own: Sequence[Patch], retirement: Retirement) -> bytes:
     """Return the message of a retired patch: the proof as a trailer, and which patches it holds."""
     held = [part.id for part in own if part is not patch]
     if held:
         body, gap, trailers = message.rpartition(b"\n\n")
-        words = f"As it was then, it holds what it depended on: {', '.join(held)}."
+        words = f"{HOLDS}{', '.join(held)}."
         message = body + gap + words.encode() + gap + trailers
     depends = [name for name in patch.depends if name not in held]
-    changes: dict[str, str | None] = {"Applied-Upstream": retirement.trailer}
-    if held:
-        changes["Depends"] = ", ".join(depends) or None
-    return with_trailers(message, changes)
+    needed_by = tuple(other.id for other in shop.series.active if patch.id in other.depends)
+    holds = tuple(f"{name}:{change_id(shop.git, shop.commits(shop.series.active).ids[name])}" for name in held)
+    place = Place(patch.path.name.partition("-")[0], holds, patch.depends if held else (), needed_by)
+    changes: dict[str, str | None] = {"Depends": ", ".join(depends) or None} if held else {}
+    return with_trailers(message, changes | {"Place": str(place), "Applied-Upstream": retirement.trailer})
+
+
+def change_id(git: Git, commit: str) -> str:
+    """Return a short id of the lines that a commit removes and adds, wherever they stand; empty where there are none."""
+    diff = git.run("diff-tree", "-p", "-U0", "--no-renames", f"{commit}^", commit).stdout
+    return git.text("patch-id", "--stable", stdin=diff)[:12]

@@ -123,7 +123,8 @@ def _written(repo: Repository, lock: Lock, series: Series, mails: dict[str, byte
     """Return every patch file of the branch, in order; a patch that says what it said before keeps its bytes."""
     retired = [f"Id: {patch.id} is that of {patch.path.name}" for patch in series.retired if patch.id in mails]
     if retired:
-        raise collected("a commit has the id of a retired patch:", retired, hint="git rebase -i, and reword")
+        hint = "git rebase -i, and reword; or nox -s unretire -- ID"
+        raise collected("a commit has the id of a retired patch:", retired, hint=hint)
     before = {patch.id: patch for patch in series.active}
     made = _commits(repo, lock, series)
     names = _names(repo, [name for name in mails if name not in before])

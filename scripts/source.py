@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -36,9 +37,9 @@ def standing(repo: Repository, lock: Lock) -> Standing:
     """
     git, tree, uncommitted = _tree(repo)
     preferred = sorted(lock.releases, key=lambda release: (release.version == lock.locked, release.key), reverse=True)
-    others = [release for release in _brought(repo) if lock.release(release.version) is None]
+    others = (release for release in _brought(repo) if lock.release(release.version) is None)
     found = []
-    for release in (*preferred, *others):
+    for release in itertools.chain(preferred, others):
         found.append(Standing(release, tuple(_differences(git, tree, uncommitted, release))))
         if not found[-1].edits:
             return found[-1]

@@ -11,15 +11,17 @@ from pathlib import Path
 from scripts.apply import FORMAT, Workshop
 from scripts.errors import AttentionError, UsageError
 from scripts.lock import read_lock, write_lock
-from scripts.model import Patch
+from scripts.model import Patch, State
+from scripts.profile import read_profile
 from scripts.profile_text import edited_profile
 from scripts.readme import readme_with_table
 from scripts.rebase_state import RebaseState, check_unchanged, folder_digest, home, target_lock
-from scripts.replay import mails, release_of, workshop
+from scripts.replay import mails, workshop
 from scripts.repository import Repository
 from scripts.retire import retired_mail
 from scripts.series import read_series
 from scripts.source import edits_error, is_subtree, standing
+from scripts.unretire import file_name, modules_of, outdated_settings
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ def export(repo: Repository, state: RebaseState) -> str:
     shutil.copytree(repo.overrides, stage / repo.config.overrides.package, symlinks=True, ignore=ignored)
     _write_series(repo, state, stage / "patches")
     _write_retired(repo, state, stage / "patches" / "retired")
+    _write_modules(repo, state, stage / repo.config.overrides.package)
     for path in orphans(repo, state):
         (stage / path).unlink()
     _write_profile(repo, state, staged(repo).overrides)
@@ -73,7 +76,8 @@ def export(repo: Repository, state: RebaseState) -> str:
 def orphans(repo: Repository, state: RebaseState) -> Iterator[Path]:
     """Give the override modules, relative to the repository, that no patch names any more once some have gone."""
     series = workshop(repo).series
-    named = {module for patch in series.active if patch.id not in state.gone for module in patch.overrides}
+    left = {*(patch.id for patch in series.active), *state.back} - state.gone
+    named = {module for name in left for module in series.by_id[name].overrides}
     for patch in series.active:
         if patch.id in state.gone:
             for module in sorted(set(patch.overrides) - named):
@@ -99,7 +103,7 @@ def put_in_place(repo: Repository, state: RebaseState, digest: str) -> None:
         (stage / "README.md").write_text(table)
         changes[repo.root / "README.md"] = stage / "README.md"
     if not is_subtree(repo):
-        changes[repo.source] = _source(repo, state, stage / "src")
+        changes[repo.source] = _source(repo, stage / "src")
     check_unchanged(repo, state)
     check_source(repo)
     if folder_digest(repo.overrides) != digest:
@@ -116,9 +120,9 @@ def check_source(repo: Repository) -> None:
             raise edits_error(found, "keep the change as a patch (nox -s import), then nox -s vendor -- --restore")
 
 
-def _source(repo: Repository, state: RebaseState, folder: Path) -> Path:
+def _source(repo: Repository, folder: Path) -> Path:
     folder.mkdir()
-    repo.git.write_folder(release_of(repo, state.target).tree, folder)
+    repo.git.write_folder(target_lock(repo).current.tree, folder)
     return folder
 
 
@@ -126,16 +130,27 @@ def _write_series(repo: Repository, state: RebaseState, patches: Path) -> None:
     """Write the replayed patches under their old names; one that is the same on the same base keeps its bytes."""
     shop = workshop(repo)
     names = []
-    for patch in shop.series.active:
-        (patches / patch.path.name).unlink()
+    for patch in (*shop.series.active, *(shop.series.by_id[name] for name in state.back)):
+        (patches / patch.path.relative_to(repo.patches)).unlink()
     for name, mail in mails(repo, state):
         patch = shop.series.by_id[name]
-        content = patch.path.read_bytes() if _formatted(shop, patch) == mail else mail
-        (patches / patch.path.name).write_bytes(content)
-        names.append(patch.path.name)
+        live = patch.state is State.ACTIVE
+        names.append(patch.path.name if live else file_name(shop.series, patch))
+        (patches / names[-1]).write_bytes(patch.path.read_bytes() if live and _formatted(shop, patch) == mail else mail)
     lines = (repo.patches / "series").read_text().splitlines()
-    kept = [line for line in lines if not line.split("#")[0].strip() or line.split("#")[0].strip() in names]
-    (patches / "series").write_text("".join(f"{line}\n" for line in kept))
+    (patches / "series").write_text("".join(f"{line}\n" for line in _listing(lines, names)))
+
+
+def _listing(lines: list[str], names: list[str]) -> list[str]:
+    """Return the lines of `series` without the names that left, and with those that came back behind the one before."""
+    listed = [line.split("#")[0].strip() for line in lines]
+    kept = [(name, line) for name, line in zip(listed, lines, strict=True) if not name or name in names]
+    for number, name in enumerate(names):
+        if name not in listed:
+            there = [other for other, _ in kept]
+            first = next((at for at, other in enumerate(there) if other), len(there))
+            kept.insert(there.index(names[number - 1]) + 1 if number else first, (name, name))
+    return [line for _, line in kept]
 
 
 def _formatted(shop: Workshop, patch: Patch) -> bytes:
@@ -153,12 +168,23 @@ def _write_retired(repo: Repository, state: RebaseState, folder: Path) -> None:
         (folder / f"{number:04}-{item.id}.patch").write_bytes(content)
 
 
+def _write_modules(repo: Repository, state: RebaseState, overrides: Path) -> None:
+    """Write the modules of the patches that come back; one that is live keeps what it became since."""
+    shop = workshop(repo)
+    for name in state.back:
+        if name not in state.gone:
+            for module, content in modules_of(shop, shop.series.by_id[name]).items():
+                if not (overrides / module).exists():
+                    (overrides / module).write_bytes(content)
+
+
 def _write_profile(repo: Repository, state: RebaseState, overrides: Path) -> None:
-    """Put the settings that replace a patch into the profile, and take out those of a patch that was skipped."""
+    """Put the settings that replace a patch into the profile, and take out those of a patch that was skipped or is back."""
     name = repo.config.overrides.profile
     put = {item.id: item.settings.mapping() for item in state.retire if item.settings}
     if put and name is None:
         raise UsageError("fork.toml names no overrides.profile to put settings into", hint="edit fork.toml")
     if name is not None:
         path = overrides / name
-        path.write_text(edited_profile(path.read_text(), put, state.skipped))
+        outdated = outdated_settings(workshop(repo).series, read_profile(repo), state.back)
+        path.write_text(edited_profile(path.read_text(), put, (*state.skipped, *outdated)))
