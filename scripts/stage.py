@@ -21,7 +21,7 @@ from scripts.repository import Repository
 from scripts.retire import retired_mail
 from scripts.series import read_series
 from scripts.source import edits_error, is_subtree, standing
-from scripts.unretire import file_name, modules_of, outdated_settings
+from scripts.unretire import file_names, modules_of, outdated_settings
 
 
 @dataclass(frozen=True)
@@ -130,13 +130,14 @@ def _write_series(repo: Repository, state: RebaseState, patches: Path) -> None:
     """Write the replayed patches under their old names; one that is the same on the same base keeps its bytes."""
     shop = workshop(repo)
     names = []
+    called = file_names(shop.series, state.back)
     for patch in (*shop.series.active, *(shop.series.by_id[name] for name in state.back)):
         (patches / patch.path.relative_to(repo.patches)).unlink()
     for name, mail in mails(repo, state):
         patch = shop.series.by_id[name]
-        live = patch.state is State.ACTIVE
-        names.append(patch.path.name if live else file_name(shop.series, patch))
-        (patches / names[-1]).write_bytes(patch.path.read_bytes() if live and _formatted(shop, patch) == mail else mail)
+        same = patch.state is State.ACTIVE and _formatted(shop, patch) == mail
+        names.append(called[name])
+        (patches / names[-1]).write_bytes(patch.path.read_bytes() if same else mail)
     lines = (repo.patches / "series").read_text().splitlines()
     (patches / "series").write_text("".join(f"{line}\n" for line in _listing(lines, names)))
 

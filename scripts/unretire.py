@@ -90,10 +90,15 @@ def _number(patch: Patch) -> str:
     return f"{Place.of(patch).number or '~'}-{patch.id}.patch"
 
 
-def file_name(series: Series, patch: Patch) -> str:
-    """Return the name that a patch's file gets when it comes back: its old number, else the next one."""
-    numbers = [int(other.path.name[:4]) for other in series.active if other.path.name[:4].isdigit()]
-    return f"{Place.of(patch).number or f'{max(numbers, default=0) + 1:04}'}-{patch.id}.patch"
+def file_names(series: Series, back: Collection[str]) -> dict[str, str]:
+    """Return the names of the files of the live patches and of those that come back: their old numbers, else the next ones."""
+    names = {patch.id: patch.path.name for patch in series.active}
+    for name in in_order(series, back):
+        if name not in names:
+            numbers = [int(other[:4]) for other in names.values() if other[:4].isdigit()]
+            number = Place.of(series.by_id[name]).number or f"{max(numbers, default=0) + 1:04}"
+            names[name] = f"{number}-{name}.patch"
+    return names
 
 
 def dependencies(series: Series, back: Collection[str], name: str, names: tuple[str, ...]) -> tuple[str, ...]:

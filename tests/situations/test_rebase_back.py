@@ -83,6 +83,16 @@ def test_forward_back_and_forward_again_is_the_same_each_time(linked):
     assert (linked.content(), linked.leftovers()) == (new, [])
 
 
+def test_patch_whose_file_says_no_place_comes_back_at_the_end(larder):
+    rebase(larder)
+    done = rebase(larder, "1.1")
+    assert "  take back count-hits: needed again on 1.1\n  take back fold-names: needed again on 1.1\n" in done.stdout
+    listing = ["0001-trim-headings.patch", "0002-count-hits.patch", "0003-fold-names.patch"]
+    assert larder.read("patches/series").splitlines() == listing
+    assert "FOLD" not in larder.read("larder_overrides/profile.py")
+    assert (larder.status().code, larder.run("lint").code, larder.leftovers()) == (0, 0, [])
+
+
 @pytest.fixture
 def changed(linked):
     """Give that fork on 2.0, where a patch was changed that a retired one holds, so that going back is a conflict."""
