@@ -11,7 +11,6 @@ After Redis failed it is left alone for a moment by writers too: what it should 
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 
@@ -28,6 +27,7 @@ from rover_overrides.bypass import dirty
 from rover_overrides.connection_state import state_of
 from rover_overrides.drops import Change, RestingError, prefix_at_write
 from rover_overrides.switches import on
+from rover_overrides.warned import warn
 
 __all__ = ["Batch", "dirty", "record", "statement_of_its_own"]
 
@@ -175,7 +175,7 @@ def _announced(connection: BaseDatabaseWrapper, changes: list[Change]) -> drops.
             return drops.announce(connection.alias, changes)
         except RedisError as error:
             if circuit.has_failed and not isinstance(error, RestingError):  # else whoever asks next says so
-                warnings.warn(f"The cacheops cache does not hear of writes: {error}", RuntimeWarning, stacklevel=2)
+                warn(f"The cacheops cache does not hear of writes: {error}", stacklevel=2)
             places = _places(changes)
             for call in unannounced:
                 call(connection, places)

@@ -13,7 +13,6 @@ deletes in it, and it for them on a second connection.
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Collection
 from contextlib import suppress
 from typing import Any
@@ -31,6 +30,7 @@ from rover_overrides.drops import Place
 from rover_overrides.places import decode, encode
 from rover_overrides.statements import StatementError
 from rover_overrides.switches import on, stated
+from rover_overrides.warned import warn
 
 TABLE = "rover_outbox"
 STEP = 500  # rows that are read and deleted at a time: SQLite takes 999 parameters
@@ -112,7 +112,7 @@ def _look(using: str) -> bool:
     try:
         drain(using)
     except StatementError as error:
-        warnings.warn(f"The outbox of {using} cannot be read: {error}", RuntimeWarning, stacklevel=2)
+        warn(f"The outbox of {using} cannot be read: {error}", stacklevel=2)
         return statements.lacks_table(error)
     except SynchronousOnlyOperation:  # in an event loop, where no statement may wait
         return False
@@ -132,7 +132,7 @@ def _write(connection: Any, places: Collection[Place], *, apart: bool = False) -
         (statements.write if is_open else statements.write_apart)(connection, sql, values)
         state_of(connection).is_in_outbox = is_open
     except StatementError as error:
-        warnings.warn(f"The outbox of {connection.alias} cannot be written: {error}", RuntimeWarning, stacklevel=2)
+        warn(f"The outbox of {connection.alias} cannot be written: {error}", stacklevel=2)
 
 
 def _unheard(using: str, places: Collection[Place]) -> None:

@@ -7,7 +7,6 @@ somebody does, whatever `CACHEOPS_DEGRADE_ON_FAILURE` says.
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -22,6 +21,7 @@ from redis.exceptions import (
 )
 
 from rover_overrides.breaker import circuit
+from rover_overrides.warned import warn
 
 # Refusals that redis-py has no class for, or that its callers do not take for an absent server.
 _ABSENT = (ClusterDownError, ReadOnlyError, TryAgainError)
@@ -93,9 +93,8 @@ def do_without(error: redis.AuthenticationError) -> None:
     if said in _told or len(_told) >= _MOST_TOLD:
         return
     _told.add(said)
-    warnings.warn(
+    warn(
         f"The cacheops cache may not use Redis: {said}. {_remedy(error)} Until then reads come from the database.",
-        RuntimeWarning,
         stacklevel=5,
     )
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import os
 import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -32,6 +31,7 @@ from rover_overrides.breaker import circuit
 from rover_overrides.conditions import TRUE, UNCACHED, Conj, coarser, has_operands
 from rover_overrides.refusals import do_without, is_full
 from rover_overrides.transport import Command, Reply
+from rover_overrides.warned import warn
 
 Dependencies = Mapping[str, Sequence[Conj]]
 
@@ -396,4 +396,4 @@ def _degrade(error: Exception) -> None:
         happened = "timed out" if isinstance(error, redis.TimeoutError) else "is unreachable"
     else:
         raise error
-    warnings.warn(f"The cacheops cache {happened}! Error: {error}", RuntimeWarning, stacklevel=4)
+    warn(f"The cacheops cache {happened}! Error: {error}", stacklevel=4)
