@@ -15,7 +15,7 @@ from scripts.errors import Exit, ForkError
 from scripts.process import stop_all
 from scripts.reporting import Asked, answer, reporting
 from scripts.repository import Repository
-from scripts.terminal import err, out, say
+from scripts.terminal import at_work, err, forgive_closed_pipes, out, say
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -497,10 +497,13 @@ def lint(repo: Repository, write: bool) -> Exit:
 
 def main() -> None:
     """Run the command line; expected errors are printed without a traceback."""
+    forgive_closed_pipes()
     signal.signal(signal.SIGTERM, lambda *_: _interrupt())
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell without job control has it ignored in the background
+    verb = next((word for word in sys.argv[1:] if word in cli.commands), "")
     try:
-        code = cli.main(standalone_mode=False)
+        with at_work(verb):
+            code = cli.main(standalone_mode=False)
     except ForkError as error:
         _fail(error, str(error), error.exit_code)
     except click.ClickException as error:

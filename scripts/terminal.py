@@ -2,24 +2,48 @@
 
 from __future__ import annotations
 
+import io
+import os
+import shlex
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Protocol
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any, Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 PIPED_WIDTH = 160
-"""Columns of what is piped: wide enough that no row of the table wraps."""
+"""Columns of what is piped where COLUMNS says nothing else: wide enough that no row of the table wraps."""
+
+REPORT_SECONDS = 10
+"""How often progress is reported where there is no terminal to draw a bar on."""
 
 err = Console(stderr=True, highlight=False, soft_wrap=True)
-out = Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
+_knows_width = os.environ.get("COLUMNS", "").isdigit() or (sys.stdout is not None and sys.stdout.isatty())
+out = Console(highlight=False, width=None if _knows_width else PIPED_WIDTH)
+
+
+_running: list[Progress] = []
+"""What is in progress, innermost last."""
 
 
 def say(message: str) -> None:
     """Tell a person something that is not the result."""
     err.print(message, markup=False)
+
+
+def typed() -> str:
+    """Return the command that started this process, as a person would type it again."""
+    program, *words = sys.argv
+    if not program.endswith("scripts/__main__.py"):
+        return shlex.join([Path(program).name, *words])
+    if words and not words[0].startswith("-"):
+        return shlex.join(["nox", "-s", words[0], *(["--", *words[1:]] if words[1:] else [])])
+    return shlex.join(["python", "-m", "scripts", *words])
 
 
 class Advance(Protocol):
@@ -31,14 +55,92 @@ class Advance(Protocol):
 
 @contextmanager
 def progress(text: str, total: float | None) -> Iterator[Advance]:
-    """Show a bar on a terminal, and one line at the start where stderr is not one."""
+    """Show a bar on a terminal; where stderr is none, a line at the start and one every REPORT_SECONDS.
+
+    A terminal has one bar at a time: what begins beside it is a line.
+    """
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    if not err.is_terminal:
-        say(text)
-    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
+    shown = err.is_terminal and not _running
+    with Progress(*columns, console=err, transient=True, disable=not shown) as bar:
         task = bar.add_task(text, total=total)
 
         def advance(done: float = 1, *, total: float | None = None, text: str | None = None) -> None:
             bar.update(task, advance=done, total=total, description=text)
 
-        yield advance
+        _running.append(bar)
+        try:
+            with nullcontext() if shown else _lines(bar):
+                yield advance
+        finally:
+            _running.remove(bar)
+
+
+@contextmanager
+def at_work(verb: str) -> Iterator[None]:
+    """Where stderr is no terminal, say every REPORT_SECONDS that a verb goes on while nothing else says so."""
+    began = time.monotonic()
+
+    def line() -> str:
+        return "" if _running else f"{verb}: at work for {time.monotonic() - began:.0f} s"
+
+    with nullcontext() if err.is_terminal else _now_and_then(line):
+        yield
+
+
+@contextmanager
+def _lines(bar: Progress) -> Iterator[None]:
+    """Say what is begun, and then now and then how far it is."""
+    (task,) = bar.tasks
+    began = time.monotonic()
+
+    def line() -> str:
+        share = "" if task.total is None else f"{task.completed:g} of {task.total:g}, "
+        return f"{task.description}: {share}{time.monotonic() - began:.0f} s"
+
+    say(task.description)
+    with _now_and_then(line):
+        yield
+
+
+@contextmanager
+def _now_and_then(line: Callable[[], str]) -> Iterator[None]:
+    """Say a line every REPORT_SECONDS, unless it is empty."""
+    ended = threading.Event()
+
+    def report() -> None:
+        while not ended.wait(REPORT_SECONDS):
+            text = line()
+            if text:
+                say(text)
+
+    thread = threading.Thread(target=report, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+class _Forgiving(io.FileIO):
+    """A stream whose reader may leave: what it no longer wants is dropped, and the work goes on to its end."""
+
+    def write(self, data: object) -> int:
+        """Write what can be written."""
+        try:
+            return super().write(data) or 0  # type: ignore[arg-type]
+        except BrokenPipeError:
+            return memoryview(data).nbytes  # type: ignore[arg-type]
+
+
+def forgive_closed_pipes() -> None:
+    """Let `status | head -1` end as `status` would: with the verb's own exit code, and no word about the pipe."""
+    sys.stdout, sys.stderr = _forgiving(sys.stdout), _forgiving(sys.stderr)
+
+
+def _forgiving(stream: Any) -> Any:
+    """Wrap a standard stream; one that was closed before the start (`>&-`) is None and stays so."""
+    if stream is None:
+        return stream
+    raw = _Forgiving(stream.fileno(), "w", closefd=False)
+    return io.TextIOWrapper(io.BufferedWriter(raw), stream.encoding, stream.errors, line_buffering=stream.line_buffering)
