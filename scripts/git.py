@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import re
+import shlex
 import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from scripts.errors import EnvironmentFailedError
-from scripts.process import Completed, run
+from scripts.process import Completed, failed, run
 
 OLDEST = (2, 34)
 """`git am --empty=keep` came with 2.34."""
@@ -51,6 +52,9 @@ _CALLERS = frozenset(
     }
 )
 """What git sets for a hook or an alias, about its own repository."""
+
+_FOREIGN = re.compile(r"detected dubious ownership in repository at '(.+)'")
+"""How git says that a repository belongs to another user."""
 
 _IDENTITY = ("fork", "fork@localhost.invalid", "2000-01-01T00:00:00Z")
 
@@ -192,6 +196,18 @@ def exact_bytes(git_dir: Path) -> None:
 
 
 def user_git(folder: Path, *words: str | Path, ok: Collection[int] | None = (0,), hint: str = "") -> Completed:
-    """Run git in a folder as its user would, with the user's settings and identity but not a caller's GIT_DIR."""
+    """Run git in a folder as its user would, with the user's settings and identity but not a caller's GIT_DIR.
+
+    Raises EnvironmentFailedError where another user owns the folder, whatever `ok` says: git then knows nothing of it.
+    """
     env = {key: value for key, value in os.environ.items() if key not in _CALLERS}
-    return run(["git", *words], cwd=folder, env=env | {"LC_ALL": "C"}, ok=ok, hint=hint)
+    done = run(["git", *words], cwd=folder, env=env | {"LC_ALL": "C"}, ok=None)
+    foreign = _FOREIGN.search(done.complaint) if done.code else None
+    if foreign:
+        raise EnvironmentFailedError(
+            f"{foreign[1]} belongs to another user, so git reads nothing of it",
+            hint=f"git config --global --add safe.directory {shlex.quote(foreign[1])}",
+        )
+    if ok is not None and done.code not in ok:
+        raise failed(done, hint)
+    return done

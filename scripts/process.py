@@ -80,9 +80,15 @@ def run(
         raise KeyboardInterrupt
     done = Completed(words, code, stdout, stderr)
     if ok is not None and code not in ok:
-        full = "free some disk space, then run this again" if _FULL.search(done.complaint) else ""
-        raise EnvironmentFailedError(f"`{shlex.join(words)}` ended with {code}:\n{done.complaint[-4000:]}", hint=full or hint)
+        raise failed(done, hint)
     return done
+
+
+def failed(done: Completed, hint: str = "") -> EnvironmentFailedError:
+    """Return the error of a program that failed, in its own words."""
+    full = "free some disk space, then run this again" if _FULL.search(done.complaint) else ""
+    text = f"`{shlex.join(done.command)}` ended with {done.code}:\n{done.complaint[-4000:]}"
+    return EnvironmentFailedError(text, hint=full or hint)
 
 
 def started(

@@ -19,6 +19,8 @@ from scripts.terminal import progress
 
 FORMS = "path:DIR, git:URL@REF or git:URL@A..B"
 _SHORT = 10
+_HEAD = re.compile(r"HEAD(?![\w./-])")
+"""What the repository itself has checked out, or names as its default; also with what may follow, as in `HEAD~3`."""
 
 
 @dataclass(frozen=True)
@@ -115,14 +117,21 @@ def _fetched(repo: Repository, source: Source) -> str:
     place = str(local.resolve()) if local.exists() else source.place
     space = f"refs/fork/sources/{digest(place)[:16]}"
     specs = [f"+refs/{kind}/*:{space}/{kind}/*" for kind in ("heads", "tags")]
+    if any(_HEAD.match(revision) for revision in (source.first, source.last)):
+        specs.append(f"+HEAD:{space}/HEAD")
+    options = ["--quiet", "--no-tags", "--prune", "--no-write-fetch-head", "--no-recurse-submodules"]
+    if local.exists():  # it may belong to another user; it is only read, and it was named by ours
+        options.append("--upload-pack=git -c safe.directory=* upload-pack")
     with progress(f"fetching {source}", None):
-        words = ("fetch", "--quiet", "--no-tags", "--prune", "--no-write-fetch-head", "--no-recurse-submodules", place, *specs)
-        repo.git.run(*words)
+        repo.git.run("fetch", *options, place, *specs)
     return space
 
 
 def _commit(git: Git, space: str, source: Source, revision: str) -> str:
-    for name in (f"{space}/heads/{revision}", f"{space}/tags/{revision}", revision):
+    names = [f"{space}/heads/{revision}", f"{space}/tags/{revision}", revision]
+    if _HEAD.match(revision):
+        names.insert(2, f"{space}/{revision}")
+    for name in names:
         if name != revision or re.fullmatch(r"[0-9a-f]{7,40}", revision):
             found = git.resolve(f"{name}^{{commit}}")
             if found is not None:
