@@ -58,7 +58,9 @@ def _beginning(repo: Repository) -> Iterator[None]:
     """Have the folder alone, with nothing left of an earlier rebase; refuses one that is under way."""
     with repo.alone():
         if _under_way(repo):
-            raise UsageError("a rebase is under way", hint="nox -s rebase -- --continue, --skip or --abort")
+            raise UsageError(
+                "a rebase is under way", hint="nox -s rebase -- --continue\nnox -s rebase -- --skip\nnox -s rebase -- --abort"
+            )
         forget(repo)
         yield
 
@@ -110,7 +112,9 @@ def skip(repo: Repository) -> Plan:
             return _left_over(repo, state)
         check_unchanged(repo, state)
         if not state.at:
-            raise UsageError("the rebase did not stop at a live patch", hint="nox -s rebase -- --continue or --abort")
+            raise UsageError(
+                "the rebase did not stop at a live patch", hint="nox -s rebase -- --continue\nnox -s rebase -- --abort"
+            )
         return _go_on(repo, left_out(repo, state))
 
 

@@ -30,7 +30,7 @@ def work_of(repo: Repository, state: RebaseState) -> Git:
     if inner.parent.resolve() != (repo.git.git_dir / "worktrees").resolve() or not inner.exists():
         raise AttentionError(
             f"{place} belongs to {inner}: the folder was moved or copied while the rebase was stopped",
-            hint="nox -s rebase -- --abort, and begin again",
+            hint="nox -s rebase -- --abort",
         )
     (inner / "index.lock").unlink(missing_ok=True)  # a killed run's: we are alone here
     return Git(inner, place, scratch=repo.git.scratch).with_settings(_RERERE)

@@ -176,7 +176,7 @@ def _stand(shop: Workshop, work: Git, part: Patch, patch: Patch) -> None:
     if step.applies is Applies.CONFLICT:
         raise AttentionError(
             f"{patch.id} cannot retire: on {patch.base} it needs a patch that its Depends: does not name: {step.detail}",
-            hint="nox -s import, add the Depends: trailer, nox -s export, then rebase again",
+            hint="add the Depends: trailer (nox -s import, then nox -s export), and rebase again",
         )
     package = shop.repo.config.overrides.package
     assert work.work_tree is not None

@@ -108,7 +108,9 @@ def put_in_place(repo: Repository, state: RebaseState, digest: str) -> None:
     check_source(repo)
     if folder_digest(repo.overrides) != digest:
         name = repo.config.overrides.package
-        raise AttentionError(f"{name}/ changed while the rebase ran", hint="nox -s rebase -- --continue takes it as it is now")
+        raise AttentionError(
+            f"{name}/ changed while the rebase ran, which takes it as it is now", hint="nox -s rebase -- --continue"
+        )
     repo.replace(changes)
 
 
