@@ -464,9 +464,17 @@ def _record_in(annotation: Any) -> Any:
 
 
 def near_miss(word: str, known: list[str]) -> str:
-    """Return `; did you mean X?`, or what is known where nothing is near."""
-    near = difflib.get_close_matches(word, known, n=1)
-    return f"; did you mean {near[0]}?" if near else f"; known: {', '.join(known)}"
+    """Return `; did you mean X?`, or what is known where nothing is near; of many, some."""
+    begun = [name for name in known if word and name.startswith(word)]
+    near = difflib.get_close_matches(word, known, n=1) or begun[:3]
+    if near:
+        return f"; did you mean {' or '.join(near)}?"
+    more = f", and {len(known) - _NAMED} more" if len(known) > _NAMED else ""
+    return f"; known: {', '.join(known[:_NAMED])}{more}"
+
+
+_NAMED = 40
+"""How many names are listed."""
 
 
 def _unknown_names(config: Config) -> typing.Iterator[str]:

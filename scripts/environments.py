@@ -7,6 +7,7 @@ import importlib.metadata
 import json
 import os
 import re
+import shlex
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -133,8 +134,7 @@ def _made(repo: Repository, environment: Environment) -> bool:
 
 def _tox(repo: Repository, environment: Environment) -> None:
     words = ["run", "--notest", "--recreate", "-e", environment.id]
-    hint = f"tox run --notest -e {environment.id}"
-    run([sys.executable, "-m", "tox", *words], cwd=repo.root, env=tox_variables(repo), hint=hint)
+    run([sys.executable, "-m", "tox", *words], cwd=repo.root, env=tox_variables(repo), hint=_again(environment))
     write_whole(_folder(repo, environment) / "recipe.json", json.dumps(_recipe(repo, environment)).encode())
 
 
@@ -156,8 +156,13 @@ def site_packages(folder: Path) -> Path | None:
 def _ready(repo: Repository, environment: Environment) -> Ready:
     ready = found_in(_folder(repo, environment), environment)
     if ready is None:
-        raise EnvironmentFailedError(f"tox did not make {environment.id}", hint=f"tox run --notest -e {environment.id}")
+        raise EnvironmentFailedError(f"tox did not make {environment.id}", hint=_again(environment))
     return ready
+
+
+def _again(environment: Environment) -> str:
+    """Return the command that makes an environment alone, and says more; tox is in the tools' own environment."""
+    return f"{shlex.quote(sys.executable)} -m tox run --notest -e {environment.id}"
 
 
 def _python_version(folder: Path, environment: Environment) -> str:

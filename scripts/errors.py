@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from enum import IntEnum
 
 _SECRET = re.compile(r"(?<=//)[^/\s]+@")
@@ -25,7 +25,7 @@ class Exit(IntEnum):
 class ForkError(Exception):
     """Something expected went wrong; `main()` prints it without a traceback.
 
-    `hint` is the next command or step, one line.
+    `hint` is the next command, as it is pasted, or the next step; another line is another way.
     """
 
     exit_code = Exit.BUG
@@ -36,7 +36,8 @@ class ForkError(Exception):
         self.hint = without_secret(hint)
 
     def __str__(self) -> str:
-        return f"{self.message}\n  next: {self.hint}" if self.hint else self.message
+        ways = self.hint.replace("\n", "\n    or: ")
+        return f"{self.message}\n  next: {ways}" if ways else self.message
 
 
 class UsageError(ForkError):
@@ -73,3 +74,17 @@ def without_secret(text: str) -> str:
 def collected(title: str, problems: Iterable[str], *, hint: str = "") -> UsageError:
     """Return one error that lists every problem found, so that one run shows them all."""
     return UsageError("\n".join([title, *(f"  - {problem}" for problem in problems)]), hint=hint)
+
+
+def raise_all(*checks: Callable[[], object]) -> None:
+    """Run every check, and raise one UsageError with all that they found wrong, so that one run shows it."""
+    found = []
+    for check in checks:
+        try:
+            check()
+        except UsageError as error:
+            found.append(error)
+    if len(found) == 1:
+        raise found[0]
+    if found:
+        raise UsageError("\n".join(map(str, found[:-1])) + f"\n{found[-1].message}", hint=found[-1].hint)

@@ -36,7 +36,7 @@ class _Lock(BaseModel):
 
 def read_lock(path: Path) -> Lock:
     """Decode the lock; raises UsageError that names what is wrong and the command that makes it anew."""
-    hint = "git restore upstream/lock.toml; or remove it, then nox -s pin"
+    hint = "git restore upstream/lock.toml\nrm upstream/lock.toml && nox -s pin"
     try:
         raw: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
         data = _Lock.model_validate(raw)

@@ -69,7 +69,8 @@ def _chosen(repo: Repository, index: Index, old: Lock | None, wanted: Version | 
     if wanted and wanted not in {remote.version for remote in remotes}:
         versions = ", ".join(str(remote.version) for remote in remotes)
         raise UsageError(
-            f"the index {index.address} has no {upstream.name} {wanted}; it has {versions}", hint="nox -s pin -- VERSION"
+            f"the index {index.address} has no {upstream.name} {wanted}; it has {versions}",
+            hint="nox -s watch",
         )
     return remotes
 

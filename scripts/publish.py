@@ -55,11 +55,11 @@ def committed(repo: Repository) -> str:
     """Return the id of the commit that the folder is at; raises UsageError for whatever is not committed."""
     inside = user_git(repo.root, "rev-parse", "--verify", "--quiet", "HEAD", ok=None)
     if inside.code != 0:
-        raise UsageError(f"{repo.root} is not at a commit of a git repository", hint="git init, git add, git commit")
+        raise UsageError(f"{repo.root} is not at a commit of a git repository", hint="git init && git add --all && git commit")
     changes = user_git(repo.root, "status", "--porcelain", "--untracked-files=normal", "--", ".").text.splitlines()
     if changes:
         shown = "\n".join(f"    {line}" for line in changes[:20])
-        raise UsageError(f"what is published must be committed; this is not:\n{shown}", hint="git add, git commit")
+        raise UsageError(f"what is published must be committed; this is not:\n{shown}", hint="git add --all && git commit")
     return inside.text.strip()
 
 
@@ -75,7 +75,9 @@ def refuse_faults(report: Report, waived: Mapping[str, str]) -> None:
     problems = [*report.warnings, *(f"{name} is {verdict}" for name, verdict in faults.items() if name not in waived)]
     if problems:
         text = "\n".join(f"  - {problem}" for problem in problems)
-        raise AttentionError(f"not fit to publish:\n{text}", hint="nox -s status -- --why, or waive one: --waive ID=REASON")
+        waivers = " ".join(f"--waive '{name}=REASON'" for name in faults if name not in waived)
+        way = f"\nnox -s publish -- --index NAME {waivers}" if waivers else ""
+        raise AttentionError(f"not fit to publish:\n{text}", hint=f"nox -s status -- --why{way}")
 
 
 def pinned(wheel: Wheel) -> str:

@@ -19,7 +19,7 @@ def check_readme(repo: Repository, series: Series, *, write: bool) -> None:
     if wanted is None or path.read_text() == wanted:
         return
     if not write:
-        raise UsageError("README.md's table is not the one of the patches", hint="python -m scripts lint --write")
+        raise UsageError("README.md's table is not the one of the patches", hint="nox -s lint -- --write")
     write_whole(path, wanted.encode())
 
 

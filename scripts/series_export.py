@@ -59,6 +59,7 @@ def export_series(repo: Repository, folder: Path | None = None) -> list[str]:
 
 def _check_ready(place: Path) -> None:
     """Refuse a folder that is not a work tree, is in the middle of something or has changes nobody committed."""
+    export = f"nox -s export -- {place}"
     if not (place / ".git").exists():
         raise UsageError(f"{place} is not a work tree of the series", hint="nox -s import")
     branch = user_git(place, "symbolic-ref", "--quiet", "--short", "HEAD", ok=(0, 1)).text.strip()
@@ -66,12 +67,15 @@ def _check_ready(place: Path) -> None:
         rebasing = any((place / ".git" / name).exists() for name in ("rebase-merge", "rebase-apply"))
         raise UsageError(
             f"{place} is in the middle of a rebase" if rebasing else f"{place} is on {branch or 'no branch'}, not on `{BRANCH}`",
-            hint=f"git -C {place} " + ("rebase --continue (or --abort)" if rebasing else f"checkout {BRANCH}") + ", then export",
+            hint=f"git -C {place} rebase --continue && {export}\ngit -C {place} rebase --abort"
+            if rebasing
+            else f"git -C {place} checkout {BRANCH} && {export}",
         )
     dirty = user_git(place, "status", "--porcelain", "--untracked-files=normal").text.rstrip()
     if dirty:
         raise UsageError(
-            f"{place} has changes that are in no commit:\n{dirty}", hint="git commit (or git commit --amend), then export"
+            f"{place} has changes that are in no commit:\n{dirty}",
+            hint=f"git -C {place} commit --all && {export}\ngit -C {place} commit --all --amend && {export}",
         )
 
 
@@ -82,7 +86,7 @@ def _mails(git: Git, lock: Lock) -> dict[str, bytes]:
     if merges:
         raise UsageError(
             f"the branch holds a merge ({merges[0][:12]}); a series is a line of commits",
-            hint=f"git rebase {base.version}, then export",
+            hint=f"make it a line: git rebase {base.version}, then nox -s export",
         )
     found: dict[str, bytes] = {}
     problems = []
@@ -94,7 +98,7 @@ def _mails(git: Git, lock: Lock) -> dict[str, bytes]:
             problems.append(f"{title}: another commit has Id: {name} too")
         found[name] = _based(_formatted(git, commit), base)
     if problems:
-        raise collected("every commit needs an id of its own:", problems, hint="git rebase -i, and reword (docs/patches.md)")
+        raise collected("every commit needs an id of its own:", problems, hint="reword it: git rebase -i (docs/patches.md)")
     return found
 
 
@@ -123,7 +127,7 @@ def _written(repo: Repository, lock: Lock, series: Series, mails: dict[str, byte
     """Return every patch file of the branch, in order; a patch that says what it said before keeps its bytes."""
     retired = [f"Id: {patch.id} is that of {patch.path.name}" for patch in series.retired if patch.id in mails]
     if retired:
-        hint = "git rebase -i, and reword; or nox -s unretire -- ID"
+        hint = "nox -s unretire -- ID\nreword it: git rebase -i"
         raise collected("a commit has the id of a retired patch:", retired, hint=hint)
     before = {patch.id: patch for patch in series.active}
     made = _commits(repo, lock, series)

@@ -96,7 +96,8 @@ class Shelf:
         if standing is Standing.OTHER:
             raise UsageError(
                 f"{self.target.name} has other bytes under {wheel.requirement}, and a version never changes its bytes",
-                hint=f"{BUMP}; commit upstream/wheels.toml; publish again",
+                hint=f"{BUMP} && git add upstream/wheels.toml && git commit --message 'Count the wheel on'"
+                f" && nox -s publish -- --index {self.target.name}",
             )
 
     @property

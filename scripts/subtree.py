@@ -36,7 +36,7 @@ def to_subtree(repo: Repository, lock: Lock) -> None:
 
 def _check_ready(repo: Repository) -> None:
     """Refuse a folder that is not a clone's own, has changes nobody committed, or knows nobody to commit as."""
-    if user_git(repo.root, "rev-parse", "--show-prefix", hint="git init, and commit").text.strip():
+    if user_git(repo.root, "rev-parse", "--show-prefix", hint="git init && git add --all && git commit").text.strip():
         raise UsageError(
             f"{repo.root} is inside a larger repository; git subtree works at its top", hint="use a clone of its own"
         )
@@ -44,10 +44,10 @@ def _check_ready(repo: Repository) -> None:
     if dirty:
         raise UsageError(
             f"commit these first, a subtree is a commit of its own:\n{dirty}",
-            hint="git commit; or, where an earlier --subtree was killed, git reset --hard",
+            hint="git commit --all\ngit reset --hard  # where an earlier --subtree was killed",
         )
     for who in ("GIT_AUTHOR_IDENT", "GIT_COMMITTER_IDENT"):
-        user_git(repo.root, "var", who, hint="git config user.name NAME, and git config user.email ADDRESS")
+        user_git(repo.root, "var", who, hint="git config user.name NAME && git config user.email ADDRESS")
 
 
 @contextmanager

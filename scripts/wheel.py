@@ -154,7 +154,10 @@ def _refuse_unknown(waived: Mapping[str, str], series: Series) -> None:
         if name not in series.by_id:
             raise UsageError(f"there is no patch {name} to waive{near_miss(name, list(series.by_id))}")
         if not reason.strip():
-            raise UsageError(f"waiving {name} takes a reason, which the wheel's record carries", hint=f"--waive '{name}=REASON'")
+            raise UsageError(
+                f"waiving {name} takes a reason, which the wheel's record carries",
+                hint=f"nox -s wheel -- --waive '{name}=REASON'",
+            )
 
 
 def _refuse_conflicts(built: Built) -> None:

@@ -230,3 +230,10 @@ database = "postgresql"
         "chaos.environment: no environment 'odl'; did you mean old?",
         "chaos.database: no database 'postgresql'; known: ",
     ]
+
+
+def test_near_miss_of_many_names_is_short():
+    cells = [f"{release}@py311-django{number}" for release in ("7.1", "7.2") for number in range(30)]
+    assert near_miss("7.2@py311-djang0", cells[30:]) == "; did you mean 7.2@py311-django0?"
+    assert near_miss("7.2", cells) == "; did you mean 7.2@py311-django0 or 7.2@py311-django1 or 7.2@py311-django2?"
+    assert near_miss("x", cells) == f"; known: {', '.join(cells[:40])}, and 20 more"

@@ -335,8 +335,8 @@ def ends_early(work):
 
 
 REFUSED = [
-    (edit, 2, "has changes that are in no commit:\n M tally/more.py", "git commit"),
-    (stray, 2, "has changes that are in no commit:\n?? tally/stray.py", "git commit"),
+    (edit, 2, "has changes that are in no commit:\n M tally/more.py", "commit --all && nox -s export -- "),
+    (stray, 2, "has changes that are in no commit:\n?? tally/stray.py", "commit --all && nox -s export -- "),
     (rebasing, 2, "is in the middle of a rebase", "rebase --continue"),
     (other_branch, 2, "is on other, not on `series`", "checkout series"),
     (merge, 2, "the branch holds a merge", "git rebase 1.1"),
