@@ -109,25 +109,36 @@ def probe(repo: Repository, cell: str, fresh: bool) -> Exit:
 
 
 @cli.command()
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["terminal", "markdown"]),
+    default="terminal",
+    show_default=True,
+    help="markdown is the text of an issue or a merge request; its first line is the title.",
+)
 @click.pass_obj
-def watch(repo: Repository) -> Exit:
+def watch(repo: Repository, form: str) -> Exit:
     """Look at the newest release on the index and at fork.toml's upstream.watch; say what changed since the last time.
 
     Exits with 20 where something changed and somebody must look, with 10 where something changed, with 0 where nothing did.
-    What was seen is kept in .fork/watch.json, the evidence in a page beside it.
+    What was seen is kept in .fork/watch.json, the evidence in pages in .fork/watch/. docs/watch-workflow.yml runs it every
+    night and opens an issue.
+
+    \b
+    Examples:
+      nox -s watch
+      nox -s watch -- --format markdown > news.md
     """
+    from scripts.watch import as_markdown, as_text
     from scripts.watch import watch as look
 
-    news, failed = look(repo)
-    for item in news:
-        click.echo("\n".join((f"{item.source}:", *(f"  {line}" for line in item.lines), f"  evidence: {item.page}")))
-    if not news and not failed:
-        say("nothing changed since the last time")
-    for error in failed:
+    outlook = look(repo)
+    for line in (as_markdown if form == "markdown" else as_text)(outlook):
+        click.echo(line)
+    for error in outlook.failed:
         say(f"error: {error}")
-    if news:
-        return Exit.LOOK if any(item.must_look for item in news) else Exit.REFRESH
-    return Exit.ENVIRONMENT if failed else Exit.FINE
+    return outlook.exit_code
 
 
 @cli.command()

@@ -27,6 +27,10 @@ from scripts.verdict import Facts, decide, same_tests
 
 NO_TEETH = "no teeth: it passes on the bare tree of every release, so it proves nothing"
 COUNTS_NOT = frozenset({Verdict.UNTESTED, Verdict.UNSUPPORTED})
+"""Verdicts that say nothing of a patch."""
+
+CAN_GO = DROPPABLE | {Verdict.REDUNDANT}
+"""Verdicts of a live patch without which every probe passes."""
 
 
 @dataclass(frozen=True)
@@ -108,16 +112,31 @@ class PatchReport:
         """Return the report on one release."""
         return next((report for report in self.releases if report.release == version), None)
 
+    @property
+    def faulty(self) -> bool:
+        """Whether somebody must look: a fault at the locked release or on a release that was tried in full."""
+        tried = [at for at in self.releases if any(cell.facts.try_series for cell in at.cells)]
+        return self.verdict in FAULTS or any(at.verdict in FAULTS for at in tried)
+
+    def is_moved(self, version: str) -> bool:
+        """Return whether the patch fits a release only at another place than it says."""
+        at = self.release(version)
+        return at is not None and at.applies in (Applies.OFFSET, Applies.THREE_WAY)
+
 
 @dataclass(frozen=True)
 class Answer:
-    """The question the fork exists for: can bare upstream do, with which settings, and what stands in the way."""
+    """The question the fork exists for: can bare upstream do, with which settings, and what stands in the way.
+
+    `short` is `text` without the names of what stands in the way.
+    """
 
     release: str
     bare_is_enough: bool
     settings: Settings
     in_the_way: tuple[str, ...]
     text: str
+    short: str = ""
 
 
 @dataclass(frozen=True)
@@ -142,7 +161,9 @@ class Report:
     """Everything that `status` found.
 
     `versions` are those of each environment's packages, `servers` where each server comes from; `modes` are the reasons of those
-    that decide nothing, `excluded` how many cells the matrix leaves out for which reason.
+    that decide nothing, `excluded` how many cells the matrix leaves out for which reason. `whole` is False where only some
+    patches were asked for, `newer` a release beyond the locked one, or empty; `under_way` says that a rebase is. `verb` and
+    `asked` are what was asked for, to ask again for more.
     """
 
     name: str
@@ -159,6 +180,11 @@ class Report:
     modes: Mapping[str, str] = field(default_factory=dict)
     excluded: Mapping[str, int] = field(default_factory=dict)
     more: More = field(default_factory=More)
+    whole: bool = True
+    newer: str = ""
+    under_way: str = ""
+    verb: str = "status"
+    asked: tuple[str, ...] = ()
 
     @property
     def summary(self) -> dict[str, int]:
@@ -169,14 +195,13 @@ class Report:
     @property
     def must_look(self) -> bool:
         """Whether somebody must look: a fault at the locked release or on a release that was tried in full."""
-        return bool(self.warnings or self.more.suite) or any(_faulty(report) for report in self.patches)
+        return bool(self.warnings or self.more.suite) or any(report.faulty for report in self.patches)
 
     @property
     def can_drop(self) -> bool:
         """Whether a live patch can be dropped, or one applies only with an offset and wants a refresh."""
         return any(
-            report.patch.state is State.ACTIVE
-            and (report.verdict in DROPPABLE | {Verdict.REDUNDANT} or _moved(report, self.answer.release))
+            report.patch.state is State.ACTIVE and (report.verdict in CAN_GO or report.is_moved(self.answer.release))
             for report in self.patches
         )
 
@@ -263,9 +288,10 @@ def answer(name: str, locked: str, reports: Sequence[PatchReport], profile: Sett
     what = f"{name} {locked}"
     tried = any(report.verdict not in COUNTS_NOT for report in reports) or not reports
     text = _sentence(what, blocking, unknown, settings) if tried else f"Not known: nothing could be run on {what} here."
+    short = _in_the_way(what, len(blocking)) if tried and blocking else text
     text = text if whole else f"Of the patches asked for: {text[0].lower()}{text[1:]}"
     enough = tried and not blocking and not unknown
-    return Answer(locked, enough, settings, tuple(report.patch.id for report in blocking), text)
+    return Answer(locked, enough, settings, tuple(report.patch.id for report in blocking), text, short)
 
 
 def _blocks(report: PatchReport) -> bool:
@@ -274,23 +300,17 @@ def _blocks(report: PatchReport) -> bool:
     return report.verdict not in DROPPABLE | COUNTS_NOT
 
 
+def _in_the_way(what: str, number: int) -> str:
+    verb = "patch stands" if number == 1 else "patches stand"
+    return f"No: bare {what} is not enough; {number} {verb} in the way."
+
+
 def _sentence(what: str, blocking: Sequence[PatchReport], unknown: Sequence[str], settings: Settings) -> str:
     under = f" with {settings}" if settings else ""
     if blocking:
         names = ", ".join(report.patch.id for report in blocking)
-        verb = "patch stands" if len(blocking) == 1 else "patches stand"
         tail = f" Untested here: {', '.join(unknown)}." if unknown else ""
-        return f"No: bare {what} is not enough; {len(blocking)} {verb} in the way: {names}.{tail}"
+        return f"{_in_the_way(what, len(blocking)).rstrip('.')}: {names}.{tail}"
     if unknown:
         return f"Not known: bare {what}{under} does all that was tried, but {', '.join(unknown)} could not be tested here."
     return f"Yes: bare {what} is enough{under}."
-
-
-def _faulty(report: PatchReport) -> bool:
-    tried = [at for at in report.releases if any(cell.facts.try_series for cell in at.cells)]
-    return report.verdict in FAULTS or any(at.verdict in FAULTS for at in tried)
-
-
-def _moved(report: PatchReport, locked: str) -> bool:
-    at = report.release(locked)
-    return at is not None and at.applies in (Applies.OFFSET, Applies.THREE_WAY)

@@ -9,6 +9,7 @@ from typing import Any
 import jinja2
 
 from scripts import view
+from scripts.advice import advise
 from scripts.evidence import Report
 from scripts.model import FAULTS, State, Verdict
 
@@ -28,7 +29,7 @@ def render(report: Report, form: str) -> str:
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"plain": _plain, "slug": _slug, "md": _markdown, "code": _code}
+    environment.filters |= {"plain": _plain, "slug": _slug, "md": markdown, "code": _code}
     return environment.get_template(_FILES[form]).render(_words(report))
 
 
@@ -36,8 +37,12 @@ def _words(report: Report) -> dict[str, Any]:
     """Return what the templates may use."""
     seen = {cell.verdict for item in report.patches for at in item.releases for cell in at.cells}
     seen |= {at.verdict for item in report.patches for at in item.releases}
+    advice = advise(report)
+    remarks = (*report.warnings, *report.notes)
     return {
         "report": report,
+        "advice": advice,
+        "remarks": [line for line in remarks if line not in advice.text],
         "view": view,
         "letters": view.LETTERS,
         "legend": [(verdict, view.LETTERS[verdict], view.MEANINGS[verdict]) for verdict in Verdict if verdict in seen],
@@ -57,7 +62,7 @@ def _slug(text: object) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", str(text))
 
 
-def _markdown(text: object) -> str:
+def markdown(text: object) -> str:
     """Escape what Markdown would take for markup, on one line."""
     return _MARKDOWN.sub(r"\\\1", " ".join(str(text).split()))
 

@@ -10,10 +10,11 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text as Styled
 
+from scripts.advice import Advice, advise, evidence_command
 from scripts.evidence import CellReport, More, PatchReport, Report
 from scripts.model import FAULTS, Result, State, Verdict
 from scripts.retire import Plan
-from scripts.view import LETTERS, columns, dependencies, headline, left_out, skipped, unsupported
+from scripts.view import LETTERS, Evidence, can_all_go, dependencies, evidence, headline, left_out, skipped, unsupported
 
 _STYLES = {
     Verdict.NEEDED: "yellow",
@@ -30,6 +31,7 @@ _FAULT = "bold red"
 def as_json(report: Report) -> dict[str, Any]:
     """Return the report as DESIGN section 5 writes it."""
     found = report.answer
+    advice = advise(report)
     return {
         "schema": 1,
         "upstream": {"name": report.name, "locked": report.locked, "releases": list(report.releases)},
@@ -43,6 +45,7 @@ def as_json(report: Report) -> dict[str, Any]:
         "patches": [_patch_json(patch) for patch in report.patches],
         "smallest_series": list(report.smallest),
         "summary": report.summary,
+        "advice": {"text": advice.text, "command": advice.command},
     } | _more_json(report.more)
 
 
@@ -101,14 +104,19 @@ def _outcome(result: Result | None) -> str | None:
     return str(result.outcome) if result.control else "failed"
 
 
-def print_report(report: Report, console: Console) -> None:
-    """Print the answer, the table and what to look at."""
-    style = "bold green" if report.answer.bare_is_enough else "bold"
-    console.print(Styled(report.answer.text, style=style))
+def print_report(report: Report, console: Console, *, why: bool = False) -> None:
+    """Print the answer and the next command, with `why` the evidence, then the table and what to look at."""
+    advice = advise(report, why=why)
+    console.print(Styled(advice.text, style="bold"), soft_wrap=True)
+    console.print(f"next: {advice.command}", markup=False, soft_wrap=True)
+    if report.whole:
+        console.print(Styled(f"\n{report.answer.short}"), soft_wrap=True)
+    if why:
+        print_why(report, console, advice.text)
     console.print()
     console.print(_table(report))
-    for part in (*_legend(report), *_attention(report)):
-        console.print(part)
+    for part in (*_legend(report), *_attention(report, advice, why=why)):
+        console.print(part, soft_wrap=isinstance(part, Styled))
 
 
 def _table(report: Report) -> Table:
@@ -117,7 +125,7 @@ def _table(report: Report) -> Table:
     table.add_column("", no_wrap=True)
     table.add_column(f"on {report.answer.release}", no_wrap=True)
     span = f"{report.releases[0]} … {report.releases[-1]}" if len(report.releases) > 1 else "".join(report.releases)
-    table.add_column(span, no_wrap=True)
+    table.add_column(span)  # wraps where the console is narrow, so that no release is cut off
     for state in State:
         rows = [item for item in report.patches if item.patch.state is state]
         if rows:
@@ -140,10 +148,10 @@ def _legend(report: Report) -> Iterator[RenderableType]:
         if item.settings:
             yield Styled(f"{item.patch.id}: {item.settings}", style="dim")
     if report.smallest:
-        yield Styled(f"smallest series: {', '.join(report.smallest)}", style="dim")
+        yield Styled(f"smallest series: {can_all_go(report)}", style="dim")
     live = [item.patch for item in report.patches if item.patch.state is State.ACTIVE]
     files = {hunk.path for patch in live for hunk in patch.hunks}
-    if live:
+    if live and report.whole:
         touched = sum(patch.lines for patch in live)
         yield Styled(f"upstream lines touched (added and removed): {touched} in {len(files)} files", style="dim")
     for name, control, failing in left_out(report):
@@ -160,12 +168,12 @@ def _legend(report: Report) -> Iterator[RenderableType]:
             yield Styled(f"  {line}", style="dim")
 
 
-def _attention(report: Report) -> Iterator[RenderableType]:
-    """Yield what somebody must look at, then what could not be tried here."""
+def _attention(report: Report, advice: Advice, *, why: bool) -> Iterator[RenderableType]:
+    """Yield what somebody must look at, then what could not be tried here; not what has been said above."""
     for item in report.patches:
-        if item.verdict in FAULTS:
+        if item.verdict in FAULTS and report.whole and not why:
             yield Styled(f"\n{item.patch.id} is {item.verdict}: {_reason(item, report.answer.release)}", style="red")
-            yield Styled(f"  evidence: status --patch {item.patch.id} --why", style="dim")
+            yield Styled(f"  evidence: {evidence_command(report, [item])}", style="dim")
         for note in item.notes:
             yield Styled(f"{item.patch.id}: {note}", style="dim")
     for reason, cells in unsupported(report).items():
@@ -173,7 +181,8 @@ def _attention(report: Report) -> Iterator[RenderableType]:
     for note in report.notes:
         yield Styled(f"\n{note}", style="yellow")
     for warning in report.warnings:
-        yield Styled(f"\n{warning}", style="red")
+        if warning not in advice.text:
+            yield Styled(f"\n{warning}", style="red")
     for reason, cells in skipped(report).items():
         yield Styled(f"\nnot tried here: {', '.join(cells)}: {reason}", style="yellow")
 
@@ -205,21 +214,22 @@ def print_plan(plan: Plan, console: Console, *, dry_run: bool) -> None:
         console.print("\nnext: look at `git diff`, run `nox -s tests`, then commit", style="dim")
 
 
-def print_why(report: Report, console: Console) -> None:
-    """Print the evidence of every verdict: each column of each cell, and the words of the probe that decided."""
+def print_why(report: Report, console: Console, above: str = "") -> None:
+    """Print the evidence of every verdict: each column of each cell, and the words of probes that are not said `above`."""
     for item in report.patches:
         console.print(Styled(f"\n{item.patch.id}", style="bold"), Styled(f"{item.patch.title}"))
-        console.print(Padding(Styled(item.patch.why, style="dim"), (0, 2)))
-        for at in item.releases:
-            console.print(
-                Styled(f"  {at.release}: {at.verdict}", style=_STYLES.get(at.verdict, _FAULT)),
-                f"(applies: {at.applies}, text: {at.text})",
-            )
-            for cell in at.cells:
-                console.print(Padding(_cell_lines(cell, item), (0, 4)))
+        console.print(Padding(Styled(item.patch.why, style="dim"), (0, 2), expand=False))
+        for shown in evidence(item, report.skipped, above):
+            style = _STYLES.get(shown.group.verdict, _FAULT)
+            console.print(Padding(Styled(f"{shown.span}: {shown.group.verdict}", style=style), (0, 0, 0, 2), expand=False))
+            console.print(Padding(Group(*_evidence_lines(shown)), (0, 0, 0, 4), expand=False))
 
 
-def _cell_lines(report: CellReport, item: PatchReport) -> Group:
-    lines = [Styled(f"{report.cell.id}: {report.verdict}: {report.detail}")]
-    lines += [Styled(f"  {part.name}: {part.outcome} {part.words}", style="dim") for part in columns(report, item.patch)]
-    return Group(*lines)
+def _evidence_lines(shown: Evidence) -> Iterator[RenderableType]:
+    """Yield what was seen, column by column, and where."""
+    quiet = "" if shown.group.decides else f"{shown.mode} decides nothing"
+    if quiet or shown.words:
+        yield Styled("; ".join(filter(None, (shown.words, quiet))))
+    for part in shown.columns:
+        yield Styled(f"{part.name}: {part.outcome} {part.words}".rstrip(), style="dim")
+    yield Styled(f"cells: {shown.cells}", style="dim")

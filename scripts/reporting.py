@@ -138,14 +138,11 @@ def _print_jobs(repo: Repository, choice: Choice) -> Exit:
 def _show(report: Report, asked: Asked) -> None:
     """Print a report in the form that is asked for."""
     from scripts.pages import render
-    from scripts.report import as_json, print_report, print_why
+    from scripts.report import as_json, print_report
 
     if asked.form == "json":
         click.echo(json.dumps(as_json(report), indent=2, ensure_ascii=False))
     elif asked.form != "terminal":
         click.echo(render(report, asked.form), nl=False)
     else:
-        if asked.why:
-            print_why(report, out)
-            out.print()
-        print_report(report, out)
+        print_report(report, out, why=asked.why)

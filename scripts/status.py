@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +12,7 @@ from typing import TypeVar
 from scripts.apply import Workshop
 from scripts.config import Server, near_miss
 from scripts.environments import Absent, Ready, prepare
-from scripts.errors import UsageError
+from scripts.errors import UsageError, without_secret
 from scripts.evidence import PatchReport, Report
 from scripts.lock import read_lock
 from scripts.model import Cell, Lock, Patch, Release, Settings, State, Text, Verdict
@@ -22,6 +23,7 @@ from scripts.repository import Repository
 from scripts.second_look import second_look
 from scripts.series import read_series
 from scripts.servers import absence, origin, program
+from scripts.sights import newer_release
 from scripts.source import source_warning
 from scripts.store import Store
 from scripts.summary import Findings, Scope, bites, kept, summarise
@@ -36,7 +38,8 @@ _T = TypeVar("_T")
 class Choice:
     """What the command line asks for: releases, patches and cells (empty: all), and whether earlier results count.
 
-    `sources` are those of the releases that upstream did not release; the report answers for the last of them. `bare` leaves
+    `sources` are those of the releases that upstream did not release, and `asked` what they were asked for as; the report answers
+    for the last of them. `bare` leaves
     the series columns out: what does upstream do by itself? `matrix` takes every cell instead of the short list. `graph` leaves
     out each patch in turn and finds what it depends on; `suite` runs upstream's own tests. `part` says that the cells are
     one job's share of a whole.
@@ -52,6 +55,7 @@ class Choice:
     suite: bool = False
     part: bool = False
     sources: tuple[str, ...] = ()
+    asked: tuple[str, ...] = ()
 
     @property
     def whole(self) -> bool:
@@ -61,7 +65,8 @@ class Choice:
     def with_sources(self, found: Mapping[str, Sequence[str]]) -> Choice:
         """Return the choice with the versions that sources were given in place of their names."""
         releases = [version for name in self.releases for version in found.get(name, [name])]
-        return replace(self, releases=tuple(releases), sources=tuple(version for made in found.values() for version in made))
+        sources = tuple(version for made in found.values() for version in made)
+        return replace(self, releases=tuple(releases), sources=sources, asked=self.releases)
 
 
 def status(repo: Repository, choice: Choice, tell: Callable[[Scope, Findings], None] | None = None) -> tuple[Report, Prober]:
@@ -142,7 +147,8 @@ class Run:
             servers={server.id: origin(server) for server in self._servers() if program(server) is not None},
             skipped=self._skipped(),
             warnings=tuple(self._warnings()),
-            notes=(*self._under_way(), *self._missing_beside(), *self._stale_exclusions()),
+            notes=(*self._missing_beside(), *self._stale_exclusions()),
+            under_way=self._under_way(),
         )
 
     def _others(self) -> Sequence[Cell]:
@@ -196,13 +202,13 @@ class Run:
         ids = dict.fromkeys(word for cell in self.scope.cells for word in (cell.server, cell.database))
         yield from (server for word in ids if (server := config.server(word) or config.database(word)) is not None)
 
-    def _under_way(self) -> Iterator[str]:
+    def _under_way(self) -> str:
         """Mention a rebase that stopped."""
         state = read_state(self.repo)
-        if state is not None:
-            why = f": {state.stopped.splitlines()[0]}" if state.stopped else ", killed or still at work"
-            ways = "--continue, --skip or --abort" if state.at else "--continue or --abort"
-            yield f"a rebase to {state.target} is under way{why}; nox -s rebase -- {ways}"
+        if state is None:
+            return ""
+        why = f": {state.stopped.splitlines()[0]}" if state.stopped else ", killed or still at work"
+        return f"a rebase to {state.target} is under way{why} ({'--skip or --abort' if state.at else '--abort'} is the other way)"
 
     def _missing_beside(self) -> Iterator[str]:
         """Mention the servers that are missing beside those of the cells."""
@@ -258,7 +264,17 @@ def scope_of(repo: Repository, lock: Lock, choice: Choice) -> Scope:
         quiet={mode.id: mode.reason for mode in repo.config.modes if not mode.decides},
         servers={server.id: server.settings for server in repo.config.servers if server.settings},
         excluded=Counter(reason for _, reason in repo.config.product(lock) if reason) if choice.matrix else {},
+        newer=newer_release(repo, lock),
+        verb="matrix" if choice.matrix else "status",
+        asked=tuple(_asked(choice)),
     )
+
+
+def _asked(choice: Choice) -> Iterator[str]:
+    """Return the words that ask for the same releases and cells again."""
+    yield from (f"--upstream {shlex.quote(without_secret(name))}" for name in choice.asked or choice.releases)
+    if choice.cells:
+        yield f"--cells {shlex.quote(' '.join(choice.cells))}"
 
 
 def _answers_for(lock: Lock, choice: Choice, releases: Sequence[str]) -> str:

@@ -31,7 +31,8 @@ class Scope:
 
     `whole` is False where only some releases or cells count, so that nothing can be said of since when; `modes` are the
     settings of the modes and `quiet` the modes that decide nothing, with the reason; `servers` are the
-    settings that clients of each need; `excluded` is how many cells the matrix leaves out for which reason.
+    settings that clients of each need; `excluded` is how many cells the matrix leaves out for which reason. `newer` is a
+    release beyond the locked one, or empty; `verb` and `asked` are the words of who asked.
     """
 
     name: str
@@ -48,6 +49,9 @@ class Scope:
     quiet: Mapping[str, str] = field(default_factory=dict)
     servers: Mapping[str, Settings] = field(default_factory=dict)
     excluded: Mapping[str, int] = field(default_factory=dict)
+    newer: str = ""
+    verb: str = "status"
+    asked: tuple[str, ...] = ()
 
     def settings(self, patch: Patch | None, cell: Cell) -> Settings:
         """Return the settings of a cell's columns: its mode's, else the profile without what the patch itself brought.
@@ -76,6 +80,7 @@ class Findings:
     notes: tuple[str, ...] = ()
     servers: Mapping[str, str] = field(default_factory=dict)
     more: More = field(default_factory=More)
+    under_way: str = ""
 
 
 def summarise(scope: Scope, found: Findings) -> Report:
@@ -98,6 +103,11 @@ def summarise(scope: Scope, found: Findings) -> Report:
         modes=scope.quiet,
         excluded=scope.excluded,
         more=found.more,
+        whole=complete,
+        newer=scope.newer,
+        under_way=found.under_way,
+        verb=scope.verb,
+        asked=scope.asked,
     )
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from scripts.evidence import CellReport, PatchReport, ReleaseReport, Report
-from scripts.model import DROPPABLE, FAULTS, Cell, Patch, Result, Settings, State, Verdict
+from scripts.model import DROPPABLE, FAULTS, Applies, Cell, Patch, Result, Settings, State, Text, Verdict
 
 LETTERS = {
     Verdict.NEEDED: "N",
@@ -75,16 +76,13 @@ def conclusion(item: PatchReport, release: str) -> str:
     return f"Cannot go: {why}" if item.verdict is Verdict.NEEDED else f"Not known: {why}"
 
 
-def stands_in(item: PatchReport, *, decides: bool = True) -> dict[Verdict, list[str]]:
-    """Return the cells of the newest release by verdict, the worst first: those that decide, or those that do not.
-
-    Those that say nothing are left out.
-    """
+def stands_in(item: PatchReport) -> dict[Verdict, list[str]]:
+    """Return the cells of the newest release by verdict, the worst first, where those that decide differ."""
     found: dict[Verdict, list[str]] = {}
     for cell in item.releases[-1].cells if item.releases else ():
-        if cell.says and cell.decides is decides:
+        if cell.counts:
             found.setdefault(cell.verdict, []).append(cell.cell.id)
-    return {verdict: found[verdict] for verdict in Verdict if verdict in found}
+    return {verdict: found[verdict] for verdict in Verdict if verdict in found} if len(found) > 1 else {}
 
 
 def columns(report: CellReport, patch: Patch) -> Iterator[Column]:
@@ -140,6 +138,82 @@ def _words(report: CellReport, patch: Patch) -> str:
     return report.detail
 
 
+@dataclass(frozen=True)
+class Evidence:
+    """What several releases show alike of a patch, newest first, with the cells of each.
+
+    What a probe said is in it once: a column that said it again says where that stands.
+    """
+
+    group: Group
+    words: str
+    columns: tuple[Column, ...]
+    places: tuple[tuple[str, tuple[Cell, ...]], ...]
+
+    @property
+    def span(self) -> str:
+        """The releases, the newest first."""
+        names = [release for release, _ in self.places]
+        return ", ".join(names) if len(names) <= _LISTED else f"{names[0]} … {names[-1]} ({len(names)} releases)"
+
+    @property
+    def first(self) -> str:
+        """The name of the first cell, to run it by hand."""
+        return self.places[0][1][0].id
+
+    @property
+    def mode(self) -> str | None:
+        """The mode of the cells that decide nothing."""
+        return self.places[0][1][0].mode
+
+    @property
+    def cells(self) -> str:
+        """The names of all cells."""
+        return ", ".join(cell.id for _, cells in self.places for cell in cells)
+
+
+_PLAIN = re.compile(r"bare upstream (fails|passes)( with settings)?(?!,)")
+"""What a verdict and its columns say anyhow."""
+
+_LISTED = 3
+"""How many releases are listed by name."""
+
+
+def evidence(item: PatchReport, skipped: Mapping[str, str], above: str = "") -> list[Evidence]:
+    """Return all that was seen of a patch, the newest release first, each thing once; `above` is what has been said of it."""
+    found: dict[tuple[Group, str], list[tuple[str, tuple[Cell, ...]]]] = {}
+    for at in reversed(item.releases):
+        for group in groups(at, item.patch, skipped):
+            key = replace(group, cells=()), _lead(group, at)
+            found.setdefault(key, []).append((at.release, group.cells))
+    said: dict[str, str] = {}
+    return [
+        Evidence(group, words, tuple(_once(group, places[0][0], said, above)), tuple(places))
+        for (group, words), places in found.items()
+    ]
+
+
+def _lead(group: Group, at: ReleaseReport) -> str:
+    """Return what is said of a group without what its columns and its verdict say, and how the patch goes onto the release."""
+    words = group.words
+    for column in group.columns:
+        for part in (column.words, column.words.partition("; the patch's own probes: ")[0]):
+            words = words.replace(f": {part}", "") if part else words
+    if group.columns:
+        words = _PLAIN.sub("", words).strip(" ;()")
+    applies = "" if at.applies is Applies.UNTRIED else f"applies: {at.applies}"
+    text = "" if at.text is Text.UNKNOWN else f"text: {at.text}"
+    return "; ".join(filter(None, (words, applies, text)))
+
+
+def _once(group: Group, release: str, said: dict[str, str], above: str) -> Iterator[Column]:
+    """Yield the columns, and in place of words that were said before where they stand."""
+    for column in group.columns:
+        here = f"as on {release}, {column.name}"
+        there = "as said above" if column.words in above else said.setdefault(column.words, here)
+        yield column if not column.words or there == here else replace(column, words=there)
+
+
 def unsupported(report: Report) -> dict[str, list[str]]:
     """Return the cells in which the control probe fails on the bare release, by the reason."""
     found: dict[str, list[str]] = {}
@@ -167,8 +241,9 @@ def can_all_go(report: Report) -> str:
     """Say of the smallest series whether anything can be left out of the live one."""
     live = sum(item.patch.state is State.ACTIVE for item in report.patches)
     if len(report.smallest) == live:
-        return f"None of the {live} live patches can be left out"
-    return f"{len(report.smallest)} of the {live} live patches are enough"
+        return f"none of the {live} live patches can be left out"
+    idle = [item.patch.id for item in report.patches if item.patch.state is State.ACTIVE and item.patch.id not in report.smallest]
+    return f"{len(report.smallest)} of the {live} live patches are enough, without {', '.join(idle)}"
 
 
 def axes(report: Report) -> dict[str, list[str]]:
@@ -180,6 +255,14 @@ def axes(report: Report) -> dict[str, list[str]]:
             if word not in words:
                 words.append(word)
     return {axis: words for axis, words in found.items() if axis == "release" or len(words) > 1}
+
+
+def quiet_modes(report: Report) -> dict[str, list[str]]:
+    """Return the modes that decide nothing by the reason."""
+    found: dict[str, list[str]] = {}
+    for mode, reason in report.modes.items():
+        found.setdefault(reason, []).append(mode)
+    return found
 
 
 def left_out(report: Report) -> Iterator[tuple[str, str, Mapping[str, str]]]:

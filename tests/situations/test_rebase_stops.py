@@ -56,7 +56,7 @@ def test_conflict_is_named_kept_and_resolved(conflict):
     state = json.loads(conflict.read(".fork/rebase/state.json"))
     assert (state["origin"], state["target"], state["at"], state["queue"]) == ("1.1", "2.0", ["two-digits"], ["two-digits"])
     assert state["stopped"].startswith("two-digits conflicts with 2.0: larder/prices.py: line 3 ")
-    told = "a rebase to 2.0 is under way: two-digits conflicts with 2.0: larder/prices.py: line 3"
+    told = "A rebase to 2.0 is under way: two-digits conflicts with 2.0: larder/prices.py: line 3"
     assert told in " ".join(conflict.run("status").stdout.split())
     assert "not resolved yet: larder/prices.py" in refused(conflict, "--continue")
     assert "a rebase is under way" in refused(conflict, "2.0", code=2)
@@ -355,7 +355,8 @@ def test_proof_is_kept_when_a_stopped_rebase_is_killed(conflict):
     refused(conflict, "--continue")
     assert conflict.run("rebase", "--skip", FORK_KILL_AT="replayed").code == -9
     told = " ".join(conflict.run("status").stdout.split())
-    assert "a rebase to 2.0 is under way, killed or still at work; nox -s rebase -- --continue or --abort" in told
+    assert told.startswith("A rebase to 2.0 is under way, killed or still at work (--abort is the other way). ")
+    assert " next: nox -s rebase -- --continue " in told
     assert "did not stop at a live patch" in refused(conflict, "--skip", code=2)
     rebase(conflict, "--continue")
     assert ids(conflict) == ["trim-headings"]

@@ -222,10 +222,21 @@ def watched(fork, history):
 
 def test_watch_speaks_of_a_branch_once(watched, history):
     first = watched.watch()
-    assert (first.code, first.stdout.splitlines()[0]) == (10, f"git:{history.root}@main:")
+    version = re.search(r"2\.0\+git\.main\.\w+", first.stdout)[0]
+    assert first.code == 10
+    assert first.stdout.splitlines()[:5] == [
+        f"Nothing to do: all patches are needed on {version}; 2 are retired.",
+        "next: nox -s status",
+        "",
+        f"git:{history.root}@main:",
+        f"  {version} is here, not looked at before",
+    ]
     assert watched.fork.read(".fork/watch.json")
     second = watched.watch()
-    assert (second.code, second.stdout, second.stderr.splitlines()[-1]) == (0, "", "nothing changed since the last time")
+    assert (second.code, second.stdout.splitlines()) == (
+        0,
+        ["Nothing to do, as the last time: all patches are needed on 2.0; 2 are retired.", "next: nox -s watch"],
+    )
 
 
 def test_watch_says_which_patch_could_go(watched, history):
@@ -234,6 +245,7 @@ def test_watch_says_which_patch_could_go(watched, history):
     done = watched.watch()
     assert done.code == 10, done.stderr
     assert "  trim-headings: absorbed, needed the last time" in done.stdout.splitlines()
+    assert done.stdout.splitlines()[1] == f"next: nox -s status -- --upstream git:{history.root}@main --patch trim-headings --why"
     page = done.stdout.split("evidence: ")[1].strip()
     assert "Can go: absorbed." in Path(page).read_text()
 
@@ -241,7 +253,19 @@ def test_watch_says_which_patch_could_go(watched, history):
 def test_watch_calls_somebody_where_a_branch_would_conflict(watched, history):
     watched.watch()
     history.change("Loud", "larder/labels.py", CAPITALIZE, "    return line.upper()\n")
-    assert (watched.watch().code, watched.watch().code) == (20, 0)
+    done = watched.watch()
+    assert done.code == 20
+    assert "\n  trim-headings: conflict, needed the last time: larder/labels.py: line 8 (hunks " in done.stdout
+    assert watched.watch().code == 0
+
+
+def test_watch_looks_at_what_a_repository_has_checked_out(watched, history):
+    watched.fork.replace("fork.toml", "@main", "@HEAD")
+    done = watched.watch()
+    assert (done.code, done.stderr.count("error")) == (10, 0)
+    assert re.search(r"2\.0\+git\.head\.\w{10} is here, not looked at before", done.stdout)
+    history.git("switch", "--quiet", "--detach", "1.1")
+    assert re.search(r"1\.1\+git\.head\.\w{10} is here, 2\.0\+git\.head\.\w{10} the last time", watched.watch().stdout)
 
 
 def test_watch_finds_a_release_that_is_not_pinned(watched):
@@ -255,19 +279,44 @@ def test_watch_finds_a_release_that_is_not_pinned(watched):
     watched.index.files["made_up_larder-3.0.tar.gz"] = File(sdist("3.0", files, name="made_up_larder"))
     done = watched.watch()
     assert done.code == 10, done.stderr
-    assert done.stdout.splitlines()[:3] == [
+    assert done.stdout.splitlines()[:6] == [
+        "3.0 is released, where 1 patch can go: trim-headings; the fork stands on 2.0.",
+        "next: nox -s rebase -- 3.0 --dry-run",
+        "",
         "the newest release:",
         "  3.0 is here, 2.0 the last time",
         "  trim-headings: absorbed, needed the last time",
     ]
     assert watched.fork.read("upstream/lock.toml") == lock, "watching pins nothing"
+    again = watched.watch()
+    assert (again.code, again.stdout.splitlines()[0]) == (0, f"As the last time: {done.stdout.splitlines()[0]}")
+    told = watched.fork.run("status").stdout.splitlines()
+    assert told[:2] == [
+        "3.0 is released, which is not tried yet; the fork stands on 2.0.",
+        "next: nox -s rebase -- 3.0 --dry-run",
+    ], "what watch saw counts for status, too"
+
+
+def test_watch_writes_the_text_of_an_issue(watched, history):
+    watched.watch()
+    history.change("Trim", "larder/labels.py", CAPITALIZE, STRIP)
+    done = watched.fork.run("watch", "--format", "markdown", PIP_INDEX_URL=watched.index.address, NO_PROXY="127.0.0.1")
+    title, blank, command, *rest = done.stdout.splitlines()
+    assert re.fullmatch(r"# 1 patch can go on 2\.0\+git\.main\.\w{10}: trim-headings \(absorbed\)\.", title)
+    assert (done.code, blank) == (10, "")
+    assert command == f"Next: `nox -s status -- --upstream git:{history.root}@main --patch trim-headings --why`"
+    assert "- trim-headings: absorbed, needed the last time" in rest
+    assert rest[-1] == f"Evidence: `nox -s status -- --upstream git:{history.root}@main --why`"
 
 
 def test_source_that_is_away_hides_no_other(watched, history):
     watched.watch()
     shutil.move(history.root, f"{history.root}.away")
     done = watched.watch()
-    assert (done.code, done.stdout) == (3, "")
+    assert (done.code, done.stdout.splitlines()) == (
+        3,
+        ["Not known: 1 of the 2 sources could not be looked at, and at the others nothing has changed.", "next: nox -s watch"],
+    )
     assert "does not appear to be a git repository" in done.stderr
     shutil.move(f"{history.root}.away", history.root)
     assert watched.watch().code == 0

@@ -14,7 +14,7 @@ from scripts.model import Applies, Cell, Outcome, Result, Text, Verdict
 from scripts.pages import render
 from scripts.verdict import Facts
 from scripts.view import LETTERS, groups
-from tests.tooling.test_report import ABSORBED, CONFIGURABLE, FOLD, NEEDED, UNTESTED, UNTRIED, full, patch, report  # noqa: F401
+from tests.tooling.test_report import ABSORBED, CONFIGURABLE, FOLD, NEEDED, SENTENCE, UNTESTED, UNTRIED, full, patch, report  # noqa: F401
 
 NASTY = "</script><b>|`a`|</b> & \x1b[31m \"quoted\" ]]> 'x'"
 
@@ -101,17 +101,17 @@ def test_two_verdicts_never_share_a_letter():
 def test_cell_shows_its_columns_settings_and_the_command_to_run_it_again(page):
     ((attrs, cell),) = page.find("li", class_="cell", data_verdict="configurable", data_release="2", data_server="redis6")
     assert (attrs["data-environment"], cell) == ("plain", "2@plain@redis6")
-    words = next(words for _, words in page.find("div", class_="group") if "configurable" in words)
+    words = next(words for attrs, words in page.find("details") if "data-evidence" in attrs and "configurable" in words)
     assert "bare failed test_sum: two is not one" in words
     assert "bare with FOLD=True the control probe does not pass failed: test_hit: no hit" in words
     assert "settings: upstream's own" in words
-    assert "tox run -e 2@plain@redis6" in words
+    assert "nox -s cell -- 2@plain@redis6" in words
 
 
 def test_cell_shows_what_is_installed():
     made = report(patch("one", UNTRIED, NEEDED), versions={"plain": {"python": "3.11.7", "django": "5.2.1"}})
     page = Page(render(made, "html"))
-    assert [words for _, words in page.find("a", href="#with-plain")] == ["1@plain@redis6", "2@plain@redis6"]
+    assert [words for _, words in page.find("a", href="#with-plain")] == ["2@plain@redis6", "1@plain@redis6"]
     assert [words for _, words in page.find("dt", id="with-plain")] == ["plain"]
     assert [words for _, words in page.find("dd")] == ["Python 3.11.7, django 5.2.1"]
 
@@ -191,6 +191,29 @@ def test_words_of_a_probe_are_no_html():
     assert any('</script><b>|`a`|</b> & \x1b[31m "quoted" ]]>' in words for _, words in page.find("code"))
 
 
+def test_page_begins_with_the_answer_and_the_next_command(page):
+    answer, command = (words for _, words in page.find("p")[:2])
+    assert answer == SENTENCE
+    assert command == "next: nox -s status -- --patch five --why"
+
+
+def test_newest_release_comes_first(page):
+    assert [words for attrs, words in page.find("th") if "data-release" in attrs] == ["2", "1"]
+    row = next(words for attrs, words in page.find("tr") if attrs.get("data-row") == "two")
+    assert row == "two absorbed in 2 a N"
+    evidence = [words for attrs, words in page.find("details") if "data-evidence" in attrs and " two " in words[:24]]
+    assert [words.split(" two ")[0] for words in evidence] == ["a absorbed on 2", "N needed on 1"]
+
+
+def test_no_sentence_of_a_patch_stands_there_twice(full):  # noqa: F811
+    shown = Page(render(full, "html"))
+    for attrs, words in shown.find("section"):
+        for sentence in ("test_sum: two is not one", "bare upstream fails", "bare upstream passes", "failed: test_hit: no hit"):
+            assert words.count(sentence) <= 1, (attrs, sentence)
+    shown = Page(render(report(patch("one", NEEDED), modes={"a": "why not", "b": "why not"}), "html"))
+    assert " ".join(words for _, words in shown.find("p")).count("why not") == 1
+
+
 # JUnit
 
 
@@ -217,10 +240,14 @@ def test_junit_holds_no_character_that_xml_forbids():
 
 def test_markdown_is_one_table_a_state_with_a_column_a_release(full):  # noqa: F811
     lines = render(full, "markdown").splitlines()
-    assert lines[:3] == [
+    assert lines[:7] == [
         "# tally 2",
         "",
-        "**No: bare tally 2 is not enough; 2 patches stand in the way: one, five. Untested here: four.**",
+        f"**{SENTENCE}**",
+        "",
+        "Next: `nox -s status -- --patch five --why`",
+        "",
+        "No: bare tally 2 is not enough; 2 patches stand in the way.",
     ]
     assert "| two | absorbed in 2 | `N` | `a` | Can go: absorbed in 2. |" in lines
     rows = [line for line in lines if line.startswith("|")]

@@ -25,6 +25,12 @@ BROKEN = Facts(bare=FAIL, series=OFF)
 UNSUPPORTED = Facts(bare=OFF)
 UNTESTED = Facts(try_series=False)
 
+SENTENCE = (
+    "Somebody must look at 1 patch on 2: five (broken); 2 patches can go on 2: two (absorbed in 2), three (configurable since 2); "
+    "1 patch can be refreshed on 2, where upstream has moved the lines: one."
+)
+"""What the full report comes to."""
+
 
 def patch(name, *facts, state=State.ACTIVE, **found):
     """Return what was found of a patch on releases 1, 2 ... of one environment with a server."""
@@ -65,7 +71,7 @@ def printed(show, *words):
 
 def test_json_has_the_documented_keys_in_their_order(full):
     found = as_json(full)
-    assert list(found) == ["schema", "upstream", "answer", "patches", "smallest_series", "summary"]
+    assert list(found) == ["schema", "upstream", "answer", "patches", "smallest_series", "summary", "advice"]
     assert found["schema"] == 1
     assert found["upstream"] == {"name": "tally", "locked": "2", "releases": ["1", "2"]}
     assert found["answer"] == {
@@ -77,6 +83,10 @@ def test_json_has_the_documented_keys_in_their_order(full):
     }
     assert found["smallest_series"] == ["one"]
     assert found["summary"] == {"broken": 1, "needed": 1, "configurable": 1, "absorbed": 1, "untested": 1}
+    assert found["advice"] == {
+        "text": SENTENCE,
+        "command": "nox -s status -- --patch five --why",
+    }
 
 
 def test_json_of_a_patch(full):
@@ -138,7 +148,12 @@ def test_json_is_json(full):
 
 def test_table_says_the_answer_then_a_row_a_patch(full):
     lines = printed(print_report, full)
-    assert lines[0] == "No: bare tally 2 is not enough; 2 patches stand in the way: one, five. Untested here: four."
+    assert lines[:4] == [
+        SENTENCE,
+        "next: nox -s status -- --patch five --why",
+        "",
+        "No: bare tally 2 is not enough; 2 patches stand in the way.",
+    ]
     start = lines.index("active patches")
     assert [line.split() for line in lines[start - 1 : start + 7]] == [
         ["on", "2", "1", "…", "2"],
@@ -152,13 +167,13 @@ def test_table_says_the_answer_then_a_row_a_patch(full):
     ]
     assert "B broken   N needed   c configurable   a absorbed   . untested" in lines
     assert "three: FOLD='all'; LONG=9" in lines
-    assert "smallest series: one" in lines
+    assert "smallest series: 1 of the 4 live patches are enough, without two, three, four" in lines
 
 
 def test_fault_is_named_with_its_reason_and_the_next_command(full):
     lines = printed(print_report, full)
     reason = "five is broken: fails with the series applied: the control probe does not pass: failed: test_hit: no hit"
-    assert lines[lines.index(reason) + 1] == "  evidence: status --patch five --why"
+    assert lines[lines.index(reason) + 1] == "  evidence: nox -s status -- --patch five --why"
 
 
 def test_notes_warnings_and_skipped_cells_are_shown(full):
@@ -166,7 +181,7 @@ def test_notes_warnings_and_skipped_cells_are_shown(full):
     noted = patch("six", NEEDED, NEEDED, notes=("needed on 2@plain@redis6 alone",))
     lines = printed(print_report, report(noted, warnings=("upstream/src/ was edited",), skipped=skipped))
     assert "six: needed on 2@plain@redis6 alone" in lines
-    assert "upstream/src/ was edited" in lines
+    assert lines[:2] == ["Somebody must look: upstream/src/ was edited", "next: nox -s vendor"]
     assert "not tried here: 1@new, 2@new: Python 3.99 is not here" in lines
     assert "not tried here: 2@old: no server" in lines
 
@@ -188,17 +203,42 @@ def test_words_of_a_probe_are_no_markup():
 
 def test_why_shows_each_column_with_its_settings_and_words(full):
     lines = printed(print_why, full)
-    assert lines[lines.index("three Do three") + 1] == "  Why three."
-    start = lines.index("    2@plain@redis6: configurable: bare upstream passes with settings")
-    assert lines[start - 1] == "  2: configurable (applies: untried, text: absent)"
-    assert lines[start + 1 : start + 4] == [
-        "      bare: failed test_sum: two is not one",
-        "      bare with FOLD=True: the control probe does not pass failed: test_hit: no hit",
-        "      bare with FOLD='all'; LONG=9: passed",
+    start = lines.index("three Do three")
+    assert lines[start + 1 : start + 11] == [
+        "  Why three.",
+        "  2: configurable",
+        "    text: absent",
+        "    bare: failed test_sum: two is not one",
+        "    bare with FOLD=True: the control probe does not pass failed: test_hit: no hit",
+        "    bare with FOLD='all'; LONG=9: passed",
+        "    cells: 2@plain@redis6",
+        "  1: needed",
+        "    series untried; text: absent",
+        "    bare: failed as on 2, bare",
     ]
-    start = lines.index("    2@plain@redis6: needed: bare upstream fails: test_sum: two is not one")
-    assert lines[start + 1 : start + 4] == [
-        "      bare: failed test_sum: two is not one",
-        "      series: passed",
-        "      series without it: failed test_sum: two is not one",
+    start = lines.index("one Do one")
+    assert lines[start + 2 : start + 7] == [
+        "  2: needed",
+        "    applies: offset; text: absent",
+        "    bare: failed test_sum: two is not one",
+        "    series: passed",
+        "    series without it: failed as on 2, bare",
     ]
+
+
+def test_releases_that_show_the_same_share_their_evidence():
+    found = patch("one", UNTRIED, UNTRIED, UNTRIED, UNTRIED, NEEDED)
+    lines = printed(print_why, report(found))
+    assert [line for line in lines if line.endswith(": needed")] == ["  5: needed", "  4 … 1 (4 releases): needed"]
+    assert "    cells: 4@plain@redis6, 3@plain@redis6, 2@plain@redis6, 1@plain@redis6" in lines
+    assert len([line for line in lines if "test_sum: two is not one" in line]) == 1
+
+
+def test_narrow_console_cuts_no_release_off():
+    found = report(patch("a-name-that-is-long", *[UNTRIED] * 9, NEEDED))
+    console = Console(file=io.StringIO(), width=40)
+    print_report(found, console)
+    lines = console.file.getvalue().splitlines()
+    start = next(number for number, line in enumerate(lines) if line.startswith("  a-name-that-is-long"))
+    letters = lines[start].split()[2:] + [letter for line in lines[start + 1 : start + 3] for letter in line.split()]
+    assert [letter for letter in letters if letter == "N"] == ["N"] * 10
