@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from scripts.verdict import Facts, without_once
 
 _FACTS = TypeAdapter(Facts)
 _MISSING = "no result file has it; run its job again"
+_LAST = "last.json"
 
 
 def jobs(repo: Repository, cells: Iterable[Cell]) -> dict[str, list[dict[str, str]]]:
@@ -82,32 +84,61 @@ def merge(repo: Repository, paths: Iterable[Path]) -> Report:
     return summarise(scope, _joined(scope, [content.found for content in contents], missing))
 
 
+def keep_last(repo: Repository, scope: Scope, found: Findings) -> None:
+    """Keep what a run on every release and patch found, for `last`."""
+    write_results(repo, scope, found, repo.work / _LAST)
+
+
+def last(repo: Repository, choice: Choice) -> Report | None:
+    """Return the report of the last run on every release and patch, which its notes say; None where it says nothing here.
+
+    Nothing is run or written, so this may be asked while another run has the folder to itself.
+    """
+    lock, path = read_lock(repo.lock_file), repo.work / _LAST
+    scope = scope_of(repo, lock, choice)
+    try:
+        content = _read(path, {cell.id: cell for cell in repo.config.matrix_cells(lock)}, None)
+    except UsageError:  # there is none, or another version of the tool wrote it
+        return None
+    if not {cell for _, cell in content.found.facts}.intersection(scope.cells):
+        return None
+    when = datetime.fromtimestamp(path.stat().st_mtime).astimezone()
+    other = "" if content.of == state(repo, scope.series, lock) else "; patches, probes or pins have changed since"
+    note = f"these are the results of {when:%Y-%m-%d %H:%M}{other}"
+    untried = {cell.id: "the last run did not try it" for cell in scope.cells if cell.id not in content.cells}
+    found = replace(content.found, notes=(note,), skipped={**content.found.skipped, **untried})
+    return summarise(scope, found if not choice.patches else replace(found, smallest=()))
+
+
 @dataclass(frozen=True)
 class _Content:
-    """A result file: its cells and what was found in them."""
+    """A result file: its cells and what was found in them, and what that depends on."""
 
     cells: tuple[str, ...]
     found: Findings
+    of: str
 
 
 def _files(paths: Iterable[Path]) -> list[Path]:
     found = [file for path in paths for file in (sorted(path.rglob("*.json")) if path.is_dir() else [path])]
     if not found:
-        raise UsageError("there is no result file", hint="status --cells '...' --results FILE writes one")
+        raise UsageError("there is no result file", hint="nox -s status -- --cells 'CELL CELL' --results FILE writes one")
     return found
 
 
-def _read(path: Path, every: Mapping[str, Cell], expected: str) -> _Content:
+def _read(path: Path, every: Mapping[str, Cell], expected: str | None) -> _Content:
+    """Read a result file, of any patches, probes and pins where none are expected."""
     try:
         content = json.loads(path.read_bytes())
         if content["schema"] != 1:
             raise UsageError(f"{path} is of schema {content['schema']}, this reads 1", hint="run its job again")
-        if content["of"] != expected:
+        if expected is not None and content["of"] != expected:
             raise UsageError(
                 f"{path} was written with other patches, probes or pins than those here",
                 hint="check out the commit of the job, or run it again",
             )
-        facts = {(patch, every[cell]): _FACTS.validate_python(known) for patch, cell, known in content["facts"]}
+        known = [fact for fact in content["facts"] if expected is not None or fact[1] in every]
+        facts = {(patch, every[cell]): _FACTS.validate_python(fact) for patch, cell, fact in known}
         texts = {(patch, version): Text(text) for patch, version, text in content["texts"]}
         found = Findings(
             facts,
@@ -119,9 +150,11 @@ def _read(path: Path, every: Mapping[str, Cell], expected: str) -> _Content:
             tuple(content["warnings"]),
             servers=content["servers"],
         )
-        return _Content(tuple(content["cells"]), found)
+        return _Content(tuple(content["cells"]), found, content["of"])
     except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
-        raise collected("not a result file:", [f"{path}: {error}"], hint="status --cells '...' --results FILE") from error
+        raise collected(
+            "not a result file:", [f"{path}: {error}"], hint="nox -s status -- --cells 'CELL CELL' --results FILE writes one"
+        ) from error
 
 
 def _joined(scope: Scope, parts: Sequence[Findings], missing: Mapping[str, str]) -> Findings:

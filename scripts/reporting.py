@@ -19,6 +19,7 @@ from scripts.terminal import out, say
 if TYPE_CHECKING:
     from scripts.evidence import Report
     from scripts.status import Choice
+    from scripts.summary import Findings, Scope
 
 _OPTIONS = (
     click.option(
@@ -104,7 +105,7 @@ def reporting(command: Callable[..., Exit]) -> Callable[..., Exit]:
 
 def answer(repo: Repository, asked: Asked, choice: Choice) -> Exit:
     """Run or join, and print; stdout holds the report and nothing else."""
-    from scripts.fanout import merge, write_results
+    from scripts.fanout import merge
     from scripts.status import status
 
     if asked.form == "github":
@@ -113,15 +114,44 @@ def answer(repo: Repository, asked: Asked, choice: Choice) -> Exit:
     if asked.merged:
         report = merge(repo, asked.merged)
         _show(report, asked)
+    elif (found := _while_busy(repo, asked, choice)) is not None:
+        report = found
+        _show(report, asked)
     else:
-        results = asked.results
-        tell = (lambda scope, found: write_results(repo, scope, found, results)) if results else None
-        report, prober = status(repo, choice, tell)
+        report, prober = status(repo, choice, _keeper(repo, asked, choice))
         _show(report, asked)
         say(f"\n{prober.ran} processes of probes run, {prober.kept} results kept from before, {time.monotonic() - start:.1f} s")
     if report.must_look:
         return Exit.LOOK
     return Exit.REFRESH if asked.check and report.can_drop else Exit.FINE
+
+
+def _while_busy(repo: Repository, asked: Asked, choice: Choice) -> Report | None:
+    """Return the last results where a person asks while another verb is at work; who asks for a run waits for it."""
+    from scripts.fanout import last
+    from scripts.unreleased import parse
+
+    wants_run = asked.check or asked.fresh or asked.graph or asked.suite or asked.results or asked.cells
+    if asked.form != "terminal" or wants_run or choice.cells or any(map(parse, choice.releases)):
+        return None
+    holder = repo.busy()
+    report = last(repo, choice) if holder else None
+    if report is not None:
+        say(f"{holder} works on this folder, so nothing is run")
+    return report
+
+
+def _keeper(repo: Repository, asked: Asked, choice: Choice) -> Callable[[Scope, Findings], None]:
+    """Return what keeps the findings of a run: in the file that was named, and where it was on everything for the next."""
+    from scripts.fanout import keep_last, write_results
+
+    def keep(scope: Scope, found: Findings) -> None:
+        if asked.results:
+            write_results(repo, scope, found, asked.results)
+        if choice.whole and not choice.patches:
+            keep_last(repo, scope, found)
+
+    return keep
 
 
 def _print_jobs(repo: Repository, choice: Choice) -> Exit:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 
@@ -15,12 +17,13 @@ from filelock import FileLock, Timeout
 
 from scripts.clients import Clients, choose
 from scripts.config import Config, read_config
-from scripts.errors import EnvironmentFailedError
+from scripts.errors import EnvironmentFailedError, without_secret
 from scripts.git import Git
-from scripts.terminal import say
+from scripts.terminal import progress, say, typed
 from scripts.transaction import recover, replace_all
 
 _PRIVATE = "upstream.git"
+_HOLDER = "holder.json"
 
 
 @dataclass(frozen=True)
@@ -81,12 +84,42 @@ class Repository:
             lock.acquire(timeout=0)
         except Timeout:
             say("another run works on this folder; waiting for it to finish")
-            lock.acquire()
+            with progress(f"  it is {self._holder()}", None):
+                lock.acquire()
         try:
+            self._sign()
             self._tidy()
             yield
         finally:
+            (self.work / _HOLDER).unlink(missing_ok=True)
             lock.release()
+
+    def busy(self) -> str | None:
+        """Return the run that has this folder to itself, as a person would name it, or None where there is none."""
+        if not self.work.exists():
+            return None
+        lock = FileLock(self.work / "lock")
+        try:
+            with lock.acquire(timeout=0):
+                return None
+        except Timeout:
+            return self._holder()
+
+    def _sign(self) -> None:
+        """Write down who has the lock; where the disk is full the work itself will say so."""
+        about = {"words": without_secret(typed()), "process": os.getpid(), "since": f"{datetime.now().astimezone():%H:%M}"}
+        with suppress(OSError):
+            (self.work / _HOLDER).write_text(json.dumps(about), encoding="utf-8")
+
+    def _holder(self) -> str:
+        """Name the run that holds the lock, unless what is written down is of one that was killed."""
+        try:
+            about = json.loads((self.work / _HOLDER).read_bytes())
+            if _lives(about["process"]):
+                return f"`{about['words']}` (process {about['process']}, since {about['since']})"
+        except (OSError, ValueError, KeyError):
+            pass
+        return "one that has not said which yet"
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:
@@ -109,6 +142,16 @@ class Repository:
             part.unlink()
         if (self.work / _PRIVATE).exists():
             self.git.tidy()
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True
 
 
 def write_whole(path: Path, content: bytes, *, durable: bool = True) -> None:
