@@ -12,11 +12,13 @@ import sys
 from pathlib import Path
 
 import nox
+from nox.command import CommandFailed
 
 ROOT = Path(__file__).parent
 sys.path.insert(0, str(ROOT))
 
 from scripts.clients import choose  # noqa: E402
+from scripts.errors import Exit  # noqa: E402
 
 PROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
 
@@ -29,18 +31,31 @@ nox.options.sessions = ["status"]
 def install(session: nox.Session, group: str) -> None:
     """Install a dependency group from the one index that all clients use."""
     session.env.update(choose(ROOT).environment())
-    session.install("--quiet", *nox.project.dependency_groups(PROJECT, group))
+    try:
+        session.install("--quiet", *nox.project.dependency_groups(PROJECT, group))
+    except CommandFailed:
+        session.log("the tools could not be installed: check the network and the index, then run this again")
+        raise SystemExit(Exit.ENVIRONMENT) from None
 
 
-def verb(session: nox.Session, group: str = "tools") -> None:
-    """Run the verb of the session's name and end with its exit code, which nox alone would flatten to 1."""
-    install(session, group)
+def code(session: nox.Session, *words: str) -> int:
+    """Run the session's Python and return its exit code, which nox alone would flatten to 1."""
     sys.stdout.flush()
     python = Path(session.bin, "python")
     environment = {**os.environ, **{key: value for key, value in session.env.items() if value is not None}}
-    done = subprocess.run([python, "-m", "scripts", session.name, *session.posargs], cwd=ROOT, env=environment, check=False)
-    if done.returncode:
-        raise SystemExit(done.returncode)
+    return subprocess.run([python, *words], cwd=ROOT, env=environment, check=False).returncode
+
+
+def end(found: int) -> None:
+    """End with an exit code (README lists them)."""
+    if found:
+        raise SystemExit(found)
+
+
+def verb(session: nox.Session, group: str = "tools") -> None:
+    """Run the verb of the session's name."""
+    install(session, group)
+    end(code(session, "-m", "scripts", session.name, *session.posargs))
 
 
 @nox.session
@@ -52,6 +67,12 @@ def status(session: nox.Session) -> None:
 @nox.session(default=False)
 def matrix(session: nox.Session) -> None:
     """Report as `status` does, from every cell of the matrix (minutes)."""
+    verb(session, "matrix")
+
+
+@nox.session(default=False)
+def cell(session: nox.Session) -> None:
+    """Run every probe in one cell and show each column (-- NAME; `nox -s matrix -- --list` names them)."""
     verb(session, "matrix")
 
 
@@ -134,7 +155,7 @@ def tests(session: nox.Session) -> None:
 def oracle(session: nox.Session) -> None:
     """Hold cached answers against the database's, on bare upstream and on the series (-- --steps N, --database, --help)."""
     install(session, "tools")
-    session.run("python", "tests/oracle/run.py", *session.posargs)
+    end(code(session, "tests/oracle/run.py", *session.posargs))
 
 
 @nox.session(default=False)
@@ -153,7 +174,7 @@ def chaos(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Measure this wheel, upstream's two modes, django-cachalot and no cache side by side (some minutes; -- --help)."""
     install(session, "bench")
-    session.run("python", "tests/benchmarks/run.py", *session.posargs)
+    end(code(session, "tests/benchmarks/run.py", *session.posargs))
 
 
 @nox.session(default=False)
@@ -165,11 +186,12 @@ def history(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check the style of the code, the series, and README's table of patches."""
+    """Check the style of the code, the series, and README's table of patches (-- --write: only write that table)."""
     install(session, "lint")
-    session.run("ruff", "check", ".")
-    session.run("ruff", "format", "--check", ".")
-    session.run("python", "-m", "scripts", "lint")
+    styles = () if session.posargs else (("check", "."), ("format", "--check", "."))
+    untidy = [code(session, "-m", "ruff", *words) for words in styles]
+    series = code(session, "-m", "scripts", "lint", *session.posargs)
+    end(series or (Exit.LOOK if any(untidy) else 0))
 
 
 @nox.session

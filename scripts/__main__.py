@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import click
 
-from scripts.errors import Exit, ForkError
+from scripts.errors import Exit, ForkError, raise_all
 from scripts.process import stop_all
 from scripts.reporting import Asked, answer, reporting
 from scripts.repository import Repository
@@ -20,7 +20,27 @@ from scripts.terminal import at_work, err, forgive_closed_pipes, out, say
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+class _Context(click.Context):
+    """Calls a verb what a person types: `nox -s VERB --`, or with another repository this module."""
+
+    @property
+    def command_path(self) -> str:
+        """The words before the verb's own options."""
+        around = self.parent.params if self.parent else {}
+        if around.get("repo", Path()) != Path():
+            return f"python -m scripts --repo {around['repo']} {self.info_name}"
+        return f"nox -s {self.info_name} --"
+
+
+class _Verb(click.Command):
+    context_class = _Context
+
+
+class _Verbs(click.Group):
+    command_class = _Verb
+
+
+@click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.option(
     "--repo",
     type=click.Path(file_okay=False, path_type=Path),
@@ -33,7 +53,7 @@ def cli(context: click.Context, repo: Path, verbose: bool) -> None:
     """Maintain a fork as a series of patches, and find by running them which ones upstream made unnecessary.
 
     Exit codes: 0 fine; 10 something can be dropped or refreshed (with --check); 20 somebody must look; 2 wrong use or
-    configuration; 3 the environment failed; 1 a bug.
+    configuration; 3 the environment failed; 130 stopped by Ctrl-C; 1 a bug.
     """
     logging.basicConfig(level=logging.DEBUG if verbose else logging.WARNING, format="%(message)s", stream=sys.stderr)
     for name in ("filelock", "urllib3"):
@@ -49,15 +69,15 @@ def status(repo: Repository, asked: Asked) -> Exit:
 
     \b
     Examples:
-      status                                    every patch against every tracked release
-      status --patch iexact-conditions --why    one patch, with the evidence
-      status --upstream 7.1 --upstream 7.2      two releases, the series tried on both
-      status --upstream git:../cacheops@master  what is not released yet
-      status --format github                    a CI's jobs; each runs --cells '...' --results FILE
-      status --merge results/ --format html     one report from all of their files
-      status --graph --suite                    what leans on what, and upstream's own tests
-      status --format json | jq .answer         for a program
-      status --format html > status.html        one page: a heat map that opens to the evidence
+      nox -s status                                         every patch against every tracked release
+      nox -s status -- --patch iexact-conditions --why      one patch, with the evidence
+      nox -s status -- --upstream 7.1 --upstream 7.2        two releases, the series tried on both
+      nox -s status -- --upstream git:../cacheops@master    what is not released yet
+      nox -s status -- --format github                      a CI's jobs; each runs --cells '...' --results FILE
+      nox -s status -- --merge results/ --format html       one report from all of their files
+      nox -s status -- --graph --suite                      what leans on what, and upstream's own tests
+      nox -s status -- --format json | jq .answer           for a program
+      nox -s status -- --format html > status.html          one page: a heat map that opens to the evidence
     """
     return answer(repo, asked, asked.choice(matrix=False))
 
@@ -71,9 +91,9 @@ def matrix(repo: Repository, asked: Asked, listing: bool) -> Exit:
 
     \b
     Examples:
-      matrix --list
-      matrix --format html > matrix.html
-      matrix --upstream 7.2 --patch iexact-conditions
+      nox -s matrix -- --list
+      nox -s matrix -- --format html > matrix.html
+      nox -s matrix -- --upstream 7.2 --patch iexact-conditions
     """
     return _list_matrix(repo) if listing else answer(repo, asked, asked.choice(matrix=True))
 
@@ -93,19 +113,22 @@ def _list_matrix(repo: Repository) -> Exit:
 
 
 @cli.command()
-@click.argument("cell")
+@click.argument("name")
 @click.option("--fresh", is_flag=True, help="Ignore results of earlier runs.")
 @click.pass_obj
-def probe(repo: Repository, cell: str, fresh: bool) -> Exit:
-    """Run every probe in one cell and show each column; `tox list` names the cells.
+def cell(repo: Repository, name: str, fresh: bool) -> Exit:
+    """Run every probe in one cell and show each column; `nox -s matrix -- --list` names the cells.
 
     \b
     Example:
-      probe 7.2@py311-django5.2@valkey9
+      nox -s cell -- 7.2@py311-django5.2@valkey9
     """
     from scripts.status import Choice
 
-    return answer(repo, Asked(why=True), Choice(cells=(cell,), fresh=fresh))
+    return answer(repo, Asked(why=True), Choice(cells=(name,), fresh=fresh))
+
+
+cli.add_command(_Verb("probe", callback=cell.callback, params=cell.params, hidden=True))  # what it was called before
 
 
 @cli.command()
@@ -151,8 +174,8 @@ def bisect(repo: Repository, source: str | None, patches: tuple[str, ...], fresh
 
     \b
     Examples:
-      bisect --patch iexact-conditions                  over the tracked releases
-      bisect git:../cacheops@7.1..master                down to the commit
+      nox -s bisect -- --patch iexact-conditions      over the tracked releases
+      nox -s bisect -- git:../cacheops@7.1..master    down to the commit
     """
     from scripts.bisect import bisect as search
 
@@ -171,8 +194,8 @@ def pin(repo: Repository, version: str | None) -> Exit:
 
     \b
     Examples:
-      pin           pin every tracked release the index has; the locked one stays
-      pin 7.2       and stand on 7.2
+      nox -s pin           pin every tracked release the index has; the locked one stays
+      nox -s pin -- 7.2    and stand on 7.2
     """
     from scripts.pin import pin as write_pins
 
@@ -190,9 +213,9 @@ def vendor(repo: Repository, restore: bool, subtree: bool) -> Exit:
 
     \b
     Examples:
-      vendor             download what is missing, verify, write upstream/src/
-      vendor --restore   throw away edits in upstream/src/
-      vendor --subtree   from now on upstream/src/ is committed as a git subtree
+      nox -s vendor                 download what is missing, verify, write upstream/src/
+      nox -s vendor -- --restore    throw away edits in upstream/src/
+      nox -s vendor -- --subtree    from now on upstream/src/ is committed as a git subtree
     """
     from scripts.vendor import vendor as bring
 
@@ -209,8 +232,8 @@ def import_(repo: Repository, folder: Path | None) -> Exit:
 
     \b
     Examples:
-      import               into .fork/series
-      import ../series     somewhere else
+      nox -s import                 into .fork/series
+      nox -s import -- ../series    somewhere else
     """
     from scripts.series_import import import_series
 
@@ -227,8 +250,8 @@ def export(repo: Repository, folder: Path | None) -> Exit:
 
     \b
     Examples:
-      export
-      export ../series
+      nox -s export
+      nox -s export -- ../series
     """
     from scripts.series_export import export_series
 
@@ -351,8 +374,8 @@ def wheel(repo: Repository, bump: bool, no_verify: bool, waived: dict[str, str])
 
     \b
     Examples:
-      wheel             build and prove
-      wheel --bump      after a publish was refused because other bytes have that version
+      nox -s wheel              build and prove
+      nox -s wheel -- --bump    after a publish was refused because other bytes have that version
     """
     from scripts.wheel import wheel as make
 
@@ -374,9 +397,9 @@ def publish(repo: Repository, name: str, dry_run: bool, waived: dict[str, str]) 
 
     \b
     Examples:
-      publish --index local --dry-run
-      publish --index local
-      publish --index local --waive iexact-conditions='flaky on 3.12 alone, see issue 12'
+      nox -s publish -- --index local --dry-run
+      nox -s publish -- --index local
+      nox -s publish -- --index local --waive iexact-conditions='flaky on 3.12 alone, see issue 12'
     """
     from scripts.publish import publish as send
 
@@ -418,12 +441,12 @@ def django(
 
     \b
     Examples:
-      django                                                 everything (hours)
-      django --django 5.2 --database sqlite                  one Django
-      django --django 5.2 --mode committing update 'm2m_*'   some labels
-      django update.tests.SimpleTest.test_update             one test
-      django --shard 3/8                                     a CI's share
-      django --upstream --django 5.2 --database sqlite       that the gate sees
+      nox -s django                                                     everything (hours)
+      nox -s django -- --django 5.2 --database sqlite                   one Django
+      nox -s django -- --django 5.2 --mode committing update 'm2m_*'    some labels
+      nox -s django -- update.tests.SimpleTest.test_update              one test
+      nox -s django -- --shard 3/8                                      a CI's share
+      nox -s django -- --upstream --django 5.2 --database sqlite        that the gate sees
     """
     from scripts.django_plan import Selection
     from scripts.django_verb import django as gate
@@ -494,12 +517,15 @@ def lint(repo: Repository, write: bool) -> Exit:
     from scripts.lock import read_lock
     from scripts.profile import check_profile
     from scripts.readme import check_readme
-    from scripts.series import read_series
+    from scripts.series import examine, read_series
 
     lock = read_lock(repo.lock_file)
-    series = read_series(repo, lock)
-    check_profile(repo, series)
-    check_readme(repo, series, write=write)
+    series, _ = examine(repo, lock)
+    raise_all(
+        lambda: read_series(repo, lock),
+        lambda: check_profile(repo, series),
+        lambda: check_readme(repo, series, write=write),
+    )
     for warning in repo.config.stale_exclusions(lock):
         say(f"warning: {warning}")
     say(f"{len(series.active)} live and {len(series.retired)} retired patches are in order")

@@ -52,7 +52,7 @@ def hooks(root: Path) -> tuple[Callable[[], Iterable[str]], Callable[[ConfigSet,
                     description=f"every probe on {' with '.join(filter(None, (cell.release, *cell.place)))}",
                     package="skip",
                     allowlist_externals=[sys.executable],
-                    commands=[f"{sys.executable} -m scripts --repo {root} probe {cell.id}"],
+                    commands=[f"{sys.executable} -m scripts --repo {root} cell {cell.id}"],
                     set_env=f"PYTHONPATH={Path(__file__).parent.parent}",
                     pass_env=["*"],
                 )
