@@ -294,10 +294,10 @@ def rebase(
 
     \b
     Examples:
-      rebase 7.2 --dry-run
-      rebase 7.2
-      rebase --continue     after resolving a conflict in .fork/rebase/tree
-      rebase 7.2 --waive iexact-conditions='no release lacks it, see issue 12'
+      nox -s rebase -- 7.2 --dry-run
+      nox -s rebase -- 7.2
+      nox -s rebase -- --continue     after resolving a conflict in .fork/rebase/tree
+      nox -s rebase -- 7.2 --waive iexact-conditions='no release lacks it, see issue 12'
     """
     from scripts import rebase as verb
     from scripts.report import print_plan
@@ -331,8 +331,8 @@ def retire(repo: Repository, patches: tuple[str, ...], dry_run: bool) -> Exit:
 
     \b
     Examples:
-      retire iexact-conditions --dry-run
-      retire iexact-conditions
+      nox -s retire -- iexact-conditions --dry-run
+      nox -s retire -- iexact-conditions
     """
     return _by_hand(repo, patches, back=False, dry_run=dry_run)
 
@@ -348,8 +348,8 @@ def unretire(repo: Repository, patches: tuple[str, ...], dry_run: bool) -> Exit:
 
     \b
     Examples:
-      unretire text-conditions --dry-run
-      unretire text-conditions
+      nox -s unretire -- text-conditions --dry-run
+      nox -s unretire -- text-conditions
     """
     return _by_hand(repo, patches, back=True, dry_run=dry_run)
 
@@ -491,13 +491,13 @@ def chaos(
 
     \b
     Examples:
-      chaos                                            every fault 20 times, and an hour at least, on each server that is here
-      chaos --server valkey9 --seconds 600             ten minutes
-      chaos --fault flushall --fault kill-writer --seconds 60
-      chaos --place cluster --seed 4711                the same faults as a run that said seed 4711
-      chaos --upstream --short                         that the gate sees
-      chaos --tree DIR --format json                   another tree, for a program
-      chaos --list                                     the kinds of faults
+      nox -s chaos                                               every fault 20 times, and an hour at least, on each server that is here
+      nox -s chaos -- --server valkey9 --seconds 600             ten minutes
+      nox -s chaos -- --fault flushall --fault kill-writer --seconds 60
+      nox -s chaos -- --place cluster --seed 4711                the same faults as a run that said seed 4711
+      nox -s chaos -- --upstream --short                         that the gate sees
+      nox -s chaos -- --tree DIR --format json                   another tree, for a program
+      nox -s chaos -- --list                                     the kinds of faults
     """
     from scripts.chaos_verb import Selection, list_faults
     from scripts.chaos_verb import chaos as gate

@@ -163,7 +163,6 @@ def test_site_runs_without_a_right_and_goes_on_with_it(tree, plain_server, tmp_p
             assert process.value(READ) == [1]
             assert process.value(SIMPLE) == "miss"
             client.execute_command("ACL", "SETUSER", "site", "+info")
-            client.delete(*client.keys("pending:*"))  # the writes, which were heard but could not know of whom, a minute later
             assert process.value(READ) == [1]
             assert process.is_hit(READ)
             process.ask("Shelf.objects.update(name='Right')")

@@ -2,7 +2,7 @@
 
 from tests.situations.harness import HERE, make_fork
 
-# Written down before anything was run, from the changelogs: a letter a release, and what `bisect` has to say.
+# A letter a release, and what `bisect` has to say. What upstream did when is from the changelogs; the words are the tool's.
 
 TABULATE = {
     "blank-as-dash": ("needed", "NNNNNNN", ["not absorbed up to 0.10.0"]),
