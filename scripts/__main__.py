@@ -491,7 +491,7 @@ def chaos(
 
     \b
     Examples:
-      nox -s chaos                                               every fault 20 times, and an hour at least, on each server that is here
+      nox -s chaos                               every fault 20 times, and an hour at least, on each server
       nox -s chaos -- --server valkey9 --seconds 600             ten minutes
       nox -s chaos -- --fault flushall --fault kill-writer --seconds 60
       nox -s chaos -- --place cluster --seed 4711                the same faults as a run that said seed 4711
