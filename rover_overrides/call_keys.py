@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import date, time, timedelta
 from typing import Any
 
@@ -24,24 +24,31 @@ Name = Callable[[Any], Any]
 Spell = Callable[[Any], Any]
 
 
-def call_key(factors: Any, name: Name) -> str:
+def call_key(factors: Sequence[Any], name: Name) -> str:
     """Return a digest of what makes a call; one that is never found again where something in it cannot be spelled.
 
-    `name` is what cacheops spells other objects by.
+    The factors are the function, its arguments, its keywords, and what else the application sets results apart by: there a text
+    that is marked as safe is the text, for a fragment is named in a template and by who invalidates it. `name` is what cacheops
+    spells other objects by.
     """
+    function, args, kwargs, *others = factors
     try:
-        return stable_digest(_spelled(factors, name))
+        return stable_digest((_spelled((function, args, kwargs), name), _spelled(others, name, texts_alike=True)))
     except Exception:  # noqa: BLE001 - spelling runs the code of whatever is passed
         return os.urandom(32).hex()
 
 
-def _spelled(value: Any, name: Name) -> Any:
+def _spelled(value: Any, name: Name, *, texts_alike: bool = False) -> Any:
     """Return a value as plain values, equal where the values and their types are."""
-    found = _spelled_by_parts(value, lambda part: _spelled(part, name))
+    if texts_alike and isinstance(value, str):
+        value = "".join(value)
+    found = _spelled_by_parts(value, lambda part: _spelled(part, name, texts_alike=texts_alike))
     if found is not None:
         return found
     if isinstance(value, Model) and value.pk is None:
         raise ValueError("an object that is not saved has no name")
+    if hasattr(value, "build_absolute_uri"):  # a request is what its URI is, by which a view's result can be invalidated, too
+        return _spelled(name(value), name)
     return _class(value), _spelled(name(value), name), _made_of(value, ()) if inspect.isfunction(value) else ()
 
 
@@ -87,11 +94,12 @@ def _content(cell: Any) -> Any:
 
 
 def _inside(value: Any, above: Collection[Any]) -> Any:
-    """Spell what a function has inside: of what may change, and of any other object, only the class.
+    """Spell what a function has inside, but nothing of what may change, and nothing of any other object.
 
-    A list may be where the function keeps what it has done; an object's text may be an address, or run a query.
+    A list may be where the function keeps what it has done; an object's text may be an address, or run a query; and the
+    function by which a fragment is invalidated has None where the one that renders it has an object.
     """
-    found = None if isinstance(value, _MUTABLE) else _spelled_by_parts(value, lambda part: _inside(part, above))
+    found = None if value is None or isinstance(value, _MUTABLE) else _spelled_by_parts(value, lambda part: _inside(part, above))
     if found is not None:
         return found
     if inspect.isfunction(value):
@@ -100,7 +108,7 @@ def _inside(value: Any, above: Collection[Any]) -> Any:
         return value.__module__, value.__qualname__
     if isinstance(value, Model) and value.pk is not None:
         return _class(value), _inside(value.pk, above)
-    return _class(value)
+    return ()
 
 
 def _class(value: Any) -> tuple[str, str]:

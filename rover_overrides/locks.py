@@ -10,7 +10,11 @@ from __future__ import annotations
 import os
 import time
 
+import redis
+
 from rover_overrides import transport
+from rover_overrides.breaker import circuit
+from rover_overrides.refusals import refusals_as_absence
 from rover_overrides.switches import stated
 from rover_overrides.transport import Command
 
@@ -49,7 +53,15 @@ def wait(key: str, longest: float) -> None:
     if patience < 5 * _POLL:  # the server looks for waits that are over only ten times a second
         time.sleep(min(longest, _POLL))
         return
-    transport.run([("BRPOPLPUSH", _signal(key), _signal(key), round(max(_POLL, min(longest, _SLICE, patience)), 3))])
+    seconds = round(max(_POLL, min(longest, _SLICE, patience)), 3)
+    try:
+        with refusals_as_absence():
+            transport.client().brpoplpush(
+                _signal(key), _signal(key), timeout=seconds
+            )  # as upstream waits, and its tests look for
+    except (redis.ConnectionError, redis.TimeoutError):
+        circuit.failed()
+        raise
 
 
 def release(key: str, token: str) -> None:

@@ -53,8 +53,12 @@ def named(value):
     return [value.__module__, value.__name__, value.__code__.co_firstlineno] if hasattr(value, "__code__") else str(value)
 
 
-def key(*factors):
-    return call_key(factors, named)
+def key(*args, function=None, extra=None):
+    return call_key((function, args, {}, extra), named)
+
+
+def of_function(function):
+    return key(function=function)
 
 
 def made(value):
@@ -98,15 +102,15 @@ def test_parts_cannot_imitate_each_other():
 
 @pytest.mark.parametrize("make", [made, with_default, calling_itself])
 def test_functions_that_one_def_makes_are_told_apart_by_what_they_hold(make):
-    assert key(make(1)) == key(make(1))
-    assert key(make(1)) != key(make("1"))
-    assert key(make(made(1))) != key(make(made(2)))
-    assert key(make((1, made("a")))) != key(make((1, made("b"))))
+    assert of_function(make(1)) == of_function(make(1))
+    assert of_function(make(1)) != of_function(make("1"))
+    assert of_function(make(made(1))) != of_function(make(made(2)))
+    assert of_function(make((1, made("a")))) != of_function(make((1, made("b"))))
 
 
 @pytest.mark.parametrize("held", [[1], {1: 1}, {1}])
 def test_what_a_function_holds_and_may_change_makes_no_other_key(held):
-    assert key(made(held)) == key(made(type(held)()))
+    assert of_function(made(held)) == of_function(made(type(held)()))
 
 
 def test_function_that_holds_an_unknown_object_shares_its_key_without_asking_it_for_its_text():
@@ -114,7 +118,7 @@ def test_function_that_holds_an_unknown_object_shares_its_key_without_asking_it_
         def __str__(self):
             raise AssertionError("asked")
 
-    assert key(made(Asked())) == key(made(Asked()))
+    assert of_function(made(Asked())) == of_function(made(Asked()))
 
 
 def test_parts_of_a_named_tuple_are_told_apart_by_more_than_their_text():
@@ -132,6 +136,22 @@ def test_parts_of_a_named_tuple_are_told_apart_by_more_than_their_text():
     assert key(Pair(Quiet("a"), 1)) != key(Pair(Quiet("b"), 1))
 
 
+def test_text_that_is_marked_as_safe_names_a_fragment_as_the_text_does():
+    assert key(extra=(mark_safe("fragment"), "1")) == key(extra=("fragment", "1"))
+    assert key(extra=("fragment", 1)) != key(extra=("fragment", "1"))
+
+
+def test_request_has_the_key_of_its_uri():
+    class Request:
+        def build_absolute_uri(self):
+            return "http://site/page"
+
+    found = [
+        call_key((None, (asked,), {}), lambda request: request.build_absolute_uri()) for asked in (Request(), "http://site/page")
+    ]
+    assert found[0] == found[1]
+
+
 def test_what_cannot_be_spelled_has_a_key_that_is_never_found_again():
     class Unspellable:
         def __str__(self):
@@ -141,7 +161,7 @@ def test_what_cannot_be_spelled_has_a_key_that_is_never_found_again():
 
 
 def test_key_is_the_same_in_processes_with_other_hash_seeds():
-    code = "from rover_overrides.call_keys import call_key; print(call_key([{'a', 'b', 'c'}, {'x': 1, 'y': (2,)}], str))"
+    code = "from rover_overrides.call_keys import call_key; print(call_key([None, [{'a', 'b', 'c'}], {'x': 1, 'y': (2,)}], str))"
     run = [
         subprocess.run([sys.executable, "-c", code], env={"PYTHONHASHSEED": seed}, capture_output=True, text=True)
         for seed in "123"
