@@ -35,9 +35,9 @@ def own(tmp_path_factory):
 
 def _two(series):
     """Choose a live patch that upstream could take as it is, and one to leave: a rebase may retire any that a name would say."""
-    own = [patch for patch in series.active if not patch.needs]
-    taken = next(patch for patch in own if patch.hunks and not patch.overrides and not patch.depends)
-    return taken, next(patch for patch in reversed(own) if patch is not taken and taken.id not in patch.depends)
+    taken = next(patch for patch in series.active if patch.hunks and not patch.overrides and not patch.depends)
+    others = (patch for patch in reversed(series.active) if patch is not taken and not patch.needs)
+    return taken, next(patch for patch in others if taken.id not in patch.depends)
 
 
 def test_commit_that_takes_over_a_patch_absorbs_it_and_leaves_the_others(own):
