@@ -59,6 +59,11 @@ class Done:
         return cell
 
 
+def _around():
+    """Return this process's environment, without the width of a terminal that nobody looks at: xdist gives its workers one."""
+    return {name: value for name, value in os.environ.items() if name != "COLUMNS"}
+
+
 @dataclass(frozen=True)
 class Fork:
     """A fork's repository in a temporary folder."""
@@ -67,7 +72,7 @@ class Fork:
 
     def run(self, *words, **env):
         """Run the command line to its end."""
-        done = subprocess.run(command(self.root, words), cwd=PROJECT, env=os.environ | env, capture_output=True, check=False)
+        done = subprocess.run(command(self.root, words), cwd=PROJECT, env=_around() | env, capture_output=True, check=False)
         return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
 
     def start(self, *words, **env):
@@ -75,7 +80,7 @@ class Fork:
         return subprocess.Popen(
             command(self.root, words),
             cwd=PROJECT,
-            env=os.environ | env,
+            env=_around() | env,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
