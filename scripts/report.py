@@ -31,7 +31,6 @@ _FAULT = "bold red"
 def as_json(report: Report) -> dict[str, Any]:
     """Return the report as DESIGN section 5 writes it."""
     found = report.answer
-    advice = advise(report)
     return {
         "schema": 1,
         "upstream": {"name": report.name, "locked": report.locked, "releases": list(report.releases)},
@@ -45,7 +44,6 @@ def as_json(report: Report) -> dict[str, Any]:
         "patches": [_patch_json(patch) for patch in report.patches],
         "smallest_series": list(report.smallest),
         "summary": report.summary,
-        "advice": {"text": advice.text, "command": advice.command},
     } | _more_json(report.more)
 
 

@@ -71,7 +71,7 @@ def printed(show, *words):
 
 def test_json_has_the_documented_keys_in_their_order(full):
     found = as_json(full)
-    assert list(found) == ["schema", "upstream", "answer", "patches", "smallest_series", "summary", "advice"]
+    assert list(found) == ["schema", "upstream", "answer", "patches", "smallest_series", "summary"]
     assert found["schema"] == 1
     assert found["upstream"] == {"name": "tally", "locked": "2", "releases": ["1", "2"]}
     assert found["answer"] == {
@@ -83,10 +83,6 @@ def test_json_has_the_documented_keys_in_their_order(full):
     }
     assert found["smallest_series"] == ["one"]
     assert found["summary"] == {"broken": 1, "needed": 1, "configurable": 1, "absorbed": 1, "untested": 1}
-    assert found["advice"] == {
-        "text": SENTENCE,
-        "command": "nox -s status -- --patch five --why",
-    }
 
 
 def test_json_of_a_patch(full):
