@@ -98,7 +98,8 @@ CASES: dict[str, tuple[str, ...]] = {
     "serial-saves": (
         FIRST,
         _beside(
-            "2",
+            # after the UPDATE: bare upstream selects the old row first
+            "1 if __import__('importlib').util.find_spec('rover_overrides') else 2",
             "save(Item, 1, title='three')",
             "save(Item, 1, title='two')\n    look(\"rows(Item.objects.filter(title='two'))\")",
         ),
