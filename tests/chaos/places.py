@@ -2,6 +2,7 @@
 
 import socket
 import threading
+from abc import ABC, abstractmethod
 from contextlib import ExitStack, suppress
 from urllib.parse import parse_qs, urlsplit
 
@@ -52,7 +53,7 @@ class DatabaseProxy(Proxy):
             server.close()
 
 
-class Place:
+class Place(ABC):
     """The servers of one arrangement (a topology), of one kind."""
 
     topology = ""
@@ -72,20 +73,21 @@ class Place:
     def __exit__(self, *_):
         self._stack.close()
 
+    @abstractmethod
     def _begin(self):
-        raise NotImplementedError
+        """Start the servers."""
 
     def _server(self, name):
         (self.folder / name).mkdir()
         return self._stack.enter_context(Live(self.kind, self.folder / name, "--repl-diskless-sync-delay", "0"))
 
+    @abstractmethod
     def redis(self, _number, _member):
         """Return the settings of a process that say where Redis is."""
-        raise NotImplementedError
 
+    @abstractmethod
     def servers(self):
         """Return the servers that have keys."""
-        raise NotImplementedError
 
     def raw(self):
         """Return how to connect to the database past all proxies."""
