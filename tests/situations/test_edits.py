@@ -104,21 +104,11 @@ def test_probe_that_cannot_be_imported_is_named_and_takes_no_other_with_it(fork)
     assert (done.verdicts["count-hits"], done.verdicts["fold-names"]) == ("absorbed", "configurable")
 
 
-def test_flaky_probe_is_named(fork):
-    fork.append(PROBE, MOODY)
+def test_flaky_probe_is_named(fork, tmp_path):
+    flag = tmp_path / "flag"
+    fork.append(PROBE, f"\n\ndef test_of_moods():\n    __import__('pathlib').Path({str(flag)!r}).touch(exist_ok=False)\n")
     words = "flaky: two runs of the series column differ: test_trim_headings.py::test_of_moods: passed, then failed: "
     assert unproven(fork.status()).startswith(words)
-
-
-MOODY = """
-
-def test_of_moods():
-    import os
-
-    os.environ["MOOD"] = os.environ.get("MOOD", "") + "."
-    assert os.environ["MOOD"] == "."
-"""
-"""A probe that passes in its process's first round alone."""
 
 
 def test_probe_that_leans_on_another_one_is_flaky(fork):

@@ -276,7 +276,7 @@ STEPS = {
     "the new environment": ("subprocess.Popen", "'venv'"),
     "the installation": ("subprocess.Popen", "'pip', 'install'"),
     "the installation is asked": ("subprocess.Popen", r"/tmp-[^/]+/environment/bin/python', '-I', '-m'"),
-    "the control probe": ("subprocess.Popen", r"/tmp-[^/]+/environment/bin/python', '-I', '-X'"),
+    "the control probe": ("subprocess.Popen", r"/tmp-[^/]+/environment/bin/python', '-X'"),
 }
 
 

@@ -224,7 +224,7 @@ def test_subtree_that_is_killed_can_be_run_again(clone, event, text):
     done = clone.run("vendor", "--subtree", ok=None)
     if text == "'commit'":
         assert "commit these first, a subtree is a commit of its own:\n M .gitignore" in done.stderr
-        assert "where an earlier --subtree was killed, git reset --hard" in done.stderr
+        assert "git reset --hard  # where an earlier --subtree was killed" in done.stderr
         clone.git("reset", "--quiet", "--hard")
         done = clone.run("vendor", "--subtree")
     assert done.code == 0, done.stderr

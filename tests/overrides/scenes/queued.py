@@ -71,6 +71,7 @@ def scene_where_the_queue_is_away_it_is_done_at_once():
         Article.objects.filter(pk=2).update(title="Omega")
     finally:
         queueing._connection = real
+        queueing._circuit.worked()
     assert titled(2)() == ["Omega"]
 
 
