@@ -290,7 +290,8 @@ def rebase(
 ) -> Exit:
     """Stand on another release: retire what it made unnecessary, replay the rest, prove it, replace all at once.
 
-    A retired patch that the release needs again is taken back.
+    A retired patch that the release needs again is taken back. Exits with 20 where a patch conflicts, with --dry-run where one
+    would.
 
     \b
     Examples:
@@ -317,7 +318,7 @@ def rebase(
     else:
         plan = verb.skip(repo)
     print_plan(plan, out, dry_run=dry_run)
-    return Exit.FINE
+    return Exit.LOOK if plan.stops else Exit.FINE
 
 
 @cli.command()

@@ -13,6 +13,12 @@ from scripts.git import Git
 PERCENTAGES = (50, 30, 10, 1)
 """How much of two files must be alike, git's own measure first; the last one finds a small file that went into a large one."""
 
+AROUND = 3
+"""How many lines before and after a change tell whether the same code is elsewhere: the changed ones alone may be gone."""
+
+CERTAIN = 40
+"""From this percentage on two files are the same one, whatever became of the lines at a change."""
+
 
 @dataclass(frozen=True)
 class Move:
@@ -40,9 +46,14 @@ def moves(git: Git, old: str, new: str, gone: Collection[str]) -> dict[str, Move
     return found
 
 
-def fits(git: Git, new: str, move: Move, diff: bytes, old: str) -> bool:
-    """Return whether a third of the lines that a patch expects in a file are where that file went: else it is another file."""
-    wanted = [line for hunk in _hunks(diff, {old}) for line in _expected(hunk).splitlines() if line.strip()]
+def fits(git: Git, new: str, move: Move, around: bytes, old: str) -> bool:
+    """Return whether a third of the lines `around` a file's changes are where that file went, unless that is `CERTAIN`.
+
+    Else it is another file.
+    """
+    if move.stayed >= CERTAIN:
+        return True
+    wanted = [line for hunk in _hunks(around, {old}) for line in _expected(hunk).splitlines() if line.strip()]
     there = set(_text(git, new, move.new).splitlines())
     return 3 * sum(line in there for line in wanted) >= len(wanted)
 

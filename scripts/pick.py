@@ -11,7 +11,7 @@ from typing import NamedTuple
 from scripts.endings import blob, differ, follow, tree_without_cr
 from scripts.git import Git
 from scripts.model import Applies, Patch, Release
-from scripts.moved import Move, fits, moves, places_of
+from scripts.moved import AROUND, Move, fits, moves, places_of
 
 _MARKER = re.compile(r"^<<<<<<< ", re.MULTILINE)
 
@@ -127,7 +127,8 @@ def _second_try(work: Git, commit: str, patch: Patch, head: str, diff: bytes) ->
     files = work.text("diff", "--name-only", "--diff-filter=U").splitlines()
     gone = {name for name in files if work.resolve(f"{head}:{name}") is None}
     found = moves(work, f"{commit}^", head, gone) if gone else {}
-    moved = {old: move for old, move in found.items() if fits(work, head, move, diff, old)}
+    around = difference(work, commit, AROUND) if found else b""
+    moved = {old: move for old, move in found.items() if fits(work, head, move, around, old)}
     went = {name: moved[name].new if name in moved else name for name in files}
     endings = any(_endings_differ(work, commit, head, old, new) for old, new in went.items())
     if not moved and not endings:
@@ -174,9 +175,9 @@ def _ambiguous(files: Iterable[str], before: str = "") -> Step:
     return Step(Applies.CONFLICT, f"ambiguous: {before}its hunks fit in more than one place of {names}")
 
 
-def difference(git: Git, commit: str) -> bytes:
-    """Return a commit's change as a patch with the least context."""
-    return git.run("diff-tree", "-p", "-U1", "--full-index", "--binary", "--no-renames", f"{commit}^", commit).stdout
+def difference(git: Git, commit: str, lines: int = 1) -> bytes:
+    """Return a commit's change as a patch with the least context, or with more lines of it."""
+    return git.run("diff-tree", "-p", f"-U{lines}", "--full-index", "--binary", "--no-renames", f"{commit}^", commit).stdout
 
 
 def _diff_of(patch: Patch) -> bytes:

@@ -8,10 +8,11 @@ import json
 import os
 import tempfile
 import threading
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from operator import itemgetter
 from pathlib import Path
 from typing import Protocol
 
@@ -111,8 +112,7 @@ class Prober:
         for tree in {job.tree for job in todo}:
             self.workshop.folders(tree)
         with progress(f"{text}: {len(todo)} processes", len(todo)) as advance, self._pool() as pool:
-            ordered = sorted(todo.items(), key=lambda item: item[0].environment)  # neighbours share an interpreter
-            futures = [pool.submit(run, job, files, rounds[job]) for job, files in ordered]
+            futures = [pool.submit(run, job, todo[job], rounds[job]) for job in _in_turns(todo)]
             self._collect(futures, advance)
 
     def result(self, job: Job, probes: Iterable[str]) -> Result:
@@ -281,8 +281,11 @@ class Prober:
             )
             log = read_log(folder / "log")
             modules = folder / "log.modules"
-            if warms and modules.exists() and self.store.get(warm_key) is None:
-                self.store.put(warm_key, json.loads(modules.read_text()))
+            if warms and modules.exists():
+                known = dict.fromkeys(self.store.get(warm_key) or [])
+                joined = [*known, *(module for module in json.loads(modules.read_text()) if module not in known)]
+                if len(joined) > len(known) or not known:
+                    self.store.put(warm_key, joined)
         self.processes += 1
         return log, ended
 
@@ -332,6 +335,19 @@ class Prober:
         for future in concurrent.futures.as_completed(futures):
             future.result()
             advance()
+
+
+def _in_turns(todo: Mapping[Job, list[str]]) -> list[Job]:
+    """Return jobs with the longest of each environment first, then the second longest of each, and so on.
+
+    What is long ends the run where it comes last, and the first job of an environment keeps its others waiting.
+    """
+    turns: Counter[str] = Counter()
+    ordered = []
+    for job in sorted(todo, key=lambda job: len(todo[job]), reverse=True):
+        ordered.append((turns[job.environment], len(ordered), job))
+        turns[job.environment] += 1
+    return [job for *_, job in sorted(ordered, key=itemgetter(0, 1))]
 
 
 def _asked_in_part(specs: Iterable[str]) -> frozenset[str]:

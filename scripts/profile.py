@@ -32,6 +32,18 @@ def read_profile(repo: Repository) -> Profile:
     return dict(profile)
 
 
+def profile_name(repo: Repository) -> str:
+    """Return the name of the module that takes settings; raises UsageError where fork.toml names none."""
+    name = repo.config.overrides.profile
+    if name is None:
+        folder = repo.overrides.relative_to(repo.root)
+        raise UsageError(
+            "settings replace a patch, and fork.toml names no profile to put them into",
+            hint=f'write SETTINGS = {{}} to {folder}/profile.py, and profile = "profile.py" to [overrides] in fork.toml',
+        )
+    return name
+
+
 def settings_literal(text: str) -> ast.Dict:
     """Return the dictionary that a profile module assigns to `SETTINGS`; raises ValueError where there is none."""
     values = [line.value for line in ast.parse(text).body if _assigns_settings(line)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from collections.abc import Mapping, Sequence
 
 from packaging.version import InvalidVersion, Version
@@ -15,7 +16,7 @@ from scripts.lock import read_lock, write_lock
 from scripts.model import FAULTS, Applies, Lock, Release, Verdict
 from scripts.pick import Step, line_on
 from scripts.pin import resolve
-from scripts.profile import check_profile, clashes
+from scripts.profile import check_profile, clashes, profile_name
 from scripts.rebase_state import RebaseState, fingerprint, home, reached, target_lock
 from scripts.replay import release_of, workshop
 from scripts.repository import Repository
@@ -127,7 +128,10 @@ def _check_retirements(repo: Repository, state: RebaseState) -> None:
         retired_mail(shop, shop.series.by_id[item.id], item, {other.id for other in retire})
     for name in state.back:
         commit_of(shop, name)
-    profile = check_profile(repo, shop.series) | {item.id: item.settings.mapping() for item in retire if item.settings}
+    put = {item.id: item.settings.mapping() for item in retire if item.settings}
+    if put:
+        profile_name(repo)
+    profile = check_profile(repo, shop.series) | put
     for name in outdated_settings(shop.series, profile, state.back):
         del profile[name]
     clashing = list(clashes(profile))
@@ -162,8 +166,8 @@ def trial(repo: Repository, state: RebaseState) -> Plan:
     )
     total = ", ".join(f"{number} {one if number == 1 else many}" for number, one, many in counts if number)
     plan = Plan(state.origin, state.target, state.retire, replayed, tuple(notes), returning(state), total or "no patches")
-    waivers = "".join(f" --waive {name}='{reason}'" for name, reason in state.waived.items())
-    return dataclasses.replace(plan, following=f"nox -s rebase -- {state.target}{waivers}")
+    waivers = "".join(f" --waive {name}={shlex.quote(reason)}" for name, reason in state.waived.items())
+    return dataclasses.replace(plan, stops=tuple(stops), following=f"nox -s rebase -- {state.target}{waivers}")
 
 
 def _tried(shop: Workshop, state: RebaseState, target: Release) -> dict[str, Step]:

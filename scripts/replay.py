@@ -120,7 +120,8 @@ def stop(repo: Repository, state: RebaseState, why: str, at: tuple[str, ...] | N
     reached("stopping")
     at = state.queue[:1] if at is None else at
     dataclasses.replace(state, stopped=why, at=at).write(repo)
-    how = "resolve it (git add)" if state.queue else "mend it (git commit --amend)"
+    is_open = bool(state.queue) and work_of(repo, state).resolve("CHERRY_PICK_HEAD") is not None
+    how = "resolve it (git add)" if is_open else "mend it (git commit --amend)"
     skip = f"; or --skip, which leaves {', '.join(at)} out" if at else ""
     raise AttentionError(
         f"the rebase to {state.target} stopped; nothing outside {home(repo).relative_to(repo.root)} has changed.\n{why}",

@@ -79,8 +79,8 @@ class Place:
 class Plan:
     """What a rebase would do, or did: for the person who asked.
 
-    `back` are retired patches that are needed again, each with the reason; `total` and `following` are the sum and the next
-    command of a trial.
+    `back` are retired patches that are needed again, each with the reason; `total`, `stops` and `following` are the sum, the
+    patches that conflict, and the next command of a trial.
     """
 
     origin: str
@@ -90,6 +90,7 @@ class Plan:
     notes: tuple[str, ...] = ()
     back: tuple[tuple[str, str], ...] = ()
     total: str = ""
+    stops: tuple[str, ...] = ()
     following: str = ""
 
 
@@ -155,7 +156,7 @@ def retired_mail(shop: Workshop, patch: Patch, retirement: Retirement, retiring:
             _stand(shop, work, part, patch)
         message = work.run("log", "-1", "--format=%B").stdout.rstrip(b"\n") + b"\n"
         message = _closed(shop, message, patch, own, retirement)
-        work.run("commit", "--quiet", "--amend", "--cleanup=verbatim", "--file=-", stdin=message)
+        work.run("commit", "--quiet", "--amend", "--allow-empty", "--cleanup=verbatim", "--file=-", stdin=message)
         done = work.text("rev-parse", "HEAD")
         work.run("reset", "--quiet", "--soft", start)
         work.run("commit", "--quiet", "--allow-empty", "--cleanup=verbatim", "--reuse-message", done)

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scripts.apply import FORMAT, Workshop
-from scripts.errors import AttentionError, UsageError
+from scripts.errors import AttentionError
 from scripts.lock import read_lock, write_lock
 from scripts.model import Patch, State
-from scripts.profile import read_profile
+from scripts.profile import profile_name, read_profile
 from scripts.profile_text import edited_profile
 from scripts.readme import readme_with_table
 from scripts.rebase_state import RebaseState, check_unchanged, folder_digest, home, target_lock
@@ -183,11 +183,8 @@ def _write_modules(repo: Repository, state: RebaseState, overrides: Path) -> Non
 
 def _write_profile(repo: Repository, state: RebaseState, overrides: Path) -> None:
     """Put the settings that replace a patch into the profile, and take out those of a patch that was skipped or is back."""
-    name = repo.config.overrides.profile
     put = {item.id: item.settings.mapping() for item in state.retire if item.settings}
-    if put and name is None:
-        raise UsageError("fork.toml names no overrides.profile to put settings into", hint="edit fork.toml")
-    if name is not None:
-        path = overrides / name
+    if put or repo.config.overrides.profile:
+        path = overrides / profile_name(repo)
         outdated = outdated_settings(workshop(repo).series, read_profile(repo), state.back)
         path.write_text(edited_profile(path.read_text(), put, (*state.skipped, *outdated)))

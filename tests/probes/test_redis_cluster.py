@@ -20,10 +20,7 @@ MAIN = "import django; django.setup(); from probe_project.on_cluster import main
 
 @cache
 def site():
-    """Return a process whose cacheops talks to a cluster: it answers a line with a line, and ends with this one.
-
-    Both rounds ask the same one, as they share the process of any other probe; the second finds the cluster empty again.
-    """
+    """Return a process whose cacheops talks to a cluster: it answers a line with a line, and ends with this one."""
     settings = ast.literal_eval(os.environ.get("PROBE_SETTINGS", "{}"))
     settings["CACHEOPS_CLIENT_CLASS"] = "redis.cluster.RedisCluster"
     path = os.pathsep.join([*filter(None, sys.path), str(Path(__file__).parent)])

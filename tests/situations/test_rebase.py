@@ -58,7 +58,8 @@ def test_dry_run_says_what_would_happen_and_touches_nothing(larder):
     for situation in ("absorbed", "conflict"):
         larder.lay(situation)
     before = larder.content()
-    done = rebase(larder, "2.0", "--dry-run")
+    done = larder.run("rebase", "2.0", "--dry-run")
+    assert done.code == 20, "somebody must look"
     assert done.stdout == (
         "1 retires, 1 replays cleanly, 1 conflicts\n"
         "would move from 1.1 to 2.0\n"

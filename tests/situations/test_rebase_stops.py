@@ -142,6 +142,7 @@ def test_ambiguous_place_stops_and_is_accepted(larder):
     )
     done = stopped(larder, "loud-left conflicts with 2.0: ambiguous: its hunks fit in more than one place of larder/twins.py")
     assert "Look at the last commit there; `--continue` accepts its place." in done.stderr
+    assert "  next: mend it (git commit --amend) in " in done.stderr
     rebase(larder, "--continue")
     assert (ids(larder), larder.status().code) == (["trim-headings", "loud-left"], 0)
 

@@ -66,6 +66,14 @@ def test_patch_follows_a_file_that_moved_and_was_rewritten(upstream):
     assert step.detail.startswith(f"{OLD} moved to {NEW} (")
 
 
+def test_file_is_found_though_the_changed_lines_are_gone(upstream):
+    step, _ = moved(
+        upstream, {NEW: TARGET.replace("{euros} EUR", "EUR {euros}").replace("euros = cents / 100", "euros = euro(cents)")}
+    )
+    assert step.applies is Applies.CONFLICT
+    assert step.detail.startswith(f"{OLD} moved to {NEW} (")
+
+
 def test_place_that_is_there_twice_is_ambiguous(upstream):
     step, _ = moved(upstream, {NEW: TARGET + PRICE.replace("price", "total")})
     assert step.applies is Applies.CONFLICT
