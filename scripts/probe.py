@@ -8,11 +8,11 @@ import json
 import os
 import tempfile
 import threading
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from operator import itemgetter
+from itertools import zip_longest
 from pathlib import Path
 from typing import Protocol
 
@@ -342,12 +342,10 @@ def _in_turns(todo: Mapping[Job, list[str]]) -> list[Job]:
 
     What is long ends the run where it comes last, and the first job of an environment keeps its others waiting.
     """
-    turns: Counter[str] = Counter()
-    ordered = []
+    queues: dict[str, list[Job]] = defaultdict(list)
     for job in sorted(todo, key=lambda job: len(todo[job]), reverse=True):
-        ordered.append((turns[job.environment], len(ordered), job))
-        turns[job.environment] += 1
-    return [job for *_, job in sorted(ordered, key=itemgetter(0, 1))]
+        queues[job.environment].append(job)
+    return [job for turn in zip_longest(*queues.values()) for job in turn if job is not None]
 
 
 def _asked_in_part(specs: Iterable[str]) -> frozenset[str]:
