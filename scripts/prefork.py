@@ -6,13 +6,15 @@ import json
 import os
 import random
 import shutil
-import subprocess
 import tempfile
 import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 from scripts.errors import EnvironmentFailedError
 from scripts.process import closing_group, started, stopping
@@ -34,15 +36,63 @@ class Ended:
     output: str
 
 
+class Interpreter:
+    """A warm interpreter, which runs as many jobs beside each other as it is asked for, each in a process of its own."""
+
+    def __init__(self, python: Path, seed: int) -> None:
+        self._python = python
+        self._process = started([python, "-X", "utf8", _SERVE], env=_variables(seed), quiet=True)
+        self._answers: dict[int, Future[dict[str, Any] | None]] = {}
+        self._numbers = count()
+        self._lock = threading.Lock()
+        self._is_over = False
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it takes no more jobs."""
+        return self._is_over
+
+    def ask(self, job: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Run a job and return its answer, None where the interpreter ended in the middle of it."""
+        answer: Future[dict[str, Any] | None] = Future()
+        number = next(self._numbers)
+        with self._lock:
+            if self._is_over:
+                return None
+            self._answers[number] = answer
+            assert self._process.stdin is not None
+            with suppress(OSError):  # it is dead, which the listener finds out
+                self._process.stdin.write(json.dumps({**job, "number": number}).encode() + b"\n")
+                self._process.stdin.flush()
+        return answer.result()
+
+    def close(self) -> None:
+        """End it with all that its jobs started."""
+        closing_group(self._process)
+
+    def _listen(self) -> None:
+        assert self._process.stdout is not None
+        with suppress(ValueError):  # closed while it was read
+            for line in self._process.stdout:
+                answer = json.loads(line)
+                self._answers.pop(answer["number"]).set_result(answer)
+        with self._lock:
+            self._is_over = True
+        for waiting in self._answers.values():
+            waiting.set_result(None)
+
+
 @dataclass
 class Interpreters:
-    """Idle interpreters by environment and hash seed, taken by one worker at a time.
+    """The warm interpreters by environment and hash seed.
 
     What they compile goes to a folder in `work` that ends with them.
     """
 
     work: Path
-    _idle: dict[tuple[Path, int], list[subprocess.Popen[bytes]]] = field(default_factory=dict)
+    _warm: dict[tuple[Path, int], Interpreter] = field(default_factory=dict)
+    _all: list[Interpreter] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
@@ -86,49 +136,48 @@ class Interpreters:
             "log": str(folder / "log"),
             "timeout": timeout,
         }
-        with self._taken(python, seed, cold=cold) as process:
-            assert process.stdin is not None
-            assert process.stdout is not None
-            process.stdin.write(json.dumps(job).encode() + b"\n")
-            process.stdin.flush()
-            line = process.stdout.readline()
-            if not line or json.loads(line)["timed_out"]:
-                closing_group(process)
+        with self._taken(python, seed, cold=cold) as interpreter:
+            answer = interpreter.ask(job)
         text = output.read_text(errors="replace") if output.exists() else ""
         if stopping():
             raise KeyboardInterrupt
-        if not line:
+        if answer is None:
             raise EnvironmentFailedError(f"{python} ended in the middle of a job:\n{text[-2000:]}", hint="run this again")
-        answer = json.loads(line)
+        if answer["timed_out"]:
+            self._leave(interpreter)
         return Ended(answer["code"], answer["timed_out"], text)
 
     def close(self) -> None:
-        """End every idle interpreter, and forget what they compiled."""
+        """End every interpreter, and forget what they compiled."""
         with self._lock:
-            for process in (process for processes in self._idle.values() for process in processes):
-                closing_group(process)
-            self._idle.clear()
+            for interpreter in self._all:
+                interpreter.close()
+            self._all.clear()
+            self._warm.clear()
         shutil.rmtree(self._bytecode, ignore_errors=True)
 
     @contextmanager
-    def _taken(self, python: Path, seed: int, *, cold: bool) -> Iterator[subprocess.Popen[bytes]]:
-        process = None if cold else self._pop(python, seed)
-        process = process or started([python, "-X", "utf8", _SERVE], env=_variables(seed), quiet=True)
-        try:
-            yield process
-        except BaseException:
-            closing_group(process)
-            raise
-        if cold:
-            closing_group(process)
-        elif process.poll() is None:
+    def _taken(self, python: Path, seed: int, *, cold: bool) -> Iterator[Interpreter]:
+        if not cold:
             with self._lock:
-                self._idle[python, seed].append(process)
+                warm = self._warm.get((python, seed))
+                if warm is None or warm.is_over:
+                    warm = self._warm[python, seed] = Interpreter(python, seed)
+                    self._all.append(warm)
+            yield warm
+            return
+        interpreter = Interpreter(python, seed)
+        try:
+            yield interpreter
+        finally:
+            interpreter.close()
 
-    def _pop(self, python: Path, seed: int) -> subprocess.Popen[bytes] | None:
+    def _leave(self, interpreter: Interpreter) -> None:
+        """Give no more jobs to an interpreter: what a job left behind that was stopped ends with it."""
         with self._lock:
-            idle = self._idle.setdefault((python, seed), [])
-            return idle.pop() if idle else None
+            for key, warm in list(self._warm.items()):
+                if warm is interpreter:
+                    del self._warm[key]
 
 
 def random_seed() -> int:

@@ -1,8 +1,8 @@
 """Serve jobs of probes from one interpreter of a cell: import what they share once, then fork for each job.
 
-Reads a job a line (JSON) on standard input and answers each with a line. Every job is a process of its own, with its own
-tree, settings and server; it shares the hash seed and modules that are installed in the environment. Ends when standard input
-closes.
+Reads a job a line (JSON) on standard input and answers each with a line when it ends; jobs run beside each other. Every job is
+a process of its own, with its own tree, settings and server; it shares the hash seed and modules that are installed in the
+environment. Ends with all that it started when standard input closes.
 """
 
 import gc
@@ -28,26 +28,69 @@ sys.path[:] = [place for place in sys.path if os.path.realpath(place) != os.path
 HOMES = (sys.prefix + os.sep, sys.base_prefix + os.sep)
 """Where the environment and the standard library are."""
 
-POLL_SECONDS = 0.02
+LINE_BYTES = 65536
 
 
 def main():
     """Answer jobs until standard input closes."""
     import pytest  # noqa: F401 (every job needs it)
 
+    ended, wakes = os.pipe()
+    for end in (ended, wakes):
+        os.set_blocking(end, False)
+    signal.set_wakeup_fd(wakes)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    running = {}
+    asked = b""
     while True:
-        line = sys.stdin.buffer.readline()
-        if not line:
-            return
-        job = json.loads(line)
-        warm(job["warm"])
-        gc.freeze()  # a job's collector need not look at what it shares
-        pid = os.fork()
-        if pid == 0:
-            child(job)
-        code, timed_out = wait(pid, job["timeout"])
-        sys.stdout.write(json.dumps({"code": code, "timed_out": timed_out}) + "\n")
-        sys.stdout.flush()
+        ready, _, _ = select.select([0, ended], [], [], patience(running))
+        if ended in ready:
+            os.read(ended, LINE_BYTES)
+        if 0 in ready:
+            read = os.read(0, LINE_BYTES)
+            if not read:
+                os.killpg(0, signal.SIGKILL)
+            *lines, asked = (asked + read).split(b"\n")
+            for line in lines:
+                job = json.loads(line)
+                running[start(job)] = (job["number"], time.monotonic() + job["timeout"])
+        for pid in list(running):
+            number, end = running[pid]
+            code, timed_out = look(pid, end)
+            if code is not None:
+                del running[pid]
+                sys.stdout.write(json.dumps({"number": number, "code": code, "timed_out": timed_out}) + "\n")
+                sys.stdout.flush()
+
+
+def patience(running):
+    """Return how long nothing can happen to the jobs by itself, in seconds; None for ever."""
+    ends = [end for _, end in running.values()]
+    return max(0, min(ends) - time.monotonic()) if ends else None
+
+
+def start(job):
+    """Fork for a job and return its process's number."""
+    warm(job["warm"])
+    gc.freeze()  # a job's collector need not look at what it shares
+    pid = os.fork()
+    if pid == 0:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        child(job)
+    return pid
+
+
+def look(pid, end):
+    """Return a job's exit code, None while it runs, and whether it was stopped at the `end` of its time."""
+    done, status = os.waitpid(pid, os.WNOHANG)
+    if done:
+        return os.waitstatus_to_exitcode(status), False
+    if time.monotonic() < end:
+        return None, False
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    return -signal.SIGKILL, True
 
 
 def warm(names):
@@ -111,22 +154,6 @@ def share_bytecode(folder, trees):
 def installed_modules():
     """Name the modules that came from the environment or the standard library, not from a tree or a probe."""
     return [name for name, module in list(sys.modules.items()) if (getattr(module, "__file__", None) or "").startswith(HOMES)]
-
-
-def wait(pid, timeout):
-    """Wait for a job's end or its timeout (seconds); when whoever asked for it is gone, end with everything started here."""
-    end = time.monotonic() + timeout
-    while True:
-        done, status = os.waitpid(pid, os.WNOHANG)
-        if done:
-            return os.waitstatus_to_exitcode(status), False
-        gone = select.select([0], [], [], POLL_SECONDS)[0]
-        if gone:
-            os.killpg(0, signal.SIGKILL)
-        if time.monotonic() > end:
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
-            return -signal.SIGKILL, True
 
 
 if __name__ == "__main__":

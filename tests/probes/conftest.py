@@ -14,7 +14,7 @@ its path. Models live in `probe_project.models`, on SQLite in memory. Fixtures:
     redis                 a raw client (bytes in, bytes out), of a cluster where cacheops has one; flushed before each test
     keys(pattern="*")     the keys on the server, or on all masters, as sorted text
 
-`no_waiting`  redis-py tries again at once what it would wait for.
+`no_waiting`  what would be tried again after a while is tried again at once.
 
 `read` is a callable that builds its queryset anew and evaluates it: `lambda: list(Article.objects.filter(pages=1))`.
 An API that only some releases have comes from `probe_project.api.need("cacheops.reap_conjs")`, in the test's body.
@@ -23,6 +23,7 @@ Settings that cacheops reads at run time are changed with `django.test.override_
 
 import os
 import sys
+import time
 from pathlib import Path
 
 import django
@@ -43,10 +44,11 @@ rows.create_tables()
 
 @pytest.fixture
 def no_waiting(monkeypatch):
-    """Let redis-py try again at once what it would wait for."""
+    """Let whoever tries again do so at once."""
     from redis import retry
 
     monkeypatch.setattr(retry, "sleep", lambda seconds: None, raising=False)
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
 
 
 @pytest.fixture

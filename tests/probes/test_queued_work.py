@@ -30,7 +30,7 @@ def test_dead_results_are_freed(probe):
 
 def test_it_goes_in_steps_and_may_be_repeated(probe):
     reap = need("cacheops.reap_conjs")
-    for pages in range(700):
+    for pages in range(520):
         titled(pages)()
     need("cacheops.invalidate_model")(Article)
     probe.fill(titled(1))
