@@ -17,6 +17,7 @@ from scripts.pick import Picks, Step, apply_exactly, difference, line_on, pick
 from scripts.repository import Repository
 from scripts.series import Series
 from scripts.store import Store, digest, file_digest
+from scripts.texts import texts
 
 FORMAT = (
     "--always",
@@ -61,6 +62,7 @@ class Workshop:
     store: Store
     _built: dict[str, Built] = field(default_factory=dict)
     _commits: dict[tuple[str, ...], Commits] = field(default_factory=dict)
+    _differences: dict[str, bytes] = field(default_factory=dict)
     _picks: Picks = field(default_factory=dict)
     _blobs: dict[bytes, str] = field(default_factory=dict)
     _releases: dict[str, Release] = field(default_factory=dict)
@@ -166,7 +168,10 @@ class Workshop:
         key = digest("text", target.commit, [patch.sha256 for patch in patches])
         kept = self.store.get(key)
         if kept is None:
-            kept = self._texts(patches, target)
+            ids = self.commits(patches).ids
+            known = {patch.id: self._difference(ids[patch.id]) for patch in patches if patch.hunks and patch.id in ids}
+            unknown = dict.fromkeys((patch.id for patch in patches), Text.UNKNOWN)
+            kept = unknown | texts(self.git, known, target.tree)
             self.store.put(key, kept)
         return {name: Text(value) for name, value in kept.items()}
 
@@ -240,18 +245,10 @@ class Workshop:
             self._blobs[content] = self.git.text("hash-object", "-w", "--stdin", stdin=content)
         return self._blobs[content]
 
-    def _texts(self, patches: Sequence[Patch], target: Release) -> dict[str, Text]:
-        commits = self.commits(patches)
-        found: dict[str, Text] = {}
-        with self.git.index(target.tree) as handle:
-            for patch in reversed(patches):
-                if not patch.hunks or patch.id not in commits.ids:
-                    found[patch.id] = Text.UNKNOWN
-                    continue
-                commit = commits.ids[patch.id]
-                done = handle.run("apply", "--cached", "--reverse", "-", stdin=difference(self.git, commit), ok=None)
-                found[patch.id] = Text.PRESENT if done.code == 0 else Text.ABSENT
-        return found
+    def _difference(self, commit: str) -> bytes:
+        if commit not in self._differences:
+            self._differences[commit] = difference(self.git, commit)
+        return self._differences[commit]
 
 
 def _make_alike(folder: Path) -> None:

@@ -27,6 +27,9 @@ from scripts.terminal import say
 _AT_A_TIME = 2
 """Environments that are made at once: downloads wait, and what is made first has its probes run meanwhile."""
 
+TOGETHER_SECONDS = 1
+"""How long an environment that is ready waits for others, so that their probes run beside its own."""
+
 
 @dataclass(frozen=True)
 class Ready:
@@ -72,9 +75,12 @@ def prepare(repo: Repository, environments: Iterable[Environment]) -> Iterator[d
     pool = concurrent.futures.ThreadPoolExecutor(max_workers=_AT_A_TIME)
     try:
         futures = {pool.submit(_tox, repo, item): item for item in make}
-        for future in concurrent.futures.as_completed(futures):
-            future.result()
-            yield {futures[future].id: _ready(repo, futures[future])}
+        while futures:
+            concurrent.futures.wait(futures, return_when=concurrent.futures.FIRST_COMPLETED)
+            done, _ = concurrent.futures.wait(futures, timeout=TOGETHER_SECONDS)
+            for future in done:
+                future.result()
+            yield {item.id: _ready(repo, item) for item in map(futures.pop, done)}
     except KeyboardInterrupt:
         stop_all()
         raise

@@ -112,7 +112,7 @@ class Prober:
         for tree in {job.tree for job in todo}:
             self.workshop.folders(tree)
         with progress(f"{text}: {len(todo)} processes", len(todo)) as advance, self._pool() as pool:
-            futures = [pool.submit(run, job, todo[job], rounds[job]) for job in _in_turns(todo)]
+            futures = [pool.submit(run, job, todo[job], rounds[job]) for job in self._in_turns(todo)]
             self._collect(futures, advance)
 
     def result(self, job: Job, probes: Iterable[str]) -> Result:
@@ -156,7 +156,7 @@ class Prober:
                 "tree": (job.tree, self.workshop.places(job.tree)),
                 "file": (file, file_digest(self.repo.root / file)),
                 "shared": shared,
-                "environment": self._ready(job).fingerprint,
+                "environment": self._ready(job.environment).fingerprint,
                 "server": identity(server) if server else None,
                 "database": identity(database) if database else None,
                 "beside": {name: identity(server) for name, server in self._beside([file]).items()},
@@ -165,8 +165,8 @@ class Prober:
             },
         )
 
-    def _ready(self, job: Job) -> Ready:
-        ready = self.environments[job.environment]
+    def _ready(self, environment: str) -> Ready:
+        ready = self.environments[environment]
         assert isinstance(ready, Ready), ready
         return ready
 
@@ -251,12 +251,12 @@ class Prober:
     ) -> tuple[Log, Ended]:
         """Run files in one process with a server of its own; return its log and how it ended."""
         config = self.repo.config
-        ready = self._ready(job)
-        warm_key = digest("warm", ready.fingerprint)
+        ready = self._ready(job.environment)
+        warm_key = self._warm_key(job.environment)
         warms = self.preload and not cold
         folders = self.workshop.folders(job.tree)
         with (
-            self._first_alone(job.environment, known=not warms or self.store.get(warm_key) is not None),
+            self._first_alone(job.environment),
             tempfile.TemporaryDirectory(prefix="fork-run-") as name,
             self._servers.lease(config.server(job.server)) as url,
             self._servers.lease(config.database(job.database)) as database,
@@ -289,10 +289,29 @@ class Prober:
         self.processes += 1
         return log, ended
 
+    def _in_turns(self, todo: Mapping[Job, list[str]]) -> list[Job]:
+        """Return jobs with the longest of each environment first, then the second longest: what is long must not end a run.
+
+        In an environment that nothing has entered the shortest is the first, for it keeps the others waiting.
+        """
+        queues: dict[str, list[Job]] = defaultdict(list)
+        for job in sorted(todo, key=lambda job: len(todo[job]), reverse=True):
+            queues[job.environment].append(job)
+        for environment, queue in queues.items():
+            if not self._is_entered(environment):
+                queue.insert(0, queue.pop())
+        return [job for turn in zip_longest(*queues.values()) for job in turn if job is not None]
+
+    def _is_entered(self, environment: str) -> bool:
+        return not self.preload or environment in self._entered or self.store.get(self._warm_key(environment)) is not None
+
+    def _warm_key(self, environment: str) -> str:
+        return digest("warm", self._ready(environment).fingerprint)
+
     @contextmanager
-    def _first_alone(self, environment: str, *, known: bool) -> Iterator[None]:
+    def _first_alone(self, environment: str) -> Iterator[None]:
         """Let one process of an environment finish before the others begin: it compiles what all of them import."""
-        if known or environment in self._entered:
+        if self._is_entered(environment):
             yield
             return
         with self._locks[environment]:
@@ -335,17 +354,6 @@ class Prober:
         for future in concurrent.futures.as_completed(futures):
             future.result()
             advance()
-
-
-def _in_turns(todo: Mapping[Job, list[str]]) -> list[Job]:
-    """Return jobs with the longest of each environment first, then the second longest of each, and so on.
-
-    What is long ends the run where it comes last, and the first job of an environment keeps its others waiting.
-    """
-    queues: dict[str, list[Job]] = defaultdict(list)
-    for job in sorted(todo, key=lambda job: len(todo[job]), reverse=True):
-        queues[job.environment].append(job)
-    return [job for turn in zip_longest(*queues.values()) for job in turn if job is not None]
 
 
 def _asked_in_part(specs: Iterable[str]) -> frozenset[str]:

@@ -1,0 +1,89 @@
+"""Whether a change stands in a tree: the same as git says of each, mostly without asking it."""
+
+import pytest
+
+from scripts.git import Git
+from scripts.model import Text
+from scripts.pick import difference
+from scripts.texts import texts
+
+LINES = [f"line {number}\n".encode() for number in range(9)]
+BASE = b"".join(LINES)
+ONE = BASE.replace(b"line 3\n", b"three\n")
+TWO = ONE.replace(b"line 4\n", b"four\n")
+
+
+class Repository:
+    """A repository of single files."""
+
+    def __init__(self, folder):
+        self.git = Git.create(folder / "upstream.git")
+
+    def commit(self, files, parent=None):
+        with self.git.index() as handle:
+            for path, content in files.items():
+                blob = handle.text("hash-object", "-w", "--stdin", stdin=content)
+                handle.run("update-index", "--add", "--cacheinfo", f"100644,{blob},{path}")
+            tree = handle.text("write-tree")
+        return self.git.text("commit-tree", tree, *(("-p", parent) if parent else ()), "-m", "A change")
+
+    def diffs(self, *states):
+        """Return the changes from each state to the next one."""
+        commits = [self.commit(states[0])]
+        for files in states[1:]:
+            commits.append(self.commit(files, commits[-1]))
+        return {f"patch {number}": difference(self.git, commit) for number, commit in enumerate(commits[1:])}
+
+    def said_by_git(self, diffs, tree):
+        found = dict.fromkeys(diffs, Text.ABSENT)
+        with self.git.index(tree) as handle:
+            for name, diff in reversed(list(diffs.items())):
+                if handle.run("apply", "--cached", "--reverse", "-", stdin=diff, ok=None).code == 0:
+                    found[name] = Text.PRESENT
+        return found
+
+
+@pytest.fixture
+def repository(tmp_path):
+    return Repository(tmp_path)
+
+
+def file(*contents):
+    return [{"a.py": content} for content in contents]
+
+
+CASES = {
+    "it stands": (file(BASE, ONE), {"a.py": ONE}),
+    "it stands further down": (file(BASE, ONE), {"a.py": b"new\n" * 30 + ONE}),
+    "it does not": (file(BASE, ONE), {"a.py": BASE}),
+    "its context changed": (file(BASE, ONE), {"a.py": ONE.replace(b"line 2", b"two")}),
+    "the file is gone": (file(BASE, ONE), {"b.py": ONE}),
+    "one under another": (file(BASE, ONE, TWO), {"a.py": TWO}),
+    "the first of two": (file(BASE, ONE, TWO), {"a.py": ONE}),
+    "only with line endings": (file(BASE, ONE), {"a.py": ONE.replace(b"\n", b"\r\n")}),
+    "without a newline": (
+        file(BASE[:-1], ONE[:-1].replace(b"line 8", b"eight")),
+        {"a.py": ONE[:-1].replace(b"line 8", b"eight")},
+    ),
+    "with a newline": (file(BASE[:-1], ONE[:-1].replace(b"line 8", b"eight")), {"a.py": ONE.replace(b"line 8", b"eight")}),
+    "other bytes": (file(BASE, ONE.replace(b"three", b"\xff\x85\x0c")), {"a.py": ONE.replace(b"three", b"\xff\x85\x0c")}),
+    "a new file": ([{"a.py": BASE}, {"a.py": BASE, "b.py": ONE}], {"a.py": BASE, "b.py": ONE}),
+    "a new file that is not there": ([{"a.py": BASE}, {"a.py": BASE, "b.py": ONE}], {"a.py": BASE}),
+    "a file that went": ([{"a.py": BASE, "b.py": ONE}, {"a.py": BASE}], {"a.py": BASE}),
+    "a file of bytes": ([{"a.py": b"\0one"}, {"a.py": b"\0two"}], {"a.py": b"\0two"}),
+    "half of it": ([{"a.py": BASE, "b.py": BASE}, {"a.py": ONE, "b.py": ONE}], {"a.py": ONE, "b.py": BASE}),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_it_is_what_git_says(repository, case):
+    states, files = CASES[case]
+    diffs, tree = repository.diffs(*states), repository.git.tree_of(repository.commit(files))
+    assert texts(repository.git, diffs, tree) == repository.said_by_git(diffs, tree)
+
+
+def test_git_is_not_asked_where_no_change_can_stand(repository, monkeypatch):
+    diffs = repository.diffs(*file(BASE, ONE, TWO))
+    tree = repository.git.tree_of(repository.commit({"a.py": BASE}))
+    monkeypatch.setattr(Git, "index", lambda *_: pytest.fail("git was asked"))
+    assert set(texts(repository.git, diffs, tree).values()) == {Text.ABSENT}
