@@ -268,15 +268,50 @@ def test_watch_looks_at_what_a_repository_has_checked_out(watched, history):
     assert re.search(r"1\.1\+git\.head\.\w{10} is here, 2\.0\+git\.head\.\w{10} the last time", watched.watch().stdout)
 
 
-def test_watch_finds_a_release_that_is_not_pinned(watched):
-    watched.watch()
-    lock = watched.fork.read("upstream/lock.toml")
+def stripping(version):
+    """Return a release that does by itself what the fork's patch does."""
     files = {}
-    for name in ("1.0", "1.1", "2.0"):
+    for name in VERSIONS:
         folder = HERE / "larder_releases" / name
         files |= {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
     files["larder/labels.py"] = files["larder/labels.py"].replace(CAPITALIZE, STRIP)
-    watched.index.files["made_up_larder-3.0.tar.gz"] = File(sdist("3.0", files, name="made_up_larder"))
+    return File(sdist(version, files, name="made_up_larder"))
+
+
+def test_watch_looks_at_a_candidate_only_where_fork_toml_wants_them(watched):
+    watched.watch()
+    watched.index.files["made_up_larder-3.0rc1.tar.gz"] = stripping("3.0rc1")
+    done = watched.watch()
+    assert (done.code, done.stdout.splitlines()[0]) == (
+        0,
+        "Nothing to do, as the last time: all patches are needed on 2.0; 2 are retired.",
+    )
+    watched.fork.replace("fork.toml", "track =", "prereleases = true\ntrack =")
+    done = watched.watch()
+    assert (done.code, done.stdout.splitlines()[:2]) == (
+        10,
+        [
+            "3.0rc1 is released, where 1 patch can go: trim-headings; the fork stands on 2.0.",
+            "next: nox -s rebase -- 3.0rc1 --dry-run",
+        ],
+    )
+
+
+def test_watch_passes_over_a_release_without_an_sdist(watched):
+    watched.watch()
+    watched.index.files["made_up_larder-3.0-py3-none-any.whl"] = File(b"a wheel")
+    done = watched.watch()
+    assert (done.code, done.stdout.splitlines()[0]) == (
+        0,
+        "Nothing to do, as the last time: all patches are needed on 2.0; 2 are retired.",
+    )
+    assert "3.0 has no sdist" in done.stderr
+
+
+def test_watch_finds_a_release_that_is_not_pinned(watched):
+    watched.watch()
+    lock = watched.fork.read("upstream/lock.toml")
+    watched.index.files["made_up_larder-3.0.tar.gz"] = stripping("3.0")
     done = watched.watch()
     assert done.code == 10, done.stderr
     assert done.stdout.splitlines()[:6] == [
