@@ -154,6 +154,11 @@ def waits_for_hand(connection: BaseDatabaseWrapper) -> bool:
     return connection.autocommit and not connection.in_atomic_block and state_of(connection).batch is not None
 
 
+def has_waiting(connection: BaseDatabaseWrapper) -> bool:
+    """Return whether changes wait for the end of a transaction."""
+    return bool(_waiting_changes(connection))
+
+
 def is_manual(connection: BaseDatabaseWrapper) -> bool:
     """Return whether the application itself ends the transaction; a connection that is not open yet says nothing."""
     if connection.connection is None or connection.in_atomic_block:
@@ -300,9 +305,8 @@ def _left(alias: str, batch: Batch) -> None:
     if not is_manual(connection):
         _send(alias, batch.take())
         return
-    waiting = _waiting(connection)
     for change in batch.take():
-        waiting.add(change)
+        _waiting(connection).add(change)
 
 
 def _batches(connection: BaseDatabaseWrapper) -> list[Batch]:

@@ -33,6 +33,9 @@ class ConnectionState:
     aborted: Exception | None = None
     """The error of the cache's own statement that aborted the open transaction, if one did."""
 
+    outermost: str = ""
+    """The savepoint that began the open transaction, as it does on SQLite outside any; its release commits."""
+
     is_bound: bool | None = None
     """Whether its transactions see a snapshot where nothing names an isolation level, None if that is not known yet."""
     names_isolation: bool = False
@@ -45,6 +48,7 @@ class ConnectionState:
         self.is_dirty = False
         self.row_locks = 0
         self.aborted = None
+        self.outermost = ""
 
 
 def state_of(connection: Any) -> ConnectionState:

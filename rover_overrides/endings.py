@@ -34,8 +34,8 @@ def install() -> None:
     if hasattr(wrapper.commit, _ENDING):
         return
     wrapper.commit = _ending(wrapper.commit, commits.committing, committed, commits.commit_raised)
-    wrapper.rollback = _ending(wrapper.rollback, _nothing, commits.forgotten)
-    wrapper.close = _ending(wrapper.close, _closing, _closed)
+    wrapper.rollback = _ending(wrapper.rollback, _giving_up, commits.forgotten)
+    wrapper.close = _ending(wrapper.close, _giving_up, _closed)
     wrapper.set_autocommit = _ending(wrapper.set_autocommit, _autocommit_setting, _autocommit_set, _autocommit_raised)
     transaction.TransactionStates.is_dirty = lambda _states, dbs: any(map(dirty, dbs))
     transaction.TransactionState.commit = _once(transaction.TransactionState.commit)
@@ -68,26 +68,25 @@ def _reconnect(connection: Any) -> None:
 
 @contextmanager
 def ended_by_hand(connection: BaseDatabaseWrapper, *, commits_it: bool | None) -> Iterator[None]:
-    """Invalidate around a statement that may end a transaction which raw SQL began; None where it does not say what it does."""
+    """Invalidate around a statement of raw SQL that may end the open transaction; None where it does not say what it does."""
     state_of(connection).backend = unknown.backend_of(connection)
     if commits_it is not False:
         commits.committing(connection)
     try:
         yield
     except BaseException as error:
-        if commits_it is not False or statements.is_lost(connection, error) or not statements.is_begun_by_hand(connection):
+        if commits_it is not False or statements.is_lost(connection, error) or statements.has_ended(connection):
             commits.commit_raised(connection, error)
         raise
-    if commits_it or not statements.is_begun_by_hand(connection):  # COMMIT AND CHAIN begins another one
+    if commits_it or statements.has_ended(connection):  # COMMIT AND CHAIN begins another one
         committed(connection)
     else:
         commits.not_committed(connection)
 
 
-def _closing(connection: BaseDatabaseWrapper) -> None:
-    """Invalidate what the driver itself has committed, after a transaction that raw SQL or the driver began."""
-    waits = connection.connection is not None and commits.waits_for_hand(connection)
-    if waits and not statements.is_begun_by_hand(connection):
+def _giving_up(connection: BaseDatabaseWrapper) -> None:
+    """Invalidate what is committed already, where the transaction has ended without Django: there is nothing to roll back."""
+    if commits.has_waiting(connection) and connection.connection is not None and statements.has_ended(connection):
         committed(connection)
 
 
@@ -138,10 +137,6 @@ def _once(original: Callable[..., None]) -> Callable[..., None]:
             original(self)
 
     return method
-
-
-def _nothing(connection: BaseDatabaseWrapper) -> None:
-    """Do nothing before a method of a connection."""
 
 
 def _ending(

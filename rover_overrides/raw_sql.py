@@ -36,6 +36,7 @@ _READS = frozenset(
     """.split()  # noqa: SIM905 - it reads better than forty quotes
 )
 _COMMITS = frozenset({"commit", "end"})
+_ENDS = _COMMITS | {"release"}
 _WRITES = frozenset(
     """
     alter call copy delete do drop exec execute insert load merge refresh rename replace truncate update
@@ -75,6 +76,10 @@ def _writes(sql: str) -> bool:
 def _first_word(sql: str) -> str:
     start = _START.match(sql)
     return start.group(1).casefold() if start else ""
+
+
+def _last_word(sql: str) -> str:
+    return str(_WORD.findall(sql)[-1]).casefold()
 
 
 def _names(table: str) -> set[str]:
@@ -119,7 +124,7 @@ def _copying(connection: Any, sql: Any, copy: Any) -> Iterator[Any]:
 
 
 def _scripted(connection: Any, run: Callable[[Any], Any], sql: Any) -> Any:
-    with _seen(connection, sql):
+    with _seen(connection, f"COMMIT; {sql}" if isinstance(sql, str) else sql):  # which sqlite3 does first
         return run(sql)
 
 
@@ -140,7 +145,8 @@ def _seen(connection: Any, sql: Any) -> AbstractContextManager[None]:
     text = _text(connection, sql)
     if text is None or "isolation" in text.lower():
         state_of(connection).names_isolation = True
-    if commits.waits_for_hand(connection):
+    _note_outermost(connection, text)
+    if commits.waits_for_hand(connection) or (_may_end(connection, text) and commits.has_waiting(connection)):
         return _by_hand(connection, text)
     if text is not None and not _writes(text):
         return _UNSEEN
@@ -152,11 +158,50 @@ _UNSEEN = nullcontext()
 
 @contextmanager
 def _by_hand(connection: Any, text: str | None) -> Iterator[None]:
-    """Look at a statement in a transaction that raw SQL began: it may end that, too."""
-    commits_it = None if text is None else _first_word(text) in _COMMITS
-    writes = _written(connection, _changes(text)) if text is None or _writes(text) else _UNSEEN
-    with endings.ended_by_hand(connection, commits_it=commits_it), writes:
+    """Look at a statement that may end the open transaction."""
+    commits_it = _commits(connection, text)
+    changes = _changes(text) if text is None or _writes(text) else []
+    if commits_it is not False:  # what it writes is announced with what it commits
+        for change in changes:
+            commits.record(connection.alias, change)
+    with endings.ended_by_hand(connection, commits_it=commits_it), _written(connection, changes) if changes else _UNSEEN:
         yield
+
+
+def _may_end(connection: Any, text: str | None) -> bool:
+    """Return whether a statement may end the open transaction: SQLite's ends with the release of the savepoint that began it."""
+    if text is None:
+        return True
+    first = _first_word(text)
+    return first in _COMMITS or (first == "release" and connection.vendor == "sqlite") or _ends_among(text)
+
+
+def _commits(connection: Any, text: str | None) -> bool | None:
+    """Return whether a statement commits the open transaction, None where it does not say."""
+    if text is None:
+        return None
+    first = _first_word(text)
+    if first in _COMMITS:
+        return True
+    outermost = state_of(connection).outermost
+    releases = first == "release" and outermost != "" and _last_word(text) == outermost
+    return None if releases or _ends_among(text) else False
+
+
+def _ends_among(text: str) -> bool:
+    """Return whether a text of several statements has one that may end a transaction."""
+    return ";" in text.strip().rstrip(";") and not _ENDS.isdisjoint(word.casefold() for word in _WORD.findall(text))
+
+
+def _note_outermost(connection: Any, text: str | None) -> None:
+    """Note the savepoint that begins a transaction, which that of SQLite does outside any."""
+    if (
+        text is not None
+        and connection.vendor == "sqlite"
+        and _first_word(text) == "savepoint"
+        and statements.has_ended(connection)
+    ):
+        state_of(connection).outermost = _last_word(text)
 
 
 @contextmanager

@@ -143,6 +143,15 @@ def is_open(connection: Any) -> bool:
     return bool(getattr(connection.connection, "in_transaction", False))  # of sqlite3
 
 
+def has_ended(connection: Any) -> bool:
+    """Return whether the driver knows that no transaction is open, of which Django may not know."""
+    if connection.connection is None:
+        return True
+    if connection.vendor == "postgresql":
+        return _status(connection) == _IDLE
+    return getattr(connection.connection, "in_transaction", None) is False  # of sqlite3
+
+
 def is_lost(connection: Any, error: BaseException) -> bool:
     """Return whether the database may still work on a statement that raised, and will not say any more what becomes of it.
 

@@ -173,6 +173,8 @@ def test_manual_mode_forgets_what_is_rolled_back(seen, manual):
 def test_manual_mode_is_dirty_from_its_first_write_on(seen, manual):
     list(Tag.objects.all())
     assert not commits.dirty(DEFAULT)
+    Tag.objects.create(slug="a")
+    assert commits.dirty(DEFAULT)
     with atomic():
         Tag.objects.create(slug="b")
     assert commits.dirty(DEFAULT)
