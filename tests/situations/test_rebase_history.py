@@ -5,6 +5,8 @@ import pytest
 from tests.situations.harness import once
 from tests.situations.history import Rover, copied_rover, make_rover
 
+pytestmark = pytest.mark.xdist_group("the history of rover")
+
 RELEASES = {
     "py311-django2.2": ">=4.0.7,<7,!=4.1,!=5.0,!=5.0.1,!=5.1,!=6.0,!=6.1",
     "py311-django3.2": ">=6.2,!=7.0,!=7.0.1,!=7.0.2",
