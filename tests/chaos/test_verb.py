@@ -35,6 +35,13 @@ def test_list_names_every_fault_with_its_bound():
     ]
 
 
+def test_each_bound_stands_in_the_docs():
+    docs = " ".join((ROOT / "docs/cache.md").read_text().replace("`", "").split()).casefold()
+    bounds = {fault.bound.words for fault in FAULTS.values() if fault.bound}
+    assert bounds
+    assert [words for words in bounds if words.casefold() not in docs] == []
+
+
 @pytest.mark.parametrize("words", [["--fault", "flood"], ["--server", "memcached"], ["--place", "moon"]])
 def test_unknown_names_are_refused(words):
     error = called(*words).exception
