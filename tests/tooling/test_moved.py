@@ -7,6 +7,7 @@ import pytest
 from scripts.git import Git
 from scripts.model import Applies, Hunk, Patch, State
 from scripts.pick import cherry
+from tests.support.commits import commit
 
 OLD = "larder/prices.py"
 NEW = "larder/money.py"
@@ -24,21 +25,12 @@ class Upstream:
     def __init__(self, folder):
         self.git = Git.create(folder / "upstream.git")
 
-    def commit(self, files, parent=None):
-        with self.git.index() as handle:
-            for path, content in files.items():
-                data = content if isinstance(content, bytes) else content.encode()
-                blob = handle.text("hash-object", "-w", "--stdin", stdin=data)
-                handle.run("update-index", "--add", "--cacheinfo", f"100644,{blob},{path}")
-            tree = handle.text("write-tree")
-        return self.git.text("commit-tree", tree, *(("-p", parent) if parent else ()), "-m", "A change")
-
     def pick(self, base, patched, target):
         """Return how a patch goes from its base onto a target, and the files after it."""
-        on = self.commit(base)
-        change = self.commit({**base, **patched}, on)
+        on = commit(self.git, base)
+        change = commit(self.git, {**base, **patched}, on)
         patch = Patch(Path("p"), State.ACTIVE, "p", "p", "1", "", hunks=tuple(Hunk(path, (1, 2), (1, 2)) for path in patched))
-        with self.git.checkout(self.commit(target)) as work:
+        with self.git.checkout(commit(self.git, target)) as work:
             step = cherry(work, change, patch)
             files = {str(path.relative_to(work.work_tree)): path.read_bytes() for path in work.work_tree.rglob("*.py")}
         return step, files

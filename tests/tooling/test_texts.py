@@ -6,6 +6,7 @@ from scripts.git import Git
 from scripts.model import Text
 from scripts.pick import difference
 from scripts.texts import texts
+from tests.support.commits import commit
 
 LINES = [f"line {number}\n".encode() for number in range(9)]
 BASE = b"".join(LINES)
@@ -13,39 +14,27 @@ ONE = BASE.replace(b"line 3\n", b"three\n")
 TWO = ONE.replace(b"line 4\n", b"four\n")
 
 
-class Repository:
-    """A repository of single files."""
+def changes(git, *states):
+    """Return the changes from each state of the files to the next one."""
+    commits = [commit(git, states[0])]
+    for files in states[1:]:
+        commits.append(commit(git, files, commits[-1]))
+    return {f"patch {number}": difference(git, made) for number, made in enumerate(commits[1:])}
 
-    def __init__(self, folder):
-        self.git = Git.create(folder / "upstream.git")
 
-    def commit(self, files, parent=None):
-        with self.git.index() as handle:
-            for path, content in files.items():
-                blob = handle.text("hash-object", "-w", "--stdin", stdin=content)
-                handle.run("update-index", "--add", "--cacheinfo", f"100644,{blob},{path}")
-            tree = handle.text("write-tree")
-        return self.git.text("commit-tree", tree, *(("-p", parent) if parent else ()), "-m", "A change")
-
-    def diffs(self, *states):
-        """Return the changes from each state to the next one."""
-        commits = [self.commit(states[0])]
-        for files in states[1:]:
-            commits.append(self.commit(files, commits[-1]))
-        return {f"patch {number}": difference(self.git, commit) for number, commit in enumerate(commits[1:])}
-
-    def said_by_git(self, diffs, tree):
-        found = dict.fromkeys(diffs, Text.ABSENT)
-        with self.git.index(tree) as handle:
-            for name, diff in reversed(list(diffs.items())):
-                if handle.run("apply", "--cached", "--reverse", "-", stdin=diff, ok=None).code == 0:
-                    found[name] = Text.PRESENT
-        return found
+def said_by_git(git, diffs, tree):
+    """Take every change back, the last one first."""
+    found = dict.fromkeys(diffs, Text.ABSENT)
+    with git.index(tree) as handle:
+        for name, diff in reversed(list(diffs.items())):
+            if handle.run("apply", "--cached", "--reverse", "-", stdin=diff, ok=None).code == 0:
+                found[name] = Text.PRESENT
+    return found
 
 
 @pytest.fixture
-def repository(tmp_path):
-    return Repository(tmp_path)
+def git(tmp_path):
+    return Git.create(tmp_path / "upstream.git")
 
 
 def file(*contents):
@@ -76,14 +65,14 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_it_is_what_git_says(repository, case):
+def test_it_is_what_git_says(git, case):
     states, files = CASES[case]
-    diffs, tree = repository.diffs(*states), repository.git.tree_of(repository.commit(files))
-    assert texts(repository.git, diffs, tree) == repository.said_by_git(diffs, tree)
+    diffs, tree = changes(git, *states), git.tree_of(commit(git, files))
+    assert texts(git, diffs, tree) == said_by_git(git, diffs, tree)
 
 
-def test_git_is_not_asked_where_no_change_can_stand(repository, monkeypatch):
-    diffs = repository.diffs(*file(BASE, ONE, TWO))
-    tree = repository.git.tree_of(repository.commit({"a.py": BASE}))
+def test_git_is_not_asked_where_no_change_can_stand(git, monkeypatch):
+    diffs = changes(git, *file(BASE, ONE, TWO))
+    tree = git.tree_of(commit(git, {"a.py": BASE}))
     monkeypatch.setattr(Git, "index", lambda *_: pytest.fail("git was asked"))
-    assert set(texts(repository.git, diffs, tree).values()) == {Text.ABSENT}
+    assert set(texts(git, diffs, tree).values()) == {Text.ABSENT}
