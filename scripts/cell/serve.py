@@ -28,7 +28,8 @@ sys.path[:] = [place for place in sys.path if os.path.realpath(place) != os.path
 HOMES = (sys.prefix + os.sep, sys.base_prefix + os.sep)
 """Where the environment and the standard library are."""
 
-LINE_BYTES = 65536
+READ_BYTES = 65536
+"""How much is read at a time."""
 
 
 def main():
@@ -45,9 +46,9 @@ def main():
     while True:
         ready, _, _ = select.select([0, ended], [], [], patience(running))
         if ended in ready:
-            os.read(ended, LINE_BYTES)
+            os.read(ended, READ_BYTES)
         if 0 in ready:
-            read = os.read(0, LINE_BYTES)
+            read = os.read(0, READ_BYTES)
             if not read:
                 os.killpg(0, signal.SIGKILL)
             *lines, asked = (asked + read).split(b"\n")
