@@ -24,10 +24,10 @@ from scripts.repository import Repository, write_whole
 from scripts.store import digest
 from scripts.terminal import say
 
-_AT_A_TIME = 2
+_AT_A_TIME = 4
 """Environments that are made at once: downloads wait, and what is made first has its probes run meanwhile."""
 
-TOGETHER_SECONDS = 1
+TOGETHER_SECONDS = 2
 """How long an environment that is ready waits for others, so that their probes run beside its own."""
 
 
