@@ -30,7 +30,8 @@ from scripts.process import stop_all  # noqa: E402
 from scripts.profile import check_profile, settings_for  # noqa: E402
 from scripts.repository import Repository  # noqa: E402
 from scripts.series import read_series  # noqa: E402
-from scripts.store import Store  # noqa: E402
+from scripts.servers import identity  # noqa: E402
+from scripts.store import Store, digest, file_digest  # noqa: E402
 from scripts.terminal import progress, say  # noqa: E402
 from scripts.vendor import bring  # noqa: E402
 
@@ -114,6 +115,7 @@ def parsed(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--spare", type=int, default=0, help="bytes after which the server evicts what it likes (default: never)")
     parser.add_argument("--shrink", type=int, default=3, help="how many stale reads of a process are reduced to a reproducer")
     parser.add_argument("--jobs", type=int, default=2, help="processes at a time")
+    parser.add_argument("--fresh", action="store_true", help="judge portions anew that an earlier run has finished")
     parser.add_argument("--json", type=Path, default=ROOT / ".fork" / "oracle.json")
     return parser.parse_args(arguments)
 
@@ -132,6 +134,7 @@ def judged(options: argparse.Namespace) -> list[Column]:
             for n, steps in enumerate(portions)
             for column, subject in zip(columns, subjects, strict=True)
         ]
+        store = Store(repo.work / "results", fresh=options.fresh)
         advance = stack.enter_context(progress(f"judging {', '.join(column.name for column in columns)}", len(jobs)))
 
         def run_one(job: tuple[Column, Subject, int, int]) -> None:
@@ -148,12 +151,35 @@ def judged(options: argparse.Namespace) -> list[Column]:
                 "--spare",
                 options.spare,
             ]
-            column.add(run_cell(place, subject, [str(word) for word in words]))
+            column.add(kept(store, place, subject, [str(word) for word in words]))
             advance()
 
         with ThreadPoolExecutor(options.jobs) as pool:
             list(pool.map(run_one, jobs))
     return columns
+
+
+def kept(store: Store, place: Place, subject: Subject, words: list[str]) -> dict[str, Any]:
+    """Return what a portion came to, in this run or in an earlier one of the same tree, code and environment."""
+    server = place.repo.config.server(place.server)
+    assert server is not None
+    key = digest(
+        "oracle",
+        {
+            "tree": file_digest(subject.folder),
+            "settings": str(sorted(subject.settings.items())),
+            "code": file_digest(HERE),
+            "environment": (str(place.ready.python), place.ready.fingerprint),
+            "server": identity(server),
+            "database": (place.database.kind, place.database.isolation),
+            "words": words,
+        },
+    )
+    found = store.get(key)
+    if found is None:
+        found = run_cell(place, subject, words)
+        store.put(key, found)
+    return dict(found)
 
 
 def subjects_of(
