@@ -43,6 +43,18 @@ class MissingRightError(redis.AuthenticationError):
 
 
 @contextmanager
+def failures_as_absence() -> Iterator[None]:
+    """Go on where the server is away, refuses or has no memory left, after a warning in upstream's words that breaks nothing."""
+    try:
+        with refusals_as_absence():
+            yield
+    except redis.TimeoutError as error:
+        warn(f"The cacheops cache timed out! Error: {error}", stacklevel=6)
+    except redis.ConnectionError as error:
+        warn(f"The cacheops cache is unreachable! Error: {error}", stacklevel=6)
+
+
+@contextmanager
 def refusals_as_absence() -> Iterator[None]:
     """Raise ConnectionError where the server refuses, or has no memory left; go on where a right is missing."""
     with missing_rights_as_absence():

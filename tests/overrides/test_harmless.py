@@ -75,3 +75,34 @@ Historical.objects.create(name='a')
     assert (process.value(count), process.value(count)) == (1, 1)
     process.ask("connection.cursor().execute(\"UPDATE historical SET name = 'b'\")")
     assert process.value(count) == 0
+
+
+AWAY = """
+import warnings
+from cacheops import CacheMiss, cache, cached, cached_as, invalidate_model, invalidate_obj
+warnings.simplefilter("error")
+{}
+"""
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "list(Shelf.objects.all())",
+        "Shelf.objects.create(name='Elm')",
+        "Shelf.objects.filter(pk=1).update(name='Ash')",
+        "with transaction.atomic():\n    Shelf.objects.filter(pk=1).update(name='Ash')",
+        "Shelf.objects.filter(pk=1).delete()",
+        "cached_as(Shelf)(lambda: 1)()",
+        "cached(timeout=9)(lambda: 1)()",
+        "cache.set('a', 1, 9)",
+        "try:\n    cache.get('a')\nexcept CacheMiss:\n    pass",
+        "cache.delete('a')",
+        "invalidate_obj(Shelf(pk=1))",
+        "invalidate_model(Shelf)",
+    ],
+)
+def test_warnings_that_are_raised_break_nothing_while_redis_is_away(start, source):
+    """As they are under `-W error`."""
+    start().ask(AWAY.format("pass"))
+    start(CACHEOPS_REDIS="redis://127.0.0.1:1/0").ask(AWAY.format(source))
