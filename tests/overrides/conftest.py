@@ -26,7 +26,11 @@ if not settings.configured:
         DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
         INSTALLED_APPS=["tests.overrides.written", "tests.overrides.asked"],
         DATABASES={
-            "default": {"ENGINE": "django.db.backends.sqlite3", "NAME": f"{FOLDER}/default.sqlite3"},
+            "default": {
+                "ENGINE": "django.db.backends.sqlite3",
+                "NAME": f"{FOLDER}/default.sqlite3",
+                "OPTIONS": {"timeout": 30},  # a busy disk may take longer than five seconds for a COMMIT
+            },
             "postgres": {"ENGINE": "django.db.backends.postgresql", "NAME": "postgres", "USER": "postgres"},
         },
         CACHEOPS={"written.plain": None, "written.*": {"ops": "all", "timeout": 60}, "asked.*": None},
