@@ -45,7 +45,7 @@ def test_no_cached_answer_of_the_series_differs_from_the_database(judge, databas
 def test_no_cached_answer_is_stale_where_the_server_evicts_whatever_it_likes(judge):
     found = judge("series", "--steps", 400, "--seed", 2, "--spare", TINY)
     assert found["reproducers"] == []
-    assert found["figures"]["evicted"] > 100
+    assert found["figures"]["evicted"] > 20
     assert sound([Counter(found["figures"])])
 
 
