@@ -202,7 +202,7 @@ def _why(item: PatchReport, before: Patch, report: Report) -> str:
 
 def _notes(repo: Repository, state: RebaseState, report: Report) -> Iterator[str]:
     """Give what a person wants to know at the end: the answer, what went, what was not tried, and the range-diff."""
-    yield report.answer.text
+    yield report.answer.short
     for patch in (patch for patch in workshop(repo).series.all if patch.id in state.skipped):
         yield f"{patch.id} was skipped on your word: its behaviour is gone; nothing runs {', '.join(patch.probes)} any more"
     for name, reason in state.waived.items():
