@@ -40,25 +40,20 @@ class Interpreter:
     """A warm interpreter, which runs as many jobs beside each other as it is asked for, each in a process of its own."""
 
     def __init__(self, python: Path, seed: int) -> None:
-        self._python = python
         self._process = started([python, "-X", "utf8", _SERVE], env=_variables(seed), quiet=True)
         self._answers: dict[int, Future[dict[str, Any] | None]] = {}
         self._numbers = count()
         self._lock = threading.Lock()
-        self._is_over = False
-        threading.Thread(target=self._listen, daemon=True).start()
-
-    @property
-    def is_over(self) -> bool:
+        self.is_over = False
         """Whether it takes no more jobs."""
-        return self._is_over
+        threading.Thread(target=self._listen, daemon=True).start()
 
     def ask(self, job: Mapping[str, Any]) -> dict[str, Any] | None:
         """Run a job and return its answer, None where the interpreter ended in the middle of it."""
         answer: Future[dict[str, Any] | None] = Future()
         number = next(self._numbers)
         with self._lock:
-            if self._is_over:
+            if self.is_over:
                 return None
             self._answers[number] = answer
             assert self._process.stdin is not None
@@ -78,7 +73,7 @@ class Interpreter:
                 answer = json.loads(line)
                 self._answers.pop(answer["number"]).set_result(answer)
         with self._lock:
-            self._is_over = True
+            self.is_over = True
         for waiting in self._answers.values():
             waiting.set_result(None)
 
