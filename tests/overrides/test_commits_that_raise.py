@@ -26,11 +26,18 @@ def test_commit_that_django_refuses_in_a_block_loses_no_changes(seen):  # noqa: 
     assert slugs(seen) == [["a", "b"]]
 
 
-def test_commit_that_a_lock_keeps_off_is_invalidated_when_it_is_repeated(seen, manual):  # noqa: F811 - the fixtures
+@pytest.fixture
+def impatient():
+    """Have the connection wait for no lock; it is closed afterwards, so that those of later tests do."""
     connection = connections[DEFAULT]
     connection.cursor().execute("PRAGMA busy_timeout = 0")
+    yield
+    connection.close()
+
+
+def test_commit_that_a_lock_keeps_off_is_invalidated_when_it_is_repeated(impatient, seen, manual):  # noqa: F811 - the fixtures
     Tag.objects.create(slug="a")
-    other = sqlite3.connect(connection.settings_dict["NAME"], isolation_level=None)
+    other = sqlite3.connect(connections[DEFAULT].settings_dict["NAME"], isolation_level=None)
     other.execute("BEGIN")
     other.execute("SELECT * FROM written_tag").fetchall()
     with pytest.raises(OperationalError, match="locked"):
