@@ -17,8 +17,8 @@ from nox.command import CommandFailed
 ROOT = Path(__file__).parent
 sys.path.insert(0, str(ROOT))
 
-from scripts.clients import choose  # noqa: E402
-from scripts.errors import Exit  # noqa: E402
+from scripts.core.errors import Exit  # noqa: E402
+from scripts.core.index_settings import choose  # noqa: E402
 
 PROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
 

@@ -11,11 +11,11 @@ from typing import Any, TypeVar
 
 import click
 
-from scripts.errors import Exit, ForkError, raise_all
-from scripts.process import stop_all
-from scripts.reporting import Asked, answer, reporting
-from scripts.repository import Repository
-from scripts.terminal import at_work, err, forgive_closed_pipes, out, say
+from scripts.cli.report_options import Asked, answer, reporting
+from scripts.core.console import at_work, err, forgive_closed_pipes, out, say
+from scripts.core.errors import Exit, ForkError, raise_all
+from scripts.core.repository import Repository
+from scripts.core.subprocesses import stop_all
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -99,7 +99,7 @@ def matrix(repo: Repository, asked: Asked, listing: bool) -> Exit:
 
 
 def _list_matrix(repo: Repository) -> Exit:
-    from scripts.lock import read_lock
+    from scripts.core.lockfile import read_lock
 
     lock = read_lock(repo.lock_file)
     for cell in repo.config.matrix_cells(lock):
@@ -123,7 +123,7 @@ def cell(repo: Repository, name: str, fresh: bool) -> Exit:
     Example:
       nox -s cell -- 7.2@py311-django5.2@valkey9
     """
-    from scripts.status import Choice
+    from scripts.status.status import Choice
 
     return answer(repo, Asked(why=True), Choice(cells=(name,), fresh=fresh))
 
@@ -153,8 +153,8 @@ def watch(repo: Repository, form: str) -> Exit:
       nox -s watch
       nox -s watch -- --format markdown > news.md
     """
-    from scripts.watch import as_markdown, as_text
-    from scripts.watch import watch as look
+    from scripts.status.watch import as_markdown, as_text
+    from scripts.status.watch import watch as look
 
     outlook = look(repo)
     for line in (as_markdown if form == "markdown" else as_text)(outlook):
@@ -177,7 +177,7 @@ def bisect(repo: Repository, source: str | None, patches: tuple[str, ...], fresh
       nox -s bisect -- --patch iexact-conditions      over the tracked releases
       nox -s bisect -- git:../cacheops@7.1..master    down to the commit
     """
-    from scripts.bisect import bisect as search
+    from scripts.status.bisect import bisect as search
 
     found, steps, ran = search(repo, patches, source, fresh=fresh)
     for item in found:
@@ -197,7 +197,7 @@ def pin(repo: Repository, version: str | None) -> Exit:
       nox -s pin           pin every tracked release the index has; the locked one stays
       nox -s pin -- 7.2    and stand on 7.2
     """
-    from scripts.pin import pin as write_pins
+    from scripts.upstream.pin import pin as write_pins
 
     lock = write_pins(repo, version)
     say(f"pinned {len(lock.releases)} releases of {lock.name}, {lock.versions[0]} to {lock.versions[-1]}; locked: {lock.locked}")
@@ -217,7 +217,7 @@ def vendor(repo: Repository, restore: bool, subtree: bool) -> Exit:
       nox -s vendor -- --restore    throw away edits in upstream/src/
       nox -s vendor -- --subtree    from now on upstream/src/ is committed as a git subtree
     """
-    from scripts.vendor import vendor as bring
+    from scripts.upstream.vendor import vendor as bring
 
     lock = bring(repo, restore=restore, subtree=subtree)
     say(f"upstream/src/ is {lock.name} {lock.locked}; {len(lock.releases)} releases are here and as pinned")
@@ -235,7 +235,7 @@ def import_(repo: Repository, folder: Path | None) -> Exit:
       nox -s import                 into .fork/series
       nox -s import -- ../series    somewhere else
     """
-    from scripts.series_import import import_series
+    from scripts.series.import_branch import import_series
 
     place = import_series(repo, folder)
     say(f"the series is the branch `series` in {place}\n  next: edit and commit there, then `nox -s export`")
@@ -253,7 +253,7 @@ def export(repo: Repository, folder: Path | None) -> Exit:
       nox -s export
       nox -s export -- ../series
     """
-    from scripts.series_export import export_series
+    from scripts.series.export_branch import export_series
 
     changed = export_series(repo, folder)
     say("\n".join(changed) if changed else "nothing changed: patches/ is the same to the byte")
@@ -300,8 +300,8 @@ def rebase(
       nox -s rebase -- --continue     after resolving a conflict in .fork/rebase/tree
       nox -s rebase -- 7.2 --waive iexact-conditions='no release lacks it, see issue 12'
     """
-    from scripts import rebase as verb
-    from scripts.report import print_plan
+    from scripts.rebase import rebase as verb
+    from scripts.report.terminal import print_plan
 
     if sum(map(bool, (version, go_on, skip, abort))) != 1 or (dry_run and not version):
         raise click.UsageError("give a release, or one of --continue, --skip and --abort")
@@ -356,8 +356,8 @@ def unretire(repo: Repository, patches: tuple[str, ...], dry_run: bool) -> Exit:
 
 
 def _by_hand(repo: Repository, patches: tuple[str, ...], *, back: bool, dry_run: bool) -> Exit:
-    from scripts.rebase import by_hand
-    from scripts.report import print_plan
+    from scripts.rebase.rebase import by_hand
+    from scripts.report.terminal import print_plan
 
     print_plan(by_hand(repo, tuple(dict.fromkeys(patches)), back=back, dry_run=dry_run), out, dry_run=dry_run)
     return Exit.FINE
@@ -378,7 +378,7 @@ def wheel(repo: Repository, bump: bool, no_verify: bool, waived: dict[str, str])
       nox -s wheel              build and prove
       nox -s wheel -- --bump    after a publish was refused because other bytes have that version
     """
-    from scripts.wheel import wheel as make
+    from scripts.wheel.build import wheel as make
 
     made = make(repo, waived=waived, bump=bump, verify=not no_verify)
     click.echo(f"{made.path.name}\nsha256 {made.sha256}\nN {made.number}")
@@ -402,7 +402,7 @@ def publish(repo: Repository, name: str, dry_run: bool, waived: dict[str, str]) 
       nox -s publish -- --index local
       nox -s publish -- --index local --waive iexact-conditions='flaky on 3.12 alone, see issue 12'
     """
-    from scripts.publish import publish as send
+    from scripts.publish.publish import publish as send
 
     for line in send(repo, name, waived=waived, dry_run=dry_run):
         click.echo(line)
@@ -449,8 +449,8 @@ def django(
       nox -s django -- --shard 3/8                                      a CI's share
       nox -s django -- --upstream --django 5.2 --database sqlite        that the gate sees
     """
-    from scripts.django_plan import Selection
-    from scripts.django_verb import django as gate
+    from scripts.gates.django import django as gate
+    from scripts.gates.django_plan import Selection
 
     selection = Selection(version, database, mode, labels, share, jobs, fresh)
     return gate(repo, selection, upstream=upstream, tree=tree, short=short, form=form)
@@ -500,8 +500,8 @@ def chaos(
       nox -s chaos -- --tree DIR --format json                   another tree, for a program
       nox -s chaos -- --list                                     the kinds of faults
     """
-    from scripts.chaos_verb import Selection, list_faults
-    from scripts.chaos_verb import chaos as gate
+    from scripts.gates.chaos import Selection, list_faults
+    from scripts.gates.chaos import chaos as gate
 
     if listing:
         list_faults(repo)
@@ -515,10 +515,10 @@ def chaos(
 @click.pass_obj
 def lint(repo: Repository, write: bool) -> Exit:
     """Check fork.toml, the lock, the series, the profile and README's table, without running anything."""
-    from scripts.lock import read_lock
-    from scripts.profile import check_profile
-    from scripts.readme import check_readme
-    from scripts.series import examine, read_series
+    from scripts.core.lockfile import read_lock
+    from scripts.series.profile import check_profile
+    from scripts.series.readme_table import check_readme
+    from scripts.series.series import examine, read_series
 
     lock = read_lock(repo.lock_file)
     series, _ = examine(repo, lock)

@@ -10,18 +10,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from scripts.apply import Workshop
-from scripts.environments import Absent
-from scripts.errors import EnvironmentFailedError
-from scripts.installed import install
-from scripts.lock import read_lock
-from scripts.process import closing_group, started
-from scripts.profile import check_profile, settings_for
-from scripts.repository import Repository
-from scripts.series import read_series
-from scripts.store import Store
-from scripts.terminal import say
-from scripts.vendor import bring
+from scripts.core.console import say
+from scripts.core.errors import EnvironmentFailedError
+from scripts.core.lockfile import read_lock
+from scripts.core.repository import Repository
+from scripts.core.result_cache import Store
+from scripts.core.subprocesses import closing_group, started
+from scripts.probes.environments import Absent
+from scripts.probes.wheel_environments import install
+from scripts.series.apply import Workshop
+from scripts.series.profile import check_profile, settings_for
+from scripts.series.series import read_series
+from scripts.upstream.vendor import bring
 
 HERE = Path(__file__).parent
 CACHALOT = "django-cachalot"

@@ -14,7 +14,7 @@ from typing import Any
 from benchmarks.contenders import Field
 from rich.table import Table
 
-from scripts.terminal import out
+from scripts.core.console import out
 
 Row = tuple[str, list[str]]
 _WORKLOAD = {"series": 0, "bare": 1, "bare-insideout": 2}

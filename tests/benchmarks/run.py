@@ -20,11 +20,11 @@ sys.path[:0] = [str(ROOT), str(HERE.parent)]
 
 from benchmarks import contenders, measures, plots, report  # noqa: E402
 
-from scripts.errors import Exit, ForkError  # noqa: E402
-from scripts.process import stop_all  # noqa: E402
-from scripts.repository import Repository  # noqa: E402
-from scripts.servers import running  # noqa: E402
-from scripts.terminal import progress  # noqa: E402
+from scripts.core.console import progress  # noqa: E402
+from scripts.core.errors import Exit, ForkError  # noqa: E402
+from scripts.core.repository import Repository  # noqa: E402
+from scripts.core.subprocesses import stop_all  # noqa: E402
+from scripts.probes.servers import running  # noqa: E402
 
 
 def main() -> int:

@@ -12,10 +12,10 @@ from random import Random
 import psycopg
 import redis
 
-from scripts.config import read_config
-from scripts.errors import EnvironmentFailedError
-from scripts.servers import Servers
-from scripts.terminal import err, progress, say
+from scripts.core.config import read_config
+from scripts.core.console import err, progress, say
+from scripts.core.errors import EnvironmentFailedError
+from scripts.probes.servers import Servers
 from tests.chaos.board import Board, now
 from tests.chaos.crew import SMALL, WHOLE, Crew, Member
 from tests.chaos.faults import ENTRY_SECONDS, FAULTS, kinds_of

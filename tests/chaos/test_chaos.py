@@ -7,8 +7,8 @@ from random import Random
 
 import pytest
 
-from scripts.django_plan import subject_of
-from scripts.repository import Repository
+from scripts.core.repository import Repository
+from scripts.gates.django_plan import subject_of
 from tests.chaos.board import BUCKETS, Board, bucket, cell, upper
 from tests.chaos.crew import SMALL
 from tests.chaos.faults import ENTRY_SECONDS, FAULTS

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from scripts import chaos_verb
 from scripts.__main__ import cli
-from scripts.chaos_verb import SECONDS, TIMES, Selection, _words
-from scripts.errors import EnvironmentFailedError, Exit, UsageError
-from scripts.repository import Repository
+from scripts.core.errors import EnvironmentFailedError, Exit, UsageError
+from scripts.core.repository import Repository
+from scripts.gates import chaos
+from scripts.gates.chaos import SECONDS, TIMES, Selection, _words
 from tests.chaos import report, run
 from tests.chaos.faults import FAULTS
 from tests.chaos.judge import Round
@@ -50,16 +50,16 @@ def test_unknown_names_are_refused(words):
 
 
 def test_nothing_that_can_be_run_is_a_failure_of_the_environment(monkeypatch):
-    monkeypatch.setattr(chaos_verb, "program", lambda _server: None)
+    monkeypatch.setattr(chaos, "program", lambda _server: None)
     error = called("--server", "valkey9").exception
     assert isinstance(error, EnvironmentFailedError)
     assert error.exit_code is Exit.ENVIRONMENT
 
 
 def test_redis_7_is_what_path_has(monkeypatch):
-    monkeypatch.setattr(chaos_verb, "program", lambda _server: "/usr/bin/redis-server")
+    monkeypatch.setattr(chaos, "program", lambda _server: "/usr/bin/redis-server")
     repo = Repository(ROOT)
-    assert chaos_verb._servers(repo, chaos_verb.gate_of(repo), Selection(("redis7",))) == ("redis",)
+    assert chaos._servers(repo, chaos.gate_of(repo), Selection(("redis7",))) == ("redis",)
 
 
 def test_whole_gate_takes_an_hour_and_each_fault_twenty_times():
@@ -87,7 +87,7 @@ def test_exit_code_says_whether_somebody_must_look(monkeypatch, violations, code
     }
     found.violations += [{**line, "process": 1, "style": "plain", **each} for each in violations]
     monkeypatch.setattr(run, "run", lambda _orders: [found])
-    monkeypatch.setattr(chaos_verb, "install", lambda *_: Ready())
+    monkeypatch.setattr(chaos, "install", lambda *_: Ready())
     done = called("--seconds", "5", "--seed", "3", "--format", "json")
     assert done.return_value is code, done
     assert json.loads(done.stdout)["seed"] == 3

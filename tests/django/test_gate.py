@@ -6,14 +6,14 @@ import sys
 import django
 import pytest
 
-from scripts import django_plan
-from scripts.django_excuses import counting, read_excuses
-from scripts.django_plan import Selection, Stand, Subject, gate_of, jobs, subject_of
-from scripts.django_run import Runner
-from scripts.environments import Ready
-from scripts.errors import EnvironmentFailedError
-from scripts.repository import Repository
-from scripts.store import Store
+from scripts.core.errors import EnvironmentFailedError
+from scripts.core.repository import Repository
+from scripts.core.result_cache import Store
+from scripts.gates import django_plan
+from scripts.gates.django_excuses import counting, read_excuses
+from scripts.gates.django_plan import Selection, Stand, Subject, gate_of, jobs, subject_of
+from scripts.gates.django_run import Runner
+from scripts.probes.environments import Ready
 from tests.overrides.site import ROOT
 
 pytestmark = pytest.mark.xdist_group("gate")

@@ -14,12 +14,12 @@ from typing import Any
 
 from oracle.postgresql import postgresql
 
-from scripts.environments import Absent, Ready
-from scripts.errors import EnvironmentFailedError
-from scripts.installed import install
-from scripts.process import run
-from scripts.repository import Repository
-from scripts.servers import running
+from scripts.core.errors import EnvironmentFailedError
+from scripts.core.repository import Repository
+from scripts.core.subprocesses import run
+from scripts.probes.environments import Absent, Ready
+from scripts.probes.servers import running
+from scripts.probes.wheel_environments import install
 
 HERE = Path(__file__).parent
 SECONDS = 3600

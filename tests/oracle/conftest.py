@@ -9,7 +9,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from oracle import cells, run
 
-from scripts.repository import Repository
+from scripts.core.repository import Repository
 
 SQLITE = cells.Database()
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from scripts.errors import EnvironmentFailedError
+from scripts.core.errors import EnvironmentFailedError
 
 _GUARD = Path(__file__).parents[2] / "scripts" / "cell" / "guard.py"
 _SECONDS = 30

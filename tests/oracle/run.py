@@ -23,17 +23,17 @@ sys.path[:0] = [str(ROOT), str(HERE.parent)]
 
 from oracle.cells import Database, Place, Subject, run_cell, sound  # noqa: E402
 
-from scripts.apply import Workshop  # noqa: E402
-from scripts.errors import Exit, ForkError  # noqa: E402
-from scripts.lock import read_lock  # noqa: E402
-from scripts.process import stop_all  # noqa: E402
-from scripts.profile import check_profile, settings_for  # noqa: E402
-from scripts.repository import Repository  # noqa: E402
-from scripts.series import read_series  # noqa: E402
-from scripts.servers import identity  # noqa: E402
-from scripts.store import Store, digest, file_digest  # noqa: E402
-from scripts.terminal import progress, say  # noqa: E402
-from scripts.vendor import bring  # noqa: E402
+from scripts.core.console import progress, say  # noqa: E402
+from scripts.core.errors import Exit, ForkError  # noqa: E402
+from scripts.core.lockfile import read_lock  # noqa: E402
+from scripts.core.repository import Repository  # noqa: E402
+from scripts.core.result_cache import Store, digest, file_digest  # noqa: E402
+from scripts.core.subprocesses import stop_all  # noqa: E402
+from scripts.probes.servers import identity  # noqa: E402
+from scripts.series.apply import Workshop  # noqa: E402
+from scripts.series.profile import check_profile, settings_for  # noqa: E402
+from scripts.series.series import read_series  # noqa: E402
+from scripts.upstream.vendor import bring  # noqa: E402
 
 PORTION = 2500
 """Steps of one process; a portion's seeds depend on its number alone, so that any number of processes does the same steps."""

@@ -4,7 +4,7 @@ from collections import Counter
 from contextlib import contextmanager
 
 from rover_overrides import registry, storage, transport
-from scripts.servers import free_port
+from scripts.probes.servers import free_port
 from tests.support.servers import ROOT, Cluster, Live, Sentinel, answers, text, until
 
 __all__ = ["ROOT", "Cluster", "Live", "Sentinel", "answers", "free_port", "new_process", "round_trips", "text", "until", "use"]

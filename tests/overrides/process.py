@@ -10,13 +10,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from scripts.apply import Workshop
-from scripts.lock import read_lock
-from scripts.profile import check_profile, settings_for
-from scripts.repository import Repository
-from scripts.series import read_series
-from scripts.store import Store
-from scripts.vendor import bring
+from scripts.core.lockfile import read_lock
+from scripts.core.repository import Repository
+from scripts.core.result_cache import Store
+from scripts.series.apply import Workshop
+from scripts.series.profile import check_profile, settings_for
+from scripts.series.series import read_series
+from scripts.upstream.vendor import bring
 from tests.overrides.live import ROOT
 
 HERE = Path(__file__).parent

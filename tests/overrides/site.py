@@ -7,13 +7,13 @@ import sys
 from functools import cache
 from pathlib import Path
 
-from scripts.apply import Workshop
-from scripts.lock import read_lock
-from scripts.profile import check_profile, settings_for
-from scripts.repository import Repository
-from scripts.series import read_series
-from scripts.store import Store
-from scripts.vendor import bring
+from scripts.core.lockfile import read_lock
+from scripts.core.repository import Repository
+from scripts.core.result_cache import Store
+from scripts.series.apply import Workshop
+from scripts.series.profile import check_profile, settings_for
+from scripts.series.series import read_series
+from scripts.upstream.vendor import bring
 
 ROOT = Path(__file__).parents[2]
 SCENES = Path(__file__).parent / "scenes"

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import tomli_w
 
-from scripts.environments import _made
-from scripts.repository import Repository
+from scripts.core.repository import Repository
+from scripts.probes.environments import _made
 from tests.situations.harness import HERE, PROJECT, copy_fork
 from tests.situations.rebasing import Larder
 

@@ -5,7 +5,7 @@ import re
 import pytest
 from filelock import FileLock
 
-from scripts.repository import Repository
+from scripts.core.repository import Repository
 from tests.situations.harness import PATIENCE_SECONDS, Done, until
 from tests.situations.test_runs import HANG, PROBE
 

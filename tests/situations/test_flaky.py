@@ -99,7 +99,7 @@ def test_sees():
     import os, sys
 
     assert os.environ["PYTHONHASHSEED"] != "7"
-    assert not [place for place in sys.path if place.endswith(("scripts/cell", "/elsewhere")) or place in ("", os.getcwd())]
+    assert not [place for place in sys.path if place.endswith(("scripts/probes/cell", "/elsewhere")) or place in ("", os.getcwd())]
     assert not sys.flags.optimize
     assert not __import__("site").ENABLE_USER_SITE
 """

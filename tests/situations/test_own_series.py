@@ -5,9 +5,9 @@ import shutil
 
 import pytest
 
-from scripts.lock import read_lock
-from scripts.repository import Repository
-from scripts.series import read_series
+from scripts.core.lockfile import read_lock
+from scripts.core.repository import Repository
+from scripts.series.series import read_series
 from tests.situations.harness import PROJECT, Fork
 from tests.situations.upstream_history import History
 

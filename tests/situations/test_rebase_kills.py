@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from scripts.rebase_state import STEPS
+from scripts.rebase.state import STEPS
 from tests.situations.harness import once
 from tests.situations.rebasing import Larder, copied
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.bisect import first_good
+from scripts.status.bisect import first_good
 from tests.situations.harness import HERE, Fork, releases
 from tests.situations.upstream_history import CAPITALIZE, HITS, STRIP, History
 from tests.tooling.local_index import File, LocalIndex, sdist, serving

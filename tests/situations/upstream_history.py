@@ -4,7 +4,7 @@ import subprocess
 import tarfile
 from pathlib import Path
 
-from scripts.git import sealed_environment
+from scripts.core.git import sealed_environment
 
 CAPITALIZE = "    return line.capitalize()\n"
 STRIP = "    return line.strip().capitalize()\n"

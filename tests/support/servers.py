@@ -8,8 +8,8 @@ from pathlib import Path
 
 import redis
 
-from scripts.config import read_config
-from scripts.servers import free_port, program
+from scripts.core.config import read_config
+from scripts.probes.servers import free_port, program
 
 ROOT = Path(__file__).parents[2]
 GUARD = ROOT / "scripts" / "cell" / "guard.py"

@@ -23,8 +23,8 @@ import pytest
 import requests
 from filelock import FileLock
 
-from scripts.archive import Contents, write_wheel
-from scripts.servers import free_port
+from scripts.probes.servers import free_port
+from scripts.wheel.contents import Contents, write_wheel
 from tests.situations import harness
 from tests.tooling.local_index import _KILLER, GITCONFIG, serving
 

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from scripts.advice import Advice, advise
-from scripts.evidence import More
-from scripts.model import State
-from scripts.verdict import Facts
+from scripts.core.model import State
+from scripts.report.advice import Advice, advise
+from scripts.verdicts.aggregate import More
+from scripts.verdicts.decide import Facts
 from tests.tooling.test_report import ABSORBED, BROKEN, CONFIGURABLE, FAIL, FOLD, PASS, UNTESTED, UNTRIED, patch, report
 
 NEEDED = Facts(bare=FAIL, series=PASS, without=FAIL)

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from scripts.apply import FORMAT, Workshop
-from scripts.mail import read_patch
-from scripts.model import Applies, Lock, Release, State, Text
-from scripts.pick import difference
-from scripts.repository import Repository
-from scripts.series import Series
-from scripts.store import Store
+from scripts.core.model import Applies, Lock, Release, State, Text
+from scripts.core.repository import Repository
+from scripts.core.result_cache import Store
+from scripts.series.apply import FORMAT, Workshop
+from scripts.series.cherry_pick import difference
+from scripts.series.patch_file import read_patch
+from scripts.series.series import Series
 
 FORK_TOML = """
 [upstream]

@@ -10,8 +10,8 @@ import sys
 import pytest
 import trustme
 
-from scripts.clients import Clients, choose
-from scripts.errors import EnvironmentFailedError, without_secret
+from scripts.core.errors import EnvironmentFailedError, without_secret
+from scripts.core.index_settings import Clients, choose
 from tests.tooling.conftest import two_releases
 from tests.tooling.local_index import ROOT, File, make_fork, serving, wheel
 

@@ -3,9 +3,9 @@
 import pydantic
 import pytest
 
-from scripts.config import Environment, near_miss, read_config
-from scripts.errors import Exit, UsageError
-from scripts.model import Cell, Lock, Release
+from scripts.core.config import Environment, near_miss, read_config
+from scripts.core.errors import Exit, UsageError
+from scripts.core.model import Cell, Lock, Release
 
 GOOD = """\
 [upstream]

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from scripts.django_excuses import Excuse, counting, idle, read_excuses
-from scripts.django_plan import chosen, labels_of, part, shards
-from scripts.django_run import databases
-from scripts.django_suite import THE_RUN, Place, Run, Summary, Wrong, first_of_each, new_failures, read_run
-from scripts.django_verb import as_json, line
-from scripts.errors import UsageError
+from scripts.core.errors import UsageError
+from scripts.gates.django import as_json, line
+from scripts.gates.django_excuses import Excuse, counting, idle, read_excuses
+from scripts.gates.django_findings import THE_RUN, Place, Run, Summary, Wrong, first_of_each, new_failures, read_run
+from scripts.gates.django_plan import chosen, labels_of, part, shards
+from scripts.gates.django_run import databases
 
 PLACE = Place("5.2", "sqlite", "committing")
 DONE = {"figures": {"hits": 3}, "done": True}
@@ -129,7 +129,7 @@ def test_the_file_of_excuses_is_checked(tmp_path):
 
 
 def test_the_repositorys_own_excuses_can_be_read():
-    from scripts.repository import Repository
+    from scripts.core.repository import Repository
 
     repo = Repository(Path(__file__).parents[2])
     assert read_excuses(repo.root / repo.config.django.excused)

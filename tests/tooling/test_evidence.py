@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from scripts.evidence import (
+from scripts.core.model import Applies, Cell, Outcome, Patch, Result, Settings, State, Text, Verdict, worst
+from scripts.verdicts.aggregate import (
     NO_TEETH,
     CellReport,
     PatchReport,
@@ -18,9 +19,8 @@ from scripts.evidence import (
     over_cells,
     without_teeth,
 )
-from scripts.model import Applies, Cell, Outcome, Patch, Result, Settings, State, Text, Verdict, worst
-from scripts.spans import since
-from scripts.verdict import Facts
+from scripts.verdicts.decide import Facts
+from scripts.verdicts.spans import since
 
 PASS = Result(Outcome.PASSED)
 FAIL = Result(Outcome.FAILED, "two is not one")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.git import Git, sealed_environment, user_git
+from scripts.core.git import Git, sealed_environment, user_git
 from tests.tooling.local_index import contents
 
 

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 SESSIONS = {name.rstrip("_") for name in re.findall(r"^def (\w+)\(session: nox", (ROOT / "noxfile.py").read_text(), re.MULTILINE)}
 TEXTS = [
     *sorted((ROOT / "scripts").rglob("*.py")),
-    *sorted((ROOT / "scripts/templates").iterdir()),
+    *sorted((ROOT / "scripts/report/templates").iterdir()),
     *sorted((ROOT / "docs").glob("*.md")),
     *sorted((ROOT / "docs").glob("*.yml")),
     ROOT / "README.md",

@@ -2,8 +2,8 @@
 
 import pytest
 
-from scripts.config import Upstream
-from scripts.layout import import_folder
+from scripts.core.config import Upstream
+from scripts.upstream.import_folder import import_folder
 
 FLAT = {"setup.py": "", "tally/__init__.py": "", "tests/__init__.py": ""}
 SRC = {"setup.py": "", "src/tally/__init__.py": "", "tests/__init__.py": ""}

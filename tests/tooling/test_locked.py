@@ -4,9 +4,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from scripts.config import read_config
-from scripts.errors import UsageError
-from scripts.model import Lock, Release
+from scripts.core.config import read_config
+from scripts.core.errors import UsageError
+from scripts.core.model import Lock, Release
 from tests.tooling.test_matrix import HEAD, MATRIX
 
 RELEASES = tuple(Release(name, "", 0, "", datetime(2020, 1, 1, tzinfo=UTC)) for name in ("1", "2", "3"))

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from scripts.mail import read_mail, read_patch
-from scripts.model import Hunk, Settings, State
+from scripts.core.model import Hunk, Settings, State
+from scripts.series.patch_file import read_mail, read_patch
 
 MAIL = """\
 From 0000000000000000000000000000000000000000 Mon Sep 17 00:00:00 2001

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from scripts.config import read_config
-from scripts.errors import UsageError
-from scripts.evidence import judge, over_cells
-from scripts.model import Applies, Cell, Lock, Outcome, Release, Result, Settings, Text, Verdict
-from scripts.summary import Findings, Scope, reports_on
-from scripts.verdict import Facts
+from scripts.core.config import read_config
+from scripts.core.errors import UsageError
+from scripts.core.model import Applies, Cell, Lock, Outcome, Release, Result, Settings, Text, Verdict
+from scripts.verdicts.aggregate import judge, over_cells
+from scripts.verdicts.decide import Facts
+from scripts.verdicts.summary import Findings, Scope, reports_on
 from tests.tooling.test_evidence import patch
 
 LOCK = Lock("tally", "2", tuple(Release(name, "", 0, "", datetime(2020, 1, 1, tzinfo=UTC)) for name in ("1", "2")))
@@ -189,7 +189,7 @@ def test_difference_names_the_axis_that_tells_the_cells_apart(needed, absorbed, 
 def test_own_matrix_gives_every_axis_of_the_brief_a_cell():
     root = Path(__file__).parents[2]
     made = read_config(root / "fork.toml")
-    from scripts.lock import read_lock
+    from scripts.core.lockfile import read_lock
 
     lock = read_lock(root / "upstream" / "lock.toml")
     cells = made.matrix_cells(lock)

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from scripts.git import Git
-from scripts.model import Applies, Hunk, Patch, State
-from scripts.pick import cherry
+from scripts.core.git import Git
+from scripts.core.model import Applies, Hunk, Patch, State
+from scripts.series.cherry_pick import cherry
 from tests.support.commits import commit
 
 OLD = "larder/prices.py"

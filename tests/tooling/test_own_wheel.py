@@ -16,11 +16,11 @@ from filelock import FileLock
 from packaging.metadata import Metadata
 from packaging.utils import canonicalize_name
 
-from scripts.archive import read_contents
-from scripts.lock import read_lock
-from scripts.repository import Repository
-from scripts.sbom import sbom_fault
-from scripts.series import read_series
+from scripts.core.lockfile import read_lock
+from scripts.core.repository import Repository
+from scripts.series.series import read_series
+from scripts.wheel.contents import read_contents
+from scripts.wheel.sbom import sbom_fault
 from tests.situations import harness
 from tests.tooling.local_index import File, LocalIndex, serving
 from tests.tooling.shipping import program_environment, pypiserver, small_wheel

@@ -6,10 +6,10 @@ import subprocess
 
 import pytest
 
-from scripts.errors import EnvironmentFailedError
-from scripts.git import user_git
-from scripts.repository import Repository
-from scripts.unreleased import _commit, _fetched, parse
+from scripts.core.errors import EnvironmentFailedError
+from scripts.core.git import user_git
+from scripts.core.repository import Repository
+from scripts.upstream.unreleased import _commit, _fetched, parse
 
 
 @pytest.fixture

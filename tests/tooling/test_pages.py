@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from scripts.evidence import CellReport, More, over_cells
-from scripts.model import Applies, Cell, Outcome, Result, Text, Verdict
-from scripts.pages import render
-from scripts.verdict import Facts
-from scripts.view import LETTERS, groups
+from scripts.core.model import Applies, Cell, Outcome, Result, Text, Verdict
+from scripts.report.pages import render
+from scripts.report.presentation import LETTERS, groups
+from scripts.verdicts.aggregate import CellReport, More, over_cells
+from scripts.verdicts.decide import Facts
 from tests.tooling.test_report import ABSORBED, CONFIGURABLE, FOLD, NEEDED, SENTENCE, UNTESTED, UNTRIED, full, patch, report  # noqa: F401
 
 NASTY = "</script><b>|`a`|</b> & \x1b[31m \"quoted\" ]]> 'x'"

@@ -5,7 +5,7 @@ import tomllib
 import pytest
 from packaging.version import Version
 
-from scripts.config import Upstream
+from scripts.core.config import Upstream
 from tests.tooling.local_index import TWO, wheel
 
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from scripts.model import Outcome
-from scripts.prefork import Ended
-from scripts.probe_log import FileResult, file_result
+from scripts.core.model import Outcome
+from scripts.probes.interpreters import Ended
+from scripts.probes.report_log import FileResult, file_result
 
 FILE = "tests/probes/test_order.py"
 PASSED, FAILED = {"call": "passed"}, {"call": "failed"}

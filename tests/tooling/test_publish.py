@@ -7,13 +7,13 @@ import traceback
 import pypi_simple
 import pytest
 
-from scripts.archive import read_contents
-from scripts.config import IndexTarget
-from scripts.credentials import Credential, find_credential
-from scripts.errors import EnvironmentFailedError, Exit, UsageError, without_secret
-from scripts.repository import Repository
-from scripts.shelf import Shelf, Standing
-from scripts.wheel import Wheel
+from scripts.core.config import IndexTarget
+from scripts.core.errors import EnvironmentFailedError, Exit, UsageError, without_secret
+from scripts.core.repository import Repository
+from scripts.publish.credentials import Credential, find_credential
+from scripts.publish.upload import Shelf, Standing
+from scripts.wheel.build import Wheel
+from scripts.wheel.contents import read_contents
 from tests.tooling.local_index import File, LocalIndex, serving
 from tests.tooling.shipping import (
     PASSWORD,
@@ -304,7 +304,7 @@ def home(tmp_path, monkeypatch):
     for name in ("TWINE_USERNAME", "TWINE_PASSWORD", "NETRC"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setattr("scripts.credentials.from_keyring", lambda address, user: RING.get((address, user)))
+    monkeypatch.setattr("scripts.publish.credentials.from_keyring", lambda address, user: RING.get((address, user)))
     RING.clear()
     return tmp_path
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from scripts.evidence import PatchReport, Report, answer, judge, over_cells
-from scripts.model import Applies, Cell, Outcome, Patch, Result, Settings, State, Text
-from scripts.report import as_json, print_report, print_why
-from scripts.verdict import Facts
+from scripts.core.model import Applies, Cell, Outcome, Patch, Result, Settings, State, Text
+from scripts.report.terminal import as_json, print_report, print_why
+from scripts.verdicts.aggregate import PatchReport, Report, answer, judge, over_cells
+from scripts.verdicts.decide import Facts
 
 PASS = Result(Outcome.PASSED)
 FAIL = Result(Outcome.FAILED, "test_sum: two is not one")

@@ -5,8 +5,8 @@ import tarfile
 
 import pytest
 
-from scripts.errors import EnvironmentFailedError
-from scripts.sdist import newest_time, read_sdist
+from scripts.core.errors import EnvironmentFailedError
+from scripts.upstream.sdist import newest_time, read_sdist
 from tests.tooling.local_index import MTIME, archive, contents
 
 TOP = "made_up_tally-1.1"

@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from scripts.model import Cell
-from scripts.second_look import _few_cells
+from scripts.core.model import Cell
+from scripts.status.leave_one_out import _few_cells
 
 OLD, NEW, NEWER = (Cell("2", name, None) for name in ("old", "new", "newer"))
 BASIC, LATE = "basic", "late"

@@ -2,10 +2,10 @@
 
 import pytest
 
-from scripts.errors import Exit, UsageError
-from scripts.model import Lock, Release
-from scripts.repository import Repository
-from scripts.series import examine, read_series
+from scripts.core.errors import Exit, UsageError
+from scripts.core.model import Lock, Release
+from scripts.core.repository import Repository
+from scripts.series.series import examine, read_series
 
 FORK_TOML = """
 [upstream]

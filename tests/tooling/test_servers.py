@@ -10,10 +10,10 @@ import psutil
 import pytest
 import redis
 
-from scripts.config import read_config
-from scripts.errors import EnvironmentFailedError
-from scripts.process import run
-from scripts.servers import Servers, _find, absence, free_port, program, running
+from scripts.core.config import read_config
+from scripts.core.errors import EnvironmentFailedError
+from scripts.core.subprocesses import run
+from scripts.probes.servers import Servers, _find, absence, free_port, program, running
 
 ROOT = Path(__file__).parents[2]
 

@@ -1,8 +1,8 @@
 """What `upstream/src/` holds: the locked release, another one, or somebody's edits."""
 
-from scripts.lock import read_lock
-from scripts.repository import Repository
-from scripts.source import source_warning
+from scripts.core.lockfile import read_lock
+from scripts.core.repository import Repository
+from scripts.upstream.source_tree import source_warning
 
 OTHER = "upstream/src/ is 1.1, and 1.0 is locked; nox -s vendor -- --restore"
 

@@ -2,10 +2,10 @@
 
 import pytest
 
-from scripts.evidence import CellReport, over_cells
-from scripts.model import Applies, Cell, Outcome, Result, Text, Verdict
-from scripts.spans import REPLACEABLE, flips, since, spans, taken_back
-from scripts.verdict import Facts
+from scripts.core.model import Applies, Cell, Outcome, Result, Text, Verdict
+from scripts.verdicts.aggregate import CellReport, over_cells
+from scripts.verdicts.decide import Facts
+from scripts.verdicts.spans import REPLACEABLE, flips, since, spans, taken_back
 
 LETTERS = {"N": Verdict.NEEDED, "a": Verdict.ABSORBED, "c": Verdict.CONFIGURABLE, "r": Verdict.REDUNDANT, ".": Verdict.UNTESTED}
 LETTERS |= {"-": Verdict.NOT_NEEDED, "u": Verdict.UNSUPPORTED}

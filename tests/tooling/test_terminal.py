@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from scripts import terminal
+from scripts.core import console
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_SECONDS = 30
@@ -31,9 +31,9 @@ class Heard(io.StringIO):
 
 def test_progress_without_a_terminal_is_a_line_now_and_then(monkeypatch):
     stream = Heard(lines=3)
-    monkeypatch.setattr(terminal, "err", Console(file=stream, soft_wrap=True))
-    monkeypatch.setattr(terminal, "REPORT_SECONDS", 0.01)
-    with terminal.progress("probing: 7 processes", 7) as advance:
+    monkeypatch.setattr(console, "err", Console(file=stream, soft_wrap=True))
+    monkeypatch.setattr(console, "REPORT_SECONDS", 0.01)
+    with console.progress("probing: 7 processes", 7) as advance:
         advance()
         advance()
         assert stream.enough.wait(PATIENCE_SECONDS)
@@ -45,32 +45,32 @@ def test_progress_without_a_terminal_is_a_line_now_and_then(monkeypatch):
 
 def test_progress_without_an_end_says_how_long_it_takes(monkeypatch):
     stream = Heard(lines=2)
-    monkeypatch.setattr(terminal, "err", Console(file=stream, soft_wrap=True))
-    monkeypatch.setattr(terminal, "REPORT_SECONDS", 0.01)
-    with terminal.progress("fetching x", None):
+    monkeypatch.setattr(console, "err", Console(file=stream, soft_wrap=True))
+    monkeypatch.setattr(console, "REPORT_SECONDS", 0.01)
+    with console.progress("fetching x", None):
         assert stream.enough.wait(PATIENCE_SECONDS)
     assert stream.getvalue().splitlines()[1] == "fetching x: 0 s"
 
 
 def test_verb_that_says_nothing_else_says_that_it_goes_on(monkeypatch):
     stream = Heard(lines=2)
-    monkeypatch.setattr(terminal, "err", Console(file=stream, soft_wrap=True))
-    monkeypatch.setattr(terminal, "REPORT_SECONDS", 0.01)
-    with terminal.at_work("status"):
+    monkeypatch.setattr(console, "err", Console(file=stream, soft_wrap=True))
+    monkeypatch.setattr(console, "REPORT_SECONDS", 0.01)
+    with console.at_work("status"):
         assert stream.enough.wait(PATIENCE_SECONDS)
     assert stream.getvalue().splitlines()[0] == "status: at work for 0 s"
 
 
 def test_second_bar_of_a_terminal_is_a_line(monkeypatch):
     stream = io.StringIO()
-    monkeypatch.setattr(terminal, "err", Console(file=stream, force_terminal=True, width=80))
-    with terminal.progress("probing", 7), terminal.progress("making an environment", None) as advance:
+    monkeypatch.setattr(console, "err", Console(file=stream, force_terminal=True, width=80))
+    with console.progress("probing", 7), console.progress("making an environment", None) as advance:
         advance()
     assert stream.getvalue().count("making an environment\n") == 1
 
 
 def test_reports_are_ten_seconds_apart():
-    assert terminal.REPORT_SECONDS == 10
+    assert console.REPORT_SECONDS == 10
 
 
 @pytest.mark.parametrize(("columns", "width"), [({}, 160), ({"COLUMNS": "72"}, 72), ({"COLUMNS": "250"}, 250)])

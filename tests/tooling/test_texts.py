@@ -2,10 +2,10 @@
 
 import pytest
 
-from scripts.git import Git
-from scripts.model import Text
-from scripts.pick import difference
-from scripts.texts import texts
+from scripts.core.git import Git
+from scripts.core.model import Text
+from scripts.series.cherry_pick import difference
+from scripts.series.text_check import texts
 from tests.support.commits import commit
 
 LINES = [f"line {number}\n".encode() for number in range(9)]

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from scripts.errors import AttentionError
-from scripts.transaction import recover, replace_all
+from scripts.core.atomic_files import recover, replace_all
+from scripts.core.errors import AttentionError
 from tests.tooling.local_index import ROOT, contents
 
 OLD = {"patches/0001.patch": b"old", "patches/gone.patch": b"old", "upstream/lock.toml": b"old", "overrides/a.py": b"old"}

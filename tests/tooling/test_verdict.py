@@ -4,8 +4,8 @@ import itertools
 
 import pytest
 
-from scripts.model import Applies, Outcome, Result, Verdict
-from scripts.verdict import Column, Facts, decide, next_column, same_tests
+from scripts.core.model import Applies, Outcome, Result, Verdict
+from scripts.verdicts.decide import Column, Facts, decide, next_column, same_tests
 
 PASS = Result(Outcome.PASSED)
 FAIL = Result(Outcome.FAILED, "two is not one")

@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 import pytest
 from packaging.metadata import Metadata
 
-from scripts.archive import Contents, read_contents, write_wheel
-from scripts.errors import UsageError
-from scripts.sbom import sbom_fault
+from scripts.core.errors import UsageError
+from scripts.wheel.contents import Contents, read_contents, write_wheel
+from scripts.wheel.sbom import sbom_fault
 from tests.situations import harness
 from tests.tooling.shipping import OWN_TESTS, WHEEL
 

@@ -9,12 +9,12 @@ from collections import defaultdict
 from pathlib import Path
 
 from rover_overrides import profile
-from scripts.apply import Workshop
-from scripts.lock import read_lock
-from scripts.repository import Repository
-from scripts.series import read_series
-from scripts.store import Store
-from scripts.vendor import bring
+from scripts.core.lockfile import read_lock
+from scripts.core.repository import Repository
+from scripts.core.result_cache import Store
+from scripts.series.apply import Workshop
+from scripts.series.series import read_series
+from scripts.upstream.vendor import bring
 from tests.overrides import live
 
 ROOT = Path(__file__).parents[3]

@@ -2,6 +2,6 @@
 
 from pathlib import Path
 
-from scripts.tox_environments import hooks
+from scripts.probes.tox_plugin import hooks
 
 tox_extend_envs, tox_add_core_config = hooks(Path(__file__).parent)

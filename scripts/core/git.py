@@ -1,0 +1,213 @@
+"""Git, sealed: no user or system configuration, attributes, excludes or hooks can change what it makes."""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import shlex
+import tempfile
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from scripts.core.errors import EnvironmentFailedError
+from scripts.core.subprocesses import Completed, failed, run
+
+OLDEST = (2, 34)
+"""`git am --empty=keep` came with 2.34."""
+
+_SETTINGS = {
+    "core.hooksPath": os.devnull,
+    "core.attributesFile": os.devnull,
+    "core.excludesFile": os.devnull,
+    "core.autocrlf": "false",
+    "core.quotePath": "false",
+    "core.fileMode": "true",
+    "commit.gpgSign": "false",
+    "tag.gpgSign": "false",
+    "am.keepcr": "true",
+    "gc.auto": "0",
+    "maintenance.auto": "false",
+    "advice.detachedHead": "false",
+    "merge.conflictStyle": "merge",
+    "merge.renames": "true",
+    "rerere.enabled": "false",
+    "diff.algorithm": "myers",
+    "safe.directory": "*",
+    "protocol.file.allow": "always",
+}
+_NO_ATTRIBUTES = "* -text -eol -filter -ident -working-tree-encoding -export-ignore -export-subst !diff !merge\n"
+_CALLERS = frozenset(
+    {
+        "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+        "GIT_COMMON_DIR",
+        "GIT_DIR",
+        "GIT_INDEX_FILE",
+        "GIT_NAMESPACE",
+        "GIT_OBJECT_DIRECTORY",
+        "GIT_PREFIX",
+        "GIT_WORK_TREE",
+    }
+)
+"""What git sets for a hook or an alias, about its own repository."""
+
+_FOREIGN = re.compile(r"detected dubious ownership in repository at '(.+)'")
+"""How git says that a repository belongs to another user."""
+
+_IDENTITY = ("fork", "fork@localhost.invalid", "2000-01-01T00:00:00Z")
+
+
+def sealed_environment() -> dict[str, str]:
+    """Return an environment in which git sees nothing of the user's or the machine's settings."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
+    settings = {f"GIT_CONFIG_KEY_{number}": key for number, key in enumerate(_SETTINGS)}
+    settings |= {f"GIT_CONFIG_VALUE_{number}": value for number, value in enumerate(_SETTINGS.values())}
+    name, mail, date = _IDENTITY
+    return {
+        **kept,
+        **settings,
+        "GIT_CONFIG_COUNT": str(len(_SETTINGS)),
+        "GIT_DEFAULT_HASH": "sha1",
+        "GIT_DEFAULT_REF_FORMAT": "files",
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_CONFIG_GLOBAL": os.devnull,
+        "GIT_ATTR_NOSYSTEM": "1",
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_EDITOR": "true",
+        "LC_ALL": "C",
+        "TZ": "UTC",
+        "GIT_AUTHOR_NAME": name,
+        "GIT_AUTHOR_EMAIL": mail,
+        "GIT_AUTHOR_DATE": date,
+        "GIT_COMMITTER_NAME": name,
+        "GIT_COMMITTER_EMAIL": mail,
+        "GIT_COMMITTER_DATE": date,
+    }
+
+
+@functools.cache
+def check_version() -> None:
+    """Refuse a git that lacks what the series needs (EnvironmentFailedError, exit 3)."""
+    text = run(["git", "--version"]).text
+    found = re.search(r"(\d+)\.(\d+)", text)
+    if found is None or (int(found[1]), int(found[2])) < OLDEST:
+        wanted = ".".join(map(str, OLDEST))
+        raise EnvironmentFailedError(f"git {wanted} or newer is needed, found: {text.strip()}", hint="install a newer git")
+
+
+@dataclass(frozen=True)
+class Git:
+    """A repository, and optionally a work tree or an index of its own, to run git commands on."""
+
+    git_dir: Path
+    work_tree: Path | None = None
+    extra: Mapping[str, str] = field(default_factory=dict)
+    scratch: Path | None = None
+
+    @classmethod
+    def create(cls, git_dir: Path) -> Git:
+        """Open the private bare repository at `git_dir`, making it first where it is missing."""
+        check_version()
+        if not (git_dir / "objects" / "info").exists():  # what `git init` makes last
+            git_dir.parent.mkdir(parents=True, exist_ok=True)
+            run(
+                ["git", "init", "--quiet", "--bare", "--template=", "--initial-branch=main", git_dir],
+                env=sealed_environment(),
+            )
+        exact_bytes(git_dir)
+        return cls(git_dir, scratch=git_dir.parent)
+
+    def run(self, *words: str | Path, ok: Collection[int] | None = (0,), stdin: bytes = b"") -> Completed:
+        """Run one git command on this repository; see `scripts.core.subprocesses.run` for `ok`."""
+        env = sealed_environment() | {"GIT_DIR": str(self.git_dir.absolute())} | dict(self.extra)
+        if self.work_tree is not None:
+            env["GIT_WORK_TREE"] = str(self.work_tree.absolute())
+        return run(["git", *words], ok=ok, stdin=stdin, env=env, cwd=self.work_tree)
+
+    def with_settings(self, settings: Mapping[str, str]) -> Git:
+        """Return a handle with more settings than the sealed ones."""
+        more = {"GIT_CONFIG_COUNT": str(len(_SETTINGS) + len(settings))}
+        for number, (key, value) in enumerate(settings.items(), len(_SETTINGS)):
+            more |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
+        return replace(self, extra={**self.extra, **more})
+
+    def text(self, *words: str | Path, stdin: bytes = b"") -> str:
+        """Run one git command that must succeed and return its output without surrounding white space."""
+        return self.run(*words, stdin=stdin).text.strip()
+
+    def resolve(self, revision: str) -> str | None:
+        """Return the object id that a revision names, or None."""
+        done = self.run("rev-parse", "--verify", "--quiet", "--end-of-options", revision, ok=(0, 1, 128))
+        return done.text.strip() if done.code == 0 else None
+
+    def tree_of(self, commit: str) -> str:
+        """Return the tree id of a commit."""
+        return self.text("rev-parse", "--verify", f"{commit}^{{tree}}")
+
+    @contextmanager
+    def index(self, tree: str | None = None) -> Iterator[Git]:
+        """Give a handle with a throw-away index, filled from `tree`."""
+        with self._temporary() as folder:
+            handle = replace(self, extra={**self.extra, "GIT_INDEX_FILE": str(folder / "index")})
+            handle.run("read-tree", tree if tree is not None else "--empty")
+            yield handle
+
+    @contextmanager
+    def checkout(self, commit: str) -> Iterator[Git]:
+        """Give a handle with a throw-away linked work tree, detached at `commit`."""
+        with self._temporary() as folder:
+            place = folder / "tree"
+            self.run("worktree", "add", "--quiet", "--detach", "--force", place, commit)
+            inner = Path((place / ".git").read_text(encoding="utf-8").removeprefix("gitdir:").strip())
+            try:
+                yield Git(inner, place, scratch=self.scratch)
+            finally:
+                self.run("worktree", "remove", "--force", place, ok=None)
+
+    def write_folder(self, tree: str, folder: Path) -> None:
+        """Write the files of a tree into an existing, empty folder."""
+        with replace(self, work_tree=folder).index(tree) as handle:
+            handle.run("checkout-index", "--all", "--force")
+
+    def tidy(self) -> None:
+        """Forget what a killed git left: its locks, and work trees whose folder is gone."""
+        for lock in (*self.git_dir.glob("*.lock"), *self.git_dir.glob("refs/**/*.lock")):
+            lock.unlink(missing_ok=True)
+        for lock in self.git_dir.glob("worktrees/*/locked"):
+            place = lock.with_name("gitdir")
+            if not place.exists() or not Path(place.read_text(encoding="utf-8").strip()).exists():
+                lock.unlink()  # `prune` leaves alone what was locked while it was being made
+        if (self.git_dir / "worktrees").exists():
+            self.run("worktree", "prune")
+
+    @contextmanager
+    def _temporary(self) -> Iterator[Path]:
+        """Give a folder that the next run removes where this one is killed (`Repository.alone`)."""
+        with tempfile.TemporaryDirectory(prefix="tmp-", dir=self.scratch, ignore_cleanup_errors=True) as folder:
+            yield Path(folder)
+
+
+def exact_bytes(git_dir: Path) -> None:
+    """Make a repository write and read files byte for byte, whatever attributes they bring themselves."""
+    (git_dir / "info").mkdir(exist_ok=True)
+    (git_dir / "info" / "attributes").write_text(_NO_ATTRIBUTES)
+
+
+def user_git(folder: Path, *words: str | Path, ok: Collection[int] | None = (0,), hint: str = "") -> Completed:
+    """Run git in a folder as its user would, with the user's settings and identity but not a caller's GIT_DIR.
+
+    Raises EnvironmentFailedError where another user owns the folder, whatever `ok` says: git then knows nothing of it.
+    """
+    env = {key: value for key, value in os.environ.items() if key not in _CALLERS}
+    done = run(["git", *words], cwd=folder, env=env | {"LC_ALL": "C"}, ok=None)
+    foreign = _FOREIGN.search(done.complaint) if done.code else None
+    if foreign:
+        raise EnvironmentFailedError(
+            f"{foreign[1]} belongs to another user, so git reads nothing of it",
+            hint=f"git config --global --add safe.directory {shlex.quote(foreign[1])}",
+        )
+    if ok is not None and done.code not in ok:
+        raise failed(done, hint)
+    return done

@@ -1,0 +1,98 @@
+"""The one package index and CA that a run uses, handed to uv, tox and pip alike.
+
+Only the standard library is imported, for the noxfile needs this before anything is installed.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import shutil
+import sys
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from scripts.core.subprocesses import run
+
+_CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
+
+
+@dataclass(frozen=True)
+class Clients:
+    """What every client of the index is told; None leaves a client its own default.
+
+    `index` is the address of a simple index (PEP 503/691), `cert` a file of CA certificates.
+    """
+
+    index: str | None = field(repr=False)
+    cert: str | None
+
+    def environment(self) -> dict[str, str]:
+        """Return the variables that make uv, tox and pip use this index and this CA."""
+        found = {
+            "UV_KEYRING_PROVIDER": "subprocess",
+            "UV_NO_CONFIG": "1",
+            "UV_NO_PROGRESS": "1",
+            "UV_PYTHON_DOWNLOADS": "never",
+            "UV_SYSTEM_CERTS": "1",
+        }
+        if self.index:
+            found |= {"UV_DEFAULT_INDEX": self.index, "PIP_INDEX_URL": self.index}
+        if self.cert:
+            found |= {"SSL_CERT_FILE": self.cert, "PIP_CERT": self.cert, "REQUESTS_CA_BUNDLE": self.cert}
+        return found
+
+
+def choose(root: Path) -> Clients:
+    """Choose the index: `fork.toml`, then pip's environment and configuration, then the clients' default.
+
+    The CA is the one of pip's `cert`, else of the usual variables, else the system's store.
+    """
+    pip = _pip_settings()
+    cert = pip.get("cert") or next((os.environ[name] for name in _CA_VARIABLES if os.environ.get(name)), None)
+    return Clients(_configured(root / "fork.toml") or pip.get("index-url"), cert)
+
+
+def _configured(path: Path) -> str | None:
+    """Return the index of a `fork.toml`; a wrong file is somebody else's to report."""
+    try:
+        index = tomllib.loads(path.read_text(encoding="utf-8")).get("upstream", {}).get("index")
+    except (OSError, ValueError, AttributeError):
+        return None
+    return index if isinstance(index, str) else None
+
+
+def _pip_settings() -> dict[str, str]:
+    """Read what pip would use; the environment wins over a file's `install` and that over its `global`, as in pip."""
+    found: dict[str, str] = {}
+    lines = _pip_config()
+    for section in ("global.", "install."):
+        for line in lines:
+            key, _, value = line.partition("=")
+            if key.startswith(section):
+                found[key.removeprefix(section)] = _literal(value)
+    variables = {"index-url": "PIP_INDEX_URL", "cert": "PIP_CERT"}
+    return found | {key: os.environ[name] for key, name in variables.items() if os.environ.get(name)}
+
+
+def _pip_config() -> list[str]:
+    """List pip's configuration by this interpreter's pip, or by one on PATH where it has none (nox of pipx or uv)."""
+    for pip in _pips():
+        done = run([*pip, "config", "list"], ok=None)
+        if done.code == 0:
+            return done.text.splitlines()
+    return []
+
+
+def _pips() -> Iterator[list[str]]:
+    yield [sys.executable, "-m", "pip"]
+    yield from ([found] for name in ("pip", "pip3") if (found := shutil.which(name)))
+
+
+def _literal(text: str) -> str:
+    try:
+        return str(ast.literal_eval(text))
+    except (ValueError, SyntaxError):
+        return text

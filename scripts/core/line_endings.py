@@ -1,0 +1,62 @@
+"""Line endings: a release that changed them alone is no conflict, and a patch follows the endings of the file it goes onto."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+from scripts.core.git import Git
+
+CRLF, LF = b"\r\n", b"\n"
+
+
+def differ(*contents: bytes) -> bool:
+    """Return whether files may differ in their line endings: two of them have other kinds, or one has both."""
+    kinds = {(CRLF in content, LF in content.replace(CRLF, b"")) for content in contents}
+    return len(kinds - {(False, False)}) > 1 or (True, True) in kinds
+
+
+def following(content: bytes, model: bytes) -> bytes:
+    """Return a file with the line endings of another version of it: a line of both as it is there, a new one as most are."""
+    ends = CRLF if 2 * model.count(CRLF) > model.count(LF) else LF
+    here, there = content.splitlines(keepends=True), model.splitlines(keepends=True)
+    bare = [line.replace(CRLF, LF) for line in here]
+    matcher = difflib.SequenceMatcher(None, [line.replace(CRLF, LF) for line in there], bare, autojunk=False)
+    lines: list[bytes] = []
+    for what, first, last, start, stop in matcher.get_opcodes():
+        lines += there[first:last] if what == "equal" else [line.replace(LF, ends) for line in bare[start:stop]]
+    return b"".join(lines)
+
+
+def follow(work: Git, head: str) -> None:
+    """Give the files that the last commit changed the line endings that they have in `head`."""
+    assert work.work_tree is not None
+    changed = False
+    for path in work.text("diff-tree", "-r", "-z", "--no-renames", "--diff-filter=M", "--name-only", head, "HEAD").split("\0"):
+        old, new = (blob(work, f"{commit}:{path}") if path else b"" for commit in (head, "HEAD"))
+        if CRLF in old + new and b"\0" not in old and (wanted := following(new, old)) != new:
+            (work.work_tree / path).write_bytes(wanted)
+            work.run("add", "--force", "--", path)
+            changed = True
+    if changed:
+        work.run("commit", "--quiet", "--amend", "--allow-empty", "--cleanup=verbatim", "--reuse-message=HEAD")
+
+
+def tree_without_cr(work: Git, commit: str, paths: Iterable[str], diff: bytes = b"") -> str | None:
+    """Return a commit's tree in which some files have bare line feeds, with a change applied; None where that does not fit."""
+    with work.index(commit) as handle:
+        for path in paths:
+            entry = handle.text("ls-files", "--stage", "--", path)
+            if entry:
+                content = blob(handle, f":{path}").replace(CRLF, LF)
+                made = handle.text("hash-object", "-w", "--stdin", stdin=content)
+                handle.run("update-index", "--cacheinfo", f"{entry.split()[0]},{made},{path}")
+        if diff and handle.run("apply", "--cached", "-", stdin=diff.replace(CRLF, LF), ok=None).code != 0:
+            return None
+        return handle.text("write-tree")
+
+
+def blob(git: Git, name: str) -> bytes:
+    """Return the content of an object, nothing where there is none."""
+    done = git.run("cat-file", "blob", name, ok=None)
+    return done.stdout if done.code == 0 else b""

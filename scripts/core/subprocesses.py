@@ -1,0 +1,141 @@
+"""The one way to run another program: echo, capture, replay on failure, and stop all of them at Ctrl-C."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import re
+import shlex
+import signal
+import subprocess
+import threading
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from scripts.core.errors import EnvironmentFailedError, without_secret
+
+log = logging.getLogger(__name__)
+
+_FULL = re.compile(r"No space left on device|diskspace|unable to write|write error")
+"""How programs, git above all, say that the disk is full."""
+
+TIMED_OUT = -1000
+"""The return code of a program that was stopped at its timeout."""
+
+_running: set[subprocess.Popen[bytes]] = set()
+_lock = threading.Lock()
+_stopping = threading.Event()
+
+
+@dataclass(frozen=True)
+class Completed:
+    """What a finished program left behind."""
+
+    command: tuple[str, ...]
+    code: int
+    stdout: bytes
+    stderr: bytes
+
+    @property
+    def text(self) -> str:
+        """Standard output as text."""
+        return self.stdout.decode(errors="replace")
+
+    @property
+    def complaint(self) -> str:
+        """Standard error, or standard output where that is empty, as text."""
+        return (self.stderr or self.stdout).decode(errors="replace").strip()
+
+
+def run(
+    command: Sequence[str | Path],
+    *,
+    ok: Collection[int] | None = (0,),
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    stdin: bytes = b"",
+    timeout: float | None = None,
+    hint: str = "",
+) -> Completed:
+    """Run a program in its own process group and return what it printed.
+
+    `ok` are the return codes that are results rather than failures (None: all); `timeout` is in seconds, after which the
+    code is TIMED_OUT. Raises EnvironmentFailedError with the program's own words otherwise.
+    """
+    words = tuple(str(word) for word in command)
+    log.debug("$ %s", without_secret(shlex.join(words)))
+    process = started(words, cwd=cwd, env=env)
+    try:
+        stdout, stderr = process.communicate(stdin, timeout=timeout)
+        code = process.returncode
+    except subprocess.TimeoutExpired:
+        _kill(process)
+        stdout, stderr = process.communicate()
+        code = TIMED_OUT
+    finally:
+        closing_group(process)
+    if stopping():
+        raise KeyboardInterrupt
+    done = Completed(words, code, stdout, stderr)
+    if ok is not None and code not in ok:
+        raise failed(done, hint)
+    return done
+
+
+def failed(done: Completed, hint: str = "") -> EnvironmentFailedError:
+    """Return the error of a program that failed, in its own words."""
+    full = "free some disk space, then run this again" if _FULL.search(done.complaint) else ""
+    text = f"`{shlex.join(done.command)}` ended with {done.code}:\n{done.complaint[-4000:]}"
+    return EnvironmentFailedError(text, hint=full or hint)
+
+
+def started(
+    command: Sequence[str | Path], *, cwd: Path | None = None, env: Mapping[str, str] | None = None, quiet: bool = False
+) -> subprocess.Popen[bytes]:
+    """Start a program in a process group of its own, unless the run is being stopped.
+
+    Its standard streams are pipes; `quiet` throws standard error away. Whoever starts one calls `closing_group`.
+    """
+    pipe = subprocess.PIPE
+    errors = subprocess.DEVNULL if quiet else pipe
+    words = [str(word) for word in command]
+    with _lock:  # closes the gap between the question and the start
+        if _stopping.is_set():
+            raise KeyboardInterrupt
+        try:
+            process = subprocess.Popen(words, cwd=cwd, env=env, stdin=pipe, stdout=pipe, stderr=errors, start_new_session=True)
+        except FileNotFoundError as error:
+            raise EnvironmentFailedError(f"cannot run {words[0]}: {error.strerror}") from error
+        _running.add(process)
+        return process
+
+
+def closing_group(process: subprocess.Popen[bytes]) -> None:
+    """Kill a program's whole process group, grandchildren too, and forget it."""
+    _kill(process)
+    process.wait()
+    for stream in filter(None, (process.stdin, process.stdout, process.stderr)):
+        with contextlib.suppress(OSError):
+            stream.close()
+    with _lock:
+        _running.discard(process)
+
+
+def stop_all() -> None:
+    """Kill every program that was started here; starting another raises KeyboardInterrupt from now on."""
+    _stopping.set()
+    with _lock:
+        for process in _running:
+            _kill(process)
+
+
+def stopping() -> bool:
+    """Tell whether the run is being stopped."""
+    return _stopping.is_set()
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)

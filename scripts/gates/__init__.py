@@ -1,0 +1,1 @@
+"""The long checks of the wheel: Django's own tests, and faults."""

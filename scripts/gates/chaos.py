@@ -1,0 +1,127 @@
+"""chaos: run an application's processes under faults and report every answer that was older than what had been committed."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from scripts.core.config import ChaosGate
+from scripts.core.console import say
+from scripts.core.errors import EnvironmentFailedError, Exit, UsageError
+from scripts.core.repository import Repository
+from scripts.gates.django_plan import subject_of
+from scripts.probes.environments import Absent
+from scripts.probes.servers import absence, program
+from scripts.probes.wheel_environments import install
+
+SECONDS, TIMES = 3600, 20
+"""What the whole gate takes at least on each server."""
+
+_ALIASES = {"redis7": "redis"}  # what PATH has
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What is run; without a word every fault, for an hour and until each happened 20 times, on each server that is here."""
+
+    servers: tuple[str, ...] = ()
+    faults: tuple[str, ...] = ()
+    places: tuple[str, ...] = ()
+    seconds: float | None = None
+    times: int | None = None
+    seed: int | None = None
+    short: bool = False
+
+
+def chaos(
+    repo: Repository, selection: Selection, *, upstream: bool = False, tree: Path | None = None, form: str = "terminal"
+) -> Exit:
+    """Run what is asked for and print it; stdout holds the report and nothing else."""
+    gate = gate_of(repo)
+    checker = _checker(gate)
+    _check_names("fault", selection.faults, checker.faults.FAULTS)
+    _check_names("place", selection.places, checker.places.PLACES)
+    servers = _servers(repo, gate, selection)
+    environment = repo.config.environment(gate.environment)
+    ready = install(repo, f"chaos-{gate.environment}", environment, [*environment.requires, *gate.requires])
+    if isinstance(ready, Absent):
+        raise EnvironmentFailedError(f"nothing can be run here: {ready.reason}")
+    subject = subject_of(repo, upstream=upstream, tree=tree)
+    seed = random.randrange(10**6) if selection.seed is None else selection.seed  # noqa: S311 - it is printed
+    say(f"{subject.name}: seed {seed}")
+    words = checker.run.SHORT if selection.short else _words(selection)
+    rounds = checker.run.run(
+        checker.run.Orders(
+            python=str(ready.python), tree=subject.folder, settings=dict(subject.settings), servers=servers, seed=seed, **words
+        )
+    )
+    if form == "json":
+        click.echo(json.dumps(checker.report.as_document(rounds, seed, subject.name), indent=1))
+    else:
+        click.echo(checker.report.text(rounds, seed, subject.name))
+    return Exit.FINE if checker.report.is_clean(rounds) else Exit.LOOK
+
+
+def _words(selection: Selection) -> dict[str, Any]:
+    """Return how long it takes: with a number of seconds or of times no longer than that."""
+    seconds, times = selection.seconds, selection.times
+    if seconds is None and times is None:
+        seconds, times = SECONDS, TIMES
+    return {"faults": selection.faults, "places": selection.places, "seconds": seconds or 0, "times": times or 0}
+
+
+def list_faults(repo: Repository) -> None:
+    """Print every kind of fault, where it happens, and the bound that the docs state for it."""
+    for fault in _checker(gate_of(repo)).faults.FAULTS.values():
+        bound = f"; bound: {fault.bound.words}" if fault.bound else ""
+        click.echo(f"{fault.name} ({', '.join(fault.places)}){bound}")
+
+
+def gate_of(repo: Repository) -> ChaosGate:
+    """Return fork.toml's `[chaos]`; raises UsageError where there is none."""
+    if repo.config.chaos is None:
+        raise UsageError("fork.toml has no [chaos]", hint="see docs/chaos.md")
+    return repo.config.chaos
+
+
+def _checker(gate: ChaosGate) -> Any:
+    """Return the package that fork.toml names, which needs clients that other verbs do not."""
+    try:
+        for module in ("faults", "places", "report", "run"):
+            importlib.import_module(f"{gate.checker}.{module}")
+    except ModuleNotFoundError as error:
+        raise EnvironmentFailedError(f"{error.name} is not here", hint="nox -s chaos") from error
+    return importlib.import_module(gate.checker)
+
+
+def _check_names(kind: str, names: Sequence[str], known: Sequence[str]) -> None:
+    for name in names:
+        if name not in known:
+            raise UsageError(f"there is no {kind} {name!r}", hint="nox -s chaos -- --list")
+
+
+def _servers(repo: Repository, gate: ChaosGate, selection: Selection) -> tuple[str, ...]:
+    """Return the servers that are asked for and can be run here, and say which cannot."""
+    named = tuple(_ALIASES.get(name, name) for name in selection.servers)
+    _check_names("server", named, gate.servers)
+    wanted = named or (gate.servers[:1] if selection.short else gate.servers)
+    database = repo.config.database(gate.database)
+    found = []
+    for name in wanted:
+        server = repo.config.server(name)
+        assert server is not None, name
+        if program(server) is None:
+            say(f"{name} is not tried: {absence(server)}")
+        else:
+            found.append(name)
+    if not found or database is None or program(database) is None:
+        missing = absence(database) if found and database else "see above for what is missing"
+        raise EnvironmentFailedError("nothing can be run here", hint=missing)
+    return tuple(found)

@@ -1,0 +1,110 @@
+"""django: run Django's own tests under the wheel and report what fails there alone, and which answers are wrong."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from scripts.core.console import say
+from scripts.core.errors import EnvironmentFailedError, Exit
+from scripts.core.repository import Repository
+from scripts.core.result_cache import Store
+from scripts.gates.django_excuses import Excuse, counting, idle, read_excuses
+from scripts.gates.django_findings import Summary, first_of_each
+from scripts.gates.django_plan import Selection, gate_of, jobs, stands, subject_of
+from scripts.gates.django_run import Runner
+
+
+def django(
+    repo: Repository,
+    selection: Selection,
+    *,
+    upstream: bool = False,
+    tree: Path | None = None,
+    short: bool = False,
+    form: str = "terminal",
+) -> Exit:
+    """Run what is asked for and print it; stdout holds the report and nothing else."""
+    gate = gate_of(repo)
+    if not selection.labels and (short or upstream):
+        selection = dataclasses.replace(selection, labels=gate.seen if upstream else gate.short)
+    if upstream and not selection.mode:
+        selection = dataclasses.replace(selection, mode="committing")
+    excuses = () if upstream else read_excuses(repo.root / gate.excused)
+    subject = subject_of(repo, upstream=upstream, tree=tree)
+    todo = jobs(repo, gate, stands(repo, gate, selection), selection, subject)
+    if not todo:
+        raise EnvironmentFailedError(
+            "nothing can be run here", hint="see above for what is missing; `--database` chooses another one"
+        )
+    runner = Runner(repo, gate, Store(repo.work / "results", fresh=selection.fresh))
+    summaries = runner.all(todo, selection.jobs)
+    _show(summaries, excuses, subject.name, form)
+    say(f"{runner.ran} shards run, {len(todo) - runner.ran} results kept from before")
+    if upstream:
+        return Exit.FINE if _sees(summaries, gate.at_least) else Exit.LOOK
+    return Exit.LOOK if any(any(counting(summary, excuses)) for summary in summaries) else Exit.FINE
+
+
+def _sees(summaries: Sequence[Summary], at_least: int) -> bool:
+    """Say whether bare upstream is seen to be wrong everywhere: else the gate would be blind."""
+    blind = [summary for summary in summaries if len(summary.wrong) <= at_least]
+    for summary in blind:
+        say(f"{summary.place}: only {len(summary.wrong)} wrong values of bare upstream's are seen, {at_least} are too few")
+    return not blind
+
+
+def _show(summaries: Sequence[Summary], excuses: Sequence[Excuse], subject: str, form: str) -> None:
+    if form == "json":
+        click.echo(json.dumps(as_json(summaries, excuses, subject), indent=1))
+        return
+    click.echo(f"{subject}:")
+    for summary in summaries:
+        click.echo(line(summary, excuses))
+        failures, wrong = counting(summary, excuses)
+        for test, words in failures.items():
+            click.echo(f"  fails: {test}: {words}")
+        for item, count in first_of_each(wrong):
+            click.echo(f"  wrong{f' ({count} times)' if count > 1 else ''}: {item}")
+    for pattern in idle(summaries, excuses):
+        click.echo(f"excused, and fails no more: {pattern}")
+
+
+def line(summary: Summary, excuses: Sequence[Excuse]) -> str:
+    """Sum up in a line."""
+    failures, wrong = counting(summary, excuses)
+    share = "" if summary.share is None else f" ({100 * summary.share:.1f} % of {summary.figures['reads']} reads made twice)"
+    return (
+        f"{summary.place} ({summary.version}): {summary.tests} tests, {summary.figures['hits']} hits{share}, "
+        f"{summary.figures['comparisons']} comparisons, {len(wrong)} wrong values{_more(summary.wrong, wrong)}, "
+        f"{len(failures)} new failures{_more(summary.failures, failures)}; {summary.plain_failures} fail without the cache, too"
+    )
+
+
+def _more(every: Any, left: Any) -> str:
+    return f" ({len(every) - len(left)} more excused)" if len(every) > len(left) else ""
+
+
+def as_json(summaries: Sequence[Summary], excuses: Sequence[Excuse], subject: str) -> dict[str, Any]:
+    """Return everything as JSON can write it."""
+    return {"subject": subject, "places": [_place(summary, excuses) for summary in summaries], "idle": idle(summaries, excuses)}
+
+
+def _place(summary: Summary, excuses: Sequence[Excuse]) -> dict[str, Any]:
+    failures, wrong = counting(summary, excuses)
+    return {
+        **vars(summary.place),
+        "version": summary.version,
+        "tests": summary.tests,
+        "share": summary.share,
+        "figures": dict(summary.figures),
+        "failures": summary.failures,
+        "wrong": [vars(item) for item in summary.wrong],
+        "counting": {"failures": sorted(failures), "wrong": len(wrong)},
+        "fail without the cache": summary.plain_failures,
+    }

@@ -1,0 +1,230 @@
+"""What the gate runs: the subject, the Djangos that are here with their tests, and the shards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from packaging.version import Version
+
+from scripts.core.config import DjangoCell, DjangoGate
+from scripts.core.console import progress, say
+from scripts.core.errors import EnvironmentFailedError, UsageError
+from scripts.core.lockfile import read_lock
+from scripts.core.model import Settings
+from scripts.core.repository import Repository
+from scripts.core.result_cache import Store, file_digest
+from scripts.gates.django_findings import MODES, Place
+from scripts.probes.environments import Absent, Ready
+from scripts.probes.servers import absence, program
+from scripts.probes.wheel_environments import install
+from scripts.series.apply import Workshop
+from scripts.series.profile import check_profile, settings_for
+from scripts.series.series import read_series
+from scripts.upstream.sdist import read_sdist
+from scripts.upstream.vendor import bring
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """What the tests run under: a tree with its settings, known by its content; without a folder Django alone."""
+
+    name: str
+    folder: Path | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    content: str = "plain"
+
+
+PLAIN = Subject("plain Django")
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What of the gate is run; without a word all of it."""
+
+    django: str = ""
+    database: str = ""
+    mode: str = ""
+    labels: tuple[str, ...] = ()
+    share: str = ""
+    jobs: int = 0
+    fresh: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Stand:
+    """A Django that can be tested here: its environment, its version, and its tests' folder."""
+
+    cell: DjangoCell
+    ready: Ready
+    version: str
+    folder: Path
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """One process: some labels in one place, under one subject."""
+
+    stand: Stand
+    place: Place
+    labels: tuple[str, ...]
+    subject: Subject
+    size: int = 0
+
+
+def gate_of(repo: Repository) -> DjangoGate:
+    """Return fork.toml's `[django]`; raises UsageError where there is none."""
+    if repo.config.django is None:
+        raise UsageError("fork.toml has no [django]", hint="see docs/django.md")
+    return repo.config.django
+
+
+def subject_of(repo: Repository, *, upstream: bool = False, tree: Path | None = None) -> Subject:
+    """Return the tree that goes into the wheel with the profile's settings, or the bare release, or a folder in their place."""
+    with repo.alone():
+        lock = read_lock(repo.lock_file)
+        bring(repo, lock)
+        series = read_series(repo, lock)
+        release = lock.current
+        workshop = Workshop(repo, lock, series, Store(repo.work / "results"))
+        if upstream:
+            return Subject(f"bare {lock.name} {lock.locked}", workshop.folder(release.tree), {}, release.tree)
+        settings: Settings = settings_for(check_profile(repo, series), series, lock.locked, None)
+        if tree is not None:
+            return Subject(str(tree), tree, settings.mapping(), file_digest(*(path for path in tree.iterdir() if path.is_dir())))
+        built = workshop.build(series.active, release)
+        return Subject(f"{lock.name} {lock.locked} with the series", workshop.folder(built.tree), settings.mapping(), built.tree)
+
+
+def stands(repo: Repository, gate: DjangoGate, selection: Selection) -> list[Stand]:
+    """Make the environments of the cells that are asked for, and bring the tests of the Django that each of them has.
+
+    What is missing here is said. Raises EnvironmentFailedError where nothing can be run.
+    """
+    cells = [cell for cell in gate.cells if selection.django in {"", cell.django}]
+    cells = [cell for cell in cells if selection.database in {"", *cell.databases}]
+    if not cells:
+        asked = " ".join(filter(None, (selection.django, "on" if selection.database else "", selection.database)))
+        raise UsageError(f"fork.toml's [django] has no Django {asked}", hint="edit fork.toml")
+    found = []
+    for cell in cells:
+        environment = repo.config.environment(cell.environment)
+        ready = install(repo, f"django-{cell.environment}", environment, [*environment.requires, *gate.requires])
+        if isinstance(ready, Absent):
+            say(f"Django {cell.django} is not tried: {ready.reason}")
+            continue
+        version = ready.versions["django"]
+        found.append(Stand(cell, ready, version, django_tests(repo, version)))
+    if not found:
+        raise EnvironmentFailedError("no Django could be tried", hint="see above for what is missing")
+    return found
+
+
+def django_tests(repo: Repository, version: str) -> Path:
+    """Return the folder of a Django's own tests, brought from the index, whose own digest is checked, and kept under .fork/."""
+    folder = repo.work / "django" / version
+    if (folder / "tests").exists():
+        return folder / "tests"
+    from scripts.upstream.index import Index  # noqa: PLC0415 (a fifth of a second that a run with nothing to download does not need)
+
+    index = Index(repo.clients)
+    remote = next((item for item in index.sdists("Django") if item.version == Version(version)), None)
+    if remote is None:
+        raise EnvironmentFailedError(
+            f"the index {index.address} has no sdist of Django {version}", hint="choose an index that has it"
+        )
+    path = repo.work / "sdists" / remote.file
+    if not path.exists():
+        with progress(f"downloading {remote.file}", 1) as advance:
+            index.download(remote, path, advance)
+    with repo.scratch() as scratch:
+        for member in read_sdist(path):
+            if member.path.startswith("tests/"):
+                place = scratch / "django" / member.path
+                place.parent.mkdir(parents=True, exist_ok=True)
+                place.write_bytes(member.content)
+        folder.parent.mkdir(exist_ok=True)
+        try:
+            (scratch / "django").rename(folder)
+        except OSError:  # another process was faster
+            if not (folder / "tests").exists():
+                raise
+    return folder / "tests"
+
+
+def jobs(repo: Repository, gate: DjangoGate, standing: Sequence[Stand], selection: Selection, subject: Subject) -> list[Job]:
+    """List every process, those without the cache before those with it."""
+    found = []
+    for stand in standing:
+        sizes = {label: size for label, size in labels_of(stand.folder).items() if label not in gate.excluded}
+        for place in _places(repo, stand, selection):
+            for labels in _shards(gate, sizes, selection):
+                size = sum(sizes.get(label, 1) for label in labels)
+                found += [Job(stand, place, labels, which, size) for which in (PLAIN, subject)]
+    return found
+
+
+def _shards(gate: DjangoGate, sizes: Mapping[str, int], selection: Selection) -> list[tuple[str, ...]]:
+    every: list[tuple[str, ...]] = [(label,) for label in chosen(sizes, selection.labels)]
+    every = every or shards(sizes, gate.shard)
+    return part(every, selection.share) if selection.share else every
+
+
+def _places(repo: Repository, stand: Stand, selection: Selection) -> Iterator[Place]:
+    for database in stand.cell.databases:
+        server = repo.config.database(database)
+        if selection.database not in {"", database}:
+            continue
+        if server is not None and program(server) is None:
+            say(f"Django {stand.cell.django} is not tried on {database}: {absence(server)}")
+            continue
+        for mode in MODES:
+            if selection.mode in {"", mode}:
+                yield Place(stand.cell.django, database, mode)
+
+
+def labels_of(folder: Path) -> dict[str, int]:
+    """Return the labels of a folder of Django's tests, each with about how many tests it has."""
+    found = {path.parent.name: path.parent for path in sorted(folder.glob("*/__init__.py"))}
+    sizes = {label: sum(text.count("    def test") for text in _sources(place)) for label, place in found.items()}
+    return {label: size for label, size in sizes.items() if size}
+
+
+def _sources(folder: Path) -> Iterator[str]:
+    return (path.read_text(errors="replace") for path in sorted(folder.rglob("*.py")))
+
+
+def chosen(labels: Iterable[str], patterns: Sequence[str]) -> list[str]:
+    """Return the labels that patterns such as `m2m_*` name; a test's dotted name stands for itself. Raises UsageError."""
+    every = list(labels)
+    found: dict[str, None] = {}
+    for pattern in patterns:
+        matching = [label for label in every if fnmatchcase(label, pattern)]
+        if not matching and pattern.partition(".")[0] not in every:
+            raise UsageError(f"Django's tests have no label {pattern!r}", hint="ls .fork/django/*/tests")
+        found |= dict.fromkeys(matching or [pattern])
+    return list(found)
+
+
+def shards(sizes: Mapping[str, int], tests: int) -> list[tuple[str, ...]]:
+    """Group all labels, in their order, into shards of about so many tests; the same labels make the same shards."""
+    found: list[list[str]] = []
+    room = 0
+    for label, size in sizes.items():
+        if not found or size > room:
+            found.append([])
+            room = tests
+        found[-1].append(label)
+        room -= size
+    return [tuple(shard) for shard in found]
+
+
+def part(every: Sequence[tuple[str, ...]], words: str) -> list[tuple[str, ...]]:
+    """Return the share `3/8` of all shards: every eighth one, from the third. Raises UsageError."""
+    number, slash, count = words.partition("/")
+    if not (slash and number.isdigit() and count.isdigit() and 1 <= int(number) <= int(count)):
+        raise UsageError(f"not a share such as 3/8: {words!r}")
+    return list(every[int(number) - 1 :: int(count)])

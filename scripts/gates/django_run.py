@@ -1,0 +1,153 @@
+"""Runs Django's own tests in shards: a process each with a server and databases of its own; what is finished is kept."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import json
+import os
+import re
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from scripts.core.config import DjangoGate, Server
+from scripts.core.console import progress
+from scripts.core.repository import Repository
+from scripts.core.result_cache import Store, digest, file_digest
+from scripts.core.subprocesses import TIMED_OUT, run, stop_all
+from scripts.gates.django_findings import Place, Run, Summary, read_run
+from scripts.gates.django_plan import PLAIN, Job
+from scripts.probes.report_log import read_log
+from scripts.probes.servers import Servers, identity
+
+_EXCEPTION = re.compile(r"[\w.]+(Error|Exception|Exit|Interrupt)\b")
+_KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "SYSTEMROOT")
+
+
+@dataclass
+class Runner:
+    """Runs jobs on all cores and keeps what they came to by all that it depends on."""
+
+    repo: Repository
+    gate: DjangoGate
+    store: Store
+    servers: Servers = field(default_factory=Servers)
+    ran: int = 0
+
+    def all(self, todo: Sequence[Job], count: int = 0) -> list[Summary]:
+        """Return what each place came to; Ctrl-C keeps what is finished and leaves nothing running."""
+        left = [job for job in todo if self._kept(job) is None]
+        left.sort(key=lambda job: job.size, reverse=True)  # what takes longest is not left to the end, when a core may be idle
+        runs: dict[Job, Run] = {}
+        with progress(f"running Django's own tests: {len(left)} of {len(todo)} shards", len(left)) as advance, self._serving():
+            pool = concurrent.futures.ThreadPoolExecutor(max_workers=count or os.cpu_count() or 1)
+            try:
+                futures = {pool.submit(self._run, job): job for job in left}
+                for future in concurrent.futures.as_completed(futures):
+                    runs[futures[future]] = future.result()
+                    advance()
+            except BaseException:
+                stop_all()
+                pool.shutdown(cancel_futures=True)
+                raise
+            pool.shutdown()
+        self.ran = len(left)
+        return _summaries([(job, runs.get(job) or self._kept(job) or Run()) for job in todo])
+
+    @contextmanager
+    def _serving(self) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            self.servers.close()
+
+    def _kept(self, job: Job) -> Run | None:
+        kept = self.store.get(self._key(job))
+        return None if kept is None else Run.of(kept)
+
+    def _key(self, job: Job) -> str:
+        server, database = self._server(job), self.repo.config.database(job.place.database)
+        about = job.subject.content, sorted(job.subject.settings.items()), job.labels, vars(job.place), job.stand.version
+        at = job.stand.ready.fingerprint, identity(server) if server else None, identity(database) if database else None
+        return digest("django", about, at, self._code)
+
+    @cached_property
+    def _code(self) -> str:
+        """What runs inside the processes; read once, for results are kept under what they were run with."""
+        files = (path for name in self.gate.path for path in sorted((self.repo.root / name).glob("*.py")))
+        return file_digest(*(path for path in files if not path.name.startswith("test_")))
+
+    def _server(self, job: Job) -> Server | None:
+        return self.repo.config.server(self.gate.server) if job.subject.folder else None
+
+    def _run(self, job: Job) -> Run:
+        with ExitStack() as stack:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fork-django-", ignore_cleanup_errors=True)))
+            url = stack.enter_context(self.servers.lease(self._server(job)))
+            database = stack.enter_context(self.servers.lease(self.repo.config.database(job.place.database)))
+            log = folder / "log"
+            words = {
+                "tests": str(job.stand.folder),
+                "labels": job.labels,
+                "mode": job.place.mode,
+                "cached": job.subject.folder is not None,
+                "settings": dict(job.subject.settings),
+                "server": url,
+                "databases": databases(database),
+                "log": str(log),
+            }
+            done = run(
+                [job.stand.ready.python, self.repo.root / self.gate.path[0] / "shard.py"],
+                cwd=folder,
+                env=self._variables(job, folder, words),
+                timeout=self.gate.timeout,
+                ok=None,
+            )
+            ending = "ran into its timeout" if done.code == TIMED_OUT else f"ended with {done.code}"
+            found = read_run(read_log(log), f"{ending}: {_last_word(done.complaint)}")
+        self.store.put(self._key(job), found.record())
+        return found
+
+    def _variables(self, job: Job, folder: Path, words: Mapping[str, Any]) -> dict[str, str]:
+        """Return a process environment with nothing of the user's that could steer the tests."""
+        kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
+        places = [*([job.subject.folder] if job.subject.folder else []), *(self.repo.root / name for name in self.gate.path)]
+        path = os.pathsep.join(map(str, places))
+        return kept | {"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1", "TMPDIR": str(folder), "GATE": json.dumps(words)}
+
+
+def _last_word(complaint: str) -> str:
+    """Return the line that names the last exception: a database's error goes on with lines that point into its statement."""
+    lines = complaint.splitlines()
+    named = [line for line in lines if _EXCEPTION.match(line)]
+    return (named or lines or ["no word"])[-1]
+
+
+def databases(url: str) -> dict[str, dict[str, Any]]:
+    """Return Django's settings for the two databases of a process: SQLite in memory without an address."""
+    if not url:
+        return {alias: {"ENGINE": "django.db.backends.sqlite3"} for alias in ("default", "other")}
+    parts = urlsplit(url)
+    where = {"USER": parts.username or "", "HOST": parse_qs(parts.query)["host"][0]}
+    test = {"TEMPLATE": "template0", "CHARSET": "UTF8"}
+    name = parts.path[1:]
+    return {
+        alias: {"ENGINE": "django.db.backends.postgresql", "NAME": name + suffix, **where, "TEST": test}
+        for alias, suffix in (("default", ""), ("other", "_other"))
+    }
+
+
+def _summaries(runs: Sequence[tuple[Job, Run]]) -> list[Summary]:
+    """Hold each shard with the cache beside the one without it."""
+    plain = {(job.place, job.labels): found for job, found in runs if job.subject is PLAIN}
+    found: dict[Place, Summary] = {}
+    for job, tried in runs:
+        if job.subject is not PLAIN:
+            summary = found.setdefault(job.place, Summary(job.place, job.stand.version))
+            summary.add(plain[job.place, job.labels], tried, job.labels)
+    return list(found.values())

@@ -1,0 +1,181 @@
+"""The environments of the cells: tox makes them, each while probes run in those before it; the tool starts their interpreters."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import importlib.metadata
+import json
+import os
+import re
+import shlex
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import python_discovery
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from scripts.core.config import Environment
+from scripts.core.console import say
+from scripts.core.errors import EnvironmentFailedError
+from scripts.core.repository import Repository, write_whole
+from scripts.core.result_cache import digest
+from scripts.core.subprocesses import run, stop_all
+
+_AT_A_TIME = 4
+"""Environments that are made at once: downloads wait, and what is made first has its probes run meanwhile."""
+
+TOGETHER_SECONDS = 2
+"""How long an environment that is ready waits for others, so that their probes run beside its own."""
+
+
+@dataclass(frozen=True)
+class Ready:
+    """An environment that can run probes: its interpreter and the versions installed in it."""
+
+    python: Path
+    versions: dict[str, str]
+
+    @property
+    def fingerprint(self) -> str:
+        """What results depend on: the interpreter's version and every installed one."""
+        return digest(sorted(self.versions.items()))
+
+    def meets(self, needs: Iterable[str]) -> bool:
+        """Tell whether requirements such as `Django>=6` hold here."""
+        for need in map(Requirement, needs):
+            version = self.versions.get(canonicalize_name(need.name))
+            if version is None or not need.specifier.contains(version, prereleases=True):
+                return False
+        return True
+
+
+@dataclass(frozen=True)
+class Absent:
+    """An environment that cannot be had here, why, and the way to get it."""
+
+    reason: str
+
+
+def prepare(repo: Repository, environments: Iterable[Environment]) -> Iterator[dict[str, Ready | Absent]]:
+    """Yield environments by id as they become ready: first those that are here or cannot be had, then each that tox makes.
+
+    Raises EnvironmentFailedError where tox cannot install one.
+    """
+    wanted = list(environments)
+    stale = [item for item in wanted if not _made(repo, item)]
+    absent = {item.id: missing(item) for item in stale if interpreter(item.python) is None}
+    make = [item for item in stale if item.id not in absent]
+    yield absent | {item.id: _ready(repo, item) for item in wanted if item not in stale}
+    if not make:
+        return
+    say(f"making {len(make)} environments (tox): {','.join(item.id for item in make)}")
+    pool = concurrent.futures.ThreadPoolExecutor(max_workers=_AT_A_TIME)
+    try:
+        futures = {pool.submit(_tox, repo, item): item for item in make}
+        while futures:
+            concurrent.futures.wait(futures, return_when=concurrent.futures.FIRST_COMPLETED)
+            done, _ = concurrent.futures.wait(futures, timeout=TOGETHER_SECONDS)
+            for future in done:
+                future.result()
+            yield {item.id: _ready(repo, item) for item in map(futures.pop, done)}
+    except KeyboardInterrupt:
+        stop_all()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def interpreter(version: str) -> Path | None:
+    """Find a Python of that version, whether or not its version manager has selected it."""
+    found = python_discovery.get_interpreter(f"cpython{version}", env=os.environ | {"PATH": search_path()})
+    path = (found.system_executable or found.executable) if found else None  # not a version manager's shim
+    return Path(path) if path else None
+
+
+def search_path() -> str:
+    """Return PATH and after it the folders in which pyenv and uv keep interpreters that are not selected."""
+    pyenv = Path(os.environ.get("PYENV_ROOT", "~/.pyenv")).expanduser()
+    uv = Path(os.environ.get("UV_PYTHON_INSTALL_DIR", "~/.local/share/uv/python")).expanduser()
+    managed = sorted(str(path) for path in (*pyenv.glob("versions/*/bin"), *uv.glob("cpython-*/bin")))
+    return os.pathsep.join([os.environ.get("PATH", os.defpath), *managed])
+
+
+def requirements(repo: Repository, environment: Environment) -> list[str]:
+    """Return what tox installs into an environment."""
+    return [*environment.requires, *repo.config.probes.requires]
+
+
+def client_variables(repo: Repository) -> dict[str, str]:
+    """Return the process environment for tox and uv: the one index, and nothing of an environment around this one."""
+    foreign = ("TOX_", "UV_", "VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME")
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(foreign)}
+    return kept | repo.clients.environment()
+
+
+def tox_variables(repo: Repository) -> dict[str, str]:
+    """Return the process environment for tox, with a path on which toxfile.py finds this package."""
+    return client_variables(repo) | {"PYTHONPATH": str(Path(__file__).parents[2])}
+
+
+def _folder(repo: Repository, environment: Environment) -> Path:
+    return repo.root / ".tox" / environment.id
+
+
+def _recipe(repo: Repository, environment: Environment) -> str:
+    return digest(environment.python, requirements(repo, environment))
+
+
+def _made(repo: Repository, environment: Environment) -> bool:
+    """Tell whether an environment stands and was made from the same recipe."""
+    folder = _folder(repo, environment)
+    try:
+        recipe = json.loads((folder / "recipe.json").read_text())
+    except (OSError, ValueError):
+        return False
+    return bool(recipe == _recipe(repo, environment)) and (folder / "bin" / "python").exists()
+
+
+def _tox(repo: Repository, environment: Environment) -> None:
+    words = ["run", "--notest", "--recreate", "-e", environment.id]
+    run([sys.executable, "-m", "tox", *words], cwd=repo.root, env=tox_variables(repo), hint=_again(environment))
+    write_whole(_folder(repo, environment) / "recipe.json", json.dumps(_recipe(repo, environment)).encode())
+
+
+def found_in(folder: Path, environment: Environment) -> Ready | None:
+    """Return the environment that stands in a folder with what is installed in it, or None where there is none."""
+    python, site = folder / "bin" / "python", site_packages(folder)
+    if not python.exists() or site is None:
+        return None
+    installed = importlib.metadata.distributions(path=[str(site)])
+    versions = {canonicalize_name(item.metadata["Name"]): item.version for item in installed}
+    return Ready(python, versions | {"python": _python_version(folder, environment)})
+
+
+def site_packages(folder: Path) -> Path | None:
+    """Return where an environment's packages are installed."""
+    return next(iter(sorted(folder.glob("lib/python*/site-packages"))), None)
+
+
+def _ready(repo: Repository, environment: Environment) -> Ready:
+    ready = found_in(_folder(repo, environment), environment)
+    if ready is None:
+        raise EnvironmentFailedError(f"tox did not make {environment.id}", hint=_again(environment))
+    return ready
+
+
+def _again(environment: Environment) -> str:
+    """Return the command that makes an environment alone, and says more; tox is in the tools' own environment."""
+    return f"{shlex.quote(sys.executable)} -m tox run --notest -e {environment.id}"
+
+
+def _python_version(folder: Path, environment: Environment) -> str:
+    found = re.search(r"^version(?:_info)?\s*=\s*([\d.]+)", (folder / "pyvenv.cfg").read_text(), re.MULTILINE)
+    return found[1].rstrip(".") if found else environment.python
+
+
+def missing(environment: Environment) -> Absent:
+    """Say how to get the interpreter of an environment."""
+    return Absent(f"Python {environment.python} is not here; get it with `uv python install {environment.python}`")

@@ -1,0 +1,180 @@
+"""What a process of probes said: the logs of its rounds, read and joined into the outcome of each test of a file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from scripts.core.model import Outcome
+from scripts.probes.interpreters import SEEDS, Ended
+
+WORST = (Outcome.FLAKY, Outcome.ERROR, Outcome.MISSING, Outcome.SKIPPED, Outcome.FAILED, Outcome.PASSED)
+"""Outcomes, the one that decides over the others first; of what follows a file's first failure nothing is known."""
+
+
+Log = list[dict[str, Any]]
+"""The entries of one round."""
+
+COLD = 3
+"""The round that a cold interpreter runs after the first two."""
+
+_ROUNDS = f" (in order with PYTHONHASHSEED={SEEDS[0]}, then in reverse with PYTHONHASHSEED={SEEDS[1]})"
+
+
+@dataclass(frozen=True)
+class FileResult:
+    """What a probe file's tests came to in one job: outcome and first words of each, by node id.
+
+    `left_out` are the tests that were not run, for another one had failed; `rounds` how often that one was, or where none
+    failed, all of them; the third of them was cold and had the hash seed `seed`.
+    """
+
+    tests: dict[str, tuple[Outcome, str]]
+    problem: str = ""
+    left_out: tuple[str, ...] = ()
+    rounds: int = 2
+    seed: int | None = None
+
+    @property
+    def is_flaky(self) -> bool:
+        """Whether two rounds of a test differ."""
+        return any(outcome is Outcome.FLAKY for outcome, _ in self.tests.values())
+
+
+def read_log(path: Path) -> Log:
+    """Read a log of pytest-reportlog; the last line of a process that was killed may be cut."""
+    found = []
+    for line in path.read_text().splitlines() if path.exists() else []:
+        try:
+            found.append(json.loads(line))
+        except ValueError:
+            break
+    return found
+
+
+def finished(log: Log) -> bool:
+    """Tell whether a round came to its end."""
+    return bool(log) and log[-1].get("$report_type") == "SessionFinish"
+
+
+def file_result(file: str, logs: list[Log], ended: Ended, *, stops: bool = True) -> FileResult:
+    """Join the rounds of a file: a test that differs between them is flaky.
+
+    A file that `stops` is not run beyond its first failure, and the second round has nothing but the test that failed.
+    """
+    rounds = [_round(file, log) for log in logs]
+    problem = next((first_words(entry) for log in logs for entry in log if _is_broken_collection(entry, file)), "")
+    if not problem and not any(map(finished, logs)):
+        ending = "ran into its timeout" if ended.timed_out else f"ended with {ended.code}"
+        problem = f"the process {ending}: {_tail(ended)}"
+    is_decided = stops and all(map(finished, logs)) and any(_is_failed_call(entry, file) for entry in logs[0])
+    absent = None if is_decided else (Outcome.MISSING, "no report: the process ended before it")
+    tests = {}
+    names = sorted(set().union(*rounds))
+    for name in names:
+        runs = [test for found in rounds if (test := found.get(name, absent)) is not None]
+        if runs:
+            one, two = runs[0], runs[-1]
+            tests[name] = one if one[0] == two[0] else (Outcome.FLAKY, f"{one[0]}, then {two[0]}: {one[1] or two[1]}{_ROUNDS}")
+    return FileResult(tests, problem, tuple(name for name in names if name not in tests), len(logs))
+
+
+def with_cold(file: str, known: FileResult, log: Log, ended: Ended, seed: int) -> FileResult:
+    """Add what a cold interpreter said of a file to its two rounds; a test of which it says something else is flaky."""
+    cold = file_result(file, [log], ended)
+    tests = {name: _with_cold(test, _said(name, cold), seed) for name, test in known.tests.items()}
+    return replace(known, tests=tests, rounds=COLD, seed=seed)
+
+
+def _said(name: str, cold: FileResult) -> tuple[Outcome, str] | None:
+    """Return what was said of a test, None where another one's failure left it out."""
+    if cold.problem:
+        return Outcome.ERROR, cold.problem
+    absent = None if name in cold.left_out else (Outcome.MISSING, "no report")
+    return cold.tests.get(name, absent)
+
+
+def _with_cold(known: tuple[Outcome, str], said: tuple[Outcome, str] | None, seed: int) -> tuple[Outcome, str]:
+    if said is None:
+        return known
+    alone = f"in a cold interpreter with PYTHONHASHSEED={seed}"
+    if known[0] is Outcome.FLAKY:
+        return Outcome.FLAKY, f"{known[1]}; {said[0]} {alone}"
+    if known[0] is not said[0]:
+        return Outcome.FLAKY, f"{known[0]} twice, then {said[0]} {alone}: {said[1] or known[1]}"
+    return known[0], known[1] or f"once more {alone}"
+
+
+def first_failures(log: Log, complete: Collection[str]) -> dict[str, str]:
+    """Return the first test that failed of each file that stops there, by file; `complete` ones do not stop."""
+    found: dict[str, str] = {}
+    for entry in log:
+        file = entry.get("nodeid", "").partition("::")[0]
+        if _is_failed_call(entry, file) and file not in complete:
+            found.setdefault(file, entry["nodeid"])
+    return found
+
+
+def _round(file: str, log: Log) -> dict[str, tuple[Outcome, str] | None]:
+    """Return each test's outcome in one round, None where it was left out."""
+    found: dict[str, tuple[Outcome, str] | None] = {}
+    for entry in log:
+        name = entry.get("nodeid", "")
+        if entry.get("$report_type") != "TestReport" or name.partition("::")[0] != file:
+            continue
+        if ["left_out", True] in entry["user_properties"]:  # which scripts/probes/cell/run_probes.py puts there
+            found[name] = None
+            continue
+        known = found.get(name) or (Outcome.PASSED, "")
+        found[name] = min(known, (_outcome(entry), first_words(entry)), key=lambda test: WORST.index(test[0]))
+    return found
+
+
+def _is_failed_call(entry: dict[str, Any], file: str) -> bool:
+    """Tell whether a test itself failed, and not what it needs before or after it."""
+    return (
+        entry.get("$report_type") == "TestReport"
+        and entry["nodeid"].partition("::")[0] == file
+        and (entry["when"], entry["outcome"]) == ("call", "failed")
+    )
+
+
+def _outcome(entry: dict[str, Any]) -> Outcome:
+    if "wasxfail" in entry or entry["outcome"] == "skipped":
+        return Outcome.SKIPPED
+    if entry["outcome"] == "failed":
+        return Outcome.FAILED if entry["when"] == "call" else Outcome.ERROR
+    return Outcome.PASSED
+
+
+def first_words(entry: dict[str, Any]) -> str:
+    """Return the first line of what a report says, which is the assertion's message."""
+    longrepr = entry.get("longrepr")
+    if entry["outcome"] == "passed" or not longrepr:
+        return ""
+    if isinstance(longrepr, dict):
+        crash = longrepr.get("reprcrash") or {}
+        text = crash.get("message") or str(longrepr)
+    elif isinstance(longrepr, list):
+        text = str(longrepr[-1])
+    else:
+        text = "\n".join(line[1:] for line in str(longrepr).splitlines() if line.startswith("E ")) or str(longrepr)
+    return str(text).strip().splitlines()[0][:300]
+
+
+def _is_broken_collection(entry: dict[str, Any], file: str) -> bool:
+    return (
+        entry.get("$report_type") == "CollectReport"
+        and entry.get("outcome") == "failed"
+        and (entry["nodeid"] in ("", ".") or file == entry["nodeid"] or file.startswith(f"{entry['nodeid']}/"))
+    )
+
+
+def _tail(ended: Ended) -> str:
+    """Return the first error that pytest printed, or the last line of all."""
+    lines = ended.output.strip().splitlines()
+    errors = [line.removeprefix("E").strip() for line in lines if line.startswith("E ")]
+    return (errors or lines[-1:] or ["it printed nothing"])[0][:300]

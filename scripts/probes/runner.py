@@ -1,0 +1,381 @@
+"""probe: run probes in the cells' environments against trees, once for each content, on all cores."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+import json
+import os
+import tempfile
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from itertools import zip_longest
+from pathlib import Path
+from typing import Protocol
+
+from scripts.core.config import Server
+from scripts.core.console import Advance, progress
+from scripts.core.model import Outcome, Result, Settings
+from scripts.core.repository import Repository
+from scripts.core.result_cache import Store, digest, file_digest
+from scripts.core.subprocesses import stop_all
+from scripts.probes.environments import Absent, Ready
+from scripts.probes.interpreters import CODE, SEEDS, Ended, Interpreters, random_seed
+from scripts.probes.report_log import COLD, WORST, FileResult, Log, file_result, finished, first_failures, read_log, with_cold
+from scripts.probes.servers import Servers, identity, program
+
+_CODE = (*CODE, Path(__file__).with_name("report_log.py"))
+"""The files that decide how a probe is run and what it comes to."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One column of probes: a tree in an environment, with a server, settings and perhaps a database of its own.
+
+    It is a process for each round, and counted once.
+    """
+
+    tree: str
+    environment: str
+    server: str | None
+    settings: Settings
+    database: str | None = None
+
+
+Wanted = Mapping[Job, Iterable[str]]
+
+
+class Folders(Protocol):
+    """Gives the folders that probes import a job's tree from."""
+
+    def places(self, tree: str) -> tuple[str, ...]:
+        """Return the folders relative to the tree."""
+
+    def folders(self, tree: str) -> tuple[Path, ...]:
+        """Return the folders, with the tree's files in them."""
+
+
+@dataclass
+class Prober:
+    """Runs jobs and remembers what they gave, in this run and in the store.
+
+    `specs` are all probe paths and node ids that may be asked for: a file of which no single test is named stops at its first
+    failure. `preload` lets an interpreter import what is installed before its jobs; not where that is what the jobs are about.
+    `ran` are the jobs that were run, `processes` all processes that this took, `kept` the results of earlier runs.
+    """
+
+    repo: Repository
+    workshop: Folders
+    store: Store
+    environments: Mapping[str, Ready | Absent]
+    specs: Iterable[str] = ()
+    preload: bool = True
+    ran: int = 0
+    processes: int = 0
+    kept: int = 0
+    _known: dict[tuple[Job, str], FileResult] = field(default_factory=dict)
+
+    _entered: set[str] = field(default_factory=set)
+    _locks: dict[str, threading.Lock] = field(default_factory=lambda: defaultdict(threading.Lock))
+
+    def __post_init__(self) -> None:
+        self.repo.work.mkdir(exist_ok=True)
+        self._interpreters = Interpreters(self.repo.work)
+        self._complete = _asked_in_part((*self.repo.config.probes.control, *self.specs))
+        self._servers = Servers()
+
+    def close(self) -> None:
+        """End the interpreters that wait for jobs, and the servers that stayed up."""
+        self._interpreters.close()
+        self._servers.close()
+
+    def run(self, wanted: Wanted, text: str, once: Collection[Job] = ()) -> None:
+        """Run every file of every job that is not known yet, twice unless it is one of `once`; Ctrl-C keeps what is finished."""
+        self._run(wanted, text, {job: 1 if job in once else 2 for job in wanted}, self._run_job)
+
+    def run_cold(self, wanted: Wanted, text: str) -> None:
+        """Run every file once more, alone in a new interpreter with a hash seed that nobody chose."""
+        self._run(wanted, text, dict.fromkeys(wanted, COLD), self._run_cold)
+
+    def _run(self, wanted: Wanted, text: str, rounds: Mapping[Job, int], run: Callable[[Job, list[str], int], None]) -> None:
+        shared = self._shared()
+        todo = {
+            job: missing
+            for job, files in wanted.items()
+            if (missing := sorted(file for file in set(files) if not self._recall(job, file, rounds[job], shared)))
+        }
+        if not todo:
+            return
+        for tree in {job.tree for job in todo}:
+            self.workshop.folders(tree)
+        with progress(f"{text}: {len(todo)} processes", len(todo)) as advance, self._pool() as pool:
+            futures = [pool.submit(run, job, todo[job], rounds[job]) for job in self._in_turns(todo)]
+            self._collect(futures, advance)
+
+    def result(self, job: Job, probes: Iterable[str]) -> Result:
+        """Return what a patch's probes came to in a job that was run, with the control probe's word."""
+        control = self._sum(job, self.repo.config.probes.control)
+        found = self._sum(job, probes)
+        if control.outcome is Outcome.PASSED:
+            return found
+        own = f"{found.outcome}: {found.detail}" if found.detail else str(found.outcome)
+        return Result(found.outcome, f"{control.outcome}: {control.detail}", control=False, tests=found.tests, own=own)
+
+    def files(self, probes: Iterable[str]) -> set[str]:
+        """Return the files of probes and of the control probe."""
+        return {spec.partition("::")[0] for spec in (*probes, *self.repo.config.probes.control)}
+
+    def missing_beside(self, probes: Iterable[str]) -> list[Server]:
+        """List the servers that probes need beside a cell's and that are not here."""
+        return [server for server in self._beside(self.files(probes)).values() if program(server) is None]
+
+    def _recall(self, job: Job, file: str, rounds: int, shared: str) -> bool:
+        if (job, file) in self._known:
+            return self._known[job, file].rounds >= rounds
+        kept = self.store.get(self._key(job, file, shared))
+        if kept is None or kept["rounds"] < rounds:
+            return False
+        self.kept += 1
+        tests = {name: (Outcome(outcome), words) for name, (outcome, words) in kept["tests"].items()}
+        self._known[job, file] = FileResult(tests, kept["problem"], tuple(kept["left_out"]), kept["rounds"], kept["seed"])
+        return True
+
+    def _shared(self) -> str:
+        """Return the digest of what every probe depends on."""
+        return file_digest(*(self.repo.root / name for name in self.repo.config.probes.support), *_CODE)
+
+    def _key(self, job: Job, file: str, shared: str) -> str:
+        """Name a result by everything that it depends on."""
+        server, database = self.repo.config.server(job.server), self.repo.config.database(job.database)
+        return digest(
+            "probed",
+            {
+                "tree": (job.tree, self.workshop.places(job.tree)),
+                "file": (file, file_digest(self.repo.root / file)),
+                "shared": shared,
+                "environment": self._ready(job.environment).fingerprint,
+                "server": identity(server) if server else None,
+                "database": identity(database) if database else None,
+                "beside": {name: identity(server) for name, server in self._beside([file]).items()},
+                "settings": str(job.settings),
+                "complete": file in self._complete,
+            },
+        )
+
+    def _ready(self, environment: str) -> Ready:
+        ready = self.environments[environment]
+        assert isinstance(ready, Ready), ready
+        return ready
+
+    def _beside(self, files: Iterable[str]) -> dict[str, Server]:
+        """Return the servers that files need beside the job's own, by the variable that says their address."""
+        return {
+            item.variable: server
+            for item in self.repo.config.probes.beside
+            if set(item.files).intersection(files) and (server := self.repo.config.server(item.server)) is not None
+        }
+
+    def _run_job(self, job: Job, files: list[str], rounds: int) -> None:
+        """Run files together, and each by itself where one spoils it for the others: a crash, a hang, a leak.
+
+        Where the rounds of a file differ, an interpreter that nothing has warmed is asked too.
+        """
+        keys = {file: self._key(job, file, self._shared()) for file in files}
+        logs, ended = self._run_rounds(job, files, rounds)
+        found = {file: file_result(file, logs, ended, stops=file not in self._complete) for file in files}
+        control = {spec.partition("::")[0] for spec in self.repo.config.probes.control}.intersection(files)
+        if len(files) > 1 and not all(map(finished, logs)):
+            for file in files:
+                self._run_job(job, [file], rounds)
+            return
+        if len(files) > len(control) and not self._control_passed(found):
+            self._run_job(job, sorted(control), rounds)
+            if self._control_passed({file: self._known[job, file] for file in control}):
+                for file in set(files) - control:
+                    self._run_job(job, [file], rounds)
+                return
+            found = {file: result for file, result in found.items() if file not in control}
+        self._keep(job, keys, found)
+        self._run_cold(job, [file for file, result in found.items() if result.is_flaky], COLD)
+
+    def _run_cold(self, job: Job, files: list[str], rounds: int) -> None:
+        """Ask a new interpreter about each file whose two rounds are known."""
+        assert rounds == COLD
+        for file in files:
+            keys = {file: self._key(job, file, self._shared())}
+            known, seed = self._known[job, file], random_seed()
+            log, ended = self._run_process(job, [file], seed=seed, cold=True)
+            self.ran += 1
+            self._keep(job, keys, {file: with_cold(file, known, log, ended, seed)})
+
+    def _keep(self, job: Job, keys: Mapping[str, str], found: Mapping[str, FileResult]) -> None:
+        """Remember results; those of what somebody edited while it ran are not stored."""
+        shared = self._shared()
+        for file, result in found.items():
+            self._known[job, file] = result
+            if keys[file] == self._key(job, file, shared):
+                self.store.put(keys[file], dataclasses.asdict(result))
+
+    def _run_rounds(self, job: Job, files: list[str], rounds: int) -> tuple[list[Log], Ended]:
+        """Run files once in each of the two interpreters, in reverse order in the second; a crash in the first ends it."""
+        logs: list[Log] = []
+        for seed in SEEDS[:rounds]:
+            failed = first_failures(logs[-1], self._complete) if logs else {}
+            log, ended = self._run_process(job, files, seed=seed, failed=failed, reverse=bool(logs))
+            logs.append(log)
+            if not finished(log):
+                break
+        self.ran += 1
+        return logs, ended
+
+    def _control_passed(self, found: Mapping[str, FileResult]) -> bool:
+        """Tell whether nothing of the control probe among these files failed."""
+        control = {spec.partition("::")[0] for spec in self.repo.config.probes.control} & found.keys()
+        return not any(
+            found[file].problem or any(outcome is not Outcome.PASSED for outcome, _ in found[file].tests.values())
+            for file in control
+        )
+
+    def _run_process(
+        self,
+        job: Job,
+        files: list[str],
+        *,
+        seed: int,
+        failed: Mapping[str, str] | None = None,
+        reverse: bool = False,
+        cold: bool = False,
+    ) -> tuple[Log, Ended]:
+        """Run files in one process with a server of its own; return its log and how it ended."""
+        config = self.repo.config
+        ready = self._ready(job.environment)
+        warm_key = self._warm_key(job.environment)
+        warms = self.preload and not cold
+        folders = self.workshop.folders(job.tree)
+        with (
+            self._first_alone(job.environment),
+            tempfile.TemporaryDirectory(prefix="fork-run-") as name,
+            self._servers.lease(config.server(job.server)) as url,
+            self._servers.lease(config.database(job.database)) as database,
+            ExitStack() as stack,
+        ):
+            beside = {key: stack.enter_context(self._servers.lease(server)) for key, server in self._beside(files).items()}
+            folder = Path(name)
+            ended = self._interpreters.run(
+                ready.python,
+                folder=folder,
+                path=folders,
+                root=self.repo.root,
+                files=[self.repo.root / file for file in files],
+                complete=self._complete.intersection(files),
+                failed=failed or {},
+                reverse=reverse,
+                seed=seed,
+                cold=cold,
+                env=_environment(folders, url, job.settings, database) | beside,
+                warm=(self.store.get(warm_key) or []) if warms else [],
+                timeout=self.repo.config.probes.timeout,
+            )
+            log = read_log(folder / "log")
+            modules = folder / "log.modules"
+            if warms and modules.exists():
+                known = dict.fromkeys(self.store.get(warm_key) or [])
+                joined = [*known, *(module for module in json.loads(modules.read_text()) if module not in known)]
+                if len(joined) > len(known) or not known:
+                    self.store.put(warm_key, joined)
+        self.processes += 1
+        return log, ended
+
+    def _in_turns(self, todo: Mapping[Job, list[str]]) -> list[Job]:
+        """Return jobs with the longest of each environment first, then the second longest: what is long must not end a run.
+
+        In an environment that nothing has entered the shortest is the first, for it keeps the others waiting.
+        """
+        queues: dict[str, list[Job]] = defaultdict(list)
+        for job in sorted(todo, key=lambda job: len(todo[job]), reverse=True):
+            queues[job.environment].append(job)
+        for environment, queue in queues.items():
+            if not self._is_entered(environment):
+                queue.insert(0, queue.pop())
+        return [job for turn in zip_longest(*queues.values()) for job in turn if job is not None]
+
+    def _is_entered(self, environment: str) -> bool:
+        return not self.preload or environment in self._entered or self.store.get(self._warm_key(environment)) is not None
+
+    def _warm_key(self, environment: str) -> str:
+        return digest("warm", self._ready(environment).fingerprint)
+
+    @contextmanager
+    def _first_alone(self, environment: str) -> Iterator[None]:
+        """Let one process of an environment finish before the others begin: it compiles what all of them import."""
+        if self._is_entered(environment):
+            yield
+            return
+        with self._locks[environment]:
+            yield
+            self._entered.add(environment)
+
+    def _sum(self, job: Job, probes: Iterable[str]) -> Result:
+        """Join the tests that probe paths and node ids name into one outcome."""
+        found: dict[str, tuple[Outcome, str]] = {}
+        names: set[str] = set()
+        problems = []
+        for spec in probes:
+            file, _, node = spec.partition("::")
+            known = self._known[job, file]
+            problems += [known.problem] if known.problem else []
+            found |= {name: test for name, test in known.tests.items() if not node or _within(name, spec)}
+            names.update(name for name in (*known.tests, *known.left_out) if not node or _within(name, spec))
+        if problems:
+            return Result(Outcome.ERROR, problems[0], tests=tuple(sorted(names)))
+        if not found:
+            return Result(Outcome.MISSING, f"nothing collected from {', '.join(probes)}")
+        name, (outcome, words) = min(found.items(), key=lambda item: WORST.index(item[1][0]))
+        detail = words if outcome is Outcome.PASSED else f"{name.rpartition('/')[2]}: {words}"
+        return Result(outcome, detail, tests=tuple(sorted(names)))
+
+    @contextmanager
+    def _pool(self) -> Iterator[concurrent.futures.ThreadPoolExecutor]:
+        # One more than cores, for some wait: for a server to start, or for a subprocess.
+        pool = concurrent.futures.ThreadPoolExecutor(max_workers=(os.cpu_count() or 1) + 1)
+        try:
+            yield pool
+        except BaseException:
+            stop_all()
+            pool.shutdown(cancel_futures=True)
+            raise
+        pool.shutdown()
+
+    @staticmethod
+    def _collect(futures: list[concurrent.futures.Future[None]], advance: Advance) -> None:
+        for future in concurrent.futures.as_completed(futures):
+            future.result()
+            advance()
+
+
+def _asked_in_part(specs: Iterable[str]) -> frozenset[str]:
+    """Return the files of which single tests are named, so that each of their tests has to be run."""
+    return frozenset(file for file, test, _ in (spec.partition("::") for spec in specs) if test)
+
+
+def _environment(folders: Iterable[Path], url: str, settings: Settings, database: str) -> dict[str, str]:
+    """Return a clean process environment in which only the tree's folders are importable beside what is installed."""
+    kept = {
+        key: value
+        for key, value in os.environ.items()
+        if not key.startswith(("PYTHON", "PYTEST", "DJANGO", "PROBE_", "VIRTUAL_ENV", "COV"))
+    }
+    return kept | {
+        "PYTHONPATH": os.pathsep.join(map(str, folders)),
+        "PROBE_SERVER_URL": url,
+        "PROBE_SETTINGS": repr(settings.mapping()),
+        **({"PROBE_DATABASE_URL": database} if database else {}),
+    }
+
+
+def _within(name: str, spec: str) -> bool:
+    """Tell whether a node id is the one named, one of its parameters or inside it."""
+    return name == spec or name.startswith((f"{spec}[", f"{spec}::"))

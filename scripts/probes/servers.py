@@ -1,0 +1,233 @@
+"""The servers that probes talk to: programs from wheels, on private sockets or ports, gone when their run is."""
+
+from __future__ import annotations
+
+import atexit
+import importlib.metadata
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from dataclasses import dataclass, field
+from functools import cache
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from mirakuru.base import cleanup_subprocesses
+from mirakuru.exceptions import ExecutorError, ProcessFinishedWithError
+from mirakuru.tcp import TCPExecutor
+from mirakuru.unixsocket import UnixSocketExecutor
+
+from scripts.core.config import Server
+from scripts.core.errors import EnvironmentFailedError
+from scripts.core.subprocesses import run
+
+START_SECONDS = 30
+_NOBODY = "nobody"
+_GUARD = Path(__file__).parent / "cell" / "guard.py"
+_SPREAD = 6181  # the golden section of 10,000: processes with numbers close together begin far apart
+_asked = count()
+
+# At its exit mirakuru kills the servers of every process whose number begins with this one's. The guard sees to ours.
+atexit.unregister(cleanup_subprocesses)
+
+
+@cache
+def program(server: Server) -> Path | None:
+    """Find a server's program: in its wheel, else on PATH; None where it is not here or cannot run here."""
+    found = _find(server.command[0], server.wheel)
+    return found if found is not None and not _refuses_root(server, found) else None
+
+
+@cache
+def identity(server: Server) -> str:
+    """Return what results depend on: where a server comes from, which file that is on PATH, and how it is run."""
+    path = program(server)
+    assert path is not None
+    version = origin(server) if server.wheel else f"{path} {path.stat().st_mtime_ns}"
+    more = server.model_dump(exclude={"id", "wheel", "command"}, exclude_defaults=True)
+    return f"{version} {' '.join(server.command)} {more}"
+
+
+def origin(server: Server) -> str:
+    """Return the wheel that a server comes from with its version, or that it comes from PATH."""
+    return f"{server.wheel} {importlib.metadata.version(server.wheel)}" if server.wheel else f"{server.command[0]} from PATH"
+
+
+@contextmanager
+def running(server: Server) -> Iterator[str]:
+    """Run an empty server of one's own and give its address; raises EnvironmentFailedError where it does not start."""
+    with ExitStack() as stack:
+        nodes = _start(server, stack)
+        _empty(server, nodes, "first")
+        yield server.url.format(**nodes[0], name="first")
+
+
+@dataclass
+class Servers:
+    """Servers for one process of probes at a time; those that are slow to start stay up for the next one."""
+
+    _idle: dict[str, list[list[dict[str, str]]]] = field(default_factory=dict)
+    _stack: ExitStack = field(default_factory=ExitStack)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _leases: int = 0
+
+    @contextmanager
+    def lease(self, server: Server | None) -> Iterator[str]:
+        """Give the address of an empty server, or no word where none is asked for."""
+        if server is None or not server.keep:
+            with running(server) if server else nullcontext("") as url:
+                yield url
+            return
+        with self._lock:
+            idle = self._idle.setdefault(server.id, [])
+            nodes = idle.pop() if idle else None
+            self._leases += 1
+            name = f"lease{self._leases}"
+        nodes = nodes or self._started(server)
+        _empty(server, nodes, name)
+        yield server.url.format(**nodes[0], name=name)
+        with self._lock:
+            self._idle[server.id].append(nodes)
+
+    def close(self) -> None:
+        """Stop what stayed up."""
+        self._stack.close()
+
+    def _started(self, server: Server) -> list[dict[str, str]]:
+        with ExitStack() as stack:
+            nodes = _start(server, stack)
+            with self._lock:
+                self._stack.push(stack.pop_all())
+        return nodes
+
+
+def absence(server: Server) -> str:
+    """Say how to get a server that is missing."""
+    found = _find(server.command[0], server.wheel)
+    if found is not None and _refuses_root(server, found):
+        return f"it refuses to run as root, and {_NOBODY} cannot read {found}; run this as a user"
+    if server.wheel:
+        return f"install {server.wheel} (it comes with the session of the verb: nox -s status, nox -s matrix)"
+    return f"install {server.command[0]}, so that it is on PATH"
+
+
+def _start(server: Server, stack: ExitStack) -> list[dict[str, str]]:
+    """Start every node and join them; return the words of each, for the commands that follow."""
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fork-", ignore_cleanup_errors=True)))
+    nodes = []
+    for number in range(server.nodes):
+        place = folder / str(number) if server.nodes > 1 else folder
+        place.mkdir(exist_ok=True)
+        if _drops_root(server):
+            shutil.chown(place, _NOBODY)
+        nodes.append({"socket": f"{place}/s", "folder": str(place), "port": str(free_port())})
+        for command in server.prepare:
+            _command(server, command, nodes[-1])
+        stack.enter_context(_node(server, nodes[-1]))
+    addresses = [f"127.0.0.1:{node['port']}" for node in nodes]
+    for command in server.join:
+        _command(server, command, nodes[0], addresses)
+    return nodes
+
+
+@contextmanager
+def _node(server: Server, words: Mapping[str, str]) -> Iterator[None]:
+    path = program(server)
+    if path is None:
+        raise EnvironmentFailedError(f"the server {server.id} is not here", hint=absence(server))
+    command = [*_guarded(server), str(path), *(part.format(**words) for part in server.command[1:])]
+    ready = server.ready.format(**words)
+    host, colon, port = ready.rpartition(":")
+    options: dict[str, Any] = {
+        "timeout": START_SECONDS,
+        "sleep": 0.01,
+        "expected_returncode": 0,
+        "stdin": subprocess.PIPE,
+        "stdout": subprocess.DEVNULL,
+    }
+    executor = TCPExecutor(command, host, int(port), **options) if colon else UnixSocketExecutor(command, ready, **options)
+    try:
+        with executor:
+            yield
+    except ProcessFinishedWithError as error:
+        died = f"the server {server.id} died while it was used (code {error.exit_code})"
+        raise EnvironmentFailedError(died, hint="run this again with --fresh") from error
+    except ExecutorError as error:
+        raise EnvironmentFailedError(f"the server {server.id} did not start: {error}", hint=absence(server)) from error
+
+
+def _empty(server: Server, nodes: list[dict[str, str]], name: str) -> None:
+    for node in nodes:
+        for command in server.lease:
+            _command(server, command, {**node, "name": name})
+
+
+def _command(server: Server, command: tuple[str, ...], words: Mapping[str, str], addresses: list[str] | None = None) -> None:
+    """Run one of a server's commands to its end; `{addresses}` becomes a word for each node."""
+    wheel, colon, name = command[0].rpartition(":")
+    found = _find(name, wheel if colon else server.wheel)
+    if found is None:
+        raise EnvironmentFailedError(f"{command[0]}, which {server.id} needs, is not here", hint=absence(server))
+    parts: list[str] = []
+    for part in command[1:]:
+        parts += addresses or [] if part == "{addresses}" else [part.format(**words)]
+    run([*_guarded(server, "--once"), str(found), *parts], cwd=Path(words["folder"]), timeout=START_SECONDS, hint=absence(server))
+
+
+def _guarded(server: Server, *words: str) -> list[str]:
+    """Return the words that run a program so that it does not outlive this one, and not as root where it refuses to."""
+    user = ["--user", str(pwd.getpwnam(_NOBODY).pw_uid)] if _drops_root(server) else []
+    return [sys.executable, "-S", "-E", str(_GUARD), *words, *user]
+
+
+def _drops_root(server: Server) -> bool:
+    return server.unprivileged and os.geteuid() == 0
+
+
+def _refuses_root(server: Server, path: Path) -> bool:
+    """Tell whether a program may not run as root and nobody else may reach it."""
+    return _drops_root(server) and not all(parent.stat().st_mode & 0o001 for parent in path.resolve().parents)
+
+
+def _find(name: str, wheel: str | None) -> Path | None:
+    """Find a program by its name, or the end of its path, in a wheel; without one on PATH."""
+    if wheel is None:
+        found = shutil.which(name)
+        return Path(found) if found else None
+    try:
+        files = importlib.metadata.files(wheel) or []
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    paths = [Path(str(file.locate())) for file in files if f"/{file}".endswith(f"/{name}") and "../" not in str(file)]
+    return next((path for path in paths if path.is_file() and os.access(path, os.X_OK)), None) or _repaired(paths)
+
+
+def _repaired(paths: list[Path]) -> Path | None:
+    """Put back the executable bit that some installers drop."""
+    for path in paths:
+        if path.is_file():
+            path.chmod(0o755)
+            return path
+    return None
+
+
+def free_port() -> int:
+    """Return a port that is free, and so is that of its cluster bus, 10,000 above it.
+
+    Both are below those that systems give to clients, one of which could take the port before its server does. Each process
+    goes round from a place of its own, so that two of them are not given the same one.
+    """
+    while True:
+        port = 10_000 + (os.getpid() * _SPREAD + next(_asked)) % 10_000
+        with suppress(OSError), socket.socket() as own, socket.socket() as bus:
+            own.bind(("127.0.0.1", port))
+            bus.bind(("127.0.0.1", port + 10_000))
+            return port

@@ -1,0 +1,61 @@
+"""The environments and cells of `fork.toml` as tox environments; `toxfile.py` loads this.
+
+`tox list` shows them. An environment holds upstream's requirements; a cell runs its probes in the environment it shares
+with other cells, so `tox run -e CELL` does by hand what `status` does for all.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from tox.config.loader.memory import MemoryLoader
+from tox.config.sets import ConfigSet
+from tox.plugin import impl
+from tox.session.state import State
+
+from scripts.core.lockfile import read_lock
+from scripts.core.repository import Repository
+from scripts.probes.environments import requirements, search_path
+
+_KEYRING = ["DBUS_SESSION_BUS_ADDRESS", "DISPLAY", "KEYRING_*", "PYTHON_KEYRING_*", "XDG_*"]
+"""What a keyring needs to give the index's password to the uv that tox starts."""
+
+
+def hooks(root: Path) -> tuple[Callable[[], Iterable[str]], Callable[[ConfigSet, State], None]]:
+    """Return tox's two hooks for the fork in a folder, and let tox see the interpreters that the tool sees."""
+    os.environ["PATH"] = search_path()
+    repo = Repository(root)
+    cells = repo.config.matrix_cells(read_lock(repo.lock_file)) if repo.lock_file.exists() else []
+
+    @impl
+    def tox_extend_envs() -> Iterable[str]:
+        return [*(item.id for item in repo.config.all_environments), *(cell.id for cell in cells)]
+
+    @impl
+    def tox_add_core_config(core_conf: ConfigSet, state: State) -> None:  # noqa: ARG001 (tox passes it by name)
+        for item in repo.config.all_environments:
+            state.conf.memory_seed_loaders[item.id].append(
+                MemoryLoader(
+                    description=f"Python {item.python} with {', '.join(item.requires)}",
+                    base_python=[f"python{item.python}"],
+                    package="skip",
+                    deps=requirements(repo, item),
+                    pass_env=_KEYRING,
+                )
+            )
+        for cell in cells:
+            state.conf.memory_seed_loaders[cell.id].append(
+                MemoryLoader(
+                    description=f"every probe on {' with '.join(filter(None, (cell.release, *cell.place)))}",
+                    package="skip",
+                    allowlist_externals=[sys.executable],
+                    commands=[f"{sys.executable} -m scripts --repo {root} cell {cell.id}"],
+                    set_env=f"PYTHONPATH={Path(__file__).parents[2]}",
+                    pass_env=["*"],
+                )
+            )
+
+    return tox_extend_envs, tox_add_core_config

@@ -1,0 +1,1 @@
+"""Uploading the wheel to a package index."""

@@ -1,0 +1,83 @@
+"""Who uploads: a user's name and password for an index, from where Python's other tools look for them; never printed."""
+
+from __future__ import annotations
+
+import base64
+import configparser
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+import requests.utils
+
+from scripts.core.config import IndexTarget
+from scripts.core.errors import UsageError, hide
+from scripts.upstream.index import from_keyring
+
+_Found = tuple[str, str | None, str | None]
+"""A place, and the user's name and the password that it holds."""
+
+
+@dataclass(frozen=True)
+class Credential:
+    """A user's name and password, and the words for where they were found."""
+
+    user: str = field(repr=False)
+    password: str = field(repr=False)
+    source: str
+
+
+def find_credential(target: IndexTarget) -> Credential:
+    """Return the first complete credential for an index, and hide it from all messages; raises UsageError without one."""
+    for source, user, password in _places(target):
+        held = (user, password) if user and password else None
+        if held is None and (user or source == "the keyring"):
+            held = from_keyring(target.upload, user)
+        if held:
+            found = Credential(*held, source)
+            hide(found.password, quote(found.password, safe=""), _basic(found))
+            return found
+    raise UsageError(
+        f"nothing says who uploads to {target.name} ({target.upload})",
+        hint=f"set TWINE_USERNAME and TWINE_PASSWORD, or fill [{target.name}] in ~/.pypirc, the keyring or ~/.netrc",
+    )
+
+
+def _places(target: IndexTarget) -> Iterator[_Found]:
+    """Give what each place holds, the place that wins first."""
+    yield "TWINE_USERNAME and TWINE_PASSWORD", os.environ.get("TWINE_USERNAME"), os.environ.get("TWINE_PASSWORD")
+    yield from _pypirc(target)
+    yield "the keyring", None, None
+    login = requests.utils.get_netrc_auth(target.upload)
+    if login:
+        yield "the netrc file", *login
+
+
+def _pypirc(target: IndexTarget) -> Iterator[_Found]:
+    """Read the index's section of ~/.pypirc, which counts only where it is about the same address."""
+    parser = configparser.RawConfigParser()
+    path = Path("~/.pypirc").expanduser()
+    try:
+        parser.read(path, encoding="utf-8")
+    except (configparser.Error, UnicodeDecodeError, OSError):
+        # Without the parser's own words, which quote the line.
+        raise UsageError("~/.pypirc cannot be read", hint="correct it (packaging.python.org, `.pypirc`)") from None
+    if target.name in parser and _about(parser[target.name].get("repository"), target):
+        section = parser[target.name]
+        yield f"[{target.name}] in ~/.pypirc", section.get("username"), section.get("password")
+
+
+def _about(repository: str | None, target: IndexTarget) -> bool:
+    """Tell whether a section without an address, or with this one, is meant: a password goes to no other host."""
+    return repository is None or _place(repository) == _place(target.upload)
+
+
+def _place(address: str) -> tuple[str, str, str]:
+    parts = urlsplit(address)
+    return parts.scheme, parts.netloc.rpartition("@")[2].lower(), parts.path.rstrip("/")
+
+
+def _basic(credential: Credential) -> str:
+    return base64.b64encode(f"{credential.user}:{credential.password}".encode()).decode()

@@ -1,0 +1,123 @@
+"""publish: prove, build, upload, and install what was uploaded; whatever went wrong, running it again goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from scripts.core.config import near_miss
+from scripts.core.console import say
+from scripts.core.errors import AttentionError, UsageError
+from scripts.core.git import user_git
+from scripts.core.lockfile import read_lock
+from scripts.core.model import FAULTS, Lock
+from scripts.core.repository import Repository
+from scripts.core.result_cache import Store
+from scripts.probes.environments import interpreter, requirements
+from scripts.probes.wheel_environments import WheelFile, fill, ready_in
+from scripts.publish.credentials import find_credential
+from scripts.publish.upload import Shelf, Standing
+from scripts.series.series import read_series
+from scripts.status.status import Choice, examine
+from scripts.upstream.vendor import bring
+from scripts.verdicts.aggregate import Report
+from scripts.wheel.build import Wheel, make
+from scripts.wheel.verify import ProbedInstallation, cells_here, installation_faults, no_environment
+
+
+def publish(repo: Repository, name: str, *, waived: Mapping[str, str], dry_run: bool) -> list[str]:
+    """Bring the wheel of the committed tree to an index, and return the lines that say what was done.
+
+    Raises UsageError for an uncommitted tree or a taken version, AttentionError for verdicts that are not clean,
+    EnvironmentFailedError where the index fails.
+    """
+    shelf = _shelf(repo, name)
+    with repo.alone():
+        commit = committed(repo)
+        lock = read_lock(repo.lock_file)
+        bring(repo, lock)
+        refuse_faults(examine(repo, lock, Choice())[0], waived)
+        wheel = make(repo, lock, waived)
+        if committed(repo) != commit:
+            raise UsageError("the tree was changed while the wheel was built", hint="commit, then run this again")
+        standing = shelf.look(wheel)
+        shelf.refuse_other(standing, wheel)
+        lines = [f"{wheel.path.name} sha256 {wheel.sha256} N {wheel.number}"]
+        if dry_run:
+            there = "already there" if standing is Standing.SAME else "would be uploaded"
+            return [*lines, f"{there}: {name} ({shelf.target.upload}); nothing was sent (--dry-run)"]
+        lines.append(_uploaded(shelf, wheel, standing))
+        _try_installed(repo, lock, shelf, wheel)
+        lines.append(f"installed from {name} into a new environment: the files are as recorded, the control probe passes")
+        return [*lines, f"pin it as: {pinned(wheel)}"]
+
+
+def committed(repo: Repository) -> str:
+    """Return the id of the commit that the folder is at; raises UsageError for whatever is not committed."""
+    inside = user_git(repo.root, "rev-parse", "--verify", "--quiet", "HEAD", ok=None)
+    if inside.code != 0:
+        raise UsageError(f"{repo.root} is not at a commit of a git repository", hint="git init && git add --all && git commit")
+    changes = user_git(repo.root, "status", "--porcelain", "--untracked-files=normal", "--", ".").text.splitlines()
+    if changes:
+        shown = "\n".join(f"    {line}" for line in changes[:20])
+        raise UsageError(f"what is published must be committed; this is not:\n{shown}", hint="git add --all && git commit")
+    return inside.text.strip()
+
+
+def refuse_faults(report: Report, waived: Mapping[str, str]) -> None:
+    """Refuse verdicts that are faults and not waived, and waivers of what is no fault."""
+    faults = {patch.patch.id: str(patch.verdict) for patch in report.patches if patch.verdict in FAULTS}
+    idle = sorted(set(waived) - set(faults))
+    if idle:
+        known = {patch.patch.id: str(patch.verdict) for patch in report.patches}
+        verdict = known.get(idle[0])
+        what = f"the verdict on {idle[0]} is {verdict}" if verdict else f"there is no patch {idle[0]}"
+        raise UsageError(f"{what}: nothing to waive{near_miss(idle[0], sorted(faults)) if faults else ''}", hint="leave it out")
+    problems = [*report.warnings, *(f"{name} is {verdict}" for name, verdict in faults.items() if name not in waived)]
+    if problems:
+        text = "\n".join(f"  - {problem}" for problem in problems)
+        waivers = " ".join(f"--waive '{name}=REASON'" for name in faults if name not in waived)
+        way = f"\nnox -s publish -- --index NAME {waivers}" if waivers else ""
+        raise AttentionError(f"not fit to publish:\n{text}", hint=f"nox -s status -- --why{way}")
+
+
+def pinned(wheel: Wheel) -> str:
+    """Return the line of a requirements file that nothing but these bytes satisfies."""
+    return f"{wheel.requirement} --hash=sha256:{wheel.sha256}"
+
+
+def _shelf(repo: Repository, name: str) -> Shelf:
+    """Return the index of that name in fork.toml, with the credential for it."""
+    indexes = {target.name: target for target in repo.config.indexes}
+    if name not in indexes:
+        known = near_miss(name, list(indexes)) if indexes else ""
+        raise UsageError(f"fork.toml has no [[indexes]] named {name}{known}", hint="see docs/publish.md")
+    return Shelf(repo, indexes[name], find_credential(indexes[name]))
+
+
+def _uploaded(shelf: Shelf, wheel: Wheel, standing: Standing) -> str:
+    """Upload where that is still to be done."""
+    if standing is Standing.SAME:
+        return f"already there: {shelf.target.name} has these bytes"
+    say(f"uploading to {shelf.target.name}")
+    shelf.refuse_other(shelf.put(wheel), wheel)
+    return f"uploaded to {shelf.target.name}"
+
+
+def _try_installed(repo: Repository, lock: Lock, shelf: Shelf, wheel: Wheel) -> None:
+    """Install from the index into a new environment, by version and sha256, and run the control probe there."""
+    cell = next((cell for cell in cells_here(repo, lock) if interpreter(repo.config.environment(cell.environment).python)), None)
+    if cell is None:
+        raise no_environment(lock)
+    environment = repo.config.environment(cell.environment)
+    with repo.scratch() as folder:
+        pins = folder / "requirements.txt"
+        pins.write_text(f"{pinned(wheel)}\n", encoding="utf-8")
+        wanted = [*requirements(repo, environment), "-r", str(pins), "--refresh-package", wheel.contents.name]
+        fill(repo, folder / "environment", environment, wanted, shelf.variables())
+        ready = ready_in(folder / "environment", environment)
+        faults = list(installation_faults(repo, WheelFile(wheel.path, wheel.sha256), shelf.target.name, ready))
+        trial = ProbedInstallation(repo, lock, read_series(repo, lock), wheel.sha256, Store(folder / "results"))
+        faults += trial.faults((), {cell: ready})
+    if faults:
+        text = "\n".join(f"  - {fault}" for fault in faults)
+        raise AttentionError(f"what {shelf.target.name} gives is not fit to use:\n{text}", hint="do not install it; find out why")

@@ -1,0 +1,160 @@
+"""An index as a shelf for wheels: what stands under a wheel's name there, putting it there, and installing from there."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+from pathlib import Path
+from urllib.parse import quote, urlsplit, urlunsplit
+
+from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+from packaging.version import Version
+
+from scripts.core.config import IndexTarget
+from scripts.core.errors import EnvironmentFailedError, UsageError
+from scripts.core.index_settings import Clients
+from scripts.core.repository import Repository
+from scripts.core.subprocesses import TIMED_OUT, Completed, run
+from scripts.probes.environments import client_variables
+from scripts.publish.credentials import Credential
+from scripts.upstream.index import Index, Remote
+from scripts.wheel.build import Wheel
+from scripts.wheel.build_number import BUMP
+
+UPLOAD_SECONDS = 600
+"""After which an upload that does not end is given up."""
+
+_LOOKS, _PAUSE_SECONDS = 5, 0.4
+_REFUSED = (401, 403)
+_STATUS = re.compile(r"HTTPError: (\d{3})")
+
+
+class Standing(StrEnum):
+    """What an index has under a wheel's version."""
+
+    ABSENT = "absent"
+    SAME = "the same bytes"
+    OTHER = "other bytes"
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """An index to publish to, with the credential for it."""
+
+    repo: Repository
+    target: IndexTarget
+    credential: Credential
+
+    def look(self, wheel: Wheel) -> Standing:
+        """Tell what stands under the wheel's version; raises EnvironmentFailedError where the index does not say."""
+        index = self._index
+        version = Version(wheel.contents.version)
+        try:
+            files = index.files(wheel.contents.name)
+        except EnvironmentFailedError as error:
+            status = getattr(getattr(error.__cause__, "response", None), "status_code", None)
+            raise self._refused(status) if status in _REFUSED else error from None
+        found = [package for package in files if _version(package.filename) == version]
+        if not found:
+            return Standing.ABSENT
+        same = [package.filename == wheel.path.name and self._sha256(index, package) == wheel.sha256 for package in found]
+        return Standing.SAME if all(same) else Standing.OTHER
+
+    def put(self, wheel: Wheel) -> Standing:
+        """Upload, then believe what the index lists, not what it answered.
+
+        Raises EnvironmentFailedError with the cause where it does not list the wheel afterwards.
+        """
+        done = self._twine(wheel)
+        for attempt in range(_LOOKS if done.code == 0 else 1):
+            time.sleep(_PAUSE_SECONDS if attempt else 0)
+            try:
+                standing = self.look(wheel)
+            except EnvironmentFailedError:
+                if done.code == 0:
+                    raise
+                break
+            if standing is not Standing.ABSENT:
+                return standing
+        raise self._failed(done)
+
+    def variables(self) -> dict[str, str]:
+        """Return uv's variables for installing from here: this index first, the usual one for what is not on it."""
+        found = {"UV_INDEX": f"shelf={self.target.simple}", "UV_INDEX_STRATEGY": "first-index"}
+        if self._shared:
+            found |= {"UV_INDEX_SHELF_USERNAME": self.credential.user, "UV_INDEX_SHELF_PASSWORD": self.credential.password}
+        return found
+
+    def refuse_other(self, standing: Standing, wheel: Wheel) -> None:
+        """Refuse a version under which the index has other bytes."""
+        if standing is Standing.OTHER:
+            raise UsageError(
+                f"{self.target.name} has other bytes under {wheel.requirement}, and a version never changes its bytes",
+                hint=f"{BUMP} && git add upstream/wheels.toml && git commit --message 'Count the wheel on'"
+                f" && nox -s publish -- --index {self.target.name}",
+            )
+
+    @property
+    def _shared(self) -> bool:
+        """Whether the credential for uploading may be sent to the simple index: only where both are one host."""
+        return urlsplit(self.target.simple).hostname == urlsplit(self.target.upload).hostname
+
+    @cached_property
+    def _index(self) -> Index:
+        parts = urlsplit(self.target.simple)
+        login = f"{quote(self.credential.user, safe='')}:{quote(self.credential.password, safe='')}@" if self._shared else ""
+        return Index(Clients(urlunsplit(parts._replace(netloc=login + parts.netloc)), self.repo.clients.cert))
+
+    def _sha256(self, index: Index, package: object) -> str:
+        """Return a file's digest by its bytes, not by the word of the index."""
+        with tempfile.TemporaryDirectory(prefix="fork-look-") as folder:
+            path = Path(folder) / "file"
+            index.download(Remote(Version("0"), package), path, lambda *_, **__: None)  # type: ignore[arg-type]
+            return hashlib.sha256(path.read_bytes()).hexdigest()
+
+    def _twine(self, wheel: Wheel) -> Completed:
+        """Run twine, which gets the credential by its environment and reads no .pypirc of its own."""
+        kept = {key: value for key, value in client_variables(self.repo).items() if not key.startswith("TWINE_REPO")}
+        login = {"TWINE_USERNAME": self.credential.user, "TWINE_PASSWORD": self.credential.password}
+        words = ["--non-interactive", "--disable-progress-bar", "--config-file", "/dev/null"]
+        command = [sys.executable, "-m", "twine", "--no-color", "upload", *words, "--repository-url", self.target.upload]
+        return run([*command, wheel.path], env=kept | login, timeout=UPLOAD_SECONDS, ok=None)
+
+    def _failed(self, done: Completed) -> EnvironmentFailedError:
+        """Say why an upload failed, in words of our own: a page or a traceback may hold anything."""
+        status = _STATUS.search(done.complaint + done.text)
+        where = f"{self.target.name} ({self.target.upload})"
+        again = f"nox -s publish -- --index {self.target.name}"
+        if done.code == 0:
+            return EnvironmentFailedError(
+                f"{where} took the upload, but {self.target.simple} does not list it",
+                hint=f"check both addresses of [[indexes]] {self.target.name} in fork.toml, then {again}",
+            )
+        if status and int(status[1]) in _REFUSED:
+            return self._refused(int(status[1]))
+        if status:
+            return EnvironmentFailedError(f"{where} answered the upload with {status[1]}", hint=f"look at its log, then {again}")
+        if done.code == TIMED_OUT:
+            return EnvironmentFailedError(f"{where} did not take the upload within {UPLOAD_SECONDS} s", hint=again)
+        last = (done.complaint.splitlines() or ["twine said nothing"])[-1]
+        return EnvironmentFailedError(f"the upload to {where} was cut off: {last[:300]}", hint=f"check the network, then {again}")
+
+    def _refused(self, status: int) -> EnvironmentFailedError:
+        return EnvironmentFailedError(
+            f"{self.target.name} ({self.target.upload}) refused the user or the password of {self.credential.source} ({status})",
+            hint=f"correct them, then nox -s publish -- --index {self.target.name}",
+        )
+
+
+def _version(file_name: str) -> Version | None:
+    """Return the version of a wheel's name, or None for another kind of file."""
+    try:
+        return parse_wheel_filename(file_name)[1]
+    except InvalidWheelFilename:
+        return None

@@ -1,0 +1,1 @@
+"""Moving the fork to another release, and retiring what that makes unnecessary."""

@@ -1,0 +1,192 @@
+"""replay: cherry-pick the patches that stay onto the target, in a work tree in which a person can resolve conflicts."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import NoReturn
+
+import unidiff.patch
+
+from scripts.core.errors import AttentionError
+from scripts.core.git import Git
+from scripts.core.model import Applies, Patch, Release
+from scripts.core.repository import Repository
+from scripts.core.result_cache import Store
+from scripts.rebase.state import RebaseState, home, reached, target_lock, work_tree
+from scripts.rebase.unretire import commit_of, dependencies, in_order
+from scripts.rebase.work_tree import (
+    check_finished,
+    check_line,
+    commit_resolution,
+    commits_of,
+    drop,
+    id_of,
+    pick,
+    stand_at,
+    unmerged,
+    work_of,
+)
+from scripts.series.apply import FORMAT, Workshop
+from scripts.series.moved_files import PERCENTAGES, moves
+from scripts.series.patch_file import read_mail, with_trailers
+from scripts.series.series import read_series
+
+SHOWN_LINES = 80
+"""How many lines of upstream's own change a conflict shows."""
+
+NEAR_LINES = 12
+"""How far from a hunk upstream's own change still counts as near."""
+
+
+def replay(repo: Repository, state: RebaseState) -> RebaseState:
+    """Cherry-pick what is left in the queue, stopping at the first conflict."""
+    shop = workshop(repo)
+    work = work_of(repo, state)
+    if state.queue:
+        stand_at(work, state.head)
+    while state.queue:
+        reached("replaying")
+        patch = shop.series.by_id[state.queue[0]]
+        step, again = pick(work, commit_of(shop, patch.id), patch)
+        reached("picked")
+        if step.applies is Applies.CONFLICT:
+            stop(
+                repo,
+                state,
+                f"{patch.id} conflicts with {state.target}: {step.detail}\n{_upstream_change(shop, state, work, patch)}",
+            )
+        head = work.text("rev-parse", "HEAD")
+        state = dataclasses.replace(
+            state, queue=state.queue[1:], head=head, again=(*state.again, patch.id) if again else state.again
+        )
+        state.write(repo)
+    reached("replayed")
+    return state
+
+
+def resolved(repo: Repository, state: RebaseState) -> RebaseState:
+    """Take what a person left in the work tree: commit a finished resolution, refuse an unfinished one."""
+    work, shop = work_of(repo, state), workshop(repo)
+    check_finished(work, state.head)
+    if work.resolve("CHERRY_PICK_HEAD"):
+        commit_resolution(work, commit_of(shop, state.queue[0]))
+    head = _checked_head(shop, state, work, waiting=state.queue[1:])
+    reached("resolved")
+    state = dataclasses.replace(state, queue=state.queue[1:], head=head, stopped="", at=())
+    state.write(repo)
+    return state
+
+
+def left_out(repo: Repository, state: RebaseState) -> RebaseState:
+    """Leave out the patches at which the rebase stopped, and those that cannot stand without them."""
+    series = workshop(repo).series
+    without = {other for name in state.at for other in series.dependents(series.by_id[name])}
+    gone = [name for name in in_order(series, state.back) if name in without - state.gone]
+    held = [patch.id for patch in series.retired if patch.id not in state.back and set(gone).intersection(patch.depends)]
+    if held:
+        raise AttentionError(
+            f"{', '.join(gone)} cannot be left out: {', '.join(held)}, which is retired, stands on it",
+            hint=f"resolve it in {work_tree(repo)}, or nox -s rebase -- --abort",
+        )
+    head = _line_without(repo, state, gone)
+    queue = tuple(name for name in state.queue if name not in gone)
+    state = dataclasses.replace(state, queue=queue, head=head, skipped=(*state.skipped, *gone), stopped="", at=())
+    state.write(repo)
+    return state
+
+
+def _line_without(repo: Repository, state: RebaseState, gone: list[str]) -> str:
+    """Take patches out of what is replayed so far, and return the commit at its end."""
+    work, target, head = work_of(repo, state), release_of(repo, state.target), state.head
+    if not state.queue:  # nothing is being resolved, so commits may have been mended
+        check_finished(work, head)
+        head = _checked_head(workshop(repo), state, work, waiting=())
+    stand_at(work, head)
+    for name in gone:
+        drop(work, target, name)
+    return work.text("rev-parse", "HEAD")
+
+
+def _checked_head(shop: Workshop, state: RebaseState, work: Git, waiting: tuple[str, ...]) -> str:
+    """Return the work tree's commit where it ends the line of all patches that are not gone and not waiting."""
+    wanted = [name for name in in_order(shop.series, state.back) if name not in state.gone.union(waiting)]
+    check_line(work, release_of(shop.repo, state.target), wanted)
+    return work.text("rev-parse", "HEAD")
+
+
+def stop(repo: Repository, state: RebaseState, why: str, at: tuple[str, ...] | None = None) -> NoReturn:
+    """Keep the state for a person and say what to do; `at` are the patches that `--skip` would leave out."""
+    reached("stopping")
+    at = state.queue[:1] if at is None else at
+    dataclasses.replace(state, stopped=why, at=at).write(repo)
+    is_open = bool(state.queue) and work_of(repo, state).resolve("CHERRY_PICK_HEAD") is not None
+    how = "resolve it (git add)" if is_open else "mend it (git commit --amend)"
+    skip = f"; or --skip, which leaves {', '.join(at)} out" if at else ""
+    raise AttentionError(
+        f"the rebase to {state.target} stopped; nothing outside {home(repo).relative_to(repo.root)} has changed.\n{why}",
+        hint=f"{how} in {work_tree(repo)}, then `nox -s rebase -- --continue`{skip}; or --abort",
+    )
+
+
+def mails(repo: Repository, state: RebaseState) -> Iterator[tuple[str, bytes]]:
+    """Give each replayed commit's id and patch on the new base, with the dependencies that the new series has."""
+    target, series = release_of(repo, state.target), workshop(repo).series
+    commits = {id_of(repo.git, commit): commit for commit in commits_of(repo.git, target, state.head)}
+    back = [name for name in state.back if name in commits]
+    for name, commit in commits.items():
+        mail = repo.git.run("format-patch", *FORMAT, "-1", "--stdout", commit).stdout
+        names = read_mail(mail).names("Depends")
+        left = tuple(other for other in dependencies(series, back, name, names) if other in commits)
+        changes: dict[str, str | None] = {"Base": target.version}
+        if left != names:
+            changes["Depends"] = ", ".join(left) or None
+        yield name, with_trailers(mail, changes)
+
+
+def workshop(repo: Repository) -> Workshop:
+    """Return the workshop of the series as it stands, with the releases of the new pins."""
+    lock = target_lock(repo)
+    return Workshop(repo, lock, read_series(repo, lock), Store(repo.work / "results"))
+
+
+def release_of(repo: Repository, version: str) -> Release:
+    """Return a release of the new pins."""
+    release = target_lock(repo).release(version)
+    assert release is not None, version
+    return release
+
+
+def _upstream_change(shop: Workshop, state: RebaseState, work: Git, patch: Patch) -> str:
+    """Show what upstream changed between the patch's base and the target near the hunks that conflict."""
+    files = unmerged(work)
+    if not files:
+        return "Look at the last commit there; `--continue` accepts its place."
+    base, target = shop.lock.release(patch.base), shop.lock.release(state.target)
+    assert base is not None
+    assert target is not None
+    gone = {hunk.path for hunk in patch.hunks if work.resolve(f"{target.commit}:{hunk.path}") is None}
+    moved = {old: move for old, move in moves(work, base.commit, target.commit, gone).items() if move.new in files}
+    renames = f"--find-renames={min((move.found_at for move in moved.values()), default=PERCENTAGES[0])}%"
+    words = ("diff", "-U2", "--no-color", "--no-ext-diff", "--ignore-cr-at-eol", renames, base.commit, target.commit)
+    diff = work.run(*words, "--", *files, *moved).text
+    lines = (_near(diff, patch) or diff).splitlines()
+    more = f"\n  … {len(lines) - SHOWN_LINES} more lines" if len(lines) > SHOWN_LINES else ""
+    return f"What upstream changed there from {base.version} to {target.version}:\n" + "\n".join(lines[:SHOWN_LINES]) + more
+
+
+def _near(diff: str, patch: Patch) -> str:
+    """Return the hunks of a diff that are near a patch's own."""
+    found = []
+    for file in unidiff.patch.PatchSet(diff):
+        own = [hunk.old for hunk in patch.hunks if hunk.path in {file.path, file.source_file.removeprefix("a/")}]
+        near = [
+            str(hunk)
+            for hunk in file
+            if any(
+                hunk.source_start - NEAR_LINES <= start + length and start <= hunk.source_start + hunk.source_length + NEAR_LINES
+                for start, length in own
+            )
+        ]
+        found += [f"{file.path}\n{''.join(near)}"] if near else []
+    return "".join(found)

@@ -1,0 +1,210 @@
+"""retire: decide from verdicts which patches upstream made unnecessary, and move one of them into `patches/retired/`."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from packaging.version import Version
+
+from scripts.core.errors import AttentionError
+from scripts.core.git import Git
+from scripts.core.model import Applies, Patch, Settings, State, Verdict
+from scripts.series.apply import FORMAT, Workshop
+from scripts.series.cherry_pick import pick
+from scripts.series.patch_file import with_trailers
+from scripts.verdicts.aggregate import PatchReport, Report
+from scripts.verdicts.decide import Facts
+
+HOLDS = "As it was then, it holds what it depended on: "
+"""How the message of a retired patch begins to name the patches that it holds."""
+
+
+@dataclass(frozen=True)
+class Retirement:
+    """A patch that upstream made unnecessary, and the proof: the release, how, and the cells that showed it."""
+
+    id: str
+    release: str
+    how: str
+    cells: tuple[str, ...]
+    settings: Settings = field(default_factory=Settings)
+
+    @property
+    def trailer(self) -> str:
+        """The value of `Applied-Upstream`."""
+        return f"{self.release}; {self.how}; {', '.join(self.cells)}"
+
+    def record(self) -> dict[str, object]:
+        """Return the retirement as JSON can write it."""
+        return {"id": self.id, "release": self.release, "how": self.how, "cells": self.cells, "settings": str(self.settings)}
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> Retirement:
+        """Read what `record` gave."""
+        settings = Settings.parse(record["settings"]) if record["settings"] else Settings()
+        return cls(record["id"], record["release"], record["how"], tuple(record["cells"]), settings)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a patch stood in the series when it retired: its file's number, what it depended on and who depended on it.
+
+    `holds` are the patches that it holds, each with the id of its change then. Where there are any, `depends` is what it depended
+    on, else its own `Depends:` says that.
+    """
+
+    number: str = ""
+    holds: tuple[str, ...] = ()
+    depends: tuple[str, ...] = ()
+    needed_by: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        parts = {"holds": self.holds, "depends on": self.depends, "needed by": self.needed_by}
+        return "; ".join([self.number, *(f"{words} {', '.join(names)}" for words, names in parts.items() if names)])
+
+    @classmethod
+    def of(cls, patch: Patch) -> Place:
+        """Read a retired patch's trailer; patches that retired before there was one have none."""
+        number, *parts = patch.place.split("; ")
+        found = {}
+        for part in parts:
+            words = next((words for words in ("holds", "depends on", "needed by") if part.startswith(f"{words} ")), "")
+            found[words] = tuple(part.removeprefix(words).replace(" ", "").split(","))
+        return cls(number, found.get("holds", ()), found.get("depends on", ()), found.get("needed by", ()))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a rebase would do, or did: for the person who asked.
+
+    `back` are retired patches that are needed again, each with the reason; `total`, `stops` and `following` are the sum, the
+    patches that conflict, and the next command of a trial.
+    """
+
+    origin: str
+    target: str
+    retire: tuple[Retirement, ...] = ()
+    replay: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    back: tuple[tuple[str, str], ...] = ()
+    total: str = ""
+    stops: tuple[str, ...] = ()
+    following: str = ""
+
+
+def retirements(report: Report) -> list[Retirement]:
+    """Return the live patches whose probes pass on the bare locked release, with settings or without."""
+    live = [item for item in report.patches if item.patch.state is State.ACTIVE]
+    return [found for item in live if (found := _retirement(item, report.locked)) is not None]
+
+
+def _retirement(item: PatchReport, target: str) -> Retirement | None:
+    at = item.release(target)
+    if at is None:
+        return None
+    cells = tuple(cell.cell.id for cell in at.cells if cell.counts)
+    if item.verdict is Verdict.ABSORBED:
+        known = item.absorbed_in is not None and Version(item.absorbed_in) <= Version(target)
+        release = item.absorbed_in if item.absorbed_in and known else target
+        return Retirement(item.patch.id, release, f"absorbed, the probes pass bare on {target}", cells)
+    if item.verdict is Verdict.NOT_NEEDED:  # upstream lost it later: a rebase to a later release takes the patch back
+        return Retirement(item.patch.id, target, f"not needed, the probes pass bare on {target}", cells)
+    if item.verdict is Verdict.CONFIGURABLE and item.settings:
+        how = f"configurable, the probes pass bare on {target} with {str(item.settings).replace('; ', ' and ')}"
+        return Retirement(item.patch.id, _settled_since(item, target), how, cells, item.settings)
+    return None
+
+
+def _settled_since(item: PatchReport, target: str) -> str:
+    """Return the first release from which on, up to the target, every cell does with the settings of the target.
+
+    From there on they are in the profile; before it upstream may not know them.
+    """
+    number = item.patch.replaced_by.index(item.settings) if item.settings else -1
+    found = target
+    for at in sorted(item.releases, key=lambda at: Version(at.release), reverse=True):
+        counting = [cell.facts for cell in at.cells if cell.counts]
+        if Version(at.release) <= Version(target) and counting:
+            if not all(_does_with(facts, number) for facts in counting):
+                break
+            found = at.release
+    return found
+
+
+def _does_with(facts: Facts, number: int) -> bool:
+    bare = facts.bare is not None and facts.bare.passed
+    return bare or (number < len(facts.configured) and facts.configured[number].passed)
+
+
+def retired_mail(shop: Workshop, patch: Patch, retirement: Retirement, retiring: Collection[str]) -> bytes:
+    """Return a live patch as a retired one that stands for ever: on its base, its modules and its proof in it.
+
+    A patch on which it depends and that stays alive moves on to other releases, so what it was is kept in this one too.
+    Raises AttentionError where the patch does not stand on its base without patches that it does not name.
+    """
+    base = shop.lock.release(patch.base)
+    assert base is not None
+    parts = shop.series.needed_by(patch)
+    own = _held(shop, patch, retiring)
+    with shop.git.checkout(base.commit) as work:
+        for part in (part for part in parts if part not in own):
+            _stand(shop, work, part, patch)
+        start = work.text("rev-parse", "HEAD")
+        for part in own:
+            _stand(shop, work, part, patch)
+        message = work.run("log", "-1", "--format=%B").stdout.rstrip(b"\n") + b"\n"
+        message = _closed(shop, message, patch, own, retirement)
+        work.run("commit", "--quiet", "--amend", "--allow-empty", "--cleanup=verbatim", "--file=-", stdin=message)
+        done = work.text("rev-parse", "HEAD")
+        work.run("reset", "--quiet", "--soft", start)
+        work.run("commit", "--quiet", "--allow-empty", "--cleanup=verbatim", "--reuse-message", done)
+        return work.run("format-patch", *FORMAT, "-1", "--stdout", "HEAD").stdout
+
+
+def _held(shop: Workshop, patch: Patch, retiring: Collection[str]) -> list[Patch]:
+    """List what a retired patch holds: itself, and what it needs that no other retired patch holds."""
+    elsewhere = {
+        part for other in shop.series.needed_by(patch)[:-1] if other.id in retiring for part in shop.series.needed_by(other)
+    }
+    return [part for part in shop.series.needed_by(patch) if part not in elsewhere]
+
+
+def _stand(shop: Workshop, work: Git, part: Patch, patch: Patch) -> None:
+    """Commit a patch and its override modules."""
+    step = pick(work, shop.commits(shop.series.active).ids[part.id], part)
+    if step.applies is Applies.CONFLICT:
+        raise AttentionError(
+            f"{patch.id} cannot retire: on {patch.base} it needs a patch that its Depends: does not name: {step.detail}",
+            hint="add the Depends: trailer (nox -s import, then nox -s export), and rebase again",
+        )
+    package = shop.repo.config.overrides.package
+    assert work.work_tree is not None
+    for module in part.overrides:
+        path = work.work_tree / package / f"{module}.py"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes((shop.repo.overrides / f"{module}.py").read_bytes())
+        work.run("add", "--force", "--", path)
+    work.run("commit", "--quiet", "--amend", "--allow-empty", "--cleanup=verbatim", "--reuse-message=HEAD")
+
+
+def _closed(shop: Workshop, message: bytes, patch: Patch, own: Sequence[Patch], retirement: Retirement) -> bytes:
+    """Return the message of a retired patch: the proof as a trailer, and which patches it holds."""
+    held = [part.id for part in own if part is not patch]
+    if held:
+        body, gap, trailers = message.rpartition(b"\n\n")
+        words = f"{HOLDS}{', '.join(held)}."
+        message = body + gap + words.encode() + gap + trailers
+    depends = [name for name in patch.depends if name not in held]
+    needed_by = tuple(other.id for other in shop.series.active if patch.id in other.depends)
+    holds = tuple(f"{name}:{change_id(shop.git, shop.commits(shop.series.active).ids[name])}" for name in held)
+    place = Place(patch.path.name.partition("-")[0], holds, patch.depends if held else (), needed_by)
+    changes: dict[str, str | None] = {"Depends": ", ".join(depends) or None} if held else {}
+    return with_trailers(message, changes | {"Place": str(place), "Applied-Upstream": retirement.trailer})
+
+
+def change_id(git: Git, commit: str) -> str:
+    """Return a short id of the lines that a commit removes and adds, wherever they stand; empty where there are none."""
+    diff = git.run("diff-tree", "-p", "-U0", "--no-renames", f"{commit}^", commit).stdout
+    return git.text("patch-id", "--stable", stdin=diff)[:12]

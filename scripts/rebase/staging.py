@@ -1,0 +1,190 @@
+"""The repository as a rebase will leave it: written beside the old one, tried there, then put into its place at once."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from scripts.core.errors import AttentionError
+from scripts.core.lockfile import read_lock, write_lock
+from scripts.core.model import Patch, State
+from scripts.core.repository import Repository
+from scripts.rebase.replay import mails, workshop
+from scripts.rebase.retire import retired_mail
+from scripts.rebase.state import RebaseState, check_unchanged, folder_digest, home, target_lock
+from scripts.rebase.unretire import file_names, modules_of, outdated_settings
+from scripts.series.apply import FORMAT, Workshop
+from scripts.series.profile import profile_name, read_profile
+from scripts.series.profile_editor import edited_profile
+from scripts.series.readme_table import readme_with_table
+from scripts.series.series import read_series
+from scripts.upstream.source_tree import edits_error, is_subtree, standing
+
+
+@dataclass(frozen=True)
+class Staged(Repository):
+    """The repository as it will be: what the rebase has written stands before what is there now."""
+
+    stage: Path = Path()
+
+    @property
+    def lock_file(self) -> Path:
+        """The new pins."""
+        return self._new("upstream/lock.toml")
+
+    @property
+    def patches(self) -> Path:
+        """The new series."""
+        return self._new("patches")
+
+    @property
+    def overrides(self) -> Path:
+        """The new override package."""
+        return self._new(self.config.overrides.package)
+
+    def _new(self, name: str) -> Path:
+        staged = self.stage / name
+        return staged if staged.exists() else self.root / name
+
+
+def staged(repo: Repository) -> Staged:
+    """Return the repository as it will be."""
+    return Staged(repo.root, stage=home(repo) / "stage")
+
+
+def export(repo: Repository, state: RebaseState) -> str:
+    """Write the new series, retired patches, overrides, profile and pins; return the digest of the overrides that were read."""
+    stage = home(repo) / "stage"
+    shutil.rmtree(stage, ignore_errors=True)
+    digest = folder_digest(repo.overrides)
+    shutil.copytree(repo.patches, stage / "patches", symlinks=True)
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(repo.overrides, stage / repo.config.overrides.package, symlinks=True, ignore=ignored)
+    _write_series(repo, state, stage / "patches")
+    _write_retired(repo, state, stage / "patches" / "retired")
+    _write_modules(repo, state, stage / repo.config.overrides.package)
+    for path in orphans(repo, state):
+        (stage / path).unlink()
+    _write_profile(repo, state, staged(repo).overrides)
+    write_lock(stage / "upstream" / "lock.toml", target_lock(repo))
+    return digest
+
+
+def orphans(repo: Repository, state: RebaseState) -> Iterator[Path]:
+    """Give the override modules, relative to the repository, that no patch names any more once some have gone."""
+    series = workshop(repo).series
+    left = {*(patch.id for patch in series.active), *state.back} - state.gone
+    named = {module for name in left for module in series.by_id[name].overrides}
+    for patch in series.active:
+        if patch.id in state.gone:
+            for module in sorted(set(patch.overrides) - named):
+                named.add(module)
+                yield Path(repo.config.overrides.package, f"{module}.py")
+
+
+def put_in_place(repo: Repository, state: RebaseState, digest: str) -> None:
+    """Replace patches, overrides, lock, README's table and upstream/src/ together, and with them what the state says.
+
+    Raises AttentionError where somebody changed one of them after it was read.
+    """
+    stage = home(repo) / "stage"
+    changes: dict[Path, Path | None] = {
+        repo.patches: stage / "patches",
+        repo.overrides: stage / repo.config.overrides.package,
+        repo.lock_file: stage / "upstream" / "lock.toml",
+        home(repo) / "state.json": stage / "state.json",
+    }
+    (stage / "state.json").write_bytes(dataclasses.replace(state, done=True).content())
+    table = readme_with_table(repo, read_series(staged(repo), target_lock(repo)))
+    if table is not None:
+        (stage / "README.md").write_text(table)
+        changes[repo.root / "README.md"] = stage / "README.md"
+    if not is_subtree(repo):
+        changes[repo.source] = _source(repo, stage / "src")
+    check_unchanged(repo, state)
+    check_source(repo)
+    if folder_digest(repo.overrides) != digest:
+        name = repo.config.overrides.package
+        raise AttentionError(
+            f"{name}/ changed while the rebase ran, which takes it as it is now", hint="nox -s rebase -- --continue"
+        )
+    repo.replace(changes)
+
+
+def check_source(repo: Repository) -> None:
+    """Refuse edits in upstream/src/, which is going to be replaced."""
+    if repo.source.exists() and not is_subtree(repo):
+        found = standing(repo, read_lock(repo.lock_file))
+        if found.edits:
+            raise edits_error(found, "keep the change as a patch (nox -s import), then nox -s vendor -- --restore")
+
+
+def _source(repo: Repository, folder: Path) -> Path:
+    folder.mkdir()
+    repo.git.write_folder(target_lock(repo).current.tree, folder)
+    return folder
+
+
+def _write_series(repo: Repository, state: RebaseState, patches: Path) -> None:
+    """Write the replayed patches under their old names; one that is the same on the same base keeps its bytes."""
+    shop = workshop(repo)
+    names = []
+    called = file_names(shop.series, state.back)
+    for patch in (*shop.series.active, *(shop.series.by_id[name] for name in state.back)):
+        (patches / patch.path.relative_to(repo.patches)).unlink()
+    for name, mail in mails(repo, state):
+        patch = shop.series.by_id[name]
+        same = patch.state is State.ACTIVE and _formatted(shop, patch) == mail
+        names.append(called[name])
+        (patches / names[-1]).write_bytes(patch.path.read_bytes() if same else mail)
+    lines = (repo.patches / "series").read_text().splitlines()
+    (patches / "series").write_text("".join(f"{line}\n" for line in _listing(lines, names)))
+
+
+def _listing(lines: list[str], names: list[str]) -> list[str]:
+    """Return the lines of `series` without the names that left, and with those that came back behind the one before."""
+    listed = [line.split("#")[0].strip() for line in lines]
+    kept = [(name, line) for name, line in zip(listed, lines, strict=True) if not name or name in names]
+    for number, name in enumerate(names):
+        if name not in listed:
+            there = [other for other, _ in kept]
+            first = next((at for at, other in enumerate(there) if other), len(there))
+            kept.insert(there.index(names[number - 1]) + 1 if number else first, (name, name))
+    return [line for _, line in kept]
+
+
+def _formatted(shop: Workshop, patch: Patch) -> bytes:
+    commit = shop.commits(shop.series.active).ids[patch.id]
+    return shop.git.run("format-patch", *FORMAT, "-1", "--stdout", commit).stdout
+
+
+def _write_retired(repo: Repository, state: RebaseState, folder: Path) -> None:
+    shop = workshop(repo)
+    numbers = [int(path.name[:4]) for path in folder.glob("[0-9][0-9][0-9][0-9]-*.patch")]
+    retiring = {item.id for item in state.retire}
+    for number, item in enumerate(state.retire, max(numbers, default=0) + 1):
+        folder.mkdir(exist_ok=True)
+        content = retired_mail(shop, shop.series.by_id[item.id], item, retiring)
+        (folder / f"{number:04}-{item.id}.patch").write_bytes(content)
+
+
+def _write_modules(repo: Repository, state: RebaseState, overrides: Path) -> None:
+    """Write the modules of the patches that come back; one that is live keeps what it became since."""
+    shop = workshop(repo)
+    for name in state.back:
+        if name not in state.gone:
+            for module, content in modules_of(shop, shop.series.by_id[name]).items():
+                if not (overrides / module).exists():
+                    (overrides / module).write_bytes(content)
+
+
+def _write_profile(repo: Repository, state: RebaseState, overrides: Path) -> None:
+    """Put the settings that replace a patch into the profile, and take out those of a patch that was skipped or is back."""
+    put = {item.id: item.settings.mapping() for item in state.retire if item.settings}
+    if put or repo.config.overrides.profile:
+        path = overrides / profile_name(repo)
+        outdated = outdated_settings(workshop(repo).series, read_profile(repo), state.back)
+        path.write_text(edited_profile(path.read_text(), put, (*state.skipped, *outdated)))

@@ -1,0 +1,112 @@
+"""unretire: a retired patch that is needed again as a live one: its commit without proof and modules, its place, its settings."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+
+from scripts.core.errors import AttentionError
+from scripts.core.git import Git
+from scripts.core.model import Applies, Patch, Settings, State
+from scripts.rebase.retire import HOLDS, Place, change_id
+from scripts.series.apply import Workshop
+from scripts.series.cherry_pick import pick
+from scripts.series.patch_file import with_trailers
+from scripts.series.profile import Profile
+from scripts.series.series import Series
+
+_HELD = re.compile(rf"\n\n{re.escape(HOLDS)}[^\n]*\.(?=\n\n)".encode())
+
+
+def commit_of(shop: Workshop, name: str) -> str:
+    """Return a live patch's commit on its base, or the one that a retired patch would have there if it were live.
+
+    Raises AttentionError where a retired patch no longer stands on its base.
+    """
+    patch = shop.series.by_id[name]
+    if patch.state is State.ACTIVE:
+        return shop.commits(shop.series.active).ids[name]
+    made = shop.commits(shop.series.needed_by(patch))
+    if made.failed:
+        raise AttentionError(
+            "\n".join(f"{part} {step.detail}" for part, step in made.failed.items()),
+            hint=f"mend {patch.path.relative_to(shop.repo.root)}, or take it back from git",
+        )
+    return _live(shop, made.ids[name], patch)
+
+
+def _live(shop: Workshop, commit: str, patch: Patch) -> str:
+    """Take out of a retired patch's commit its modules and the patches that it holds, and what its retirement wrote."""
+    with shop.git.checkout(f"{commit}^") as work:
+        if not all(_stands(shop, work, *held.split(":")) for held in Place.of(patch).holds):
+            work.run("reset", "--quiet", "--hard", f"{commit}^")
+        work.run("read-tree", commit)
+        work.run("reset", "--quiet", "HEAD", "--", shop.repo.config.overrides.package, ok=None)
+        work.run("commit", "--quiet", "--allow-empty", "--cleanup=verbatim", "--reuse-message", commit)
+        message = work.run("log", "-1", "--format=%B").stdout.rstrip(b"\n") + b"\n"
+        changes: dict[str, str | None] = {"Applied-Upstream": None, "Place": None}
+        if depends := Place.of(patch).depends:
+            changes["Depends"] = ", ".join(depends)
+        stdin = with_trailers(_HELD.sub(b"", message), changes)
+        work.run("commit", "--quiet", "--amend", "--allow-empty", "--cleanup=verbatim", "--file=-", stdin=stdin)
+        return work.text("rev-parse", "HEAD")
+
+
+def _stands(shop: Workshop, work: Git, name: str, change: str) -> bool:
+    """Put a patch that a retired one holds below it, where it is still what it was; else the two can only move together."""
+    if name not in shop.series.by_id:
+        return False
+    commit = commit_of(shop, name)
+    return change_id(shop.git, commit) == change and pick(work, commit, shop.series.by_id[name]).applies is not Applies.CONFLICT
+
+
+def modules_of(shop: Workshop, patch: Patch) -> dict[str, bytes]:
+    """Return the override modules that a retired patch has in its file, or in those that it depends on, by their names."""
+    commit = shop.commits(shop.series.needed_by(patch)).ids[patch.id]
+    package = shop.repo.config.overrides.package
+    names = {f"{module}.py": f"{commit}:{package}/{module}.py" for module in patch.overrides}
+    return {name: shop.git.run("cat-file", "blob", place).stdout for name, place in names.items() if shop.git.resolve(place)}
+
+
+def in_order(series: Series, back: Collection[str]) -> list[str]:
+    """Return the ids of the live patches and of those that come back, each where its number was, else at the end.
+
+    Whatever the numbers say, it comes after what it depends on and before what depends on it.
+    """
+    found = list(series.active)
+    for patch in sorted((series.by_id[name] for name in back), key=_number):
+        place = Place.of(patch)
+        later = (at for at, other in enumerate(found) if place.number and _number(other) > _number(patch))
+        first = [at + 1 for at, other in enumerate(found) if other.id in {*patch.depends, *place.depends}]
+        last = [at for at, other in enumerate(found) if other.id in place.needed_by]
+        found.insert(max(min(next(later, len(found)), *last, len(found)), *first, 0), patch)
+    return [patch.id for patch in found]
+
+
+def _number(patch: Patch) -> str:
+    """Return what orders patches: a file's name, and for a retired one its name in the series; without one it comes last."""
+    if patch.state is State.ACTIVE:
+        return patch.path.name
+    return f"{Place.of(patch).number or '~'}-{patch.id}.patch"
+
+
+def file_names(series: Series, back: Collection[str]) -> dict[str, str]:
+    """Return the names of the files of the live patches and of those that come back: their old numbers, else the next ones."""
+    names = {patch.id: patch.path.name for patch in series.active}
+    for name in in_order(series, back):
+        if name not in names:
+            numbers = [int(other[:4]) for other in names.values() if other[:4].isdigit()]
+            number = Place.of(series.by_id[name]).number or f"{max(numbers, default=0) + 1:04}"
+            names[name] = f"{number}-{name}.patch"
+    return names
+
+
+def dependencies(series: Series, back: Collection[str], name: str, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return what a live patch depends on once some patches are back, for those that depended on them lost their names."""
+    regained = (other for other in back if name in Place.of(series.by_id[other]).needed_by)
+    return tuple(dict.fromkeys([*names, *regained]))
+
+
+def outdated_settings(series: Series, profile: Profile, back: Collection[str]) -> list[str]:
+    """Return whose settings in the profile stood for a retired patch that is back: one of its `Replaced-By`."""
+    return [name for name in back if name in profile and Settings.of(profile[name]) in series.by_id[name].replaced_by]

@@ -1,0 +1,192 @@
+"""advice: a report in one sentence that is an answer, and the next command; records in, words out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from packaging.version import Version
+
+from scripts.core.model import DROPPABLE, FAULTS, State, Verdict
+from scripts.report.presentation import headline
+from scripts.verdicts.aggregate import CAN_GO, COUNTS_NOT, PatchReport, Report
+
+WATCH = "nox -s watch"
+_NAMED = 3
+"""How many patches a command names; more than that, and it asks for all."""
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What a report comes to: one sentence, and the command that comes next, as it is pasted."""
+
+    text: str
+    command: str
+
+
+def advise(report: Report, *, why: bool = False) -> Advice:
+    """Say whether anything is to be done, and what; only what wants attention is named.
+
+    Where the evidence is shown already (`why`), the next command is to run a cell of it by hand.
+    """
+    advice = _advise(report)
+    shown = re.search(r"--patch (\S+) .*--why", f"{advice.command} ") if why else None
+    cell = _cell(report, shown[1]) if shown else None
+    return replace(advice, command=f"nox -s cell -- {cell}") if cell else advice
+
+
+def _cell(report: Report, name: str) -> str | None:
+    """Return the newest cell that says something of a patch."""
+    found = next((item for item in report.patches if item.patch.id == name), None)
+    cells = [cell.cell.id for at in reversed(found.releases) for cell in at.cells if cell.says] if found else []
+    return next((cell for cell in cells if "+" not in cell), None)
+
+
+def _advise(report: Report) -> Advice:
+    if report.under_way:
+        return Advice(_sentence([report.under_way]), "nox -s rebase -- --continue")
+    if report.warnings:
+        command = re.search(r"nox -s [^;`]+", report.warnings[0])
+        return Advice(f"Somebody must look: {report.warnings[0]}", command[0].strip() if command else "nox -s vendor")
+    if not report.whole:
+        return _of_the_chosen(report)
+    is_news = report.newer == report.answer.release
+    news, going = _of_news(report), _of_what_can_go(report)
+    return _of_faults(report) or (news if is_news else going or news) or _of_nothing_to_do(report)
+
+
+def counted(number: int) -> str:
+    """Return a number of patches."""
+    return f"{number} patch" if number == 1 else f"{number} patches"
+
+
+def _of_the_chosen(report: Report) -> Advice:
+    """Give each patch's verdict where only some were asked for."""
+    at = report.answer.release
+    text = "\n".join(_verdict(item, at) for item in report.patches)
+    going = any(item.verdict in DROPPABLE for item in _live(report))
+    return Advice(text, _move(report) if going and not _faulty(report) else evidence_command(report, report.patches))
+
+
+def _verdict(item: PatchReport, at: str) -> str:
+    """Return a patch's verdict as a sentence, with the words of the probe that decided."""
+    name, settings = item.patch.id, f" with {item.settings}" if item.settings else ""
+    found = item.release(at)
+    if item.verdict in FAULTS or item.verdict not in CAN_GO:
+        return f"{name} is {item.verdict} on {at}: {found.why if found else 'it was not tried'}"
+    if item.patch.state is State.RETIRED:
+        return f"{name} stays retired on {at}: {headline(item)}{settings}."
+    return f"{name} can go on {at}: {headline(item)}{settings}."
+
+
+def _of_faults(report: Report) -> Advice | None:
+    at, faulty, suite = report.answer.release, _faulty(report), report.more.suite
+    parts = []
+    if faulty:
+        names = ", ".join(f"{item.patch.id} ({_fault(item)})" for item in faulty)
+        parts.append(f"somebody must look at {counted(len(faulty))} on {at}: {names}")
+    if suite:
+        parts.append(f"somebody must look at upstream's own tests: {len(suite)} fail with the series that pass without it")
+    if not parts:
+        return None
+    return Advice(_sentence([*parts, *_parts_that_go(report)]), evidence_command(report, faulty))
+
+
+def _of_what_can_go(report: Report) -> Advice | None:
+    parts = list(_parts_that_go(report))
+    if not parts:
+        return None
+    going = [item for item in _live(report) if item.verdict in CAN_GO]
+    by_hand = not _moved(report) and all(item.verdict is Verdict.REDUNDANT for item in going)
+    return Advice(_sentence(parts), evidence_command(report, going) if by_hand else _move(report))
+
+
+def _parts_that_go(report: Report) -> Iterator[str]:
+    at = report.answer.release
+    going, moved = [item for item in _live(report) if item.verdict in CAN_GO], _moved(report)
+    if going:
+        names = ", ".join(f"{item.patch.id} ({headline(item)})" for item in going)
+        yield f"{counted(len(going))} can go on {at}: {names}"
+    if moved:
+        names = ", ".join(item.patch.id for item in moved)
+        yield f"{counted(len(moved))} can be refreshed on {at}, where upstream has moved the lines: {names}"
+
+
+def _of_news(report: Report) -> Advice | None:
+    """Say what a release that the fork does not stand on would mean, as far as that was tried."""
+    newer = report.newer
+    if not newer or _is_source(report.answer.release) or Version(report.answer.release) < Version(report.locked):
+        return None
+    found = {item.patch.id: at.verdict for item in _live(report) if (at := item.release(newer))}
+    tried = any(verdict not in COUNTS_NOT for verdict in found.values())
+    gone = [name for name, verdict in found.items() if verdict in CAN_GO]
+    what = "which is not tried yet" if not tried else "where no patch can go" if not gone else ""
+    what = what or f"where {counted(len(gone))} can go: {', '.join(gone)}"
+    return Advice(f"{newer} is released, {what}; the fork stands on {report.locked}.", f"nox -s rebase -- {newer} --dry-run")
+
+
+def _of_nothing_to_do(report: Report) -> Advice:
+    live, at = _live(report), report.answer.release
+    retired = len(report.patches) - len(live)
+    tail = f"; {retired} {'is' if retired == 1 else 'are'} retired" if retired else ""
+    unknown = [item.patch.id for item in live if item.verdict in COUNTS_NOT]
+    if unknown and len(unknown) == len(live):
+        return Advice(f"Not known: nothing could be run on {at} here.", _way_to_try(report))
+    if unknown:
+        needed = f"{len(live) - len(unknown)} of {counted(len(live))} are needed on {at}; not tried here: {', '.join(unknown)}"
+        return Advice(f"Nothing to do that is known: {needed}{tail}.", _way_to_try(report))
+    needed = f"all patches are needed on {at}" if live else "no patch is live"
+    return Advice(f"Nothing to do: {needed}{tail}.", WATCH if at == report.locked else "nox -s status")
+
+
+def _way_to_try(report: Report) -> str:
+    """Return the command that gets what is missing here, where a reason names one."""
+    named = (re.search(r"`([^`]+)`", reason) for reason in report.skipped.values())
+    return next((found[1] for found in named if found), "nox -s matrix -- --list")
+
+
+def _sentence(parts: Iterable[str]) -> str:
+    text = "; ".join(parts)
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def evidence_command(report: Report, items: Sequence[PatchReport]) -> str:
+    """Return the command that shows the evidence."""
+    named = items if len(items) <= _NAMED else ()
+    words = [*report.asked, *(f"--patch {item.patch.id}" for item in named), *(["--why"] if items else [])]
+    if report.more.suite and not items:
+        words.append("--suite")
+    return f"nox -s {report.verb} -- {' '.join(words)}"
+
+
+def _move(report: Report) -> str:
+    """Return the command that would let patches go: a rebase, unless nothing can stand on what was asked about."""
+    at = report.answer.release
+    if _is_source(at) or Version(at) < Version(report.locked):
+        return evidence_command(report, [item for item in _live(report) if item.verdict in CAN_GO])
+    return f"nox -s rebase -- {at} --dry-run"
+
+
+def _fault(item: PatchReport) -> str:
+    """Return the verdict that somebody must look at, and where, if that is on another release."""
+    if item.verdict in FAULTS:
+        return str(item.verdict)
+    return next(f"{found.verdict} on {found.release}" for found in reversed(item.releases) if found.verdict in FAULTS)
+
+
+def _faulty(report: Report) -> list[PatchReport]:
+    return [item for item in report.patches if item.faulty]
+
+
+def _moved(report: Report) -> list[PatchReport]:
+    return [item for item in _live(report) if item.verdict not in CAN_GO and item.is_moved(report.answer.release)]
+
+
+def _live(report: Report) -> list[PatchReport]:
+    return [item for item in report.patches if item.patch.state is State.ACTIVE]
+
+
+def _is_source(version: str) -> bool:
+    """Return whether a version is of something that upstream did not release."""
+    return Version(version).local is not None

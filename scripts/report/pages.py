@@ -1,0 +1,78 @@
+"""The report as files: Markdown for a merge request, JUnit for a CI, and one HTML page that needs no network."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from scripts.core.model import FAULTS, State, Verdict
+from scripts.report import presentation
+from scripts.report.advice import advise
+from scripts.verdicts.aggregate import Report
+
+FORMS = ("markdown", "html", "junit")
+_FILES = {"markdown": "report.md.j2", "html": "report.html.j2", "junit": "report.xml.j2"}
+_NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]<>|#])")
+
+
+def render(report: Report, form: str) -> str:
+    """Return the report in one of FORMS."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=form != "markdown",  # noqa: S701 (Markdown has an escape of its own)
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {"plain": _plain, "slug": _slug, "md": markdown, "code": _code}
+    return environment.get_template(_FILES[form]).render(_words(report))
+
+
+def _words(report: Report) -> dict[str, Any]:
+    """Return what the templates may use."""
+    seen = {cell.verdict for item in report.patches for at in item.releases for cell in at.cells}
+    seen |= {at.verdict for item in report.patches for at in item.releases}
+    advice = advise(report)
+    remarks = (*report.warnings, *report.notes)
+    return {
+        "report": report,
+        "advice": advice,
+        "remarks": [line for line in remarks if line not in advice.text],
+        "view": presentation,
+        "letters": presentation.LETTERS,
+        "legend": [
+            (verdict, presentation.LETTERS[verdict], presentation.MEANINGS[verdict]) for verdict in Verdict if verdict in seen
+        ],
+        "states": [(state, [item for item in report.patches if item.patch.state is state]) for state in State],
+        "faults": FAULTS,
+        "worst_first": [str(verdict) for verdict in Verdict],
+    }
+
+
+def _plain(text: object) -> str:
+    """Leave out what XML cannot hold, such as a colour code in an assertion."""
+    return _NOT_XML.sub("\N{REPLACEMENT CHARACTER}", str(text))
+
+
+def _slug(text: object) -> str:
+    """Return a word for a class or an id."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", str(text))
+
+
+def markdown(text: object) -> str:
+    """Escape what Markdown would take for markup, on one line."""
+    return _MARKDOWN.sub(r"\\\1", " ".join(str(text).split()))
+
+
+def _code(text: object) -> str:
+    """Put text into a code span that may hold any character, on one line of a table."""
+    line = " ".join(str(text).split()).replace("|", "\\|")
+    longest = max((len(run) for run in re.findall("`+", line)), default=0)
+    fence = "`" * (longest + 1)
+    space = " " if longest or not line else ""
+    return f"{fence}{space}{line}{space}{fence}"

@@ -1,0 +1,295 @@
+"""What every form of the report shows: words, letters and the evidence of each cell, without any markup."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from scripts.core.model import DROPPABLE, FAULTS, Applies, Cell, Patch, Result, Settings, State, Text, Verdict
+from scripts.verdicts.aggregate import CellReport, PatchReport, ReleaseReport, Report
+
+LETTERS = {
+    Verdict.NEEDED: "N",
+    Verdict.ABSORBED: "a",
+    Verdict.CONFIGURABLE: "c",
+    Verdict.REDUNDANT: "r",
+    Verdict.NOT_NEEDED: "-",
+    Verdict.UNTESTED: ".",
+    Verdict.UNSUPPORTED: "u",
+    Verdict.BROKEN: "B",
+    Verdict.CONFLICT: "X",
+    Verdict.UNPROVEN: "?",
+    Verdict.REGRESSED: "R",
+}
+"""A letter a verdict, so that a report can be read without colour."""
+
+MEANINGS = {
+    Verdict.NEEDED: "bare upstream fails; where it was tried, the series passes and without the patch fails",
+    Verdict.ABSORBED: "bare upstream passes",
+    Verdict.CONFIGURABLE: "bare upstream passes with settings",
+    Verdict.REDUNDANT: "the series passes without it",
+    Verdict.NOT_NEEDED: "bare upstream passes, on a release older than the first that fails",
+    Verdict.UNTESTED: "no cell here meets what it needs",
+    Verdict.UNSUPPORTED: "the control probe does not pass on the bare release here: nothing is known",
+    Verdict.BROKEN: "fails with the series applied",
+    Verdict.CONFLICT: "does not apply",
+    Verdict.UNPROVEN: "no proof: an error, a skip, two runs that differ, or a probe that fails nowhere",
+    Verdict.REGRESSED: "upstream no longer does what a retired patch did",
+}
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a cell: what it ran, under which settings, what that came to and the words of the probe."""
+
+    name: str
+    settings: Settings
+    outcome: str
+    words: str
+
+
+def headline(item: PatchReport) -> str:
+    """Return the verdict, and since when where that is known."""
+    match item.verdict:
+        case Verdict.ABSORBED if item.absorbed_in:
+            return f"absorbed in {item.absorbed_in}"
+        case Verdict.CONFIGURABLE if item.configurable_since:
+            return f"configurable since {item.configurable_since}"
+        case _:
+            return str(item.verdict)
+
+
+def conclusion(item: PatchReport, release: str) -> str:
+    """Say in a sentence whether a patch can go at a release, and if not, why."""
+    at = item.release(release)
+    why = at.why if at else ""
+    settings = f"; on {release} with {item.settings}" if item.settings else ""
+    if item.patch.state is State.RETIRED:
+        return f"Somebody must look: {why}" if item.verdict in FAULTS else f"Stays retired: {headline(item)}{settings}."
+    if item.verdict in FAULTS:
+        return f"Somebody must look: {why}"
+    if item.verdict in DROPPABLE:
+        return f"Can go: {headline(item)}{settings}."
+    if item.verdict is Verdict.REDUNDANT:
+        return "Can go: another patch of the series does the same."
+    return f"Cannot go: {why}" if item.verdict is Verdict.NEEDED else f"Not known: {why}"
+
+
+def stands_in(item: PatchReport) -> dict[Verdict, list[str]]:
+    """Return the cells of the newest release by verdict, the worst first, where those that decide differ."""
+    found: dict[Verdict, list[str]] = {}
+    for cell in item.releases[-1].cells if item.releases else ():
+        if cell.counts:
+            found.setdefault(cell.verdict, []).append(cell.cell.id)
+    return {verdict: found[verdict] for verdict in Verdict if verdict in found} if len(found) > 1 else {}
+
+
+def columns(report: CellReport, patch: Patch) -> Iterator[Column]:
+    """Yield the columns of a cell that were run."""
+    facts, base = report.facts, report.settings
+    tried: list[tuple[str, Settings, Result | None]] = [("bare", base, facts.bare)]
+    for more, configured in zip(patch.replaced_by, facts.configured, strict=False):
+        tried.append((f"bare with {more}", Settings.of(base.mapping(), more.mapping()), configured))
+    tried += [("series", base, facts.series), ("series without it", base, facts.without)]
+    tried += [("bare under the profile", base, facts.profile)]
+    for name, settings, result in tried:
+        if result is not None:
+            yield Column(name, settings, *_shown(result))
+
+
+def _shown(result: Result) -> tuple[str, str]:
+    """Return the outcome of a column and its words."""
+    if result.control:
+        return str(result.outcome), result.detail
+    own = f"; the patch's own probes: {result.own}" if result.own else ""
+    return "the control probe does not pass", result.detail + own
+
+
+@dataclass(frozen=True)
+class Group:
+    """Cells of a release on which a patch came to the same in the same words."""
+
+    cells: tuple[Cell, ...]
+    verdict: Verdict
+    words: str
+    columns: tuple[Column, ...]
+    settings: Settings
+    counts: bool
+    decides: bool
+
+
+def groups(at: ReleaseReport, patch: Patch, skipped: Mapping[str, str]) -> list[Group]:
+    """Return the cells of a release by what they show, those that decided first."""
+    found: dict[Group, list[Cell]] = {}
+    for report in at.cells:
+        words, shown = skipped.get(report.cell.id) or _words(report, patch), tuple(columns(report, patch))
+        same = Group((), report.verdict, words, shown, report.settings, report.counts, report.decides)
+        found.setdefault(same, []).append(report.cell)
+    order = [at.verdict, *Verdict]
+    ordered = sorted(found, key=lambda group: (not group.counts, order.index(group.verdict)))
+    return [replace(group, cells=tuple(sorted(found[group], key=lambda cell: cell.id))) for group in ordered]
+
+
+def _words(report: CellReport, patch: Patch) -> str:
+    """Return what is said of a cell: its detail, or what this one of all lacks."""
+    if report.verdict is Verdict.UNTESTED and patch.needs:
+        return f"not tried here: the patch counts only with {', '.join(patch.needs)}"
+    return report.detail
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What several releases show alike of a patch, newest first, with the cells of each.
+
+    What a probe said is in it once: a column that said it again says where that stands.
+    """
+
+    group: Group
+    words: str
+    columns: tuple[Column, ...]
+    places: tuple[tuple[str, tuple[Cell, ...]], ...]
+
+    @property
+    def span(self) -> str:
+        """The releases, the newest first."""
+        names = [release for release, _ in self.places]
+        return ", ".join(names) if len(names) <= _LISTED else f"{names[0]} … {names[-1]} ({len(names)} releases)"
+
+    @property
+    def first(self) -> str:
+        """The name of the first cell, to run it by hand."""
+        return self.places[0][1][0].id
+
+    @property
+    def mode(self) -> str | None:
+        """The mode of the cells that decide nothing."""
+        return self.places[0][1][0].mode
+
+    @property
+    def cells(self) -> str:
+        """The names of all cells."""
+        return ", ".join(cell.id for _, cells in self.places for cell in cells)
+
+
+_PLAIN = re.compile(r"bare upstream (fails|passes)( with settings)?(?!,)")
+"""What a verdict and its columns say anyhow."""
+
+_LISTED = 3
+"""How many releases are listed by name."""
+
+
+def evidence(item: PatchReport, skipped: Mapping[str, str], above: str = "") -> list[Evidence]:
+    """Return all that was seen of a patch, the newest release first, each thing once; `above` is what has been said of it."""
+    found: dict[tuple[Group, str], list[tuple[str, tuple[Cell, ...]]]] = {}
+    for at in reversed(item.releases):
+        for group in groups(at, item.patch, skipped):
+            key = replace(group, cells=()), _lead(group, at)
+            found.setdefault(key, []).append((at.release, group.cells))
+    said: dict[str, str] = {}
+    return [
+        Evidence(group, words, tuple(_once(group, places[0][0], said, above)), tuple(places))
+        for (group, words), places in found.items()
+    ]
+
+
+def _lead(group: Group, at: ReleaseReport) -> str:
+    """Return what is said of a group without what its columns and its verdict say, and how the patch goes onto the release."""
+    words = group.words
+    for column in group.columns:
+        for part in (column.words, column.words.partition("; the patch's own probes: ")[0]):
+            words = words.replace(f": {part}", "") if part else words
+    if group.columns:
+        words = _PLAIN.sub("", words).strip(" ;()")
+    applies = "" if at.applies is Applies.UNTRIED else f"applies: {at.applies}"
+    text = "" if at.text is Text.UNKNOWN else f"text: {at.text}"
+    return "; ".join(filter(None, (words, applies, text)))
+
+
+def _once(group: Group, release: str, said: dict[str, str], above: str) -> Iterator[Column]:
+    """Yield the columns, and in place of words that were said before where they stand."""
+    for column in group.columns:
+        here = f"as on {release}, {column.name}"
+        there = "as said above" if column.words in above else said.setdefault(column.words, here)
+        yield column if not column.words or there == here else replace(column, words=there)
+
+
+def unsupported(report: Report) -> dict[str, list[str]]:
+    """Return the cells in which the control probe fails on the bare release, by the reason."""
+    found: dict[str, list[str]] = {}
+    for cell in _cells(report):
+        if cell.verdict is Verdict.UNSUPPORTED and not any(cell.cell.id in names for names in found.values()):
+            words = cell.facts.bare.detail if cell.facts.bare else cell.detail
+            found.setdefault(f"the control probe does not pass on the bare release: {words}", []).append(cell.cell.id)
+    return found
+
+
+def skipped(report: Report) -> dict[str, list[str]]:
+    """Return the cells that could not be tried here, by the reason."""
+    found: dict[str, list[str]] = {}
+    for name, reason in sorted(report.skipped.items(), key=lambda pair: pair[1]):
+        found.setdefault(reason, []).append(name)
+    return found
+
+
+def tried(report: Report) -> tuple[int, int]:
+    """Return how many cells decide something, and how many could not be tried."""
+    return len({cell.cell.id for cell in _cells(report) if cell.counts}), len(report.skipped)
+
+
+def can_all_go(report: Report) -> str:
+    """Say of the smallest series whether anything can be left out of the live one."""
+    live = sum(item.patch.state is State.ACTIVE for item in report.patches)
+    if len(report.smallest) == live:
+        return f"none of the {live} live patches can be left out"
+    idle = [item.patch.id for item in report.patches if item.patch.state is State.ACTIVE and item.patch.id not in report.smallest]
+    return f"{len(report.smallest)} of the {live} live patches are enough, without {', '.join(idle)}"
+
+
+def axes(report: Report) -> dict[str, list[str]]:
+    """Return the words of every axis on which the cells differ, in the order of the cells."""
+    found: dict[str, list[str]] = {}
+    for cell in _cells(report):
+        for axis, word in cell.cell.axes.items():
+            words = found.setdefault(axis, [])
+            if word not in words:
+                words.append(word)
+    return {axis: words for axis, words in found.items() if axis == "release" or len(words) > 1}
+
+
+def quiet_modes(report: Report) -> dict[str, list[str]]:
+    """Return the modes that decide nothing by the reason."""
+    found: dict[str, list[str]] = {}
+    for mode, reason in report.modes.items():
+        found.setdefault(reason, []).append(mode)
+    return found
+
+
+def left_out(report: Report) -> Iterator[tuple[str, str, Mapping[str, str]]]:
+    """Yield each patch that was left out, the words of the control probe where that failed then, and those of other probes."""
+    for name, failing in report.more.left_out.items():
+        control = next((result.detail for result in failing.values() if not result.control), "")
+        yield name, control, {patch: result.own or result.detail for patch, result in failing.items()}
+
+
+def dependencies(report: Report) -> list[tuple[str, Sequence[str], Sequence[str]]]:
+    """Return each patch with what its header says it depends on and what applying it found."""
+    declared, found = report.more.declared, report.more.found
+    return [(name, declared.get(name, ()), found.get(name, ())) for name in dict.fromkeys([*declared, *found])]
+
+
+def names_of(versions: Mapping[str, str]) -> str:
+    """Return what is installed in an environment in a line, Python first."""
+    rest = sorted(item for item in versions.items() if item[0] != "python")
+    return ", ".join([f"Python {versions.get('python', '?')}", *(f"{name} {version}" for name, version in rest)])
+
+
+def at_release(item: PatchReport, version: str) -> ReleaseReport | None:
+    """Return what was found of a patch on a release (for templates)."""
+    return item.release(version)
+
+
+def _cells(report: Report) -> Iterator[CellReport]:
+    for item in report.patches:
+        for at in item.releases:
+            yield from at.cells

@@ -1,0 +1,243 @@
+"""report: what `status` found, as JSON for programs and as a table for a person in a hurry."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text as Styled
+
+from scripts.core.model import FAULTS, Result, State, Verdict
+from scripts.rebase.retire import Plan
+from scripts.report.advice import Advice, advise, evidence_command
+from scripts.report.presentation import (
+    LETTERS,
+    Evidence,
+    can_all_go,
+    dependencies,
+    evidence,
+    headline,
+    left_out,
+    skipped,
+    unsupported,
+)
+from scripts.verdicts.aggregate import CellReport, More, PatchReport, Report
+
+_STYLES = {
+    Verdict.NEEDED: "yellow",
+    Verdict.ABSORBED: "green",
+    Verdict.CONFIGURABLE: "cyan",
+    Verdict.REDUNDANT: "cyan",
+    Verdict.NOT_NEEDED: "dim",
+    Verdict.UNTESTED: "dim",
+    Verdict.UNSUPPORTED: "dim",
+}
+_FAULT = "bold red"
+
+
+def as_json(report: Report) -> dict[str, Any]:
+    """Return the report as DESIGN section 5 writes it."""
+    found = report.answer
+    return {
+        "schema": 1,
+        "upstream": {"name": report.name, "locked": report.locked, "releases": list(report.releases)},
+        "answer": {
+            "release": found.release,
+            "bare_is_enough": found.bare_is_enough,
+            "settings": found.settings.mapping(),
+            "in_the_way": list(found.in_the_way),
+            "text": found.text,
+        },
+        "patches": [_patch_json(patch) for patch in report.patches],
+        "smallest_series": list(report.smallest),
+        "summary": report.summary,
+    } | _more_json(report.more)
+
+
+def _more_json(more: More) -> dict[str, Any]:
+    """Return what only some runs ask for, and nothing where nobody asked."""
+    found: dict[str, Any] = {}
+    if more.left_out:
+        found["left_out"] = {name: list(failing) for name, failing in more.left_out.items()}
+        found["dependencies"] = {
+            name: {"declared": list(more.declared[name]), "found": list(more.found[name])} for name in more.declared
+        }
+    if more.suite is not None:
+        found["suite"] = list(more.suite)
+    return found
+
+
+def _patch_json(report: PatchReport) -> dict[str, Any]:
+    return {
+        "id": report.patch.id,
+        "title": report.patch.title,
+        "state": report.patch.state,
+        "verdict": report.verdict,
+        "absorbed_in": report.absorbed_in,
+        "configurable_since": report.configurable_since,
+        **({"configurable_until": report.configurable_until} if report.configurable_until else {}),
+        "settings": report.settings.mapping() if report.settings else None,
+        "releases": {
+            item.release: {
+                "verdict": item.verdict,
+                "applies": item.applies,
+                "text": item.text,
+                "cells": {cell.cell.id: _cell_json(cell) for cell in item.cells},
+            }
+            for item in report.releases
+        },
+    }
+
+
+def _cell_json(report: CellReport) -> dict[str, Any]:
+    facts = report.facts
+    configured = facts.configured[facts.replaced if facts.replaced is not None else -1] if facts.configured else None
+    return {
+        "bare": _outcome(facts.bare),
+        "configured": _outcome(configured),
+        "series": _outcome(facts.series),
+        "without": _outcome(facts.without),
+        "verdict": report.verdict,
+        "detail": report.detail,
+    }
+
+
+def _outcome(result: Result | None) -> str | None:
+    """Return a column's word; a column in which the control probe fails counts as failed."""
+    if result is None:
+        return None
+    return str(result.outcome) if result.control else "failed"
+
+
+def print_report(report: Report, console: Console, *, why: bool = False) -> None:
+    """Print the answer and the next command, with `why` the evidence, then the table and what to look at."""
+    advice = advise(report, why=why)
+    console.print(Styled(advice.text, style="bold"), soft_wrap=True)
+    console.print(f"next: {advice.command}", markup=False, soft_wrap=True)
+    if report.whole:
+        console.print(Styled(f"\n{report.answer.short}"), soft_wrap=True)
+    if why:
+        print_why(report, console, advice.text)
+    console.print()
+    console.print(_table(report))
+    for part in (*_legend(report), *_attention(report, advice, why=why)):
+        console.print(part, soft_wrap=isinstance(part, Styled))
+
+
+def _table(report: Report) -> Table:
+    """Return a row a patch: its verdict with the release since when it holds, and a letter a release."""
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    table.add_column("", no_wrap=True)
+    table.add_column(f"on {report.answer.release}", no_wrap=True)
+    span = f"{report.releases[0]} … {report.releases[-1]}" if len(report.releases) > 1 else "".join(report.releases)
+    table.add_column(span)  # wraps where the console is narrow, so that no release is cut off
+    for state in State:
+        rows = [item for item in report.patches if item.patch.state is state]
+        if rows:
+            table.add_row(Styled(f"{state} patches", style="dim"))
+        for item in rows:
+            letters = ((LETTERS[at.verdict] + " ", _STYLES.get(at.verdict, _FAULT)) for at in item.releases)
+            table.add_row(
+                f"  {item.patch.id}",
+                Styled(headline(item), style=_STYLES.get(item.verdict, _FAULT)),
+                Styled.assemble(*letters),
+            )
+    return table
+
+
+def _legend(report: Report) -> Iterator[RenderableType]:
+    seen = {at.verdict for item in report.patches for at in item.releases}
+    letters = "   ".join(f"{LETTERS[verdict]} {verdict}" for verdict in Verdict if verdict in seen)
+    yield Styled(f"\n{letters}", style="dim")
+    for item in report.patches:
+        if item.settings:
+            yield Styled(f"{item.patch.id}: {item.settings}", style="dim")
+    if report.smallest:
+        yield Styled(f"smallest series: {can_all_go(report)}", style="dim")
+    live = [item.patch for item in report.patches if item.patch.state is State.ACTIVE]
+    files = {hunk.path for patch in live for hunk in patch.hunks}
+    if live and report.whole:
+        touched = sum(patch.lines for patch in live)
+        yield Styled(f"upstream lines touched (added and removed): {touched} in {len(files)} files", style="dim")
+    for name, control, failing in left_out(report):
+        words = f"the control probe, so all probes: {control}" if control else ", ".join(failing) or "no probes"
+        yield Styled(f"without {name} fail: {words}", style="dim")
+    for name, declared, found in dependencies(report):
+        words = f"{name} depends on {', '.join(found) or 'nothing'}"
+        differs = f" (its header: {', '.join(declared) or 'nothing'})" if set(declared) != set(found) else ""
+        yield Styled(words + differs, style="yellow" if differs else "dim")
+    if report.more.suite is not None:
+        lines = report.more.suite or ("no test that counts fails with the series and passes bare",)
+        yield Styled("upstream's own tests: " + "\n  ".join(lines), style="red" if report.more.suite else "dim")
+        for line in report.more.suite_ran:
+            yield Styled(f"  {line}", style="dim")
+
+
+def _attention(report: Report, advice: Advice, *, why: bool) -> Iterator[RenderableType]:
+    """Yield what somebody must look at, then what could not be tried here; not what has been said above."""
+    for item in report.patches:
+        if item.verdict in FAULTS and report.whole and not why:
+            yield Styled(f"\n{item.patch.id} is {item.verdict}: {_reason(item, report.answer.release)}", style="red")
+            yield Styled(f"  evidence: {evidence_command(report, [item])}", style="dim")
+        for note in item.notes:
+            yield Styled(f"{item.patch.id}: {note}", style="dim")
+    for reason, cells in unsupported(report).items():
+        yield Styled(f"\nunsupported: {', '.join(cells)}: {reason}", style="yellow")
+    for note in report.notes:
+        yield Styled(f"\n{note}", style="yellow")
+    for warning in report.warnings:
+        if warning not in advice.text:
+            yield Styled(f"\n{warning}", style="red")
+    for reason, cells in skipped(report).items():
+        yield Styled(f"\nnot tried here: {', '.join(cells)}: {reason}", style="yellow")
+
+
+def _reason(item: PatchReport, locked: str) -> str:
+    found = [at for at in item.releases if at.verdict is item.verdict]
+    at = next((one for one in found if one.release == locked), found[0] if found else None)
+    return at.detail if at else ""
+
+
+def print_plan(plan: Plan, console: Console, *, dry_run: bool) -> None:
+    """Print what a rebase did, or would do."""
+    verb = "would move" if dry_run else "moved"
+    if plan.total:
+        console.print(Styled(plan.total, style="bold"))
+    if plan.replay or plan.origin != plan.target:
+        console.print(Styled(f"{verb} from {plan.origin} to {plan.target}", style="bold"))
+    for item in plan.retire:
+        console.print(Styled(f"  retire {item.id}: {item.trailer}", style="green"))
+    for name, why in plan.back:
+        console.print(Styled(f"  take back {name}: {why}", style="yellow"))
+    for name in plan.replay:
+        console.print(f"  replay {name}")
+    for note in plan.notes:
+        console.print(Styled(f"\n{note}"))
+    if plan.following:
+        console.print(f"\nnext: {plan.following}")
+    if not dry_run and (plan.retire or plan.back or plan.replay or plan.origin != plan.target):
+        console.print("\nnext: look at `git diff`, run `nox -s tests`, then commit", style="dim")
+
+
+def print_why(report: Report, console: Console, above: str = "") -> None:
+    """Print the evidence of every verdict: each column of each cell, and the words of probes that are not said `above`."""
+    for item in report.patches:
+        console.print(Styled(f"\n{item.patch.id}", style="bold"), Styled(f"{item.patch.title}"))
+        console.print(Padding(Styled(item.patch.why, style="dim"), (0, 2), expand=False))
+        for shown in evidence(item, report.skipped, above):
+            style = _STYLES.get(shown.group.verdict, _FAULT)
+            console.print(Padding(Styled(f"{shown.span}: {shown.group.verdict}", style=style), (0, 0, 0, 2), expand=False))
+            console.print(Padding(Group(*_evidence_lines(shown)), (0, 0, 0, 4), expand=False))
+
+
+def _evidence_lines(shown: Evidence) -> Iterator[RenderableType]:
+    """Yield what was seen, column by column, and where."""
+    quiet = "" if shown.group.decides else f"{shown.mode} decides nothing"
+    if quiet or shown.words:
+        yield Styled("; ".join(filter(None, (shown.words, quiet))))
+    for part in shown.columns:
+        yield Styled(f"{part.name}: {part.outcome} {part.words}".rstrip(), style="dim")
+    yield Styled(f"cells: {shown.cells}", style="dim")

@@ -1,0 +1,1 @@
+"""The patches: read, checked, applied to a release, imported as a branch and exported from it."""

@@ -1,0 +1,215 @@
+"""pick: put one patch onto one tree, exactly on its base or by cherry-pick elsewhere, and say how that went."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from scripts.core.git import Git
+from scripts.core.line_endings import blob, differ, follow, tree_without_cr
+from scripts.core.model import Applies, Patch, Release
+from scripts.series.moved_files import AROUND, Move, fits, moves, places_of
+
+_MARKER = re.compile(r"^<<<<<<< ", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Step:
+    """How one patch went onto a tree, and where it did not."""
+
+    applies: Applies
+    detail: str = ""
+
+
+class Picked(NamedTuple):
+    """What picking a commit onto a tree came to: how it went on, and the commit and the tree after it."""
+
+    step: Step
+    commit: str
+    tree: str
+
+
+Picks = dict[tuple[str, str], Picked]
+"""What was picked before, by the tree that it went onto and the commit."""
+
+
+@dataclass
+class Line:
+    """A line of picks on a release; what was picked onto the same tree before is not picked again."""
+
+    git: Git
+    commit: str
+    tree: str
+    picks: Picks
+    stack: ExitStack
+    _work: Git | None = None
+    _checked_out: str = ""
+
+    def pick(self, commit: str, patch: Patch) -> Step:
+        """Pick a patch's commit onto the end of the line; a conflict leaves its tree as it was."""
+        key = self.tree, commit
+        if key not in self.picks:
+            work = self._at_end()
+            step = pick(work, commit, patch)
+            self._checked_out = work.text("rev-parse", "HEAD")
+            self.picks[key] = Picked(step, self._checked_out, work.tree_of("HEAD"))
+        step, self.commit, self.tree = self.picks[key]
+        return step
+
+    def _at_end(self) -> Git:
+        """Return a work tree in which the end of the line is checked out."""
+        if self._work is None:
+            self._work = self.stack.enter_context(self.git.checkout(self.commit))
+        elif self._checked_out != self.commit:
+            self._work.run("checkout", "--quiet", "--detach", self.commit)
+        return self._work
+
+
+@contextmanager
+def line_on(release: Release, git: Git, picks: Picks) -> Iterator[Line]:
+    """Give a line that begins at a release, in the private repository."""
+    with ExitStack() as stack:
+        yield Line(git, release.commit, release.tree, picks, stack)
+
+
+def apply_exactly(work: Git, patch: Patch) -> Step:
+    """Commit a patch with `git am` on its own base, where no hunk may be moved or ambiguous."""
+    diff = _diff_of(patch)
+    if diff:
+        trial = work.run("apply", "--check", "--verbose", "-", stdin=diff, ok=None)
+        if trial.code != 0 or b"offset" in trial.stderr:
+            return Step(Applies.CONFLICT, f"does not apply exactly on its own base {patch.base}: {_complaints(trial.complaint)}")
+    done = work.run("am", "--quiet", "--empty=keep", "--keep-non-patch", "--no-3way", patch.path.absolute(), ok=None)
+    if done.code != 0:
+        work.run("am", "--abort", ok=None)
+        return Step(Applies.CONFLICT, f"git am refuses it on its own base {patch.base}: {_complaints(done.complaint)}")
+    return Step(Applies.CLEAN if patch.hunks else Applies.NO_HUNKS)
+
+
+def pick(work: Git, commit: str, patch: Patch) -> Step:
+    """Cherry-pick a patch's commit onto HEAD; on a conflict HEAD and the work tree stay as they were."""
+    head = work.text("rev-parse", "HEAD")
+    step = cherry(work, commit, patch)
+    if step.applies is Applies.CONFLICT:
+        work.run("cherry-pick", "--abort", ok=None)
+        work.run("reset", "--quiet", "--hard", head)
+    return step
+
+
+def cherry(work: Git, commit: str, patch: Patch) -> Step:
+    """Cherry-pick a patch's commit onto HEAD, and hold the result against what a plain application would give.
+
+    With one line of context a plain application can land in the wrong function, so it is never used; where it gives
+    another tree the place is ambiguous, which is a conflict. A conflict is left in the work tree.
+    """
+    head = work.text("rev-parse", "HEAD")
+    diff = difference(work, commit)
+    plain, moved = _plain(work, head, diff) if diff else (work.tree_of(head), False)
+    if not _cherry_pick(work, commit):
+        return _second_try(work, commit, patch, head, diff)
+    if not diff:
+        return Step(Applies.NO_HUNKS)
+    if plain is None:
+        return Step(Applies.THREE_WAY)
+    if plain != work.tree_of("HEAD"):
+        return _ambiguous(hunk.path for hunk in patch.hunks)
+    return Step(Applies.OFFSET if moved else Applies.CLEAN)
+
+
+def _second_try(work: Git, commit: str, patch: Patch, head: str, diff: bytes) -> Step:
+    """Cherry-pick again where the conflict is one of line endings, or of a file that moved and changed more than git follows.
+
+    What stays a conflict is left in the work tree, at the place to which a file moved.
+    """
+    files = work.text("diff", "--name-only", "--diff-filter=U").splitlines()
+    gone = {name for name in files if work.resolve(f"{head}:{name}") is None}
+    found = moves(work, f"{commit}^", head, gone) if gone else {}
+    around = difference(work, commit, AROUND) if found else b""
+    moved = {old: move for old, move in found.items() if fits(work, head, move, around, old)}
+    went = {name: moved[name].new if name in moved else name for name in files}
+    endings = any(_endings_differ(work, commit, head, old, new) for old, new in went.items())
+    if not moved and not endings:
+        return Step(Applies.CONFLICT, _conflicts(work, patch, moved))
+    work.run("cherry-pick", "--abort", ok=None)
+    work.run("reset", "--quiet", "--hard", head)
+    words = ["-Xignore-cr-at-eol"] if endings else []
+    words += [f"-Xfind-renames={min(move.found_at for move in moved.values())}%"] if moved else []
+    if not _cherry_pick(work, commit, *words):
+        return Step(Applies.CONFLICT, _conflicts(work, patch, moved))
+    follow(work, head)
+    if moved:
+        return _moved_step(work, commit, head, diff, moved)
+    paths = {hunk.path for hunk in patch.hunks}
+    plain = tree_without_cr(work, head, paths, diff)
+    return Step(Applies.THREE_WAY) if plain in {None, tree_without_cr(work, "HEAD", paths)} else _ambiguous(paths)
+
+
+def _cherry_pick(work: Git, commit: str, *words: str) -> bool:
+    return work.run("cherry-pick", "--allow-empty", "--keep-redundant-commits", *words, commit, ok=None).code == 0
+
+
+def _endings_differ(work: Git, commit: str, head: str, old: str, new: str) -> bool:
+    before, after, there = (blob(work, name) for name in (f"{commit}^:{old}", f"{commit}:{old}", f"{head}:{new}"))
+    return bool(before and there) and differ(before, after, there)
+
+
+def _moved_step(work: Git, commit: str, head: str, diff: bytes, moved: Mapping[str, Move]) -> Step:
+    """Accept a moved file's hunks only where each of them fits in one place of all that is new."""
+    words = ("diff-tree", "-r", "-z", "--no-renames", "--diff-filter=A", "--name-only", f"{commit}^", head)
+    new = [path for path in work.text(*words).split("\0") if path]
+    several = [places for places in places_of(work, head, new, diff, moved) if len(places) != 1]
+    if several:
+        return _ambiguous(several[0] or [move.new for move in moved.values()], f"{_said(moved)}; ")
+    return Step(Applies.THREE_WAY, _said(moved))
+
+
+def _said(moved: Mapping[str, Move]) -> str:
+    return ", ".join(f"{name} moved to {move}" for name, move in moved.items())
+
+
+def _ambiguous(files: Iterable[str], before: str = "") -> Step:
+    names = ", ".join(sorted(set(files)))
+    return Step(Applies.CONFLICT, f"ambiguous: {before}its hunks fit in more than one place of {names}")
+
+
+def difference(git: Git, commit: str, lines: int = 1) -> bytes:
+    """Return a commit's change as a patch with the least context, or with more lines of it."""
+    return git.run("diff-tree", "-p", f"-U{lines}", "--full-index", "--binary", "--no-renames", f"{commit}^", commit).stdout
+
+
+def _diff_of(patch: Patch) -> bytes:
+    content = patch.path.read_bytes()
+    start = content.find(b"\ndiff --git ")
+    return content[start + 1 :] if start >= 0 else b""
+
+
+def _plain(work: Git, head: str, diff: bytes) -> tuple[str | None, bool]:
+    """Return the tree that a plain application gives (None where it fails), and whether a hunk moved."""
+    with work.index(head) as handle:
+        done = handle.run("apply", "--cached", "--verbose", "-", stdin=diff, ok=None)
+        return (handle.text("write-tree") if done.code == 0 else None), b"offset" in done.stderr
+
+
+def _conflicts(work: Git, patch: Patch, moved: Mapping[str, Move]) -> str:
+    """Name the files and places of a cherry-pick's conflicts, and the hunks that wanted to go there."""
+    assert work.work_tree is not None
+    places = []
+    for name in work.text("diff", "--name-only", "--diff-filter=U").splitlines():
+        path = work.work_tree / name
+        text = path.read_text(errors="replace") if path.exists() else ""
+        lines = [str(text.count("\n", 0, match.start()) + 1) for match in _MARKER.finditer(text)]
+        here = {name, *(old for old, move in moved.items() if move.new == name)}
+        own = [hunk for hunk in patch.hunks if hunk.path in here] or patch.hunks  # all of them where git followed a move
+        hunks = [f"@@ -{hunk.old[0]},{hunk.old[1]} +{hunk.new[0]},{hunk.new[1]} @@" for hunk in own]
+        where = f"line {', '.join(lines)}" if lines else "the file is gone or binary"
+        places.append(f"{name}: {where} (hunks {' '.join(hunks)})")
+    return "; ".join([*([_said(moved)] if moved else []), *places]) or "cherry-pick refused it"
+
+
+def _complaints(text: str) -> str:
+    """Return the lines of git's words that say what is wrong."""
+    lines = [line for line in text.splitlines() if line.startswith("error:") or "offset" in line]
+    return "; ".join(lines) or text.strip()

@@ -1,0 +1,64 @@
+"""import: a work tree in which the series is a branch and a patch is a commit, to edit with ordinary git."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from scripts.core.errors import AttentionError, UsageError
+from scripts.core.git import Git, exact_bytes, sealed_environment
+from scripts.core.lockfile import read_lock
+from scripts.core.model import Lock
+from scripts.core.repository import Repository
+from scripts.core.result_cache import Store
+from scripts.core.subprocesses import run
+from scripts.series.apply import Workshop
+from scripts.series.series import Series, read_series
+from scripts.upstream.vendor import bring
+
+BRANCH = "series"
+
+
+def import_series(repo: Repository, folder: Path | None = None) -> Path:
+    """Write the series into a new repository at `folder` and return the place.
+
+    Raises UsageError where the folder is taken, AttentionError where a patch does not apply on its own base.
+    """
+    place = default_place(repo, folder)
+    with repo.alone():
+        if place.exists() and any(place.iterdir()):
+            raise UsageError(f"{place} is not empty", hint=f"export what is in it (nox -s export), or remove it: rm -r {place}")
+        lock = read_lock(repo.lock_file)
+        bring(repo, lock)
+        _clone(repo.git, _head(repo, lock, read_series(repo, lock, one_base=False)), place)
+    return place
+
+
+def default_place(repo: Repository, folder: Path | None) -> Path:
+    """Return the folder asked for, or the usual one."""
+    return folder.absolute() if folder else repo.work / "series"
+
+
+def _head(repo: Repository, lock: Lock, series: Series) -> str:
+    """Return the commit of the last patch, built on its base; without patches the locked release's."""
+    made = Workshop(repo, lock, series, Store(repo.work / "results")).commits(series.active)
+    if made.failed:
+        wrong = "\n".join(f"{name} {step.detail}" for name, step in made.failed.items())
+        raise AttentionError(wrong, hint="mend the patch file")
+    return made.ids[series.active[-1].id] if series.active else lock.current.commit
+
+
+def _clone(git: Git, head: str, place: Path) -> None:
+    """Make a repository of its own, whole or not at all: removing `.fork/` or this folder never damages the other."""
+    git.run("update-ref", "refs/fork/series", head)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    env = sealed_environment()
+    with tempfile.TemporaryDirectory(prefix="tmp-series-", dir=place.parent, ignore_cleanup_errors=True) as folder:
+        new = Path(folder, "series")
+        run(["git", "init", "--quiet", f"--initial-branch={BRANCH}", new], env=env)
+        exact_bytes(new / ".git")
+        run(["git", "config", "core.autocrlf", "false"], env=env, cwd=new)
+        refs = ("+refs/tags/*:refs/tags/*", "refs/fork/series")
+        run(["git", "fetch", "--quiet", git.git_dir.absolute(), *refs], env=env, cwd=new)
+        run(["git", "reset", "--quiet", "--hard", head], env=env, cwd=new)
+        new.replace(place)

@@ -1,0 +1,98 @@
+"""The profile's text: entries put into its literal `SETTINGS` and taken out, with the rest left as it is."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+
+from scripts.core.errors import UsageError
+from scripts.series.profile import settings_literal
+
+_WIDTH = 88
+"""Lines up to here stay in one piece; a formatter leaves what is broken at a trailing comma."""
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a node's text stands: first and last line, counted from 0, and the columns where it begins and ends."""
+
+    first: int
+    last: int
+    begin: int
+    end: int
+
+
+def edited_profile(text: str, put: Mapping[str, Mapping[str, object]], drop: Collection[str] = ()) -> str:
+    """Return the module's text with entries put in, in the place of one of that name, and others taken out.
+
+    Raises UsageError where the literal is written in a way that this cannot edit.
+    """
+    value = settings_literal(text)
+    names = [ast.literal_eval(key) for key in value.keys if key is not None]
+    wanted = {name: dict(entry) for name, entry in ast.literal_eval(value).items() if name not in drop} | dict(put)
+    if not put and not set(drop).intersection(names):
+        return text
+    lines = text.splitlines(keepends=True)
+    whole = _place(lines, value)
+    kept = [chunk for name, chunk in zip(names, _chunks(lines, value), strict=True) if name in wanted and name not in put]
+    entries = [*kept, *(_entry(name, put[name]) for name in wanted if name in put)]
+    head, tail = lines[whole.first][: whole.begin + 1], lines[whole.last][whole.end - 1 :]
+    body = f"\n{''.join(entries)}" if entries else ""
+    new = "".join([*lines[: whole.first], head, body, tail, *lines[whole.last + 1 :]])
+    if ast.literal_eval(settings_literal(new)) != wanted:
+        raise UsageError("the profile's SETTINGS cannot be edited by machine", hint=f"make it hold {wanted} by hand")
+    return new
+
+
+def _place(lines: list[str], node: ast.expr) -> _Place:
+    """Return a node's place in characters; Python counts bytes."""
+    assert node.end_lineno is not None
+    assert node.end_col_offset is not None
+    first, last = node.lineno - 1, node.end_lineno - 1
+    begin = len(lines[first].encode()[: node.col_offset].decode())
+    return _Place(first, last, begin, len(lines[last].encode()[: node.end_col_offset].decode()))
+
+
+def _chunks(lines: list[str], value: ast.Dict) -> Iterator[str]:
+    """Give the text of each entry, with the comments above it and at its end where it has lines to itself."""
+    before = _place(lines, value).first
+    ends = [_place(lines, entry) for entry in value.values]
+    for key, end in zip(value.keys, ends, strict=True):
+        assert key is not None
+        start = _place(lines, key)
+        source = "".join(lines[start.first : end.last + 1])[start.begin :]
+        source = source[: len(source) - (len(lines[end.last]) - end.end)]
+        above = [line for line in lines[before + 1 : start.first] if line.strip().startswith("#")]
+        following = lines[end.last][end.end :].lstrip(" ,").rstrip("\n")
+        comment = f"  {following}" if following.startswith("#") else ""
+        before = end.last
+        yield "".join(above) + f"    {source},{comment}\n"
+
+
+def _entry(name: str, settings: Mapping[str, object]) -> str:
+    """Write an entry on one line, or broken as a formatter breaks it."""
+    line = f"    {_literal(name)}: {_literal(settings)},\n"
+    if len(line) <= _WIDTH:
+        return line
+    inner = "".join(f"        {_literal(key)}: {_literal(value)},\n" for key, value in settings.items())
+    return f"    {_literal(name)}: {{\n{inner}    }},\n"
+
+
+def _literal(value: object) -> str:
+    """Write a literal with double quotes, as a formatter wants it."""
+    match value:
+        case str() | bytes():
+            text = repr(value)
+            plain = '"' not in text and "\\'" not in text
+            return text.replace("'", '"') if plain and text.endswith("'") else text
+        case Mapping():
+            return "{" + ", ".join(f"{_literal(key)}: {_literal(item)}" for key, item in value.items()) + "}"
+        case tuple():
+            return "(" + ", ".join(map(_literal, value)) + ("," if len(value) == 1 else "") + ")"
+        case list():
+            return "[" + ", ".join(map(_literal, value)) + "]"
+        case set() if value:
+            return "{" + ", ".join(sorted(map(_literal, value))) + "}"
+        case _:
+            return repr(value)

@@ -1,0 +1,48 @@
+"""README's table of patches, written from the patches themselves so that it cannot drift."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from scripts.core.errors import UsageError
+from scripts.core.model import Patch, State
+from scripts.core.repository import Repository, write_whole
+from scripts.series.series import Series
+
+_START, _END = "<!-- patches -->\n", "<!-- /patches -->\n"
+
+
+def check_readme(repo: Repository, series: Series, *, write: bool) -> None:
+    """Compare README's table with the series, or write it; a README without the markers is left alone."""
+    wanted = readme_with_table(repo, series)
+    path = repo.root / "README.md"
+    if wanted is None or path.read_text() == wanted:
+        return
+    if not write:
+        raise UsageError("README.md's table is not the one of the patches", hint="nox -s lint -- --write")
+    write_whole(path, wanted.encode())
+
+
+def readme_with_table(repo: Repository, series: Series) -> str | None:
+    """Return README with the table of these patches, or None where it has no place for one."""
+    path = repo.root / "README.md"
+    text = path.read_text() if path.exists() else ""
+    head, start, rest = text.partition(_START)
+    _, end, tail = rest.partition(_END)
+    return head + start + "".join(_rows(series)) + end + tail if end else None
+
+
+def _rows(series: Series) -> Iterator[str]:
+    yield "| patch | what it does | hunks: lines | drop it when |\n|---|---|---|---|\n"
+    for patch in series.all:
+        name = f"[{patch.id}]({_link(patch)}){_state(patch)}"
+        yield f"| {name} | {patch.title} | {len(patch.hunks)}: {patch.lines} | {patch.drop_when} |\n"
+
+
+def _link(patch: Patch) -> str:
+    folder = "patches/retired" if patch.state is State.RETIRED else "patches"
+    return f"{folder}/{patch.path.name}"
+
+
+def _state(patch: Patch) -> str:
+    return f" (retired: {patch.retired_in})" if patch.state is State.RETIRED else ""

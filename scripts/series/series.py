@@ -1,0 +1,213 @@
+"""The series and the retired patches, and everything that can be wrong with them before anything runs."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.version import InvalidVersion, Version
+
+from scripts.core.errors import collected
+from scripts.core.model import Lock, Patch, State
+from scripts.core.repository import Repository
+from scripts.series.override_imports import imported_modules
+from scripts.series.patch_file import read_patch
+
+
+@dataclass(frozen=True)
+class Series:
+    """The live patches in order, and the retired ones."""
+
+    active: tuple[Patch, ...]
+    retired: tuple[Patch, ...]
+
+    @cached_property
+    def by_id(self) -> dict[str, Patch]:
+        """Every patch by its id."""
+        return {patch.id: patch for patch in self.all}
+
+    @property
+    def all(self) -> tuple[Patch, ...]:
+        """The live patches, then the retired ones."""
+        return self.active + self.retired
+
+    def dependents(self, patch: Patch) -> set[str]:
+        """Return the ids of the live patches that cannot stand without `patch`, itself among them."""
+        found = {patch.id}
+        for other in self.active:
+            if found.intersection(other.depends):
+                found.add(other.id)
+        return found
+
+    @property
+    def probes(self) -> tuple[str, ...]:
+        """The paths and node ids of every patch's probes."""
+        return tuple(spec for patch in self.all for spec in patch.probes)
+
+    def needed_by(self, patch: Patch) -> tuple[Patch, ...]:
+        """Return what a patch depends on, in order, and the patch itself last."""
+        before = [part for name in patch.depends for part in self.needed_by(self.by_id[name])]
+        return tuple(dict.fromkeys([*before, patch]))
+
+
+def read_series(repo: Repository, lock: Lock, *, one_base: bool = True) -> Series:
+    """Read and check every patch; raises one UsageError that lists all that is wrong.
+
+    `import` alone does without `one_base`, for it is the way to get one.
+    """
+    series, problems = examine(repo, lock)
+    if one_base:
+        problems += _several_bases(series)
+    if problems:
+        raise collected("the patches are not in order:", problems, hint="edit the files named, then `nox -s lint`")
+    return series
+
+
+def examine(repo: Repository, lock: Lock) -> tuple[Series, list[str]]:
+    """Read every patch and list all that is wrong with the series."""
+    problems: list[str] = []
+    listed = _listed(repo, problems)
+    active = tuple(_read(repo, listed, State.ACTIVE, problems))
+    retired = tuple(_read(repo, sorted((repo.patches / "retired").glob("*.patch")), State.RETIRED, problems))
+    series = Series(active, retired)
+    problems += _series_problems(repo, series, lock)
+    return series, problems
+
+
+def _listed(repo: Repository, problems: list[str]) -> list[Path]:
+    """Return the files that `patches/series` names, noting the unlisted, missing and duplicate ones."""
+    try:
+        text = (repo.patches / "series").read_text()
+    except FileNotFoundError:
+        problems.append("patches/series is missing")
+        text = ""
+    names = [line.split("#")[0].strip() for line in text.splitlines()]
+    names = [name for name in names if name]
+    here = {path.name for path in repo.patches.glob("*.patch")}
+    problems += [
+        f"patches/series: {name} is listed {names.count(name)} times" for name in sorted(set(names)) if names.count(name) > 1
+    ]
+    problems += [f"patches/series: {name} is listed, but there is no such file" for name in names if name not in here]
+    problems += [f"patches/{name} is not listed in patches/series" for name in sorted(here - set(names))]
+    return [repo.patches / name for name in dict.fromkeys(names) if name in here]
+
+
+def _read(repo: Repository, paths: list[Path], state: State, problems: list[str]) -> Iterator[Patch]:
+    for path in paths:
+        patch, wrong = read_patch(path, state)
+        problems += [f"{path.relative_to(repo.root)}: {text}" for text in wrong]
+        yield patch
+
+
+def _series_problems(repo: Repository, series: Series, lock: Lock) -> Iterator[str]:
+    """Find what is wrong between patches, and between them and the rest of the repository."""
+    ids = [patch.id for patch in series.all]
+    yield from (f"the id {name} is used by {ids.count(name)} patches" for name in sorted(set(ids)) if ids.count(name) > 1)
+    for patch in series.all:
+        where = patch.path.relative_to(repo.root)
+        yield from (f"{where}: {text}" for text in _patch_problems(repo, series, lock, patch))
+    beside = [name for item in repo.config.probes.beside for name in item.files]
+    yield from (f"fork.toml: probes.beside names {name}, which is not here" for name in beside if not (repo.root / name).exists())
+    yield from _orphans(repo, series)
+
+
+def _several_bases(series: Series) -> Iterator[str]:
+    bases = sorted({patch.base for patch in series.active if patch.base})
+    if len(bases) > 1:
+        yield f"the live patches stand on several bases: {', '.join(bases)}; `nox -s import`, then `nox -s export` gives them one"
+
+
+def _patch_problems(repo: Repository, series: Series, lock: Lock, patch: Patch) -> Iterator[str]:
+    """Find what is wrong with the names that one patch uses."""
+    if patch.base and lock.release(patch.base) is None:
+        yield f"Base: {patch.base} is not pinned in upstream/lock.toml"
+    yield from _wrong_needs(patch)
+    yield from (f"Probes: {spec} matches nothing" for spec in patch.probes if not _matches(repo.root, spec))
+    yield from _wrong_depends(series, patch)
+    if patch.mutation and not (repo.root / patch.mutation).is_file():
+        yield f"Mutation: there is no {patch.mutation}"
+    if patch.state is State.ACTIVE:
+        missing = [module for module in patch.overrides if not (repo.overrides / f"{module}.py").exists()]
+        yield from (f"Overrides: there is no {repo.config.overrides.package}/{module}.py" for module in missing)
+        yield from _unnamed_imports(repo, series, patch)
+    try:
+        _ = patch.retired_in
+    except InvalidVersion:
+        yield f"Applied-Upstream: {patch.applied_upstream!r} does not begin with a release"
+
+
+def _unnamed_imports(repo: Repository, series: Series, patch: Patch) -> Iterator[str]:
+    """Find modules that a tree with this patch and those it depends on would lack: leaving another out would break it."""
+    package = repo.config.overrides.package
+    named = {Path(name).stem for name in repo.config.overrides.common}
+    named |= {module for name in _reachable(series, patch.id) for module in series.by_id[name].overrides}
+    for path in (repo.overrides / f"{module}.py" for module in patch.overrides):
+        for module in imported_modules(path.read_text(), package) if path.exists() else ():
+            if module not in named and (repo.overrides / f"{module}.py").exists():
+                yield f"Overrides: {package}/{path.name} imports {module}, which neither this patch nor one it depends on names"
+
+
+def _wrong_depends(series: Series, patch: Patch) -> Iterator[str]:
+    live = patch in series.active
+    earlier = {other.id for other in series.active[: series.active.index(patch)]} if live else set(series.by_id)
+    for name in patch.depends:
+        if name not in series.by_id:
+            yield f"Depends: there is no patch {name}"
+        elif name not in earlier:
+            yield f"Depends: {name} comes later in the series"
+        elif not live and patch.id in _reachable(series, name):
+            yield f"Depends: {name} depends on {patch.id} itself"
+
+
+def _reachable(series: Series, name: str) -> set[str]:
+    """Return a patch's id and those of all it depends on, also where they go round in a circle."""
+    found: set[str] = set()
+    left = [name]
+    while left:
+        name = left.pop()
+        if name not in found and name in series.by_id:
+            found.add(name)
+            left += series.by_id[name].depends
+    return found
+
+
+def _wrong_needs(patch: Patch) -> Iterator[str]:
+    for text in patch.needs:
+        try:
+            Requirement(text)
+        except InvalidRequirement:
+            yield f"Needs: {text!r} is not a requirement such as `Django>=6`"
+    if patch.base:
+        try:
+            Version(patch.base)
+        except InvalidVersion:
+            yield f"Base: {patch.base!r} is not a version"
+
+
+def _matches(root: Path, spec: str) -> bool:
+    """Tell whether a probe path or node id names something that is there."""
+    name, _, node = spec.partition("::")
+    path = root / name
+    if not path.is_file():
+        return False
+    if not node:
+        return True
+    try:
+        tree = ast.parse(path.read_text())
+    except SyntaxError:
+        return True
+    wanted = node.split("::")[-1].split("[")[0]
+    return any(isinstance(item, (ast.FunctionDef, ast.ClassDef)) and item.name == wanted for item in ast.walk(tree))
+
+
+def _orphans(repo: Repository, series: Series) -> Iterator[str]:
+    """Find override modules that no live patch names: they would ship without anybody asking for them."""
+    named = {f"{module}.py" for patch in series.active for module in patch.overrides}
+    known = named | set(repo.config.overrides.common)
+    for path in sorted(repo.overrides.glob("*.py")):
+        if path.name not in known:
+            yield f"{repo.config.overrides.package}/{path.name}: no live patch names it (Overrides: {path.stem})"

@@ -1,0 +1,63 @@
+"""Whether the text of a patch stands in a release already; that says nothing of what it does, and decides no verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+import unidiff.patch
+
+from scripts.core.git import Git
+from scripts.core.model import Text
+
+_NO_NEWLINE = "\\"
+
+
+def texts(git: Git, diffs: Mapping[str, bytes], tree: str) -> dict[str, Text]:
+    """Tell of each patch's change, by id and in order, whether it can be taken back from a tree, the last one first."""
+    found = dict.fromkeys(diffs, Text.ABSENT)
+    if _any_may_stand(git, diffs.values(), tree):
+        with git.index(tree) as handle:
+            for name, diff in reversed(list(diffs.items())):
+                if handle.run("apply", "--cached", "--reverse", "-", stdin=diff, ok=None).code == 0:
+                    found[name] = Text.PRESENT
+    return found
+
+
+def _any_may_stand(git: Git, diffs: Collection[bytes], tree: str) -> bool:
+    """Return False where git need not be asked: each change has lines that no file of the tree has at its path."""
+    changes = [unidiff.patch.PatchSet(_decoded(diff)) for diff in diffs]
+    there = _contents(git, tree, sorted({file.path for change in changes for file in change}))
+    return any(all(_may_stand(file, there.get(file.path)) for file in change) for change in changes)
+
+
+def _may_stand(file: unidiff.patch.PatchedFile, content: str | None) -> bool:
+    if not file.is_modified_file or file.is_rename or file.is_binary_file:
+        return True
+    return content is not None and all(_may_hold(content, hunk) for hunk in file)
+
+
+def _may_hold(content: str, hunk: unidiff.patch.Hunk) -> bool:
+    lines = list(hunk)
+    if any(line.line_type == _NO_NEWLINE for line in lines):
+        return True
+    return "".join(line.value for line in lines if not line.is_removed) in content
+
+
+def _contents(git: Git, tree: str, paths: Collection[str]) -> dict[str, str]:
+    """Return the files of a tree that are there, in one go."""
+    asked = "".join(f"{tree}:{path}\n" for path in paths)
+    answer = git.run("cat-file", "--batch", stdin=asked.encode()).stdout
+    found, at = {}, 0
+    for path in paths:
+        end = answer.index(b"\n", at)
+        head = answer[at:end].split(b" ")
+        at = end + 1
+        if head[-1] != b"missing":
+            size = int(head[-1])
+            found[path] = _decoded(answer[at : at + size])
+            at += size + 1
+    return found
+
+
+def _decoded(content: bytes) -> str:
+    return content.decode(errors="surrogateescape")

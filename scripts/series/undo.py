@@ -1,0 +1,77 @@
+"""undo: what a step by hand changed, kept under `.fork/`, so that the opposite step right after it restores every byte."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from scripts.core.repository import Repository, write_whole
+from scripts.rebase.retire import Plan
+
+
+def snapshot(repo: Repository) -> str:
+    """Return a tree of all that such a step may change, as it stands in the folder."""
+    places = [str(path.relative_to(repo.root)) for path in _places(repo) if path.exists()]
+    with dataclasses.replace(repo.git, work_tree=repo.root).index() as handle:
+        handle.run("add", "--all", "--force", "--", *places, ":(exclude,glob)**/__pycache__/**")
+        return handle.text("write-tree")
+
+
+def remember(repo: Repository, names: Sequence[str], before: str, *, back: bool) -> None:
+    """Keep what a step began with and what it made."""
+    record = {"names": list(names), "back": back, "before": before, "after": snapshot(repo)}
+    steps = [*_steps(repo), record]
+    write_whole(_file(repo), json.dumps(steps, indent=2).encode())
+
+
+def undoing(repo: Repository, names: Sequence[str], *, back: bool) -> str | None:
+    """Return the tree before the last opposite step for the same patches, where nothing has changed since."""
+    steps = [step for step in _steps(repo) if step["names"] == list(names) and step["back"] is not back]
+    if not steps or not repo.git.resolve(f"{steps[-1]['before']}^{{tree}}"):
+        return None
+    return str(steps[-1]["before"]) if steps[-1]["after"] == snapshot(repo) else None
+
+
+def restore(repo: Repository, tree: str, names: Sequence[str]) -> Plan:
+    """Put back what was there before the step that is undone, byte for byte; what it did not change is left alone."""
+    changed = repo.git.text("diff-tree", "-r", "-z", "--no-renames", "--name-only", snapshot(repo), tree).split("\0")
+    with repo.scratch() as scratch:
+        (scratch / "old").mkdir()
+        repo.git.write_folder(tree, scratch / "old")
+        new = {path: scratch / f"{number}" for number, path in enumerate(_places(repo))}
+        for path, copy in new.items():
+            if path.is_dir():
+                shutil.copytree(path, copy, symlinks=True)
+        for name in filter(None, changed):
+            _put(repo.root / name, scratch / "old" / name, new)
+        repo.replace({path: copy for path, copy in new.items() if copy.exists()})
+    return Plan("", "", notes=(f"{', '.join(names)}: everything is as it was before the step that this undoes",))
+
+
+def _put(place: Path, old: Path, new: dict[Path, Path]) -> None:
+    """Write one file as it was into the copy of the folder that holds it, or remove it there."""
+    top = next(path for path in new if place == path or path in place.parents)
+    copy = new[top] / place.relative_to(top)
+    copy.unlink(missing_ok=True)
+    if old.exists() or old.is_symlink():
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        old.replace(copy)
+
+
+def _places(repo: Repository) -> list[Path]:
+    return [repo.patches, repo.overrides, repo.root / "README.md"]
+
+
+def _steps(repo: Repository) -> list[dict[str, object]]:
+    try:
+        found: list[dict[str, object]] = json.loads(_file(repo).read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return []
+    return found
+
+
+def _file(repo: Repository) -> Path:
+    return repo.work / "by-hand.json"

@@ -1,0 +1,1 @@
+"""The verb `status` and its relatives: which columns to run, in which order, and since when upstream does what a patch does."""

@@ -1,0 +1,181 @@
+"""Fan-out: the jobs of a CI, the file each of them writes, and one report from all of those files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from scripts.core.errors import UsageError, collected
+from scripts.core.lockfile import read_lock
+from scripts.core.model import Cell, Lock, Text
+from scripts.core.repository import Repository, write_whole
+from scripts.core.result_cache import digest, file_digest
+from scripts.series.series import Series
+from scripts.status.status import Choice, scope_of
+from scripts.verdicts.aggregate import Report
+from scripts.verdicts.decide import Facts, without_once
+from scripts.verdicts.summary import Findings, Scope, summarise
+
+_FACTS = TypeAdapter(Facts)
+_MISSING = "no result file has it; run its job again"
+_LAST = "last.json"
+
+
+def jobs(repo: Repository, cells: Iterable[Cell]) -> dict[str, list[dict[str, str]]]:
+    """Return a CI's dynamic matrix: a job an environment, for making one takes longest."""
+    by_environment: dict[str, list[str]] = {}
+    for cell in cells:
+        by_environment.setdefault(cell.environment, []).append(cell.id)
+    return {
+        "include": [
+            {"name": name, "python": repo.config.environment(name).python, "cells": " ".join(ids)}
+            for name, ids in by_environment.items()
+        ]
+    }
+
+
+def write_results(repo: Repository, scope: Scope, found: Findings, path: Path) -> None:
+    """Write what a job found, with what it depends on, so that only files of the same commit are joined."""
+    content: dict[str, Any] = {
+        "schema": 1,
+        "of": state(repo, scope.series, read_lock(repo.lock_file)),
+        "cells": [cell.id for cell in scope.cells],
+        "facts": [[patch, cell.id, _FACTS.dump_python(facts, mode="json")] for (patch, cell), facts in found.facts.items()],
+        "texts": [[*key, text] for key, text in found.texts.items()],
+        "biting": sorted(found.biting),
+        "versions": {name: dict(versions) for name, versions in found.versions.items()},
+        "skipped": dict(found.skipped),
+        "servers": dict(found.servers),
+        "smallest": list(found.smallest),
+        "warnings": list(found.warnings),
+    }
+    write_whole(path, json.dumps(content).encode())
+
+
+def state(repo: Repository, series: Series, lock: Lock) -> str:
+    """Return what results depend on that every job of a commit shares."""
+    probes = [repo.root / name for name in ("fork.toml", *repo.config.probes.support)]
+    files = {repo.root / spec.partition("::")[0] for patch in series.all for spec in patch.probes}
+    releases = [release.commit for release in lock.releases]
+    return digest(lock.locked, releases, [patch.sha256 for patch in series.all], file_digest(*probes, *sorted(files)))
+
+
+def merge(repo: Repository, paths: Iterable[Path]) -> Report:
+    """Return the report of all result files in the paths (files, or folders of them); nothing is run.
+
+    Raises UsageError where a file is none or was written at another commit.
+    """
+    lock = read_lock(repo.lock_file)
+    every = {cell.id: cell for cell in repo.config.matrix_cells(lock)}
+    scope = scope_of(repo, lock, Choice())
+    files = _files(paths)
+    contents = [_read(path, every, state(repo, scope.series, lock)) for path in files]
+    given = {name for content in contents for name in content.cells}
+    wide = not given <= {cell.id for cell in scope.cells}
+    if wide:
+        scope = scope_of(repo, lock, Choice(matrix=True))
+    missing = {cell.id: _MISSING for cell in scope.cells if cell.id not in given}
+    return summarise(scope, _joined(scope, [content.found for content in contents], missing))
+
+
+def keep_last(repo: Repository, scope: Scope, found: Findings) -> None:
+    """Keep what a run on every release and patch found, for `last`."""
+    write_results(repo, scope, found, repo.work / _LAST)
+
+
+def last(repo: Repository, choice: Choice) -> Report | None:
+    """Return the report of the last run on every release and patch, which its notes say; None where it says nothing here.
+
+    Nothing is run or written, so this may be asked while another run has the folder to itself.
+    """
+    lock, path = read_lock(repo.lock_file), repo.work / _LAST
+    scope = scope_of(repo, lock, choice)
+    try:
+        content = _read(path, {cell.id: cell for cell in repo.config.matrix_cells(lock)}, None)
+    except UsageError:  # there is none, or another version of the tool wrote it
+        return None
+    if not {cell for _, cell in content.found.facts}.intersection(scope.cells):
+        return None
+    when = datetime.fromtimestamp(path.stat().st_mtime).astimezone()
+    other = "" if content.of == state(repo, scope.series, lock) else "; patches, probes or pins have changed since"
+    note = f"these are the results of {when:%Y-%m-%d %H:%M}{other}"
+    untried = {cell.id: "the last run did not try it" for cell in scope.cells if cell.id not in content.cells}
+    found = replace(content.found, notes=(note,), skipped={**content.found.skipped, **untried})
+    return summarise(scope, found if not choice.patches else replace(found, smallest=()))
+
+
+@dataclass(frozen=True)
+class _Content:
+    """A result file: its cells and what was found in them, and what that depends on."""
+
+    cells: tuple[str, ...]
+    found: Findings
+    of: str
+
+
+def _files(paths: Iterable[Path]) -> list[Path]:
+    found = [file for path in paths for file in (sorted(path.rglob("*.json")) if path.is_dir() else [path])]
+    if not found:
+        raise UsageError("there is no result file", hint="nox -s status -- --cells 'CELL CELL' --results FILE writes one")
+    return found
+
+
+def _read(path: Path, every: Mapping[str, Cell], expected: str | None) -> _Content:
+    """Read a result file, of any patches, probes and pins where none are expected."""
+    try:
+        content = json.loads(path.read_bytes())
+        if content["schema"] != 1:
+            raise UsageError(f"{path} is of schema {content['schema']}, this reads 1", hint="run its job again")
+        if expected is not None and content["of"] != expected:
+            raise UsageError(
+                f"{path} was written with other patches, probes or pins than those here",
+                hint="check out the commit of the job, or run it again",
+            )
+        known = [fact for fact in content["facts"] if expected is not None or fact[1] in every]
+        facts = {(patch, every[cell]): _FACTS.validate_python(fact) for patch, cell, fact in known}
+        texts = {(patch, version): Text(text) for patch, version, text in content["texts"]}
+        found = Findings(
+            facts,
+            texts,
+            content["biting"],
+            content["versions"],
+            content["skipped"],
+            tuple(content["smallest"]),
+            tuple(content["warnings"]),
+            servers=content["servers"],
+        )
+        return _Content(tuple(content["cells"]), found, content["of"])
+    except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
+        raise collected(
+            "not a result file:", [f"{path}: {error}"], hint="nox -s status -- --cells 'CELL CELL' --results FILE writes one"
+        ) from error
+
+
+def _joined(scope: Scope, parts: Sequence[Findings], missing: Mapping[str, str]) -> Findings:
+    """Join what jobs found; a patch that one of them needs is in the smallest series."""
+    joined = Findings({}, skipped=missing)
+    for part in parts:
+        joined = Findings(
+            {**joined.facts, **part.facts},
+            {**joined.texts, **part.texts},
+            {*joined.biting, *part.biting},
+            {**joined.versions, **part.versions},
+            {**joined.skipped, **part.skipped},
+            (*joined.smallest, *part.smallest),
+            tuple(dict.fromkeys((*joined.warnings, *part.warnings))),
+            servers={**joined.servers, **part.servers},
+        )
+    joined = replace(joined, facts=without_once({key: joined.facts[key] for key in _ordered(scope, joined)}))
+    return replace(joined, smallest=tuple(patch.id for patch in scope.series.active if patch.id in joined.smallest))
+
+
+def _ordered(scope: Scope, found: Findings) -> list[tuple[str, Cell]]:
+    """List what was found in the order in which one run would find it."""
+    keys = [(patch.id, cell) for patch in scope.patches for cell in scope.cells]
+    return [key for key in keys if key in found.facts]

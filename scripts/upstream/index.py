@@ -1,0 +1,246 @@
+"""The package index: which files it has, and their bytes, checked."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+import keyring
+import pypi_simple
+import requests
+import requests.adapters
+import requests.auth
+import truststore
+import urllib3
+from packaging.utils import (
+    InvalidSdistFilename,
+    InvalidWheelFilename,
+    canonicalize_name,
+    parse_sdist_filename,
+    parse_wheel_filename,
+)
+from packaging.version import Version
+
+from scripts.core.console import Advance
+from scripts.core.errors import EnvironmentFailedError
+from scripts.core.index_settings import Clients
+from scripts.core.model import Release
+from scripts.upstream.sdist import newest_time
+
+log = logging.getLogger(__name__)
+
+TIMEOUT = (15.0, 120.0)
+"""Seconds to connect, and to wait for a part of the answer."""
+
+_RETRIES = urllib3.Retry(3, backoff_factor=0.1, status_forcelist=(502, 503, 504), raise_on_status=False)
+_HINT = "check the network and the index (fork.toml, PIP_INDEX_URL, `pip config list`), then run this again"
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Remote:
+    """An sdist that the index offers; `sha256` is the index's own word, which it need not give."""
+
+    version: Version
+    package: pypi_simple.DistributionPackage = field(repr=False)
+
+    @property
+    def file(self) -> str:
+        """The name of the file."""
+        return self.package.filename
+
+    @property
+    def sha256(self) -> str | None:
+        """What the index says that the file's digest is."""
+        return self.package.digests.get("sha256")
+
+    @property
+    def yanked(self) -> bool:
+        """Whether upstream took the release back."""
+        return self.package.is_yanked
+
+
+@dataclass(frozen=True)
+class Index:
+    """A simple index, asked by its JSON form where it has one (PEP 691, PEP 700)."""
+
+    clients: Clients
+
+    @property
+    def address(self) -> str:
+        """The index's address without credentials."""
+        parts = urlsplit(self.clients.index or pypi_simple.PYPI_SIMPLE_ENDPOINT)
+        return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+    def files(self, project: str) -> list[pypi_simple.DistributionPackage]:
+        """List every file of a project, none where the index does not know it; raises EnvironmentFailedError."""
+        with self._explained(f"the list of {project}'s files"):
+            try:
+                return self._authenticated(lambda: self._client.get_project_page(project, timeout=TIMEOUT)).packages
+            except pypi_simple.NoSuchProjectError:
+                return []
+
+    def sdists(self, project: str) -> list[Remote]:
+        """List a project's sdists, oldest first, yanked ones too; raises EnvironmentFailedError."""
+        with self._explained(f"the list of {project}'s files"):
+            page = self._authenticated(lambda: self._client.get_project_page(project, timeout=TIMEOUT))
+        found = filter(None, (_remote(package, project) for package in page.packages))
+        return sorted({remote.version: remote for remote in found}.values(), key=lambda remote: remote.version)
+
+    def without_sdist(self, project: str) -> list[Version]:
+        """List the releases of which the index has wheels alone, oldest first; none of them can be forked."""
+        names = [package.filename for package in self.files(project)]
+        known = {remote.version for remote in self.sdists(project)}
+        return sorted({version for name in names if (version := _wheel_version(name))} - known)
+
+    def download(self, remote: Remote, path: Path, advance: Advance) -> None:
+        """Bring an sdist to `path`, which appears only once the index's own digest, where it gives one, agrees."""
+        part = path.with_name(path.name + ".part")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        checked = bool(remote.package.digests)
+        try:
+            with self._explained(remote.file):
+                self._authenticated(lambda: self._client.download_package(remote.package, part, verify=checked, timeout=TIMEOUT))
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+        advance()
+
+    @cached_property
+    def _client(self) -> pypi_simple.PyPISimple:
+        truststore.inject_into_ssl()
+        return pypi_simple.PyPISimple(self.address, session=_session(self.clients))
+
+    def _authenticated(self, ask: Callable[[], _T]) -> _T:
+        """Ask with what the address or netrc says, and once more with the keyring's word after a 401."""
+        try:
+            return ask()
+        except requests.HTTPError as error:
+            if error.response is None or error.response.status_code != requests.codes.unauthorized:
+                raise
+            user = urlsplit(self.clients.index or "").username
+            credential = from_keyring(self.address, unquote(user) if user else None)
+            if credential is None:
+                raise
+            self._client.s.auth = _Login(_origin(self.address), credential)
+            return ask()
+
+    @contextmanager
+    def _explained(self, what: str) -> Iterator[None]:
+        """Turn what can go wrong with an index into one error that names it."""
+        try:
+            yield
+        except pypi_simple.NoSuchProjectError as error:
+            raise EnvironmentFailedError(f"the index {self.address} has no such project: {what}", hint=_HINT) from error
+        except pypi_simple.DigestMismatchError as error:
+            raise EnvironmentFailedError(
+                f"the index {self.address} sent {what} with other bytes than its own digest says (cut off or changed on the way)",
+                hint="run this again; if it stays so, do not trust that index",
+            ) from error
+        except (requests.RequestException, pypi_simple.UnsupportedRepoVersionError, ValueError) as error:
+            raise EnvironmentFailedError(f"the index {self.address} did not give {what}: {_reason(error)}", hint=_HINT) from error
+        except OSError as error:
+            raise EnvironmentFailedError(f"cannot keep {what}: {error.strerror or error}", hint="free some disk space") from error
+
+
+class _Session(requests.Session):
+    """A session in which the CA that was chosen wins over REQUESTS_CA_BUNDLE, which requests itself would prefer."""
+
+    def merge_environment_settings(self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any) -> Any:
+        chosen = self.verify if verify is None else verify
+        return super().merge_environment_settings(url, proxies, stream, chosen, cert)
+
+
+@dataclass(frozen=True)
+class _Login(requests.auth.AuthBase):
+    """A user's name and password for the index alone: its pages may send a client to other hosts."""
+
+    origin: tuple[str, str]
+    credential: tuple[str, str] = field(repr=False)
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        url = request.url or ""
+        ours = _origin(url) == self.origin
+        credential = self.credential if ours else requests.utils.get_netrc_auth(url)
+        return requests.auth.HTTPBasicAuth(*credential)(request) if credential else request
+
+
+def _session(clients: Clients) -> requests.Session:
+    """Return a session with the chosen CA, a few retries, and the credentials that the index's address holds."""
+    session = _Session()
+    session.verify = clients.cert or True
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, requests.adapters.HTTPAdapter(max_retries=_RETRIES))
+    parts = urlsplit(clients.index or "")
+    if parts.username and parts.password:
+        session.auth = _Login(_origin(clients.index or ""), (unquote(parts.username), unquote(parts.password)))
+    return session
+
+
+def _origin(url: str) -> tuple[str, str]:
+    """Return an address's scheme and host with its port."""
+    parts = urlsplit(url)
+    return parts.scheme, parts.netloc.rpartition("@")[2].lower()
+
+
+def _remote(package: pypi_simple.DistributionPackage, project: str) -> Remote | None:
+    """Read an sdist's version from its name, or None where the file is something else (PEP 625: sdists are .tar.gz)."""
+    try:
+        name, version = parse_sdist_filename(package.filename)
+    except InvalidSdistFilename:
+        return None
+    ours = canonicalize_name(project) == name and package.filename.endswith(".tar.gz")
+    return Remote(version, package) if ours else None
+
+
+def _wheel_version(name: str) -> Version | None:
+    try:
+        return parse_wheel_filename(name)[1]
+    except InvalidWheelFilename:
+        return None
+
+
+def from_keyring(address: str, user: str | None) -> tuple[str, str] | None:
+    """Ask the keyring under the names that pip asks it under: the index's address, then its host."""
+    bare = address.rstrip("/")
+    for service in (f"{bare}/", bare, _origin(address)[1]):
+        try:
+            credential = keyring.get_credential(service, user)
+        except Exception as error:  # noqa: BLE001 (a backend may raise anything; pip does without it then, too)
+            log.debug("the keyring failed: %s", type(error).__name__)
+            return None
+        if credential:
+            return credential.username, credential.password
+    return None
+
+
+def _reason(error: BaseException) -> str:
+    """Return the system's own word for a failed connection, which requests wraps in several layers, else the error's."""
+    inner: BaseException | None = error
+    while inner is not None:
+        if isinstance(inner, OSError) and inner.strerror:
+            return inner.strerror
+        inner = inner.__cause__ or inner.__context__
+    return str(error)
+
+
+def described(remote: Remote, path: Path) -> Release:
+    """Describe a downloaded sdist as a pin; without an upload time from the index its newest file's time counts."""
+    content = path.read_bytes()
+    uploaded = remote.package.upload_time or datetime.fromtimestamp(newest_time(path), UTC)
+    return Release(
+        version=str(remote.version),
+        file=remote.file,
+        size=len(content),
+        sha256=hashlib.sha256(content).hexdigest(),
+        uploaded=uploaded.astimezone(UTC).replace(microsecond=0),
+    )

@@ -1,0 +1,137 @@
+"""pin: ask the index for the tracked releases and write what they are into `upstream/lock.toml`."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from packaging.version import InvalidVersion, Version
+
+from scripts.core.config import Upstream
+from scripts.core.console import Advance, progress, say
+from scripts.core.errors import EnvironmentFailedError, UsageError
+from scripts.core.lockfile import read_lock, write_lock
+from scripts.core.model import Lock, Release
+from scripts.core.repository import Repository
+from scripts.upstream.index import Index, Remote, described
+from scripts.upstream.vendor import import_releases, sdist_path, sound, tag
+
+
+def pin(repo: Repository, version: str | None = None) -> Lock:
+    """Pin every tracked release that the index has; `version` becomes the locked one, else it stays (first: the newest).
+
+    Raises EnvironmentFailedError where the index fails or serves other bytes for a release that is already pinned.
+    """
+    with repo.alone():
+        lock = resolve(repo, version)
+        write_lock(repo.lock_file, lock)
+    return lock
+
+
+def resolve(repo: Repository, version: str | None = None) -> Lock:
+    """Return the pins that `pin` writes, with every release in the private repository."""
+    wanted = _version(version) if version is not None else None
+    old = read_lock(repo.lock_file) if repo.lock_file.exists() else None
+    index = Index(repo.clients)
+    remotes = _chosen(repo, index, old, wanted)
+    releases = import_releases(repo, repo.config.upstream.name, _described(repo, index, remotes, old))
+    newest_or_same = old.locked if old else releases[-1].version
+    locked = next((release.version for release in releases if release.key == wanted), newest_or_same)
+    lock = Lock(repo.config.upstream.name, locked, tuple(releases))
+    tag(repo.git, lock.releases)
+    return lock
+
+
+def _version(text: str) -> Version:
+    try:
+        return Version(text)
+    except InvalidVersion as error:
+        raise UsageError(
+            f"not a release: {text!r}; what is not released is never pinned", hint="nox -s pin -- VERSION"
+        ) from error
+
+
+def _chosen(repo: Repository, index: Index, old: Lock | None, wanted: Version | None) -> list[Remote]:
+    """List the sdists to pin, oldest first: what `track` in fork.toml asks for, the locked release and the one wanted."""
+    upstream = repo.config.upstream
+    offered = index.sdists(upstream.name)
+    named = {version for version in (wanted, Version(old.locked) if old else None) if version}
+    _refuse_vanished(old, offered, index, upstream, named)
+    chosen = [remote for remote in offered if upstream.tracks(remote.version) or remote.version in named]
+    for version in filter(upstream.tracks, index.without_sdist(upstream.name)):
+        say(f"warning: {version} has no sdist; left out")
+    remotes = _without_yanked(chosen, old, named)
+    if not remotes:
+        raise UsageError(
+            f"the index {index.address} has no release of {upstream.name} that is {upstream.track or 'published as an sdist'}",
+            hint="edit fork.toml: upstream.track",
+        )
+    if wanted and wanted not in {remote.version for remote in remotes}:
+        versions = ", ".join(str(remote.version) for remote in remotes)
+        raise UsageError(
+            f"the index {index.address} has no {upstream.name} {wanted}; it has {versions}",
+            hint="nox -s watch",
+        )
+    return remotes
+
+
+def _refuse_vanished(old: Lock | None, offered: list[Remote], index: Index, upstream: Upstream, named: set[Version]) -> None:
+    """Refuse an index that lost a pinned release: that is a fault of the index, not a reason to forget it."""
+    here = {remote.version for remote in offered}
+    pinned = [Version(version) for version in old.versions] if old else []
+    lost = [version for version in pinned if version not in here and (upstream.tracks(version) or version in named)]
+    if lost:
+        raise EnvironmentFailedError(
+            f"the index {index.address} no longer has {', '.join(map(str, lost))}",
+            hint="choose another index; to forget a release on purpose, exclude it in fork.toml: upstream.track = '!=...'",
+        )
+
+
+def _without_yanked(remotes: list[Remote], old: Lock | None, named: set[Version]) -> list[Remote]:
+    """Leave out what upstream took back, unless it is pinned already or asked for by name; say so either way."""
+    pinned = set(old.versions) if old else set()
+    kept = [remote for remote in remotes if not remote.yanked or str(remote.version) in pinned or remote.version in named]
+    for remote in remotes:
+        if remote.yanked:
+            what = "stays pinned" if remote in kept else "left out"
+            say(f"warning: {remote.file} was yanked ({remote.package.yanked_reason or 'no reason given'}); {what}")
+    return kept
+
+
+def _described(repo: Repository, index: Index, remotes: list[Remote], old: Lock | None) -> list[Release]:
+    """Bring each sdist that is not here and describe it; one that is pinned stays what it is."""
+    releases = []
+    with progress(f"pinning {len(remotes)} releases", len(remotes)) as advance:
+        for remote in remotes:
+            known = old.release(str(remote.version)) if old else None
+            path = sdist_path(repo, remote)
+            if known is None:
+                _bring(index, remote, path, advance)
+            elif sound(path, known) and remote.sha256 in (None, known.sha256):
+                advance()
+            else:
+                _bring_again(index, remote, path, known, advance)
+            releases.append(known or described(remote, path))
+    return releases
+
+
+def _bring(index: Index, remote: Remote, path: Path, advance: Advance) -> None:
+    """Download a release that is not pinned yet; a kept file counts where it has the digest that the index states."""
+    if path.exists() and remote.sha256 == hashlib.sha256(path.read_bytes()).hexdigest():
+        advance()
+    else:
+        index.download(remote, path, advance)
+
+
+def _bring_again(index: Index, remote: Remote, path: Path, known: Release, advance: Advance) -> None:
+    """Download a pinned release that is not here; the index must have the pinned bytes."""
+    served = remote.sha256
+    if served in (None, known.sha256):
+        index.download(remote, path, advance)
+        served = hashlib.sha256(path.read_bytes()).hexdigest()
+    if served != known.sha256:
+        path.unlink(missing_ok=True)
+        raise EnvironmentFailedError(
+            f"{remote.file} ({index.address}) is not what is pinned: sha256 {served} instead of {known.sha256}",
+            hint="do not trust that index; find out who changed the file, or try another one",
+        )

@@ -1,0 +1,126 @@
+"""An sdist's files, read from the archive without ever writing a path that it names."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import itertools
+import stat
+import tarfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from scripts.core.errors import EnvironmentFailedError
+
+_FORBIDDEN = frozenset({"", ".", "..", ".git", "git~1"})
+"""Parts of a path that leave the folder or that git refuses, the last one being `.git` on Windows."""
+
+_DISTRUST = "do not trust this file; ask upstream or the index's owner"
+_WITHOUT = f"{_DISTRUST}; to go on without that release, exclude it in fork.toml: upstream.track = '…,!=VERSION'"
+_LAST_SECOND = 2**32 - 1
+
+
+@dataclass(frozen=True)
+class Member:
+    """One file of an sdist, its path relative to the archive's one top folder, and its mode as git writes it.
+
+    The content of a symbolic link is the path to which it leads.
+    """
+
+    path: str
+    mode: str
+    content: bytes
+
+
+def read_sdist(path: Path) -> list[Member]:
+    """Read every file of a tar archive, sorted by path.
+
+    Raises EnvironmentFailedError for an archive that cannot be read or that names a path outside its own folder.
+    """
+    with _opened(path) as archive:
+        members = [_member(archive, info, path.name) for info in archive if not info.isdir()]
+    _check_tops(members, path.name)
+    return sorted((Member(inside, mode, content) for _, inside, mode, content in members), key=lambda m: m.path)
+
+
+def newest_time(path: Path) -> int:
+    """Return the newest modification time in an archive, in seconds since the epoch."""
+    with _opened(path) as archive:
+        newest = max((int(info.mtime) for info in archive), default=0)
+    return min(max(newest, 0), _LAST_SECOND)
+
+
+def iter_fast_import(members: list[Member]) -> Iterator[bytes]:
+    """Give the file commands of a `git fast-import` commit that holds just these files."""
+    yield b"deleteall\n"
+    for member in members:
+        yield f"M {member.mode} inline ".encode() + _quoted(member.path) + b"\n"
+        yield f"data {len(member.content)}\n".encode() + member.content + b"\n"
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tarfile.TarFile]:
+    """Open an archive; whatever is wrong with its bytes becomes one error.
+
+    It is unpacked to its end first: tarfile alone stops before the checksum.
+    """
+    try:
+        content = io.BytesIO(gzip.decompress(path.read_bytes()))
+        with tarfile.open(fileobj=content, mode="r:", encoding="utf-8") as archive:
+            yield archive
+    except (tarfile.TarError, zlib.error, EOFError, KeyError, OSError, ValueError) as error:  # KeyError: a link to nothing
+        raise EnvironmentFailedError(f"{path.name} is not a readable archive: {error}", hint=_WITHOUT) from error
+
+
+def _member(archive: tarfile.TarFile, info: tarfile.TarInfo, name: str) -> tuple[str, str, str, bytes]:
+    """Return top folder, path below it, mode and content of one member, or refuse it."""
+    if _leaves(info.name):
+        raise EnvironmentFailedError(f"{name} holds the path {info.name!r}, which leaves its folder: refused", hint=_WITHOUT)
+    top, _, inside = info.name.partition("/")
+    if info.issym() and _stays_inside(inside, info.linkname):
+        return top, inside, "120000", info.linkname.encode(errors="surrogateescape")
+    copies = info.islnk() and not _leaves(info.linkname) and info.linkname.startswith(f"{top}/")
+    if not (info.isreg() or copies):
+        what = f"a link to {info.linkname!r}, outside its folder" if info.linkname else "a device"
+        raise EnvironmentFailedError(f"{name} holds {info.name!r}, which is {what}: refused", hint=_WITHOUT)
+    file = archive.extractfile(info)
+    content = b"" if file is None else file.read()
+    return top, inside, "100755" if info.mode & stat.S_IXUSR else "100644", content
+
+
+def _leaves(path: str) -> bool:
+    """Return whether a path of the archive is not one of a file below its top folder."""
+    parts = path.split("/")
+    return PurePosixPath(path).is_absolute() or "\\" in path or len(parts) < 2 or any(map(_unsafe, parts))
+
+
+def _stays_inside(path: str, target: str) -> bool:
+    """Return whether a symbolic link leads to a place in the top folder.
+
+    Steps upwards count only at the beginning: after the name of another link they would lead somewhere else.
+    """
+    parts = [part for part in target.split("/") if part not in {"", "."}]
+    names = list(itertools.dropwhile(lambda part: part == "..", parts))
+    within = len(parts) - len(names) <= path.count("/")
+    return within and bool(names) and not target.startswith("/") and "\\" not in target and not any(map(_unsafe, names))
+
+
+def _unsafe(part: str) -> bool:
+    return part in _FORBIDDEN or part.rstrip(". ").lower() in _FORBIDDEN or "\n" in part or "\0" in part
+
+
+def _check_tops(members: list[tuple[str, str, str, bytes]], name: str) -> None:
+    """Refuse an archive with several top folders, with one path twice, or with a file that is a folder too."""
+    tops = sorted({top for top, *_ in members})
+    paths = [inside for _, inside, *_ in members]
+    folders = {str(parent) for inside in paths for parent in PurePosixPath(inside).parents}
+    if len(tops) != 1 or len(set(paths)) != len(paths) or folders.intersection(paths):
+        raise EnvironmentFailedError(f"{name} is not an sdist: top folders {tops or 'none'}, {len(paths)} files", hint=_WITHOUT)
+
+
+def _quoted(path: str) -> bytes:
+    """Quote a path as fast-import reads it; bytes that are no UTF-8 come back as they were in the archive."""
+    return b'"' + path.encode(errors="surrogateescape").replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"'

@@ -1,0 +1,107 @@
+"""`upstream/src/`: which release it holds, what somebody changed in it, and how it is written."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from scripts.core.errors import AttentionError
+from scripts.core.git import Git, user_git
+from scripts.core.model import Lock, Release
+from scripts.core.repository import Repository
+
+PREFIX = "upstream/src"
+_NOT_SOURCE = (":(exclude,glob)**/__pycache__/**", ":(exclude,glob)**/*.pyc")
+
+
+@dataclass(frozen=True)
+class Standing:
+    """The pinned release that the folder is nearest to, and what differs from it (status and name)."""
+
+    release: Release
+    edits: tuple[str, ...]
+
+
+def is_subtree(repo: Repository) -> bool:
+    """Tell whether upstream's files are committed in the user's history."""
+    return user_git(repo.root, "rev-parse", "--verify", "--quiet", f"HEAD:./{PREFIX}", ok=None).code == 0
+
+
+def standing(repo: Repository, lock: Lock) -> Standing:
+    """Say which release `upstream/src/` is, or which pinned one it is nearest to; among equals the locked one, then the newest.
+
+    One that is here and no longer pinned is named too: a lock that somebody took back may not have it.
+    """
+    git, tree, uncommitted = _tree(repo)
+    preferred = sorted(lock.releases, key=lambda release: (release.version == lock.locked, release.key), reverse=True)
+    others = (release for release in _brought(repo) if lock.release(release.version) is None)
+    found = []
+    for release in itertools.chain(preferred, others):
+        found.append(Standing(release, tuple(_differences(git, tree, uncommitted, release))))
+        if not found[-1].edits:
+            return found[-1]
+    return min(found[: len(preferred)], key=lambda item: len(item.edits))
+
+
+def source_warning(repo: Repository, lock: Lock) -> str | None:
+    """Say what is wrong with `upstream/src/`, from which nothing is built; None where it is the locked release or not there."""
+    if not repo.source.exists():
+        return None
+    found = standing(repo, lock)
+    if found.edits:
+        files = ", ".join(found.edits[:5])
+        return f"upstream/src/ was edited and is not used, the pinned {lock.locked} is: {files}; see `nox -s vendor`"
+    if found.release.version == lock.locked or found.release.tree == lock.current.tree:
+        return None
+    way = "--subtree" if is_subtree(repo) else "--restore"
+    return f"upstream/src/ is {found.release.version}, and {lock.locked} is locked; nox -s vendor -- {way}"
+
+
+def write_source(repo: Repository, release: Release) -> None:
+    """Write the folder anew; a kill leaves the old one or the new one."""
+    with repo.scratch() as folder:
+        new = folder / "src"
+        new.mkdir()
+        repo.git.write_folder(release.tree, new)
+        repo.replace({repo.source: new})
+
+
+def edits_error(item: Standing, hint: str) -> AttentionError:
+    """Say which vendored files somebody changed, and what to do with such a change."""
+    files = "\n".join(f"    {line}" for line in item.edits[:20])
+    more = f"\n    and {len(item.edits) - 20} more" if len(item.edits) > 20 else ""
+    return AttentionError(
+        f"upstream/src/ is not release {item.release.version} as it was published; nothing is built from it:\n{files}{more}",
+        hint=hint,
+    )
+
+
+def _tree(repo: Repository) -> tuple[Git, str, list[str]]:
+    """Return the folder's tree, a handle that can read it, and changes that are in no tree.
+
+    A committed folder is judged by what is committed: a user's line endings may stand in its work tree.
+    """
+    if not is_subtree(repo):
+        with dataclasses.replace(repo.git, work_tree=repo.source).index() as handle:
+            handle.run("add", "--all", "--force", "--", ".")
+            return repo.git, handle.text("write-tree"), []
+    objects = user_git(repo.root, "rev-parse", "--path-format=absolute", "--git-path", "objects").text.strip()
+    committed = user_git(repo.root, "rev-parse", "--verify", f"HEAD:./{PREFIX}").text.strip()
+    changed = user_git(repo.root, "status", "--porcelain", "--untracked-files=all", "--", PREFIX).text.splitlines()
+    return dataclasses.replace(repo.git, extra={"GIT_ALTERNATE_OBJECT_DIRECTORIES": objects}), committed, changed
+
+
+def _brought(repo: Repository) -> Iterator[Release]:
+    """Yield every release in the private repository, pinned or not, with its ids alone."""
+    names = "%(refname:lstrip=2) %(objectname) %(tree)"
+    for line in repo.git.text("for-each-ref", f"--format={names}", "refs/tags").splitlines():
+        version, commit, tree = line.split()
+        yield Release(version, "", 0, "", datetime.fromtimestamp(0, UTC), tree, commit)
+
+
+def _differences(git: Git, tree: str, uncommitted: list[str], release: Release) -> list[str]:
+    words = ("diff-tree", "-r", "--name-status", "--no-renames", release.tree, tree, "--", ".", *_NOT_SOURCE)
+    return [*git.text(*words).replace("\t", " ").splitlines(), *uncommitted]

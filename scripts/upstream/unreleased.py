@@ -1,0 +1,171 @@
+"""Upstream that is not released, `path:DIR` and `git:URL@REF`: tried like a release, never pinned and never shipped."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from scripts.core.config import near_miss
+from scripts.core.console import progress
+from scripts.core.errors import UsageError, without_secret
+from scripts.core.git import Git
+from scripts.core.model import Lock, Release
+from scripts.core.repository import Repository
+from scripts.core.result_cache import digest
+
+FORMS = "path:DIR, git:URL@REF or git:URL@A..B"
+_SHORT = 10
+_HEAD = re.compile(r"HEAD(?![\w./-])")
+"""What the repository itself has checked out, or names as its default; also with what may follow, as in `HEAD~3`."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where unreleased upstream is: a checkout's folder, or a git repository with a revision or a range of them."""
+
+    kind: str
+    place: str
+    first: str = ""
+    last: str = ""
+
+    @property
+    def is_range(self) -> bool:
+        """Whether it names the commits between two revisions."""
+        return bool(self.first)
+
+    def __str__(self) -> str:
+        span = f"{self.first}..{self.last}" if self.is_range else self.last
+        return f"{self.kind}:{without_secret(self.place)}{f'@{span}' if span else ''}"
+
+
+def parse(text: str) -> Source | None:
+    """Read a source, None where the text is a release's version; raises UsageError for half a source."""
+    kind, colon, rest = text.partition(":")
+    if not colon or kind not in {"path", "git"}:
+        return None
+    if kind == "path":
+        return Source(kind, rest)
+    place, _, revision = rest.rpartition("@")
+    first, dots, last = revision.partition("..")
+    if not place or not (last if dots else first) or (dots and not first) or re.search(r"[:\s]", revision):
+        raise UsageError(f"not a source: {without_secret(text)!r}", hint=f"give {FORMS}")
+    return Source(kind, place, first, last) if dots else Source(kind, place, last=first)
+
+
+def bring_sources(repo: Repository, lock: Lock, names: Iterable[str]) -> tuple[Lock, dict[str, list[str]]]:
+    """Return the lock with every source among the names as releases beside the pinned ones, and their versions by name.
+
+    A range gives its first and its last commit. The lock is for this run alone: nothing is written.
+    """
+    found: dict[str, list[str]] = {}
+    releases = list(lock.releases)
+    for name in names:
+        source = parse(name)
+        if source is not None:
+            ends = history(repo, lock, source)
+            made = [ends[0], ends[-1]] if source.is_range else ends
+            releases += [release for release in made if release not in releases]
+            found[name] = [release.version for release in made]
+    releases.sort(key=lambda release: release.key)
+    return dataclasses.replace(lock, releases=tuple(releases)), found
+
+
+def history(repo: Repository, lock: Lock, source: Source) -> list[Release]:
+    """Return what a source names as releases: one, or for a range its commits, oldest first, the one before them first.
+
+    Their versions are local ones of the pinned release that they are nearest to, which orders them and chooses environments.
+    """
+    if source.kind == "path":
+        return [_checkout(repo, lock, source)]
+    space = _fetched(repo, source)
+    last = _commit(repo.git, space, source, source.last)
+    if not source.is_range:
+        return [_release(repo.git, lock, last, ("git", source.last, last[:_SHORT]))]
+    first = _commit(repo.git, space, source, source.first)
+    between = repo.git.text("rev-list", "--reverse", "--first-parent", f"{first}..{last}").splitlines()
+    if not between:
+        raise UsageError(f"{source} names no commit: {source.last} is not after {source.first}", hint="swap the two")
+    commits = [first, *between]
+    nearest = _nearest(repo.git, lock, repo.git.tree_of(first))
+    return [_named(repo.git, nearest, commit, ("git", f"{number:04}", commit[:_SHORT])) for number, commit in enumerate(commits)]
+
+
+def subject(repo: Repository, release: Release) -> str:
+    """Return the first line of a commit's message."""
+    return repo.git.text("log", "-1", "--format=%s", release.commit)
+
+
+def _checkout(repo: Repository, lock: Lock, source: Source) -> Release:
+    """Take a folder's files as they are, apart from those that its own .gitignore leaves out."""
+    folder = Path(source.place).expanduser().resolve()
+    if not folder.is_dir():
+        raise UsageError(f"{source}: there is no such folder", hint=f"give {FORMS}")
+    with dataclasses.replace(repo.git, work_tree=folder).index() as handle:
+        handle.run("add", "--all", "--", ".", ":(exclude,glob)**/__pycache__/**", ":(exclude,glob)**/*.pyc")
+        tree = handle.text("write-tree")
+    commit = repo.git.text("commit-tree", tree, "-m", "a checkout that is not released")
+    return _release(repo.git, lock, commit, ("path", tree[:_SHORT]))
+
+
+def _fetched(repo: Repository, source: Source) -> str:
+    """Bring a repository's branches and tags into a name space of their own and return that."""
+    local = Path(source.place).expanduser()
+    place = str(local.resolve()) if local.exists() else source.place
+    space = f"refs/fork/sources/{digest(place)[:16]}"
+    specs = [f"+refs/{kind}/*:{space}/{kind}/*" for kind in ("heads", "tags")]
+    if any(_HEAD.match(revision) for revision in (source.first, source.last)):
+        specs.append(f"+HEAD:{space}/HEAD")
+    options = ["--quiet", "--no-tags", "--prune", "--no-write-fetch-head", "--no-recurse-submodules"]
+    if local.exists():  # it may belong to another user; it is only read, and it was named by ours
+        options.append("--upload-pack=git -c safe.directory=* upload-pack")
+    with progress(f"fetching {source}", None):
+        repo.git.run("fetch", *options, place, *specs)
+    return space
+
+
+def _commit(git: Git, space: str, source: Source, revision: str) -> str:
+    names = [f"{space}/heads/{revision}", f"{space}/tags/{revision}", revision]
+    if _HEAD.match(revision):
+        names.insert(2, f"{space}/{revision}")
+    for name in names:
+        if name != revision or re.fullmatch(r"[0-9a-f]{7,40}", revision):
+            found = git.resolve(f"{name}^{{commit}}")
+            if found is not None:
+                return found
+    here = git.text("for-each-ref", "--format=%(refname:lstrip=5)", space).splitlines()
+    raise UsageError(f"{source}: there is no {revision}{near_miss(revision, here)}", hint=f"give {FORMS}")
+
+
+def _release(git: Git, lock: Lock, commit: str, words: Sequence[str]) -> Release:
+    return _named(git, _nearest(git, lock, git.tree_of(commit)), commit, words)
+
+
+def _named(git: Git, nearest: str, commit: str, words: Sequence[str]) -> Release:
+    local = ".".join(re.sub(r"[^a-z0-9]+", ".", word.lower()).strip(".") for word in words)
+    return Release(f"{nearest}+{local}", "", 0, "", datetime.fromtimestamp(0, UTC), git.tree_of(commit), commit)
+
+
+def _nearest(git: Git, lock: Lock, tree: str) -> str:
+    """Return the pinned release whose files differ least, in lines of the files that both have; the newest among equals."""
+
+    def distance(release: Release) -> int:
+        lines = git.text("diff-tree", "-r", "--numstat", "--diff-filter=M", "--no-renames", release.tree, tree).splitlines()
+        counts = (line.split("\t")[:2] for line in lines)
+        return sum(int(number) for pair in counts for number in pair if number != "-")
+
+    shared = [release for release in lock.releases if _share(git, release.tree, tree)]
+    if not shared:
+        raise UsageError(f"that is not {lock.name}: it has no file of any pinned release", hint=f"give {FORMS}")
+    return min(reversed(shared), key=distance).version
+
+
+def _share(git: Git, one: str, other: str) -> bool:
+    """Tell whether two trees have a file of code in common, by its path."""
+    names = [
+        {name for name in git.text("ls-tree", "-r", "--name-only", tree).splitlines() if "/" in name} for tree in (one, other)
+    ]
+    return bool(names[0] & names[1])

@@ -1,0 +1,316 @@
+"""What the cells say together: a patch's verdict on a release, since when it holds, and the answer for the whole fork.
+
+Everything here is pure: it reads records and returns records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from scripts.core.model import (
+    DROPPABLE,
+    FAULTS,
+    NO_SETTINGS,
+    Applies,
+    Cell,
+    Outcome,
+    Patch,
+    Result,
+    Settings,
+    State,
+    Text,
+    Verdict,
+    worst,
+)
+from scripts.verdicts.decide import Facts, decide, same_tests
+
+NO_TEETH = "no teeth: it passes on the bare tree of every release, so it proves nothing"
+COUNTS_NOT = frozenset({Verdict.UNTESTED, Verdict.UNSUPPORTED})
+"""Verdicts that say nothing of a patch."""
+
+CAN_GO = DROPPABLE | {Verdict.REDUNDANT}
+"""Verdicts of a live patch without which every probe passes."""
+
+
+@dataclass(frozen=True)
+class CellReport:
+    """A patch on one cell: its facts and what they come to."""
+
+    cell: Cell
+    facts: Facts
+    verdict: Verdict
+    detail: str
+    settings: Settings = NO_SETTINGS
+    decides: bool = True
+
+    @property
+    def counts(self) -> bool:
+        """Whether this cell says something of the patch, in a mode that decides."""
+        return self.says and self.decides
+
+    @property
+    def says(self) -> bool:
+        """Whether this cell says something of the patch."""
+        return self.verdict not in COUNTS_NOT
+
+
+@dataclass(frozen=True)
+class ReleaseReport:
+    """A patch on one release, over all its cells."""
+
+    release: str
+    verdict: Verdict
+    cells: tuple[CellReport, ...]
+    applies: Applies = Applies.UNTRIED
+    text: Text = Text.UNKNOWN
+
+    @property
+    def difference(self) -> str:
+        """Say where the cells differ, for example `needed on CELL alone`; empty where they agree."""
+        counting = [report for report in self.cells if report.counts]
+        if len({report.verdict for report in counting}) < 2:
+            return ""
+        here = [report.cell for report in counting if report.verdict is self.verdict]
+        there = [report.cell for report in counting if report.verdict is not self.verdict]
+        return f"{self.verdict} on {told_apart(here, there)} alone"
+
+    @property
+    def detail(self) -> str:
+        """The words of the cell that decided."""
+        return self._first.detail if self._first else ""
+
+    @property
+    def why(self) -> str:
+        """Why a patch that is needed is: what fails without it, where that was tried; else the words of the cell that decided."""
+        without = self._first.facts.without if self._first else None
+        if self.verdict is not Verdict.NEEDED or without is None:
+            return self.detail
+        return f"without it the series fails: {without.detail if without.control else f'the control probe, {without.detail}'}"
+
+    @property
+    def _first(self) -> CellReport | None:
+        """The first of the cells that decided."""
+        agreeing = [report for report in self.cells if report.verdict is self.verdict]
+        return min(agreeing, key=lambda report: (not report.counts, report.facts.without is None), default=None)
+
+
+@dataclass(frozen=True)
+class PatchReport:
+    """A patch over all releases; `verdict` is the one at the locked release."""
+
+    patch: Patch
+    verdict: Verdict
+    releases: tuple[ReleaseReport, ...]
+    absorbed_in: str | None = None
+    configurable_since: str | None = None
+    configurable_until: str | None = None
+    settings: Settings | None = None
+    notes: tuple[str, ...] = ()
+
+    def release(self, version: str) -> ReleaseReport | None:
+        """Return the report on one release."""
+        return next((report for report in self.releases if report.release == version), None)
+
+    @property
+    def faulty(self) -> bool:
+        """Whether somebody must look: a fault at the locked release or on a release that was tried in full."""
+        tried = [at for at in self.releases if any(cell.facts.try_series for cell in at.cells)]
+        return self.verdict in FAULTS or any(at.verdict in FAULTS for at in tried)
+
+    def is_moved(self, version: str) -> bool:
+        """Return whether the patch fits a release only at another place than it says."""
+        at = self.release(version)
+        return at is not None and at.applies in (Applies.OFFSET, Applies.THREE_WAY)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The question the fork exists for: can bare upstream do, with which settings, and what stands in the way.
+
+    `short` is `text` without the names of what stands in the way.
+    """
+
+    release: str
+    bare_is_enough: bool
+    settings: Settings
+    in_the_way: tuple[str, ...]
+    text: str
+    short: str = ""
+
+
+@dataclass(frozen=True)
+class More:
+    """What only some runs ask for.
+
+    `left_out`: the patches whose probes fail at the locked release when one patch and what depends on it are left out, with what
+    they then came to;
+    `declared` and `found`: which patches each one depends on, by its header and by applying it without them;
+    `suite`: new failures of upstream's own tests; None where they were not run; `suite_ran` says what was.
+    """
+
+    left_out: Mapping[str, Mapping[str, Result]] = field(default_factory=dict)
+    declared: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    found: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    suite: tuple[str, ...] | None = None
+    suite_ran: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything that `status` found.
+
+    `versions` are those of each environment's packages, `servers` where each server comes from; `modes` are the reasons of those
+    that decide nothing, `excluded` how many cells the matrix leaves out for which reason. `whole` is False where only some
+    patches were asked for, `newer` a release beyond the locked one, or empty; `under_way` says that a rebase is. `verb` and
+    `asked` are what was asked for, to ask again for more.
+    """
+
+    name: str
+    locked: str
+    releases: tuple[str, ...]
+    patches: tuple[PatchReport, ...]
+    answer: Answer
+    smallest: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    skipped: Mapping[str, str] = field(default_factory=dict)
+    versions: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    servers: Mapping[str, str] = field(default_factory=dict)
+    modes: Mapping[str, str] = field(default_factory=dict)
+    excluded: Mapping[str, int] = field(default_factory=dict)
+    more: More = field(default_factory=More)
+    whole: bool = True
+    newer: str = ""
+    under_way: str = ""
+    verb: str = "status"
+    asked: tuple[str, ...] = ()
+
+    @property
+    def summary(self) -> dict[str, int]:
+        """How many patches have each verdict."""
+        found = [report.verdict for report in self.patches]
+        return {str(verdict): found.count(verdict) for verdict in Verdict if verdict in found}
+
+    @property
+    def must_look(self) -> bool:
+        """Whether somebody must look: a fault at the locked release or on a release that was tried in full."""
+        return bool(self.warnings or self.more.suite) or any(report.faulty for report in self.patches)
+
+    @property
+    def can_drop(self) -> bool:
+        """Whether a live patch can be dropped, or one applies only with an offset and wants a refresh."""
+        return any(
+            report.patch.state is State.ACTIVE and (report.verdict in CAN_GO or report.is_moved(self.answer.release))
+            for report in self.patches
+        )
+
+
+def judge(cell: Cell, facts: Facts, settings: Settings = NO_SETTINGS, *, decides: bool = True) -> CellReport:
+    """Decide one cell, whose columns ran under some settings; where it does not decide it is shown and counts for nothing."""
+    facts = same_tests(facts)
+    verdict, detail = decide(facts)
+    return CellReport(cell, facts, verdict, detail, settings, decides)
+
+
+def over_cells(release: str, cells: Iterable[CellReport], applies: Applies, text: Text) -> ReleaseReport:
+    """Join the cells of a release: the worst of those that count."""
+    cells = tuple(cells)
+    counting = [report.verdict for report in cells if report.counts]
+    deciding = [report.verdict for report in cells if report.decides]
+    alone = Verdict.UNSUPPORTED if Verdict.UNSUPPORTED in deciding else Verdict.UNTESTED
+    return ReleaseReport(release, worst(counting) if counting else alone, cells, applies, text)
+
+
+def told_apart(here: Sequence[Cell], there: Sequence[Cell]) -> str:
+    """Name the words of one axis that tell cells from others, or the cells where no single axis does."""
+    for axis in ("environment", "server", "database", "mode"):
+        ours, others = ([cell.axes[axis] for cell in cells] for cells in (here, there))
+        if len(here) > 1 and not set(ours) & set(others):
+            return ", ".join(dict.fromkeys(ours))
+    return ", ".join(cell.id for cell in here)
+
+
+def has_teeth(reports: Iterable[ReleaseReport]) -> bool:
+    """Tell whether the probes fail on some bare tree, so that their passing means something."""
+    return any(
+        cell.decides and cell.facts.bare is not None and cell.facts.bare.control and cell.facts.bare.outcome is Outcome.FAILED
+        for report in reports
+        for cell in report.cells
+    )
+
+
+def without_teeth(reports: Iterable[ReleaseReport]) -> list[ReleaseReport]:
+    """Turn what a toothless probe seems to show into `unproven`."""
+    found = []
+    for report in reports:
+        cells = tuple(
+            replace(cell, verdict=Verdict.UNPROVEN, detail=NO_TEETH) if cell.says and cell.verdict not in FAULTS else cell
+            for cell in report.cells
+        )
+        found.append(over_cells(report.release, cells, report.applies, report.text))
+    return found
+
+
+def older_not_needed(reports: Sequence[ReleaseReport]) -> list[ReleaseReport]:
+    """Call `absorbed` on releases older than the first that fails `not needed`: upstream lost it later."""
+    failing = [number for number, report in enumerate(reports) if report.verdict not in {Verdict.ABSORBED, *COUNTS_NOT}]
+    first = failing[0] if failing else 0
+    return [
+        replace(
+            report,
+            verdict=Verdict.NOT_NEEDED,
+            cells=tuple(
+                replace(cell, verdict=Verdict.NOT_NEEDED) if cell.verdict is Verdict.ABSORBED else cell for cell in report.cells
+            ),
+        )
+        if number < first and report.verdict is Verdict.ABSORBED
+        else report
+        for number, report in enumerate(reports)
+    ]
+
+
+def common_settings(report: ReleaseReport | None, patch: Patch) -> Settings | None:
+    """Return the first `Replaced-By` with which every counting cell of a release passes."""
+    if report is None or report.verdict is not Verdict.CONFIGURABLE:
+        return None
+    numbers = {cell.facts.replaced for cell in report.cells if cell.counts and cell.verdict is Verdict.CONFIGURABLE}
+    number = max((number for number in numbers if number is not None), default=None)
+    return None if number is None else patch.replaced_by[number]
+
+
+def answer(name: str, locked: str, reports: Sequence[PatchReport], profile: Settings, *, whole: bool = True) -> Answer:
+    """Say whether bare upstream is enough at the locked release; `whole` is False where only some patches were asked for."""
+    live = [report for report in reports if report.patch.state is State.ACTIVE]
+    blocking = [report for report in reports if _blocks(report)]
+    unknown = [report.patch.id for report in live if report.verdict in COUNTS_NOT]
+    settings = Settings.of(profile.mapping(), *(report.settings.mapping() for report in live if report.settings))
+    what = f"{name} {locked}"
+    tried = any(report.verdict not in COUNTS_NOT for report in reports) or not reports
+    text = _sentence(what, blocking, unknown, settings) if tried else f"Not known: nothing could be run on {what} here."
+    short = _in_the_way(what, len(blocking)) if tried and blocking else text
+    text = text if whole else f"Of the patches asked for: {text[0].lower()}{text[1:]}"
+    enough = tried and not blocking and not unknown
+    return Answer(locked, enough, settings, tuple(report.patch.id for report in blocking), text, short)
+
+
+def _blocks(report: PatchReport) -> bool:
+    if report.patch.state is State.RETIRED:
+        return report.verdict in FAULTS
+    return report.verdict not in DROPPABLE | COUNTS_NOT
+
+
+def _in_the_way(what: str, number: int) -> str:
+    verb = "patch stands" if number == 1 else "patches stand"
+    return f"No: bare {what} is not enough; {number} {verb} in the way."
+
+
+def _sentence(what: str, blocking: Sequence[PatchReport], unknown: Sequence[str], settings: Settings) -> str:
+    under = f" with {settings}" if settings else ""
+    if blocking:
+        names = ", ".join(report.patch.id for report in blocking)
+        tail = f" Untested here: {', '.join(unknown)}." if unknown else ""
+        return f"{_in_the_way(what, len(blocking)).rstrip('.')}: {names}.{tail}"
+    if unknown:
+        return f"Not known: bare {what}{under} does all that was tried, but {', '.join(unknown)} could not be tested here."
+    return f"Yes: bare {what} is enough{under}."

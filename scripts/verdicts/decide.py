@@ -1,0 +1,279 @@
+"""verdict: facts in, verdict out; nothing here reads a file, starts a program or knows a release or a patch by name."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import TypeVar, assert_never
+
+from scripts.core.model import Applies, Cell, Outcome, Result, Verdict
+
+_Key = TypeVar("_Key", bound=tuple[Hashable, Cell])
+
+
+class Column(StrEnum):
+    """One way to run a patch's probes in a cell."""
+
+    BARE = "bare"
+    CONFIGURED = "configured"
+    SERIES = "series"
+    WITHOUT = "without"
+    PROFILE = "profile"
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a patch on a cell so far, and what is still to be asked.
+
+    `alternatives` is how many `Replaced-By` there are and `configured` what the first of them gave; `try_series` asks for the
+    series columns, `try_without` for the second of them, too; `try_profile` whether a retired patch's probes pass bare under
+    the full profile.
+    """
+
+    alternatives: int = 0
+    try_series: bool = True
+    try_without: bool = True
+    try_profile: bool = False
+    retired: bool = False
+    bare: Result | None = None
+    configured: tuple[Result, ...] = ()
+    applies: Applies = Applies.UNTRIED
+    applies_detail: str = ""
+    series: Result | None = None
+    without: Result | None = None
+    profile: Result | None = None
+
+    @property
+    def replaced(self) -> int | None:
+        """The number of the `Replaced-By` with which bare upstream passes, or None."""
+        return next((number for number, result in enumerate(self.configured) if result.passed), None)
+
+    def known(self, column: Column, result: Result) -> Facts:
+        """Return the facts with one more column known."""
+        match column:
+            case Column.BARE:
+                return replace(self, bare=result)
+            case Column.CONFIGURED:
+                return replace(self, configured=(*self.configured, result))
+            case Column.SERIES:
+                return replace(self, series=result)
+            case Column.WITHOUT:
+                return replace(self, without=result)
+            case Column.PROFILE:
+                return replace(self, profile=result)
+        assert_never(column)
+
+    def again(self, column: Column, result: Result) -> Facts:
+        """Return the facts with a column that was asked once more; among the `Replaced-By` it is the one that replaces."""
+        if column is not Column.CONFIGURED:
+            return self.known(column, result)
+        assert self.replaced is not None
+        return replace(self, configured=(*self.configured[: self.replaced], result, *self.configured[self.replaced + 1 :]))
+
+
+def known_columns(facts: Facts) -> Iterator[Column]:
+    """Yield the columns of which a result is known; among the `Replaced-By` the one that replaces."""
+    known = {
+        Column.BARE: facts.bare,
+        Column.CONFIGURED: None if facts.replaced is None else facts.configured[facts.replaced],
+        Column.SERIES: facts.series,
+        Column.WITHOUT: facts.without,
+        Column.PROFILE: facts.profile,
+    }
+    yield from (column for column, result in known.items() if result is not None)
+
+
+def retiring_column(facts: Facts) -> Column | None:
+    """Return the column whose passing says that a live patch can go, None where none says so."""
+    match decide(facts)[0]:
+        case Verdict.ABSORBED | Verdict.NOT_NEEDED:
+            return Column.BARE
+        case Verdict.CONFIGURABLE:
+            return Column.CONFIGURED
+        case Verdict.REDUNDANT:
+            return Column.WITHOUT
+        case _:
+            return None
+
+
+def without_once(known: Mapping[_Key, Facts]) -> dict[_Key, Facts]:
+    """Return facts by patch and cell in which one cell of a release alone shows that the series fails without a patch."""
+    shown: dict[tuple[Hashable, str], _Key] = {}
+    for key, facts in known.items():
+        if facts.try_without and facts.without is not None and decide(facts)[0] is Verdict.NEEDED:
+            shown.setdefault((key[0], key[1].release), key)
+    return {key: _spared(facts) if shown.get((key[0], key[1].release), key) != key else facts for key, facts in known.items()}
+
+
+def _spared(facts: Facts) -> Facts:
+    """Return facts without that column where it would come next, or failed as it did elsewhere."""
+    failed = facts.without is not None and decide(facts)[0] is Verdict.NEEDED
+    return replace(facts, without=None, try_without=False) if failed or next_column(facts) is Column.WITHOUT else facts
+
+
+def next_column(facts: Facts) -> Column | None:
+    """Return the next column that can change the verdict, or None when it stands."""
+    if facts.bare is None:
+        return Column.BARE
+    if not facts.bare.control:
+        return _next_where_unsupported(facts)
+    if facts.retired and _fault_of_retired(facts) is not None:
+        return None
+    if facts.try_profile and facts.profile is None:
+        return Column.PROFILE
+    if facts.retired:
+        return _next_of_retired(facts)
+    if not facts.bare.decides or facts.bare.passed:
+        return None
+    if facts.replaced is None and len(facts.configured) < facts.alternatives:
+        return Column.CONFIGURED
+    if facts.replaced is not None or not all(result.decides for result in facts.configured):
+        return None
+    return _next_of_series(facts)
+
+
+def _next_where_unsupported(facts: Facts) -> Column | None:
+    """Try the series where bare upstream does not run at all: it decides nothing, but the fork may be there to run there."""
+    wanted = facts.try_series and facts.try_without and not facts.retired and facts.applies is not Applies.CONFLICT
+    return Column.SERIES if wanted and facts.series is None else None
+
+
+def _next_of_retired(facts: Facts) -> Column | None:
+    if facts.try_series and facts.series is None and facts.applies is not Applies.CONFLICT:
+        return Column.SERIES
+    failed = facts.bare is not None and facts.bare.decides and not facts.bare.passed
+    if failed and facts.replaced is None and len(facts.configured) < facts.alternatives:
+        return Column.CONFIGURED
+    return None
+
+
+def _next_of_series(facts: Facts) -> Column | None:
+    if not facts.try_series or facts.applies is Applies.CONFLICT:
+        return None
+    if facts.series is None:
+        return Column.SERIES
+    if facts.series.passed and facts.without is None and facts.try_without:
+        return Column.WITHOUT
+    return None
+
+
+def decide(facts: Facts) -> tuple[Verdict, str]:  # noqa: C901 (a row of the table of DESIGN section 5 each)
+    """Return the verdict of a patch on one cell, and the words that say why."""
+    if facts.bare is None:
+        return Verdict.UNTESTED, "no cell here meets what it needs"
+    if not facts.bare.control:
+        words = f"the control probe does not pass on the bare release: {facts.bare.detail}"
+        return Verdict.UNSUPPORTED, words + _with_series(facts.series)
+    if facts.retired:
+        fault = _fault_of_retired(facts)
+        if fault is not None:
+            return fault
+    if not facts.bare.decides:
+        return _unproven(Column.BARE, facts.bare)
+    if facts.bare.passed:
+        return Verdict.ABSORBED, "bare upstream passes"
+    if facts.replaced is not None:
+        return Verdict.CONFIGURABLE, "bare upstream passes with settings"
+    for result in facts.configured:
+        if not result.decides:
+            return _unproven(Column.CONFIGURED, result)
+    if facts.retired and facts.profile is not None:
+        return Verdict.CONFIGURABLE, "bare upstream passes under the profile"
+    if facts.retired or not facts.try_series:
+        tried = "the patch passes here, on its base" if facts.series is not None else "series untried"
+        return Verdict.NEEDED, f"bare upstream fails: {facts.bare.detail}{_why_not_configured(facts)} ({tried})"
+    return _decide_series(facts)
+
+
+def _decide_series(facts: Facts) -> tuple[Verdict, str]:
+    """Decide where bare upstream fails, whatever its settings."""
+    assert facts.bare is not None
+    if facts.applies is Applies.CONFLICT:
+        return Verdict.CONFLICT, facts.applies_detail
+    if facts.series is None:
+        return Verdict.UNPROVEN, "the series column was not run"
+    if not facts.series.decides:
+        return _unproven(Column.SERIES, facts.series)
+    if not facts.series.passed:
+        return Verdict.BROKEN, f"fails with the series applied: {_said(facts.series)}"
+    if facts.without is None and not facts.try_without:
+        return Verdict.NEEDED, f"bare upstream fails, the series passes: {facts.bare.detail} (what it does without it is untried)"
+    if facts.without is None:
+        return Verdict.UNPROVEN, "the column without the patch was not run"
+    if not facts.without.decides:
+        return _unproven(Column.WITHOUT, facts.without)
+    if facts.without.passed:
+        return Verdict.REDUNDANT, "the series passes without it: another patch covers it"
+    return Verdict.NEEDED, f"bare upstream fails: {facts.bare.detail}{_why_not_configured(facts)}"
+
+
+def _with_series(result: Result | None) -> str:
+    """Say what the series does where bare upstream does not run."""
+    if result is None:
+        return ""
+    return "; the series passes here" if result.passed else f"; with the series: {result.outcome}: {_said(result)}"
+
+
+def _fault_of_retired(facts: Facts) -> tuple[Verdict, str] | None:
+    """Find out whether a retired patch no longer works on its base, or bare upstream under the profile no longer replaces it."""
+    if facts.try_series and facts.applies is Applies.CONFLICT:
+        return Verdict.BROKEN, f"does not apply on its base: {facts.applies_detail}"
+    if facts.series is not None and not facts.series.decides:
+        return _unproven(Column.SERIES, facts.series)
+    if facts.series is not None and not facts.series.passed:
+        return Verdict.BROKEN, f"fails on its base: {_said(facts.series)}"
+    if facts.profile is not None and not facts.profile.decides:
+        return _unproven(Column.PROFILE, facts.profile)
+    if facts.profile is not None and not facts.profile.passed:
+        return (
+            Verdict.REGRESSED,
+            f"bare upstream under the profile no longer does what the patch did: {_said(facts.profile)}",
+        )
+    return None
+
+
+def _unproven(column: Column, result: Result) -> tuple[Verdict, str]:
+    match result.outcome:
+        case Outcome.FLAKY:
+            return Verdict.UNPROVEN, f"flaky: two runs of the {column} column differ: {result.detail}"
+        case Outcome.ERROR:
+            return Verdict.UNPROVEN, f"an error in the {column} column: {result.detail}"
+        case Outcome.SKIPPED:
+            return Verdict.UNPROVEN, f"a skip in the {column} column: {result.detail}"
+        case Outcome.MISSING:
+            return Verdict.UNPROVEN, f"nothing to go by in the {column} column: {result.detail}"
+        case Outcome.PASSED | Outcome.FAILED:
+            raise AssertionError(f"{result.outcome} decides")
+    assert_never(result.outcome)
+
+
+def _said(result: Result) -> str:
+    return result.detail if result.control else f"the control probe does not pass: {result.detail}"
+
+
+def _why_not_configured(facts: Facts) -> str:
+    """Say when a `Replaced-By` breaks the cache: one that is off or broken is no replacement."""
+    broken = next((result for result in facts.configured if not result.control), None)
+    return f"; under a Replaced-By the control probe does not pass, so it replaces nothing: {broken.detail}" if broken else ""
+
+
+def same_tests(facts: Facts) -> Facts:
+    """Turn a passing column that ran other tests than the bare one into one that proves nothing."""
+    if facts.bare is None or not facts.bare.decides:
+        return facts
+
+    def checked(result: Result | None) -> Result | None:
+        assert facts.bare is not None
+        if result is None or not result.decides or not result.control or result.tests == facts.bare.tests:
+            return result
+        return replace(result, outcome=Outcome.MISSING, detail="it collected other tests than the bare column")
+
+    configured = tuple(result for result in map(checked, facts.configured) if result is not None)
+    return replace(
+        facts,
+        configured=configured,
+        series=checked(facts.series),
+        without=checked(facts.without),
+        profile=checked(facts.profile),
+    )

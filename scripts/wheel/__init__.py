@@ -1,0 +1,1 @@
+"""The wheel: built, described, numbered and verified."""

@@ -1,0 +1,166 @@
+"""A wheel as files: taken apart as its backend made it, and written so that equal content is equal bytes."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import hashlib
+import io
+import zipfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+from packaging.metadata import InvalidMetadata, Metadata
+from packaging.tags import parse_tag
+from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
+
+from scripts.core.errors import UsageError
+
+LICENSES = "licenses"
+SBOMS = "sboms"
+
+_OLDEST_METADATA = "2.4"
+"""The metadata version that knows `License-File`."""
+
+Files = Mapping[str, bytes]
+
+
+@dataclass(frozen=True)
+class Contents:
+    """A pure wheel's files: what is installed into `site-packages`, and its `.dist-info` by names inside that."""
+
+    name: str
+    version: str
+    library: Files
+    info: Files
+
+    @property
+    def info_folder(self) -> str:
+        """The name of the `.dist-info` folder."""
+        return f"{_escaped(self.name)}-{self.version}.dist-info"
+
+    @property
+    def file_name(self) -> str:
+        """The name of the wheel's file."""
+        return f"{_escaped(self.name)}-{self.version}-py3-none-any.whl"
+
+    @property
+    def files(self) -> dict[str, bytes]:
+        """Every file but RECORD by its path in the wheel, in the order in which they are written."""
+        info = {f"{self.info_folder}/{name}": content for name, content in sorted(self.info.items())}
+        return {**dict(sorted(self.library.items())), **info}
+
+    @property
+    def packages(self) -> set[str]:
+        """The top-level modules and packages that are installed."""
+        return {path.partition("/")[0].removesuffix(".py") for path in self.library}
+
+    def adding(self, *, library: Files | None = None, info: Files | None = None) -> Contents:
+        """Return the contents with more files, which win over those of the same name."""
+        return replace(self, library={**self.library, **(library or {})}, info={**self.info, **(info or {})})
+
+    def metadata(self) -> Metadata:
+        """Decode METADATA; raises UsageError for what is not valid core metadata."""
+        try:
+            return Metadata.from_email(self.info["METADATA"], validate=True)
+        except (ExceptionGroup, InvalidMetadata) as error:
+            problems = getattr(error, "exceptions", [error])
+            raise UsageError(f"the wheel's metadata is not valid: {'; '.join(map(str, problems))}", hint=_HINT) from error
+
+
+def read_contents(path: Path) -> Contents:
+    """Take a backend's wheel apart; raises UsageError for one that is not pure Python or that installs elsewhere."""
+    try:
+        name, version, _, tags = parse_wheel_filename(path.name)
+    except InvalidWheelFilename as error:
+        raise UsageError(f"the backend made {path.name}, which is no wheel: {error}", hint=_HINT) from error
+    if not tags & set(parse_tag("py3-none-any")):
+        raise UsageError(f"the backend made {path.name}, which is not for every Python 3", hint=_HINT)
+    with zipfile.ZipFile(path) as archive:
+        files = {info.filename: archive.read(info) for info in archive.infolist() if not info.is_dir()}
+    folder = next(path.partition("/")[0] for path in files if path.partition("/")[0].endswith(".dist-info"))
+    library = {path: content for path, content in files.items() if not path.startswith(f"{folder}/")}
+    elsewhere = sorted({top for path in library if (top := path.partition("/")[0]).endswith(".data")})
+    if elsewhere:
+        raise UsageError(f"the backend's wheel installs scripts or data outside the library: {elsewhere[0]}", hint=_HINT)
+    info = {path.removeprefix(f"{folder}/"): content for path, content in files.items() if path.startswith(f"{folder}/")}
+    return Contents(_name(info["METADATA"]) or name, str(version), library, _without(info, {"RECORD"}))
+
+
+def with_metadata(contents: Contents, version: str, fields: Iterable[tuple[str, str]], defaults: Mapping[str, str]) -> Contents:
+    """Return the contents under another version, with more fields in METADATA; `defaults` only where there is none yet."""
+    head, blank, body = contents.info["METADATA"].decode().replace("\r\n", "\n").partition("\n\n")
+    lines = [_changed(line, version) for line in head.splitlines()]
+    known = {line.partition(":")[0].lower() for line in lines}
+    added = [*((name, value) for name, value in defaults.items() if name.lower() not in known), *fields]
+    text = "\n".join([*lines, *(f"{name}: {value}" for name, value in added)])
+    info = {"METADATA": (text + blank + body).encode(), "WHEEL": _wheel_file(contents.info["WHEEL"])}
+    if "top_level.txt" in contents.info:
+        info["top_level.txt"] = "".join(f"{name}\n" for name in sorted(contents.packages)).encode()
+    changed = replace(contents, version=version).adding(info=info)
+    changed.metadata()
+    return changed
+
+
+def write_wheel(contents: Contents, moment: datetime) -> bytes:
+    """Return the bytes of a wheel, which depend on the contents and the moment alone.
+
+    Files are stored, not compressed: two builds of zlib need not compress to the same bytes.
+    """
+    buffer = io.BytesIO()
+    files = contents.files
+    files[f"{contents.info_folder}/RECORD"] = record(files, f"{contents.info_folder}/RECORD")
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for path, content in files.items():
+            archive.writestr(_entry(path, moment), content)
+    return buffer.getvalue()
+
+
+def record(files: Files, own: str) -> bytes:
+    """Return RECORD: path, sha256 and size in bytes of each file, and its own path."""
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    for path, content in files.items():
+        sha = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
+        rows.writerow((path, f"sha256={sha}", len(content)))
+    rows.writerow((own, "", ""))
+    return text.getvalue().encode()
+
+
+def _entry(path: str, moment: datetime) -> zipfile.ZipInfo:
+    entry = zipfile.ZipInfo(path, moment.timetuple()[:6])
+    entry.create_system = 3  # Unix, on whatever system
+    entry.external_attr = 0o100644 << 16
+    return entry
+
+
+def _changed(line: str, version: str) -> str:
+    name, _, value = line.partition(": ")
+    if name == "Version":
+        return f"Version: {version}"
+    if name == "Metadata-Version" and tuple(map(int, value.split("."))) < tuple(map(int, _OLDEST_METADATA.split("."))):
+        return f"Metadata-Version: {_OLDEST_METADATA}"
+    return line
+
+
+def _wheel_file(content: bytes) -> bytes:
+    """Return the WHEEL file for Python 3 alone, for the fork's own package knows no other."""
+    lines = [line for line in content.decode().splitlines() if line and not line.startswith("Tag:")]
+    return "".join(f"{line}\n" for line in [*lines, "Tag: py3-none-any"]).encode()
+
+
+def _name(metadata: bytes) -> str:
+    return next((line[6:].strip() for line in metadata.decode().splitlines() if line.startswith("Name: ")), "")
+
+
+def _escaped(name: str) -> str:
+    return canonicalize_name(name).replace("-", "_")
+
+
+def _without(files: Files, names: set[str]) -> dict[str, bytes]:
+    return {path: content for path, content in files.items() if path not in names}
+
+
+_HINT = "see [wheel] in fork.toml"

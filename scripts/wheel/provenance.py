@@ -1,0 +1,47 @@
+"""The record that a wheel carries of where it comes from; `python -m PACKAGE` of an installation reads it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from scripts.core.model import Patch, Release
+from scripts.wheel.contents import Contents
+
+SCHEMA = 1
+RECORD = "_provenance.json"
+"""The record's name inside the fork's own package."""
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What a wheel is made of: a release, the tree its patches give, the patches, and the verdicts that were waived.
+
+    `waived` holds the reason by the id of the patch.
+    """
+
+    release: Release
+    tree: str
+    patches: tuple[Patch, ...]
+    waived: Mapping[str, str] = field(default_factory=dict)
+
+    def record(self, contents: Contents) -> bytes:
+        """Return the record of a wheel with just these contents; it holds no time, so equal wheels have equal records."""
+        document = {
+            "schema": SCHEMA,
+            "name": contents.name,
+            "version": contents.version,
+            "upstream": {"version": self.release.version, "file": self.release.file, "sha256": self.release.sha256},
+            "tree": self.tree,
+            "patches": [{"id": patch.id, "title": patch.title, "sha256": patch.sha256} for patch in self.patches],
+            "waived": dict(sorted(self.waived.items())),
+            "files": digests(contents.files.items()),
+        }
+        return (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def digests(files: Iterable[tuple[str, bytes]]) -> dict[str, str]:
+    """Return the sha256 of each file by its path."""
+    return {path: hashlib.sha256(content).hexdigest() for path, content in files}

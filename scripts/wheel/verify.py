@@ -1,0 +1,172 @@
+"""Prove a wheel as a file and as an installation: its metadata, its record, every probe, and upstream's own tests."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import sys
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from scripts.core.console import say
+from scripts.core.errors import AttentionError, EnvironmentFailedError
+from scripts.core.model import Cell, Lock, Patch
+from scripts.core.repository import Repository
+from scripts.core.result_cache import Store, digest
+from scripts.core.subprocesses import run
+from scripts.probes.environments import Ready, requirements
+from scripts.probes.runner import Job, Prober
+from scripts.probes.servers import program
+from scripts.probes.upstream_suite import comparisons, counting
+from scripts.probes.wheel_environments import WheelFile, install, installed_file
+from scripts.series.apply import Workshop
+from scripts.series.profile import check_profile, settings_for
+from scripts.series.series import Series
+from scripts.wheel import provenance
+from scripts.wheel.contents import SBOMS, read_contents
+from scripts.wheel.sbom import sbom_fault
+
+_ASKED = ("check-wheel-contents", "cyclonedx-python-lib", "twine")
+
+
+def verify_wheel(repo: Repository, lock: Lock, series: Series, wheel: WheelFile, *, waived: Collection[str] = ()) -> None:
+    """Install a wheel beside every environment of the locked release and run all that it has to pass.
+
+    The probes of a patch whose verdict is waived are left out. Raises AttentionError with everything that fails,
+    EnvironmentFailedError where nothing here can run.
+    """
+    store = Store(repo.work / "results")
+    _refuse("the wheel is not sound", _kept_file_faults(store, wheel), f"unzip -l dist/{wheel.path.name}")
+    cells = _installed_cells(repo, lock, wheel)
+    environments = {cell.environment: ready for cell, ready in cells.items()}
+    faults = [fault for name, ready in environments.items() for fault in installation_faults(repo, wheel, name, ready)]
+    _refuse("the installed wheel is not what was built", faults, "run this again")
+    trial = ProbedInstallation(repo, lock, series, wheel.sha256, store)
+    faults = trial.faults([patch for patch in series.all if patch.id not in waived], cells)
+    found = comparisons(repo, Workshop(repo, lock, series, store), lock.current, wheel=wheel)
+    faults += map(str, counting(repo, found))
+    _refuse("the installed wheel fails what it has to pass", faults, "nox -s status -- --why")
+
+
+@dataclass(frozen=True)
+class ProbedInstallation:
+    """Runs probes against what is installed in the cells' environments, under the profile."""
+
+    repo: Repository
+    lock: Lock
+    series: Series
+    content: str
+    store: Store
+
+    def faults(self, patches: Sequence[Patch], cells: Mapping[Cell, Ready]) -> list[str]:
+        """Return what fails of the probes of patches in the cells that meet their needs; without patches, the control probe."""
+        environments = {cell.environment: ready for cell, ready in cells.items()}
+        prober = Prober(self.repo, self, self.store, environments, specs=self.series.probes, preload=False)
+        jobs = {cell: self._job(cell) for cell in cells}
+        pairs = [
+            (patch, cell)
+            for patch in patches
+            for cell, ready in cells.items()
+            if ready.meets(patch.needs) and not prober.missing_beside(patch.probes)
+        ]
+        control = self.repo.config.probes.control
+        wanted: dict[Job, set[str]] = defaultdict(set)
+        for cell, job in jobs.items():
+            wanted[job] |= prober.files(control).union(*(prober.files(patch.probes) for patch, at in pairs if at is cell))
+        try:
+            prober.run(wanted, "probing the installed wheel")
+        finally:
+            prober.close()
+        results = [("the control probe", cell, prober.result(job, control)) for cell, job in jobs.items()]
+        results += [(patch.id, cell, prober.result(jobs[cell], patch.probes)) for patch, cell in pairs]
+        untested = sorted({patch.id for patch in patches} - {patch.id for patch, _ in pairs})
+        if untested:
+            say(f"no environment here meets the needs of {', '.join(untested)}: not tried on the installed wheel")
+        return [f"{name} on {cell.id}: {found.outcome} {found.detail}" for name, cell, found in results if not found.passed]
+
+    def places(self, tree: str) -> tuple[str, ...]:  # noqa: ARG002 (the prober asks about a tree)
+        """Return no folder: what is installed is imported, not a tree."""
+        return ()
+
+    def folders(self, tree: str) -> tuple[Path, ...]:  # noqa: ARG002 (the same)
+        """Return no folder either."""
+        return ()
+
+    def _job(self, cell: Cell) -> Job:
+        profile = check_profile(self.repo, self.series)
+        settings = settings_for(profile, self.series, self.lock.locked, None)
+        return Job(f"installed {self.content}", cell.environment, cell.server, settings)
+
+
+def installation_faults(repo: Repository, wheel: WheelFile, name: str, ready: Ready) -> Iterator[str]:
+    """Ask an installation what it is, where the fork's package can tell, and hold its record against the wheel's."""
+    package = repo.config.overrides.package
+    built = read_contents(wheel.path).library
+    record = f"{package}/{provenance.RECORD}"
+    if installed_file(ready, record) != built[record]:
+        yield f"{name}: another wheel is installed than the one that was built"
+    elif f"{package}/__main__.py" in built:
+        done = run([ready.python, "-I", "-m", package], ok=None)
+        if done.code != 0:
+            yield f"{name}: {done.complaint}"
+
+
+def cells_here(repo: Repository, lock: Lock) -> list[Cell]:
+    """List the cells of the locked release whose server is here."""
+    return [cell for cell in repo.config.cells(lock) if cell.release == lock.locked and _served(repo, cell)]
+
+
+def no_environment(lock: Lock) -> EnvironmentFailedError:
+    """Say that nothing can be tried."""
+    return EnvironmentFailedError(f"no environment here can run {lock.locked}", hint="nox -s status")
+
+
+def _installed_cells(repo: Repository, lock: Lock, wheel: WheelFile) -> dict[Cell, Ready]:
+    """Install the wheel for every cell of the locked release that can run here."""
+    cells = cells_here(repo, lock)
+    found = {}
+    for name in dict.fromkeys(cell.environment for cell in cells):
+        environment = repo.config.environment(name)
+        ready = install(repo, f"wheel-{name}", environment, requirements(repo, environment), wheel)
+        if isinstance(ready, Ready):
+            found[name] = ready
+        else:
+            say(f"the wheel is not tried in {name}: {ready.reason}")
+    if not found:
+        raise no_environment(lock)
+    return {cell: found[cell.environment] for cell in cells if cell.environment in found}
+
+
+def _served(repo: Repository, cell: Cell) -> bool:
+    server = repo.config.server(cell.server)
+    return server is None or program(server) is not None
+
+
+def _kept_file_faults(store: Store, wheel: WheelFile) -> list[str]:
+    """Return what is wrong with a file, which its bytes and the programs that are asked decide."""
+    key = digest("file", wheel.sha256, [importlib.metadata.version(name) for name in _ASKED])
+    kept = store.get(key)
+    if kept is None:
+        kept = list(_file_faults(wheel.path))
+        store.put(key, kept)
+    return list(kept)
+
+
+def _file_faults(path: Path) -> Iterator[str]:
+    """Ask twine, check-wheel-contents and CycloneDX's schema; the fork's own package is expected beside upstream's."""
+    contents = read_contents(path)
+    yield from filter(None, (sbom_fault(file) for name, file in contents.info.items() if name.startswith(f"{SBOMS}/")))
+    top = ",".join(sorted(contents.packages))
+    for words in (
+        ["twine", "--no-color", "check", "--strict", str(path)],
+        ["check_wheel_contents", "--no-config", "--toplevel", top, str(path)],
+    ):
+        done = run([sys.executable, "-m", *words], cwd=path.parent, ok=None)
+        if done.code != 0:
+            yield (done.stdout + done.stderr).decode(errors="replace").strip()
+
+
+def _refuse(title: str, faults: Sequence[str], hint: str) -> None:
+    if faults:
+        raise AttentionError("\n".join([f"{title}:", *(f"  - {fault}" for fault in faults)]), hint=hint)
