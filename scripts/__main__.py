@@ -301,7 +301,7 @@ def rebase(
       nox -s rebase -- 7.2 --waive iexact-conditions='no release lacks it, see issue 12'
     """
     from scripts.rebase import rebase as verb
-    from scripts.report.terminal import print_plan
+    from scripts.rebase.plan_text import print_plan
 
     if sum(map(bool, (version, go_on, skip, abort))) != 1 or (dry_run and not version):
         raise click.UsageError("give a release, or one of --continue, --skip and --abort")
@@ -356,8 +356,8 @@ def unretire(repo: Repository, patches: tuple[str, ...], dry_run: bool) -> Exit:
 
 
 def _by_hand(repo: Repository, patches: tuple[str, ...], *, back: bool, dry_run: bool) -> Exit:
+    from scripts.rebase.plan_text import print_plan
     from scripts.rebase.rebase import by_hand
-    from scripts.report.terminal import print_plan
 
     print_plan(by_hand(repo, tuple(dict.fromkeys(patches)), back=back, dry_run=dry_run), out, dry_run=dry_run)
     return Exit.FINE

@@ -105,6 +105,7 @@ def reporting(command: Callable[..., Exit]) -> Callable[..., Exit]:
 
 def answer(repo: Repository, asked: Asked, choice: Choice) -> Exit:
     """Run or join, and print; stdout holds the report and nothing else."""
+    from scripts.rebase.state import under_way
     from scripts.status.ci_shards import merge
     from scripts.status.status import status
 
@@ -118,7 +119,7 @@ def answer(repo: Repository, asked: Asked, choice: Choice) -> Exit:
         report = found
         _show(report, asked)
     else:
-        report, prober = status(repo, choice, _keeper(repo, asked, choice))
+        report, prober = status(repo, choice, _keeper(repo, asked, choice), under_way=under_way(repo))
         _show(report, asked)
         say(f"\n{prober.ran} processes of probes run, {prober.kept} results kept from before, {time.monotonic() - start:.1f} s")
     if report.must_look:

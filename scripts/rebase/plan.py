@@ -13,8 +13,9 @@ from scripts.core.errors import AttentionError, UsageError
 from scripts.core.lockfile import read_lock, write_lock
 from scripts.core.model import FAULTS, Applies, Lock, Release, Verdict
 from scripts.core.repository import Repository
+from scripts.rebase.plan_text import Plan
 from scripts.rebase.replay import release_of, workshop
-from scripts.rebase.retire import Plan, Retirement, retired_mail, retirements
+from scripts.rebase.retire import retired_mail
 from scripts.rebase.staging import check_source, staged
 from scripts.rebase.state import RebaseState, fingerprint, home, reached, target_lock
 from scripts.rebase.unretire import commit_of, in_order, outdated_settings
@@ -25,6 +26,7 @@ from scripts.status.status import Choice, examine
 from scripts.upstream.pin import resolve
 from scripts.upstream.vendor import bring
 from scripts.verdicts.aggregate import PatchReport, Report
+from scripts.verdicts.retirement import Retirement, retirements
 
 
 def planned(repo: Repository, version: str, waived: Mapping[str, str]) -> RebaseState:

@@ -19,13 +19,13 @@ from scripts.core.repository import Repository
 from scripts.core.result_cache import Store
 from scripts.probes.upstream_suite import comparisons, counting
 from scripts.rebase.plan import changes_nothing, chosen, detail, planned, returning, trial, tried
+from scripts.rebase.plan_text import Plan
 from scripts.rebase.replay import left_out, release_of, replay, resolved, stop, workshop
-from scripts.rebase.retire import Plan
 from scripts.rebase.staging import export, orphans, put_in_place, staged
 from scripts.rebase.state import RebaseState, check_unchanged, forget, home, left_state, reached, required_state, target_lock
+from scripts.rebase.undo import remember, restore, snapshot, undoing
 from scripts.series.apply import Workshop
 from scripts.series.series import Series, read_series
-from scripts.series.undo import remember, restore, snapshot, undoing
 from scripts.status.status import Choice, examine
 from scripts.upstream.source_tree import is_subtree
 from scripts.verdicts.aggregate import PatchReport, Report

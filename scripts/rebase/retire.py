@@ -1,50 +1,20 @@
-"""retire: decide from verdicts which patches upstream made unnecessary, and move one of them into `patches/retired/`."""
+"""retire: write a live patch as a retired one, which stands for ever on its base with the proof in it."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
-
-from packaging.version import Version
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 from scripts.core.errors import AttentionError
 from scripts.core.git import Git
-from scripts.core.model import Applies, Patch, Settings, State, Verdict
+from scripts.core.model import Applies, Patch
 from scripts.series.apply import FORMAT, Workshop
 from scripts.series.cherry_pick import pick
 from scripts.series.patch_file import with_trailers
-from scripts.verdicts.aggregate import PatchReport, Report
-from scripts.verdicts.decide import Facts
+from scripts.verdicts.retirement import Retirement
 
 HOLDS = "As it was then, it holds what it depended on: "
 """How the message of a retired patch begins to name the patches that it holds."""
-
-
-@dataclass(frozen=True)
-class Retirement:
-    """A patch that upstream made unnecessary, and the proof: the release, how, and the cells that showed it."""
-
-    id: str
-    release: str
-    how: str
-    cells: tuple[str, ...]
-    settings: Settings = field(default_factory=Settings)
-
-    @property
-    def trailer(self) -> str:
-        """The value of `Applied-Upstream`."""
-        return f"{self.release}; {self.how}; {', '.join(self.cells)}"
-
-    def record(self) -> dict[str, object]:
-        """Return the retirement as JSON can write it."""
-        return {"id": self.id, "release": self.release, "how": self.how, "cells": self.cells, "settings": str(self.settings)}
-
-    @classmethod
-    def of(cls, record: Mapping[str, Any]) -> Retirement:
-        """Read what `record` gave."""
-        settings = Settings.parse(record["settings"]) if record["settings"] else Settings()
-        return cls(record["id"], record["release"], record["how"], tuple(record["cells"]), settings)
 
 
 @dataclass(frozen=True)
@@ -73,69 +43,6 @@ class Place:
             words = next((words for words in ("holds", "depends on", "needed by") if part.startswith(f"{words} ")), "")
             found[words] = tuple(part.removeprefix(words).replace(" ", "").split(","))
         return cls(number, found.get("holds", ()), found.get("depends on", ()), found.get("needed by", ()))
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a rebase would do, or did: for the person who asked.
-
-    `back` are retired patches that are needed again, each with the reason; `total`, `stops` and `following` are the sum, the
-    patches that conflict, and the next command of a trial.
-    """
-
-    origin: str
-    target: str
-    retire: tuple[Retirement, ...] = ()
-    replay: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-    back: tuple[tuple[str, str], ...] = ()
-    total: str = ""
-    stops: tuple[str, ...] = ()
-    following: str = ""
-
-
-def retirements(report: Report) -> list[Retirement]:
-    """Return the live patches whose probes pass on the bare locked release, with settings or without."""
-    live = [item for item in report.patches if item.patch.state is State.ACTIVE]
-    return [found for item in live if (found := _retirement(item, report.locked)) is not None]
-
-
-def _retirement(item: PatchReport, target: str) -> Retirement | None:
-    at = item.release(target)
-    if at is None:
-        return None
-    cells = tuple(cell.cell.id for cell in at.cells if cell.counts)
-    if item.verdict is Verdict.ABSORBED:
-        known = item.absorbed_in is not None and Version(item.absorbed_in) <= Version(target)
-        release = item.absorbed_in if item.absorbed_in and known else target
-        return Retirement(item.patch.id, release, f"absorbed, the probes pass bare on {target}", cells)
-    if item.verdict is Verdict.NOT_NEEDED:  # upstream lost it later: a rebase to a later release takes the patch back
-        return Retirement(item.patch.id, target, f"not needed, the probes pass bare on {target}", cells)
-    if item.verdict is Verdict.CONFIGURABLE and item.settings:
-        how = f"configurable, the probes pass bare on {target} with {str(item.settings).replace('; ', ' and ')}"
-        return Retirement(item.patch.id, _settled_since(item, target), how, cells, item.settings)
-    return None
-
-
-def _settled_since(item: PatchReport, target: str) -> str:
-    """Return the first release from which on, up to the target, every cell does with the settings of the target.
-
-    From there on they are in the profile; before it upstream may not know them.
-    """
-    number = item.patch.replaced_by.index(item.settings) if item.settings else -1
-    found = target
-    for at in sorted(item.releases, key=lambda at: Version(at.release), reverse=True):
-        counting = [cell.facts for cell in at.cells if cell.counts]
-        if Version(at.release) <= Version(target) and counting:
-            if not all(_does_with(facts, number) for facts in counting):
-                break
-            found = at.release
-    return found
-
-
-def _does_with(facts: Facts, number: int) -> bool:
-    bare = facts.bare is not None and facts.bare.passed
-    return bare or (number < len(facts.configured) and facts.configured[number].passed)
 
 
 def retired_mail(shop: Workshop, patch: Patch, retirement: Retirement, retiring: Collection[str]) -> bytes:

@@ -17,7 +17,7 @@ from scripts.core.errors import AttentionError, UsageError
 from scripts.core.lockfile import read_lock
 from scripts.core.model import Lock
 from scripts.core.repository import Repository, write_whole
-from scripts.rebase.retire import Retirement
+from scripts.verdicts.retirement import Retirement
 
 STEPS = (
     "pinned",
@@ -98,6 +98,15 @@ def read_state(repo: Repository) -> RebaseState | None:
     """Return the state of the rebase under way, or None; one that was killed after its last step is not under way."""
     state = left_state(repo)
     return None if state is None or state.done else state
+
+
+def under_way(repo: Repository) -> str:
+    """Return a sentence about the rebase under way, or an empty text."""
+    state = read_state(repo)
+    if state is None:
+        return ""
+    why = f": {state.stopped.splitlines()[0]}" if state.stopped else ", killed or still at work"
+    return f"a rebase to {state.target} is under way{why} ({'--skip or --abort' if state.at else '--abort'} is the other way)"
 
 
 def left_state(repo: Repository) -> RebaseState | None:

@@ -11,7 +11,6 @@ from rich.table import Table
 from rich.text import Text as Styled
 
 from scripts.core.model import FAULTS, Result, State, Verdict
-from scripts.rebase.retire import Plan
 from scripts.report.advice import Advice, advise, evidence_command
 from scripts.report.presentation import (
     LETTERS,
@@ -199,27 +198,6 @@ def _reason(item: PatchReport, locked: str) -> str:
     found = [at for at in item.releases if at.verdict is item.verdict]
     at = next((one for one in found if one.release == locked), found[0] if found else None)
     return at.detail if at else ""
-
-
-def print_plan(plan: Plan, console: Console, *, dry_run: bool) -> None:
-    """Print what a rebase did, or would do."""
-    verb = "would move" if dry_run else "moved"
-    if plan.total:
-        console.print(Styled(plan.total, style="bold"))
-    if plan.replay or plan.origin != plan.target:
-        console.print(Styled(f"{verb} from {plan.origin} to {plan.target}", style="bold"))
-    for item in plan.retire:
-        console.print(Styled(f"  retire {item.id}: {item.trailer}", style="green"))
-    for name, why in plan.back:
-        console.print(Styled(f"  take back {name}: {why}", style="yellow"))
-    for name in plan.replay:
-        console.print(f"  replay {name}")
-    for note in plan.notes:
-        console.print(Styled(f"\n{note}"))
-    if plan.following:
-        console.print(f"\nnext: {plan.following}")
-    if not dry_run and (plan.retire or plan.back or plan.replay or plan.origin != plan.target):
-        console.print("\nnext: look at `git diff`, run `nox -s tests`, then commit", style="dim")
 
 
 def print_why(report: Report, console: Console, above: str = "") -> None:

@@ -18,7 +18,6 @@ from scripts.core.result_cache import Store
 from scripts.probes.environments import Absent, Ready, prepare
 from scripts.probes.runner import Prober
 from scripts.probes.servers import absence, origin, program
-from scripts.rebase.state import read_state
 from scripts.series.apply import Workshop
 from scripts.series.profile import check_profile
 from scripts.series.series import read_series
@@ -69,20 +68,30 @@ class Choice:
         return replace(self, releases=tuple(releases), sources=sources, asked=self.releases)
 
 
-def status(repo: Repository, choice: Choice, tell: Callable[[Scope, Findings], None] | None = None) -> tuple[Report, Prober]:
-    """Return the report on the chosen patches and releases, and the prober that knows how much was run."""
+def status(
+    repo: Repository, choice: Choice, tell: Callable[[Scope, Findings], None] | None = None, *, under_way: str = ""
+) -> tuple[Report, Prober]:
+    """Return the report on the chosen patches and releases, and the prober that knows how much was run.
+
+    `tell` gets what was found; `under_way` is a sentence about a rebase that stopped.
+    """
     with repo.alone():
         lock = read_lock(repo.lock_file)
         bring(repo, lock)
         lock, sources = bring_sources(repo, lock, choice.releases)
-        return examine(repo, lock, choice.with_sources(sources), tell)
+        return examine(repo, lock, choice.with_sources(sources), tell, under_way=under_way)
 
 
 def examine(
-    repo: Repository, lock: Lock, choice: Choice, tell: Callable[[Scope, Findings], None] | None = None
+    repo: Repository,
+    lock: Lock,
+    choice: Choice,
+    tell: Callable[[Scope, Findings], None] | None = None,
+    *,
+    under_way: str = "",
 ) -> tuple[Report, Prober]:
-    """Do what `status` does, for a verb that has the folder to itself and the releases at hand; `tell` gets what was found."""
-    run = Run(repo, lock, choice)
+    """Do what `status` does, for a verb that has the folder to itself and the releases at hand."""
+    run = Run(repo, lock, choice, under_way)
     try:
         report = run.report()
         if tell is not None:
@@ -95,8 +104,8 @@ def examine(
 class Run:
     """One run of `status`: what is chosen, and the steps from there to the report."""
 
-    def __init__(self, repo: Repository, lock: Lock, choice: Choice) -> None:
-        self.repo, self.lock, self.choice = repo, lock, choice
+    def __init__(self, repo: Repository, lock: Lock, choice: Choice, under_way: str = "") -> None:
+        self.repo, self.lock, self.choice, self.under_way = repo, lock, choice, under_way
         self.scope = scope_of(repo, lock, choice)
         self.found = Findings({})
         used = {cell.environment for cell in self.scope.all_cells}
@@ -148,7 +157,7 @@ class Run:
             skipped=self._skipped(),
             warnings=tuple(self._warnings()),
             notes=(*self._missing_beside(), *self._stale_exclusions()),
-            under_way=self._under_way(),
+            under_way=self.under_way,
         )
 
     def _others(self) -> Sequence[Cell]:
@@ -201,14 +210,6 @@ class Run:
         config = self.repo.config
         ids = dict.fromkeys(word for cell in self.scope.cells for word in (cell.server, cell.database))
         yield from (server for word in ids if (server := config.server(word) or config.database(word)) is not None)
-
-    def _under_way(self) -> str:
-        """Mention a rebase that stopped."""
-        state = read_state(self.repo)
-        if state is None:
-            return ""
-        why = f": {state.stopped.splitlines()[0]}" if state.stopped else ", killed or still at work"
-        return f"a rebase to {state.target} is under way{why} ({'--skip or --abort' if state.at else '--abort'} is the other way)"
 
     def _missing_beside(self) -> Iterator[str]:
         """Mention the servers that are missing beside those of the cells."""

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from scripts.core.repository import Repository, write_whole
-from scripts.rebase.retire import Plan
+from scripts.rebase.plan_text import Plan
 
 
 def snapshot(repo: Repository) -> str:

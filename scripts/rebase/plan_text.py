@@ -1,0 +1,50 @@
+"""What a rebase, or a retirement by hand, would do or did, and how a person reads it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.text import Text as Styled
+
+from scripts.verdicts.retirement import Retirement
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a rebase would do, or did: for the person who asked.
+
+    `back` are retired patches that are needed again, each with the reason; `total`, `stops` and `following` are the sum, the
+    patches that conflict, and the next command of a trial.
+    """
+
+    origin: str
+    target: str
+    retire: tuple[Retirement, ...] = ()
+    replay: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    back: tuple[tuple[str, str], ...] = ()
+    total: str = ""
+    stops: tuple[str, ...] = ()
+    following: str = ""
+
+
+def print_plan(plan: Plan, console: Console, *, dry_run: bool) -> None:
+    """Print what a rebase did, or would do."""
+    verb = "would move" if dry_run else "moved"
+    if plan.total:
+        console.print(Styled(plan.total, style="bold"))
+    if plan.replay or plan.origin != plan.target:
+        console.print(Styled(f"{verb} from {plan.origin} to {plan.target}", style="bold"))
+    for item in plan.retire:
+        console.print(Styled(f"  retire {item.id}: {item.trailer}", style="green"))
+    for name, why in plan.back:
+        console.print(Styled(f"  take back {name}: {why}", style="yellow"))
+    for name in plan.replay:
+        console.print(f"  replay {name}")
+    for note in plan.notes:
+        console.print(Styled(f"\n{note}"))
+    if plan.following:
+        console.print(f"\nnext: {plan.following}")
+    if not dry_run and (plan.retire or plan.back or plan.replay or plan.origin != plan.target):
+        console.print("\nnext: look at `git diff`, run `nox -s tests`, then commit", style="dim")
