@@ -10,6 +10,7 @@ from scripts.core.git import Git
 from scripts.core.model import Applies, Patch
 from scripts.series.apply import FORMAT, Workshop
 from scripts.series.cherry_pick import pick
+from scripts.series.override_files import with_packages
 from scripts.series.patch_file import with_trailers
 from scripts.verdicts.retirement import Retirement
 
@@ -88,10 +89,10 @@ def _stand(shop: Workshop, work: Git, part: Patch, patch: Patch) -> None:
         )
     package = shop.repo.config.overrides.package
     assert work.work_tree is not None
-    for module in part.overrides:
-        path = work.work_tree / package / f"{module}.py"
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes((shop.repo.overrides / f"{module}.py").read_bytes())
+    for name in with_packages(shop.override_files(part), shop.repo.overrides):
+        path = work.work_tree / package / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes((shop.repo.overrides / name).read_bytes())
         work.run("add", "--force", "--", path)
     work.run("commit", "--quiet", "--amend", "--allow-empty", "--cleanup=verbatim", "--reuse-message=HEAD")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from scripts.rebase.retire import retired_mail
 from scripts.rebase.state import RebaseState, check_unchanged, folder_digest, home, target_lock
 from scripts.rebase.unretire import file_names, modules_of, outdated_settings
 from scripts.series.apply import FORMAT, Workshop
+from scripts.series.override_files import module_files, named_by, with_packages
 from scripts.series.profile import profile_name, read_profile
 from scripts.series.profile_editor import edited_profile
 from scripts.series.readme_table import readme_with_table
@@ -68,21 +69,37 @@ def export(repo: Repository, state: RebaseState) -> str:
     _write_modules(repo, state, stage / repo.config.overrides.package)
     for path in orphans(repo, state):
         (stage / path).unlink()
+        _remove_empty(stage / path, stage / repo.config.overrides.package)
     _write_profile(repo, state, staged(repo).overrides)
     write_lock(stage / "upstream" / "lock.toml", target_lock(repo))
     return digest
 
 
 def orphans(repo: Repository, state: RebaseState) -> Iterator[Path]:
-    """Give the override modules, relative to the repository, that no patch names any more once some have gone."""
-    series = workshop(repo).series
-    left = {*(patch.id for patch in series.active), *state.back} - state.gone
-    named = {module for name in left for module in series.by_id[name].overrides}
-    for patch in series.active:
-        if patch.id in state.gone:
-            for module in sorted(set(patch.overrides) - named):
-                named.add(module)
-                yield Path(repo.config.overrides.package, f"{module}.py")
+    """Yield the override files, relative to the repository, that no patch brings any more once some have gone."""
+    shop = workshop(repo)
+    there = module_files(repo.overrides)
+    staying = {patch.id for patch in shop.series.active} - state.gone
+    left = {file for name in staying for file in shop.override_files(shop.series.by_id[name])}
+    back = {file for name in {*state.back} - state.gone for file in _named(shop.series.by_id[name], there)}
+    gone = {file for name in state.gone for file in shop.override_files(shop.series.by_id[name])}
+    removed = gone - left - back
+    kept = with_packages({*there - removed, *repo.config.overrides.common}, repo.overrides)
+    for file in with_packages(there, repo.overrides):
+        if file not in kept:
+            yield Path(repo.config.overrides.package, file)
+
+
+def _named(patch: Patch, files: Collection[str]) -> set[str]:
+    return {file for name in patch.overrides for file in named_by(name, files)}
+
+
+def _remove_empty(path: Path, top: Path) -> None:
+    """Remove the folders that a file was the last one in, below the package."""
+    for folder in path.parents:
+        if folder == top or any(folder.iterdir()):
+            return
+        folder.rmdir()
 
 
 def put_in_place(repo: Repository, state: RebaseState, digest: str) -> None:
@@ -178,6 +195,7 @@ def _write_modules(repo: Repository, state: RebaseState, overrides: Path) -> Non
         if name not in state.gone:
             for module, content in modules_of(shop, shop.series.by_id[name]).items():
                 if not (overrides / module).exists():
+                    (overrides / module).parent.mkdir(parents=True, exist_ok=True)
                     (overrides / module).write_bytes(content)
 
 

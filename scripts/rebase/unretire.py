@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
+from pathlib import PurePosixPath
 
 from scripts.core.errors import AttentionError
 from scripts.core.git import Git
@@ -11,6 +12,7 @@ from scripts.core.model import Applies, Patch, Settings, State
 from scripts.rebase.retire import HOLDS, Place, change_id
 from scripts.series.apply import Workshop
 from scripts.series.cherry_pick import pick
+from scripts.series.override_files import named_by
 from scripts.series.patch_file import with_trailers
 from scripts.series.profile import Profile
 from scripts.series.series import Series
@@ -61,11 +63,18 @@ def _stands(shop: Workshop, work: Git, name: str, change: str) -> bool:
 
 
 def modules_of(shop: Workshop, patch: Patch) -> dict[str, bytes]:
-    """Return the override modules that a retired patch has in its file, or in those that it depends on, by their names."""
+    """Return the override files that a retired patch has in its file, or in those that it depends on, by their paths."""
     commit = shop.commits(shop.series.needed_by(patch)).ids[patch.id]
     package = shop.repo.config.overrides.package
-    names = {f"{module}.py": f"{commit}:{package}/{module}.py" for module in patch.overrides}
-    return {name: shop.git.run("cat-file", "blob", place).stdout for name, place in names.items() if shop.git.resolve(place)}
+    listed = shop.git.text("ls-tree", "-r", "-z", "--name-only", commit, f"{package}/").split("\0")
+    files = {name.removeprefix(f"{package}/") for name in listed if name}
+    own = {file for name in patch.overrides for file in named_by(name, files)}
+    packages = {file for file in files if file.endswith("/__init__.py") and PurePosixPath(file).parent in _folders(own)}
+    return {file: shop.git.run("cat-file", "blob", f"{commit}:{package}/{file}").stdout for file in sorted(own | packages)}
+
+
+def _folders(files: Iterable[str]) -> set[PurePosixPath]:
+    return {parent for file in files for parent in PurePosixPath(file).parents}
 
 
 def in_order(series: Series, back: Collection[str]) -> list[str]:

@@ -15,6 +15,7 @@ from scripts.core.model import Applies, Lock, Patch, Release, State, Text
 from scripts.core.repository import Repository
 from scripts.core.result_cache import Store, digest, file_digest
 from scripts.series.cherry_pick import Picks, Step, apply_exactly, difference, line_on, pick
+from scripts.series.override_files import brought_by, module_files, with_packages
 from scripts.series.series import Series
 from scripts.series.text_check import texts
 from scripts.upstream import import_folder
@@ -175,9 +176,18 @@ class Workshop:
             self.store.put(key, kept)
         return {name: Text(value) for name, value in kept.items()}
 
+    def override_files(self, patch: Patch) -> tuple[str, ...]:
+        """Return the modules that a live patch brings, as paths relative to the override package."""
+        return self._override_files.get(patch.id, ())
+
+    @cached_property
+    def _override_files(self) -> dict[str, tuple[str, ...]]:
+        return brought_by(self.series.active, module_files(self.repo.overrides))
+
     @cached_property
     def _override_digests(self) -> list[str]:
-        return [file_digest(path) for path in sorted(self.repo.overrides.glob("*")) if path.is_file()]
+        names = sorted({*module_files(self.repo.overrides), *self.repo.config.overrides.common})
+        return [digest(name, file_digest(self.repo.overrides / name)) for name in with_packages(names, self.repo.overrides)]
 
     def _release(self, version: str) -> Release:
         release = self.lock.release(version)
@@ -231,8 +241,8 @@ class Workshop:
             return tree
         package = self.repo.config.overrides.package
         files = {f"{package}/_series.py": listing(applied)}
-        modules = [f"{module}.py" for patch in applied if patch.state is State.ACTIVE for module in patch.overrides]
-        for name in (*self.repo.config.overrides.common, *modules):
+        modules = [name for patch in applied if patch.state is State.ACTIVE for name in self.override_files(patch)]
+        for name in with_packages([*self.repo.config.overrides.common, *modules], self.repo.overrides):
             files[f"{package}/{name}"] = (self.repo.overrides / name).read_bytes()
         lines = "".join(f"100644 {self._blob(content)}\t{path}\n" for path, content in files.items())
         with self.git.index(tree) as handle:

@@ -14,7 +14,7 @@ from packaging.version import InvalidVersion, Version
 from scripts.core.errors import collected
 from scripts.core.model import Lock, Patch, State
 from scripts.core.repository import Repository
-from scripts.series.override_imports import imported_modules
+from scripts.series.override_files import brought_by, file_of, imported_files, module_files, module_of, named_by
 from scripts.series.patch_file import read_patch
 
 
@@ -131,8 +131,9 @@ def _patch_problems(repo: Repository, series: Series, lock: Lock, patch: Patch) 
     if patch.mutation and not (repo.root / patch.mutation).is_file():
         yield f"Mutation: there is no {patch.mutation}"
     if patch.state is State.ACTIVE:
-        missing = [module for module in patch.overrides if not (repo.overrides / f"{module}.py").exists()]
-        yield from (f"Overrides: there is no {repo.config.overrides.package}/{module}.py" for module in missing)
+        there = module_files(repo.overrides)
+        missing = [name for name in patch.overrides if not named_by(name, there)]
+        yield from (f"Overrides: there is no {_path(repo, name)}" for name in missing)
         yield from _unnamed_imports(repo, series, patch)
     try:
         _ = patch.retired_in
@@ -140,15 +141,21 @@ def _patch_problems(repo: Repository, series: Series, lock: Lock, patch: Patch) 
         yield f"Applied-Upstream: {patch.applied_upstream!r} does not begin with a release"
 
 
+def _path(repo: Repository, name: str) -> str:
+    """Return where a name of `Overrides:` is looked for: a module's file, or a folder with one."""
+    return f"{repo.config.overrides.package}/{name if name.endswith('/') else file_of(name)}"
+
+
 def _unnamed_imports(repo: Repository, series: Series, patch: Patch) -> Iterator[str]:
     """Find modules that a tree with this patch and those it depends on would lack: leaving another out would break it."""
-    package = repo.config.overrides.package
-    named = {Path(name).stem for name in repo.config.overrides.common}
-    named |= {module for name in _reachable(series, patch.id) for module in series.by_id[name].overrides}
-    for path in (repo.overrides / f"{module}.py" for module in patch.overrides):
-        for module in imported_modules(path.read_text(), package) if path.exists() else ():
-            if module not in named and (repo.overrides / f"{module}.py").exists():
-                yield f"Overrides: {package}/{path.name} imports {module}, which neither this patch nor one it depends on names"
+    package, there = repo.config.overrides.package, module_files(repo.overrides)
+    brought = brought_by(series.active, there)
+    here = {*repo.config.overrides.common}.union(*(brought.get(name, ()) for name in _reachable(series, patch.id)))
+    for file in brought.get(patch.id, ()):
+        for other in imported_files(file, (repo.overrides / file).read_text(), package, there):
+            if other not in here:
+                lacking = f"imports {module_of(other)}, which neither this patch nor one it depends on names"
+                yield f"Overrides: {package}/{file} {lacking}"
 
 
 def _wrong_depends(series: Series, patch: Patch) -> Iterator[str]:
@@ -206,8 +213,7 @@ def _matches(root: Path, spec: str) -> bool:
 
 def _orphans(repo: Repository, series: Series) -> Iterator[str]:
     """Find override modules that no live patch names: they would ship without anybody asking for them."""
-    named = {f"{module}.py" for patch in series.active for module in patch.overrides}
-    known = named | set(repo.config.overrides.common)
-    for path in sorted(repo.overrides.glob("*.py")):
-        if path.name not in known:
-            yield f"{repo.config.overrides.package}/{path.name}: no live patch names it (Overrides: {path.stem})"
+    there = module_files(repo.overrides)
+    named = {*repo.config.overrides.common}.union(*brought_by(series.active, there).values())
+    for file in sorted(there - named):
+        yield f"{repo.config.overrides.package}/{file}: no live patch names it (Overrides: {module_of(file)})"

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from scripts.core.errors import EnvironmentFailedError
 
-_GUARD = Path(__file__).parents[2] / "scripts" / "cell" / "guard.py"
+_GUARD = Path(__file__).parents[2] / "scripts" / "probes" / "cell" / "guard.py"
 _SECONDS = 30
 _FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=60")
 

@@ -12,7 +12,7 @@ from scripts.core.config import read_config
 from scripts.probes.servers import free_port, program
 
 ROOT = Path(__file__).parents[2]
-GUARD = ROOT / "scripts" / "cell" / "guard.py"
+GUARD = ROOT / "scripts" / "probes" / "cell" / "guard.py"
 SLOTS = 16384
 START_SECONDS = 30
 

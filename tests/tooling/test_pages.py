@@ -286,6 +286,6 @@ def test_left_out_and_dependencies_are_shown_in_every_form():
 
 
 def test_forms_have_a_template_each():
-    folder = Path(__file__).parents[2] / "scripts" / "templates"
+    folder = Path(__file__).parents[2] / "scripts" / "report" / "templates"
     assert {path.name for path in folder.iterdir()} == {"report.md.j2", "report.html.j2", "report.xml.j2"}
     assert render(report(patch("one", CONFIGURABLE, CONFIGURABLE, settings=FOLD[0]), patch("x", UNTESTED, UNTESTED)), "html")

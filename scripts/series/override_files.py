@@ -1,0 +1,87 @@
+"""Which files of the override package a patch brings: `Overrides:` names modules (`cache.locks`) or whole folders (`cache/`)."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Collection, Iterable, Iterator
+from pathlib import Path, PurePosixPath
+
+from scripts.core.model import Patch
+
+
+def module_files(folder: Path) -> frozenset[str]:
+    """Return the modules of a package, as paths relative to its folder; what makes a folder a package is not among them."""
+    return frozenset(path.relative_to(folder).as_posix() for path in folder.rglob("*.py") if path.name != "__init__.py")
+
+
+def file_of(module: str) -> str:
+    """Return the path of a dotted module, relative to the package's folder."""
+    return f"{module.replace('.', '/')}.py"
+
+
+def module_of(file: str) -> str:
+    """Return the dotted name of a module's path."""
+    return file.removesuffix(".py").replace("/", ".")
+
+
+def named_by(name: str, files: Collection[str]) -> frozenset[str]:
+    """Return the files that one name of `Overrides:` stands for; a folder's are all below it."""
+    if name.endswith("/"):
+        return frozenset(file for file in files if file.startswith(name))
+    return frozenset({file_of(name)}.intersection(files))
+
+
+def brought_by(patches: Iterable[Patch], files: Collection[str]) -> dict[str, tuple[str, ...]]:
+    """Return the files that each patch brings, by its id; where several names stand for a file, the most specific ones count."""
+    claims: dict[str, dict[str, int]] = {}
+    for patch in patches:
+        for name in patch.overrides:
+            for file in named_by(name, files):
+                by_patch = claims.setdefault(file, {})
+                by_patch[patch.id] = max(_specificity(name), by_patch.get(patch.id, 0))
+    found: dict[str, list[str]] = {}
+    for file, by_patch in sorted(claims.items()):
+        for patch_id, specificity in by_patch.items():
+            if specificity == max(by_patch.values()):
+                found.setdefault(patch_id, []).append(file)
+    return {patch_id: tuple(brought) for patch_id, brought in found.items()}
+
+
+def with_packages(files: Iterable[str], folder: Path) -> list[str]:
+    """Add the `__init__.py` of each folder that a file is in, where the package's folder has one."""
+    parents = {parent for file in files for parent in PurePosixPath(file).parents if parent.name}
+    inits = (str(parent / "__init__.py") for parent in parents)
+    return sorted({*files, *(init for init in inits if (folder / init).is_file())})
+
+
+def imported_files(file: str, source: str, package: str, files: Collection[str]) -> Iterator[str]:
+    """Yield the files that a module cannot be imported without; what a function imports, it imports where that is there.
+
+    Source that is no Python yields none: other checks say so.
+    """
+    try:
+        tree = ast.parse(source)
+    except SyntaxError:
+        return
+    for item in tree.body:
+        for name in _imported_names(item, f"{package}.{module_of(file)}"):
+            parts = name.split(".")
+            if parts[0] == package:
+                candidates = (f"{'/'.join(parts[1:end])}.py" for end in range(len(parts), 1, -1))
+                yield from (candidate for candidate in candidates if candidate in files)
+
+
+def _imported_names(item: ast.stmt, module: str) -> Iterator[str]:
+    """Yield the dotted names that a statement imports: each may be a module, or something in one."""
+    if isinstance(item, ast.Import):
+        yield from (alias.name for alias in item.names)
+    elif isinstance(item, ast.ImportFrom):
+        above = module.split(".")[: -item.level] if item.level else []
+        parent = ".".join([*above, *filter(None, [item.module])])
+        yield from (f"{parent}.{alias.name}" for alias in item.names)
+
+
+def _specificity(name: str) -> int:
+    """Return how many folders a name goes down; a module is more specific than any folder."""
+    return name.count("/") if name.endswith("/") else sys.maxsize
