@@ -93,13 +93,13 @@ def _worker():
     from django.db import connection
     from rq import Worker
 
-    from rover_overrides import queueing
+    from rover_overrides.invalidation import rq_queue
 
     connection.close()
     pid = os.fork()
     if not pid:
         os.setpgid(0, 0)
-        Worker([queueing.queue("work")], connection=queueing._connection()).work(logging_level="WARNING")
+        Worker([rq_queue.queue("work")], connection=rq_queue._connection()).work(logging_level="WARNING")
         os._exit(0)
     return pid
 

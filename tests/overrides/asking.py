@@ -8,9 +8,9 @@ from django.db import connections
 from django.db.models import Q
 from hypothesis import strategies as st
 
-from rover_overrides.conditions import TRUE, columns_needed, met
-from rover_overrides.related import with_related
-from rover_overrides.rows import marked
+from rover_overrides.conditions.conditions import TRUE, columns_needed, met
+from rover_overrides.rows.related_rows import with_related
+from rover_overrides.rows.rows import marked
 from tests.overrides.asked import models
 
 UTC, TOKYO = dt.UTC, dt.timezone(dt.timedelta(hours=9))

@@ -2,7 +2,7 @@
 
 import json
 
-from rover_overrides.conditions import Conj
+from rover_overrides.conditions.conditions import Conj
 
 
 def equal(column, value="1"):

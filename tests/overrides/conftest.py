@@ -41,7 +41,7 @@ if not settings.configured:
 from cacheops.transaction import install_cacheops_transaction_support  # noqa: E402
 from django.db import connections  # noqa: E402
 
-from rover_overrides import writes  # noqa: E402
+from rover_overrides.writes import compilers  # noqa: E402
 from tests.overrides import live  # noqa: E402
 from tests.overrides.recorded import create_tables, drop_tables  # noqa: E402
 
@@ -70,7 +70,7 @@ def sqlite():
 def alias(request):
     """Give the alias of each database in turn, with empty tables, and have its writes seen."""
     install_cacheops_transaction_support()
-    writes.install()
+    compilers.install()
     found = request.getfixturevalue(request.param)
     create_tables(found)
     yield found

@@ -3,7 +3,8 @@
 from collections import Counter
 from contextlib import contextmanager
 
-from rover_overrides import registry, storage, transport
+from rover_overrides.cache import registry, results
+from rover_overrides.transport import pipeline
 from scripts.probes.servers import free_port
 from tests.support.servers import ROOT, Cluster, Live, Sentinel, answers, text, until
 
@@ -12,29 +13,29 @@ __all__ = ["ROOT", "Cluster", "Live", "Sentinel", "answers", "free_port", "new_p
 
 def use(monkeypatch, client):
     """Have the overrides talk through `client`, as a process that has just started."""
-    monkeypatch.setattr(transport, "client", lambda: client)
-    transport.circuit.worked()
+    monkeypatch.setattr(pipeline, "client", lambda: client)
+    pipeline.circuit.worked()
     new_process(monkeypatch)
 
 
 def new_process(monkeypatch):
     """Forget what a process knows of the registries."""
-    monkeypatch.setattr(storage, "_known", registry.Known())
+    monkeypatch.setattr(results, "_known", registry.Known())
 
 
 @contextmanager
 def round_trips():
     """Count the pipelines of `transport.run` inside the block; in a cluster those to several nodes at a time are one."""
     counted = Counter()
-    real = transport._exchange
+    real = pipeline._exchange
 
     def exchange(batches):
         counted["trips"] += 1
         counted["commands"] += sum(len(commands) for _, commands in batches)
         return real(batches)
 
-    transport._exchange = exchange
+    pipeline._exchange = exchange
     try:
         yield counted
     finally:
-        transport._exchange = real
+        pipeline._exchange = real

@@ -2,7 +2,7 @@
 
 from django.db import connections
 
-from rover_overrides import drops
+from rover_overrides.invalidation import two_phase
 from tests.overrides.written import models
 
 ALL = (None, None)  # a coarse change
@@ -40,10 +40,10 @@ class Recorder:
 
     def put_in(self, monkeypatch):
         """Take the place of the invalidation for a test."""
-        monkeypatch.setattr(drops, "invalidate", self.invalidate)
-        monkeypatch.setattr(drops, "announce", lambda using, changes: (using, list(changes)))
-        monkeypatch.setattr(drops, "complete", self._complete)
-        monkeypatch.setattr(drops, "tell", lambda changes: None)
+        monkeypatch.setattr(two_phase, "invalidate", self.invalidate)
+        monkeypatch.setattr(two_phase, "announce", lambda using, changes: (using, list(changes)))
+        monkeypatch.setattr(two_phase, "complete", self._complete)
+        monkeypatch.setattr(two_phase, "tell", lambda changes: None)
         return self
 
     def _complete(self, using, announced, changes, *, committed):

@@ -180,7 +180,7 @@ def _untouched():
 @contextmanager
 def _sabotaged(fault, number, used):
     """Have a statement of the cache's run as another one that fails, on the server and in its place."""
-    from rover_overrides import statements
+    from rover_overrides.database import statements
 
     vendor = connection.vendor
     original = statements._WAYS[vendor]

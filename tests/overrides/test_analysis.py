@@ -9,7 +9,7 @@ from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rover_overrides.analysis import dependencies
+from rover_overrides.queries.analysis import dependencies
 from tests.overrides.asked.models import Item, Maker, Owner, Tag
 from tests.overrides.asking import (
     FEW,

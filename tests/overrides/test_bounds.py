@@ -9,8 +9,8 @@ from django.db.models import Q
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rover_overrides.analysis import dependencies
-from rover_overrides.storage import MOST_KEYS, bounded
+from rover_overrides.cache.results import MOST_KEYS, bounded
+from rover_overrides.queries.analysis import dependencies
 from tests.overrides.asked.models import Item
 
 LEAVES = 2000

@@ -11,13 +11,13 @@ from django.db.models.functions import Coalesce, Random
 from django.utils import timezone, translation
 from django.utils.translation import get_language
 
-from rover_overrides import made_objects, query_keys
-from rover_overrides.analysis import dependencies
-from rover_overrides.cache_keys import watching
-from rover_overrides.conditions import TRUE, UNCACHED
-from rover_overrides.dependencies import counted
-from rover_overrides.query_keys import result_key
-from rover_overrides.survival import survive
+from rover_overrides.cache.survival import survive
+from rover_overrides.conditions.conditions import TRUE, UNCACHED
+from rover_overrides.keys import made_objects, query_keys
+from rover_overrides.keys.encoding import watching
+from rover_overrides.keys.query_keys import result_key
+from rover_overrides.queries.analysis import dependencies
+from rover_overrides.queries.dependencies import counted
 from tests.overrides.asked.models import Item, Maker
 from tests.overrides.written.models import Book, Shelf
 

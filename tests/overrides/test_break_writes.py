@@ -284,8 +284,8 @@ locked = []
 class Kept(logging.Handler):
     def emit(self, record):
         locked.append(record.args[1])
-logging.getLogger('rover_overrides.statements').addHandler(Kept())
-logging.getLogger('rover_overrides.statements').setLevel('DEBUG')
+logging.getLogger('rover_overrides.database.statements').addHandler(Kept())
+logging.getLogger('rover_overrides.database.statements').setLevel('DEBUG')
 def upsert(*slugs):
     Tag.objects.bulk_create([Tag(slug=slug, hits=7) for slug in slugs],
                             update_conflicts=True, unique_fields=['slug'], update_fields=['hits'])

@@ -7,8 +7,8 @@ import pytest
 import redis
 from django.test import override_settings
 
-from rover_overrides import breaker, transport
-from rover_overrides.breaker import Breaker
+from rover_overrides.transport import circuit_breaker, pipeline
+from rover_overrides.transport.circuit_breaker import Breaker
 from tests.overrides import live
 
 
@@ -27,8 +27,8 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch):
     clock = Clock()
-    monkeypatch.setattr(breaker, "time", clock)
-    monkeypatch.setattr(transport, "time", clock)
+    monkeypatch.setattr(circuit_breaker, "time", clock)
+    monkeypatch.setattr(pipeline, "time", clock)
     return clock
 
 
@@ -106,7 +106,7 @@ def test_attempt_of_which_nothing_is_heard_bounds_the_rest(clock):
     clock.now += 1.1
     assert not circuit.is_open()
     circuit.tries()
-    clock.now += breaker.TRIAL_SECONDS + 0.1
+    clock.now += circuit_breaker.TRIAL_SECONDS + 0.1
     assert not in_thread(circuit.is_open)
 
 
@@ -130,30 +130,30 @@ def test_many_threads_make_one_attempt(clock):
 
 
 def test_exchange_that_works_closes_it_and_one_that_fails_opens_it(server, monkeypatch):
-    breaker.circuit.failed()
-    transport.run([("GET", "a")])
-    assert not transport.resting()
+    circuit_breaker.circuit.failed()
+    pipeline.run([("GET", "a")])
+    assert not pipeline.resting()
     live.use(monkeypatch, redis.Redis(host="127.0.0.1", port=live.free_port()))
     with pytest.raises(redis.ConnectionError):
-        transport.run([("GET", "a")])
-    assert transport.resting()
+        pipeline.run([("GET", "a")])
+    assert pipeline.resting()
 
 
 def test_wrong_command_shows_that_the_server_is_there(server):
-    breaker.circuit.failed()
+    circuit_breaker.circuit.failed()
     with pytest.raises(redis.ResponseError):
-        transport.run([("HGET", "a")])
-    assert not transport.resting()
+        pipeline.run([("HGET", "a")])
+    assert not pipeline.resting()
 
 
 def test_interrupted_exchange_opens_it_for_no_longer_than_one_that_failed(server, monkeypatch):
-    monkeypatch.setattr(transport, "_exchange", interrupted)
+    monkeypatch.setattr(pipeline, "_exchange", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        transport.run([("GET", "a")])
-    assert transport.resting()
+        pipeline.run([("GET", "a")])
+    assert pipeline.resting()
     with override_settings(CACHEOPS_ROVER_RETRY_SECONDS=0), pytest.raises(KeyboardInterrupt):
-        transport.run([("GET", "a")])
-    assert not transport.resting()
+        pipeline.run([("GET", "a")])
+    assert not pipeline.resting()
 
 
 def interrupted(batches):
@@ -173,14 +173,14 @@ def failing(times, error, done):
 @pytest.mark.parametrize("times", range(4))
 def test_work_is_repeated_up_to_four_times_where_nobody_answers(clock, times):
     done = []
-    assert transport.repeated(failing(times, redis.ConnectionError(), done)) == "done"
+    assert pipeline.repeated(failing(times, redis.ConnectionError(), done)) == "done"
     assert len(done) == times + 1
 
 
 def test_fifth_attempt_is_none(clock):
     done = []
     with pytest.raises(redis.ConnectionError):
-        transport.repeated(failing(9, redis.ConnectionError(), done))
+        pipeline.repeated(failing(9, redis.ConnectionError(), done))
     assert len(done) == 4
     assert clock.now - Clock.now == pytest.approx(0.7)
 
@@ -194,7 +194,7 @@ def test_slow_attempts_are_fewer(clock):
         raise redis.ConnectionError
 
     with pytest.raises(redis.ConnectionError):
-        transport.repeated(work)
+        pipeline.repeated(work)
     assert len(done) == 2
 
 
@@ -202,5 +202,5 @@ def test_slow_attempts_are_fewer(clock):
 def test_what_was_waited_for_and_what_will_not_change_are_not_repeated(clock, error):
     done = []
     with pytest.raises(error):
-        transport.repeated(failing(1, error(), done))
+        pipeline.repeated(failing(1, error(), done))
     assert len(done) == 1

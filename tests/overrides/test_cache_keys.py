@@ -17,13 +17,13 @@ import pytest
 from django.utils.functional import lazystr
 from django.utils.safestring import mark_safe
 
-from rover_overrides import cache_keys
+from rover_overrides.keys import encoding
 
 SQL = "SELECT %s"
 
 
 def sql_digest(sql, params):
-    return cache_keys.sql_digest(SimpleNamespace(), sql, params)
+    return encoding.sql_digest(SimpleNamespace(), sql, params)
 
 
 class Colour(str, enum.Enum):
@@ -91,8 +91,8 @@ def test_digest_of_a_value_is_repeated(value):
 
 @pytest.mark.parametrize("value", DIFFERENT, ids=range(len(DIFFERENT)))
 def test_short_way_of_spelling_is_the_same_spelling(value):
-    if type(value) in cache_keys.PLAIN:
-        assert cache_keys._spell_plain((SQL, (value, value))) == cache_keys._spell((SQL, (value, value)))
+    if type(value) in encoding.PLAIN:
+        assert encoding._spell_plain((SQL, (value, value))) == encoding._spell((SQL, (value, value)))
 
 
 @pytest.mark.parametrize("value", UNSTABLE, ids=range(len(UNSTABLE)))

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import pytest
 from django.utils.safestring import mark_safe
 
-from rover_overrides.call_keys import call_key
+from rover_overrides.keys.call_keys import call_key
 
 DAY = dt.date(2026, 1, 2)
 

@@ -9,7 +9,7 @@ import pytest
 from django.db import models
 from django.test import override_settings
 
-from rover_overrides.canonical import UncertainError, comparable, kind_of, read, spell, tells_null
+from rover_overrides.conditions.canonical_values import UncertainError, comparable, kind_of, read, spell, tells_null
 from tests.overrides.asked.models import Document, Item
 
 UTC = dt.UTC

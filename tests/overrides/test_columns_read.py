@@ -6,8 +6,8 @@ import pytest
 from django.db.models import Case, Count, Exists, F, Func, IntegerField, OuterRef, Q, Subquery, Sum, Value, When
 from django.db.models.expressions import RawSQL
 
-from rover_overrides.analysis import dependencies
-from rover_overrides.conditions import READS
+from rover_overrides.conditions.conditions import READS
+from rover_overrides.queries.analysis import dependencies
 from tests.overrides.asked.models import Item, Maker, Owner, Tag
 
 ITEM, OWNER, MAKER, TAG = (model._meta.db_table for model in (Item, Owner, Maker, Tag))

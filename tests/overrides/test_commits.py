@@ -9,8 +9,9 @@ from django.db import connections, transaction
 from django.db.transaction import atomic
 from django.test.utils import override_settings
 
-from rover_overrides import commits, writes
-from rover_overrides.drops import Change
+from rover_overrides.invalidation import commits
+from rover_overrides.invalidation.two_phase import Change
+from rover_overrides.writes import compilers
 from tests.overrides.recorded import ALL, Recorder, create_tables, drop_tables, empty_tables
 from tests.overrides.written.models import Shelf, Tag
 
@@ -20,7 +21,7 @@ DEFAULT = "default"
 @pytest.fixture(scope="module")
 def tables(sqlite):
     install_cacheops_transaction_support()
-    writes.install()
+    compilers.install()
     create_tables(DEFAULT)
     yield
     drop_tables(DEFAULT)

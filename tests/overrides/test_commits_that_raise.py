@@ -7,7 +7,8 @@ from django.db import OperationalError, connections, transaction
 from django.db.transaction import TransactionManagementError, atomic
 from django.test import override_settings
 
-from rover_overrides import pending, unknown
+from rover_overrides.cache import pending_writes
+from rover_overrides.invalidation import unknown_commits
 from tests.overrides.conds import equal
 from tests.overrides.test_commits import DEFAULT, manual, seen, slugs, tables  # noqa: F401 - fixtures
 from tests.overrides.test_storage import cached, is_hit
@@ -60,55 +61,55 @@ class Clock:
 
 @pytest.fixture
 def clock(monkeypatch):
-    monkeypatch.setattr(unknown, "open_commits", {})
-    monkeypatch.setattr(unknown, "time", Clock())
-    return unknown.time
+    monkeypatch.setattr(unknown_commits, "open_commits", {})
+    monkeypatch.setattr(unknown_commits, "time", Clock())
+    return unknown_commits.time
 
 
 def entries(server):
-    return [name for name in server.names() if name in {pending.key("", "t"), pending.old_key("", "t")}]
+    return [name for name in server.names() if name in {pending_writes.key("", "t"), pending_writes.old_key("", "t")}]
 
 
 def test_commit_that_nobody_can_ask_about_counts_as_done_after_its_time(server, clock):
     cached(lambda: "old", DEPS)
     with override_settings(CACHEOPS_ROVER_UNKNOWN_SECONDS=100):
-        unknown.note(DEFAULT, 0, {("", "t")}, None)
+        unknown_commits.note(DEFAULT, 0, {("", "t")}, None)
         for _ in range(9):
             clock.now += 11
             server.flush()
-            unknown.settle()
+            unknown_commits.settle()
             assert len(entries(server)) == 2, "it has entered again"
             cached(lambda: "old", DEPS)
             assert not is_hit(DEPS)
         clock.now += 11
-        unknown.settle()
+        unknown_commits.settle()
     assert entries(server) == []
-    assert unknown.open_commits == {}
+    assert unknown_commits.open_commits == {}
     cached(lambda: "new", DEPS)
     assert is_hit(DEPS)
 
 
 def test_what_was_stored_while_the_entry_was_lost_is_dropped(server, clock):
-    unknown.note(DEFAULT, 0, {("", "t")}, None)
+    unknown_commits.note(DEFAULT, 0, {("", "t")}, None)
     server.flush()
     cached(lambda: "old", DEPS)
     assert is_hit(DEPS)
     clock.now += 2
-    unknown.settle()
+    unknown_commits.settle()
     assert not is_hit(DEPS)
 
 
 def test_entry_is_refreshed_once_a_second_at_most(server, clock):
-    unknown.note(DEFAULT, 0, {("", "t")}, None)
+    unknown_commits.note(DEFAULT, 0, {("", "t")}, None)
     server.flush()
     clock.now += 0.5
-    unknown.settle()
+    unknown_commits.settle()
     assert entries(server) == []
 
 
 def test_without_compat_only_the_key_of_this_wheel_is_used(server, clock):
     with override_settings(CACHEOPS_ROVER_COMPAT=False):
-        unknown.note(DEFAULT, 0, {("", "t")}, None)
-        assert entries(server) == [pending.key("", "t")]
+        unknown_commits.note(DEFAULT, 0, {("", "t")}, None)
+        assert entries(server) == [pending_writes.key("", "t")]
         cached(lambda: "old", DEPS)
         assert not is_hit(DEPS)

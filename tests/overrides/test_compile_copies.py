@@ -26,9 +26,10 @@ from django.db.models.functions import Coalesce, Lower, Rank, TruncDay
 from django.db.models.options import Options
 from django.utils.functional import cached_property
 
-from rover_overrides import analysis, query_keys
-from rover_overrides.aggregates import described
-from rover_overrides.compile_copies import compile_copy
+from rover_overrides.keys import query_keys
+from rover_overrides.keys.aggregates import described
+from rover_overrides.keys.compile_copies import compile_copy
+from rover_overrides.queries import analysis
 from tests.overrides.asked.models import Item, Maker, Owner, Tag
 
 ITEMS, OWNERS, MAKERS = Item.objects, Owner.objects, Maker.objects

@@ -9,9 +9,9 @@ from django.db.models.functions import ExtractYear, TruncMonth
 from django.db.models.lookups import In
 from django.test import override_settings
 
-from rover_overrides import conditions
-from rover_overrides.analysis import dependencies
-from rover_overrides.conditions import MAX_OPERAND_BYTES, TRUE, Conj, coarser, columns_needed, has_operands, met
+from rover_overrides.conditions import conditions
+from rover_overrides.conditions.conditions import MAX_OPERAND_BYTES, TRUE, Conj, coarser, columns_needed, has_operands, met
+from rover_overrides.queries.analysis import dependencies
 from tests.overrides.asked.models import Document, Item, Owner, Tag
 
 TABLE = "asked_item"

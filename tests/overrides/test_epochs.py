@@ -9,9 +9,10 @@ import redis
 from django.test import override_settings
 from redis.sentinel import MasterNotFoundError, Sentinel
 
-from rover_overrides import epochs, storage, transport
-from rover_overrides.conditions import TRUE
-from rover_overrides.reclaim import reclaim
+from rover_overrides.cache import results
+from rover_overrides.conditions.conditions import TRUE
+from rover_overrides.operations.reclaim import reclaim
+from rover_overrides.transport import epochs, pipeline
 from tests.overrides import live
 from tests.overrides.faults import Proxy
 from tests.overrides.process import processes
@@ -62,12 +63,12 @@ def address(servers, monkeypatch):
 
 def as_process(monkeypatch, client, work):
     """Do something as another process."""
-    mine = transport.client
+    mine = pipeline.client
     live.use(monkeypatch, client)
     try:
         return work()
     finally:
-        monkeypatch.setattr(transport, "client", mine)
+        monkeypatch.setattr(pipeline, "client", mine)
         live.new_process(monkeypatch)
 
 
@@ -89,7 +90,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch):
     clock = Clock(1e6)
-    monkeypatch.setattr(transport, "time", clock)
+    monkeypatch.setattr(pipeline, "time", clock)
     monkeypatch.setattr(epochs, "time", clock)
     return clock
 
@@ -128,11 +129,11 @@ def test_who_returns_first_speaks_for_all(address, servers, monkeypatch):
     a, b = servers
     idle = address.process()
     as_process(monkeypatch, idle, filled)
-    transport.run([("GET", "a")])
+    pipeline.run([("GET", "a")])
     address.move(b)
     drop(*WRITTEN)
     address.move(a)
-    transport.run([("GET", "a")])
+    pipeline.run([("GET", "a")])
     assert not as_process(monkeypatch, idle, is_hit), "it never left"
 
 
@@ -184,7 +185,7 @@ def test_connection_that_the_application_made_before_is_made_anew(address, serve
 
 def test_writer_that_dropped_at_the_wrong_server_renews_the_epoch_of_the_right_one(address, servers, clock, monkeypatch):
     _, b = servers
-    transport.run([("GET", "a")])
+    pipeline.run([("GET", "a")])
     epochs.use("")
     address.move(b)
     reader = address.process()
@@ -192,7 +193,7 @@ def test_writer_that_dropped_at_the_wrong_server_renews_the_epoch_of_the_right_o
     drop(*WRITTEN)
     assert as_process(monkeypatch, reader, is_hit), "it went to the old server"
     clock.now += 1.1
-    transport.run([("GET", "a")])
+    pipeline.run([("GET", "a")])
     assert not as_process(monkeypatch, reader, is_hit)
     as_process(monkeypatch, reader, lambda: filled("new"))
 
@@ -201,7 +202,7 @@ def test_writer_that_dropped_at_the_wrong_server_renews_the_epoch_of_the_right_o
 def test_exchange_that_saw_an_old_epoch_is_not_believed(address, servers, monkeypatch):
     a, b = servers
     filled()
-    real, calls = transport._exchange, []
+    real, calls = pipeline._exchange, []
 
     def late(batches):
         replies = real(batches)
@@ -209,10 +210,10 @@ def test_exchange_that_saw_an_old_epoch_is_not_believed(address, servers, monkey
         if len(calls) == 1:  # as another thread, before these replies are looked at
             for server in (b, a):
                 address.move(server)
-                transport.run([("GET", "a")])
+                pipeline.run([("GET", "a")])
         return replies
 
-    monkeypatch.setattr(transport, "_exchange", late)
+    monkeypatch.setattr(pipeline, "_exchange", late)
     assert not is_hit()
 
 
@@ -262,7 +263,7 @@ def test_server_that_refuses_the_drop_is_not_believed(address, servers):
         try:
             address.move(a)
             with pytest.raises(redis.ConnectionError, match="NOREPLICAS"):
-                transport.run([("GET", "a")])
+                pipeline.run([("GET", "a")])
         finally:
             client.config_set("min-replicas-to-write", 0)
     assert not is_hit()
@@ -274,9 +275,9 @@ def test_results_of_an_old_epoch_are_dead(address, servers):
     filled()
     assert reclaim() == (1, 0)
     address.move(b)
-    transport.run([("GET", "a")])
+    pipeline.run([("GET", "a")])
     address.move(a)
-    transport.run([("GET", "a")])
+    pipeline.run([("GET", "a")])
     assert reclaim() == (1, 1)
 
 
@@ -290,9 +291,9 @@ def test_all_prefixes_that_were_used_are_renewed(address, servers):
     for prefix in prefixes:
         filled(prefix=prefix)
     address.move(b)
-    transport.run([("GET", "a")])
+    pipeline.run([("GET", "a")])
     address.move(a)
-    transport.run([("GET", "a")])
+    pipeline.run([("GET", "a")])
     assert [name for name in a.names() if "epoch" in name] == []
 
 
@@ -304,7 +305,7 @@ def test_prefix_that_is_new_to_a_process_that_moved_is_renewed(address, servers,
     assert not is_hit()
     for server in (b, a):
         address.move(server)
-        transport.run([("GET", "a")])
+        pipeline.run([("GET", "a")])
     assert not is_hit(prefix="tenant:")
     filled("new", prefix="tenant:")
     with live.round_trips() as counted:
@@ -328,7 +329,7 @@ def test_prefixes_that_a_process_remembers_are_bounded(address, servers, monkeyp
         assert len(epochs.used) <= 4
     for server in (b, a):
         address.move(server)
-        transport.run([("GET", "a")])
+        pipeline.run([("GET", "a")])
     assert [is_hit(prefix=prefix) for prefix in prefixes] == [False] * 10
     assert len(epochs.used) <= 4
 
@@ -341,7 +342,7 @@ def test_drop_of_many_epochs_is_in_steps(address, servers, monkeypatch):
     filled()
     with b.client() as client, watching(client) as ran:
         address.move(b)
-        transport.run([("GET", "a")])
+        pipeline.run([("GET", "a")])
     assert [len(command.args) for command in ran if command.name == "UNLINK"] == [1000, 1000, 501]
 
 
@@ -354,7 +355,7 @@ def test_user_may_have_a_right_to_the_prefix_alone(address, servers, monkeypatch
     live.use(monkeypatch, redis.Redis(host="127.0.0.1", port=address.port, username="tenant", password="word"))
     monkeypatch.setattr(epochs, "used", {})
     with pytest.raises(redis.RedisError):
-        transport.run([("GET", "other")])
+        pipeline.run([("GET", "other")])
     tenants = {"prefix": "tenant:", "key": "tenant:q:1"}
     filled(**tenants)
     for server in (b, a):
@@ -377,7 +378,7 @@ def test_restart_costs_no_epoch(tmp_path, monkeypatch):
     with live.Live("valkey9", tmp_path) as server:
         idle, busy = server.client(), server.client()
         for client in (idle, busy):
-            as_process(monkeypatch, client, lambda: is_hit() or transport.run([("GET", "a")]))
+            as_process(monkeypatch, client, lambda: is_hit() or pipeline.run([("GET", "a")]))
         server.kill()
         server.start()
         as_process(monkeypatch, busy, filled)
@@ -390,7 +391,7 @@ def test_restart_that_may_be_older_than_a_drop_costs_one(tmp_path, monkeypatch):
     with live.Live("valkey9", tmp_path) as server:
         writer, busy = server.client(), server.client()
         for client in (writer, busy):
-            as_process(monkeypatch, client, lambda: transport.run([("GET", "a")]))
+            as_process(monkeypatch, client, lambda: pipeline.run([("GET", "a")]))
         known = arrived_long_ago(writer)
         as_process(monkeypatch, writer, lambda: is_hit() or drop(*WRITTEN))
         server.kill()
@@ -398,7 +399,7 @@ def test_restart_that_may_be_older_than_a_drop_costs_one(tmp_path, monkeypatch):
         as_process(monkeypatch, busy, filled)
         assert known.dropped
         known.dropped = time.monotonic()  # however long the restart took: the server says only whole seconds
-        as_process(monkeypatch, writer, lambda: transport.run([("GET", "a")]))
+        as_process(monkeypatch, writer, lambda: pipeline.run([("GET", "a")]))
         assert not as_process(monkeypatch, busy, is_hit)
 
 
@@ -436,14 +437,14 @@ def test_promoted_replica_costs_an_epoch_only_who_may_have_written_past_it(pair,
     with Proxy.__enter__(Address(master.port)) as address:
         idle, busy = address.process(), address.process()
         for client in (idle, busy):
-            as_process(monkeypatch, client, lambda: is_hit() or transport.run([("GET", "a")]))
+            as_process(monkeypatch, client, lambda: is_hit() or pipeline.run([("GET", "a")]))
         if writes:
             as_process(monkeypatch, idle, lambda: drop(*WRITTEN))
         has_all(master, replica)
         promote(replica)
         address.move(replica)
         as_process(monkeypatch, busy, filled)
-        as_process(monkeypatch, idle, lambda: transport.run([("GET", "a")]))
+        as_process(monkeypatch, idle, lambda: pipeline.run([("GET", "a")]))
         assert as_process(monkeypatch, busy, is_hit) == is_kept
 
 
@@ -507,7 +508,7 @@ def test_master_that_no_sentinel_names_counts_as_away(servers, monkeypatch, cloc
     sentinel = Silent([])
     sentinel.master = servers[0]
     live.use(monkeypatch, sentinel.master_for("main"))
-    monkeypatch.setattr("rover_overrides.sentinel.time", clock)
+    monkeypatch.setattr("rover_overrides.transport.sentinel.time", clock)
     filled()
     sentinel.silent = 1
     clock.now += 1.1
@@ -558,7 +559,7 @@ def test_cluster_has_none(cluster):
     filled()
     assert [name for name in cluster.names() if "epoch" in name] == []
     assert cached(lambda: "other") == "old"
-    assert len(storage._plan(DEPS, "").stamps) == 3
+    assert len(results._plan(DEPS, "").stamps) == 3
 
 
 # An application

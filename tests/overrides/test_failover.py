@@ -4,9 +4,9 @@ from uuid import uuid4
 
 import pytest
 
-from rover_overrides import transport
-from rover_overrides.conditions import TRUE
-from rover_overrides.registry import stamp_key
+from rover_overrides.cache.registry import stamp_key
+from rover_overrides.conditions.conditions import TRUE
+from rover_overrides.transport import pipeline
 from tests.overrides import live
 from tests.overrides.process import processes
 from tests.overrides.test_storage import DEPS, cached, drop, is_hit
@@ -60,9 +60,9 @@ def test_master_that_was_a_replica_for_a_while_brings_nothing_back(pair, monkeyp
         assert stamp_key("", "u", TRUE) not in master.names()
         client.replicaof("127.0.0.1", replica.port)
         live.until(lambda: client.info("replication")["master_link_status"] == "up", "no replication")
-        monkeypatch.setattr(transport, "time", Later)
+        monkeypatch.setattr(pipeline, "time", Later)
         assert stamp_key("", "u", TRUE) in master.names(), "the old master has the old stamps again"
-        assert transport.run([("GET", "q:1")])[0].value is not None
+        assert pipeline.run([("GET", "q:1")])[0].value is not None
         client.replicaof("NO", "ONE")
     assert not is_hit()
     assert cached(lambda: "new") == "new"

@@ -26,9 +26,9 @@ from django.db.models.sql.datastructures import BaseTable
 from django.db.models.sql.query import Query
 from django.test import override_settings
 
-from rover_overrides.analysis import dependencies
-from rover_overrides.cache_keys import watching
-from rover_overrides.conditions import TRUE, UNCACHED
+from rover_overrides.conditions.conditions import TRUE, UNCACHED
+from rover_overrides.keys.encoding import watching
+from rover_overrides.queries.analysis import dependencies
 from tests.overrides.asked.models import Item, Maker, Owner
 from tests.overrides.conds import equal
 

@@ -4,9 +4,10 @@ import pytest
 import redis
 from django.test import override_settings
 
-from rover_overrides import locks, storage, transport
-from rover_overrides.breaker import circuit
-from rover_overrides.conditions import TRUE
+from rover_overrides.cache import locks, results
+from rover_overrides.conditions.conditions import TRUE
+from rover_overrides.transport import pipeline
+from rover_overrides.transport.circuit_breaker import circuit
 from tests.overrides.process import processes
 from tests.overrides.test_storage import KEY, cached, drop, is_hit
 
@@ -32,7 +33,7 @@ def waits(monkeypatch):
         waited.append(min(longest, 1.0))
         clock.now += waited[-1]
 
-    monkeypatch.setattr(storage, "time", clock)
+    monkeypatch.setattr(results, "time", clock)
     monkeypatch.setattr(locks, "wait", wait)
     return waited
 
@@ -143,8 +144,8 @@ class Hanging:
     """Has the exchanges hang from one on, and counts those that did."""
 
     def __init__(self, monkeypatch, first):
-        self.seen, self.hung, self.first, self._real = 0, 0, first, transport._exchange
-        monkeypatch.setattr(transport, "_exchange", self)
+        self.seen, self.hung, self.first, self._real = 0, 0, first, pipeline._exchange
+        monkeypatch.setattr(pipeline, "_exchange", self)
 
     def __call__(self, batches):
         self.seen += 1
@@ -177,21 +178,21 @@ def test_reader_waits_once_where_redis_hangs_while_it_waits_for_a_lock(server, m
 
 
 def test_nodes_of_a_cluster_are_not_asked_in_the_same_wait(cluster, monkeypatch):
-    client, asked = transport.client(), []
+    client, asked = pipeline.client(), []
     real = client.nodes_manager.initialize
     monkeypatch.setattr(client.nodes_manager, "initialize", lambda *args, **named: asked.append(1) or real(*args, **named))
     hanging = Hanging(monkeypatch, 1)
     with pytest.raises(redis.TimeoutError):
-        transport.run([("GET", "a")])
+        pipeline.run([("GET", "a")])
     assert (hanging.hung, asked) == (1, [])
     hanging.first = 100
-    assert transport.run([("GET", "a")])[0].value is None
+    assert pipeline.run([("GET", "a")])[0].value is None
     assert asked == [1]
 
 
 def test_client_of_little_patience_looks_instead_of_waiting(server, monkeypatch):
     client = server.client(socket_timeout=0.2)
-    monkeypatch.setattr(transport, "client", lambda: client)
+    monkeypatch.setattr(pipeline, "client", lambda: client)
     with SHORT:
         locks.acquire(KEY)
         assert cached(lambda: "computed", lock=True) == "computed"

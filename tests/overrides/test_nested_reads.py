@@ -3,8 +3,8 @@
 import pytest
 from django.db import connections
 
-from rover_overrides import nested_reads
-from rover_overrides.conditions import TRUE, UNCACHED
+from rover_overrides.cache import nested_reads
+from rover_overrides.conditions.conditions import TRUE, UNCACHED
 from tests.overrides.conds import equal
 
 OWN = "SELECT * FROM asked_item"

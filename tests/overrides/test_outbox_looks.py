@@ -4,7 +4,11 @@ import pytest
 from django.db import connections, transaction
 from django.test import override_settings
 
-from rover_overrides import drops, outbox, statements, storage, writes
+from rover_overrides.cache import results
+from rover_overrides.database import statements
+from rover_overrides.invalidation import two_phase
+from rover_overrides.operations import outbox
+from rover_overrides.writes import compilers
 
 ALIAS = "postgres"
 SHELF = "written_shelf"
@@ -14,10 +18,10 @@ SHELF = "written_shelf"
 def waiting(postgres, server, monkeypatch):
     """Give a database in whose outbox a table waits, and the list of what is dropped."""
     dropped = []
-    monkeypatch.setattr(drops, "drop_tables", lambda using, places: dropped.append(sorted(places)))
+    monkeypatch.setattr(two_phase, "drop_tables", lambda using, places: dropped.append(sorted(places)))
     monkeypatch.setattr(outbox, "_next_look", 0.0)
     monkeypatch.setattr(outbox, "_is_unread", False)
-    writes.install()
+    compilers.install()
     options = {"CACHEOPS_ROVER_OUTBOX": (ALIAS,), "CACHEOPS_ROVER_OUTBOX_SECONDS": 0}
     with override_settings(CACHEOPS_INSIDEOUT=True, **options):
         outbox._create(ALIAS)
@@ -94,14 +98,14 @@ def test_look_that_fails_leaves_reads_to_the_database_and_is_not_repeated_at_eac
 
 
 def test_read_takes_no_result_and_stores_none_while_the_outbox_cannot_be_read(powerless, monkeypatch):
-    monkeypatch.setattr(storage, "before_read", [outbox._before_read])
+    monkeypatch.setattr(results, "before_read", [outbox._before_read])
     with pytest.warns(RuntimeWarning, match="cannot be read"):
         assert read() == (None, False)
 
 
 def read():
-    with storage.getting("q:1", {}, "") as found:
-        return found, storage.has_lease("q:1")
+    with results.getting("q:1", {}, "") as found:
+        return found, results.has_lease("q:1")
 
 
 def test_who_may_not_delete_has_dropped_and_goes_on(waiting):

@@ -4,7 +4,7 @@ import datetime as dt
 
 import pytest
 
-from rover_overrides.parts import part_kind, part_of
+from rover_overrides.conditions.date_parts import part_kind, part_of
 
 LATE = dt.datetime(2024, 12, 31, 23, 30, 15, tzinfo=dt.UTC)
 PARTS = [

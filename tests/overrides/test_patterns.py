@@ -2,7 +2,7 @@
 
 import pytest
 
-from rover_overrides.patterns import PATTERNS
+from rover_overrides.conditions.patterns import PATTERNS
 
 MEETS = [
     # name, value, operand, met, met by the negation

@@ -4,9 +4,11 @@ import pytest
 from django.test import override_settings
 from redis.crc import key_slot
 
-from rover_overrides import drops, pending, transport
-from rover_overrides.drops import Change, announce, complete
-from rover_overrides.registry import keys
+from rover_overrides.cache import pending_writes
+from rover_overrides.cache.registry import keys
+from rover_overrides.invalidation import two_phase
+from rover_overrides.invalidation.two_phase import Change, announce, complete
+from rover_overrides.transport import pipeline
 from tests.overrides import live
 from tests.overrides.conds import among, equal
 from tests.overrides.test_storage import cached, is_hit
@@ -20,7 +22,7 @@ UNKNOWN = {"t": [among("y", "1", "2")]}
 @pytest.fixture(params=["server", "cluster"])
 def redis(request, monkeypatch):
     """Give a server or a cluster, and a writer that knows no registry yet."""
-    monkeypatch.setattr(drops, "_registry", drops.Registry())
+    monkeypatch.setattr(two_phase, "_registry", two_phase.Registry())
     if request.param == "cluster":
         return request.getfixturevalue("cluster")
     server = request.getfixturevalue("plain_server")
@@ -51,9 +53,9 @@ def lose(redis, how):
     if how == "flushed":
         redis.flush()
     else:
-        transport.unlink([pending.key("", "t"), pending.old_key("", "t")])
+        pipeline.unlink([pending_writes.key("", "t"), pending_writes.old_key("", "t")])
         if how == "evicted with the registry":
-            transport.unlink(keys("", "t"))
+            pipeline.unlink(keys("", "t"))
 
 
 @pytest.mark.parametrize("deps", [DEPS, UNKNOWN])
@@ -92,7 +94,7 @@ def test_announcement_costs_two_round_trips_or_three_to_a_cluster_and_its_end_on
     announce("default", CHANGES)
     with live.round_trips() as counted:
         announced = announce("default", CHANGES)
-    assert counted["trips"] == (3 if transport.is_sharded() else 2)
+    assert counted["trips"] == (3 if pipeline.is_sharded() else 2)
     with live.round_trips() as counted:
         complete("default", announced, CHANGES, committed=True)
     assert counted["trips"] == 1
@@ -101,9 +103,9 @@ def test_announcement_costs_two_round_trips_or_three_to_a_cluster_and_its_end_on
 def test_who_is_entered_is_asked_after_the_stamps_are_seen_on_whatever_node(cluster, monkeypatch):
     """Else a writer may enter and drop between the two, and die after its commit."""
     sent = []
-    real = transport._exchange
+    real = pipeline._exchange
     monkeypatch.setattr(
-        transport, "_exchange", lambda batches: sent.append([c[0] for _, b in batches for c in b]) or real(batches)
+        pipeline, "_exchange", lambda batches: sent.append([c[0] for _, b in batches for c in b]) or real(batches)
     )
     deps = {f"t{n}": [equal("x")] for n in range(9)}
     cached(lambda: "data", deps)
@@ -118,7 +120,7 @@ SHELVES = "written_shelf"
 @pytest.fixture
 def moving(cluster, monkeypatch):
     """Give a cluster in which the slot of a table's registries and entries moves, and a registry has not moved yet."""
-    monkeypatch.setattr(drops, "_registry", drops.Registry())
+    monkeypatch.setattr(two_phase, "_registry", two_phase.Registry())
     cached(lambda: "other", {SHELVES: [equal("name", "other")]}, "q:other")
     slot = key_slot(keys("", SHELVES)[0].encode())
     (source,) = [node for node in cluster.nodes if keys("", SHELVES)[0] in node.names()]
@@ -136,7 +138,7 @@ def test_reader_between_any_two_steps_of_a_writer_stores_nothing_while_the_slot_
     """Its condition is of a shape that is new, so that the writer knows of it only if it looks after it has entered."""
     changes = [Change(SHELVES, {"id": 1, "name": "a"}, {"id": 1, "name": "b"})]
     deps = {SHELVES: [equal("id", "1")]}
-    real, steps = transport._cluster_round, []
+    real, steps = pipeline._cluster_round, []
 
     def sent(*about):
         replies = real(*about)
@@ -145,9 +147,9 @@ def test_reader_between_any_two_steps_of_a_writer_stores_nothing_while_the_slot_
             cached(lambda: "old", deps, "q:second")
         return replies
 
-    monkeypatch.setattr(transport, "_cluster_round", sent)
+    monkeypatch.setattr(pipeline, "_cluster_round", sent)
     announced = announce("default", changes)
-    monkeypatch.setattr(transport, "_cluster_round", real)
+    monkeypatch.setattr(pipeline, "_cluster_round", real)
     assert len(steps) >= step, "the reader was not there"
     complete("default", announced, changes, committed=True)
     assert not is_hit(deps, "q:second")

@@ -5,7 +5,7 @@ from cacheops import no_invalidation
 from django.db import connections, transaction
 from django.test.utils import override_settings
 
-from rover_overrides.raw_sql import written_tables
+from rover_overrides.writes.raw_sql import written_tables
 from tests.overrides.recorded import ALL, Recorder, empty_tables
 from tests.overrides.written.models import Tag
 

@@ -4,21 +4,22 @@ import pytest
 from django.test.utils import override_settings
 from redis.crc import key_slot
 
-from rover_overrides import labels, registry, storage, transport
-from rover_overrides.conditions import TRUE, Atom, Column, Conj, conjs_of
-from rover_overrides.reclaim import Reclaimed, reclaim
+from rover_overrides.cache import labels, registry, results
+from rover_overrides.conditions.conditions import TRUE, Atom, Column, Conj, conjs_of
+from rover_overrides.operations.reclaim import Reclaimed, reclaim
+from rover_overrides.transport import pipeline
 from tests.probes.probe_project.redis_watch import watching
 
 DEPS = {"a": [TRUE], "t": conjs_of([Atom(Column((), "x"), "exact", ("1",))]) + conjs_of([Atom(Column((), "y"), "gt", ("1",))])}
 
 
 def fill(key, deps=DEPS, prefix=""):
-    with storage.getting(key, deps, prefix):
-        storage.fill(prefix, key, "data", deps, 100)
+    with results.getting(key, deps, prefix):
+        results.fill(prefix, key, "data", deps, 100)
 
 
 def is_hit(key, deps=DEPS, prefix=""):
-    with storage.getting(key, deps, prefix) as data:
+    with results.getting(key, deps, prefix) as data:
         return data is not None
 
 
@@ -26,11 +27,11 @@ def is_hit(key, deps=DEPS, prefix=""):
 @pytest.mark.parametrize("by_table", [False, True])
 def test_label_names_the_keys_in_the_order_of_the_checksum(prefix, by_table):
     with override_settings(CACHEOPS_ROVER_SHARD_BY_TABLE=by_table):
-        plan = storage._plan(DEPS, prefix)
-        value = b"c" * storage.CHECKSUM + plan.label + b"data"
-        found = labels.read(value, storage.CHECKSUM)
+        plan = results._plan(DEPS, prefix)
+        value = b"c" * results.CHECKSUM + plan.label + b"data"
+        found = labels.read(value, results.CHECKSUM)
     assert found == (tuple(key for key, _ in plan.registries), plan.stamps)
-    assert value[labels.skip(value, storage.CHECKSUM) :] == b"data"
+    assert value[labels.skip(value, results.CHECKSUM) :] == b"data"
     assert len(found.registries) + len(found.stamps) == 6
 
 
@@ -45,7 +46,7 @@ def test_label_names_the_keys_in_the_order_of_the_checksum(prefix, by_table):
     ],
 )
 def test_what_is_no_result_has_no_label(value):
-    assert labels.read(value, storage.CHECKSUM) in (None, labels.Label((), ("epoch",)))
+    assert labels.read(value, results.CHECKSUM) in (None, labels.Label((), ("epoch",)))
 
 
 def test_keys_of_a_table_share_a_slot_where_a_setting_says_so():
@@ -59,9 +60,9 @@ def test_keys_of_a_table_share_a_slot_where_a_setting_says_so():
 def check_dead_alone_are_freed(names):
     for number in range(50):
         fill(f"q:{number}", {"t": conjs_of([Atom(Column((), "x"), "exact", (str(number),))])})
-    transport.run([("SET", "c:foreign", "x" * 100), ("LPUSH", "list", 1), ("SET", b"\xff\xfe", "x" * 100)])
+    pipeline.run([("SET", "c:foreign", "x" * 100), ("LPUSH", "list", 1), ("SET", b"\xff\xfe", "x" * 100)])
     dead = [{"t": conjs_of([Atom(Column((), "x"), "exact", (str(number),))])} for number in range(0, 50, 2)]
-    transport.unlink([registry.stamp_key("", "t", conj) for deps in dead for conj in deps["t"]])
+    pipeline.unlink([registry.stamp_key("", "t", conj) for deps in dead for conj in deps["t"]])
     before = set(names())
     assert reclaim(dry_run=True) == Reclaimed(50, 25)
     assert set(names()) == before
@@ -91,32 +92,32 @@ def test_dead_alone_are_freed_from_a_cluster(cluster):
 
 def test_results_of_lost_registries_and_other_servers_are_dead(server, monkeypatch):
     fill("q:1")
-    transport.unlink([registry.keys("", "t")[1]])
+    pipeline.unlink([registry.keys("", "t")[1]])
     assert reclaim() == Reclaimed(1, 1)
     fill("q:1")
-    monkeypatch.setattr(storage, "FORMAT", "r0")
+    monkeypatch.setattr(results, "FORMAT", "r0")
     assert reclaim(dry_run=True) == Reclaimed(1, 1)
 
 
 def test_pattern_chooses(server):
     fill("one:q", prefix="one:")
     fill("two:q", prefix="two:")
-    transport.unlink([registry.stamp_key(prefix, "a", TRUE) for prefix in ("one:", "two:")])
+    pipeline.unlink([registry.stamp_key(prefix, "a", TRUE) for prefix in ("one:", "two:")])
     assert reclaim("one:*") == Reclaimed(1, 1)
     assert reclaim() == Reclaimed(1, 1)
 
 
 def test_result_stored_meanwhile_costs_a_miss_and_no_more(server, monkeypatch):
     fill("q:1")
-    transport.unlink([registry.stamp_key("", "a", TRUE)])
-    unlink = transport.unlink
+    pipeline.unlink([registry.stamp_key("", "a", TRUE)])
+    unlink = pipeline.unlink
 
     def late(keys, then=()):
         fill("q:1")
         unlink(keys, then)
 
     with monkeypatch.context() as patched:
-        patched.setattr(transport, "unlink", late)
+        patched.setattr(pipeline, "unlink", late)
         assert reclaim() == Reclaimed(1, 1)
     assert not is_hit("q:1")
     fill("q:1")
@@ -128,7 +129,7 @@ def test_memory_is_flat_while_results_are_outdated_and_reclaimed(server):
     for _ in range(4):
         for number in range(100):
             fill(f"q:{number}")
-        transport.unlink([registry.stamp_key("", "a", TRUE)])
+        pipeline.unlink([registry.stamp_key("", "a", TRUE)])
         reclaim()
         sizes.append(len(server.names()))
     assert len(set(sizes)) == 1
@@ -141,7 +142,7 @@ def test_no_step_touches_many_keys(server):
         value = client.get("q:1")
         for start in range(0, 20_000, 1000):
             client.mset({f"q:bulk:{number}": value for number in range(start, start + 1000)})
-        transport.unlink([registry.stamp_key("", "a", TRUE)])
+        pipeline.unlink([registry.stamp_key("", "a", TRUE)])
         with watching(client) as ran:
             assert reclaim() == Reclaimed(20_003, 20_003)
     assert max(len(command.args) for command in ran if command.name == "UNLINK") <= 1000

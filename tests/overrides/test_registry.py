@@ -3,10 +3,21 @@
 import pytest
 from django.test import override_settings
 
-from rover_overrides import registry, transport
-from rover_overrides.conditions import TRUE, UNCACHED, Conj
-from rover_overrides.registry import CAP, Known, Registry, append_command, appended, generation_command, key_of, keys, stamp_key
-from rover_overrides.transport import Reply
+from rover_overrides.cache import registry
+from rover_overrides.cache.registry import (
+    CAP,
+    Known,
+    Registry,
+    append_command,
+    appended,
+    generation_command,
+    key_of,
+    keys,
+    stamp_key,
+)
+from rover_overrides.conditions.conditions import TRUE, UNCACHED, Conj
+from rover_overrides.transport import pipeline
+from rover_overrides.transport.pipeline import Reply
 from tests.overrides import live
 from tests.overrides.conds import among, equal
 
@@ -19,9 +30,9 @@ def append(*entries, seconds=LONG, key=KEY):
     """Append as a lease does; return the generation and for each template whether it is in."""
     command = append_command(key, entries, seconds)
     try:
-        (reply,) = transport.run([command])
-    except transport.redis.exceptions.NoScriptError:
-        (reply,) = transport.run([registry.with_source(command)])
+        (reply,) = pipeline.run([command])
+    except pipeline.redis.exceptions.NoScriptError:
+        (reply,) = pipeline.run([registry.with_source(command)])
     generation, said = appended(reply, entries)
     return generation.value, said
 
@@ -53,13 +64,13 @@ def test_script_is_sent_once(server):
     with server.client() as client:
         client.script_flush()
     append("x")
-    transport.run([append_command(KEY, ["y"], LONG)])
+    pipeline.run([append_command(KEY, ["y"], LONG)])
     assert listed(server)[1] == ["x", "y"]
 
 
 def test_generations_differ(server):
     first, _ = append("x")
-    transport.unlink([KEY])
+    pipeline.unlink([KEY])
     second, _ = append("x")
     assert first != second
 
@@ -162,7 +173,7 @@ def test_other_generation_is_read_anew_in_a_second_round_trip(server, copies):
     append("x", "y")
     append("x", key=OTHER)
     copies.read([KEY, OTHER])
-    transport.unlink([KEY])
+    pipeline.unlink([KEY])
     append("z")
     with live.round_trips() as counted:
         assert copies.read([KEY, OTHER]) == [("z",), ("x",)]
@@ -172,7 +183,7 @@ def test_other_generation_is_read_anew_in_a_second_round_trip(server, copies):
 def test_registry_that_is_gone_leaves_nothing(server, copies):
     append("x")
     copies.read([KEY])
-    transport.unlink([KEY])
+    pipeline.unlink([KEY])
     assert copies.read([KEY]) == [()]
     append("y")
     assert copies.read([KEY]) == [("y",)]
@@ -194,7 +205,7 @@ def test_second_reading_is_whole_though_another_thread_has_a_copy(server, monkey
     copies = Registry()
     append("x")
     copies.read([KEY])
-    transport.unlink([KEY])
+    pipeline.unlink([KEY])
     append("y")
     real = copies.absorb
 

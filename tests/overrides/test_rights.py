@@ -6,9 +6,10 @@ import pytest
 import redis
 from django.test import override_settings
 
-from rover_overrides import refusals, storage, transport
-from rover_overrides.breaker import circuit
-from rover_overrides.refusals import MissingRightError
+from rover_overrides.cache import results
+from rover_overrides.transport import pipeline, refusals
+from rover_overrides.transport.circuit_breaker import circuit
+from rover_overrides.transport.refusals import MissingRightError
 from tests.overrides import live
 from tests.overrides.process import processes
 from tests.overrides.test_storage import DEPS, KEY
@@ -38,8 +39,8 @@ def read(*, warned=None, prefix=""):
     """Read as a request does, and store; return whether it was a hit."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        with storage.getting(prefix + KEY, DEPS, prefix) as data:
-            storage.fill(prefix, prefix + KEY, "computed", DEPS, 100)
+        with results.getting(prefix + KEY, DEPS, prefix) as data:
+            results.fill(prefix, prefix + KEY, "computed", DEPS, 100)
     if warned is not None:
         warned.extend(str(each.message) for each in caught)
     return data is not None
@@ -113,22 +114,22 @@ def test_refused_login_is_told_once(user, server, monkeypatch, login, degrades):
 def test_transport_says_that_a_right_is_missing(user):
     user(*ALL, "-get")
     with pytest.raises(MissingRightError, match="get"):
-        transport.run([("GET", "a")])
+        pipeline.run([("GET", "a")])
     assert issubclass(MissingRightError, redis.ConnectionError)
-    assert not transport.resting(), "it may be a counter's"
+    assert not pipeline.resting(), "it may be a counter's"
 
 
 def test_missing_right_is_not_asked_for_again(user):
     user(*ALL, "-get")
     with live.round_trips() as counted, pytest.raises(MissingRightError):
-        transport.repeated(lambda: transport.run([("GET", "a")]))
+        pipeline.repeated(lambda: pipeline.run([("GET", "a")]))
     assert counted["trips"] == 1
 
 
 @NO_RETRY
 def test_other_errors_are_raised(user):
     with pytest.raises(redis.ResponseError, match="wrong number"):
-        transport.run([("GET", "a", "b")])
+        pipeline.run([("GET", "a", "b")])
 
 
 # An application

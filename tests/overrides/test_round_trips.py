@@ -6,9 +6,10 @@ from cacheops.transaction import install_cacheops_transaction_support
 from django.db.transaction import atomic
 from django.test.utils import override_settings
 
-from rover_overrides import storage, writes
-from rover_overrides.analysis import dependencies
-from rover_overrides.registry import stamp_key
+from rover_overrides.cache import results
+from rover_overrides.cache.registry import stamp_key
+from rover_overrides.queries.analysis import dependencies
+from rover_overrides.writes import compilers
 from tests.overrides import live
 from tests.overrides.recorded import create_tables, drop_tables, empty_tables
 from tests.overrides.written.models import Tag
@@ -20,7 +21,7 @@ ROWS = 3500
 @pytest.fixture
 def tags(sqlite, server):
     install_cacheops_transaction_support()
-    writes.install()
+    compilers.install()
     create_tables(sqlite)
     with override_settings(CACHEOPS_INSIDEOUT=True):
         with no_invalidation:
@@ -35,8 +36,8 @@ def test_rows_of_a_transaction_are_dropped_in_a_few_round_trips(server, tags):
         dependencies(Tag.objects.filter(**{name: value})) for name, value in (("slug", "s7"), ("hits", 7), ("hits__gt", 3000))
     ]
     for number, found in enumerate(deps):
-        with storage.getting(f"q:{number}", found, ""):
-            storage.fill("", f"q:{number}", "old", found, 100)
+        with results.getting(f"q:{number}", found, ""):
+            results.fill("", f"q:{number}", "old", found, 100)
     before = set(server.names())
     with live.round_trips() as counted, server.client() as client, watching(client) as ran, atomic():
         for tag in tags:

@@ -6,8 +6,9 @@ import pytest
 import redis
 from django.test import override_settings
 
-from rover_overrides import registry, storage, transport
-from rover_overrides.refusals import is_full, is_refusal, plain
+from rover_overrides.cache import registry, results
+from rover_overrides.transport import pipeline
+from rover_overrides.transport.refusals import is_full, is_refusal, plain
 from tests.overrides import live
 from tests.overrides.test_storage import DEPS, KEY
 
@@ -44,7 +45,7 @@ def fail_to_save(server, client):
 
 
 def append():
-    return transport.run([registry.with_source(registry.append_command("reg:t", ["x"], 100))])
+    return pipeline.run([registry.with_source(registry.append_command("reg:t", ["x"], 100))])
 
 
 @pytest.mark.parametrize("how", REFUSALS)
@@ -67,17 +68,17 @@ def test_lack_of_memory_in_a_script_is_one(server):
 def test_read_comes_from_the_database_where_its_lease_is_refused(server, how):
     with refusing(server, how):
         for _ in range(3):
-            with storage.getting(KEY, DEPS, "") as data:
+            with results.getting(KEY, DEPS, "") as data:
                 assert data is None
-                storage.fill("", KEY, "computed", DEPS, 100)
+                results.fill("", KEY, "computed", DEPS, 100)
     for expected in (True, False):
-        with storage.getting(KEY, DEPS, "") as data:
+        with results.getting(KEY, DEPS, "") as data:
             assert (data is None) == expected
-            storage.fill("", KEY, "computed", DEPS, 100)
+            results.fill("", KEY, "computed", DEPS, 100)
 
 
 def test_server_that_refused_as_a_replica_is_asked_anew_who_it_is(server):
-    before = transport.run([("GET", "a")])[0].identity
+    before = pipeline.run([("GET", "a")])[0].identity
     with refusing(server, "READONLY"), pytest.raises(redis.ConnectionError):
         append()
     assert append()[0].identity != before

@@ -10,7 +10,7 @@ from django.db import OperationalError, connections, transaction
 from django.db.models import F, Q
 from django.test.utils import CaptureQueriesContext, override_settings
 
-from rover_overrides import writes
+from rover_overrides.writes import compilers
 from tests.overrides.recorded import Recorder, empty_tables, part
 from tests.overrides.written.models import Book, Shelf, Tag
 
@@ -157,7 +157,7 @@ def _read_then_write(alias):
 def lock_of(caplog, call):
     """Return the locks of the SELECTs that the cache runs during a call."""
     caplog.clear()
-    with caplog.at_level(logging.DEBUG, "rover_overrides.statements"):
+    with caplog.at_level(logging.DEBUG, "rover_overrides.database.statements"):
         call()
     selects = [record.args[1] for record in caplog.records if record.args[1].startswith("SELECT")]
     return [sql.partition(" FOR ")[2] for sql in selects]
@@ -190,16 +190,16 @@ def test_row_that_comes_in_between_makes_the_change_coarse(alias, seen, monkeypa
     """One that matches the WHERE only after it was looked for is written too."""
     if alias != "postgres":
         pytest.skip("SQLite lets nobody in between")
-    original = writes._pinned
+    original = compilers._pinned
 
     def pin(compiler, before):
         monkeypatch.undo()
-        monkeypatch.setattr(writes, "_pinned", original)
+        monkeypatch.setattr(compilers, "_pinned", original)
         recorder.put_in(monkeypatch)
         Other(alias, lambda: Tag(pk=3, slug="new", hits=1).save(using=alias)).finish()
         return original(compiler, before)
 
     recorder = seen
-    monkeypatch.setattr(writes, "_pinned", pin)
+    monkeypatch.setattr(compilers, "_pinned", pin)
     assert Tag.objects.using(alias).filter(hits=1).update(hits=2) == 3
     assert ("tag", None, None) in seen.take()

@@ -11,8 +11,8 @@ from django.db import connections
 from django.db.transaction import atomic
 from django.test import override_settings
 
-from rover_overrides import snapshots
-from rover_overrides.snapshots import may_be_old
+from rover_overrides.database import snapshots
+from rover_overrides.database.snapshots import may_be_old
 from tests.overrides.databases import connected, sqlite
 
 READ_COMMITTED, REPEATABLE_READ = psycopg.IsolationLevel.READ_COMMITTED, psycopg.IsolationLevel.REPEATABLE_READ

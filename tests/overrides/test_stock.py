@@ -12,11 +12,12 @@ from django.db.models import lookups
 from django.db.models.functions import ExtractYear
 from django.db.models.sql.query import Query
 
-from rover_overrides import atoms, stock
-from rover_overrides.analysis import dependencies
-from rover_overrides.canonical import kind_of
-from rover_overrides.conditions import TRUE
-from rover_overrides.rows import UNKNOWN, stored
+from rover_overrides.conditions.canonical_values import kind_of
+from rover_overrides.conditions.conditions import TRUE
+from rover_overrides.introspection import stock
+from rover_overrides.queries import lookups as our_lookups
+from rover_overrides.queries.analysis import dependencies
+from rover_overrides.rows.rows import UNKNOWN, stored
 from tests.overrides.asked.models import Item, Owner
 from tests.overrides.conds import equal
 
@@ -187,11 +188,11 @@ def test_part_of_a_date_of_an_application_is_not_compared():
 
 def test_column_that_another_model_of_the_table_takes_for_something_else_is_not_compared(monkeypatch):
     field = Item._meta.get_field("number")
-    _forget_in(monkeypatch, atoms, atoms._is_agreed)
-    monkeypatch.setattr(atoms, "field_of", lambda *_: models.CharField())
+    _forget_in(monkeypatch, our_lookups, our_lookups._is_agreed)
+    monkeypatch.setattr(our_lookups, "field_of", lambda *_: models.CharField())
     assert dependencies(Item.objects.filter(number=1)) == {"asked_item": [TRUE]}
-    _forget_in(monkeypatch, atoms, atoms._is_agreed)
-    monkeypatch.setattr(atoms, "field_of", lambda *_: field)
+    _forget_in(monkeypatch, our_lookups, our_lookups._is_agreed)
+    monkeypatch.setattr(our_lookups, "field_of", lambda *_: field)
     assert dependencies(Item.objects.filter(number=1)) == {"asked_item": [equal("number")]}
 
 

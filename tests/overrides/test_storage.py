@@ -9,11 +9,13 @@ from cacheops.conf import settings as cacheops_settings
 from cacheops.transaction import TransactionState, transaction_states
 from django.test import override_settings
 
-from rover_overrides import locks, registry, snapshots, storage, transport
-from rover_overrides.conditions import TRUE, UNCACHED
-from rover_overrides.dependencies import Kept
-from rover_overrides.registry import CAP, keys, stamp_key
-from rover_overrides.storage import MOST_KEYS, bounded, fill, getting
+from rover_overrides.cache import locks, registry, results
+from rover_overrides.cache.registry import CAP, keys, stamp_key
+from rover_overrides.cache.results import MOST_KEYS, bounded, fill, getting
+from rover_overrides.conditions.conditions import TRUE, UNCACHED
+from rover_overrides.database import snapshots
+from rover_overrides.queries.dependencies import Kept
+from rover_overrides.transport import pipeline
 from tests.overrides import live
 from tests.overrides.conds import among, equal, equal_and_among
 from tests.overrides.databases import connected, sqlite
@@ -38,7 +40,7 @@ def is_hit(deps=DEPS, key=KEY, **options):
 
 
 def drop(table, conj, prefix=""):
-    transport.unlink([stamp_key(prefix, table, conj)])
+    pipeline.unlink([stamp_key(prefix, table, conj)])
 
 
 @pytest.fixture
@@ -82,7 +84,7 @@ def test_dependencies_are_bounded(deps, expected):
 @pytest.mark.parametrize("each", [1, 2, 7, 40])
 def test_bounded_dependencies_have_few_keys(tables, each):
     deps = {f"t{n}": [equal("x", str(m)) for m in range(each)] + [among("y", str(m)) for m in range(each)] for n in range(tables)}
-    plan = storage._planned(deps, "")
+    plan = results._planned(deps, "")
     if tables >= MOST_KEYS:
         assert plan is None
     else:
@@ -114,7 +116,7 @@ def test_eviction_of_any_key_makes_it_a_miss(server):
     assert len(everything) == 7  # the result, two generations, three stamps, the epoch
     for key in everything:
         assert is_hit()
-        transport.unlink([key])
+        pipeline.unlink([key])
         assert not is_hit()
         cached(lambda: "old")
 
@@ -179,7 +181,7 @@ def test_fill_by_another_reader_is_no_reason_to_drop(server):
 
 def test_registry_that_another_query_made_anew_makes_it_a_miss(server):
     cached(lambda: "old", {"t": [equal("x")]})
-    transport.unlink(keys("", "t"))
+    pipeline.unlink(keys("", "t"))
     cached(lambda: "other", {"t": [equal("y")]}, "q:2")
     assert not is_hit({"t": [equal("x")]})
 
@@ -273,7 +275,7 @@ def test_result_lives_as_long_as_it_is_told(server):
 
 
 def test_short_timeout_shortens_no_life_of_what_others_share(server, monkeypatch):
-    monkeypatch.setattr(storage, "_longest", 10_000)
+    monkeypatch.setattr(results, "_longest", 10_000)
     cached(lambda: "data", timeout=10_000)
     cached(lambda: "data", DEPS, "q:2", timeout=1)
     with server.client() as client:
@@ -288,7 +290,7 @@ def test_result_does_not_outlive_its_stamps(server):
 
 
 def test_next_stamps_live_as_long_as_the_longest_timeout_seen(server, monkeypatch):
-    monkeypatch.setattr(storage, "_longest", 0)
+    monkeypatch.setattr(results, "_longest", 0)
     cached(lambda: "data", timeout=100_000)
     cached(lambda: "data", {"v": [TRUE]}, "q:2")
     with server.client() as client:
@@ -297,7 +299,7 @@ def test_next_stamps_live_as_long_as_the_longest_timeout_seen(server, monkeypatc
 
 def fill_up(table, which):
     commands = [registry.append_command(keys("", table)[which], [f"e{n}" for n in range(CAP)], 1000)]
-    storage._run_scripts(commands)
+    results._run_scripts(commands)
 
 
 def test_full_registry_makes_the_condition_coarser(server, monkeypatch):
@@ -321,7 +323,7 @@ def test_plan_that_is_kept_gives_way_while_a_registry_is_full(server):
     cached(lambda: "first", deps)
     assert is_hit(deps)
     with override_settings(CACHEOPS_ROVER_REGISTRY_SECONDS=0):  # empties it
-        storage._run_scripts([registry.append_command(keys("", "t")[1], [f"e{n}" for n in range(CAP + 1)], 1000)])
+        results._run_scripts([registry.append_command(keys("", "t")[1], [f"e{n}" for n in range(CAP + 1)], 1000)])
     fill_up("t", 1)
     assert not is_hit(deps)
     cached(lambda: "second", deps)
@@ -333,7 +335,7 @@ def test_plan_that_is_kept_gives_way_while_a_registry_is_full(server):
 def test_keys_of_kept_dependencies_are_worked_out_once(server, monkeypatch):
     deps = Kept(DEPS)
     cached(lambda: "old", deps)
-    monkeypatch.setattr(storage, "bounded", pytest.fail)
+    monkeypatch.setattr(results, "bounded", pytest.fail)
     assert is_hit(deps)
 
 
@@ -372,10 +374,10 @@ def test_template_that_rotation_lost_is_appended_again(server):
 
 def test_formats_do_not_serve_each_other(server, monkeypatch):
     cached(lambda: "old")
-    monkeypatch.setattr(storage, "FORMAT", "r0")
+    monkeypatch.setattr(results, "FORMAT", "r0")
     assert cached(lambda: "new") == "new"
     monkeypatch.undo()
-    assert storage.FORMAT == "r4"
+    assert results.FORMAT == "r4"
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from rover_overrides.survival import survive
+from rover_overrides.cache.survival import survive
 from tests.overrides.written.models import Book, Shelf
 
 

@@ -3,8 +3,8 @@
 import pytest
 from django.test import override_settings
 
-from rover_overrides import schema
-from rover_overrides.table_names import UnreadableError, known_table, tables_named
+from rover_overrides.introspection import schema
+from rover_overrides.introspection.table_names import UnreadableError, known_table, tables_named
 
 ITEM, MAKER, OWNER = "asked_item", "asked_maker", "asked_owner"
 

@@ -9,8 +9,8 @@ import pytest
 import redis
 from django.test import override_settings
 
-from rover_overrides import transport
-from rover_overrides.transport import run, unlink
+from rover_overrides.transport import pipeline
+from rover_overrides.transport.pipeline import run, unlink
 from tests.overrides import live
 from tests.probes.probe_project.redis_watch import watching
 
@@ -37,7 +37,7 @@ def test_replies_come_in_order_with_the_server_that_gave_them(server):
 
 
 def test_server_is_asked_who_it_is_once_a_connection_in_the_same_round_trip(server):
-    transport.client().connection_pool.disconnect()
+    pipeline.client().connection_pool.disconnect()
     with server.client() as client, live.round_trips() as counted, watching(client) as ran:
         run(FEW)
         run(FEW)
@@ -152,7 +152,7 @@ def test_server_that_refuses_is_not_waited_for(monkeypatch):
 def test_retries_that_the_application_chose_are_kept(server):
     chosen = redis.retry.Retry(redis.backoff.ConstantBackoff(0.01), 2)
     client = server.client(retry=chosen)
-    transport._be_prompt(client.connection_pool)
+    pipeline._be_prompt(client.connection_pool)
     assert client.connection_pool.connection_kwargs["retry"] == chosen
 
 
@@ -173,18 +173,18 @@ def test_server_that_hangs_costs_one_timeout(monkeypatch):
         with pytest.raises(redis.TimeoutError):
             run(FEW)
         assert len(accepted) == 1
-        assert transport.resting()
+        assert pipeline.resting()
         with override_settings(CACHEOPS_ROVER_RETRY_SECONDS=0):
             with pytest.raises(redis.TimeoutError):
                 run(FEW)
-            assert not transport.resting()
+            assert not pipeline.resting()
 
 
 def test_success_ends_the_rest(server):
-    transport.circuit.failed()
-    assert transport.resting()
+    pipeline.circuit.failed()
+    assert pipeline.resting()
     run(FEW)
-    assert not transport.resting()
+    assert not pipeline.resting()
 
 
 def test_threads_share_the_client(server):
@@ -216,13 +216,13 @@ def test_forked_process_uses_connections_of_its_own(server):
 
 def test_unlink_goes_in_steps(server, monkeypatch):
     run([("SET", f"key{n}", n) for n in range(2500)])
-    sizes, real = [], transport._run
+    sizes, real = [], pipeline._run
 
     def seen(commands, values, dropped):
         sizes.append((len(dropped), len(commands)))
         return real(commands, values, dropped)
 
-    monkeypatch.setattr(transport, "_run", seen)
+    monkeypatch.setattr(pipeline, "_run", seen)
     unlink([f"key{n}" for n in range(2500)], then=[("SET", "after", 1)])
     assert sizes == [(1000, 0), (1000, 0), (500, 1)]
     assert server.names() == ["after"]
@@ -328,7 +328,7 @@ def test_cluster_that_is_down_counts_as_absent(moving):
 
 def test_cluster_that_was_never_there_counts_as_absent(monkeypatch):
     port = live.free_port()
-    monkeypatch.setattr(transport, "client", lambda: redis.RedisCluster(host="127.0.0.1", port=port))
+    monkeypatch.setattr(pipeline, "client", lambda: redis.RedisCluster(host="127.0.0.1", port=port))
     monkeypatch.setattr("redis.retry.sleep", lambda seconds: None)
     with pytest.raises(redis.ConnectionError):
         run(FEW)

@@ -22,11 +22,11 @@ from django.db.models.expressions import RawSQL
 from django.db.models.functions import Coalesce, Now, Random, Rank
 from django.test import override_settings
 
-from rover_overrides import dependencies as dependencies_of
-from rover_overrides.analysis import dependencies
-from rover_overrides.cache_keys import sql_digest, watching
-from rover_overrides.conditions import TRUE, UNCACHED
-from rover_overrides.dependencies import dnfs
+from rover_overrides.conditions.conditions import TRUE, UNCACHED
+from rover_overrides.keys.encoding import sql_digest, watching
+from rover_overrides.queries import dependencies as dependencies_of
+from rover_overrides.queries.analysis import dependencies
+from rover_overrides.queries.dependencies import dnfs
 from tests.overrides.asked.models import Item, Maker, Owner, Tag
 
 A = Item.objects

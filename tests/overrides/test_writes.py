@@ -355,7 +355,7 @@ def test_model_without_profile_is_coarse_and_not_read(alias, seen):
 
 
 def test_more_rows_than_the_limit_are_coarse(alias, seen, monkeypatch):
-    from rover_overrides import rows
+    from rover_overrides.rows import rows
 
     monkeypatch.setattr(rows, "LIMIT", 1)
     Book.objects.using(alias).update(pages=5)

@@ -8,7 +8,9 @@ from django.db import connection, transaction
 from probe_project.models import Article
 from watch import fill, kept
 
-from rover_overrides import jobs, queueing, storage
+from rover_overrides import jobs
+from rover_overrides.cache import results
+from rover_overrides.invalidation import rq_queue
 
 
 def titled(pages):
@@ -65,17 +67,17 @@ def scene_writer_killed_before_its_commit_leaves_what_was():
 def scene_entry_of_a_dead_writer_ends_by_itself():
     from cacheops.redis import redis_client
 
-    from rover_overrides import pending
+    from rover_overrides.cache import pending_writes
 
     def entries():
-        return [name("", "probe_project_article") for name in (pending.key, pending.old_key)]
+        return [name("", "probe_project_article") for name in (pending_writes.key, pending_writes.old_key)]
 
     fill(titled(2))
     forked(killed("after"))
     titled(2)()
     assert not kept(titled(2)), "while it is entered nothing is stored"
     ends = [end for key in entries() for _, end in redis_client.zrange(key, 0, -1, withscores=True)]
-    assert max(ends) <= time.time() + pending.SECONDS
+    assert max(ends) <= time.time() + pending_writes.SECONDS
     redis_client.delete(*entries())  # they count no more then
     assert fill(titled(2)) == ["Omega"]
 
@@ -85,7 +87,7 @@ def scene_other_format_serves_nobody_and_sees_writes():
     assert fill(titled(2)) == ["Beta"]
 
     def child():
-        storage.FORMAT = "r0"
+        results.FORMAT = "r0"
         assert not kept(titled(2)), "it takes no result of the other"
         assert fill(titled(2)) == ["Beta"]
         fill(titled(3))
@@ -99,7 +101,7 @@ def scene_other_format_serves_nobody_and_sees_writes():
     Article.objects.filter(pk=1).update(title="Aleph")
 
     def reader():
-        storage.FORMAT = "r0"
+        results.FORMAT = "r0"
         assert titled(1)() == ["Aleph"]
         assert titled(2)() == ["Omega"]
 
@@ -110,7 +112,7 @@ def work():
     """Let a real worker do what is in the queue, in processes of its own."""
     from rq import Worker
 
-    worker = Worker(["work"], connection=queueing._connection())
+    worker = Worker(["work"], connection=rq_queue._connection())
     return forked(lambda: worker.work(burst=True, logging_level="WARNING"))
 
 
@@ -120,7 +122,7 @@ def scene_jobs_run_in_a_worker_twice_and_in_any_order():
     Article.objects.filter(pk=2).update(title="Omega")
     from rq import Queue
 
-    queue = Queue("work", connection=queueing._connection())
+    queue = Queue("work", connection=rq_queue._connection())
     for name, args in (("reclaim", ()), ("retry", ("default", ["probe_project_article"])), ("reclaim", ()), ("reclaim", ())):
         queue.enqueue(f"rover_overrides.jobs.{name}", *args, result_ttl=60)
     assert work() == 0

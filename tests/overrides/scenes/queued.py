@@ -9,7 +9,8 @@ from django.test import override_settings
 from probe_project.models import Article
 from watch import fill, kept
 
-from rover_overrides import owed, queueing, transport
+from rover_overrides.invalidation import rq_queue, unsent
+from rover_overrides.transport import pipeline
 
 
 def titled(pages):
@@ -22,10 +23,10 @@ def work():
     connection.close()
     pid = os.fork()
     if not pid:
-        Worker([queueing.queue("work")], connection=queueing._connection()).work(burst=True, logging_level="WARNING")
+        Worker([rq_queue.queue("work")], connection=rq_queue._connection()).work(burst=True, logging_level="WARNING")
         os._exit(0)
     assert os.waitpid(pid, 0)[1] == 0
-    assert queueing.queue("work").failed_job_registry.count == 0
+    assert rq_queue.queue("work").failed_job_registry.count == 0
 
 
 def scene_save_shows_when_a_worker_has_done_it():
@@ -34,7 +35,7 @@ def scene_save_shows_when_a_worker_has_done_it():
     with transaction.atomic():
         Article.objects.filter(pk=2).update(title="Omega")
         Article.objects.create(pk=9, title="Eta", slug="", body="", pages=2)
-    assert queueing.queue("work").count == 1
+    assert rq_queue.queue("work").count == 1
     assert titled(2)() == ["Beta"], "not before"
     work()
     assert titled(2)() == ["Omega", "Eta"]
@@ -53,7 +54,7 @@ def scene_jobs_may_run_twice_and_in_any_order():
     fill(titled(2))
     Article.objects.filter(pk=2).update(title="Omega")
     Article.objects.filter(pk=2).update(title="Psi")
-    queue = queueing.queue("work")
+    queue = rq_queue.queue("work")
     waiting = queue.jobs
     queue.empty()
     for job in [*reversed(waiting), *waiting]:
@@ -64,32 +65,32 @@ def scene_jobs_may_run_twice_and_in_any_order():
 
 def scene_where_the_queue_is_away_it_is_done_at_once():
     fill(titled(2))
-    real = queueing._connection
+    real = rq_queue._connection
     nobody = redis.Redis(port=1, retry=None)
-    queueing._connection = lambda: nobody
+    rq_queue._connection = lambda: nobody
     try:
         Article.objects.filter(pk=2).update(title="Omega")
     finally:
-        queueing._connection = real
-        queueing._circuit.worked()
+        rq_queue._connection = real
+        rq_queue._circuit.worked()
     assert titled(2)() == ["Omega"]
 
 
 def scene_worker_retries_what_a_process_that_died_was_not_heard_with():
     fill(titled(2))
-    run = transport._run
+    run = pipeline._run
 
     def unheard(*args):
         raise redis.ConnectionError("nobody hears this")
 
-    transport._run = unheard
+    pipeline._run = unheard
     try:
         with override_settings(CACHEOPS_ROVER_QUEUE=None, CACHEOPS_ROVER_RETRY_QUEUE="work"):
             Article.objects.filter(pk=2).update(title="Omega")
     finally:
-        owed._owed.clear()  # as if the process had died
-        transport._run = run
-        transport.circuit.worked()
+        unsent._owed.clear()  # as if the process had died
+        pipeline._run = run
+        pipeline.circuit.worked()
     assert titled(2)() == ["Beta"]
     work()
     assert titled(2)() == ["Omega"]

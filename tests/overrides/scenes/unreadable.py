@@ -121,9 +121,10 @@ def scene_value_of_the_simple_cache_is_a_miss():
 
 
 def scene_what_cannot_be_read_is_counted_and_warned_of_once():
-    from rover_overrides import counters, stored
+    from rover_overrides.cache import serialization
+    from rover_overrides.operations import counters
 
-    stored._warned.clear()
+    serialization._warned.clear()
     with deployed(), warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         before = counters._counts["results unreadable"]
@@ -137,10 +138,10 @@ def scene_what_cannot_be_read_is_counted_and_warned_of_once():
 
 
 def scene_warning_that_the_application_has_raised_breaks_no_read():
-    from rover_overrides import stored
+    from rover_overrides.cache import serialization
 
     for name, read in READS.items():
-        stored._warned.clear()
+        serialization._warned.clear()
         with deployed() as expected, warnings.catch_warnings():
             warnings.simplefilter("error")
             assert read() == expected[name], name

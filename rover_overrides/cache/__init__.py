@@ -1,0 +1,1 @@
+"""Reading and storing results, under leases and registries."""

@@ -1,0 +1,135 @@
+"""The rows of a queryset: those of the database, stored without what belongs to their reader, and those that were stored.
+
+What the reader brings is attached after the read, as Django's own loop does: the objects that its related manager knows, the
+alias that it reads by, and the other objects of the same result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from operator import attrgetter
+from typing import Any
+from weakref import ref
+
+import django
+from cacheops.conf import settings
+from django.db import connections
+from django.db.models import Model
+from django.db.models.query import ModelIterable
+
+from rover_overrides.cache import nested_reads, results
+from rover_overrides.cache.getset import getting
+from rover_overrides.cache.survival import survive
+from rover_overrides.keys.compile_copies import compile_copy
+
+_HAS_FETCH_MODES = django.VERSION >= (6, 1)
+_SKIPS_DEFERRED = django.VERSION >= (6, 1)
+"""Whether Django leaves out an object whose foreign key is not loaded, which it loaded before."""
+
+
+def fetch(queryset: Any, key: str) -> list[Any]:
+    """Return the rows of the database, and store them with all that was read for them among their dependencies.
+
+    If that is not known before, they are read again, under a lease on it; another process may have stored them by then.
+    """
+    rows, is_known = _fetch(queryset, key)
+    if not is_known:
+        queryset._cond_dnfs = nested_reads.learned(key, queryset._cond_dnfs)
+        with getting(key, queryset._cond_dnfs, queryset._prefix) as data:
+            if data is not None:
+                return found(queryset, data[0])
+            if results.has_lease(key):
+                rows, _ = _fetch(queryset, key)
+    if _has_known(queryset):
+        _attach(queryset, rows)
+    return rows
+
+
+def _fetch(queryset: Any, key: str) -> tuple[list[Any], bool]:
+    """Return the rows, and whether the dependencies name all that was read for them: then they are stored."""
+    kind = queryset._iterable_class
+    source = _without_known(queryset) if _has_known(queryset) else queryset
+    if settings.CACHEOPS_INSIDEOUT and results.has_lease(key):
+        with nested_reads.watching() as reads:
+            rows = list(kind(source))
+        if not nested_reads.learn(key, queryset._cond_dnfs, reads, None if _is_djangos(kind) else _sql(queryset)):
+            return rows, False
+    else:
+        rows = list(kind(source))
+    if survive(rows):
+        queryset._cache_results(key, rows)
+    return rows, True
+
+
+def found(queryset: Any, rows: list[Any]) -> list[Any]:
+    """Return rows that were stored, as their reader's own."""
+    if not rows or not isinstance(rows[0], Model):
+        return rows
+    if len(connections.settings) > 1 and rows[0]._state.db != queryset.db:
+        for _, row in _with_related(rows):
+            row._state.db = queryset.db
+    if _HAS_FETCH_MODES and queryset._fetch_mode.track_peers:
+        _introduce(rows)
+    if _has_known(queryset):
+        _attach(queryset, rows)
+    return rows
+
+
+def _has_known(queryset: Any) -> bool:
+    return bool(queryset._known_related_objects) and queryset._iterable_class is ModelIterable
+
+
+def _is_djangos(kind: type) -> bool:
+    return kind.__module__ == ModelIterable.__module__
+
+
+def _sql(queryset: Any) -> str:
+    sql: str = compile_copy(queryset.query).get_compiler(queryset.db).as_sql()[0]
+    return sql
+
+
+def _without_known(queryset: Any) -> Any:
+    """Return the queryset without the objects that its reader knows; a clone would compile anew what is compiled."""
+    bare = object.__new__(type(queryset))
+    bare.__dict__.update(queryset.__dict__, _known_related_objects={})
+    return bare
+
+
+def _attach(queryset: Any, rows: Sequence[Any]) -> None:
+    """Give each row the related object that its reader knows, unless it has one by select_related()."""
+    for field, objects in queryset._known_related_objects.items():
+        names = [_attname(queryset, field, name) for name in field.from_fields]
+        key_of = attrgetter(*names)
+        for row in rows:
+            if field.is_cached(row) or (_SKIPS_DEFERRED and any(name not in row.__dict__ for name in names)):
+                continue
+            key = key_of(row)
+            if key in objects:  # it may lack one where querysets were combined
+                setattr(row, field.name, objects[key])
+
+
+def _attname(queryset: Any, field: Any, name: str) -> str:
+    found: str = field.attname if name == "self" else queryset.model._meta.get_field(name).attname
+    return found
+
+
+def _introduce(rows: Sequence[Any]) -> None:
+    """Have the objects of each kind know each other, which their fetch mode loads together; that cannot be stored."""
+    groups: dict[tuple[str, ...], list[Any]] = {}
+    for path, row in _with_related(rows):
+        peers = groups.setdefault(path, [])
+        peers.append(ref(row))
+        row._state.peers = peers
+
+
+def _with_related(rows: Sequence[Any]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Yield the objects and those that were made along with them, each once, with the way that leads to it."""
+    seen: set[int] = set()
+    waiting: list[tuple[tuple[str, ...], Any]] = [((), row) for row in reversed(rows)]
+    while waiting:
+        path, row = waiting.pop()
+        if id(row) in seen:
+            continue
+        seen.add(id(row))
+        yield path, row
+        waiting += (((*path, name), each) for name, each in row._state.fields_cache.items() if isinstance(each, Model))

@@ -1,0 +1,70 @@
+"""What is written into a stored result beside its checksum: on which keys it depends, for whoever looks for dead ones.
+
+Reads do not look at it. A label is a short text: the prefix, and a line for each table with its registries, `a` and `o`, whether
+any row counts, `t`, and the ends of its stamps' keys.
+"""
+
+from __future__ import annotations
+
+from base64 import b64decode, b64encode
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from rover_overrides.cache import registry
+from rover_overrides.conditions.conditions import TRUE, Conj, has_operands
+
+MAGIC = b"\x00rvr"
+"""Stands behind the checksum, for whoever meets the value of an unknown key."""
+
+_SIZE = len(MAGIC) + 2
+_DIGEST = 16
+
+
+class Label(NamedTuple):
+    """The keys of a result, in the order of its checksum."""
+
+    registries: tuple[str, ...]
+    stamps: tuple[str, ...]
+
+
+def write(prefix: str, deps: Mapping[str, Sequence[Conj]]) -> bytes:
+    """Return the label of a result that depends on these conditions."""
+    lines = [prefix, *(_line(prefix, table, deps[table]) for table in sorted(deps))]
+    text = "\n".join(lines).encode()
+    return MAGIC + len(text).to_bytes(2, "big") + text
+
+
+def skip(value: bytes, start: int) -> int:
+    """Return where the data begins behind a label that begins at `start`."""
+    return start + _SIZE + int.from_bytes(value[start + len(MAGIC) : start + _SIZE], "big")
+
+
+def read(value: bytes, start: int) -> Label | None:
+    """Return the keys that a label names, or None where there is none."""
+    if value[start : start + len(MAGIC)] != MAGIC:
+        return None
+    try:
+        prefix, *lines = value[start + _SIZE : skip(value, start)].decode().split("\n")
+        parts = [line.split(" ") for line in lines]
+        registries = sorted(key for table, flags, _ in parts for key in _registries(prefix, table, flags))
+        stamps = (key for part in parts for key in _stamps(prefix, *part))
+        return Label(tuple(registries), (*registry.epoch_keys(prefix), *stamps))
+    except ValueError:  # another format
+        return None
+
+
+def _line(prefix: str, table: str, conjs: Sequence[Conj]) -> str:
+    flags = {"t" if conj == TRUE else "ao"[has_operands(conj.entry)] for conj in conjs}
+    keys = [registry.stamp_key(prefix, table, conj) for conj in conjs if conj != TRUE]
+    digests = b"".join(bytes.fromhex(key.rpartition(":")[2]) for key in keys)
+    return f"{table} {''.join(sorted(flags))} {b64encode(digests).decode()}"
+
+
+def _registries(prefix: str, table: str, flags: str) -> Iterable[str]:
+    return (key for key, flag in zip(registry.keys(prefix, table), "ao") if flag in flags)
+
+
+def _stamps(prefix: str, table: str, flags: str, coded: str) -> list[str]:
+    base, digests = registry.stamp_key(prefix, table, TRUE), b64decode(coded)
+    ends = [digests[at : at + _DIGEST].hex() for at in range(0, len(digests), _DIGEST)]
+    return [*([base] if "t" in flags else []), *(base + end for end in ends)]

@@ -1,0 +1,144 @@
+"""What is read while the rows of a query are made into objects: an iterable, a model or a field may have queries of its own.
+
+The tables that they read, from the database or from the cache, are what the result depends on too. They are known only
+afterwards, when it is too late for a lease: so the result is read again, with a lease on those tables.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from enum import Enum
+from typing import Any
+
+from django.apps import apps
+from django.db import connections
+
+from rover_overrides.conditions.conditions import TRUE, UNCACHED
+
+KEPT = 2048
+"""Of how many results a process remembers which tables were read."""
+
+_WORD = re.compile(r"\w+")
+_START = re.compile(r"[\s(]*(\w+)")
+_NEITHER = frozenset({"pragma", "release", "rollback", "savepoint", "set", "show"})
+
+_learned: dict[str, frozenset[str] | None] = {}
+
+
+class Reads:
+    """What was read in a block: statements, and the dependencies of what came from the cache or was put there."""
+
+    def __init__(self) -> None:
+        self.statements: list[str] = []
+        self.tables: set[str] = set()
+        self.are_known = True
+        self.are_all = True
+        self.has_connected = False
+
+    def add(self, deps: Any) -> None:
+        """Note what a cached result depends on."""
+        self.tables.update(deps)
+        self.are_known = self.are_known and not any(UNCACHED in conjs for conjs in deps.values())
+
+    def execute(self, execute: Callable[..., Any], sql: Any, *more: Any) -> Any:
+        """Note a statement, unless it is that of a queryset inside, whose dependencies are noted; and execute it."""
+        if watched.get()[-1:] == (self,) and _kind(sql) is not _Kind.NEITHER:
+            self.statements.append(sql)
+        return execute(sql, *more)
+
+
+watched: ContextVar[tuple[Reads, ...]] = ContextVar("rover_reads", default=())
+"""The blocks that are watched around the running code."""
+
+
+def note(deps: Any) -> None:
+    """Note for the blocks around it that something is read from the cache."""
+    for reads in watched.get():
+        reads.add(deps)
+
+
+@contextmanager
+def watching() -> Iterator[Reads]:
+    """Watch what is read in a block."""
+    reads = Reads()
+    token = watched.set((*watched.get(), reads))
+    opened = _opened()
+    closed = [connection for connection in opened if connection.connection is None]
+    for connection in opened:
+        connection.execute_wrappers.append(reads.execute)
+    try:
+        yield reads
+    finally:
+        for connection in opened:
+            connection.execute_wrappers.remove(reads.execute)
+        watched.reset(token)
+    reads.are_all = len(_opened()) == len(opened)
+    reads.has_connected = any(connection.connection is not None for connection in closed)
+
+
+def _opened() -> list[Any]:
+    """Return the connections that this thread has; others may be of a database that is not there."""
+    found = (getattr(connections._connections, alias, None) for alias in connections)  # type: ignore[attr-defined]
+    return [connection for connection in found if connection is not None]
+
+
+def learned(key: str, deps: Any) -> Any:
+    """Return dependencies with the tables that were read along with this result before."""
+    if not _learned or key not in _learned:
+        return deps
+    tables = _learned[key]
+    if tables is None:
+        return {**deps, "": [UNCACHED]}
+    return {**deps, **{table: [TRUE] for table in tables}}
+
+
+def learn(key: str, deps: Any, reads: Reads, statement: str | None) -> bool:
+    """Return whether dependencies name all that was read beside the one statement of a query; else remember what they lack.
+
+    An iterable of Django's runs that statement first.
+    """
+    others = _without_own(reads.statements, statement)
+    if not reads.are_all:
+        return False
+    if not others and not reads.tables and reads.are_known:
+        return True
+    tables = reads.tables.union(*map(_tables, others))
+    known = reads.are_known and all(map(_tables, others))
+    if known and all(deps.get(table) == [TRUE] for table in tables):
+        return True
+    if reads.has_connected:
+        return False  # what is asked on a new connection, of its types say, is not asked again
+    if len(_learned) >= KEPT:
+        _learned.clear()
+    before = _learned.get(key, frozenset())
+    _learned[key] = before | tables if known and before is not None else None
+    return False
+
+
+def _without_own(statements: list[Any], own: str | None) -> list[Any]:
+    found = next((number for number, sql in enumerate(statements) if own is None or sql == own), None)
+    return statements if found is None else statements[:found] + statements[found + 1 :]
+
+
+class _Kind(Enum):
+    READ, WRITE, NEITHER = range(3)
+
+
+def _kind(sql: Any) -> _Kind:
+    start = _START.match(sql) if isinstance(sql, str) else None
+    first = start.group(1).casefold() if start else ""
+    if first in _NEITHER:
+        return _Kind.NEITHER
+    return _Kind.READ if first in {"select", "with"} else _Kind.WRITE
+
+
+def _tables(sql: Any) -> set[str]:
+    """Return the tables, of those that models have, that a statement which only reads may read: empty where nobody knows."""
+    if _kind(sql) is not _Kind.READ:
+        return set()
+    words = set(_WORD.findall(sql.casefold()))
+    models = apps.get_models(include_auto_created=True)
+    return {model._meta.db_table for model in models if words.issuperset(_WORD.findall(model._meta.db_table.casefold()))}

@@ -1,0 +1,402 @@
+"""Cached results under leases: what `cacheops.getset` does under `CACHEOPS_INSIDEOUT`.
+
+A result is stored with a checksum of everything it depends on: the stamps of its conditions, the generations of the registries
+that hold their templates, and the identities of the servers that said so. A read fetches all of them in one pipeline, and the
+result is a hit while the checksum is the same.
+
+On a miss the reader takes a lease: it creates what is missing and notes the checksum *before* its SELECT, and stores under
+that one. A write that commits in between drops a stamp, so what was read before it is stored under a checksum that is no
+longer true. Without a lease nothing is stored.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from hashlib import blake2b
+from importlib import import_module
+from typing import Any, NamedTuple
+
+import redis
+from cacheops.conf import prepare_profiles
+from cacheops.conf import settings as cacheops_settings
+from cacheops.transaction import transaction_states
+from django.conf import settings
+
+from rover_overrides.cache import labels, locks, pending_writes, registry, serialization
+from rover_overrides.conditions.conditions import TRUE, UNCACHED, Conj, coarser, has_operands
+from rover_overrides.core import switches
+from rover_overrides.core.warned import warn
+from rover_overrides.database import snapshots
+from rover_overrides.transport import epochs, pipeline
+from rover_overrides.transport.circuit_breaker import circuit
+from rover_overrides.transport.pipeline import Command, Reply
+from rover_overrides.transport.refusals import do_without, is_full
+
+Dependencies = Mapping[str, Sequence[Conj]]
+
+MOST_KEYS = 32  # that a hit reads besides the result, the epoch among them
+CHECKSUM = 20  # bytes of it, at the beginning of a result
+FORMAT = "r4"  # of keys and values, in every checksum: a result of another one is none
+
+_ROUNDS = 3  # of a lease: as appended, without operands, as any row
+_NEVER = "never match"  # what keep_fresh expects where it wants to know the stamps, which a lease does already
+
+
+class Lease(NamedTuple):
+    """What a result depends on, as it was before the SELECT."""
+
+    checksum: bytes
+    seconds: int
+    label: bytes = b""
+    lock: str = ""
+    """The token of the lock under which the result is computed."""
+
+
+class _Plan(NamedTuple):
+    registries: tuple[tuple[str, tuple[str, ...]], ...]  # each with the templates it must hold
+    stamps: tuple[str, ...]
+    generations: tuple[Command, ...]  # that read those of the registries
+    label: bytes
+
+
+before_read: list[Callable[[], object]] = []
+"""What is called before Redis is asked for a result; where one of them raises, or returns False, it is not."""
+
+_counters: Any = import_module("rover_overrides.operations.counters") if switches.applied("told-reasons") else None
+_known = registry.Known()
+_leases: ContextVar[Mapping[str, Lease | None]] = ContextVar("rover_leases")
+_NO_LEASES: Mapping[str, Lease | None] = {}
+_NOT_HELD = "none"  # of a reader who waited for a lock in vain
+_longest = 0  # timeout that this process has stored with
+
+
+class getting:  # noqa: N801 - upstream's name of a context manager
+    """Give a result, or None and for the time of the block what `fill` needs; with `lock` one caller computes, others wait.
+
+    A hit takes no lease and changes nothing here, which is why this is a class: a generator costs as much as the rest of it.
+    """
+
+    __slots__ = ("_before", "_deps", "_held", "_key", "_lock", "_prefix")
+
+    def __init__(self, key: str, deps: Dependencies, prefix: str, lock: bool = False) -> None:
+        self._key, self._deps, self._prefix, self._lock = key, deps, prefix, lock
+        self._before: Mapping[str, Lease | None] = {}
+        self._held: str | None = None
+
+    def __enter__(self) -> Any:
+        self._before = _leases.get(_NO_LEASES)
+        data = None
+        try:
+            if self._lock:
+                data, self._held = _alone(self._key, self._deps, self._prefix)
+            else:
+                data = read(self._key, self._deps, self._prefix)
+        except (redis.ConnectionError, redis.TimeoutError, redis.ResponseError) as error:
+            _degrade(error)
+            _leases.set({**self._before, self._key: None})
+        return data
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            # Where Redis does not answer, the lock ends by itself, and one wait was enough.
+            if self._held is not None and not (circuit.has_failed and circuit.is_open()):
+                with degrading():
+                    locks.release(self._key, self._held)
+        finally:
+            if _leases.get(_NO_LEASES) is not self._before:
+                _leases.set(self._before)  # no token: awaiting code leaves the block in another context than it entered
+
+
+def read(key: str, deps: Dependencies, prefix: str) -> bytes | None:
+    """Return a result that is still true; on a miss take a lease for `fill` and return None."""
+    plan = None if (circuit.has_failed and is_resting()) or not switches.on("leased-fills") else _planned(deps, prefix)
+    if plan is None:
+        _without_lease(key)
+        return None
+    if prefix not in epochs.used:
+        epochs.use(prefix)
+    for call in before_read:
+        if call() is False:
+            _without_lease(key)
+            return None
+    replies = pipeline.run(plan.generations, values=(key, *plan.stamps))
+    stamps, generations = replies[1 : len(plan.stamps) + 1], replies[len(plan.stamps) + 1 :]
+    coded = replies[0].value
+    found = _result(coded, checksum([*generations, *stamps]))
+    if found is not None:
+        _count("hits")
+        return found
+    _without_lease(key)  # of an outer block, should this one fail
+    lease = _take(deps, prefix, {k: reply for (k, _), reply in zip(plan.registries, generations)})
+    _leases.set({**_leases.get(_NO_LEASES), key: lease})
+    # What was stored under coarser conditions than this process knew of.
+    found = _result(coded, lease and lease.checksum)
+    _count("misses" if found is None else "hits")
+    return found
+
+
+def is_resting() -> bool:
+    """Return whether readers do without Redis for now."""
+    return (cacheops_settings.CACHEOPS_DEGRADE_ON_FAILURE or circuit.lacks_right) and circuit.is_open()
+
+
+def fill(
+    prefix: str, key: str, data: Any, deps: Dependencies, timeout: float, dbs: Sequence[str] = (), expected: str = ""
+) -> str:
+    """Store a result under the lease of its key; nothing where there is none or the reader may have seen old rows."""
+    lease = _leases.get(_NO_LEASES).get(key)
+    if expected == _NEVER or timeout <= 0:
+        return ""
+    if lease is None:
+        _count("fills refused: no lease")
+        return ""
+    if circuit.has_failed and is_resting():
+        return ""
+    if transaction_states.is_dirty(dbs) or snapshots.any_dirty() or snapshots.may_be_old(dbs, deps):
+        _count("fills refused: transaction")
+        return ""
+    _remember(int(timeout))
+    try:
+        value = lease.checksum + lease.label + serialization.dumps(data)
+    except serialization.UnwritableError:
+        return ""
+    with degrading():
+        if lease.lock and not _is_wanted(prefix, key, deps, lease):
+            return ""
+        # What outlives its stamps is never read again.
+        pipeline.run([("SET", key, value, "EX", max(1, min(int(timeout), lease.seconds)))])
+    return ""
+
+
+def has_lease(key: str) -> bool:
+    """Return whether a result would be stored under a key."""
+    return _leases.get(_NO_LEASES).get(key) is not None
+
+
+def bounded(deps: Dependencies) -> dict[str, list[Conj]] | None:
+    """Return dependencies that are `MOST_KEYS` with the epoch, coarser where they need more, or None for what must not be cached.
+
+    That is what depends on UNCACHED, or on more tables than keys. The table with the most keys becomes coarser first.
+    Conditions beside TRUE, and twice the same, say nothing more.
+    """
+    if any(UNCACHED in conjs for conjs in deps.values()):
+        return None
+    kept = {table: [TRUE] if TRUE in conjs else sorted(set(conjs)) for table, conjs in deps.items()}
+    sizes = {table: _size(conjs) for table, conjs in kept.items()}
+    while sum(sizes.values()) >= MOST_KEYS:
+        largest = max(sizes, key=lambda table: (sizes[table], table))
+        if sizes[largest] <= 1:
+            return None
+        kept[largest], sizes[largest] = [TRUE], 1
+    return kept
+
+
+def checksum(replies: Sequence[Reply]) -> bytes | None:
+    """Return the checksum of generations and stamps in their order, or None where one is missing."""
+    digest = blake2b(digest_size=CHECKSUM, person=FORMAT.encode())
+    for value, identity in replies:
+        if value is None:
+            return None
+        digest.update(b"%d:%s%d:%s" % (len(identity), identity, len(value), value))
+    return digest.digest()
+
+
+def _count(name: str) -> None:
+    if _counters is not None:
+        _counters.count(name)
+
+
+def _without_lease(key: str) -> None:
+    _leases.set({**_leases.get(_NO_LEASES), key: None})
+
+
+def _size(conjs: Sequence[Conj]) -> int:
+    return len(conjs) + len({has_operands(conj.entry) for conj in conjs if conj != TRUE})
+
+
+def _planned(deps: Dependencies, prefix: str) -> _Plan | None:
+    """Return the keys to read; kept with dependencies that are kept, unless a registry has no room for one of them."""
+    plans = getattr(deps, "plans", None)
+    if plans is None:
+        return _plan(deps, prefix)
+    if prefix in plans:
+        found: _Plan | None = plans[prefix]
+        if found is None or not any(_known.full(key) for key, _ in found.registries):
+            return found
+    found = _plan(deps, prefix)
+    if not any(_known.full(key) for table in deps for key in registry.keys(prefix, table)):
+        plans[prefix] = found
+    return found
+
+
+def _plan(deps: Dependencies, prefix: str) -> _Plan | None:
+    """Plan the keys to read, the same and in the same order in every process."""
+    kept = bounded({table: [_admitted(prefix, table, conj) for conj in conjs] for table, conjs in deps.items()})
+    if kept is None:
+        return None
+    entries: dict[str, dict[str, None]] = {}
+    for table, conj in _pairs(kept):
+        key = registry.key_of(prefix, table, conj)
+        if key is not None:
+            entries.setdefault(key, {})[conj.entry] = None
+    stamps = (*registry.epoch_keys(prefix), *(registry.stamp_key(prefix, table, conj) for table, conj in _pairs(kept)))
+    registries = tuple((key, tuple(entries[key])) for key in sorted(entries))
+    generations = tuple(registry.generation_command(key) for key, _ in registries)
+    return _Plan(registries, stamps, generations, labels.write(prefix, kept))
+
+
+def _pairs(deps: Dependencies) -> Iterator[tuple[str, Conj]]:
+    for table in sorted(deps):
+        for conj in deps[table]:
+            yield table, conj
+
+
+def _admitted(prefix: str, table: str, conj: Conj) -> Conj:
+    """Return the condition, or a coarser one where its registry is known to be full."""
+    while True:
+        key = registry.key_of(prefix, table, conj)
+        if key is None or not _known.refused(key, conj.entry):
+            return conj
+        without = coarser(conj)
+        conj = TRUE if without == conj else without
+
+
+def _result(coded: bytes | None, expected: bytes | None) -> bytes | None:
+    if coded is None or expected is None or coded[:CHECKSUM] != expected:
+        return None
+    return coded[labels.skip(coded, CHECKSUM) :]
+
+
+def _take(deps: Dependencies, prefix: str, seen: dict[str, Reply]) -> Lease | None:
+    """Take a lease: append the templates, create the stamps, and note what they are.
+
+    One pipeline (two where stamps are on nodes of their own), and again where a registry turned out to be full or rotated.
+    """
+    seconds = _stamp_seconds()
+    for _ in range(_ROUNDS):
+        plan = _planned(deps, prefix)
+        if plan is None:
+            return None
+        missing = {k: [e for e in entries if k not in seen or not _known.is_in(k, e, seen[k])] for k, entries in plan.registries}
+        asked = [command for table in sorted(deps) for command in pending_writes.ask(prefix, table)]
+        replies = _run_lease(_lease_commands(missing, plan.stamps, seconds), asked)
+        if any(reply.value for reply in replies[len(replies) - len(asked) :]):
+            return None
+        appends, stamps = replies[: len(missing)], replies[len(missing) + 1 : len(replies) - len(asked) : 2]
+        for (key, entries), reply in zip(missing.items(), appends):
+            seen[key], said = registry.appended(reply, entries)
+            _known.learn(key, seen[key], said)
+        if all(_known.is_in(key, entry, seen[key]) for key, entries in plan.registries for entry in entries):
+            found = checksum([seen[key] for key, _ in plan.registries] + stamps)
+            return Lease(found, seconds, plan.label) if found else None
+    return None
+
+
+def _lease_commands(missing: Mapping[str, Sequence[str]], stamps: Sequence[str], seconds: int) -> list[Command]:
+    appends = [registry.append_command(key, entries, seconds) for key, entries in missing.items()]
+    pairs = [(("SET", key, os.urandom(16), "NX", "EX", seconds), ("GETEX", key, "EX", seconds)) for key in stamps]
+    return [*appends, *(command for pair in pairs for command in pair)]
+
+
+def _run_lease(commands: Sequence[Command], asked: Sequence[Command]) -> list[Reply]:
+    """Ask last who is about to commit: whoever enters later drops the stamps later."""
+    if pipeline.is_sharded() and not registry.by_table():
+        # The nodes of a cluster are not in step with each other.
+        return [*_run_scripts(commands), *pipeline.run(asked)]
+    return _run_scripts([*commands, *asked])
+
+
+def _run_scripts(commands: Sequence[Command]) -> list[Reply]:
+    try:
+        return pipeline.run(commands)
+    except redis.exceptions.NoScriptError:
+        return pipeline.run([registry.with_source(command) for command in commands])
+
+
+def _alone(key: str, deps: Dependencies, prefix: str) -> tuple[bytes | None, str | None]:
+    """Return a result, or the lock of the one who is to compute it; without a lock who has waited long enough."""
+    end = time.monotonic() + locks.seconds()
+    while True:
+        data = read(key, deps, prefix)
+        if data is not None or not has_lease(key):
+            return data, None  # nor is there anything to wait for where nothing will be stored
+        held = locks.acquire(key)
+        if held is not None:
+            # Whoever had the lock may have stored the result after the look at it.
+            data = read(key, deps, prefix)
+            if data is None:
+                _lease_under_lock(key, held)
+                return None, held
+            locks.release(key, held)
+            return data, None
+        left = end - time.monotonic()
+        if left <= 0:
+            _lease_under_lock(key, _NOT_HELD)
+            return None, None
+        locks.wait(key, left)
+
+
+def _lease_under_lock(key: str, token: str) -> None:
+    lease = _leases.get(_NO_LEASES).get(key)
+    if lease is not None:
+        _leases.set({**_leases.get(_NO_LEASES), key: lease._replace(lock=token)})
+
+
+def _is_wanted(prefix: str, key: str, deps: Dependencies, lease: Lease) -> bool:
+    """Return whether to store what was computed under a lock: it is still held, or this is true yet and nobody else was faster.
+
+    Were it never stored after the lock had ended, what takes longer than a lock lives would be computed for ever.
+    """
+    plan = _planned(deps, prefix)
+    if plan is None:
+        return False
+    replies = pipeline.run([*plan.generations, locks.holder(key)], values=(key, *plan.stamps))
+    if replies[-1].value == lease.lock.encode():
+        return True
+    stamps, generations = replies[1 : len(plan.stamps) + 1], replies[len(plan.stamps) + 1 : -1]
+    now = checksum([*generations, *stamps])
+    return now == lease.checksum and _result(replies[0].value, now) is None
+
+
+def _stamp_seconds() -> int:
+    """Return how long stamps and registries live: longer than any result, the same whatever the query's own timeout.
+
+    `CACHEOPS_ROVER_STAMP_SECONDS` says it for all processes; else the profiles do, and timeouts that were longer.
+    """
+    stated = getattr(settings, "CACHEOPS_ROVER_STAMP_SECONDS", None)
+    profiles = [profile["timeout"] for profile in prepare_profiles().values() if profile]
+    return int(stated or max(3600, 2 * max([_longest, *profiles]) + 10))
+
+
+def _remember(timeout: int) -> None:
+    global _longest  # noqa: PLW0603 - a high-water mark of the process
+    _longest = max(_longest, timeout)
+
+
+@contextmanager
+def degrading() -> Iterator[None]:
+    """Go on without the cache where Redis is away, as upstream does if it is told to, and where it is full."""
+    try:
+        yield
+    except (redis.ConnectionError, redis.TimeoutError, redis.ResponseError) as error:
+        _degrade(error)
+
+
+def _degrade(error: Exception) -> None:
+    """Warn of an error that the site survives; any other is raised again."""
+    if isinstance(error, redis.AuthenticationError):
+        do_without(error)
+        return
+    if isinstance(error, redis.ResponseError):
+        if not is_full(error):
+            raise error
+        happened = "is full"
+    elif cacheops_settings.CACHEOPS_DEGRADE_ON_FAILURE:
+        happened = "timed out" if isinstance(error, redis.TimeoutError) else "is unreachable"
+    else:
+        raise error
+    warn(f"The cacheops cache {happened}! Error: {error}", stacklevel=4)

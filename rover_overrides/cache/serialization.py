@@ -1,0 +1,84 @@
+"""What is stored of a value, and what is made of it again.
+
+A stored value that cannot be read is a miss: its class was moved by a deploy, its application or the version of a library that
+wrote it is not installed here. A value that cannot be stored is not. Both are counted, and warned of once each.
+"""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from importlib import import_module
+from typing import Any
+
+from cacheops.conf import settings
+
+from rover_overrides.core import switches
+from rover_overrides.core.warned import warn
+
+_MOST_WARNED = 100  # kinds of failures that a process remembers
+
+_counters: Any = import_module("rover_overrides.operations.counters") if switches.applied("told-reasons") else None
+_warned: set[str] = set()
+
+
+class UnreadableError(Exception):
+    """A stored value cannot be read here: a miss."""
+
+
+class UnwritableError(Exception):
+    """A value cannot be stored."""
+
+
+def loads(data: bytes) -> Any:
+    """Return the value that is stored as `data`; raises UnreadableError."""
+    try:
+        return settings.CACHEOPS_SERIALIZER.loads(data)
+    except MemoryError:
+        raise
+    except Exception as error:
+        _tell("results unreadable", "A result in the cacheops cache cannot be read here, which makes it a miss", error)
+        raise UnreadableError(str(error)) from error
+
+
+def dumps(value: Any) -> bytes:
+    """Return what is stored of a value; raises UnwritableError."""
+    try:
+        data: bytes = settings.CACHEOPS_SERIALIZER.dumps(value)
+    except MemoryError:
+        raise
+    except Exception as error:
+        _tell("results unwritable", "A result cannot be stored in the cacheops cache", error)
+        raise UnwritableError(str(error)) from error
+    return data
+
+
+def loads_of_release(data: bytes) -> Any:
+    """Return a value of the simple cache; raises UnreadableError where another release stored it.
+
+    Its key is the application's own, and each release has to delete what another one stored: so the value names the release.
+    """
+    mark = _mark()
+    if not mark:
+        return loads(data)
+    if not data.startswith(mark):
+        raise UnreadableError("another release stored the value")
+    return loads(data[len(mark) :])
+
+
+def dumps_of_release(value: Any) -> bytes:
+    """Return what the simple cache stores of a value; raises UnwritableError."""
+    return _mark() + dumps(value)
+
+
+def _mark() -> bytes:
+    salt = switches.stated("CACHEOPS_ROVER_KEY_SALT", "")
+    return b"rover:" + blake2b(str(salt).encode(), digest_size=16).digest() if salt else b""
+
+
+def _tell(counted: str, happened: str, error: Exception) -> None:
+    if _counters is not None:
+        _counters.count(counted)
+    said = f"{happened}: {type(error).__name__}: {error}"
+    if said not in _warned and len(_warned) < _MOST_WARNED:
+        _warned.add(said)
+        warn(said, stacklevel=4)

@@ -1,0 +1,100 @@
+"""Whether values come out of the cache as they went in: pickling drops what a class of an application's adds to some objects.
+
+A `Decimal` writes down its digits, a date its fields, a `FieldFile` its name. What a subclass of theirs puts into an object
+beside that is gone when it is read again, so a result that holds such an object is not stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextvars import ContextVar
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from types import MemberDescriptorType
+from typing import Any
+from uuid import UUID
+
+from django.db.models import Model
+
+from rover_overrides.cache import serialization
+from rover_overrides.cache.nested_reads import watching
+from rover_overrides.introspection.stock import is_djangos, once
+
+_HOLDING = (Model, dict, frozenset, list, set, tuple)
+_KNOWN = frozenset({type(None), UUID, bool, bytes, date, datetime, Decimal, float, int, str, time, timedelta})
+_BY_IDENTITY: Any = object.__eq__
+_PICKLING = ("__getstate__", "__reduce__", "__reduce_ex__", "__setstate__")
+
+_trying: ContextVar[bool] = ContextVar("rover_trying", default=False)
+"""Whether a value is read again to see what becomes of it: what it asks the database meanwhile is not stored."""
+
+
+def survive(rows: Iterable[Any]) -> bool:
+    """Return whether the objects in rows of a result, and in the related objects that were made along, can be stored whole."""
+    if _trying.get():
+        return False
+    return not any(_loses(value) for value in _parts(rows) if _chooses(type(value)))
+
+
+def _parts(rows: Iterable[Any]) -> Iterator[Any]:
+    """Give the values in rows, in the lists and dictionaries among them, and in related objects, however far."""
+    seen: set[int] = set()
+    waiting = [iter(rows)]
+    while waiting:
+        for value in waiting.pop():
+            if type(value) in _KNOWN:
+                continue
+            if isinstance(value, _HOLDING) and id(value) not in seen:
+                seen.add(id(value))
+                waiting += map(iter, _held(value))
+            yield value
+
+
+def _held(value: Any) -> Iterable[Iterable[Any]]:
+    if isinstance(value, Model):
+        return value.__dict__.values(), value._state.fields_cache.values()
+    return (value.values() if isinstance(value, dict) else value,)
+
+
+@once
+def _chooses(kind: type) -> bool:
+    """Return whether a class with attributes of its own has them pickled otherwise than Python, or a model, does by itself."""
+    if is_djangos(kind) or not (kind.__dictoffset__ or _slots(kind)):
+        return False
+    base = Model if issubclass(kind, Model) else object
+    return any(getattr(kind, name, None) is not getattr(base, name, None) for name in _PICKLING)
+
+
+@once
+def _slots(kind: type) -> list[str]:
+    """Return the attributes of a class's objects that are not in their dictionary."""
+    return [name for one in kind.__mro__ for name, held in vars(one).items() if isinstance(held, MemberDescriptorType)]
+
+
+def _loses(value: Any) -> bool:
+    """Return whether an object that is stored and read lacks an attribute, has another value in it, or asks the database."""
+    held = _state(value)
+    if not held:
+        return False
+    token = _trying.set(True)
+    try:
+        with watching() as reads:
+            read = _state(serialization.loads(serialization.dumps(value)))
+    except (serialization.UnreadableError, serialization.UnwritableError):
+        return True
+    finally:
+        _trying.reset(token)
+    return bool(reads.statements or reads.tables) or any(
+        name not in read or not _is_same(each, read[name]) for name, each in held.items()
+    )
+
+
+def _state(value: Any) -> dict[str, Any]:
+    slots = {name: getattr(value, name) for name in _slots(type(value)) if hasattr(value, name)}
+    return {**slots, **getattr(value, "__dict__", {})}
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    """Return whether values are equal, or of one class, where that does not say which of its objects are."""
+    kind = type(one)
+    return bool(one == other) or (kind is type(other) and kind.__eq__ is _BY_IDENTITY)

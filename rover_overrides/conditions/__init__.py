@@ -1,0 +1,1 @@
+"""Conditions on rows: their text, and the values in them."""

@@ -1,0 +1,215 @@
+"""How the value of a column is spelled, alike for the operand of a query and for the row that a write left.
+
+A *kind* says how a column's values compare. A column whose kind is not known here, and a value that has no certain spelling,
+count for nothing: the query then depends on more rows.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import ipaddress
+import uuid
+from collections.abc import Callable
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from cacheops.conf import settings as cacheops_settings
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.db.models import Field
+from django.utils import timezone
+
+from rover_overrides.core.switches import on
+from rover_overrides.introspection.stock import is_field, once, target
+
+
+class UncertainError(Exception):
+    """The value has no spelling on which every database agrees."""
+
+
+_KINDS = {
+    "AutoField": "int",
+    "BigAutoField": "int",
+    "SmallAutoField": "int",
+    "IntegerField": "int",
+    "BigIntegerField": "int",
+    "SmallIntegerField": "int",
+    "PositiveIntegerField": "int",
+    "PositiveBigIntegerField": "int",
+    "PositiveSmallIntegerField": "int",
+    "BooleanField": "bool",
+    "NullBooleanField": "bool",
+    "CharField": "text",
+    "SlugField": "text",
+    "TextField": "text",
+    "UUIDField": "uuid",
+    "DateField": "date",
+    "DecimalField": "decimal",
+    "FloatField": "float",
+    "DateTimeField": "datetime",
+    "TimeField": "time",
+    "DurationField": "duration",
+    "GenericIPAddressField": "ip",
+}
+# Those that people spell in more than one way.
+_CANONICAL_ONLY = frozenset({"decimal", "float", "datetime", "time", "duration", "ip"})
+
+
+def kind_of(field: Field[Any, Any]) -> str | None:
+    """Return the kind of a column, or None where its values cannot be told apart with certainty."""
+    kind, decimals = _kind_of(field)
+    if kind is None or (kind in _CANONICAL_ONLY and not on("canonical-values")):
+        return None
+    return None if decimals in cacheops_settings.CACHEOPS_SKIP_FIELDS else kind
+
+
+@once
+def _kind_of(field: Field[Any, Any]) -> tuple[str | None, str]:
+    """Return the kind and the internal type of a field, that of its target for a foreign key."""
+    last = target(field)
+    internal = last.get_internal_type()
+    plain = getattr(last, "db_collation", None) is None and _stored_as_django(field)
+    return (_KINDS.get(internal) if plain else None), internal
+
+
+def _stored_as_django(field: Field[Any, Any]) -> bool:
+    """Tell whether the field stores and shows its values as Django's own."""
+    return is_field(field) and not getattr(target(field), "generated", False)
+
+
+def tells_null(field: Field[Any, Any]) -> bool:
+    """Tell whether None stands for NULL in a column, and nothing else does: not so in JSON, files and fields of their own."""
+    return _kind_of(field)[1] in _KINDS and _stored_as_django(field)
+
+
+def comparable(field: Field[Any, Any], kind: str, value: Any) -> Any:
+    """Return the value as one that compares as the database compares it; raises UncertainError where that is not certain."""
+    try:
+        return _COMPARABLE[kind](field, value)
+    except (TypeError, ValueError, OverflowError, InvalidOperation, ValidationError) as error:
+        raise UncertainError from error
+
+
+def digits(field: Field[Any, Any]) -> int:
+    """Return how many digits a decimal column has."""
+    return int(getattr(target(field), "max_digits", None) or 0)
+
+
+def spell(kind: str, value: Any) -> str:
+    """Return the one text that stands for a comparable value."""
+    return str(int(value)) if kind == "bool" else _SPELL.get(kind, str)(value)
+
+
+def read(kind: str, text: str) -> Any:
+    """Return the comparable value that a text stands for."""
+    return _READ[kind](text)
+
+
+def _certain(condition: bool) -> None:
+    if not condition:
+        raise UncertainError
+
+
+def _int(_field: Field[Any, Any], value: Any) -> int:
+    number = int(value)
+    _certain(isinstance(value, str) or number == value)
+    return number
+
+
+def _bool(_field: Field[Any, Any], value: Any) -> bool:
+    _certain(value in (True, False))
+    return bool(value)
+
+
+def _text(_field: Field[Any, Any], value: Any) -> str:
+    _certain(isinstance(value, str))
+    # NOTE: of an Enum that is a str too, drivers send the content, while its str() is its name
+    text = str.__str__(value)
+    text.encode()
+    return text
+
+
+def _decimal(field: Any, value: Any) -> Decimal:
+    number = field.to_python(value)
+    _certain(number.is_finite())
+    places = getattr(target(field), "decimal_places", None)
+    # Of more places than the column has, some databases compare all, others round first.
+    _certain(places is None or number == round(number, places))
+    plain = number.normalize() + 0 if number else Decimal(0)
+    _certain(plain == number)  # and not rounded by the context
+    return plain
+
+
+def _float(_field: Field[Any, Any], value: Any) -> float:
+    number = float(value)
+    _certain(number == number)  # noqa: PLR0124 (not a number)
+    return number + 0.0  # -0.0 is 0.0
+
+
+def _date(_field: Field[Any, Any], value: Any) -> dt.date:
+    _certain(isinstance(value, dt.date) and not isinstance(value, dt.datetime))
+    return value  # type: ignore[no-any-return]
+
+
+def _datetime(_field: Field[Any, Any], value: Any) -> dt.datetime:
+    _certain(isinstance(value, dt.datetime))
+    if settings.USE_TZ:
+        aware = timezone.make_aware(value, timezone.get_default_timezone()) if timezone.is_naive(value) else value
+        return aware.astimezone(dt.timezone.utc)
+    _certain(timezone.is_naive(value))
+    return value  # type: ignore[no-any-return]
+
+
+def _time(_field: Field[Any, Any], value: Any) -> dt.time:
+    _certain(isinstance(value, dt.time) and value.tzinfo is None)
+    return value  # type: ignore[no-any-return]
+
+
+def _duration(_field: Field[Any, Any], value: Any) -> int:
+    _certain(isinstance(value, dt.timedelta))
+    return value // dt.timedelta(microseconds=1)  # type: ignore[no-any-return]
+
+
+def _uuid(_field: Field[Any, Any], value: Any) -> uuid.UUID:
+    return value if isinstance(value, uuid.UUID) else uuid.UUID(value)
+
+
+def _ip(field: Field[Any, Any], value: Any) -> str:
+    # NOTE: the field may store an IPv4 address that is mapped into IPv6 as what it is
+    return str(ipaddress.ip_address(target(field).get_prep_value(value)))
+
+
+_COMPARABLE: dict[str, Callable[[Any, Any], Any]] = {
+    "int": _int,
+    "bool": _bool,
+    "text": _text,
+    "decimal": lambda field, value: _decimal(target(field), value),
+    "float": _float,
+    "date": _date,
+    "datetime": _datetime,
+    "time": _time,
+    "duration": _duration,
+    "uuid": _uuid,
+    "ip": _ip,
+}
+_SPELL: dict[str, Callable[[Any], str]] = {
+    "date": dt.date.isoformat,
+    "datetime": dt.datetime.isoformat,
+    "time": dt.time.isoformat,
+    "float": float.hex,
+    "decimal": lambda number: format(number, "f"),
+    "uuid": lambda value: value.hex,
+}
+_READ: dict[str, Callable[[str], Any]] = {
+    "int": int,
+    "bool": lambda text: bool(int(text)),
+    "text": str,
+    "decimal": Decimal,
+    "float": float.fromhex,
+    "date": dt.date.fromisoformat,
+    "datetime": dt.datetime.fromisoformat,
+    "time": dt.time.fromisoformat,
+    "duration": int,
+    "uuid": uuid.UUID,
+    "ip": str,
+}

@@ -1,0 +1,42 @@
+"""Conditions in words, for people: `status =, price < 10`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from rover_overrides.conditions.conditions import READS, Conj
+
+_SIGNS = {"exact": "=", "iexact": "= (any case)", "isnull": "is null", "gt": ">", "gte": ">=", "lt": "<", "lte": "<=", "in": "in"}
+_LONGEST = 60  # characters of an operand
+
+
+def shape(entry: str) -> str:
+    """Return the columns and operators of an entry, without its operands."""
+    items, _ = _apart(json.loads(entry or "[]"))
+    return " and ".join(map(_said, items)) or "any row"
+
+
+def condition(conj: Conj) -> str:
+    """Return a condition with its operands and values."""
+    values = iter(conj.values)
+    items, columns = _apart(json.loads(conj.entry or "[]"))
+    return (" and ".join(f"{_said(item)} {_operand(item, values)}" for item in items) or "any row") + columns
+
+
+def _apart(items: Sequence[Any]) -> tuple[list[Any], str]:
+    """Return the comparisons, and in words which columns are read of a row."""
+    read = [column for item in items if item[3] == READS for column in item[4]]
+    return [item for item in items if item[3] != READS], f" (reads {', '.join(read)})" if read else ""
+
+
+def _said(item: Sequence[Any]) -> str:
+    path, name, part, op, _, negated = item
+    column = ".".join([*(hop[0] if hop[3:] == [] else hop[1] for hop in path), name, *([part.split(" ")[0]] if part else [])])
+    return f"{'not ' if negated else ''}{column} {_SIGNS.get(op, op)}"
+
+
+def _operand(item: Sequence[Any], values: Any) -> str:
+    text = next(values) if item[4] is None else ", ".join(item[4])
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}… ({len(text)} characters)"

@@ -1,0 +1,62 @@
+"""Whether a thread's reads bypass the cache, for what it wrote, or what its transaction sees."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from cacheops import transaction
+from django.db import DEFAULT_DB_ALIAS, connections
+
+from rover_overrides.database import snapshots
+from rover_overrides.database.connection_state import state_of
+
+_SAME_DATABASE = ("ENGINE", "HOST", "PORT", "NAME")
+
+
+def dirty(using: str | None) -> bool:
+    """Tell whether this thread's reads bypass the cache: they may see what is not committed, or only what their snapshot has.
+
+    An alias counts that goes to the same database as one with an open transaction: as a test mirror it shares its connection,
+    and elsewhere its reader expects to see the writes of its own thread.
+    """
+    alias = using or DEFAULT_DB_ALIAS
+    if len(connections.settings) == 1:
+        return _writing(alias)
+    return any(_writing(other) and _same_database(alias, other) for other in _used_aliases(alias))
+
+
+def _writing(alias: str) -> bool:
+    if transaction.transaction_states[alias].is_dirty():
+        return True
+    connection = opened(alias)
+    if connection is None:
+        return False
+    state = state_of(connection)
+    if state.is_dirty or state.batch is not None:
+        return True
+    is_in_transaction = connection.in_atomic_block or not connection.autocommit or state.names_isolation
+    return bool(is_in_transaction and snapshots.is_bound(alias))
+
+
+def opened(alias: str) -> Any:
+    """Return the thread's connection of an alias without making one."""
+    return getattr(connections._connections, alias, None)  # type: ignore[attr-defined]
+
+
+def _used_aliases(alias: str) -> Iterator[str]:
+    yield alias
+    yield from (other for other in connections if other != alias)
+
+
+def _same_database(alias: str, other: str) -> bool:
+    if alias == other:
+        return True
+    one, two = _database(alias), _database(other)
+    return one == two
+
+
+def _database(alias: str) -> tuple[Any, ...]:
+    connection = opened(alias)
+    found: Any = connections.settings[alias] if connection is None else connection.settings_dict
+    return tuple(str(found.get(name) or "") for name in _SAME_DATABASE)

@@ -1,0 +1,302 @@
+"""The cache's own statements on the application's database: none changes what becomes of the application's transaction.
+
+They go to the driver, for they are no queries of the application's: neither `connection.queries` nor `execute_wrapper` sees them
+(the logger of this module does). In the application's transaction a statement runs in a savepoint of its own on PostgreSQL,
+where an error would abort the transaction; as it is on SQLite, where an error does not; and not at all on any other database.
+A statement that fails raises `StatementError`, and all is as it was.
+
+A savepoint that locks rows takes a transaction id, and PostgreSQL slows down for everybody beyond 64 of them, so a transaction
+has `MAX_ROW_LOCKS`. A savepoint that only reads is rolled back, which takes back its `SET LOCAL` too.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from contextlib import closing, suppress
+from typing import Any, NamedTuple
+
+from django.core.exceptions import FieldError, ValidationError
+from django.db import Error, InterfaceError, OperationalError
+
+from rover_overrides.database.connection_state import state_of
+
+MAX_ROW_LOCKS = 32
+"""How many savepoints of one transaction lock rows; after that its writes invalidate their tables."""
+
+LOCK_TIMEOUT_MS = 100
+"""How long a statement waits for a lock on a table that is not being written: less than PostgreSQL's `deadlock_timeout`."""
+
+FAILURES = (ArithmeticError, AttributeError, Error, FieldError, LookupError, TypeError, ValidationError, ValueError)
+"""What a statement may raise while it is compiled, sent or read; the exception of a signal handler is none of these."""
+
+_SAVEPOINT = "rover_cache"
+_RELEASE = f"RELEASE SAVEPOINT {_SAVEPOINT}"
+_ROLLBACK = f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}; {_RELEASE}"
+_LIMIT = f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}; "
+# RELEASE keeps what SET LOCAL has set, so what is not rolled back puts the application's own value back.
+_REMEMBER = "SELECT set_config('rover.lock_timeout', current_setting('lock_timeout'), true); "
+_RESTORE = "; SELECT set_config('lock_timeout', current_setting('rover.lock_timeout'), true)"
+_LOCK_TIMEOUT = "55P03"
+_NO_TABLE = "42P01"
+_IDLE, _OPEN, _FAILED = 0, 2, 3  # of libpq's transaction status; others are of a statement under way and of a lost connection
+
+_logger = logging.getLogger(__name__)
+
+Row = tuple[Any, ...]
+
+
+class StatementError(Exception):
+    """A statement of the cache's own failed or could not run; the application's transaction is as it was."""
+
+
+class _Manner(NamedTuple):
+    keeps: bool = False  # its locks and its effect last as long as the transaction
+    waits: bool = False  # for locks, as long as the application's own statements do
+    may_abort: bool = False  # a transaction that the cache opened itself, and that nothing was written in
+
+
+def read(connection: Any, sql: str, params: Sequence[Any] = (), *, waits: bool = False) -> list[Row]:
+    """Return the rows of a SELECT, of which the transaction keeps nothing; it waits for locks 100 ms unless it `waits`.
+
+    Raises StatementError where it fails, and the database's error where that ended the application's transaction.
+    """
+    return _run(connection, sql, params, _Manner(waits=waits))
+
+
+def lock(connection: Any, sql: str, params: Sequence[Any] = ()) -> list[Row]:
+    """Return the rows of a statement that keeps others off them until the transaction ends; raises as `read` does.
+
+    In a transaction that the cache opened itself an error aborts that, and the caller rolls it back.
+    """
+    return _run(connection, sql, params, _Manner(keeps=True, waits=True, may_abort=state_of(connection).is_own_transaction))
+
+
+def write(connection: Any, sql: str, params: Sequence[Any]) -> None:
+    """Write rows of a table of the cache's own, in the open transaction if there is one; raises as `read` does."""
+    _run(connection, sql, params, _Manner(keeps=True))
+
+
+def write_apart(connection: Any, sql: str, params: Sequence[Any]) -> None:
+    """Write rows of a table of the cache's own between two transactions, in one that is committed; raises as `read` does."""
+    if connection.in_atomic_block or is_open(connection):
+        raise StatementError("a transaction is open")
+    try:
+        write(connection, sql, params)
+    finally:
+        if is_open(connection):
+            _commit(connection)
+
+
+def _commit(connection: Any) -> None:
+    try:
+        with connection.wrap_database_errors:
+            connection.connection.commit()
+    except Error as error:
+        raise StatementError(f"{type(error).__name__}: {error}") from error
+
+
+def check_commit(connection: Any) -> None:
+    """Raise the error of the statement of the cache's own that ended the transaction, if one did: a COMMIT would do nothing."""
+    aborted = state_of(connection).aborted
+    if aborted is not None and connection.connection is not None and not is_usable(connection):
+        raise aborted
+
+
+def in_transaction(connection: Any) -> bool:
+    """Return whether statements are part of a transaction: of an atomic block, of manual mode, or begun by raw SQL."""
+    return bool(connection.in_atomic_block or not connection.get_autocommit() or is_begun_by_hand(connection))
+
+
+def is_begun_by_hand(connection: Any) -> bool:
+    """Return whether raw SQL has begun a transaction in autocommit mode, as the driver knows."""
+    raw = connection.connection
+    if raw is None or connection.in_atomic_block or not connection.autocommit:
+        return False
+    if connection.vendor == "postgresql":
+        return _status(connection) != _IDLE
+    return bool(getattr(raw, "in_transaction", False))  # of sqlite3
+
+
+def is_usable(connection: Any) -> bool:
+    """Return whether the driver would run a statement: its own state, which costs no query."""
+    if connection.connection is None:
+        return False
+    if connection.vendor == "postgresql":
+        return _status(connection) in {_IDLE, _OPEN}
+    return connection.vendor != "sqlite" or state_of(connection).aborted is None
+
+
+def is_idle(connection: Any) -> bool:
+    """Return whether the connection is to a PostgreSQL, and nothing was done on it since its last transaction."""
+    if connection.vendor != "postgresql" or connection.connection is None or connection.needs_rollback:
+        return False
+    return _status(connection) == _IDLE and not _is_pipelined(connection)
+
+
+def is_open(connection: Any) -> bool:
+    """Return whether the driver knows of a transaction that is open, of which PostgreSQL may refuse to go on with."""
+    if connection.connection is None:
+        return False
+    if connection.vendor == "postgresql":
+        return _status(connection) in {_OPEN, _FAILED}
+    return bool(getattr(connection.connection, "in_transaction", False))  # of sqlite3
+
+
+def has_ended(connection: Any) -> bool:
+    """Return whether the driver knows that no transaction is open, of which Django may not know."""
+    if connection.connection is None:
+        return True
+    if connection.vendor == "postgresql":
+        return _status(connection) == _IDLE
+    return getattr(connection.connection, "in_transaction", None) is False  # of sqlite3
+
+
+def is_lost(connection: Any, error: BaseException) -> bool:
+    """Return whether the database may still work on a statement that raised, and will not say any more what becomes of it.
+
+    SQLite does its work in this process. What drivers other than PostgreSQL's know of a connection is not known.
+    """
+    if connection.vendor == "sqlite":
+        return False
+    if connection.connection is None:
+        return True
+    if connection.vendor == "postgresql":
+        return _status(connection) not in {_IDLE, _OPEN, _FAILED}
+    return isinstance(error, (InterfaceError, OperationalError)) or not isinstance(error, Error)
+
+
+def lacks_table(error: StatementError) -> bool:
+    """Return whether a statement failed since its table does not exist."""
+    return _code(error) == _NO_TABLE or "no such table" in str(error.__cause__)  # of SQLite
+
+
+def _code(error: StatementError) -> str | None:
+    raised = getattr(error.__cause__, "__cause__", None)
+    return getattr(raised, "sqlstate", None) or getattr(raised, "pgcode", None)  # psycopg 3, psycopg2
+
+
+def would_wait_again(connection: Any, error: StatementError) -> bool:
+    """Return whether the application's own statement would wait for the same lock as long, and end with the same error."""
+    cause = error.__cause__
+    if connection.vendor == "sqlite":
+        return isinstance(cause, OperationalError) and "database is locked" in str(cause)
+    return state_of(connection).is_own_transaction and _code(error) == _LOCK_TIMEOUT  # a transaction of its own would be aborted
+
+
+def has_begun(connection: Any) -> bool:
+    """Return whether the database has run a statement of the open transaction, as far as the driver knows."""
+    return connection.vendor != "postgresql" or (connection.connection is not None and _status(connection) != _IDLE)
+
+
+def _run(connection: Any, sql: str, params: Sequence[Any], manner: _Manner) -> list[Row]:
+    _logger.debug("%s: %s", connection.alias, sql)
+    try:
+        connection.ensure_connection()
+        if connection.needs_rollback or not is_usable(connection):
+            raise StatementError("the transaction has failed")
+        if _is_pipelined(connection):
+            raise StatementError("the driver is in pipeline mode, which takes one statement at a time")
+        return _WAYS.get(connection.vendor, _elsewhere)(connection, sql, params, manner)
+    except FAILURES as error:
+        if state_of(connection).aborted is not None:
+            raise
+        raise StatementError(f"{type(error).__name__}: {error}") from error
+
+
+def _on_postgresql(connection: Any, sql: str, params: Sequence[Any], manner: _Manner) -> list[Row]:
+    limited = "" if manner.waits else _LIMIT
+    if manner.may_abort or not in_transaction(connection):
+        return _sent(connection, limited, sql, params)
+    if _status(connection) == _IDLE and not manner.keeps:
+        # The driver opens a transaction for it, in which the application has done nothing yet.
+        try:
+            return _sent(connection, limited, sql, params)
+        finally:
+            with suppress(Error), connection.wrap_database_errors:
+                connection.connection.rollback()
+    _count_row_lock(connection, manner)
+    before, after = (_REMEMBER + limited, _RESTORE) if manner.keeps and limited else (limited, "")
+    try:
+        rows = _sent(connection, f"SAVEPOINT {_SAVEPOINT}; {before}", sql + after, params)
+    except BaseException as error:
+        _end_savepoint(connection, _ROLLBACK, error)
+        raise
+    _end_savepoint(connection, _RELEASE if manner.keeps else _ROLLBACK)
+    return rows
+
+
+def _count_row_lock(connection: Any, manner: _Manner) -> None:
+    if not (manner.keeps and manner.waits):
+        return
+    state = state_of(connection)
+    if state.row_locks >= MAX_ROW_LOCKS:
+        raise StatementError(f"the transaction has locked rows {MAX_ROW_LOCKS} times")
+    state.row_locks += 1
+
+
+def _end_savepoint(connection: Any, sql: str, failure: BaseException | None = None) -> None:
+    """End the savepoint; where that fails so does the transaction, and the application is told, by the first error of the two.
+
+    The application's own statement would have raised it; of a lost connection the second says only that it is closed.
+    """
+    try:
+        _sent(connection, "", sql)
+    except Error as error:
+        aborted = state_of(connection).aborted = failure if isinstance(failure, Error) else error
+        raise aborted from None
+
+
+def _sent(connection: Any, before: str, sql: str, params: Sequence[Any] = ()) -> list[Row]:
+    """Send statements in one go, and return the rows of the last one."""
+    with connection.wrap_database_errors, closing(_client_cursor(connection)) as cursor:
+        text = cursor.mogrify(sql, params)
+        cursor.execute(before.encode() + text if isinstance(text, bytes) else before + text)
+        while hasattr(cursor, "pgresult") and cursor.nextset():  # psycopg 3 shows the result of each
+            pass
+        return list(cursor.fetchall()) if cursor.description else []
+
+
+def _client_cursor(connection: Any) -> Any:
+    """Return a cursor that puts parameters into the SQL, for only then several statements are sent in one go."""
+    cursor = connection.create_cursor()
+    if hasattr(cursor, "mogrify"):
+        return cursor
+    cursor.close()
+    return connection.Database.ClientCursor(connection.connection)
+
+
+def _status(connection: Any) -> int:
+    return int(connection.connection.info.transaction_status)
+
+
+def _is_pipelined(connection: Any) -> bool:
+    return bool(getattr(getattr(connection.connection, "pgconn", None), "pipeline_status", 0))  # of psycopg 3
+
+
+def _on_sqlite(connection: Any, sql: str, params: Sequence[Any], _manner: _Manner) -> list[Row]:
+    """Run it as it is; an error leaves the transaction open, but for those by which SQLite ends it, as a full disk."""
+    raw = connection.connection
+    was_open = raw.in_transaction
+    try:
+        return _executed(connection, sql, params)
+    except Error as error:
+        if was_open and not raw.in_transaction:
+            state_of(connection).aborted = error
+        raise
+
+
+def _elsewhere(connection: Any, sql: str, params: Sequence[Any], manner: _Manner) -> list[Row]:
+    """Run it where an error can end no transaction but the cache's own: what else it may end is not known of every database."""
+    if in_transaction(connection) and not manner.may_abort:
+        raise StatementError(f"nothing is known of savepoints on {connection.vendor}")
+    return _executed(connection, sql, params)
+
+
+def _executed(connection: Any, sql: str, params: Sequence[Any]) -> list[Row]:
+    with connection.wrap_database_errors, closing(connection.create_cursor()) as cursor:
+        cursor.execute(sql, tuple(params))
+        return list(cursor.fetchall()) if cursor.description else []
+
+
+_WAYS = {"postgresql": _on_postgresql, "sqlite": _on_sqlite}

@@ -1,0 +1,1 @@
+"""The functions that upstream's patched lines call."""

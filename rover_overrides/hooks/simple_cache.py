@@ -1,0 +1,70 @@
+"""The connection of the simple cache, `cacheops.cache` and `@cached`, with the transport's patience.
+
+Upstream's talks to the client as it is: it waits as long as that is told to, again at each call, and knows fewer ways for a
+server to be away. Here they are all ConnectionErrors, and a server that failed a moment ago is not asked again, neither for
+a value nor to store one: what failed may have been a queryset's read.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from cacheops.conf import settings
+
+from rover_overrides.cache.results import is_resting
+from rover_overrides.core.switches import on
+from rover_overrides.invalidation import unsent
+from rover_overrides.transport import pipeline
+from rover_overrides.transport.circuit_breaker import circuit
+
+
+class Connection:
+    """Does what the simple cache asks of a client, and leaves the rest to that."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    def get(self, key: str) -> Any:
+        """Return a value or None, which it is too where the server was away a moment ago."""
+        if not _ours():
+            return self._client.get(key)
+        return None if _resting() else _asked("GET", key)
+
+    def set(self, key: str, value: bytes) -> None:
+        """Store a value for ever."""
+        if not _ours():
+            self._client.set(key, value)
+        elif not _resting():
+            _asked("SET", key, value)
+
+    def setex(self, key: str, timeout: Any, value: bytes) -> None:
+        """Store a value for some seconds."""
+        if not _ours():
+            self._client.setex(key, timeout, value)
+        elif not _resting():
+            seconds = int(timeout.total_seconds()) if isinstance(timeout, timedelta) else timeout
+            _asked("SET", key, value, "EX", seconds)
+
+    def delete(self, key: str) -> None:
+        """Free a value; tried even where the server was away a moment ago, for nobody tries it later."""
+        if _ours():
+            _asked("UNLINK", key)
+        else:
+            self._client.delete(key)
+
+
+def _asked(*command: Any) -> Any:
+    unsent.pay()
+    return pipeline.run([command])[0].value
+
+
+def _ours() -> bool:
+    return bool(settings.CACHEOPS_INSIDEOUT) and on("refusing-redis")
+
+
+def _resting() -> bool:
+    return circuit.has_failed and is_resting()

@@ -1,0 +1,68 @@
+"""Work that is handed over to RQ, by those who run it: `CACHEOPS_ROVER_QUEUE` names the queue.
+
+With it an invalidation is a job, and the request that wrote goes on; until a worker has run the job others may read what was
+true before. Where the queue is not there either, the invalidation runs at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import cache
+from typing import Any
+
+import redis
+from cacheops.conf import settings as cacheops_settings
+from django.conf import settings
+from redis.exceptions import RedisError
+
+from rover_overrides.invalidation.places import encode
+from rover_overrides.invalidation.two_phase import Change, Place
+from rover_overrides.transport.circuit_breaker import Breaker
+
+_circuit = Breaker()  # of the queue's Redis, which may be another one than the cache's
+
+INTERVALS = [1, 2, 5, 10, 30, 60, 120, 300, 600]
+"""After how many seconds a job that failed is tried again (by a worker that runs with its scheduler)."""
+
+
+def hand_over(alias: str, changes: Sequence[Change]) -> bool:
+    """Have a worker invalidate; tell whether it will."""
+    # Without a prefix as the wheel before wrote it, whose workers may run the job.
+    told = [tuple(change if change.prefix is not None else change[:3]) for change in changes]
+    return _enqueue(settings.CACHEOPS_ROVER_QUEUE, "invalidate", alias, told)
+
+
+def retry_later(using: str, places: Iterable[Place]) -> None:
+    """Have a worker invalidate tables that Redis did not hear of from here, if `CACHEOPS_ROVER_RETRY_QUEUE` names a queue."""
+    name: str = getattr(settings, "CACHEOPS_ROVER_RETRY_QUEUE", None) or ""
+    if name:
+        _enqueue(name, "retry", using, sorted(map(encode, places)))
+
+
+def _enqueue(name: str, job: str, *args: Any) -> bool:
+    """Put a job of `rover_overrides.jobs` into a queue; tell whether it is in."""
+    from rq import Retry
+
+    if _circuit.is_open():
+        return False
+    retry = Retry(max=len(INTERVALS), interval=INTERVALS)
+    try:
+        queue(name).enqueue(f"rover_overrides.jobs.{job}", *args, retry=retry, result_ttl=0)
+    except RedisError:
+        _circuit.failed()
+        return False
+    _circuit.worked()
+    return True
+
+
+def queue(name: str) -> Any:
+    """Return a queue, at `CACHEOPS_ROVER_QUEUE_REDIS`, else where the cache is; RQ cannot be on a cluster."""
+    from rq import Queue
+
+    return Queue(name, connection=_connection())
+
+
+@cache
+def _connection() -> Any:
+    place = getattr(settings, "CACHEOPS_ROVER_QUEUE_REDIS", None) or cacheops_settings.CACHEOPS_REDIS
+    return redis.Redis.from_url(place) if isinstance(place, str) else redis.Redis(**place)

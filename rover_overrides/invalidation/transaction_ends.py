@@ -1,0 +1,164 @@
+"""Where transactions end: every commit and rollback is seen, those of manual mode, of raw SQL and of a connection's end too.
+
+A COMMIT that raised may have committed. Where the transaction is still open it has not, and where the connection was lost that
+is not known (see `unknown`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import wraps
+from typing import Any
+
+from cacheops import transaction
+from django.db import Error
+from django.db.backends.base.base import BaseDatabaseWrapper
+from redis.exceptions import RedisError
+
+from rover_overrides.cache import results
+from rover_overrides.database import statements
+from rover_overrides.database.bypass import dirty
+from rover_overrides.database.connection_state import state_of
+from rover_overrides.invalidation import commits, unknown_commits, unsent
+
+_Step = Callable[[BaseDatabaseWrapper], None]
+
+after_transaction: list[_Step] = []
+"""What is called with a connection that is back in autocommit mode, after its transaction has ended."""
+
+_ENDING = "_rover_ending"
+
+
+def install() -> None:
+    """Have every commit and rollback seen, and what is owed paid before Redis is asked."""
+    wrapper: Any = BaseDatabaseWrapper
+    if hasattr(wrapper.commit, _ENDING):
+        return
+    wrapper.commit = _ending(wrapper.commit, commits.committing, committed, commits.commit_raised)
+    wrapper.rollback = _ending(wrapper.rollback, _giving_up, commits.forgotten)
+    wrapper.close = _ending(wrapper.close, _giving_up, _closed)
+    wrapper.set_autocommit = _ending(wrapper.set_autocommit, _autocommit_setting, _autocommit_set, _autocommit_raised)
+    transaction.TransactionStates.is_dirty = lambda _states, dbs: any(map(dirty, dbs))
+    transaction.TransactionState.commit = _once(transaction.TransactionState.commit)
+    results.before_read.insert(0, unsent.pay)
+    after_transaction.append(_after_transaction)
+
+
+def committed(connection: BaseDatabaseWrapper) -> None:
+    """Invalidate what a connection has committed: it comes before any `on_commit` callback, which might raise."""
+    was_usable = statements.is_usable(connection)
+    try:
+        commits.committed(connection)
+    finally:
+        if was_usable and transaction.transaction_states[connection.alias] and not statements.is_usable(connection):
+            _reconnect(connection)
+
+
+def _reconnect(connection: Any) -> None:
+    """Replace a connection that a look-up after the COMMIT found lost, and keep the `on_commit` callbacks that are about to run.
+
+    Django uses the connection once more before it runs them, and would report a failure of what is committed.
+    """
+    callbacks = connection.run_on_commit
+    connection.run_commit_hooks_on_set_autocommit_on = False
+    connection.close()
+    with suppress(Error):
+        connection.connect()
+    connection.run_on_commit, connection.run_commit_hooks_on_set_autocommit_on = callbacks, True
+
+
+@contextmanager
+def ended_by_hand(connection: BaseDatabaseWrapper, *, commits_it: bool | None) -> Iterator[None]:
+    """Invalidate around a statement of raw SQL that may end the open transaction; None where it does not say what it does."""
+    state_of(connection).backend = unknown_commits.backend_of(connection)
+    if commits_it is not False:
+        commits.committing(connection)
+    try:
+        yield
+    except BaseException as error:
+        if commits_it is not False or statements.is_lost(connection, error) or statements.has_ended(connection):
+            commits.commit_raised(connection, error)
+        raise
+    if commits_it or statements.has_ended(connection):  # COMMIT AND CHAIN begins another one
+        committed(connection)
+    else:
+        commits.not_committed(connection)
+
+
+def _giving_up(connection: BaseDatabaseWrapper) -> None:
+    """Invalidate what is committed already, where the transaction has ended without Django: there is nothing to roll back."""
+    if commits.has_waiting(connection) and connection.connection is not None and statements.has_ended(connection):
+        committed(connection)
+
+
+def _closed(connection: BaseDatabaseWrapper) -> None:
+    if connection.connection is None:
+        state_of(connection).names_isolation = False
+        commits.forgotten(connection)
+
+
+def _autocommit_setting(connection: BaseDatabaseWrapper) -> None:
+    """Announce what turning autocommit on will commit."""
+    if state_of(connection).batch is not None and commits.is_manual(connection):
+        commits.committing(connection)
+
+
+def _autocommit_set(connection: BaseDatabaseWrapper) -> None:
+    """Invalidate what turning autocommit on has committed: what manual mode had open."""
+    state = state_of(connection)
+    if not connection.autocommit:
+        commits.not_committed(connection)
+        return
+    if state.batch is not None:
+        committed(connection)
+    state.end_transaction()
+    for step in after_transaction:
+        step(connection)
+
+
+def _autocommit_raised(connection: BaseDatabaseWrapper, error: BaseException) -> None:
+    if connection.autocommit:  # a callback has raised, after the COMMIT
+        _autocommit_set(connection)
+    elif state_of(connection).batch is not None:
+        commits.commit_raised(connection, error)
+
+
+def _after_transaction(_connection: BaseDatabaseWrapper) -> None:
+    """Ask how open COMMITs ended: an application that is in a transaction whenever it reads gives no other occasion."""
+    with suppress(RedisError):
+        commits.settle()
+
+
+def _once(original: Callable[..., None]) -> Callable[..., None]:
+    """Return upstream's end of a context for where on_commit() calls it late, without autocommit: there is none left then."""
+
+    @wraps(original)
+    def method(self: Any) -> None:
+        if self:
+            original(self)
+
+    return method
+
+
+def _ending(
+    original: Callable[..., Any], first: _Step, then: _Step, raised: Callable[[Any, BaseException], None] | None = None
+) -> Callable[..., Any]:
+    """Return a method of a connection that goes on with `then`, or with `raised`, which is the same if it is not given."""
+
+    @wraps(original)
+    def method(self: BaseDatabaseWrapper, *args: Any, **kwargs: Any) -> Any:
+        first(self)
+        try:
+            done = original(self, *args, **kwargs)
+        except BaseException as error:
+            if raised is None:
+                then(self)
+            else:
+                raised(self, error)
+            raise
+        then(self)
+        return done
+
+    setattr(method, _ENDING, True)
+    return method

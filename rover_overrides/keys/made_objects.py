@@ -1,0 +1,216 @@
+"""What decides, beside SQL and parameters, which Python objects come out of a query's rows: a key has to name it.
+
+A class is named by its module and its qualified name, and only where importing that name gives the class itself. What has no
+such name, or reads what cannot be spelled, raises UnnamedError: its result is not stored.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from cacheops.utils import stamp_fields
+from django.apps import apps
+from django.db.models import QuerySet, query
+from django.db.models.expressions import Col
+from django.db.models.signals import post_init
+from django.db.models.sql.query import Query
+from django.utils import timezone, translation
+
+from rover_overrides.introspection.stock import defines, once, overridden
+from rover_overrides.keys.encoding import stable_digest
+
+Names = tuple[Any, ...]
+
+_VALUES = frozenset(
+    getattr(query, name)
+    for name in ("FlatValuesListIterable", "NamedValuesListIterable", "ValuesIterable", "ValuesListIterable")
+    if hasattr(query, name)
+)
+_ONE_BY_ONE = getattr(query, "FETCH_ONE", None)  # the fetch mode of all objects before Django 6.1
+_OF_A_QUERYSET = frozenset(vars(QuerySet())) | {"_cacheprofile", "_cloning", "_cond_dnfs", "_prefix"}
+_OF_A_QUERY = frozenset(dir(Query(None)))
+_OF_ROWS = ("apply_converters", "execute_sql", "get_converters", "get_select", "results_iter")
+"""The methods of a compiler that decide what comes out of the rows."""
+_OWN = "_rover_", "rover_"
+_MAKING = frozenset({"__init__", "__new__", "from_db"})
+_READING = frozenset({"from_db_value"})
+
+
+class UnnamedError(Exception):
+    """Something that decides about a result has no name by which another process would find the same."""
+
+
+def makers(queryset: Any, compiler: Any) -> Names:
+    """Return what decides which objects come out of the rows of a compiled query, as plain values, beside its model and class.
+
+    Raises UnnamedError where their names do not name them.
+    """
+    _check_model(queryset.model)
+    of_query = () if type(queryset.query) is Query else (_of_compiler(type(compiler)),)
+    if _is_plain(queryset, compiler):
+        return of_query
+    are_own = compiler.query.default_cols and compiler.klass_info is not None and not compiler.annotation_col_map
+    columns = () if are_own else _of_columns(queryset.model, compiler.select)  # else the models name them
+    return *of_query, *_of_rows(queryset, compiler), *columns
+
+
+def _of_compiler(kind: type) -> str:
+    """Return the name of the compiler of an own class of queries; SQL says all of one that makes rows as Django's do."""
+    return "" if all(_is_djangos(kind, name) for name in _OF_ROWS) else name_of(kind)
+
+
+def _is_plain(queryset: Any, compiler: Any) -> bool:
+    """Return whether objects of the model are made of its own columns, and of nothing else."""
+    info = compiler.klass_info
+    return (
+        queryset._iterable_class is query.ModelIterable
+        and info is not None
+        and "related_klass_infos" not in info
+        and not compiler.annotation_col_map
+        and _fetch_mode(queryset) is _ONE_BY_ONE
+    )
+
+
+def _of_rows(queryset: Any, compiler: Any) -> Iterator[Any]:
+    """Give the names of what makes an object of a row, and those that the row's values get in it."""
+    kind, mode = queryset._iterable_class, _fetch_mode(queryset)
+    if kind in _VALUES:
+        yield queryset._fields
+        yield _columns(compiler.query)
+    elif kind is not query.ModelIterable:
+        yield name_of(kind)
+        yield name_of(type(queryset))  # whose attributes it may read, too
+        yield _own_attributes(queryset)
+    if mode is not _ONE_BY_ONE:
+        yield _of_mode(mode)
+    if compiler.klass_info is not None:
+        yield from _related(compiler.klass_info)
+
+
+def _columns(compiled: Any) -> Names:
+    selected = tuple(getattr(compiled, "selected", None) or ())
+    extra = tuple(compiled.extra_select) if compiled.extra else ()
+    return selected, extra, compiled.values_select, tuple(compiled.annotation_select) if compiled.annotations else ()
+
+
+def _fetch_mode(queryset: Any) -> Any:
+    return getattr(queryset, "_fetch_mode", None)
+
+
+def _of_mode(mode: Any) -> str:
+    """Return the name of a fetch mode; the objects hold that very one."""
+    if not isinstance(mode.__reduce_ex__(2), str):
+        raise UnnamedError(f"{type(mode).__name__} is not pickled as the name of an object")
+    return _spelled(mode)
+
+
+def _own_attributes(queryset: Any) -> str:
+    """Spell what an iterable of the application's may read of its queryset, beside what Django puts there.
+
+    What belongs to the caller, or to all objects of a result together, is given to Django's own iterable alone.
+    """
+    if queryset._known_related_objects or getattr(_fetch_mode(queryset), "track_peers", False):
+        raise UnnamedError("an iterable of the application's own may use known related objects in any way")
+    held = [_beyond(queryset, _OF_A_QUERYSET), _beyond(queryset.query, _OF_A_QUERY)]
+    return _spelled(held) if any(held) else ""
+
+
+def _beyond(held: Any, known: frozenset[str]) -> dict[str, Any]:
+    return {name: held.__dict__[name] for name in sorted(vars(held).keys() - known) if not name.startswith(_OWN)}
+
+
+def _related(info: Any) -> Iterator[Any]:
+    """Give the names of the related objects that are made of the same row."""
+    for related in info.get("related_klass_infos", ()):
+        yield *_of_model(related["model"]), related["field"].name, related["reverse"], *_related(related)
+
+
+def _of_columns(model: Any, select: Any) -> Iterator[Any]:
+    """Give the names of what converts the columns: their fields, and expressions that do it in a way of their own."""
+    made = [(number, column[0]) for number, column in enumerate(select)]
+    plain = [one for _, one in made if type(one) is Col and one.target is one.output_field]
+    if len(plain) < len(made):
+        yield from ((number, *_of_expression(one)) for number, one in made if one not in plain)
+    yield from sorted(map(_of_model, {one.target.model for one in plain} - {model}))
+
+
+def _of_expression(expression: Any) -> Iterator[str]:
+    kind = type(expression)
+    if not _converts_as_djangos(kind):
+        yield _spelled(expression)
+        yield from surroundings()
+    yield name_of(kind)
+    if getattr(expression, "tzinfo", None) is not None:
+        yield _spelled(expression.tzinfo)
+    field = getattr(expression, "_output_field_or_none", None)
+    if field is not None:
+        yield from _of_field(field)
+
+
+@once
+def _converts_as_djangos(kind: type) -> bool:
+    return _is_djangos(kind, "convert_value") and _is_djangos(kind, "get_db_converters")
+
+
+def _of_field(field: Any) -> Iterator[str]:
+    """Give the name of a field: that in its model, or else that of its class, with all that sets it apart from a plain one."""
+    model = getattr(field, "model", None)
+    if model is None:
+        yield _spelled(field)
+        if defines(field, _READING):
+            yield from surroundings()
+    elif model._meta.get_field(field.name) is field:
+        yield from (*_of_model(model), field.name)
+    else:
+        raise UnnamedError(f"{field} is a copy of a model's field")
+
+
+def _is_djangos(kind: type, name: str) -> bool:
+    """Return whether a class has an attribute from a class of Django's."""
+    owner: Any = next((one for one in kind.__mro__ if name in one.__dict__), None)
+    return owner is None or owner.__module__.startswith("django.")
+
+
+def _of_model(model: Any) -> Names:
+    """Return a model's name and its fields."""
+    _check_model(model)
+    return model._meta.label, stamp_fields(model), *(surroundings() if makes_own(model) else ())
+
+
+@once
+def makes_own(model: Any) -> bool:
+    """Return whether code of an application's own runs where objects of a model, or the values in them, are made."""
+    if not _MAKING.isdisjoint(overridden(model)) or post_init.has_listeners(model):
+        return True
+    return any(defines(field, _READING) for field in model._meta.concrete_fields)
+
+
+def surroundings() -> Names:
+    """Return what such code may look at: a model may note the language in which it was made, a field translate its values."""
+    return translation.get_language(), timezone.get_current_timezone_name()
+
+
+def _check_model(model: Any) -> None:
+    """Only what is a model of the application registry can be read back."""
+    options = model._meta
+    if options.apps is not apps or apps.all_models[options.app_label].get(options.model_name) is not model:
+        raise UnnamedError(f"{options.label} is not a model of an installed application")
+
+
+def name_of(kind: type) -> str:
+    """Return the name by which a class is imported."""
+    found: Any = sys.modules.get(kind.__module__)
+    for part in kind.__qualname__.split("."):
+        found = getattr(found, part, None)
+    if found is not kind:
+        raise UnnamedError(f"{kind.__module__}.{kind.__qualname__} does not name the class itself")
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _spelled(value: Any) -> str:
+    try:
+        return stable_digest(value)
+    except Exception as error:
+        raise UnnamedError(f"{type(value).__name__} has no spelling: {error}") from error

@@ -1,0 +1,109 @@
+"""The key of a queryset's result: it names all that makes the result, and computing it changes nothing."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+from cacheops.utils import stamp_fields
+from django.conf import settings
+from django.core.exceptions import EmptyResultSet
+from django.db import DEFAULT_DB_ALIAS, connections
+from django.db.models import query
+from django.db.models.sql.query import Query
+
+from rover_overrides.keys.compile_copies import compile_copy
+from rover_overrides.keys.encoding import COUNTED, WATCHED, digest, sql_digest, unnamed
+from rover_overrides.keys.made_objects import makers, makes_own, surroundings
+
+_SAME = ("ENGINE", "HOST", "PORT", "NAME", "OPTIONS", "TIME_ZONE")
+"""The settings of a database that decide about its rows and what is read from them."""
+
+_BARE = vars(Query(None))
+_LENGTH = 40  # of a digest in a key: 160 bits
+
+
+def result_key(queryset: Any) -> str:
+    """Return the key of a queryset's result, without a prefix.
+
+    A query that cannot be compiled, or has a result that no key can name, gets one that is never found again and is not
+    stored: Django itself raises then, where it does, or returns the result.
+    """
+    try:
+        found = _digest(queryset)
+    except Exception:  # noqa: BLE001 - compiling runs the code of fields and expressions; Django's own attempt says what is wrong
+        found = unnamed(queryset)
+    return f"q:{found[:_LENGTH]}"
+
+
+def _digest(queryset: Any) -> str:
+    salt = getattr(settings._wrapped, "CACHEOPS_ROVER_KEY_SALT", "")
+    database = "" if len(connections.settings) == 1 else _database(queryset)
+    kinds, are_own = _kinds(queryset.__class__, queryset.model, queryset._iterable_class)
+    compiler = compile_copy(queryset.query).get_compiler(queryset.db)
+    # A deploy may give the connection another time zone, in which the driver makes times of what is stored.
+    named: tuple[Any, ...] = kinds, database, compiler.connection.timezone_name, salt
+    state = queryset.query.__dict__
+    is_made = not (COUNTED in state or WATCHED in state)  # else no objects are, but a number or what aggregate() spells
+    if are_own and is_made:
+        named += surroundings()
+    try:
+        sql, params = compiler.as_sql()
+    except EmptyResultSet:
+        return unnamed(queryset) if is_made and not _is_djangos(queryset) else digest(named)
+    return sql_digest(queryset, sql, params, named + makers(queryset, compiler) if is_made else named)
+
+
+def is_bare(queryset: Any) -> bool:
+    """Return whether a queryset asks for whole objects of its model and for nothing else, as a manager makes it."""
+    if queryset._iterable_class is not query.ModelIterable or queryset._prefetch_related_lookups or _has_mode(queryset):
+        return False
+    return all(name == "model" or (name in _BARE and held == _BARE[name]) for name, held in vars(queryset.query).items())
+
+
+def _has_mode(queryset: Any) -> bool:
+    return getattr(queryset, "_fetch_mode", None) is not getattr(query, "FETCH_ONE", None)
+
+
+@lru_cache(maxsize=1024)
+def _kinds(*kinds: Any) -> tuple[str, bool]:
+    """Return the names of a queryset's class, its model with the model's fields, and the class that makes its objects.
+
+    And whether code of an application's own makes them.
+    """
+    names = " ".join([*(f"{kind.__module__}.{kind.__qualname__}" for kind in kinds), stamp_fields(kinds[1])])
+    return names, makes_own(kinds[1]) or kinds[2].__module__ != query.__name__
+
+
+def _is_djangos(queryset: Any) -> bool:
+    """Return whether no rows always make an empty list."""
+    return bool(queryset._iterable_class.__module__ == query.__name__)
+
+
+def _database(queryset: Any) -> str:
+    """Return the database that results belong to: aliases of one share them, or all where the site's settings say so."""
+    profile = queryset._cacheprofile
+    agnostic = profile["db_agnostic"] if profile else None
+    if agnostic:
+        return ""
+    alias: str = queryset.db
+    if agnostic is False:
+        return alias
+    return next(other for other in _aliases() if other == alias or _is_same(other, alias))
+
+
+def _aliases() -> list[str]:
+    return [DEFAULT_DB_ALIAS, *sorted(alias for alias in connections.settings if alias != DEFAULT_DB_ALIAS)]
+
+
+def _is_same(one: str, other: str) -> bool:
+    first, second = _identity(one), _identity(other)
+    return first == second and ":memory:" not in str(first["NAME"])  # which is another one for each connection
+
+
+def _identity(alias: str) -> dict[str, Any]:
+    """Return what the settings say of an alias's database, or of the one that it mirrors."""
+    known = connections.settings
+    mirrored = known[alias].get("TEST", {}).get("MIRROR")
+    found = known[mirrored if mirrored in known else alias]
+    return {name: found.get(name) or None for name in _SAME}

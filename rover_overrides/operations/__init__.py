@@ -1,0 +1,1 @@
+"""For those who run the site: the outbox, reclaiming memory, counters and explanations."""

@@ -1,0 +1,64 @@
+"""Which cached results a save of a row would drop, and by which condition."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from django.db import connections
+from django.db.models import Q
+
+from rover_overrides.cache.registry import Registry, keys, stamp_key
+from rover_overrides.conditions import describe
+from rover_overrides.conditions.conditions import TRUE, columns_needed, many_of, met
+from rover_overrides.invalidation import two_phase
+from rover_overrides.rows import rows
+from rover_overrides.rows.related_rows import with_related
+from rover_overrides.rows.rows import Row
+from rover_overrides.transport import pipeline
+
+
+class Reason(NamedTuple):
+    """A condition on a table that a row meets; it is in use where a stamp of it is on the server."""
+
+    table: str
+    condition: str
+    in_use: bool
+
+
+class Table(NamedTuple):
+    """A table that a row is in, with the number of conditions that its cached results have."""
+
+    name: str
+    known: int
+    reasons: tuple[Reason, ...]
+
+
+def explain(model: Any, pk: Any, using: str) -> list[Table]:
+    """Say of each table that a row is in what its save would drop; raises the model's DoesNotExist."""
+    metas = [model._meta.concrete_model._meta, *(parent._meta for parent in model._meta.get_parent_list())]
+    return [_explained(meta, _row(meta, model, pk, using), using) for meta in metas]
+
+
+def _row(meta: Any, model: Any, pk: Any, using: str) -> Row:
+    """Return the part of a row that is in a table."""
+    part = meta.concrete_model
+    found = rows.read(rows.matching(rows.by_condition(part, Q(pk=pk)), rows.fields_needed(part)), connections[using])
+    if not found:
+        raise model.DoesNotExist(f"no row of {meta.db_table} has the key {pk}")
+    return found[0]
+
+
+def _explained(meta: Any, row: Row, using: str) -> Table:
+    table = meta.db_table
+    prefix = two_phase.prefix_of(using, table)
+    entries = [entry for some in Registry().read(keys(prefix, table)) for entry in some]
+    conjs = sorted({TRUE, *(conj for entry in entries for conj in _met(table, entry, row, using))})
+    replies = pipeline.run([("EXISTS", stamp_key(prefix, table, conj)) for conj in conjs])
+    reasons = (Reason(table, describe.condition(conj), bool(reply.value)) for conj, reply in zip(conjs, replies))
+    return Table(table, len(entries), tuple(reasons))
+
+
+def _met(table: str, entry: str, row: Row, using: str) -> Iterator[Any]:
+    for extended in with_related(using, many_of(entry), columns_needed([entry]), [dict(row.items())], ()):
+        yield from met(table, [entry], extended) or ()

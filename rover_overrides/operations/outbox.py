@@ -1,0 +1,183 @@
+"""Writes of which Redis could not be told before their COMMIT: their tables are in the database, and come with it.
+
+`CACHEOPS_ROVER_OUTBOX = True` (or a tuple of aliases; True is the default database) has a writer whose announcement failed
+insert the names of its tables into the table `rover_outbox`, in the same transaction. Whoever reaches Redis drops all
+results of them: a process that reads looks once every `CACHEOPS_ROVER_OUTBOX_SECONDS` (5), before it asks Redis, and so does
+`manage.py drainoutbox`. Thus nobody reads what such a write has outdated for longer than that. `manage.py migrate` makes the
+table.
+
+A reader inside a transaction deletes what it found when its transaction has ended: others would have to wait for a row that it
+deletes in it, and it for them on a second connection.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection
+from contextlib import suppress
+from typing import Any
+
+from django.apps.registry import Apps
+from django.conf import settings
+from django.core.exceptions import SynchronousOnlyOperation
+from django.db import DEFAULT_DB_ALIAS, connections, models
+from django.db.models.signals import post_migrate
+from redis.exceptions import RedisError
+
+from rover_overrides.cache import results
+from rover_overrides.core.switches import on, stated
+from rover_overrides.core.warned import warn
+from rover_overrides.database import snapshots, statements
+from rover_overrides.database.connection_state import state_of
+from rover_overrides.database.statements import StatementError
+from rover_overrides.invalidation import commits, transaction_ends, two_phase
+from rover_overrides.invalidation.places import decode, encode
+from rover_overrides.invalidation.two_phase import Place
+
+TABLE = "rover_outbox"
+STEP = 500  # rows that are read and deleted at a time: SQLite takes 999 parameters
+
+_SELECT = f"SELECT id, name FROM {TABLE} WHERE id > %s ORDER BY id LIMIT {STEP}"  # noqa: S608 - names of ours
+
+_next_look = 0.0
+_is_unread = False  # for the last look failed
+
+
+def install() -> None:
+    """Have writers use it where Redis does not hear them, and readers look into it."""
+    if _write not in commits.unannounced:
+        commits.unannounced.append(_write)
+        commits.unheard.append(_unheard)
+        transaction_ends.after_transaction.append(_after_transaction)
+        results.before_read.append(_before_read)
+        post_migrate.connect(_create, dispatch_uid="rover_outbox")
+
+
+def drain(using: str) -> int:
+    """Drop all results of the tables that wait in a database, and return how many rows there were.
+
+    Raises StatementError where the table cannot be read.
+    """
+    connection = connections[using]
+    drained = last = 0
+    while rows := statements.read(connection, _SELECT, [last]):
+        two_phase.drop_tables(using, {decode(name) for _, name in rows})
+        _delete(connection, [number for number, _ in rows])
+        drained, last = drained + len(rows), rows[-1][0]
+        if len(rows) < STEP:
+            break
+    return drained
+
+
+def aliases() -> tuple[str, ...]:
+    """Return the aliases of the databases that have an outbox."""
+    wanted = getattr(settings, "CACHEOPS_ROVER_OUTBOX", False) if on("outbox") else False
+    return (DEFAULT_DB_ALIAS,) if wanted is True else tuple(wanted or ())
+
+
+def _before_read() -> bool:
+    """Look whether others left something, once every few seconds; return whether the cache may be read.
+
+    It may not while nobody knows what they left: where the last look failed, or where it is time to look and nothing new can be
+    seen, as in a transaction with a snapshot.
+    """
+    if not stated("CACHEOPS_ROVER_OUTBOX", default=False):
+        return True
+    if time.monotonic() >= _next_look:
+        return _look_at_all()
+    return not _is_unread
+
+
+def _look_at_all() -> bool:
+    global _next_look, _is_unread  # noqa: PLW0603 - of the process
+    if not all(map(_sees_commits, aliases())):
+        return False
+    before, _next_look = _next_look, time.monotonic() + getattr(settings, "CACHEOPS_ROVER_OUTBOX_SECONDS", 5)
+    try:
+        _is_unread = False in [_look(using) for using in aliases()]
+    except RedisError:
+        _next_look = before
+        raise
+    return not _is_unread
+
+
+def _sees_commits(using: str) -> bool:
+    """Return whether a statement now sees what others have committed; one before the first of a transaction does."""
+    connection = connections[using]
+    if connection.needs_rollback:
+        return False
+    return not (statements.has_begun(connection) and snapshots.is_bound(using))
+
+
+def _look(using: str) -> bool:
+    """Drain a database, and return whether that could be done; where there is no table nobody has left anything."""
+    try:
+        drain(using)
+    except StatementError as error:
+        warn(f"The outbox of {using} cannot be read: {error}", stacklevel=2)
+        return statements.lacks_table(error)
+    except SynchronousOnlyOperation:  # in an event loop, where no statement may wait
+        return False
+    return True
+
+
+def _write(connection: Any, places: Collection[Place], *, apart: bool = False) -> None:
+    """Insert tables in the transaction that is about to commit, or at once where there is none; or warn and go on."""
+    if connection.alias not in aliases():
+        return
+    now = int(time.time())
+    values = [value for name in sorted(map(encode, places)) for value in (name, now)]
+    rows = ", ".join(["(%s, %s)"] * len(places))
+    sql = f"INSERT INTO {TABLE} (name, made) VALUES {rows}"  # noqa: S608 - placeholders
+    is_open = statements.in_transaction(connection) and not apart
+    try:
+        (statements.write if is_open else statements.write_apart)(connection, sql, values)
+        state_of(connection).is_in_outbox = is_open
+    except StatementError as error:
+        warn(f"The outbox of {connection.alias} cannot be written: {error}", stacklevel=2)
+
+
+def _unheard(using: str, places: Collection[Place]) -> None:
+    """Insert what Redis did not hear after the COMMIT, unless it came with that."""
+    connection = connections[using]
+    if state_of(connection).is_in_outbox:
+        state_of(connection).is_in_outbox = False
+    elif statements.is_usable(connection) or connection.connection is None:
+        _write(connection, places, apart=True)
+
+
+def _delete(connection: Any, numbers: Collection[int]) -> None:
+    """Delete rows of which all results are dropped; inside a transaction, later."""
+    if statements.in_transaction(connection):
+        state_of(connection).has_drained = True
+        return
+    places = ", ".join(["%s"] * len(numbers))
+    with suppress(StatementError):  # others are deleting them
+        statements.write(connection, f"DELETE FROM {TABLE} WHERE id IN ({places})", tuple(numbers))  # noqa: S608 - placeholders
+
+
+def _after_transaction(connection: Any) -> None:
+    """Delete what was found in the transaction that has ended."""
+    if state_of(connection).has_drained:
+        state_of(connection).has_drained = False
+        with suppress(StatementError, RedisError):
+            drain(connection.alias)
+
+
+def _create(using: str = DEFAULT_DB_ALIAS, **_: Any) -> None:
+    """Make the table after `migrate`."""
+    connection = connections[using]
+    if using in aliases() and TABLE not in connection.introspection.table_names():
+        with connection.schema_editor() as editor:
+            editor.create_model(_model())
+
+
+def _model() -> Any:
+    """Return the table as a model, of no application, for which nobody makes migrations."""
+    fields: dict[str, Any] = {
+        "id": models.BigAutoField(primary_key=True),
+        "name": models.CharField(max_length=255),
+        "made": models.BigIntegerField(),
+    }
+    meta = type("Meta", (), {"apps": Apps(), "app_label": "rover", "db_table": TABLE})
+    return type("Outbox", (models.Model,), {"__module__": __name__, "Meta": meta, **fields})

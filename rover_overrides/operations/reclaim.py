@@ -1,0 +1,72 @@
+"""Frees dead results: those that a write has outdated, which nobody may read again before they expire.
+
+It goes through the keys in steps (SCAN), and in each holds what the results say they depend on against what is there: the
+checksum tells dead from live, as it does for a reader. It may be interrupted, repeated, and run beside itself; a result that is
+stored again in between costs a miss at most.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from rover_overrides.cache import labels, registry, results
+from rover_overrides.cache.labels import Label
+from rover_overrides.transport import pipeline
+
+STEP = 300  # keys that are looked at together: with what they depend on, fewer than 1,000 commands at a time
+
+_AHEAD = 4095  # bytes of a value in which its label ends
+
+
+class Reclaimed(NamedTuple):
+    """What was looked at, and what was freed of it."""
+
+    results: int
+    dead: int
+
+
+def reclaim(match: str = "*", *, dry_run: bool = False) -> Reclaimed:
+    """Free the dead results among the keys that match a pattern; only count them in a dry run."""
+    results = dead = 0
+    for keys in _steps(match):
+        found = _results(keys)
+        gone = _dead(found)
+        results, dead = results + len(found), dead + len(gone)
+        if gone and not dry_run:
+            pipeline.unlink(gone)
+    return Reclaimed(results, dead)
+
+
+def _steps(match: str) -> Iterator[list[Any]]:
+    """Go through the keys of each master, so many that SCAN likes to give at a time."""
+    for server in pipeline.servers():
+        cursor: int = -1
+        while cursor:
+            cursor, keys = server.scan(max(cursor, 0), match=match, count=STEP, _type="string")
+            yield from (keys[at : at + STEP] for at in range(0, len(keys), STEP))
+
+
+def _results(keys: Sequence[Any]) -> dict[Any, tuple[bytes, Label]]:
+    """Return the checksum and the label of those keys that hold results of this format."""
+    replies = pipeline.run([("GETRANGE", key, 0, _AHEAD) for key in keys])
+    read = [(key, reply.value, labels.read(reply.value, results.CHECKSUM)) for key, reply in zip(keys, replies)]
+    return {key: (value[: results.CHECKSUM], label) for key, value, label in read if label is not None}
+
+
+def _dead(found: dict[Any, tuple[bytes, Label]]) -> list[Any]:
+    """Return the keys of results whose checksum is no longer what the keys they depend on come to."""
+    registries = {key for _, label in found.values() for key in label.registries}
+    stamps = {key for _, label in found.values() for key in label.stamps}
+    commands = {key: registry.generation_command(key) for key in sorted(registries)}
+    commands.update((key, ("GET", key)) for key in sorted(stamps))
+    now: dict[str, pipeline.Reply] = {}
+    names = list(commands)
+    for at in range(0, len(names), pipeline.STEP):
+        some = names[at : at + pipeline.STEP]
+        now.update(zip(some, pipeline.run([commands[name] for name in some])))
+    return [key for key, (then, label) in found.items() if then != _checksum(label, now)]
+
+
+def _checksum(label: Label, now: dict[str, pipeline.Reply]) -> bytes | None:
+    return results.checksum([now[key] for key in (*label.registries, *label.stamps)])

@@ -1,0 +1,248 @@
+"""What a query depends on: for each table the conjs of rows that may change its result.
+
+The WHERE tree becomes a disjunction of conjs of bounded size, in time linear in the tree: where it would grow, conditions are
+left out. For each alias the atoms on it are what a row of its table must meet; all else in the query only makes more rows matter.
+A query inside the query is analysed alike. What has no fixed answer, or is not understood, is not cached: `UncachedError`.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
+from typing import Any
+
+from django.core.exceptions import EmptyResultSet
+from django.db import connections
+from django.db.models.lookups import Lookup
+from django.db.models.sql.constants import LOUTER
+from django.db.models.sql.query import Query
+from django.db.models.sql.where import AND, OR, NothingNode, WhereNode
+
+from rover_overrides.conditions.conditions import TRUE, UNCACHED, Atom, Conj, Path, conjs_of
+from rover_overrides.core.switches import on
+from rover_overrides.introspection.application_sql import UncachedError
+from rover_overrides.introspection.schema import model_of
+from rover_overrides.introspection.stock import is_connection
+from rover_overrides.keys.compile_copies import compile_copy
+from rover_overrides.keys.encoding import COUNTED, WATCHED
+from rover_overrides.queries.expressions import ORDERED, Inside, inside
+from rover_overrides.queries.library_queries import ForeignError, is_foreign
+from rover_overrides.queries.library_queries import tables_of as tables_of_foreign
+from rover_overrides.queries.lookups import ANYTHING, Backend, Disjunction, Located, compact, lookup_atoms
+
+MAX_CONJS = 16
+"""Into how many conjs a WHERE tree may grow before conditions are left out."""
+MAX_LOCATED = 48
+"""How many conditions a conj may have, on all tables, before more are left out."""
+
+Dependencies = dict[str, list[Conj]]
+Aliases = dict[str, Any]
+
+
+def dependencies(queryset: Any, purpose: str = "sample") -> Dependencies:
+    """Return the conjs of each table on which a queryset's result depends; UNCACHED where it must not be kept.
+
+    The purpose is that of `rover_overrides.queries.dependencies`; a sample reads all columns.
+    """
+    try:
+        try:
+            found = _dependencies(queryset, purpose)
+        except ForeignError:
+            found = {table: [TRUE] for table in tables_of_foreign(queryset.query, queryset.db)}
+    except (UncachedError, RecursionError):
+        found = {queryset.model._meta.db_table: [UNCACHED]}
+    # Raw SQL that changes the table of a model which the application's registry lacks would not be seen.
+    return found if all(map(model_of, found)) else {queryset.model._meta.db_table: [UNCACHED]}
+
+
+def _dependencies(queryset: Any, purpose: str) -> Dependencies:
+    queries = list(_queries(queryset.query, queryset.db))
+    coarse = any(found.raw_sql for _, _, found in queries) or not all(map(on, _patches_asked(queries)))
+    found: dict[str, set[Conj]] = defaultdict(set)
+    reads = {} if coarse or purpose == "sample" else _columns_read(queries, is_count=purpose == "count")
+    for query, aliases, within in queries:
+        for table in within.tables:
+            found[table].add(TRUE)
+        for table, conjs in _of_query(query, aliases, queryset.db, reads, coarse=coarse):
+            found[table].update(conjs)
+    return {table: [TRUE] if TRUE in conjs else sorted(conjs) for table, conjs in found.items()}
+
+
+def _columns_read(queries: list[tuple[Query, Aliases, Inside]], *, is_count: bool) -> dict[str, Atom]:
+    if not on("columns-read"):
+        return {}
+    from rover_overrides.queries.columns_read import markers
+
+    return markers(queries, is_count=is_count)
+
+
+def _queries(query: Query, using: str) -> Iterator[tuple[Query, Aliases, Inside]]:
+    """Give a query and those inside it, each with the joins it has once it is compiled, and what else is inside it.
+
+    Raises ForeignError if one of them is not made of Django's own classes.
+    """
+    waiting = [query]
+    while waiting:
+        query = waiting.pop()
+        if is_foreign(query, using):
+            raise ForeignError
+        compiled = _compiled(query, using)
+        found = inside(compiled, using)
+        waiting += found.queries
+        used = (alias for alias, count in compiled.alias_refcount.items() if count)
+        aliases = {alias: compiled.alias_map[alias] for alias in used if alias in compiled.alias_map}  # not those of extra tables
+        yield compiled, aliases, found
+
+
+def _compiled(query: Query, using: str) -> Query:
+    """Return a copy of the query with the joins that Django adds when it compiles: for order, related rows, inherited fields."""
+    copied: Query = compile_copy(query)
+    plain = not (query.select_related or _ordered(query) or query.get_meta().parents or query.distinct_fields)
+    if plain or query.combined_queries:
+        _add_own_table(copied)
+        return copied
+    compiled: Query = compile_copy(query)
+    compiled.reset_refcounts = _keep_refcounts  # type: ignore[assignment,method-assign]
+    try:
+        compiled.order_by = tuple(_resolved(item, compiled) for item in compiled.order_by)
+        compiler = compiled.get_compiler(connection=connections[using])
+        compiler.as_sql()
+        _note_order(compiled, compiler)
+    except EmptyResultSet:
+        _add_own_table(copied)
+        return copied
+    except Exception as error:
+        raise UncachedError(f"the query cannot be compiled by itself: {error}") from error
+    return compiled
+
+
+def _note_order(query: Query, compiler: Any) -> None:
+    """Have a compiled query hold what its rows are ordered by: models may say it, that of the query or a related one.
+
+    It makes no difference to the number of rows, nor to what is aggregated of all of them.
+    """
+    if not (hasattr(query, COUNTED) or (hasattr(query, WATCHED) and not query.is_sliced)):
+        setattr(query, ORDERED, [expression for expression, _ in compiler.get_order_by()])
+
+
+def _resolved(item: Any, query: Query) -> Any:
+    """Return what a query is ordered by as it will be once it is compiled: a query inside may refer to this one."""
+    return item if isinstance(item, str) else item.resolve_expression(query, allow_joins=True, reuse=None)
+
+
+def _add_own_table(query: Query) -> None:
+    """Give a query that reads its own table alone that table's alias, which is not in use, as one that was compiled has it."""
+    if not query.alias_map:
+        query.unref_alias(query.get_initial_alias())
+
+
+def _keep_refcounts(_to_counts: dict[str, int]) -> None:
+    """Leave the joins of a compiled query as they are."""
+
+
+def _ordered(query: Query) -> bool:
+    return bool(query.order_by or query.extra_order_by or (query.default_ordering and query.get_meta().ordering))
+
+
+def _patches_asked(queries: list[tuple[Query, Aliases, Inside]]) -> Iterator[str]:
+    """Give the patches without which the queries are taken as coarsely as can be."""
+    yield "bounded-analysis"
+    if len(queries) > 1:
+        yield "tracked-subqueries"
+    for query, aliases, _ in queries:
+        if any(getattr(join, "join_type", None) == LOUTER for join in aliases.values()):
+            yield "reverse-null"
+        if query.select_related or any("__" in item.lstrip("-") for item in query.order_by if isinstance(item, str)):
+            yield "ordered-by-relation"
+
+
+def _backend(using: str) -> Backend:
+    connection = connections[using]
+    utc = connection.vendor == "postgresql" or connection.timezone_name == "UTC"
+    return Backend(connection.vendor, utc, is_connection(connection))
+
+
+def _of_query(
+    query: Query, aliases: Aliases, using: str, reads: Mapping[str, Atom], *, coarse: bool
+) -> Iterator[tuple[str, Iterable[Conj]]]:
+    """Give the table of each alias and the conjs of its rows that matter."""
+    if query.combined_queries:
+        return
+    if not aliases:
+        yield query.get_meta().db_table, [TRUE]
+    tree = ANYTHING if coarse else _disjunction(query.where, _backend(using), negated=False)
+    outer = {alias for alias, join in aliases.items() if join.join_type == LOUTER}
+    routes = _routes(aliases)
+    for alias, join in aliases.items():
+        absent = outer if alias in outer else set()
+        always = [] if coarse else [*_always(routes[alias]), *([reads[alias]] if alias in reads else ())]
+        yield join.table_name, chain.from_iterable(conjs_of([*_projected(routes[alias], absent, conj), *always]) for conj in tree)
+
+
+def _always(routes: dict[str, Path]) -> Iterable[Atom]:
+    """Return what a row needs whatever the WHERE: the one row that leads to it by a unique key, as that of a child model."""
+    if len(routes) == 1:
+        return ()
+    from rover_overrides.queries.joins import lone
+
+    return lone(routes.values())
+
+
+def _routes(aliases: Aliases) -> dict[str, dict[str, Path]]:
+    """Return for each alias the paths from its row to the rows that it determines; its own path is empty."""
+    if not on("join-conditions"):
+        return {alias: {alias: ()} for alias in aliases}
+    from rover_overrides.queries.joins import back_steps_of, routes, steps_of
+
+    steps, back = steps_of(aliases), back_steps_of(aliases)
+    return {alias: routes(alias, steps, back) for alias in aliases}
+
+
+def _projected(routes: dict[str, Path], absent: set[str], located: Iterable[Located]) -> Iterator[Atom]:
+    """Give the atoms of a conj that count for a row under an alias.
+
+    Where the alias may be NULL for want of a row, a row also matters by being there, if a NULL meets the condition: its own, or
+    that of an alias behind it, which is then `absent` too.
+    """
+    for where, atom in located:
+        if where not in routes or (where in absent and atom.op == "isnull" and atom.operand == ("1",)):
+            continue
+        if not routes[where]:
+            yield atom
+            continue
+        from rover_overrides.queries.joins import through
+
+        yield through(routes[where], atom)
+
+
+def _disjunction(node: Any, backend: Backend, *, negated: bool) -> Disjunction:
+    """Return a WHERE tree as a disjunction of conjs, negations pushed down to the atoms."""
+    if type(node) is WhereNode:
+        negated = negated is not node.negated
+        parts = [_disjunction(child, backend, negated=negated) for child in node.children]
+        if node.connector not in {AND, OR}:
+            return ANYTHING
+        return _any_of(parts) if (node.connector == OR) is not negated else _all_of(parts)
+    if type(node) is NothingNode:
+        return ANYTHING if negated else []
+    return lookup_atoms(node, backend, negated=negated) if isinstance(node, Lookup) else ANYTHING
+
+
+def _any_of(parts: list[Disjunction]) -> Disjunction:
+    found = list(dict.fromkeys(chain.from_iterable(parts)))
+    return found if parts and len(found) <= MAX_CONJS else ANYTHING
+
+
+def _all_of(parts: list[Disjunction]) -> Disjunction:
+    """Return the conjs that meet all parts; a part that would make them too many is left out."""
+    found: Disjunction = ANYTHING
+    for part in sorted(parts, key=len):
+        fitting = part if len(found) * len(part) <= MAX_CONJS else compact(part)
+        if len(found) * len(fitting) <= MAX_CONJS:
+            found = list(dict.fromkeys(_both(one, other) for one in found for other in fitting))
+    return found
+
+
+def _both(one: frozenset[Located], other: frozenset[Located]) -> frozenset[Located]:
+    return one | other if len(one) + len(other) <= MAX_LOCATED else one

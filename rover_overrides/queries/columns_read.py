@@ -1,0 +1,105 @@
+"""Which columns of the rows under an alias a query reads, where that can be told for certain.
+
+A row that was updated in other columns alone cannot change the result. A query that is not wholly understood reads all columns.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+from django.db.models import ForeignKey, OneToOneField
+from django.db.models.fields.reverse_related import ForeignObjectRel
+
+from rover_overrides.conditions.conditions import READS, Atom, Column
+from rover_overrides.rows.rows import key_columns
+
+_PLAIN_KEYS = (ForeignKey, OneToOneField)
+
+Aliases = Mapping[str, Any]
+Query = Any
+
+
+def markers(queries: Sequence[tuple[Query, Aliases, Any]], *, is_count: bool) -> dict[str, Atom]:
+    """Map aliases to the atom that names the columns which are read; an alias of which all columns are is left out.
+
+    A query inside another reads columns of the outer one's aliases too, so all queries are taken together. Of the first one
+    perhaps no more is asked than how many rows there are.
+    """
+    if not all(_is_understood(query, inside) for query, _, inside in queries):
+        return {}
+    read: dict[str, set[str]] = defaultdict(set)
+    for query, aliases, inside in queries:
+        for alias, column in (*inside.columns, *_joined(aliases), *_ordering(query)):
+            read[alias].add(column)
+    whole = {
+        alias
+        for number, (query, aliases, _) in enumerate(queries)
+        for alias in _whole(query, aliases, is_count=is_count and number == 0)
+    }
+    names = {alias for _, aliases, _ in queries for alias in aliases} - whole
+    return {alias: Atom(Column((), ""), READS, tuple(sorted(read[alias]))) for alias in names}
+
+
+def _is_understood(query: Query, inside: Any) -> bool:
+    """Tell whether every column that a query reads can be named."""
+    return not (
+        inside.opaque
+        or inside.raw_sql
+        or query.select_related
+        or query.distinct_fields
+        or query.extra_tables
+        or any(_columns_of(query, item) is None for item in _order(query))
+    )
+
+
+def _order(query: Query) -> Collection[Any]:
+    if query.order_by or query.extra_order_by:
+        return (*query.order_by, *query.extra_order_by)
+    return query.get_meta().ordering or () if query.default_ordering else ()
+
+
+def _columns_of(query: Query, item: Any) -> Sequence[str] | None:
+    """Return the columns of the query's own table that it is ordered by, none for an expression that was walked through."""
+    if not isinstance(item, str):
+        return () if item in query.order_by else None
+    name = item.lstrip("+-")
+    model = query.get_meta().concrete_model
+    if name == "pk":
+        return key_columns(model)
+    if name in query.annotations:
+        return ()
+    for field in model._meta.local_concrete_fields:
+        if name == field.attname or (name == field.name and not field.is_relation):
+            return (str(field.column),)
+    return None
+
+
+def _ordering(query: Query) -> Iterable[tuple[str, str]]:
+    base = query.base_table
+    for item in _order(query) if base else ():
+        yield from ((base, column) for column in _columns_of(query, item) or ())
+
+
+def _joined(aliases: Aliases) -> Iterable[tuple[str, str]]:
+    """Give the columns that joins compare."""
+    for alias, join in aliases.items():
+        for parent_column, own_column in getattr(join, "join_cols", None) or ():
+            yield join.parent_alias, parent_column
+            yield alias, own_column
+
+
+def _whole(query: Query, aliases: Aliases, *, is_count: bool) -> Iterable[str]:
+    """Give the aliases of which all columns are read: those that objects are made from, and both sides of an unusual join."""
+    made = {query.base_table} if query.default_cols and not (is_count and not query.distinct) else set()
+    for alias, join in aliases.items():
+        field = getattr(join, "join_field", None)
+        if field is None:
+            continue
+        if join.parent_alias in made and isinstance(field, OneToOneField) and field.remote_field.parent_link:
+            made.add(alias)
+        key = field.field if isinstance(field, ForeignObjectRel) else field
+        if type(key) not in _PLAIN_KEYS or join.filtered_relation is not None:
+            yield from (alias, join.parent_alias)
+    yield from made

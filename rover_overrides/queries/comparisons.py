@@ -1,0 +1,53 @@
+"""The conditions of comparisons, ranges, parts of dates and patterns, and of negations."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rover_overrides.conditions.patterns import PATTERNS
+from rover_overrides.queries.lookups import ANYTHING, Compared, Disjunction, Located
+
+_ORDERED = frozenset({"int", "decimal", "float", "date", "datetime", "time", "duration", "uuid"})
+"""Kinds that every database orders alike; text is not one of them, for its order is the collation's."""
+_BOUNDS = frozenset({"gt", "gte", "lt", "lte"})
+_NEGATED = {"gt": "lte", "gte": "lt", "lt": "gte", "lte": "gt"}
+"""Of values that are not NULL: neither a comparison with NULL nor its negation is true."""
+
+
+def comparison(compared: Compared, name: str, operand: Any, *, negated: bool) -> Disjunction:
+    """Return a comparison or its negation; raises UncertainError for operands that cannot be spelled."""
+    if name in {"exact", "in"} and negated and operand is not None:
+        operands = [operand] if name == "exact" else [item for item in operand if item is not None]
+        # Nothing is in an empty list, NULL included.
+        return [compared.one("in", *operands, negated=True)] if operands and not _rounded(compared) else ANYTHING
+    if name in _BOUNDS and compared.kind in _ORDERED:
+        return [_bound(compared, _NEGATED[name] if negated else name, operand)]
+    if name == "range" and compared.kind in _ORDERED and len(operand) == 2:
+        return _range(compared, *operand, negated=negated)
+    if name == "iexact" and negated:
+        return _pattern(compared, "iequal", operand, negated=True)
+    return _pattern(compared, name, operand, negated=negated)
+
+
+def _rounded(compared: Compared) -> bool:
+    """Tell whether Django reads another value than is stored: SQLite keeps places that the column has not."""
+    return compared.kind == "decimal" and compared.backend.vendor == "sqlite"
+
+
+def _bound(compared: Compared, name: str, operand: Any) -> frozenset[Located]:
+    """Return a comparison; one that takes in the bound itself where the value may have been rounded to it."""
+    return compared.one(f"{name[:2]}e" if _rounded(compared) else name, operand)
+
+
+def _range(compared: Compared, low: Any, high: Any, *, negated: bool) -> Disjunction:
+    if negated:
+        return [_bound(compared, "lt", low), _bound(compared, "gt", high)]
+    return [_bound(compared, "gte", low) | _bound(compared, "lte", high)]
+
+
+def _pattern(compared: Compared, name: str, operand: Any, *, negated: bool) -> Disjunction:
+    if name not in PATTERNS or compared.kind != "text" or compared.column.part or not isinstance(operand, (str, int)):
+        return ANYTHING
+    # NOTE: LIKE of SQLite ignores the case of ASCII, also where Django's lookup does not
+    sensitive = compared.backend.vendor != "sqlite" or name.startswith("i")
+    return [compared.raw(name if sensitive else f"i{name}", str(operand), negated=negated)]

@@ -1,0 +1,82 @@
+"""What upstream asks of a queryset: the conjs of each table on which its result depends.
+
+They follow from the SQL and its parameters, so a query that was asked for before is not analysed again.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from cacheops.conf import settings as cacheops_settings
+from cacheops.tree import dnfs as upstream_dnfs
+from funcy import join_with, lcat
+
+from rover_overrides.conditions.conditions import TRUE, UNCACHED, Conj
+from rover_overrides.core.switches import applied, off
+from rover_overrides.keys.encoding import COUNTED, UNNAMED, digest_of
+from rover_overrides.queries.prefetches import prefetched_querysets, prefetched_tables
+
+Dependencies = dict[str, list[Conj]]
+Purpose = Literal["rows", "sample", "count"]
+"""What is made of a queryset: its rows, whatever a function makes of them, or their number."""
+
+KEPT = 2048
+"""Of how many queries a process keeps the analysis."""
+
+
+class Kept(Dependencies):
+    """Dependencies that are kept for the next query, and along with them which keys they come to."""
+
+    def __init__(self, found: Dependencies) -> None:
+        super().__init__(found)
+        self.plans: dict[str, Any] = {}
+
+
+_kept: dict[tuple[Any, ...], Kept] = {}
+
+
+def dnfs(queryset: Any, purpose: Purpose = "rows") -> Dependencies:
+    """Return a list of conjs for each table, to be joined with those of other querysets.
+
+    Without CACHEOPS_INSIDEOUT upstream's own storage is at work, which wants upstream's own conditions.
+    """
+    if not cacheops_settings.CACHEOPS_INSIDEOUT:
+        return upstream_dnfs(queryset)  # type: ignore[no-any-return]
+    if not applied("bounded-analysis"):
+        return {table: [TRUE] for table in upstream_dnfs(queryset)}
+    digest = digest_of(queryset)
+    if digest is UNNAMED:
+        return {queryset.model._meta.db_table: [UNCACHED]}
+    return _analysed(queryset, purpose) if digest is None else _once(queryset, digest, purpose)
+
+
+def counted(queryset: Any) -> Any:
+    """Return a queryset as the sample of a function that asks for its number of rows and for nothing in them."""
+    sample = queryset._clone()
+    setattr(sample.query, COUNTED, True)
+    return sample
+
+
+def sampled(queryset: Any) -> Dependencies:
+    """Return the same for a sample of `cached_as`, with what it prefetches: a function is free to return those rows too."""
+    if not (cacheops_settings.CACHEOPS_INSIDEOUT and queryset._prefetch_related_lookups):
+        return dnfs(queryset, "count" if hasattr(queryset.query, COUNTED) else "sample")
+    tables = prefetched_tables(queryset)
+    along = {queryset.model._meta.db_table: [UNCACHED]} if tables is None else {table: [TRUE] for table in tables}
+    return join_with(lcat, [dnfs(queryset, "sample"), along, *map(sampled, prefetched_querysets(queryset))])  # type: ignore[no-any-return]
+
+
+def _once(queryset: Any, digest: str, purpose: Purpose) -> Dependencies:
+    key = (digest, purpose, queryset.model, queryset.db, tuple(off()), tuple(cacheops_settings.CACHEOPS_SKIP_FIELDS))
+    found = _kept.get(key)
+    if found is None:
+        if len(_kept) >= KEPT:
+            _kept.clear()
+        found = _kept[key] = Kept(_analysed(queryset, purpose))
+    return found
+
+
+def _analysed(queryset: Any, purpose: Purpose) -> Dependencies:
+    from rover_overrides.queries.analysis import dependencies
+
+    return dependencies(queryset, purpose)

@@ -1,0 +1,191 @@
+"""What is inside a query: other queries, and expressions whose value is not fixed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+import django
+from django.db.models import F, ForeignObject, Func, QuerySet, Value
+from django.db.models.expressions import Col, RawSQL
+from django.db.models.functions import Now, Random
+from django.db.models.sql.query import Query
+from django.db.models.sql.where import ExtraWhere, NothingNode, WhereNode
+
+from rover_overrides.introspection import application_sql
+from rover_overrides.introspection.application_sql import UncachedError
+from rover_overrides.introspection.sql_words import MOMENTS
+from rover_overrides.keys.encoding import WATCHED
+
+ORDERED = "rover_ordered"
+"""The attribute of a compiled query that holds the expressions which its rows are ordered by."""
+
+MAX_NODES = 20_000
+"""Of a query with more expressions nobody wants the result in a cache."""
+
+_VOLATILE = frozenset(
+    {
+        "CLOCK_TIMESTAMP",
+        "CURRENT_DATE",
+        "CURRENT_TIME",
+        "CURRENT_TIMESTAMP",
+        "GEN_RANDOM_UUID",
+        "LOCALTIMESTAMP",
+        "NEXTVAL",
+        "NOW",
+        "RAND",
+        "RANDOM",
+        "RANDOMBLOB",
+        "STATEMENT_TIMESTAMP",
+        "TRANSACTION_TIMESTAMP",
+        "UUID_GENERATE_V1",
+        "UUID_GENERATE_V4",
+        "UUIDV4",
+        "UUIDV7",
+    }
+)
+
+
+class Inside(NamedTuple):
+    """What is inside a query: other queries, and whether there is SQL of the application's own, which may read any row."""
+
+    queries: list[Query]
+    raw_sql: bool
+    columns: set[tuple[str, str]]
+    """The alias and the name of each column that an expression reads."""
+    opaque: bool
+    """Whether an expression may read columns that it does not show."""
+    tables: set[str]
+    """The tables that SQL of the application's own names."""
+
+
+def inside(query: Query, using: str) -> Inside:
+    """Walk through the expressions of a query, but not through those of queries inside it.
+
+    Raises UncachedError for what has no fixed value.
+    """
+    found = list(query.combined_queries)
+    raw_sql = bool(query.extra)
+    columns: set[tuple[str, str]] = set()
+    own: list[Any] = []
+    opaque = query.default_cols and application_sql.any_selected_own(query.model)
+    waiting = list(_roots(query))
+    for _ in range(MAX_NODES):
+        if not waiting:
+            return Inside(found, raw_sql, columns, opaque, application_sql.tables_of(query, own, using))
+        node = waiting.pop()
+        if type(node) is Col:
+            columns.add((node.alias, str(node.target.column)))
+        if _is_expression(node) and application_sql.has_own(node):
+            own.append(node)
+            opaque = True
+        elif type(node) is Col:  # which has nothing inside
+            continue
+        inner = _query_of(node)
+        if inner is None:
+            raw_sql = raw_sql or isinstance(node, (RawSQL, ExtraWhere))
+            opaque = opaque or not _is_open(node)
+            waiting += _children(node)
+        else:
+            found.append(inner)
+    raise UncachedError("the query is too large")
+
+
+def _roots(query: Query) -> Iterator[Any]:
+    """Give the expressions that a query holds."""
+    if "?" in query.order_by or "?" in query.extra_order_by:
+        raise UncachedError("the order is random")
+    yield query.where
+    yield from query.select
+    yield from query.annotations.values()
+    yield from getattr(query, WATCHED, ())
+    yield from getattr(query, ORDERED, ())
+    yield from (item for item in query.order_by if not isinstance(item, str))
+    yield from query.group_by if isinstance(query.group_by, (tuple, list)) else ()
+    for join in query.alias_map.values():
+        yield from _restrictions(join)
+        filtered = getattr(join, "filtered_relation", None)
+        if filtered is not None:
+            yield from filter(None, (getattr(filtered, name, None) for name in ("resolved_condition", "condition")))
+
+
+def _restrictions(join: Any) -> Iterator[Any]:
+    """Give the conditions on a join that a relation adds to the equality of its columns."""
+    field = getattr(join, "join_field", None)
+    own = getattr(field, "field", field)  # that a relation backwards is of
+    if field is None or getattr(type(own), "get_extra_restriction", None) is ForeignObject.get_extra_restriction:
+        return
+    aliases = (join.table_alias, join.parent_alias)
+    try:
+        found = field.get_extra_restriction(*aliases if django.VERSION >= (4,) else (WhereNode, *aliases))
+    except Exception as error:  # it is the application's
+        raise UncachedError("a join is not understood") from error
+    if found is not None:
+        yield found
+
+
+def _is_expression(node: Any) -> bool:
+    return type(node) is not WhereNode and not isinstance(node, (Query, QuerySet)) and _has_sql(node)
+
+
+def _has_sql(node: Any) -> bool:
+    return hasattr(node, "as_sql") or hasattr(node, "resolve_expression")
+
+
+def _is_open(node: Any) -> bool:
+    """Tell whether all columns that an expression of Django's reads are among what `_children` gives of it."""
+    if isinstance(node, (WhereNode, NothingNode, list, tuple, set, frozenset)):
+        return True
+    return hasattr(node, "get_source_expressions") and not isinstance(node, F)  # which is not resolved
+
+
+def _query_of(node: Any) -> Any:
+    """Return the query that a node is or wraps, or None."""
+    if isinstance(node, Query):
+        return node
+    if isinstance(node, QuerySet):
+        return node.query
+    for name in ("query", "query_object"):  # of a Subquery, Exists, or the constraint of several columns
+        inner = getattr(node, name, None)
+        if inner is None:
+            continue
+        if isinstance(inner, Query):
+            return inner
+        if isinstance(inner, QuerySet):
+            return inner.query
+    return None
+
+
+def _children(node: Any) -> Iterable[Any]:
+    """Return the expressions inside a node; raises UncachedError where it might hide what its result depends on."""
+    if isinstance(node, (Now, Random)) or (isinstance(node, Func) and not _VOLATILE.isdisjoint(_words(node))):
+        raise UncachedError(f"{type(node).__name__} has no fixed value")
+    if type(node) is Value and isinstance(node.value, str) and node.value.strip().casefold() in MOMENTS:
+        raise UncachedError(f"{node.value} is a moment that passes")
+    if isinstance(node, WhereNode):
+        return list(node.children)
+    if isinstance(node, (list, tuple, set, frozenset)):  # the operands of a range or an IN
+        return [item for item in node if _has_sql(item)]
+    if hasattr(node, "get_source_expressions"):
+        return [*filter(None, node.get_source_expressions()), *_operands(node)]
+    if isinstance(node, (ExtraWhere, NothingNode, F)) or not (hasattr(node, "as_sql") or hasattr(node, "children")):
+        return ()
+    if hasattr(node, "children"):  # a Q that is not resolved yet
+        return [child[1] if isinstance(child, tuple) else child for child in node.children]
+    if application_sql.has_own(node):  # all that it compiles to is looked at
+        return ()
+    raise UncachedError(f"{type(node).__name__} is not understood")
+
+
+def _words(node: Any) -> Iterable[str]:
+    """Return the words of a function's SQL that its own arguments do not give."""
+    said = {"function": node.function, "template": node.template, **node.extra}
+    return re.findall(r"\w+", f"{said['function']} {said['template']}".upper())
+
+
+def _operands(node: Any) -> Iterator[Any]:
+    """Give the operands of a lookup that it does not count among its expressions."""
+    rhs = getattr(node, "rhs", None)
+    if isinstance(rhs, (list, tuple, set, frozenset, QuerySet, Query)):
+        yield rhs

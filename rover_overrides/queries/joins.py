@@ -1,0 +1,95 @@
+"""Conditions on other tables of a query that a row leads to by foreign keys: forwards, and backwards to many rows once."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from django.db.models import ForeignKey
+from django.db.models.fields.reverse_related import ForeignObjectRel
+from django.db.models.sql.constants import INNER
+from django.db.models.sql.datastructures import Join
+
+from rover_overrides.conditions.conditions import MANY, Atom, Column, Path
+from rover_overrides.introspection.schema import field_of
+
+MAX_HOPS = 4
+
+Hop = tuple[str, ...]
+Steps = dict[str, list[tuple[str, Hop]]]
+
+
+def routes(alias: str, steps: Steps, back: Steps) -> dict[str, Path]:
+    """Return the paths from a row under an alias to rows under the others that must be there for it to matter.
+
+    Forwards it leads to one row each. Then, once, to the many rows of one alias that lead to it, and on from those.
+    """
+    found: dict[str, Path] = {alias: ()}
+    _follow(found, [alias], steps)
+    for there, hop in back.get(alias, ()):
+        if there not in found:
+            found[there] = (hop,)
+            _follow(found, [there], steps)
+            break
+    return found
+
+
+def _follow(found: dict[str, Path], waiting: list[str], steps: Steps) -> None:
+    while waiting:
+        here = waiting.pop(0)
+        for there, hop in steps.get(here, ()):
+            if there not in found and len(found[here]) < MAX_HOPS:
+                found[there] = (*found[here], hop)
+                waiting.append(there)
+
+
+def through(path: Path, atom: Atom) -> Atom:
+    """Return an atom on the row at the end of a path as one on the row at its start; a key that both share needs no last hop."""
+    # A key may lead to no row where the database does not enforce it; then the other row's is NULL and the own is not.
+    while path and atom.column.name == path[-1][2] and not atom.column.part and atom.op != "isnull":
+        atom = atom._replace(column=atom.column._replace(name=path[-1][0]))
+        path = path[:-1]
+    return atom._replace(column=atom.column._replace(path=path))
+
+
+def lone(paths: Iterable[Path]) -> Iterator[Atom]:
+    """Give the condition that there is a row at the end of a hop backwards, where the key is unique: then it is cheap to see."""
+    for path in paths:
+        if len(path) == 1 and path[0][3:]:
+            _, table, key, _ = path[0]
+            if getattr(field_of(table, key), "unique", False):
+                yield Atom(Column(path, key), "isnull", ("0",))
+
+
+def steps_of(aliases: dict[str, Any]) -> Steps:
+    """Map each alias to those whose one row its own row determines, with the hop."""
+    steps: Steps = defaultdict(list)
+    for alias, join, own, other in _by_key(aliases):
+        parent = join.parent_alias
+        if isinstance(join.join_field, ForeignKey):
+            steps[parent].append((alias, (own, join.table_name, other)))
+        elif isinstance(join.join_field, ForeignObjectRel) and isinstance(join.join_field.field, ForeignKey):
+            steps[alias].append((parent, (other, aliases[parent].table_name, own)))
+    return steps
+
+
+def back_steps_of(aliases: dict[str, Any]) -> Steps:
+    """Map each alias to those of whose rows many may lead to its own; without one of them its row does not matter."""
+    steps: Steps = defaultdict(list)
+    for alias, join, own, other in _by_key(aliases):
+        parent = join.parent_alias
+        if isinstance(join.join_field, ForeignKey):
+            steps[alias].append((parent, (other, aliases[parent].table_name, own, MANY)))
+        elif join.join_type == INNER and isinstance(getattr(join.join_field, "field", None), ForeignKey):
+            steps[parent].append((alias, (own, join.table_name, other, MANY)))
+    return steps
+
+
+def _by_key(aliases: dict[str, Any]) -> Iterator[tuple[str, Join, str, str]]:
+    """Yield the joins by one key alone: alias, join, the parent's column, the own column."""
+    for alias, join in aliases.items():
+        if not isinstance(join, Join) or join.filtered_relation is not None or join.parent_alias not in aliases:
+            continue
+        if len(join.join_cols) == 1:
+            yield alias, join, *join.join_cols[0]

@@ -1,0 +1,168 @@
+"""The atoms of one lookup: what it compares, where that is known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from django.db.models.expressions import Col
+from django.db.models.functions import datetime as datetime_functions
+from django.db.models.functions.datetime import TimezoneMixin
+
+from rover_overrides.conditions.canonical_values import UncertainError, digits, kind_of, tells_null
+from rover_overrides.conditions.conditions import Atom, Column, spelled
+from rover_overrides.core.switches import on
+from rover_overrides.introspection.schema import field_of
+from rover_overrides.introspection.stock import is_lookup, is_own_class, once
+
+Located = tuple[str, Atom]
+"""An alias of the query and an atom on its columns."""
+Disjunction = list[frozenset[Located]]
+
+ANYTHING: Disjunction = [frozenset()]
+
+SHORT = 4
+"""From this length on an IN is one atom with a list, below it is as many equalities."""
+
+_PARTS = frozenset(
+    one
+    for one in vars(datetime_functions).values()
+    if isinstance(one, type) and issubclass(one, TimezoneMixin) and isinstance(getattr(one, "lookup_name", None), str)
+)
+"""The functions that Django's lookups of parts of dates and times are made of."""
+_FLOAT_DIGITS = 15
+"""Up to how many digits SQLite, which keeps decimals as floats, tells them apart."""
+
+
+class Backend(NamedTuple):
+    """How a database compares."""
+
+    vendor: str
+    utc: bool
+    """Whether moments are stored so that they order as they followed each other."""
+    known: bool = True
+    """Whether it is one of Django's own; of another nobody knows how it compares."""
+
+    @property
+    def bytewise(self) -> bool:
+        """Whether text is compared by its bytes, unless a collation is named."""
+        return self.vendor in {"postgresql", "sqlite"}
+
+    def compares(self, kind: str, field: Any) -> bool:
+        """Tell whether values of a kind compare there as they do here."""
+        if not self.known:
+            return False
+        if kind == "text":
+            return self.bytewise
+        if kind == "datetime":
+            return self.utc
+        return not (kind == "decimal" and self.vendor == "sqlite" and digits(field) > _FLOAT_DIGITS)
+
+
+class Compared:
+    """The left side of a lookup: a column or a part of one."""
+
+    def __init__(self, alias: str, field: Any, column: Column, backend: Backend) -> None:
+        self.alias, self.field, self.column, self.backend = alias, field, column, backend
+
+    @property
+    def kind(self) -> str | None:
+        """The kind of the column itself; None where nothing certain can be said of it here."""
+        kind = kind_of(self.field)
+        return kind if kind is not None and self.backend.compares(kind, self.field) else None
+
+    def one(self, op: str, *operands: Any, negated: bool = False) -> frozenset[Located]:
+        """Return a conj of one atom; raises UncertainError for operands that cannot be spelled."""
+        if self.kind is None:
+            raise UncertainError
+        texts = tuple(sorted({spelled(self.field, self.column.part, operand) for operand in operands}))
+        return self.raw(op, *texts, negated=negated)
+
+    def raw(self, op: str, *texts: str, negated: bool = False) -> frozenset[Located]:
+        """Return a conj of one atom whose operands are spelled already."""
+        return frozenset({(self.alias, Atom(self.column, op, texts, negated))})
+
+
+def lookup_atoms(lookup: Any, backend: Backend, *, negated: bool) -> Disjunction:
+    """Return a lookup, or its negation, as a disjunction; anything where it cannot be told."""
+    compared = _compared(lookup, backend)
+    if compared is None:
+        return ANYTHING
+    try:
+        return _of(compared, lookup.lookup_name, lookup.rhs, negated=negated)
+    except UncertainError:
+        return ANYTHING
+
+
+def compact(part: Disjunction) -> Disjunction:
+    """Return several equalities of one column as one atom with a list."""
+    found = [next(iter(conj)) for conj in part if len(conj) == 1]
+    same = {(alias, atom.column) for alias, atom in found if atom.op == "exact"}
+    if len(found) < len(part) or len(same) != 1 or not all(atom.op == "exact" for _, atom in found):
+        return part
+    alias, column = same.pop()
+    return [frozenset({(alias, Atom(column, "in", tuple(sorted(atom.operand[0] for _, atom in found))))})]
+
+
+def _compared(lookup: Any, backend: Backend) -> Compared | None:
+    """Return the left side of one of Django's own lookups with a plain operand."""
+    if not is_lookup(lookup) or getattr(lookup, "bilateral_transforms", None) or _is_expression(lookup.rhs):
+        return None
+    lhs: Any = lookup.lhs
+    part: str | None = ""
+    if type(lhs) in _PARTS and is_own_class(type(lhs)) and on("lookup-conditions"):
+        part, lhs = _part(lhs), lhs.lhs
+    if type(lhs) is not Col or part is None or not _is_agreed(lhs.target):
+        return None
+    if lhs.output_field is not lhs.target and kind_of(lhs.output_field) != kind_of(lhs.target):
+        return None
+    return Compared(lhs.alias, lhs.target, Column((), str(lhs.target.column), part), backend)
+
+
+@once
+def _is_agreed(field: Any) -> bool:
+    """Tell whether a row's writers take a column for what a query does: a table may have several models."""
+    model = getattr(field, "model", None)
+    other = None if model is None else field_of(model._meta.db_table, field.column)
+    return other is None or other is field or kind_of(other) == kind_of(field)
+
+
+def _part(transform: Any) -> str | None:
+    """Return the name and the zone of a part of a date or time, or None for one in a zone of the query's own choice."""
+    target = getattr(transform.lhs, "target", None)
+    if target is None or transform.tzinfo is not None:  # which Django forgets where it compares a year by its bounds
+        return None
+    zone = transform.get_tzname() if kind_of(target) == "datetime" else None
+    return f"{transform.lookup_name}@{zone or ''}"
+
+
+def _is_expression(operand: Any) -> bool:
+    operands: Iterable[Any] = operand if isinstance(operand, (list, tuple, set, frozenset)) else (operand,)
+    return any(hasattr(item, "as_sql") or hasattr(item, "resolve_expression") for item in operands)
+
+
+def _of(compared: Compared, name: str, operand: Any, *, negated: bool) -> Disjunction:
+    if name == "isnull":
+        if not (tells_null(compared.field) and compared.backend.known) or compared.backend.vendor == "oracle":  # '' is NULL
+            return ANYTHING
+        return [compared.raw("isnull", "1" if bool(operand) is not negated else "0")]
+    if name == "exact" and operand is not None and not negated:
+        return [compared.one("exact", operand)]
+    if name == "in" and not negated:
+        return _in(compared, [item for item in operand if item is not None])
+    if name == "iexact" and not negated and on("iexact-conditions"):
+        from rover_overrides.queries.iexact import folded
+
+        return folded(compared, operand)
+    if on("lookup-conditions"):
+        from rover_overrides.queries.comparisons import comparison
+
+        return comparison(compared, name, operand, negated=negated)
+    return ANYTHING
+
+
+def _in(compared: Compared, operands: list[Any]) -> Disjunction:
+    """Return a short IN as equalities, a longer one as a list."""
+    if len(operands) < SHORT:
+        return [compared.one("exact", operand) for operand in operands]
+    return [compared.one("in", *operands)] if on("long-in-conditions") else ANYTHING

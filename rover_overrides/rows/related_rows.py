@@ -1,0 +1,174 @@
+"""The values of the rows that a written row leads to by foreign keys, looked up for the entries that compare them.
+
+They are what is committed now. A writer whose transaction has a snapshot does not see that, so there they are unknown.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Union
+
+from django.core.exceptions import ValidationError
+from django.db import connections
+from django.db.models.lookups import In
+from django.db.models.sql import Query
+from django.db.models.sql.where import AND
+
+from rover_overrides.conditions.conditions import Column, Path
+from rover_overrides.database.snapshots import may_lack_commits
+from rover_overrides.database.statements import StatementError
+from rover_overrides.introspection.schema import field_of, model_of
+from rover_overrides.introspection.stock import target
+from rover_overrides.rows.rows import is_stock, raw_column
+from rover_overrides.rows.rows import values as fetch_values
+
+MAX_KEYS = 1000
+"""Of how many related rows the values are looked up for each path; beyond that they are unknown."""
+
+Row = Mapping[Union[str, Column], Any]
+
+
+def with_related(using: str, many: Path, columns: Iterable[Column], rows: Sequence[Row], others: Sequence[Row]) -> Iterator[Row]:
+    """Give the rows with the columns of related rows that are asked for: a query a path, however many rows.
+
+    Where `many` is a hop to many rows, each row is given once for each of those, as they are and as they are among the
+    `others`, which were changed along with the rows. What cannot be told is left unknown.
+    """
+    by_path: dict[Path, set[str]] = defaultdict(set)
+    for column in columns:
+        by_path[column.path].add(column.name)
+    extended: list[dict[str | Column, Any]] = [dict(row.items()) for row in rows]
+    if may_lack_commits(using):
+        by_path.clear()
+    for path, names in by_path.items():
+        if path[:1] != many:
+            _extend(using, path, sorted(names), extended)
+    wanted = {path: sorted(names) for path, names in by_path.items() if many and path[:1] == many}
+    yield from _multiplied(using, wanted, extended, others) if wanted else extended
+
+
+def _extend(using: str, path: Path, names: Sequence[str], rows: Sequence[dict[str | Column, Any]]) -> None:
+    """Put the columns at the end of a path to one row into the rows."""
+    start = path[0][0]
+    keys = [_key(path[0], row.get(start)) for row in rows]
+    found = _looked_up(using, path, names, {key for key in keys if key is not None})
+    for row, key in zip(rows, keys) if found is not None else ():
+        if start in row and (key is not None or row[start] is None):
+            values = found.get(key, [{}])[0] if found is not None else {}
+            row.update((Column(path, name), values.get(name)) for name in names)
+
+
+def _multiplied(
+    using: str,
+    wanted: Mapping[Path, Sequence[str]],
+    rows: Sequence[dict[str | Column, Any]],
+    others: Sequence[Row],
+) -> Iterator[dict[str | Column, Any]]:
+    """Give each row once for each of the many rows that lead to it, with what is wanted of those and beyond."""
+    hop = next(iter(wanted))[0]
+    keys = [_key(hop, row.get(hop[0])) for row in rows]
+    stored = _many_looked_up(using, wanted, {key for key in keys if key is not None})
+    changed = _many_among(using, wanted, others)
+    for row, key in zip(rows, keys):
+        if stored is None or changed is None or hop[0] not in row or (key is None and row[hop[0]] is not None):
+            yield row
+        else:
+            yield from ({**row, **other} for other in (*stored.get(key, ()), *changed.get(key, ())))
+
+
+def _key(hop: tuple[str, ...], value: Any) -> Any:
+    """Return a key as the database gives it, or None where there is none or it is not one."""
+    field = field_of(hop[1], hop[2])
+    if field is None or value is None or not is_stock(field):
+        return value  # as it was read, by nobody's converter
+    try:
+        return target(field).to_python(value)
+    except ValidationError:
+        return None
+
+
+def _looked_up(using: str, path: Path, names: Sequence[str], keys: set[Any]) -> dict[Any, list[dict[str, Any]]] | None:
+    """Return the wanted columns at the end of a path by the first hop's key, or None where that cannot be told."""
+    words = _words(path, names)
+    found = None if words is None else _fetched(using, path[0], words, keys)
+    return None if found is None else {key: [dict(zip(names, row)) for row in rows] for key, rows in found.items()}
+
+
+def _many_looked_up(
+    using: str, wanted: Mapping[Path, Sequence[str]], keys: set[Any]
+) -> dict[Any, list[dict[str | Column, Any]]] | None:
+    """Return all that is wanted of many rows by the key that leads to them, in one query."""
+    columns = [Column(path, name) for path, names in wanted.items() for name in names]
+    words = [some for path, names in wanted.items() if (some := _words(path, names)) is not None]
+    if len(words) < len(wanted):
+        return None
+    flat = [words[0][0], *(word for some in words for word in some[1:])]
+    found = _fetched(using, next(iter(wanted))[0], flat, keys)
+    return None if found is None else {key: [dict(zip(columns, row)) for row in rows] for key, rows in found.items()}
+
+
+def _many_among(
+    using: str, wanted: Mapping[Path, Sequence[str]], others: Sequence[Row]
+) -> dict[Any, list[dict[str | Column, Any]]] | None:
+    """Return the same of rows that were changed along, or None where that cannot be told."""
+    hop = next(iter(wanted))[0]
+    keys = [_key(hop, row.get(hop[2])) for row in others]
+    if len(others) > MAX_KEYS or any(
+        hop[2] not in row or (row[hop[2]] is not None) > (key is not None) for row, key in zip(others, keys)
+    ):
+        return None
+    extended: list[dict[str | Column, Any]] = [dict(row.items()) for row in others]
+    for path, names in wanted.items():
+        if path[1:]:
+            _extend(using, path[1:], names, extended)
+    found: dict[Any, list[dict[str | Column, Any]]] = defaultdict(list)
+    columns = [
+        (Column(path, name), Column(path[1:], name) if path[1:] else name) for path, names in wanted.items() for name in names
+    ]
+    for row, key in zip(extended, keys):
+        if key is not None:
+            found[key].append({column: row[source] for column, source in columns if source in row})
+    return found
+
+
+def _fetched(using: str, hop: tuple[str, ...], words: Sequence[str], keys: set[Any]) -> dict[Any, list[list[Any]]] | None:
+    """Return rows of the ORM's words by the first of them; None for too many, or where the database refuses."""
+    model, field = model_of(hop[1]), field_of(hop[1], hop[2])
+    if not keys:
+        return {}
+    if model is None or field is None or len(keys) > MAX_KEYS:
+        return None
+    try:
+        found = fetch_values(_query(model, field, words, keys), connections[using])
+    except StatementError:
+        return None
+    if len(found) > MAX_KEYS:
+        return None
+    by_key: dict[Any, list[list[Any]]] = defaultdict(list)
+    for key, *row in found:
+        by_key[key].append(row)
+    return by_key
+
+
+def _query(model: Any, field: Any, words: Sequence[str], keys: set[Any]) -> Query:
+    """Return the query of raw columns; no manager of the model's takes part, for a join does not use one either."""
+    query = Query(model)
+    query.add_fields(list(words))
+    columns: Sequence[Any] = query.select
+    query.set_select([raw_column(column.target, column.alias) for column in columns])
+    query.where.add(In(raw_column(field, query.get_initial_alias()), list(keys)), AND)
+    query.clear_ordering(True)
+    query.set_limits(high=MAX_KEYS + 1)
+    return query
+
+
+def _words(path: Path, names: Sequence[str]) -> list[str] | None:
+    """Return the ORM's words for the first hop's key and for the columns, seen from the first hop's table."""
+    fields = [field_of(path[0][1], path[0][2])]
+    fields += [field_of(before[1], hop[0]) for before, hop in zip(path, path[1:])]
+    ends = [field_of(path[-1][1], name) for name in names]
+    if None in fields or None in ends:
+        return None
+    hops = "".join(f"{field.name}__" for field in fields[1:] if field is not None)
+    return [getattr(fields[0], "attname", ""), *(f"{hops}{field.attname}" for field in ends if field is not None)]

@@ -1,0 +1,299 @@
+"""The rows that a statement of the ORM is about to write, and what it leaves of them.
+
+A row is a dict of the columns of one table. A column that it lacks is unknown.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import decimal
+import math
+import uuid
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from django.core.exceptions import EmptyResultSet
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import Field, Q
+from django.db.models.expressions import Col
+from django.db.models.lookups import Lookup
+from django.db.models.sql import Query
+
+from rover_overrides.conditions import conditions
+from rover_overrides.conditions.canonical_values import kind_of, tells_null
+from rover_overrides.database import statements
+from rover_overrides.database.connection_state import state_of
+from rover_overrides.database.statements import FAILURES, StatementError
+from rover_overrides.introspection.schema import model_of
+from rover_overrides.introspection.stock import is_connection, is_field, target
+
+Row = dict[str, Any]
+
+# A statement that writes more rows than this writes the table.
+LIMIT = 1000
+# SQLite's smallest limit of parameters is 999.
+_CHUNK = 500
+
+UNKNOWN = object()
+
+_PLAIN: dict[str, type] = {
+    "AutoField": int,
+    "BigAutoField": int,
+    "BigIntegerField": int,
+    "BooleanField": bool,
+    "CharField": str,
+    "DateField": dt.date,
+    "DateTimeField": dt.datetime,
+    "DecimalField": decimal.Decimal,
+    "DurationField": dt.timedelta,
+    "FileField": str,
+    "FilePathField": str,
+    "FloatField": float,
+    "GenericIPAddressField": str,
+    "IntegerField": int,
+    "NullBooleanField": bool,
+    "PositiveBigIntegerField": int,
+    "PositiveIntegerField": int,
+    "PositiveSmallIntegerField": int,
+    "SlugField": str,
+    "SmallAutoField": int,
+    "SmallIntegerField": int,
+    "TextField": str,
+    "TimeField": dt.time,
+    "UUIDField": uuid.UUID,
+}
+# Databases that keep those values as they are given; others round, pad or truncate.
+_FAITHFUL = frozenset({"postgresql", "sqlite"})
+_DIGITS = 15  # of a decimal in SQLite
+
+
+def fields_of(model: Any) -> Sequence[Any]:
+    """Return the fields with a column in the model's own table; a proxy's are its concrete model's."""
+    fields: Sequence[Any] = model._meta.concrete_model._meta.local_concrete_fields
+    return fields
+
+
+def fields_needed(model: Any, written: Collection[Any] = ()) -> list[Any]:
+    """Return the fields that an invalidation may need of a row: those that conditions compare or follow, and those written.
+
+    The others are not read, for the database may lack them (a deploy that is under way), or hold what nobody can read any more.
+    """
+    return [field for field in fields_of(model) if field in written or _is_compared(field)]
+
+
+def is_complete(table: str, row: Mapping[str, Any] | None) -> bool:
+    """Return whether a row has all columns that an invalidation may need."""
+    model = model_of(table)
+    return row is not None and model is not None and all(field.column in row for field in fields_needed(model))
+
+
+def key_columns(model: Any) -> list[str]:
+    """Return the columns of the primary key, which may be several."""
+    meta = model._meta.concrete_model._meta
+    return [field.column for field in getattr(meta, "pk_fields", None) or [meta.pk]]
+
+
+def is_key_readable(model: Any) -> bool:
+    """Return whether a primary key as it was read can be the operand of a query."""
+    columns = key_columns(model)
+    return all(is_stock(field) for field in fields_of(model) if field.column in columns)
+
+
+def matching(query: Query, fields: Sequence[Any], lock: str | None = None) -> Query:
+    """Return the query that selects the rows which a statement's own WHERE finds, one more than the limit at most.
+
+    Where other tables take part, they are left to a subquery, so that rows of the statement's table alone are locked.
+    """
+    found = query.chain(klass=Query)
+    found.clear_ordering(True)
+    found.extra = {}
+    found.clear_select_clause()
+    found.select_for_update = False
+    alias = found.get_initial_alias()
+    if not _is_single(found):
+        found.add_fields([found.get_meta().pk.name])
+        found = by_condition(found.model, Q(pk__in=found))
+        alias = found.get_initial_alias()
+    found.set_select([raw_column(field, alias) for field in fields])
+    found.set_limits(high=LIMIT + 1)
+    if lock:
+        found.select_for_update = True
+        found.select_for_update_nowait = found.select_for_update_skip_locked = False
+        found.select_for_update_of = ()
+        found.select_for_no_key_update = lock == "no key"
+    return found
+
+
+def by_condition(model: Any, condition: Q) -> Query:
+    """Return a query of the model's own table."""
+    query = Query(model._meta.concrete_model)
+    query.add_q(condition)
+    return query
+
+
+def read(query: Query, connection: BaseDatabaseWrapper) -> list[Row] | None:
+    """Return the rows that a query of `matching` selects, None for too many; raises StatementError."""
+    run = statements.lock if query.select_for_update else partial(statements.read, waits=True)
+    found = values(query, connection, run)
+    columns = [column.target.column for column in query.select]  # type: ignore[attr-defined]
+    return [dict(zip(columns, row)) for row in found] if len(found) <= LIMIT else None
+
+
+def values(query: Query, connection: BaseDatabaseWrapper, run: Callable[..., list[Any]] = statements.read) -> list[Sequence[Any]]:
+    """Return the rows of a query of raw columns, by a function of `statements`; raises StatementError."""
+    try:
+        compiler = query.get_compiler(connection=connection)
+        sql, params = compiler.as_sql()
+        found = run(connection, sql, params)
+        converters = compiler.get_converters([column for column, *_ in compiler.select])
+        return list(compiler.apply_converters(found, converters)) if converters else found
+    except EmptyResultSet:
+        return []
+    except FAILURES as error:
+        if state_of(connection).aborted is not None:
+            raise
+        raise StatementError(str(error)) from error
+
+
+def raw_column(field: Any, alias: str) -> Col:
+    """Return the column of a field, converted as Django's own field of its kind is, or not at all."""
+    if is_stock(field):
+        return field.get_col(alias)  # type: ignore[no-any-return]
+    plain: Field[Any, Any] = Field()
+    plain.column = field.column
+    return Col(alias, plain)
+
+
+def reread(model: Any, fields: Sequence[Any], keys: Sequence[Any], connection: BaseDatabaseWrapper) -> list[Row]:
+    """Return the rows with these primary keys, as they are stored now; raises StatementError."""
+    rows: list[Row] = []
+    for start in range(0, len(keys), _CHUNK):
+        query = matching(by_condition(model, Q(pk__in=keys[start : start + _CHUNK])), fields)
+        rows += read(query, connection) or []
+    return rows
+
+
+def key(row: Mapping[str, Any], columns: Sequence[str]) -> Any:
+    """Return the primary key of a row."""
+    return row[columns[0]] if len(columns) == 1 else tuple(row[column] for column in columns)
+
+
+def is_plain(query: Query) -> bool:
+    """Tell whether the WHERE of a statement depends on the row's own columns and constants alone."""
+    return _is_single(query) and all(_is_plain(child) for child in query.where.children)
+
+
+def is_expression(value: Any) -> bool:
+    """Tell whether the database computes the value."""
+    return hasattr(value, "resolve_expression") or hasattr(value, "as_sql")
+
+
+def stored(field: Any, value: Any, connection: BaseDatabaseWrapper) -> Any:
+    """Return what reading a field gives after the value was written, `UNKNOWN` where that is not certain."""
+    own, field = field, target(field)
+    if is_expression(value) or connection.vendor not in _FAITHFUL or not (is_stock(own) and is_connection(connection)):
+        return UNKNOWN
+    expected = _PLAIN.get(field.get_internal_type())
+    if expected is None or value is None:
+        return UNKNOWN if expected is None else None
+    try:
+        prepared = field.get_prep_value(value)
+    except Exception:  # noqa: BLE001 - whatever an odd value raises: the database took it
+        return UNKNOWN
+    return prepared if type(prepared) is expected and _is_exact(field, prepared) else UNKNOWN
+
+
+def written(row: Row, values: Iterable[tuple[Any, Any]], generated: Collection[str], connection: BaseDatabaseWrapper) -> Row:
+    """Return a row after an UPDATE; what the database computes, and what is not certainly stored as given, becomes unknown.
+
+    A value that is just what was read before is stored as it was.
+    """
+    new = dict(row)
+    for field, value in values:
+        now = stored(field, value, connection)
+        if now is not UNKNOWN:
+            new[field.column] = now
+        elif not (is_stock(field) and is_same(row[field.column], value)):
+            del new[field.column]
+    return new if is_unchanged(row, new) else {column: value for column, value in new.items() if column not in generated}
+
+
+def inserted(obj: Any, fields: Iterable[Any], given_back: Row, connection: BaseDatabaseWrapper) -> Row:
+    """Return the row that an object was stored as; compiling the statement has set on it what `pre_save` computes."""
+    known = {field.column: stored(field, getattr(obj, field.attname), connection) for field in fields}
+    return {**{column: value for column, value in known.items() if value is not UNKNOWN}, **given_back}
+
+
+def returned(fields: Iterable[Any], found: Iterable[Any]) -> Row:
+    """Return what an INSERT gave back, of fields that Django converts by itself."""
+    return {field.column: value for field, value in zip(fields, found) if is_stock(field)}
+
+
+def generated_columns(model: Any) -> list[str]:
+    """Return the columns that the database computes from others."""
+    return [field.column for field in fields_of(model) if getattr(field, "generated", False)]
+
+
+def is_same(one: Any, two: Any) -> bool:
+    """Tell whether two values are equal all the way down: in a JSON document 1 and True are not."""
+    return type(one) is type(two) and bool(one == two) and repr(one) == repr(two)
+
+
+def marked(table: str, old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> Iterator[conditions.Row]:
+    """Give a row as it was and as it is; where it was updated, with the columns that differ."""
+    mark: dict[str | conditions.Column, Any] = {}
+    if old is not None and new is not None and old.keys() == new.keys() and is_complete(table, old):
+        mark[conditions.CHANGED] = frozenset(column for column, value in new.items() if not is_same(old[column], value))
+    for row in (old, new):
+        if row is not None:
+            yield {**dict(row.items()), **mark}
+
+
+def is_unchanged(old: Row, new: Row) -> bool:
+    """Tell whether a write left the row as it was."""
+    return old.keys() == new.keys() and all(_is_equal(value, new[column]) for column, value in old.items())
+
+
+def _is_equal(one: Any, two: Any) -> bool:
+    if type(one) in _SIMPLE:
+        return type(one) is type(two) and bool(one == two)
+    return one is two or is_same(one, two)
+
+
+_SIMPLE = frozenset(_PLAIN.values())
+
+
+def _is_single(query: Query) -> bool:
+    query.get_initial_alias()
+    tables = sum(query.alias_refcount[alias] > 0 for alias in query.alias_map)
+    return tables == 1 and query.group_by is None and not query.distinct and not query.is_sliced and not query.combinator
+
+
+def _is_plain(node: Any) -> bool:
+    if not isinstance(node, Lookup):
+        return bool(getattr(node, "children", None)) and all(_is_plain(child) for child in node.children)
+    operands = node.rhs if isinstance(node.rhs, (list, tuple, set, frozenset)) else [node.rhs]
+    return isinstance(node.lhs, Col) and not any(is_expression(operand) for operand in operands)
+
+
+def _is_compared(field: Any) -> bool:
+    """Return whether a condition may be about the column, or lead from it to another row; or the database may change it along."""
+    leads = field.primary_key or field.unique or field.is_relation
+    return bool(leads or getattr(field, "generated", False) or kind_of(field) is not None or tells_null(field))
+
+
+def is_stock(field: Any) -> bool:
+    """Return whether a field stores and reads its values as Django's own of its kind, without code of the application's."""
+    return is_field(field) and not any(getattr(target(field), name, None) for name in ("encoder", "decoder", "generated"))
+
+
+def _is_exact(field: Any, value: Any) -> bool:
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, decimal.Decimal):
+        places = field.decimal_places
+        return (
+            value.is_finite() and places is not None and field.max_digits <= _DIGITS and -int(value.as_tuple().exponent) <= places
+        )
+    return True

@@ -1,0 +1,400 @@
+"""Commands to Redis: to a server, a Sentinel's master or a cluster, with the identity of the server that answered.
+
+Every command has one key, so that no cluster refuses it. `run` sends all commands of a server at once and reads all replies: one
+round trip, and in a cluster one to each server at the same time. All of them may be sent twice, so callers use nothing but
+commands for which that changes nothing.
+
+A server's identity changes when it restarts and when it becomes the master: what it holds then may be older than what it held
+before. It is asked on the first use of each TCP connection, in the same pipeline. When that is a second ago the connection is
+made anew, for the address may lead elsewhere by now; a node of a cluster is asked again. Where the identity is another one than
+the process saw last, nothing is believed before the epochs of that server are dropped (see `epochs`).
+
+The wait is bounded by `socket_connect_timeout` and `socket_timeout` in `CACHEOPS_REDIS` (redis-py has no limit unless they are
+set), and by `retry` there: redis-py's own default, which waits seconds for a server that refuses, is replaced. After a failure
+callers ask `resting` and leave Redis alone for a moment (see `breaker`).
+"""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any, NamedTuple, TypeVar
+from weakref import WeakKeyDictionary, WeakSet
+
+import redis
+from redis.backoff import NoBackoff
+from redis.exceptions import (
+    AskError,
+    ClusterDownError,
+    MovedError,
+    NoPermissionError,
+    ReadOnlyError,
+    RedisClusterException,
+    ResponseError,
+    TryAgainError,
+)
+from redis.retry import Retry
+from redis.sentinel import MasterNotFoundError
+
+from rover_overrides.transport import epochs
+from rover_overrides.transport.circuit_breaker import circuit
+from rover_overrides.transport.epochs import Server
+from rover_overrides.transport.refusals import MissingRightError, is_refusal, plain
+from rover_overrides.transport.sentinel import follow
+
+Command = tuple[Any, ...]
+Result = TypeVar("Result")
+
+STEP = 1000  # the most commands in a pipeline of `unlink`
+
+_PAUSES = (0.1, 0.2, 0.4)  # seconds between the attempts of `repeated`
+_REPEAT_SECONDS = 1.0  # after which no further one begins
+_ARRIVALS = 4  # at other servers, while a pipeline is being sent
+_ATTEMPTS = 3  # a key that moves may answer MOVED and then ASK
+_REDIRECTED = (AskError, ClusterDownError, TryAgainError)
+_SCRIPTS = frozenset({"EVAL", "EVALSHA"})
+_LIBRARY_RETRY = inspect.signature(redis.Redis.__init__).parameters["retry"].default
+
+_identities: WeakKeyDictionary[Any, _Known] = WeakKeyDictionary()
+_outdated: WeakSet[Any] = WeakSet()  # the clients of clusters that a node of did not answer in time
+
+
+class _Known(NamedTuple):
+    """The server at the other end of a socket; without an identity it is to be asked."""
+
+    socket: Any
+    identity: bytes
+    asked: float
+    until: float
+    moves: int  # of the process when it was asked
+
+
+class Reply(NamedTuple):
+    """What a command returned and who said so."""
+
+    value: Any
+    identity: bytes
+
+
+def run(commands: Sequence[Command], *, values: Sequence[str] = (), dropped: Sequence[Any] = ()) -> list[Reply]:
+    """Run commands `(name, key, *arguments)` and return their replies in the same order, after the values of keys.
+
+    Keys that are `dropped` go first. On one server they are one command, and so are the values: one reply is parsed faster
+    than many.
+
+    Raises redis.ConnectionError or redis.TimeoutError where a server is not there or does nothing for now (MissingRightError, a
+    ConnectionError, where the user may not), and the ResponseError of a command that is wrong.
+    """
+    if not commands and not values and not dropped:
+        return []
+    if circuit.has_failed:
+        circuit.tries()
+    try:
+        replies = _run(commands, values, dropped)
+    except (MissingRightError, ResponseError):
+        circuit.worked()  # the server is there; whether the rest goes on without a right, its callers know
+        raise
+    except BaseException:  # whoever waits for Redis may be interrupted
+        circuit.failed()
+        raise
+    if circuit.has_failed:
+        circuit.worked()
+    return replies
+
+
+def unlink(keys: Sequence[Any], then: Sequence[Command] = ()) -> list[Reply]:
+    """Free keys, at most `STEP` in a pipeline, and return the replies of commands in the last one; all may be done twice."""
+    replies: list[Reply] = []
+    for start in range(0, len(keys) or 1, STEP):
+        commands = then if start + STEP >= len(keys) else ()
+        replies = run(commands, dropped=keys[start : start + STEP])
+    return replies
+
+
+def repeated(work: Callable[[], Result]) -> Result:
+    """Return what a piece of work returns, which is done again where Redis cannot be reached: four times, in about a second.
+
+    A reply that did not come in time was waited for already, and a user who has no right will have none: neither is repeated.
+    """
+    end = time.monotonic() + _REPEAT_SECONDS
+    for pause in _PAUSES:
+        try:
+            return work()
+        except redis.AuthenticationError:
+            raise
+        except redis.ConnectionError:
+            if time.monotonic() + pause > end:
+                raise
+        time.sleep(pause)
+    return work()
+
+
+def resting() -> bool:
+    """Return whether Redis failed a moment ago, so that the caller should not wait for it again."""
+    return circuit.is_open()
+
+
+def _run(commands: Sequence[Command], values: Sequence[str], dropped: Sequence[Any]) -> list[Reply]:
+    try:
+        return _run_on(client(), commands, values, dropped)
+    except (RedisClusterException, ResponseError) as error:  # of a command, or of the handshake
+        if isinstance(error, NoPermissionError):
+            raise MissingRightError(str(error)) from error
+        if is_refusal(error):
+            raise redis.ConnectionError(str(error)) from error
+        raise
+
+
+def _run_on(redis_client: Any, commands: Sequence[Command], values: Sequence[str], dropped: Sequence[Any]) -> list[Reply]:
+    """Send drops and reads key by key to a cluster, and as one command each to a server, which for drops must be the master."""
+    if is_sharded(redis_client):
+        each = [*(("UNLINK", key) for key in dropped), *(("GET", key) for key in values), *commands]
+        return _on_cluster(redis_client, each)[len(dropped) :]
+    if dropped:
+        follow(redis_client.connection_pool, at_once=True)
+    joined = ([("UNLINK", *dropped)] if dropped else []) + ([("MGET", *values)] if values else [])
+    replies = _on_server(redis_client.connection_pool, [*joined, *commands])
+    if dropped:
+        epochs.server_of(redis_client.connection_pool).dropped = time.monotonic()
+        del replies[0]
+    if values:
+        found, identity = replies[0]
+        replies[:1] = [Reply(value, identity) for value in found]
+    return replies
+
+
+def client() -> Any:
+    """Return the client that cacheops talks through, made on its first use."""
+    from cacheops.redis import redis_client
+
+    return redis_client
+
+
+def servers() -> list[Any]:
+    """Return a client of each master."""
+    known = client()
+    return [known.get_redis_connection(node) for node in known.get_primaries()] if is_sharded(known) else [known]
+
+
+def is_sharded(known: Any = None) -> bool:
+    """Tell whether keys are spread over the nodes of a cluster."""
+    return hasattr(client() if known is None else known, "get_node_from_key")
+
+
+def _on_server(pool: Any, commands: Sequence[Command]) -> list[Reply]:
+    """Send commands, and again where the server turns out to be another one, after its epochs are dropped."""
+    server = epochs.servers.get(pool) or epochs.server_of(pool)  # the first alone at every hit
+    for _ in range(_ARRIVALS):
+        moves, owing = server.moves, list(server.owing) if server.owing else ()
+        replies = _on_either(pool, [*_renewing(owing), *commands] if owing else commands)
+        if replies[0].identity != server.identity or moves != server.moves:
+            _arrive(pool, server, replies[0].identity)
+            continue
+        for value, _ in replies:
+            if isinstance(value, Exception):
+                raise value
+        if owing:
+            server.renewed(owing)
+            return replies[len(_renewing(owing)) :]
+        return replies
+    raise redis.ConnectionError("the address keeps leading to other servers")
+
+
+def _arrive(pool: Any, server: Server, identity: bytes) -> None:
+    """Drop the epochs of a server that the process comes to, and go by it if it was still the same one."""
+    renewing = server.arriving(identity)
+    if renewing:
+        replies = _on_either(pool, _renewing(renewing))
+        if _checked(replies[0]).identity != identity:
+            return
+        for reply in replies:
+            _checked(reply)
+    server.arrive(identity, renewing)
+
+
+def _renewing(prefixes: Sequence[str]) -> list[Command]:
+    keys = [epochs.key(prefix) for prefix in prefixes]
+    return [("UNLINK", *keys[at : at + STEP]) for at in range(0, len(keys), STEP)]
+
+
+def _on_either(pool: Any, commands: Sequence[Command]) -> list[Reply]:
+    """Send commands, on another connection where one fails: it may have been closed from the other side while it was idle."""
+    try:
+        (replies,) = _exchange([(pool, commands)])
+    except (redis.AuthenticationError, MasterNotFoundError):  # every Sentinel was waited for
+        raise
+    except redis.ConnectionError:
+        (replies,) = _exchange([(pool, commands)])
+    return replies
+
+
+def _on_cluster(client: Any, commands: Sequence[Command]) -> list[Reply]:
+    done: dict[int, Reply] = {}
+    asked: dict[int, Any] = {}
+    failure: Exception = redis.ConnectionError("the cluster keeps moving keys")
+    if _outdated and client in _outdated:
+        client.nodes_manager.initialize()
+        _outdated.discard(client)
+    for _ in range(_ATTEMPTS):
+        try:
+            replies = _cluster_round(client, {n: c for n, c in enumerate(commands) if n not in done}, asked)
+            asked = {n: reply.value for n, reply in replies.items() if type(reply.value) is AskError}
+            done.update((n, reply) for n, reply in replies.items() if not isinstance(reply.value, _REDIRECTED))
+            if len(done) == len(commands):
+                return [_checked(done[n]) for n in range(len(commands))]
+            failure = next(reply.value for reply in replies.values() if isinstance(reply.value, _REDIRECTED))
+        except redis.TimeoutError:
+            _outdated.add(client)  # to ask the nodes now would be a second wait
+            raise
+        except (redis.ConnectionError, RedisClusterException) as error:
+            failure = error
+        client.nodes_manager.initialize()
+    raise redis.ConnectionError(str(failure)) from failure
+
+
+def _cluster_round(client: Any, commands: dict[int, Command], asked: dict[int, Any]) -> dict[int, Reply]:
+    """Send each command to the node of its key, or to the one that ASK named, and return the replies by number."""
+    batches: dict[Any, list[tuple[int, Command]]] = {}
+    for number, command in commands.items():
+        ask = asked.get(number)
+        node = client.get_node(host=ask.host, port=ask.port) if ask else client.get_node_from_key(_key(command))
+        if node is None:
+            raise redis.ConnectionError(f"the cluster names a node that it does not list: {ask}")
+        sent = [(-1, ("ASKING",)), (number, command)] if ask else [(number, command)]
+        batches.setdefault(node.name, []).extend(sent)
+    pools = [client.get_redis_connection(client.get_node(node_name=name)).connection_pool for name in batches]
+    for pool in pools:
+        epochs.server_of(pool).is_node = True
+    replies = _exchange([(pool, [c for _, c in batch]) for pool, batch in zip(pools, batches.values())])
+    pairs = [(n, reply) for batch, got in zip(batches.values(), replies) for (n, _), reply in zip(batch, got)]
+    return {number: reply for number, reply in pairs if number >= 0}
+
+
+def _key(command: Command) -> Any:
+    return command[3] if command[0] in _SCRIPTS else command[1]
+
+
+def _exchange(batches: Sequence[tuple[Any, Sequence[Command]]]) -> list[list[Reply]]:
+    """Send every server its commands, then read; an error of one command is its reply's value."""
+    if len(batches) == 1:
+        return [_exchange_one(*batches[0])]
+    with ExitStack() as stack:
+        lent = [(stack.enter_context(_lent(pool)), commands, epochs.server_of(pool)) for pool, commands in batches]
+        sent = [_send(*each) for each in lent]
+        return [_receive(*each, known) for each, known in zip(lent, sent)]
+
+
+def _exchange_one(pool: Any, commands: Sequence[Command]) -> list[Reply]:
+    """Do the same with one server, at less cost than many contexts."""
+    server = epochs.servers.get(pool) or epochs.server_of(pool)
+    connection = _borrowed(pool, server)
+    try:
+        return _receive(connection, commands, server, _send(connection, commands, server))
+    except BaseException:
+        connection.disconnect()
+        raise
+    finally:
+        pool.release(connection)
+
+
+@contextmanager
+def _lent(pool: Any) -> Iterator[Any]:
+    """Lend a connection of the pool; after any failure replies may be left unread in it, so it is closed."""
+    connection = _borrowed(pool, epochs.server_of(pool))
+    try:
+        yield connection
+    except BaseException:
+        connection.disconnect()
+        raise
+    finally:
+        pool.release(connection)
+
+
+def _borrowed(pool: Any, server: Server) -> Any:
+    if not server.is_prompt:
+        server.is_prompt = True
+        _be_prompt(pool)
+    follow(pool)
+    try:
+        return pool.get_connection()
+    except TypeError:  # redis-py before 5.3
+        return pool.get_connection("_")
+
+
+def _be_prompt(pool: Any) -> None:
+    """Replace the retries that redis-py brings along, but not those that the application asks for.
+
+    What does not answer in time is not asked once more: that would be a second wait.
+    """
+    once = Retry(NoBackoff(), 1, (redis.ConnectionError,))
+    is_librarys = _LIBRARY_RETRY is not None and pool.connection_kwargs.get("retry") == _LIBRARY_RETRY
+    if is_librarys:
+        pool.connection_kwargs["retry"] = once
+    for connection in getattr(pool, "_available_connections", ()):  # made by who used the client itself, nobody knows when
+        _identities[connection] = _Known(getattr(connection, "_sock", None), b"", 0.0, 0.0, 0)
+        if is_librarys:
+            connection.retry = once
+
+
+def _send(connection: Any, commands: Sequence[Command], server: Server) -> _Known:
+    """Send the commands, and first the question who the server is unless that is known; return what is."""
+    now = time.monotonic()
+    known = _identities.get(connection)
+    if known is not None and (now >= known.until or known.moves != server.moves):
+        if not server.is_node and known.socket is getattr(connection, "_sock", None):
+            connection.disconnect()
+            connection.connect()
+        known = None
+    connection.check_health()  # may connect again, so it comes before the look at the socket
+    socket = getattr(connection, "_sock", None)
+    if known is None or known.socket is not socket or socket is None:
+        known = _Known(socket, b"", now, now + epochs.seconds(), server.moves)
+    connection.send_packed_command(
+        _packed(connection, commands if known.identity else [*epochs.WHO, *commands]), check_health=False
+    )
+    return known
+
+
+def _packed(connection: Any, commands: Sequence[Command]) -> Any:
+    """Write commands as the protocol has them: what redis-py does with more care, and at a third of the speed.
+
+    Large values are left to it, which does not copy them.
+    """
+    encoder = getattr(connection, "encoder", None)
+    if encoder is None or any(bytes in map(type, command) for command in commands):
+        return connection.pack_commands(list(commands))
+    said, errors = encoder.encoding, encoder.encoding_errors
+    parts: list[bytes] = []
+    for command in commands:
+        words = [(word if type(word) is str else str(word)).encode(said, errors) for word in command]
+        parts.append(b"*%d\r\n" % len(words))
+        parts += [b"$%d\r\n%s\r\n" % (len(word), word) for word in words]
+    return [b"".join(parts)]
+
+
+def _receive(connection: Any, commands: Sequence[Command], server: Server, known: _Known) -> list[Reply]:
+    identity = known.identity
+    if not identity:
+        about = epochs.read([_answer(connection) for _ in epochs.WHO], known.asked)
+        server.heard(about)
+        identity = about.identity
+        _identities[connection] = known._replace(identity=identity)
+    replies = [Reply(_answer(connection), identity) for _ in commands]
+    if any(isinstance(reply.value, (MovedError, ReadOnlyError)) for reply in replies):
+        _identities[connection] = known._replace(until=0.0)  # its role has changed
+    return replies
+
+
+def _answer(connection: Any) -> Any:
+    try:
+        return connection.read_response()
+    except ResponseError as error:
+        return plain(error)
+
+
+def _checked(reply: Reply) -> Reply:
+    if isinstance(reply.value, Exception):
+        raise reply.value
+    return reply

@@ -1,0 +1,1 @@
+"""Seeing every write: compiled by Django, or raw SQL."""

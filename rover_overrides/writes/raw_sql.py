@@ -1,0 +1,250 @@
+"""Writes by raw SQL: a statement that a compiler of Django did not issue changes the tables whose names it holds.
+
+Outside a transaction it commits by itself, so its tables are announced before it runs. One that raised counts as well: it may
+have committed before the connection broke.
+
+It looks for words, so it finds too much rather than too little: a name in a comment or a literal counts. What a statement
+writes without naming it, through a procedure or a trigger, the application declares. `CACHEOPS_ROVER_RAW_SQL = False` turns
+this off.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import wraps
+from typing import Any
+
+from cacheops.conf import settings as cacheops_settings
+from django.apps import apps
+from django.conf import settings
+from django.db.backends.utils import CursorWrapper
+
+from rover_overrides.core.switches import on
+from rover_overrides.database import statements
+from rover_overrides.database.connection_state import state_of
+from rover_overrides.invalidation import commits, transaction_ends
+from rover_overrides.invalidation.two_phase import Change
+from rover_overrides.writes.recording import is_watched
+
+_WORD = re.compile(r"\w+")
+_START = re.compile(r"(?:\s|\(|--[^\n]*(?:\n|$)|/\*.*?\*/)*(\w*)", re.DOTALL)
+_READS = frozenset(
+    """
+    analyze begin checkpoint close commit deallocate declare desc describe discard end fetch listen notify pragma release
+    reset rollback savepoint select set show start table unlisten use vacuum values
+    """.split()  # noqa: SIM905 - it reads better than forty quotes
+)
+_COMMITS = frozenset({"commit", "end"})
+_ENDS = _COMMITS | {"release"}
+_WRITES = frozenset(
+    """
+    alter call copy delete do drop exec execute insert load merge refresh rename replace truncate update
+    """.split()  # noqa: SIM905 - as above
+)
+
+
+def install() -> None:
+    """Have every statement looked at that goes through a cursor of Django's."""
+    wrapper: Any = CursorWrapper
+    if hasattr(wrapper.execute, _LOOKED):
+        return
+    wrapper.execute = _looking(wrapper.execute)
+    wrapper.executemany = _looking(wrapper.executemany)
+    wrapper.__getattr__ = _looking_at_copies(wrapper.__getattr__)
+
+
+def written_tables(sql: str, tables: list[str]) -> list[str]:
+    """Return the tables, of those that models have, that a statement may write."""
+    if not _writes(sql):
+        return []
+    folded = sql.casefold()
+    words = set(_WORD.findall(folded))
+    return [table for table in tables if _names(table.casefold()) <= words]
+
+
+def _writes(sql: str) -> bool:
+    if sql[:6].casefold() == "select" and ";" not in sql:  # nearly all there is
+        return False
+    first = _first_word(sql)
+    several = ";" in sql.strip().rstrip(";")
+    if first in _READS and not several:
+        return False
+    return first in _WRITES or not _WRITES.isdisjoint(word.casefold() for word in _WORD.findall(sql))
+
+
+def _first_word(sql: str) -> str:
+    start = _START.match(sql)
+    return start.group(1).casefold() if start else ""
+
+
+def _last_word(sql: str) -> str:
+    return str(_WORD.findall(sql)[-1]).casefold()
+
+
+def _names(table: str) -> set[str]:
+    """Return the words of a table's name: it may be quoted, and hold a schema."""
+    return set(_WORD.findall(table))
+
+
+_LOOKED = "_rover_looked"
+
+
+def _looking(original: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(original)
+    def method(self: Any, sql: Any, *args: Any, **kwargs: Any) -> Any:
+        with _seen(self.db, sql):
+            return original(self, sql, *args, **kwargs)
+
+    setattr(method, _LOOKED, True)
+    return method
+
+
+def _looking_at_copies(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Psycopg copies rows by methods of its own."""
+
+    @wraps(original)
+    def __getattr__(self: Any, name: str) -> Any:  # noqa: N807 - the name it replaces
+        found = original(self, name)
+        if name == "copy":
+            return lambda sql, *args, **kwargs: _copying(self.db, sql, found(sql, *args, **kwargs))
+        if name == "executescript":  # of sqlite3
+            return lambda sql: _scripted(self.db, found, sql)
+        if name in {"copy_expert", "copy_from"}:
+            return _copied(self.db, found, sql="" if name == "copy_expert" else "copy ")
+        return found
+
+    return __getattr__
+
+
+@contextmanager
+def _copying(connection: Any, sql: Any, copy: Any) -> Iterator[Any]:
+    with _seen(connection, sql), copy as copied:
+        yield copied
+
+
+def _scripted(connection: Any, run: Callable[[Any], Any], sql: Any) -> Any:
+    with _seen(connection, f"COMMIT; {sql}" if isinstance(sql, str) else sql):  # which sqlite3 does first
+        return run(sql)
+
+
+def _copied(connection: Any, copy: Callable[..., Any], sql: str) -> Callable[..., Any]:
+    def method(first: Any, second: Any, *args: Any, **kwargs: Any) -> Any:
+        with _seen(connection, f"{sql}{second}" if sql else first):
+            return copy(first, second, *args, **kwargs)
+
+    return method
+
+
+def _seen(connection: Any, sql: Any) -> AbstractContextManager[None]:
+    """Return a context around a statement, in which what it may write is announced, or recorded in the open transaction."""
+    if not cacheops_settings.CACHEOPS_INSIDEOUT:
+        return _UNSEEN
+    if state_of(connection).is_issuing:
+        return _issued(connection)
+    text = _text(connection, sql)
+    if text is None or "isolation" in text.lower():
+        state_of(connection).names_isolation = True
+    _note_outermost(connection, text)
+    if commits.waits_for_hand(connection) or (_may_end(connection, text) and commits.has_waiting(connection)):
+        return _by_hand(connection, text)
+    if text is not None and not _writes(text):
+        return _UNSEEN
+    return _written(connection, _changes(text))
+
+
+_UNSEEN = nullcontext()
+
+
+@contextmanager
+def _by_hand(connection: Any, text: str | None) -> Iterator[None]:
+    """Look at a statement that may end the open transaction."""
+    commits_it = _commits(connection, text)
+    changes = _changes(text) if text is None or _writes(text) else []
+    if commits_it is not False:  # what it writes is announced with what it commits
+        for change in changes:
+            commits.record(connection.alias, change)
+    with transaction_ends.ended_by_hand(connection, commits_it=commits_it), _written(connection, changes) if changes else _UNSEEN:
+        yield
+
+
+def _may_end(connection: Any, text: str | None) -> bool:
+    """Return whether a statement may end the open transaction: SQLite's ends with the release of the savepoint that began it."""
+    if text is None:
+        return True
+    first = _first_word(text)
+    return first in _COMMITS or (first == "release" and connection.vendor == "sqlite") or _ends_among(text)
+
+
+def _commits(connection: Any, text: str | None) -> bool | None:
+    """Return whether a statement commits the open transaction, None where it does not say."""
+    if text is None:
+        return None
+    first = _first_word(text)
+    if first in _COMMITS:
+        return True
+    outermost = state_of(connection).outermost
+    releases = first == "release" and outermost != "" and _last_word(text) == outermost
+    return None if releases or _ends_among(text) else False
+
+
+def _ends_among(text: str) -> bool:
+    """Return whether a text of several statements has one that may end a transaction."""
+    return ";" in text.strip().rstrip(";") and not _ENDS.isdisjoint(word.casefold() for word in _WORD.findall(text))
+
+
+def _note_outermost(connection: Any, text: str | None) -> None:
+    """Note the savepoint that begins a transaction, which that of SQLite does outside any."""
+    if (
+        text is not None
+        and connection.vendor == "sqlite"
+        and _first_word(text) == "savepoint"
+        and statements.has_ended(connection)
+    ):
+        state_of(connection).outermost = _last_word(text)
+
+
+@contextmanager
+def _issued(connection: Any) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        commits.wrote(connection)
+
+
+@contextmanager
+def _written(connection: Any, changes: list[Change]) -> Iterator[None]:
+    if changes and not statements.in_transaction(connection):
+        with commits.statement_of_its_own(connection, changes):
+            yield
+        return
+    try:
+        yield
+    finally:
+        commits.wrote(connection)
+        for change in changes:
+            commits.record(connection.alias, change)
+
+
+def _changes(text: str | None) -> list[Change]:
+    """Return what a raw statement may write; every table, if it will not tell its text."""
+    if not (is_watched() and on("seen-writes") and getattr(settings, "CACHEOPS_ROVER_RAW_SQL", True)):
+        return []
+    tables = _tables()
+    return [Change(table, None, None) for table in (tables if text is None else written_tables(text, tables))]
+
+
+def _text(connection: Any, sql: Any) -> str | None:
+    if isinstance(sql, str):
+        return str(sql)
+    if isinstance(sql, bytes):
+        return sql.decode(errors="replace")
+    try:
+        return str(sql.as_string(connection.connection))
+    except Exception:  # noqa: BLE001 - whatever a driver's object raises
+        return None
+
+
+def _tables() -> list[str]:
+    return sorted({model._meta.db_table for model in apps.get_models(include_auto_created=True)})

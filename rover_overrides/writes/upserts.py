@@ -1,0 +1,90 @@
+"""What `bulk_create(update_conflicts=True)` does to rows: it inserts some and updates others, and does not say which."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from django.db.models import F, Field, Q
+from django.db.models.expressions import OrderBy
+from django.db.models.sql import Query
+
+from rover_overrides.introspection.stock import target
+from rover_overrides.rows import rows
+from rover_overrides.rows.rows import Row
+
+_TEXT = frozenset({"CharField", "FileField", "FilePathField", "SlugField", "TextField"})
+
+
+def conflicts(query: Any) -> Q | None:
+    """Return the condition of the rows that an upsert may touch, before and after it, None where that is not known.
+
+    It is the product of the values of the unique fields, which may find more rows than those: they come out unchanged.
+    """
+    unique = [_field(query, field) for field in query.unique_fields]
+    updated = {_field(query, field).column for field in query.update_fields}
+    if not unique or len(query.objs) > rows.LIMIT or updated & {field.column for field in unique}:
+        return None
+    if not all(map(_is_stored_as_given, unique)):
+        return None
+    condition = Q()
+    for field in unique:
+        values = [getattr(obj, field.attname) for obj in query.objs]
+        if any(value is None or rows.is_expression(value) for value in values):
+            return None
+        condition &= Q(**{f"{field.attname}__in": values})
+    return condition
+
+
+def in_order(query: Any, found: Query) -> Query:
+    """Have the rows locked in the order of their keys, up or down, as an application writes them that wants no deadlock.
+
+    Python orders text as PostgreSQL does under the collation "C".
+    """
+    from django.db.models.functions import Collate  # Django 3.2, upserts came with 4.1
+
+    if not found.select_for_update:
+        return found
+    unique = [_field(query, field) for field in query.unique_fields]
+    keys = [tuple(getattr(obj, field.attname) for field in unique) for obj in query.objs]
+    descends = _falls(keys)
+    columns = [(F(field.attname), target(field).get_internal_type() in _TEXT) for field in unique]
+    found.add_ordering(*(OrderBy(Collate(column, "C") if text else column, descending=descends) for column, text in columns))
+    return found
+
+
+def _falls(keys: list[Any]) -> bool:
+    try:
+        return keys[0] > keys[-1]  # type: ignore[no-any-return]
+    except TypeError:
+        return False
+
+
+def updated_fields(query: Any) -> list[Any]:
+    """Return the fields that an upsert sets in rows that are there."""
+    return [_field(query, field) for field in query.update_fields]
+
+
+def changes(query: Any, before: list[Row], after: list[Row]) -> Iterator[tuple[Row | None, Row | None]]:
+    """Give the rows before and after.
+
+    A row that was not there when it was looked for has been inserted, or another connection has just inserted it and it was
+    updated: then it had the same values but for those of the updated fields.
+    """
+    columns = rows.key_columns(query.model)
+    updated = {_field(query, field).column for field in query.update_fields}
+    was = {rows.key(row, columns): row for row in before}
+    for new in after:
+        old = was.pop(rows.key(new, columns), None)
+        yield {name: value for name, value in new.items() if name not in updated} if old is None else old, new
+    for gone in was.values():
+        yield gone, None
+
+
+def _is_stored_as_given(field: Any) -> bool:
+    """Return whether a row is found by the value that an object has: no code of the application's changes it on its way."""
+    return rows.is_stock(field) and type(field).pre_save is Field.pre_save
+
+
+def _field(query: Any, field: Any) -> Any:
+    return query.get_meta().get_field(field) if isinstance(field, str) else field
