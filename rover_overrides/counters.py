@@ -1,5 +1,5 @@
-"""What the cache does, in numbers: the public names of `rover_overrides.operations.counters`."""
+"""What the cache does, in numbers: the public names of `rover_overrides.metrics.counters`."""
 
-from rover_overrides.operations.counters import counted, report, totals
+from rover_overrides.metrics.counters import counted, report, totals
 
 __all__ = ["counted", "report", "totals"]

@@ -66,7 +66,7 @@ class _Plan(NamedTuple):
 before_read: list[Callable[[], object]] = []
 """What is called before Redis is asked for a result; where one of them raises, or returns False, it is not."""
 
-_counters: Any = import_module("rover_overrides.operations.counters") if switches.applied("told-reasons") else None
+_counters: Any = import_module("rover_overrides.metrics.counters") if switches.applied("told-reasons") else None
 _known = registry.Known()
 _leases: ContextVar[Mapping[str, Lease | None]] = ContextVar("rover_leases")
 _NO_LEASES: Mapping[str, Lease | None] = {}

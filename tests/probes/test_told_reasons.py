@@ -48,7 +48,7 @@ def test_row_that_is_not_there_is_named(probe, row):
 
 
 def test_counters_tell_hits_misses_and_drops(probe):
-    counted, report = need("rover_overrides.operations.counters.counted"), need("rover_overrides.operations.counters.report")
+    counted, report = need("rover_overrides.counters.counted"), need("rover_overrides.operations.counters.report")
     seen = {}
 
     def listen(counts, **kwargs):
@@ -72,7 +72,7 @@ def test_counters_tell_hits_misses_and_drops(probe):
 
 
 def test_counting_costs_a_hit_no_command(probe):
-    need("rover_overrides.operations.counters.report")()
+    need("rover_overrides.counters.report")()
     probe.fill(read(pages=2))
     with probe.commands() as ran:
         for _ in range(10):

@@ -122,7 +122,7 @@ def scene_value_of_the_simple_cache_is_a_miss():
 
 def scene_what_cannot_be_read_is_counted_and_warned_of_once():
     from rover_overrides.cache import serialization
-    from rover_overrides.operations import counters
+    from rover_overrides.metrics import counters
 
     serialization._warned.clear()
     with deployed(), warnings.catch_warnings(record=True) as warned:

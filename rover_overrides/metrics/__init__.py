@@ -1,0 +1,1 @@
+"""Numbers of what the cache does."""
