@@ -41,7 +41,7 @@ _LOCK_TIMEOUT = "55P03"
 _NO_TABLE = "42P01"
 _IDLE, _OPEN, _FAILED = 0, 2, 3  # of libpq's transaction status; others are of a statement under way and of a lost connection
 
-_logger = logging.getLogger(__name__)
+_logger = logging.getLogger("rover_overrides.statements")  # as documented, wherever the module is
 
 Row = tuple[Any, ...]
 

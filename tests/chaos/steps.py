@@ -7,9 +7,9 @@ import time
 
 STEPS = ("before announce", "after announce", "before COMMIT", "after COMMIT", "before leave")
 
-_DROPS = ("rover_overrides.invalidation.two_phase", "rover_overrides.cache.invalidation")
-_OWED = ("rover_overrides.invalidation.unsent", "rover_overrides.operations.outbox")
-_PENDING = ("rover_overrides.cache.pending_writes", "rover_overrides.cache.pending_writes")
+_DROPS = ("rover_overrides.invalidation.two_phase", "rover_overrides.drops")
+_OWED = ("rover_overrides.invalidation.unsent", "rover_overrides.owed")
+_PENDING = ("rover_overrides.cache.pending_writes", "rover_overrides.pending")
 
 
 def install(board, process):

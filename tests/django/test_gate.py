@@ -62,7 +62,7 @@ def test_the_wheel_fails_no_test_of_djangos_and_gives_no_wrong_answer(repo, judg
 def test_an_engine_that_drops_nothing_of_a_condition_is_seen(repo, judge, tmp_path):
     whole = subject_of(repo)
     shutil.copytree(whole.folder, tmp_path / "tree")
-    with (tmp_path / "tree" / "rover_overrides" / "drops.py").open("a") as file:
+    with (tmp_path / "tree" / "rover_overrides" / "invalidation" / "two_phase.py").open("a") as file:
         file.write("\n\ndef _met(*_args: Any) -> set[Conj]:\n    return set()\n")
     summary = judge(Subject("broken", tmp_path / "tree", whole.settings, f"{whole.content}, drops nothing"), "update")
     assert {item.when for item in summary.wrong} == {"at once", "after a write"}

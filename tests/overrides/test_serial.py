@@ -157,7 +157,7 @@ def _read_then_write(alias):
 def lock_of(caplog, call):
     """Return the locks of the SELECTs that the cache runs during a call."""
     caplog.clear()
-    with caplog.at_level(logging.DEBUG, "rover_overrides.database.statements"):
+    with caplog.at_level(logging.DEBUG, "rover_overrides.statements"):
         call()
     selects = [record.args[1] for record in caplog.records if record.args[1].startswith("SELECT")]
     return [sql.partition(" FOR ")[2] for sql in selects]
