@@ -181,7 +181,7 @@ def bisect(repo: Repository, source: str | None, patches: tuple[str, ...], fresh
 
     found, steps, ran = search(repo, patches, source, fresh=fresh)
     for item in found:
-        click.echo(f"{item.patch}: {item.words}")
+        click.echo(f"{item.feature}: {item.words}")
     say(f"{steps} steps, {ran} processes of probes run")
     return Exit.FINE
 

@@ -29,7 +29,7 @@ _OPTIONS = (
         metavar="RELEASE|SOURCE",
         help="Only this release, or path:DIR, git:URL@REF, git:URL@A..B; tries the series on it too. Repeatable.",
     ),
-    click.option("--patch", "patches", multiple=True, metavar="ID", help="Only this patch. Repeatable."),
+    click.option("--patch", "patches", multiple=True, metavar="ID", help="Only this feature, or all of this patch. Repeatable."),
     click.option("--why", is_flag=True, help="Show the evidence: every column of every cell."),
     click.option(
         "--format",
@@ -149,7 +149,7 @@ def _keeper(repo: Repository, asked: Asked, choice: Choice) -> Callable[[Scope, 
     def keep(scope: Scope, found: Findings) -> None:
         if asked.results:
             write_results(repo, scope, found, asked.results)
-        if choice.whole and not choice.patches:
+        if choice.whole and not choice.features:
             keep_last(repo, scope, found)
 
     return keep

@@ -112,7 +112,10 @@ class Hunk:
 
 @dataclass(frozen=True)
 class Patch:
-    """One change that the fork makes: its mail file, the trailers in it and the hunks it brings."""
+    """One change of upstream: its mail file, the trailers in it, the hunks it brings and the features that it is for.
+
+    `features` are the ids that its `Features:` names; without that trailer it has one feature, of its own name.
+    """
 
     path: Path
     state: State
@@ -120,23 +123,46 @@ class Patch:
     title: str
     base: str
     sha256: str
-    probes: tuple[str, ...] = ()
+    features: tuple[str, ...] = ()
     overrides: tuple[str, ...] = ()
     depends: tuple[str, ...] = ()
-    needs: tuple[str, ...] = ()
-    replaced_by: tuple[Settings, ...] = ()
-    drop_when: str = ""
     why: str = ""
     applied_upstream: str = ""
-    mutation: str = ""
     place: str = ""
     hunks: tuple[Hunk, ...] = ()
     lines: int = 0
     trailers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
+
+@dataclass(frozen=True)
+class Feature:
+    """One behaviour that the fork needs, told by its probes: the unit of a verdict, of a switch and of retirement.
+
+    `record` is the file that says so: the probes' own, or a patch that has this one feature. `code` names the modules and
+    functions of the overrides that serve it alone. It is retired with its patch, or before it, once upstream does it.
+    """
+
+    id: str
+    patch: Patch
+    record: Path
+    title: str
+    why: str = ""
+    probes: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+    replaced_by: tuple[Settings, ...] = ()
+    drop_when: str = ""
+    mutation: str = ""
+    code: tuple[str, ...] = ()
+    applied_upstream: str = ""
+
+    @property
+    def state(self) -> State:
+        """Whether the fork still brings it."""
+        return State.RETIRED if self.applied_upstream else self.patch.state
+
     @property
     def retired_in(self) -> Version | None:
-        """The release that made the patch unnecessary, as the trailer of a retired patch says."""
+        """The release that made it unnecessary, where it is retired."""
         first = self.applied_upstream.split(";")[0].strip()
         return Version(first) if first else None
 

@@ -62,6 +62,10 @@ class Repository:
         """The package that the fork adds."""
         return self.root / self.config.overrides.package
 
+    def record(self, name: str) -> Path:
+        """Return the file that a feature's record is in, by its path relative to the repository."""
+        return self.root / name
+
     @property
     def work(self) -> Path:
         """What can be made again: downloads, the private git repository, trees and results."""

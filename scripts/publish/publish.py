@@ -65,10 +65,10 @@ def committed(repo: Repository) -> str:
 
 def refuse_faults(report: Report, waived: Mapping[str, str]) -> None:
     """Refuse verdicts that are faults and not waived, and waivers of what is no fault."""
-    faults = {patch.patch.id: str(patch.verdict) for patch in report.patches if patch.verdict in FAULTS}
+    faults = {item.feature.id: str(item.verdict) for item in report.features if item.verdict in FAULTS}
     idle = sorted(set(waived) - set(faults))
     if idle:
-        known = {patch.patch.id: str(patch.verdict) for patch in report.patches}
+        known = {item.feature.id: str(item.verdict) for item in report.features}
         verdict = known.get(idle[0])
         what = f"the verdict on {idle[0]} is {verdict}" if verdict else f"there is no patch {idle[0]}"
         raise UsageError(f"{what}: nothing to waive{near_miss(idle[0], sorted(faults)) if faults else ''}", hint="leave it out")

@@ -11,7 +11,7 @@ from packaging.version import InvalidVersion, Version
 from scripts.core.config import near_miss
 from scripts.core.errors import AttentionError, UsageError
 from scripts.core.lockfile import read_lock, write_lock
-from scripts.core.model import FAULTS, Applies, Lock, Release, Verdict
+from scripts.core.model import FAULTS, Applies, Feature, Lock, Release, State, Verdict
 from scripts.core.repository import Repository
 from scripts.rebase.plan_text import Plan
 from scripts.rebase.replay import release_of, workshop
@@ -21,12 +21,14 @@ from scripts.rebase.state import RebaseState, fingerprint, home, reached, target
 from scripts.rebase.unretire import commit_of, in_order, outdated_settings
 from scripts.series.apply import Workshop
 from scripts.series.cherry_pick import Step, line_on
+from scripts.series.feature_record import has_own_record
 from scripts.series.profile import check_profile, clashes, profile_name
+from scripts.series.series import Series
 from scripts.status.status import Choice, examine
 from scripts.upstream.pin import resolve
 from scripts.upstream.vendor import bring
-from scripts.verdicts.aggregate import PatchReport, Report
-from scripts.verdicts.retirement import Retirement, retirements
+from scripts.verdicts.aggregate import FeatureReport, Report
+from scripts.verdicts.retirement import Retirement, patch_retirements, retirements
 
 
 def planned(repo: Repository, version: str, waived: Mapping[str, str]) -> RebaseState:
@@ -39,9 +41,23 @@ def planned(repo: Repository, version: str, waived: Mapping[str, str]) -> Rebase
     reached("pinned")
     report, _ = examine(staged(repo), lock, Choice(bare=True))
     _check_verdicts(report, waived, pinned=old.release(lock.locked) is not None)
-    retire = tuple(retirements(report))
-    back = tuple(item.patch.id for item in report.patches if item.verdict is Verdict.REGRESSED and item.patch.id not in waived)
-    return begun(repo, RebaseState(lock.locked, old.locked, "", before, retire, back=back, waived=waived))
+    faulty = [item for item in report.features if item.feature.id not in waived]
+    regressed = [item.feature for item in faulty if item.verdict is Verdict.REGRESSED]
+    decided = _decided(workshop(repo).series, retirements(report), regressed)
+    return begun(repo, dataclasses.replace(decided, target=lock.locked, origin=old.locked, before=before, waived=waived))
+
+
+def _decided(series: Series, going: Sequence[Retirement], back: Sequence[Feature]) -> RebaseState:
+    """Return what becomes of patches and of features' own records where some features go and some are needed again."""
+    return RebaseState(
+        "",
+        "",
+        "",
+        retire=tuple(patch_retirements(going, series.features)),
+        settled=tuple(item for item in going if has_own_record(series.feature_by_id[item.id])),
+        back=tuple(dict.fromkeys(feature.patch.id for feature in back if feature.patch.state is State.RETIRED)),
+        reopened=tuple(feature.id for feature in back if has_own_record(feature)),
+    )
 
 
 def chosen(repo: Repository, names: Sequence[str], *, back: bool) -> RebaseState:
@@ -51,26 +67,29 @@ def chosen(repo: Repository, names: Sequence[str], *, back: bool) -> RebaseState
     bring(repo, lock)
     write_lock(home(repo) / "lock.toml", lock)
     series = workshop(repo).series
-    known = [patch.id for patch in (series.retired if back else series.active)]
-    wrong = [name for name in names if name not in known]
+    state = State.RETIRED if back else State.ACTIVE
+    features = [feature for name in names for feature in series.features_named(name) if feature.state is state]
+    there = {name for feature in features for name in (feature.id, feature.patch.id)}
+    wrong = [name for name in names if name not in there]
     if wrong:
         kind = "retired" if back else "live"
+        known = [name for feature in series.features if feature.state is state for name in (feature.id, feature.patch.id)]
         raise UsageError(f"there is no {kind} patch {wrong[0]}{near_miss(wrong[0], known)}", hint="nox -s status names them")
     base = series.active[0].base if series.active else lock.locked
-    retire = () if back else _unnecessary(repo, lock, names)
-    return begun(repo, RebaseState(base, base, "", before, retire, back=tuple(names) if back else (), by_hand=True))
+    decided = _decided(series, () if back else _unnecessary(repo, lock, features), features if back else ())
+    return begun(repo, dataclasses.replace(decided, target=base, origin=base, before=before, by_hand=True))
 
 
-def _unnecessary(repo: Repository, lock: Lock, names: Sequence[str]) -> tuple[Retirement, ...]:
-    """Return the retirements of patches, with their proof; refuses one whose probes do not pass on the bare locked release."""
-    report, _ = examine(staged(repo), lock, Choice(bare=True, patches=tuple(names)))
+def _unnecessary(repo: Repository, lock: Lock, features: Sequence[Feature]) -> tuple[Retirement, ...]:
+    """Return the retirements of features, with their proof; refuses one whose probes do not pass on the bare locked release."""
+    report, _ = examine(staged(repo), lock, Choice(bare=True, features=tuple(feature.id for feature in features)))
     found = tuple(retirements(report))
-    kept = [item for item in report.patches if item.patch.id not in {one.id for one in found}]
+    kept = [item for item in report.features if item.feature.id not in {one.id for one in found}]
     if kept:
         raise AttentionError(
-            "upstream does not do what these patches do, so they stay:\n"
-            + "\n".join(f"{item.patch.id} is {item.verdict} on {lock.locked}: {detail(item, report)}" for item in kept),
-            hint=f"nox -s status -- --patch {kept[0].patch.id} --why",
+            "upstream does not do what these features do, so they stay:\n"
+            + "\n".join(f"{item.feature.id} is {item.verdict} on {lock.locked}: {detail(item, report)}" for item in kept),
+            hint=f"nox -s status -- --patch {kept[0].feature.id} --why",
         )
     return found
 
@@ -102,18 +121,18 @@ def _same(pinned: str, asked: str) -> bool:
 def _check_verdicts(report: Report, waived: Mapping[str, str], *, pinned: bool) -> None:
     """Refuse a target of which nothing can be said, or too little; what regressed there comes back, so it is no fault."""
     evidence = f"{'' if pinned else 'nox -s pin, then '}nox -s status -- --upstream {report.locked} --why"
-    unknown = sorted(set(waived) - {item.patch.id for item in report.patches})
+    unknown = sorted(set(waived) - {item.feature.id for item in report.features})
     if unknown:
-        raise UsageError(f"--waive names {unknown[0]}, which is no patch", hint="nox -s status names them")
-    wrong = [item for item in report.patches if item.verdict in FAULTS - {Verdict.REGRESSED} and item.patch.id not in waived]
+        raise UsageError(f"--waive names {unknown[0]}, which is no feature", hint="nox -s status names them")
+    wrong = [item for item in report.features if item.verdict in FAULTS - {Verdict.REGRESSED} and item.feature.id not in waived]
     if wrong:
-        waivers = " ".join(f"--waive {item.patch.id}=REASON" for item in wrong)
+        waivers = " ".join(f"--waive {item.feature.id}=REASON" for item in wrong)
         raise AttentionError(
             f"the verdicts on bare {report.locked} are not clean:\n"
-            + "\n".join(f"{item.patch.id} is {item.verdict}: {detail(item, report)}" for item in wrong),
+            + "\n".join(f"{item.feature.id} is {item.verdict}: {detail(item, report)}" for item in wrong),
             hint=f"mend the probes ({evidence}); or take them along as they are: nox -s rebase -- {report.locked} {waivers}",
         )
-    if report.patches and not any(tried(item, report) for item in report.patches):
+    if report.features and not any(tried(item, report) for item in report.features):
         raise AttentionError(
             f"nothing could be run on {report.locked} here, so nothing would be proven",
             hint=f"give it an environment in fork.toml; {evidence}",
@@ -130,11 +149,11 @@ def _check_retirements(repo: Repository, state: RebaseState) -> None:
         retired_mail(shop, shop.series.by_id[item.id], item, {other.id for other in retire})
     for name in state.back:
         commit_of(shop, name)
-    put = {item.id: item.settings.mapping() for item in retire if item.settings}
+    put = state.new_settings
     if put:
         profile_name(repo)
     profile = check_profile(repo, shop.series) | put
-    for name in outdated_settings(shop.series, profile, state.back):
+    for name in outdated_settings(shop.series, profile, (*state.back, *state.reopened)):
         del profile[name]
     clashing = list(clashes(profile))
     if clashing:
@@ -148,7 +167,7 @@ def changes_nothing(repo: Repository, state: RebaseState) -> bool:
     """Tell whether the fork stands on the target already, with every patch written on it and none to retire."""
     patches = workshop(repo).series.active
     fresh = all(patch.base == state.target for patch in patches)
-    stays = not state.retire and not state.back
+    stays = not (state.retire or state.settled or state.back or state.reopened)
     return state.target == state.origin and fresh and stays and target_lock(repo) == read_lock(repo.lock_file)
 
 
@@ -161,13 +180,13 @@ def trial(repo: Repository, state: RebaseState) -> Plan:
     stops = [name for name, step in steps.items() if step.applies is Applies.CONFLICT]
     replayed = tuple(name for name in state.queue if name not in state.back)
     counts = (
-        (len(state.retire), "retires", "retire"),
-        (len(state.back), "comes back", "come back"),
+        (len(retiring(state)), "retires", "retire"),
+        (len(returning(state)), "comes back", "come back"),
         (len(set(replayed).difference(stops)), "replays cleanly", "replay cleanly"),
         (len(stops), "conflicts", "conflict"),
     )
     total = ", ".join(f"{number} {one if number == 1 else many}" for number, one, many in counts if number)
-    plan = Plan(state.origin, state.target, state.retire, replayed, tuple(notes), returning(state), total or "no patches")
+    plan = Plan(state.origin, state.target, retiring(state), replayed, tuple(notes), returning(state), total or "no patches")
     waivers = "".join(f" --waive {name}={shlex.quote(reason)}" for name, reason in state.waived.items())
     return dataclasses.replace(plan, stops=tuple(stops), following=f"nox -s rebase -- {state.target}{waivers}")
 
@@ -186,19 +205,24 @@ def _tried(shop: Workshop, state: RebaseState, target: Release) -> dict[str, Ste
     return steps
 
 
+def retiring(state: RebaseState) -> tuple[Retirement, ...]:
+    """Return the patches and the features that retire."""
+    return (*state.retire, *state.settled)
+
+
 def returning(state: RebaseState) -> tuple[tuple[str, str], ...]:
-    """Return the patches that come back, each with the reason."""
+    """Return the patches and the features that come back, each with the reason."""
     why = "by hand" if state.by_hand else f"needed again on {state.target}"
-    return tuple((name, why) for name in state.back if name not in state.skipped)
+    return tuple((name, why) for name in (*state.back, *state.reopened) if name not in state.skipped)
 
 
-def tried(item: PatchReport, report: Report) -> bool:
+def tried(item: FeatureReport, report: Report) -> bool:
     """Tell whether a cell of the target says something of a patch."""
     at = item.release(report.locked)
     return at is not None and any(cell.counts for cell in at.cells)
 
 
-def detail(item: PatchReport, report: Report) -> str:
+def detail(item: FeatureReport, report: Report) -> str:
     """Return the words of the release that decided a patch's verdict."""
     at = item.release(report.locked)
     return at.detail if at else ""

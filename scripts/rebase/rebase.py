@@ -18,7 +18,7 @@ from scripts.core.model import FAULTS, Patch, State, Verdict
 from scripts.core.repository import Repository
 from scripts.core.result_cache import Store
 from scripts.probes.upstream_suite import comparisons, counting
-from scripts.rebase.plan import changes_nothing, chosen, detail, planned, returning, trial, tried
+from scripts.rebase.plan import changes_nothing, chosen, detail, planned, retiring, returning, trial, tried
 from scripts.rebase.plan_text import Plan
 from scripts.rebase.replay import left_out, release_of, replay, resolved, stop, workshop
 from scripts.rebase.staging import export, orphans, put_in_place, staged
@@ -28,7 +28,7 @@ from scripts.series.apply import Workshop
 from scripts.series.series import Series, read_series
 from scripts.status.status import Choice, examine
 from scripts.upstream.source_tree import is_subtree
-from scripts.verdicts.aggregate import PatchReport, Report
+from scripts.verdicts.aggregate import FeatureReport, Report
 
 
 def rebase(repo: Repository, version: str, *, dry_run: bool = False, waived: Mapping[str, str] | None = None) -> Plan:
@@ -140,7 +140,7 @@ def _left_over(repo: Repository, state: RebaseState) -> Plan:
     say(f"the rebase to {state.target} had been done when it was killed; only its work tree was left")
     forget(repo)
     live = _live_ids(read_series(repo, read_lock(repo.lock_file)))
-    return Plan(state.origin, state.target, state.retire, live, back=returning(state))
+    return Plan(state.origin, state.target, retiring(state), live, back=returning(state))
 
 
 # Act
@@ -155,7 +155,7 @@ def _go_on(repo: Repository, state: RebaseState) -> Plan:
     reached("proven")
     series = read_series(staged(repo), target_lock(repo))
     replayed = tuple(name for name in _live_ids(series) if name not in state.back)
-    plan = Plan(state.origin, state.target, state.retire, replayed, tuple(_notes(repo, state, report)), returning(state))
+    plan = Plan(state.origin, state.target, retiring(state), replayed, tuple(_notes(repo, state, report)), returning(state))
     reached("deciding")
     put_in_place(repo, state, digest)
     reached("decided")
@@ -168,16 +168,16 @@ def _proof(repo: Repository, state: RebaseState) -> Report:
     new, lock = staged(repo), target_lock(repo)
     report, _ = examine(new, lock, Choice())
     before = workshop(repo).series.by_id
-    judged = [item for item in report.patches if item.patch.id not in state.waived]
-    wrong = [item for item in judged if item.verdict in FAULTS or _emptied(item, before[item.patch.id])]
+    judged = [item for item in report.features if item.feature.id not in state.waived]
+    wrong = [item for item in judged if item.verdict in FAULTS or _emptied(item, before[item.feature.patch.id])]
     if wrong:
-        words = [f"{item.patch.id} is {item.verdict}: {_why(item, before[item.patch.id], report)}" for item in wrong]
+        words = [f"{item.feature.id} is {item.verdict}: {_why(item, before[item.feature.patch.id], report)}" for item in wrong]
         words += [
-            f"  without proof: nox -s rebase -- --continue --waive {item.patch.id}=REASON"
+            f"  without proof: nox -s rebase -- --continue --waive {item.feature.id}=REASON"
             for item in wrong
             if item.verdict is Verdict.UNPROVEN
         ]
-        at = tuple(item.patch.id for item in wrong if item.patch.state is State.ACTIVE)
+        at = tuple(dict.fromkeys(item.feature.patch.id for item in wrong if item.feature.patch.state is State.ACTIVE))
         stop(repo, state, "replayed, but not proven:\n" + "\n".join(words), at)
     shop = Workshop(new, lock, read_series(new, lock), Store(repo.work / "results"))
     tree = shop.build(shop.series.active, lock.current).tree
@@ -187,13 +187,13 @@ def _proof(repo: Repository, state: RebaseState) -> Report:
     return report
 
 
-def _emptied(item: PatchReport, before: Patch) -> bool:
+def _emptied(item: FeatureReport, before: Patch) -> bool:
     """Tell whether a patch lost all its hunks on the way, and nothing shows that it still does something."""
-    return bool(before.hunks and not item.patch.hunks and item.verdict is not Verdict.NEEDED)
+    return bool(before.hunks and not item.feature.patch.hunks and item.verdict is not Verdict.NEEDED)
 
 
-def _why(item: PatchReport, before: Patch, report: Report) -> str:
-    empty = "no hunk of it is left, which does not make it absorbed; " if before.hunks and not item.patch.hunks else ""
+def _why(item: FeatureReport, before: Patch, report: Report) -> str:
+    empty = "no hunk of it is left, which does not make it absorbed; " if before.hunks and not item.feature.patch.hunks else ""
     return empty + detail(item, report)
 
 
@@ -203,8 +203,10 @@ def _why(item: PatchReport, before: Patch, report: Report) -> str:
 def _notes(repo: Repository, state: RebaseState, report: Report) -> Iterator[str]:
     """Give what a person wants to know at the end: the answer, what went, what was not tried, and the range-diff."""
     yield report.answer.short
-    for patch in (patch for patch in workshop(repo).series.all if patch.id in state.skipped):
-        yield f"{patch.id} was skipped on your word: its behaviour is gone; nothing runs {', '.join(patch.probes)} any more"
+    series = workshop(repo).series
+    for patch in (patch for patch in series.all if patch.id in state.skipped):
+        probes = [spec for feature in series.features_of(patch) for spec in feature.probes]
+        yield f"{patch.id} was skipped on your word: its behaviour is gone; nothing runs {', '.join(probes)} any more"
     for name, reason in state.waived.items():
         yield f"{name} was not proven, on your word: {reason}"
     yield from repo.config.stale_exclusions(target_lock(repo), None if state.by_hand else state.origin)
@@ -213,7 +215,7 @@ def _notes(repo: Repository, state: RebaseState, report: Report) -> Iterator[str
         yield f"{path} went with its patch" + (f"; look at {tests}" if tests else "")
     for name in state.again:
         yield f"{name}: its conflict was resolved as once before; look at it in the range-diff"
-    untried = [item.patch.id for item in report.patches if not tried(item, report)]
+    untried = [item.feature.id for item in report.features if not tried(item, report)]
     if untried:
         yield f"not tried on {state.target}, for no cell here can: {', '.join(untried)}"
     if is_subtree(repo):
@@ -223,7 +225,7 @@ def _notes(repo: Repository, state: RebaseState, report: Report) -> Iterator[str
 
 def _importers(repo: Repository, module: Path) -> Iterator[str]:
     """Give the tests that import an override module."""
-    package = re.escape(module.parent.name)
+    package = re.escape(".".join(module.parent.parts))
     imported = re.compile(rf"\b{package}\.{module.stem}\b|\bfrom {package} import [^\n]*\b{module.stem}\b")
     for test in sorted(repo.root.glob("tests/**/*.py")):
         if imported.search(test.read_text(encoding="utf-8")):

@@ -17,6 +17,7 @@ from scripts.rebase.retire import retired_mail
 from scripts.rebase.state import RebaseState, check_unchanged, folder_digest, home, target_lock
 from scripts.rebase.unretire import file_names, modules_of, outdated_settings
 from scripts.series.apply import FORMAT, Workshop
+from scripts.series.feature_record import with_applied_upstream
 from scripts.series.override_files import module_files, named_by, with_packages
 from scripts.series.profile import profile_name, read_profile
 from scripts.series.profile_editor import edited_profile
@@ -46,6 +47,10 @@ class Staged(Repository):
         """The new override package."""
         return self._new(self.config.overrides.package)
 
+    def record(self, name: str) -> Path:
+        """The new record of a feature."""
+        return self._new(name)
+
     def _new(self, name: str) -> Path:
         staged = self.stage / name
         return staged if staged.exists() else self.root / name
@@ -71,6 +76,7 @@ def export(repo: Repository, state: RebaseState) -> str:
         (stage / path).unlink()
         _remove_empty(stage / path, stage / repo.config.overrides.package)
     _write_profile(repo, state, staged(repo).overrides)
+    _write_records(repo, state, stage)
     write_lock(stage / "upstream" / "lock.toml", target_lock(repo))
     return digest
 
@@ -119,6 +125,7 @@ def put_in_place(repo: Repository, state: RebaseState, digest: str) -> None:
     if table is not None:
         (stage / "README.md").write_text(table)
         changes[repo.root / "README.md"] = stage / "README.md"
+    changes |= {repo.root / name: stage / name for name in _write_records(repo, state, stage)}
     if not is_subtree(repo):
         changes[repo.source] = _source(repo, stage / "src")
     check_unchanged(repo, state)
@@ -199,10 +206,23 @@ def _write_modules(repo: Repository, state: RebaseState, overrides: Path) -> Non
                     (overrides / module).write_bytes(content)
 
 
+def _write_records(repo: Repository, state: RebaseState, stage: Path) -> list[str]:
+    """Write the records of the features that retire or come back, from what they say now; return their names."""
+    series = workshop(repo).series
+    values: dict[str, str | None] = {item.id: item.trailer for item in state.settled} | dict.fromkeys(state.reopened)
+    names = []
+    for feature, value in values.items():
+        name = series.feature_by_id[feature].record.relative_to(repo.root).as_posix()
+        (stage / name).parent.mkdir(parents=True, exist_ok=True)
+        (stage / name).write_text(with_applied_upstream((repo.root / name).read_text(encoding="utf-8"), value), encoding="utf-8")
+        names.append(name)
+    return names
+
+
 def _write_profile(repo: Repository, state: RebaseState, overrides: Path) -> None:
     """Put the settings that replace a patch into the profile, and take out those of a patch that was skipped or is back."""
-    put = {item.id: item.settings.mapping() for item in state.retire if item.settings}
+    put = state.new_settings
     if put or repo.config.overrides.profile:
         path = overrides / profile_name(repo)
-        outdated = outdated_settings(workshop(repo).series, read_profile(repo), state.back)
+        outdated = outdated_settings(workshop(repo).series, read_profile(repo), (*state.back, *state.reopened))
         path.write_text(edited_profile(path.read_text(), put, (*state.skipped, *outdated)))

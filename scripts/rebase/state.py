@@ -35,7 +35,8 @@ STEPS = (
 )
 """The named steps of a rebase, in order."""
 
-_LISTS = ("queue", "skipped", "at", "again", "back")
+_LISTS = ("queue", "skipped", "at", "again", "back", "reopened")
+_RETIREMENTS = ("retire", "settled")
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class RebaseState:
     `head` is the commit up to which the series is replayed, `queue` who waits, `again` whose conflict was resolved as once
     before. `before` is the digest of what the rebase began with and will replace. `stopped` says why a person is asked, `at`
     names the patches that this is about; both are empty while the tool works. `back` are retired patches that are needed again,
+    `settled` the features whose own records say from now on that upstream brings them, `reopened` those whose no longer do,
     `waived` the reasons for which faults count for nothing. `done` is only left over after the last step. A step `by_hand` moves
     nothing to another release.
     """
@@ -54,10 +56,12 @@ class RebaseState:
     head: str
     before: Mapping[str, str] = field(default_factory=dict)
     retire: tuple[Retirement, ...] = ()
+    settled: tuple[Retirement, ...] = ()
     queue: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
     again: tuple[str, ...] = ()
     back: tuple[str, ...] = ()
+    reopened: tuple[str, ...] = ()
     waived: Mapping[str, str] = field(default_factory=dict)
     stopped: str = ""
     at: tuple[str, ...] = ()
@@ -69,9 +73,14 @@ class RebaseState:
         """The patches that leave the series."""
         return frozenset({item.id for item in self.retire}.union(self.skipped))
 
+    @property
+    def new_settings(self) -> dict[str, dict[str, object]]:
+        """The settings that replace features from now on, by whom they stand for in the profile."""
+        return {item.id: item.settings.mapping() for item in (*self.retire, *self.settled) if item.settings}
+
     def content(self) -> bytes:
         """Return the state as it is written."""
-        record = dataclasses.asdict(self) | {"retire": [item.record() for item in self.retire]}
+        record = dataclasses.asdict(self) | {name: [item.record() for item in getattr(self, name)] for name in _RETIREMENTS}
         return json.dumps(record, indent=2).encode()
 
     def write(self, repo: Repository) -> None:
@@ -116,7 +125,8 @@ def left_state(repo: Repository) -> RebaseState | None:
     except FileNotFoundError:
         return None
     lists = {name: tuple(record.get(name, ())) for name in _LISTS}
-    return RebaseState(**(record | lists | {"retire": tuple(map(Retirement.of, record["retire"]))}))
+    retired = {name: tuple(map(Retirement.of, record.get(name, ()))) for name in _RETIREMENTS}
+    return RebaseState(**(record | lists | retired))
 
 
 def required_state(repo: Repository) -> RebaseState:

@@ -62,7 +62,8 @@ def _put(place: Path, old: Path, new: dict[Path, Path]) -> None:
 
 
 def _places(repo: Repository) -> list[Path]:
-    return [repo.patches, repo.overrides, repo.root / "README.md"]
+    probes = (repo.root / repo.config.probes.control[0]).parent
+    return [repo.patches, repo.overrides, probes, repo.root / "README.md"]
 
 
 def _steps(repo: Repository) -> list[dict[str, object]]:

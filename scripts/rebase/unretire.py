@@ -117,5 +117,10 @@ def dependencies(series: Series, back: Collection[str], name: str, names: tuple[
 
 
 def outdated_settings(series: Series, profile: Profile, back: Collection[str]) -> list[str]:
-    """Return whose settings in the profile stood for a retired patch that is back: one of its `Replaced-By`."""
-    return [name for name in back if name in profile and Settings.of(profile[name]) in series.by_id[name].replaced_by]
+    """Return the features whose settings in the profile stood for one that is back: one of its `Replaced-By`."""
+    return [
+        feature.id
+        for name in back
+        for feature in series.features_named(name)
+        if feature.id in profile and Settings.of(profile[feature.id]) in feature.replaced_by
+    ]

@@ -10,11 +10,11 @@ from packaging.version import Version
 
 from scripts.core.model import DROPPABLE, FAULTS, State, Verdict
 from scripts.report.presentation import headline
-from scripts.verdicts.aggregate import CAN_GO, COUNTS_NOT, PatchReport, Report
+from scripts.verdicts.aggregate import CAN_GO, COUNTS_NOT, FeatureReport, Report
 
 WATCH = "nox -s watch"
 _NAMED = 3
-"""How many patches a command names; more than that, and it asks for all."""
+"""How many features a command names; more than that, and it asks for all."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ def advise(report: Report, *, why: bool = False) -> Advice:
 
 
 def _cell(report: Report, name: str) -> str | None:
-    """Return the newest cell that says something of a patch."""
-    found = next((item for item in report.patches if item.patch.id == name), None)
+    """Return the newest cell that says something of a feature."""
+    found = next((item for item in report.features if item.feature.id == name), None)
     cells = [cell.cell.id for at in reversed(found.releases) for cell in at.cells if cell.says] if found else []
     return next((cell for cell in cells if "+" not in cell), None)
 
@@ -57,25 +57,25 @@ def _advise(report: Report) -> Advice:
 
 
 def counted(number: int) -> str:
-    """Return a number of patches."""
-    return f"{number} patch" if number == 1 else f"{number} patches"
+    """Return a number of features."""
+    return f"{number} feature" if number == 1 else f"{number} features"
 
 
 def _of_the_chosen(report: Report) -> Advice:
-    """Give each patch's verdict where only some were asked for."""
+    """Give each feature's verdict where only some were asked for."""
     at = report.answer.release
-    text = "\n".join(_verdict(item, at) for item in report.patches)
+    text = "\n".join(_verdict(item, at) for item in report.features)
     going = any(item.verdict in DROPPABLE for item in _live(report))
-    return Advice(text, _move(report) if going and not _faulty(report) else evidence_command(report, report.patches))
+    return Advice(text, _move(report) if going and not _faulty(report) else evidence_command(report, report.features))
 
 
-def _verdict(item: PatchReport, at: str) -> str:
-    """Return a patch's verdict as a sentence, with the words of the probe that decided."""
-    name, settings = item.patch.id, f" with {item.settings}" if item.settings else ""
+def _verdict(item: FeatureReport, at: str) -> str:
+    """Return a feature's verdict as a sentence, with the words of the probe that decided."""
+    name, settings = item.feature.id, f" with {item.settings}" if item.settings else ""
     found = item.release(at)
     if item.verdict in FAULTS or item.verdict not in CAN_GO:
         return f"{name} is {item.verdict} on {at}: {found.why if found else 'it was not tried'}"
-    if item.patch.state is State.RETIRED:
+    if item.feature.state is State.RETIRED:
         return f"{name} stays retired on {at}: {headline(item)}{settings}."
     return f"{name} can go on {at}: {headline(item)}{settings}."
 
@@ -84,7 +84,7 @@ def _of_faults(report: Report) -> Advice | None:
     at, faulty, suite = report.answer.release, _faulty(report), report.more.suite
     parts = []
     if faulty:
-        names = ", ".join(f"{item.patch.id} ({_fault(item)})" for item in faulty)
+        names = ", ".join(f"{item.feature.id} ({_fault(item)})" for item in faulty)
         parts.append(f"somebody must look at {counted(len(faulty))} on {at}: {names}")
     if suite:
         parts.append(f"somebody must look at upstream's own tests: {len(suite)} fail with the series that pass without it")
@@ -106,11 +106,12 @@ def _parts_that_go(report: Report) -> Iterator[str]:
     at = report.answer.release
     going, moved = [item for item in _live(report) if item.verdict in CAN_GO], _moved(report)
     if going:
-        names = ", ".join(f"{item.patch.id} ({headline(item)})" for item in going)
+        names = ", ".join(f"{item.feature.id} ({headline(item)})" for item in going)
         yield f"{counted(len(going))} can go on {at}: {names}"
     if moved:
-        names = ", ".join(item.patch.id for item in moved)
-        yield f"{counted(len(moved))} can be refreshed on {at}, where upstream has moved the lines: {names}"
+        patches = list(dict.fromkeys(item.feature.patch.id for item in moved))
+        number = "1 patch" if len(patches) == 1 else f"{len(patches)} patches"
+        yield f"{number} can be refreshed on {at}, where upstream has moved the lines: {', '.join(patches)}"
 
 
 def _of_news(report: Report) -> Advice | None:
@@ -118,25 +119,25 @@ def _of_news(report: Report) -> Advice | None:
     newer = report.newer
     if not newer or _is_source(report.answer.release) or Version(report.answer.release) < Version(report.locked):
         return None
-    found = {item.patch.id: at.verdict for item in _live(report) if (at := item.release(newer))}
+    found = {item.feature.id: at.verdict for item in _live(report) if (at := item.release(newer))}
     tried = any(verdict not in COUNTS_NOT for verdict in found.values())
     gone = [name for name, verdict in found.items() if verdict in CAN_GO]
-    what = "which is not tried yet" if not tried else "where no patch can go" if not gone else ""
+    what = "which is not tried yet" if not tried else "where no feature can go" if not gone else ""
     what = what or f"where {counted(len(gone))} can go: {', '.join(gone)}"
     return Advice(f"{newer} is released, {what}; the fork stands on {report.locked}.", f"nox -s rebase -- {newer} --dry-run")
 
 
 def _of_nothing_to_do(report: Report) -> Advice:
     live, at = _live(report), report.answer.release
-    retired = len(report.patches) - len(live)
+    retired = len(report.features) - len(live)
     tail = f"; {retired} {'is' if retired == 1 else 'are'} retired" if retired else ""
-    unknown = [item.patch.id for item in live if item.verdict in COUNTS_NOT]
+    unknown = [item.feature.id for item in live if item.verdict in COUNTS_NOT]
     if unknown and len(unknown) == len(live):
         return Advice(f"Not known: nothing could be run on {at} here.", _way_to_try(report))
     if unknown:
         needed = f"{len(live) - len(unknown)} of {counted(len(live))} are needed on {at}; not tried here: {', '.join(unknown)}"
         return Advice(f"Nothing to do that is known: {needed}{tail}.", _way_to_try(report))
-    needed = f"all patches are needed on {at}" if live else "no patch is live"
+    needed = f"all features are needed on {at}" if live else "no patch is live"
     return Advice(f"Nothing to do: {needed}{tail}.", WATCH if at == report.locked else "nox -s status")
 
 
@@ -151,40 +152,40 @@ def _sentence(parts: Iterable[str]) -> str:
     return f"{text[0].upper()}{text[1:]}."
 
 
-def evidence_command(report: Report, items: Sequence[PatchReport]) -> str:
+def evidence_command(report: Report, items: Sequence[FeatureReport]) -> str:
     """Return the command that shows the evidence."""
     named = items if len(items) <= _NAMED else ()
-    words = [*report.asked, *(f"--patch {item.patch.id}" for item in named), *(["--why"] if items else [])]
+    words = [*report.asked, *(f"--patch {item.feature.id}" for item in named), *(["--why"] if items else [])]
     if report.more.suite and not items:
         words.append("--suite")
     return f"nox -s {report.verb} -- {' '.join(words)}"
 
 
 def _move(report: Report) -> str:
-    """Return the command that would let patches go: a rebase, unless nothing can stand on what was asked about."""
+    """Return the command that would let features go: a rebase, unless nothing can stand on what was asked about."""
     at = report.answer.release
     if _is_source(at) or Version(at) < Version(report.locked):
         return evidence_command(report, [item for item in _live(report) if item.verdict in CAN_GO])
     return f"nox -s rebase -- {at} --dry-run"
 
 
-def _fault(item: PatchReport) -> str:
+def _fault(item: FeatureReport) -> str:
     """Return the verdict that somebody must look at, and where, if that is on another release."""
     if item.verdict in FAULTS:
         return str(item.verdict)
     return next(f"{found.verdict} on {found.release}" for found in reversed(item.releases) if found.verdict in FAULTS)
 
 
-def _faulty(report: Report) -> list[PatchReport]:
-    return [item for item in report.patches if item.faulty]
+def _faulty(report: Report) -> list[FeatureReport]:
+    return [item for item in report.features if item.faulty]
 
 
-def _moved(report: Report) -> list[PatchReport]:
+def _moved(report: Report) -> list[FeatureReport]:
     return [item for item in _live(report) if item.verdict not in CAN_GO and item.is_moved(report.answer.release)]
 
 
-def _live(report: Report) -> list[PatchReport]:
-    return [item for item in report.patches if item.patch.state is State.ACTIVE]
+def _live(report: Report) -> list[FeatureReport]:
+    return [item for item in report.features if item.feature.state is State.ACTIVE]
 
 
 def _is_source(version: str) -> bool:

@@ -35,8 +35,8 @@ def render(report: Report, form: str) -> str:
 
 def _words(report: Report) -> dict[str, Any]:
     """Return what the templates may use."""
-    seen = {cell.verdict for item in report.patches for at in item.releases for cell in at.cells}
-    seen |= {at.verdict for item in report.patches for at in item.releases}
+    seen = {cell.verdict for item in report.features for at in item.releases for cell in at.cells}
+    seen |= {at.verdict for item in report.features for at in item.releases}
     advice = advise(report)
     remarks = (*report.warnings, *report.notes)
     return {
@@ -48,7 +48,7 @@ def _words(report: Report) -> dict[str, Any]:
         "legend": [
             (verdict, presentation.LETTERS[verdict], presentation.MEANINGS[verdict]) for verdict in Verdict if verdict in seen
         ],
-        "states": [(state, [item for item in report.patches if item.patch.state is state]) for state in State],
+        "states": [(state, [item for item in report.features if item.feature.state is state]) for state in State],
         "faults": FAULTS,
         "worst_first": [str(verdict) for verdict in Verdict],
     }

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from scripts.core.model import DROPPABLE, FAULTS, Applies, Cell, Patch, Result, Settings, State, Text, Verdict
-from scripts.verdicts.aggregate import CellReport, PatchReport, ReleaseReport, Report
+from scripts.core.model import DROPPABLE, FAULTS, Applies, Cell, Feature, Result, Settings, State, Text, Verdict
+from scripts.verdicts.aggregate import CellReport, FeatureReport, ReleaseReport, Report
 
 LETTERS = {
     Verdict.NEEDED: "N",
@@ -49,7 +49,7 @@ class Column:
     words: str
 
 
-def headline(item: PatchReport) -> str:
+def headline(item: FeatureReport) -> str:
     """Return the verdict, and since when where that is known."""
     match item.verdict:
         case Verdict.ABSORBED if item.absorbed_in:
@@ -60,12 +60,12 @@ def headline(item: PatchReport) -> str:
             return str(item.verdict)
 
 
-def conclusion(item: PatchReport, release: str) -> str:
-    """Say in a sentence whether a patch can go at a release, and if not, why."""
+def conclusion(item: FeatureReport, release: str) -> str:
+    """Say in a sentence whether a feature can go at a release, and if not, why."""
     at = item.release(release)
     why = at.why if at else ""
     settings = f"; on {release} with {item.settings}" if item.settings else ""
-    if item.patch.state is State.RETIRED:
+    if item.feature.state is State.RETIRED:
         return f"Somebody must look: {why}" if item.verdict in FAULTS else f"Stays retired: {headline(item)}{settings}."
     if item.verdict in FAULTS:
         return f"Somebody must look: {why}"
@@ -76,7 +76,7 @@ def conclusion(item: PatchReport, release: str) -> str:
     return f"Cannot go: {why}" if item.verdict is Verdict.NEEDED else f"Not known: {why}"
 
 
-def stands_in(item: PatchReport) -> dict[Verdict, list[str]]:
+def stands_in(item: FeatureReport) -> dict[Verdict, list[str]]:
     """Return the cells of the newest release by verdict, the worst first, where those that decide differ."""
     found: dict[Verdict, list[str]] = {}
     for cell in item.releases[-1].cells if item.releases else ():
@@ -85,11 +85,11 @@ def stands_in(item: PatchReport) -> dict[Verdict, list[str]]:
     return {verdict: found[verdict] for verdict in Verdict if verdict in found} if len(found) > 1 else {}
 
 
-def columns(report: CellReport, patch: Patch) -> Iterator[Column]:
+def columns(report: CellReport, feature: Feature) -> Iterator[Column]:
     """Yield the columns of a cell that were run."""
     facts, base = report.facts, report.settings
     tried: list[tuple[str, Settings, Result | None]] = [("bare", base, facts.bare)]
-    for more, configured in zip(patch.replaced_by, facts.configured, strict=False):
+    for more, configured in zip(feature.replaced_by, facts.configured, strict=False):
         tried.append((f"bare with {more}", Settings.of(base.mapping(), more.mapping()), configured))
     tried += [("series", base, facts.series), ("series without it", base, facts.without)]
     tried += [("bare under the profile", base, facts.profile)]
@@ -102,13 +102,13 @@ def _shown(result: Result) -> tuple[str, str]:
     """Return the outcome of a column and its words."""
     if result.control:
         return str(result.outcome), result.detail
-    own = f"; the patch's own probes: {result.own}" if result.own else ""
+    own = f"; the feature's own probes: {result.own}" if result.own else ""
     return "the control probe does not pass", result.detail + own
 
 
 @dataclass(frozen=True)
 class Group:
-    """Cells of a release on which a patch came to the same in the same words."""
+    """Cells of a release on which a feature came to the same in the same words."""
 
     cells: tuple[Cell, ...]
     verdict: Verdict
@@ -119,11 +119,11 @@ class Group:
     decides: bool
 
 
-def groups(at: ReleaseReport, patch: Patch, skipped: Mapping[str, str]) -> list[Group]:
+def groups(at: ReleaseReport, feature: Feature, skipped: Mapping[str, str]) -> list[Group]:
     """Return the cells of a release by what they show, those that decided first."""
     found: dict[Group, list[Cell]] = {}
     for report in at.cells:
-        words, shown = skipped.get(report.cell.id) or _words(report, patch), tuple(columns(report, patch))
+        words, shown = skipped.get(report.cell.id) or _words(report, feature), tuple(columns(report, feature))
         same = Group((), report.verdict, words, shown, report.settings, report.counts, report.decides)
         found.setdefault(same, []).append(report.cell)
     order = [at.verdict, *Verdict]
@@ -131,10 +131,10 @@ def groups(at: ReleaseReport, patch: Patch, skipped: Mapping[str, str]) -> list[
     return [replace(group, cells=tuple(sorted(found[group], key=lambda cell: cell.id))) for group in ordered]
 
 
-def _words(report: CellReport, patch: Patch) -> str:
+def _words(report: CellReport, feature: Feature) -> str:
     """Return what is said of a cell: its detail, or what this one of all lacks."""
-    if report.verdict is Verdict.UNTESTED and patch.needs:
-        return f"not tried here: the patch counts only with {', '.join(patch.needs)}"
+    if report.verdict is Verdict.UNTESTED and feature.needs:
+        return f"not tried here: the patch counts only with {', '.join(feature.needs)}"
     return report.detail
 
 
@@ -179,11 +179,11 @@ _LISTED = 3
 """How many releases are listed by name."""
 
 
-def evidence(item: PatchReport, skipped: Mapping[str, str], above: str = "") -> list[Evidence]:
+def evidence(item: FeatureReport, skipped: Mapping[str, str], above: str = "") -> list[Evidence]:
     """Return all that was seen of a patch, the newest release first, each thing once; `above` is what has been said of it."""
     found: dict[tuple[Group, str], list[tuple[str, tuple[Cell, ...]]]] = {}
     for at in reversed(item.releases):
-        for group in groups(at, item.patch, skipped):
+        for group in groups(at, item.feature, skipped):
             key = replace(group, cells=()), _lead(group, at)
             found.setdefault(key, []).append((at.release, group.cells))
     said: dict[str, str] = {}
@@ -197,7 +197,7 @@ def _lead(group: Group, at: ReleaseReport) -> str:
     """Return what is said of a group without what its columns and its verdict say, and how the patch goes onto the release."""
     words = group.words
     for column in group.columns:
-        for part in (column.words, column.words.partition("; the patch's own probes: ")[0]):
+        for part in (column.words, column.words.partition("; the feature's own probes: ")[0]):
             words = words.replace(f": {part}", "") if part else words
     if group.columns:
         words = _PLAIN.sub("", words).strip(" ;()")
@@ -239,11 +239,11 @@ def tried(report: Report) -> tuple[int, int]:
 
 def can_all_go(report: Report) -> str:
     """Say of the smallest series whether anything can be left out of the live one."""
-    live = sum(item.patch.state is State.ACTIVE for item in report.patches)
-    if len(report.smallest) == live:
-        return f"none of the {live} live patches can be left out"
-    idle = [item.patch.id for item in report.patches if item.patch.state is State.ACTIVE and item.patch.id not in report.smallest]
-    return f"{len(report.smallest)} of the {live} live patches are enough, without {', '.join(idle)}"
+    live = [patch.id for patch in report.patches if patch.state is State.ACTIVE]
+    if len(report.smallest) == len(live):
+        return f"none of the {len(live)} live patches can be left out"
+    idle = [name for name in live if name not in report.smallest]
+    return f"{len(report.smallest)} of the {len(live)} live patches are enough, without {', '.join(idle)}"
 
 
 def axes(report: Report) -> dict[str, list[str]]:
@@ -269,7 +269,7 @@ def left_out(report: Report) -> Iterator[tuple[str, str, Mapping[str, str]]]:
     """Yield each patch that was left out, the words of the control probe where that failed then, and those of other probes."""
     for name, failing in report.more.left_out.items():
         control = next((result.detail for result in failing.values() if not result.control), "")
-        yield name, control, {patch: result.own or result.detail for patch, result in failing.items()}
+        yield name, control, {feature: result.own or result.detail for feature, result in failing.items()}
 
 
 def dependencies(report: Report) -> list[tuple[str, Sequence[str], Sequence[str]]]:
@@ -284,12 +284,12 @@ def names_of(versions: Mapping[str, str]) -> str:
     return ", ".join([f"Python {versions.get('python', '?')}", *(f"{name} {version}" for name, version in rest)])
 
 
-def at_release(item: PatchReport, version: str) -> ReleaseReport | None:
-    """Return what was found of a patch on a release (for templates)."""
+def at_release(item: FeatureReport, version: str) -> ReleaseReport | None:
+    """Return what was found of a feature on a release (for templates)."""
     return item.release(version)
 
 
 def _cells(report: Report) -> Iterator[CellReport]:
-    for item in report.patches:
+    for item in report.features:
         for at in item.releases:
             yield from at.cells

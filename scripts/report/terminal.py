@@ -10,7 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text as Styled
 
-from scripts.core.model import FAULTS, Result, State, Verdict
+from scripts.core.model import FAULTS, Applies, Patch, Result, State, Verdict
 from scripts.report.advice import Advice, advise, evidence_command
 from scripts.report.presentation import (
     LETTERS,
@@ -23,7 +23,7 @@ from scripts.report.presentation import (
     skipped,
     unsupported,
 )
-from scripts.verdicts.aggregate import CellReport, More, PatchReport, Report
+from scripts.verdicts.aggregate import CellReport, FeatureReport, More, Report
 
 _STYLES = {
     Verdict.NEEDED: "yellow",
@@ -41,7 +41,7 @@ def as_json(report: Report) -> dict[str, Any]:
     """Return the report as DESIGN section 5 writes it."""
     found = report.answer
     return {
-        "schema": 1,
+        "schema": 2,
         "upstream": {"name": report.name, "locked": report.locked, "releases": list(report.releases)},
         "answer": {
             "release": found.release,
@@ -50,7 +50,8 @@ def as_json(report: Report) -> dict[str, Any]:
             "in_the_way": list(found.in_the_way),
             "text": found.text,
         },
-        "patches": [_patch_json(patch) for patch in report.patches],
+        "patches": [_patch_json(report, patch) for patch in report.patches],
+        "features": [_feature_json(item) for item in report.features],
         "smallest_series": list(report.smallest),
         "summary": report.summary,
     } | _more_json(report.more)
@@ -69,11 +70,25 @@ def _more_json(more: More) -> dict[str, Any]:
     return found
 
 
-def _patch_json(report: PatchReport) -> dict[str, Any]:
+def _patch_json(report: Report, patch: Patch) -> dict[str, Any]:
+    items = [item for item in report.features if item.feature.patch.id == patch.id]
+    found = [at.applies for item in items if (at := item.release(report.answer.release))]
     return {
-        "id": report.patch.id,
-        "title": report.patch.title,
-        "state": report.patch.state,
+        "id": patch.id,
+        "title": patch.title,
+        "state": patch.state,
+        "features": [item.feature.id for item in items],
+        "lines": patch.lines,
+        "applies": next((one for one in found if one is not Applies.UNTRIED), Applies.UNTRIED),
+    }
+
+
+def _feature_json(report: FeatureReport) -> dict[str, Any]:
+    return {
+        "id": report.feature.id,
+        "patch": report.feature.patch.id,
+        "title": report.feature.title,
+        "state": report.feature.state,
         "verdict": report.verdict,
         "absorbed_in": report.absorbed_in,
         "configurable_since": report.configurable_since,
@@ -127,20 +142,27 @@ def print_report(report: Report, console: Console, *, why: bool = False) -> None
 
 
 def _table(report: Report) -> Table:
-    """Return a row a patch: its verdict with the release since when it holds, and a letter a release."""
+    """Return a row a feature: its verdict with the release since when it holds, and a letter a release."""
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     table.add_column("", no_wrap=True)
     table.add_column(f"on {report.answer.release}", no_wrap=True)
     span = f"{report.releases[0]} … {report.releases[-1]}" if len(report.releases) > 1 else "".join(report.releases)
     table.add_column(span)  # wraps where the console is narrow, so that no release is cut off
     for state in State:
-        rows = [item for item in report.patches if item.patch.state is state]
+        named: set[str] = set()
+        rows = [item for item in report.features if item.feature.state is state]
         if rows:
-            table.add_row(Styled(f"{state} patches", style="dim"))
+            table.add_row(Styled(f"{state} features", style="dim"))
         for item in rows:
+            name = f"  {item.feature.id}"
+            if item.feature.patch.features:
+                name = f"  {name}"
+                if item.feature.patch.id not in named:
+                    table.add_row(Styled(f"  {item.feature.patch.id}", style="dim"))
+                    named.add(item.feature.patch.id)
             letters = ((LETTERS[at.verdict] + " ", _STYLES.get(at.verdict, _FAULT)) for at in item.releases)
             table.add_row(
-                f"  {item.patch.id}",
+                name,
                 Styled(headline(item), style=_STYLES.get(item.verdict, _FAULT)),
                 Styled.assemble(*letters),
             )
@@ -148,15 +170,15 @@ def _table(report: Report) -> Table:
 
 
 def _legend(report: Report) -> Iterator[RenderableType]:
-    seen = {at.verdict for item in report.patches for at in item.releases}
+    seen = {at.verdict for item in report.features for at in item.releases}
     letters = "   ".join(f"{LETTERS[verdict]} {verdict}" for verdict in Verdict if verdict in seen)
     yield Styled(f"\n{letters}", style="dim")
-    for item in report.patches:
+    for item in report.features:
         if item.settings:
-            yield Styled(f"{item.patch.id}: {item.settings}", style="dim")
+            yield Styled(f"{item.feature.id}: {item.settings}", style="dim")
     if report.smallest:
         yield Styled(f"smallest series: {can_all_go(report)}", style="dim")
-    live = [item.patch for item in report.patches if item.patch.state is State.ACTIVE]
+    live = [patch for patch in report.patches if patch.state is State.ACTIVE]
     files = {hunk.path for patch in live for hunk in patch.hunks}
     if live and report.whole:
         touched = sum(patch.lines for patch in live)
@@ -177,12 +199,12 @@ def _legend(report: Report) -> Iterator[RenderableType]:
 
 def _attention(report: Report, advice: Advice, *, why: bool) -> Iterator[RenderableType]:
     """Yield what somebody must look at, then what could not be tried here; not what has been said above."""
-    for item in report.patches:
+    for item in report.features:
         if item.verdict in FAULTS and report.whole and not why:
-            yield Styled(f"\n{item.patch.id} is {item.verdict}: {_reason(item, report.answer.release)}", style="red")
+            yield Styled(f"\n{item.feature.id} is {item.verdict}: {_reason(item, report.answer.release)}", style="red")
             yield Styled(f"  evidence: {evidence_command(report, [item])}", style="dim")
         for note in item.notes:
-            yield Styled(f"{item.patch.id}: {note}", style="dim")
+            yield Styled(f"{item.feature.id}: {note}", style="dim")
     for reason, cells in unsupported(report).items():
         yield Styled(f"\nunsupported: {', '.join(cells)}: {reason}", style="yellow")
     for note in report.notes:
@@ -194,7 +216,7 @@ def _attention(report: Report, advice: Advice, *, why: bool) -> Iterator[Rendera
         yield Styled(f"\nnot tried here: {', '.join(cells)}: {reason}", style="yellow")
 
 
-def _reason(item: PatchReport, locked: str) -> str:
+def _reason(item: FeatureReport, locked: str) -> str:
     found = [at for at in item.releases if at.verdict is item.verdict]
     at = next((one for one in found if one.release == locked), found[0] if found else None)
     return at.detail if at else ""
@@ -202,9 +224,9 @@ def _reason(item: PatchReport, locked: str) -> str:
 
 def print_why(report: Report, console: Console, above: str = "") -> None:
     """Print the evidence of every verdict: each column of each cell, and the words of probes that are not said `above`."""
-    for item in report.patches:
-        console.print(Styled(f"\n{item.patch.id}", style="bold"), Styled(f"{item.patch.title}"))
-        console.print(Padding(Styled(item.patch.why, style="dim"), (0, 2), expand=False))
+    for item in report.features:
+        console.print(Styled(f"\n{item.feature.id}", style="bold"), Styled(f"{item.feature.title}"))
+        console.print(Padding(Styled(item.feature.why, style="dim"), (0, 2), expand=False))
         for shown in evidence(item, report.skipped, above):
             style = _STYLES.get(shown.group.verdict, _FAULT)
             console.print(Padding(Styled(f"{shown.span}: {shown.group.verdict}", style=style), (0, 0, 0, 2), expand=False))

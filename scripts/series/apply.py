@@ -11,7 +11,7 @@ from pathlib import Path
 
 from scripts.core.errors import AttentionError
 from scripts.core.git import Git
-from scripts.core.model import Applies, Lock, Patch, Release, State, Text
+from scripts.core.model import Applies, Feature, Lock, Patch, Release, State, Text
 from scripts.core.repository import Repository
 from scripts.core.result_cache import Store, digest, file_digest
 from scripts.series.cherry_pick import Picks, Step, apply_exactly, difference, line_on, pick
@@ -152,11 +152,11 @@ class Workshop:
             self._commits[key] = self._commit_all(patches)
         return self._commits[key]
 
-    def mutated(self, patch: Patch) -> str | None:
-        """Return the tree of a patch's base with its reverse mutation, or None where that does not apply."""
-        base = self._release(patch.base)
+    def mutated(self, feature: Feature) -> str | None:
+        """Return the tree of the base with a feature's reverse mutation, or None where that does not apply."""
+        base = self._release(feature.patch.base)
         with self.git.index(base.tree) as handle:
-            mutation = (self.repo.root / patch.mutation).read_bytes()
+            mutation = (self.repo.root / feature.mutation).read_bytes()
             done = handle.run("apply", "--cached", "-", stdin=mutation, ok=None)
             if done.code != 0:
                 return None

@@ -15,19 +15,23 @@ import unidiff.errors
 import unidiff.patch
 
 from scripts.core.config import near_miss
-from scripts.core.model import Hunk, Patch, Settings, State
+from scripts.core.model import Hunk, Patch, State
+from scripts.series.trailers import Trailers, read_trailers
 
-REQUIRED = ("Id", "Base", "Origin", "Forwarded", "Last-Update", "Probes", "Drop-When")
-OPTIONAL = ("Bug", "Overrides", "Depends", "Needs", "Replaced-By", "Applied-Upstream", "Mutation", "Place")
+REQUIRED = ("Id", "Base", "Origin", "Forwarded", "Last-Update")
+OPTIONAL = ("Bug", "Features", "Overrides", "Depends", "Place", "Applied-Upstream")
 REPEATABLE = ("Bug", "Needs", "Replaced-By")
+OWN_RECORD = ("Probes", "Drop-When")
+"""What a patch needs besides where it names no features, for then it is the record of its own."""
+
+ITS_OPTIONS = ("Needs", "Replaced-By", "Mutation", "Code")
 
 _ORDER = (
-    *("Id", "Base", "Origin", "Bug", "Forwarded", "Last-Update", "Probes", "Overrides", "Depends", "Needs", "Replaced-By"),
-    *("Mutation", "Drop-When", "Place", "Applied-Upstream"),
+    *("Id", "Base", "Origin", "Bug", "Forwarded", "Last-Update", "Features", "Probes", "Overrides", "Depends", "Needs"),
+    *("Replaced-By", "Mutation", "Code", "Drop-When", "Place", "Applied-Upstream"),
 )
 """Where a field stands that is added."""
 
-_TRAILER = re.compile(r"^([A-Za-z][A-Za-z-]*):[ \t]+(\S.*)$")
 _DIFF_START = re.compile(r"^diff --git ", re.MULTILINE)
 _HUNK = re.compile(r"^@@ -\d+(?:,(\d+))? \+\d+(?:,(\d+))? @@")
 _BETWEEN_HUNKS = re.compile(
@@ -52,17 +56,14 @@ class Mail:
     diff: str
     problems: tuple[str, ...]
 
-    def values(self, name: str) -> list[str]:
-        """Return the values of a trailer, in order."""
-        return [value for key, value in self.trailers if key == name]
-
-    def value(self, name: str) -> str:
-        """Return a trailer's first value, or the empty string."""
-        return next(iter(self.values(name)), "")
+    @property
+    def fields(self) -> Trailers:
+        """The trailers, by name."""
+        return Trailers(self.trailers)
 
     def names(self, name: str) -> tuple[str, ...]:
         """Return a trailer's comma-separated names."""
-        return tuple(word.strip() for value in self.values(name) for word in value.split(",") if word.strip())
+        return self.fields.names(name)
 
 
 def read_mail(content: bytes) -> Mail:
@@ -73,7 +74,7 @@ def read_mail(content: bytes) -> Mail:
     body, diff = (text[: start.start()], text[start.start() :]) if start else (text, "")
     title = re.sub(r"^\[PATCH\] ?", "", _header(message.get("Subject")))
     paragraphs = body.strip("\n").split("\n\n")
-    trailers, problems = _trailers(paragraphs[-1])
+    trailers, problems = read_trailers(paragraphs[-1])
     if not content.startswith(b"From "):
         problems.append("not a mail as `git format-patch` writes it: the first line is not `From <commit> <date>`")
     problems += [
@@ -88,23 +89,20 @@ def read_patch(path: Path, state: State) -> tuple[Patch, list[str]]:
     mail = read_mail(content)
     problems = [*mail.problems, *_wrong_fields(mail, state)]
     hunks, lines = _hunks(mail.diff, problems)
+    fields = mail.fields
     return Patch(
         path=path,
         state=state,
-        id=mail.value("Id") or path.stem,
+        id=fields.value("Id") or path.stem,
         title=mail.title,
-        base=mail.value("Base"),
+        base=fields.value("Base"),
         sha256=hashlib.sha256(content).hexdigest(),
-        probes=mail.names("Probes"),
-        overrides=mail.names("Overrides"),
-        depends=mail.names("Depends"),
-        needs=tuple(mail.values("Needs")),
-        replaced_by=tuple(_replacements(mail, problems)),
-        drop_when=mail.value("Drop-When"),
+        features=fields.names("Features"),
+        overrides=fields.names("Overrides"),
+        depends=fields.names("Depends"),
         why=mail.body,
-        applied_upstream=mail.value("Applied-Upstream"),
-        mutation=mail.value("Mutation"),
-        place=mail.value("Place"),
+        applied_upstream=fields.value("Applied-Upstream"),
+        place=fields.value("Place"),
         hunks=hunks,
         lines=lines,
         trailers=mail.trailers,
@@ -144,26 +142,19 @@ def _header(value: str | None) -> str:
     return re.sub(r"\s*\n\s*", " ", text)
 
 
-def _trailers(paragraph: str) -> tuple[list[tuple[str, str]], list[str]]:
-    """Read the last paragraph as git trailers; a line that is none is a problem, for git would then see no trailer at all."""
-    found: list[tuple[str, str]] = []
-    problems: list[str] = []
-    for line in paragraph.splitlines():
-        match = _TRAILER.match(line)
-        if match:
-            found.append((match[1], match[2].strip()))
-        elif line[:1] in (" ", "\t") and found:
-            found[-1] = (found[-1][0], f"{found[-1][1]} {line.strip()}")
-        else:
-            problems.append(f"the last paragraph must be trailers (`Name: value`), this line is none: {line!r}")
-    return found, problems
-
-
 def _wrong_fields(mail: Mail, state: State) -> Iterator[str]:
     """Name missing, unknown, repeated and malformed fields."""
     names = [name for name, _ in mail.trailers]
-    required = (*REQUIRED, "Applied-Upstream") if state is State.RETIRED else REQUIRED
+    required: tuple[str, ...] = REQUIRED
     known = [*REQUIRED, *OPTIONAL]
+    if "Features" in names:
+        misplaced = [name for name in names if name in (*OWN_RECORD, *ITS_OPTIONS)]
+        yield from (f"the field {name}: belongs in the docstring of a feature's probes" for name in misplaced)
+    else:
+        required += OWN_RECORD
+    known += [*OWN_RECORD, *ITS_OPTIONS]
+    if state is State.RETIRED:
+        required += ("Applied-Upstream",)
     yield from (f"the field {name}: is missing" for name in required if name not in names)
     yield from (f"unknown field {name}:{near_miss(name, known)}" for name in names if name not in known)
     yield from (
@@ -171,18 +162,12 @@ def _wrong_fields(mail: Mail, state: State) -> Iterator[str]:
     )
     for name, pattern in _VALUES.items():
         yield from (
-            f"{name}: {value!r} is not of the form {pattern.pattern}" for value in mail.values(name) if not pattern.match(value)
+            f"{name}: {value!r} is not of the form {pattern.pattern}"
+            for value in mail.fields.values(name)
+            if not pattern.match(value)
         )
     if not mail.title:
         yield "the subject is empty"
-
-
-def _replacements(mail: Mail, problems: list[str]) -> Iterator[Settings]:
-    for text in mail.values("Replaced-By"):
-        try:
-            yield Settings.parse(text)
-        except (ValueError, SyntaxError) as error:
-            problems.append(f"Replaced-By: {text!r} is not NAME=literal: {error}")
 
 
 def _hunks(diff: str, problems: list[str]) -> tuple[tuple[Hunk, ...], int]:

@@ -1,4 +1,4 @@
-"""The wheel's profile: the settings Rover runs with, and the patch that each of them stands for."""
+"""The wheel's profile: the settings Rover runs with, and the feature or patch that each of them stands for."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import TypeGuard
 from packaging.version import Version
 
 from scripts.core.errors import UsageError, collected
-from scripts.core.model import Patch, Settings, State
+from scripts.core.model import Feature, Settings, State
 from scripts.core.repository import Repository
 from scripts.series.series import Series
 
 Profile = dict[str, dict[str, object]]
-"""Settings by the id of the patch, live or retired, that they stand for."""
+"""Settings by the id of the feature or patch, live or retired, that they stand for."""
 
 
 def read_profile(repo: Repository) -> Profile:
@@ -52,17 +52,18 @@ def settings_literal(text: str) -> ast.Dict:
     return values[0]
 
 
-def settings_for(profile: Profile, series: Series, release: str, without: Patch | None) -> Settings:
+def settings_for(profile: Profile, series: Series, release: str, without: Feature | None) -> Settings:
     """Return the settings that probes run under on a release.
 
-    An entry that stands for a retired patch counts from the release named in the patch's `Applied-Upstream`, for
-    before it upstream may have no such setting or refuse its value. What `without` itself brought is left out.
+    An entry that stands for what is retired counts from the release named in its `Applied-Upstream`, for before it
+    upstream may have no such setting or refuse its value. What the patch of `without` brought is left out.
     """
     parts = []
     for name, settings in profile.items():
-        patch = series.by_id.get(name)
-        since = patch.retired_in if patch is not None and patch.state is State.RETIRED else None
-        if (without is None or name != without.id) and (since is None or Version(release) >= since):
+        features = series.features_named(name)
+        since = [feature.retired_in for feature in features if feature.state is State.RETIRED and feature.retired_in]
+        own = without is not None and any(feature.patch.id == without.patch.id for feature in features)
+        if not own and all(Version(release) >= first for first in since):
             parts.append(settings)
     return Settings.of(*parts)
 
@@ -70,9 +71,11 @@ def settings_for(profile: Profile, series: Series, release: str, without: Patch 
 def check_profile(repo: Repository, series: Series) -> Profile:
     """Read the profile, whose every entry must stand for a patch; raises UsageError."""
     profile = read_profile(repo)
-    unknown = sorted(set(profile) - set(series.by_id))
+    unknown = sorted(name for name in profile if not series.features_named(name))
     if unknown:
-        raise collected("the profile has entries that stand for no patch:", unknown, hint="name the patch, live or retired")
+        raise collected(
+            "the profile has entries that stand for no patch:", unknown, hint="name the feature or the patch, live or retired"
+        )
     clashing = list(clashes(profile))
     if clashing:
         raise collected("the profile gives a setting two values:", clashing, hint="let the entries agree")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from scripts.core.errors import UsageError
-from scripts.core.model import Patch, State
+from scripts.core.model import Feature, Patch, State
 from scripts.core.repository import Repository, write_whole
 from scripts.series.series import Series
 
@@ -33,10 +33,11 @@ def readme_with_table(repo: Repository, series: Series) -> str | None:
 
 
 def _rows(series: Series) -> Iterator[str]:
-    yield "| patch | what it does | hunks: lines | drop it when |\n|---|---|---|---|\n"
+    yield "| patch | feature | what it does | hunks: lines | drop it when |\n|---|---|---|---|---|\n"
     for patch in series.all:
-        name = f"[{patch.id}]({_link(patch)}){_state(patch)}"
-        yield f"| {name} | {patch.title} | {len(patch.hunks)}: {patch.lines} | {patch.drop_when} |\n"
+        for number, feature in enumerate(series.features_of(patch)):
+            name, size = (f"[{patch.id}]({_link(patch)})", f"{len(patch.hunks)}: {patch.lines}") if not number else ("", "")
+            yield f"| {name} | {feature.id}{_state(feature)} | {feature.title} | {size} | {feature.drop_when} |\n"
 
 
 def _link(patch: Patch) -> str:
@@ -44,5 +45,5 @@ def _link(patch: Patch) -> str:
     return f"{folder}/{patch.path.name}"
 
 
-def _state(patch: Patch) -> str:
-    return f" (retired: {patch.retired_in})" if patch.state is State.RETIRED else ""
+def _state(feature: Feature) -> str:
+    return f" (retired: {feature.retired_in})" if feature.state is State.RETIRED else ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,18 +12,20 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.version import InvalidVersion, Version
 
 from scripts.core.errors import collected
-from scripts.core.model import Lock, Patch, State
+from scripts.core.model import Feature, Lock, Patch, State
 from scripts.core.repository import Repository
+from scripts.series.feature_record import own_feature, read_feature, record_name
 from scripts.series.override_files import brought_by, file_of, imported_files, module_files, module_of, named_by
 from scripts.series.patch_file import read_patch
 
 
 @dataclass(frozen=True)
 class Series:
-    """The live patches in order, and the retired ones."""
+    """The live patches in order, the retired ones, and the features that all of them bring."""
 
     active: tuple[Patch, ...]
     retired: tuple[Patch, ...]
+    features: tuple[Feature, ...] = ()
 
     @cached_property
     def by_id(self) -> dict[str, Patch]:
@@ -43,10 +45,25 @@ class Series:
                 found.add(other.id)
         return found
 
+    @cached_property
+    def feature_by_id(self) -> dict[str, Feature]:
+        """Every feature by its id."""
+        return {feature.id: feature for feature in self.features}
+
+    def features_of(self, patch: Patch) -> tuple[Feature, ...]:
+        """Return what a patch brings, what is retired included."""
+        return tuple(feature for feature in self.features if feature.patch.id == patch.id)
+
+    def features_named(self, name: str) -> tuple[Feature, ...]:
+        """Return the feature of that id, or all of the patch of that id; nothing where there is neither."""
+        if name in self.by_id:
+            return self.features_of(self.by_id[name])
+        return (self.feature_by_id[name],) if name in self.feature_by_id else ()
+
     @property
     def probes(self) -> tuple[str, ...]:
-        """The paths and node ids of every patch's probes."""
-        return tuple(spec for patch in self.all for spec in patch.probes)
+        """The paths and node ids of every feature's probes."""
+        return tuple(spec for feature in self.features for spec in feature.probes)
 
     def needed_by(self, patch: Patch) -> tuple[Patch, ...]:
         """Return what a patch depends on, in order, and the patch itself last."""
@@ -73,7 +90,7 @@ def examine(repo: Repository, lock: Lock) -> tuple[Series, list[str]]:
     listed = _listed(repo, problems)
     active = tuple(_read(repo, listed, State.ACTIVE, problems))
     retired = tuple(_read(repo, sorted((repo.patches / "retired").glob("*.patch")), State.RETIRED, problems))
-    series = Series(active, retired)
+    series = Series(active, retired, tuple(_features(repo, (*active, *retired), problems)))
     problems += _series_problems(repo, series, lock)
     return series, problems
 
@@ -103,13 +120,30 @@ def _read(repo: Repository, paths: list[Path], state: State, problems: list[str]
         yield patch
 
 
+def _features(repo: Repository, patches: Iterable[Patch], problems: list[str]) -> Iterator[Feature]:
+    """Read what each patch brings: from its features' records, or from itself."""
+    for patch in patches:
+        files = {name: record_name(repo.config.probes.control[0], name) for name in patch.features}
+        read = [read_feature(repo.record(file), name, patch, file) for name, file in files.items()]
+        for feature, wrong in read or [own_feature(patch)]:
+            problems += [f"{feature.record.relative_to(repo.root)}: {text}" for text in wrong]
+            yield feature
+
+
 def _series_problems(repo: Repository, series: Series, lock: Lock) -> Iterator[str]:
     """Find what is wrong between patches, and between them and the rest of the repository."""
     ids = [patch.id for patch in series.all]
     yield from (f"the id {name} is used by {ids.count(name)} patches" for name in sorted(set(ids)) if ids.count(name) > 1)
+    names = [feature.id for feature in series.features]
+    yield from (
+        f"the feature {name} is brought by {names.count(name)} patches" for name in sorted(set(names)) if names.count(name) > 1
+    )
     for patch in series.all:
         where = patch.path.relative_to(repo.root)
         yield from (f"{where}: {text}" for text in _patch_problems(repo, series, lock, patch))
+    for feature in series.features:
+        where = feature.record.relative_to(repo.root)
+        yield from (f"{where}: {text}" for text in _feature_problems(repo, feature))
     beside = [name for item in repo.config.probes.beside for name in item.files]
     yield from (f"fork.toml: probes.beside names {name}, which is not here" for name in beside if not (repo.root / name).exists())
     yield from _orphans(repo, series)
@@ -125,20 +159,29 @@ def _patch_problems(repo: Repository, series: Series, lock: Lock, patch: Patch) 
     """Find what is wrong with the names that one patch uses."""
     if patch.base and lock.release(patch.base) is None:
         yield f"Base: {patch.base} is not pinned in upstream/lock.toml"
-    yield from _wrong_needs(patch)
-    yield from (f"Probes: {spec} matches nothing" for spec in patch.probes if not _matches(repo.root, spec))
+    if patch.base:
+        try:
+            Version(patch.base)
+        except InvalidVersion:
+            yield f"Base: {patch.base!r} is not a version"
     yield from _wrong_depends(series, patch)
-    if patch.mutation and not (repo.root / patch.mutation).is_file():
-        yield f"Mutation: there is no {patch.mutation}"
     if patch.state is State.ACTIVE:
         there = module_files(repo.overrides)
         missing = [name for name in patch.overrides if not named_by(name, there)]
         yield from (f"Overrides: there is no {_path(repo, name)}" for name in missing)
         yield from _unnamed_imports(repo, series, patch)
+
+
+def _feature_problems(repo: Repository, feature: Feature) -> Iterator[str]:
+    """Find what is wrong with the names that a feature's record uses."""
+    yield from _wrong_needs(feature)
+    yield from (f"Probes: {spec} matches nothing" for spec in feature.probes if not _matches(repo.root, spec))
+    if feature.mutation and not (repo.root / feature.mutation).is_file():
+        yield f"Mutation: there is no {feature.mutation}"
     try:
-        _ = patch.retired_in
+        _ = feature.retired_in
     except InvalidVersion:
-        yield f"Applied-Upstream: {patch.applied_upstream!r} does not begin with a release"
+        yield f"Applied-Upstream: {feature.applied_upstream!r} does not begin with a release"
 
 
 def _path(repo: Repository, name: str) -> str:
@@ -182,17 +225,12 @@ def _reachable(series: Series, name: str) -> set[str]:
     return found
 
 
-def _wrong_needs(patch: Patch) -> Iterator[str]:
-    for text in patch.needs:
+def _wrong_needs(feature: Feature) -> Iterator[str]:
+    for text in feature.needs:
         try:
             Requirement(text)
         except InvalidRequirement:
             yield f"Needs: {text!r} is not a requirement such as `Django>=6`"
-    if patch.base:
-        try:
-            Version(patch.base)
-        except InvalidVersion:
-            yield f"Base: {patch.base!r} is not a version"
 
 
 def _matches(root: Path, spec: str) -> bool:

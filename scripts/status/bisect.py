@@ -1,4 +1,4 @@
-"""bisect: since when upstream does what a patch does: in releases as `status` found it, in commits with few runs, confirmed."""
+"""bisect: since when upstream does what a feature does: in releases as `status` found it, in commits with few runs, confirmed."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from functools import cache
 
 from scripts.core.errors import UsageError
 from scripts.core.lockfile import read_lock
-from scripts.core.model import Cell, Lock, Patch, Release, Verdict
+from scripts.core.model import Cell, Feature, Lock, Release, Verdict
 from scripts.core.repository import Repository
 from scripts.probes.environments import Ready
 from scripts.status.status import Choice, Run, examine
 from scripts.upstream.unreleased import history, parse, subject
 from scripts.upstream.vendor import bring
-from scripts.verdicts.aggregate import NO_TEETH, PatchReport, judge
+from scripts.verdicts.aggregate import NO_TEETH, FeatureReport, judge
 from scripts.verdicts.spans import REPLACEABLE, Span, flips, spans
 from scripts.verdicts.summary import Findings, bites
 
@@ -30,9 +30,9 @@ GOOD = {
 
 @dataclass(frozen=True)
 class Found:
-    """Since when a patch is absorbed or configurable: words that say how sure that is."""
+    """Since when a feature is absorbed or configurable: words that say how sure that is."""
 
-    patch: str
+    feature: str
     kind: str
     words: str
 
@@ -73,36 +73,36 @@ def _first_that_says(steps: Iterable[int], good: Callable[[int], bool | None]) -
     return next(((step, word) for step in steps if (word := good(step)) is not None), None)
 
 
-def bisect(repo: Repository, patches: Sequence[str], source: str | None, *, fresh: bool = False) -> tuple[list[Found], int, int]:
+def bisect(repo: Repository, names: Sequence[str], source: str | None, *, fresh: bool = False) -> tuple[list[Found], int, int]:
     """Search the tracked releases or the commits of a range; return what was found, the steps there are and the runs it took."""
     with repo.alone():
         lock = read_lock(repo.lock_file)
         bring(repo, lock)
         if source is None:
-            report, prober = examine(repo, lock, Choice(patches=tuple(patches), fresh=fresh, bare=True))
-            return [found for item in report.patches for found in of_releases(item)], len(lock.releases), prober.ran
+            report, prober = examine(repo, lock, Choice(features=tuple(names), fresh=fresh, bare=True))
+            return [found for item in report.features for found in of_releases(item)], len(lock.releases), prober.ran
         wanted = parse(source)
         if wanted is None or not wanted.is_range:
             raise UsageError(f"not a range: {source!r}", hint="give git:URL@A..B")
         steps = history(repo, lock, wanted)
         every = replace(lock, releases=tuple(sorted({*lock.releases, *steps}, key=lambda release: release.key)))
-        run = Run(repo, every, Choice(patches=tuple(patches), fresh=fresh, bare=True))
+        run = Run(repo, every, Choice(features=tuple(names), fresh=fresh, bare=True))
         try:
             run.prepare()
             search = _Search(repo, run, lock, steps)
-            return [found for patch in run.scope.patches for found in search.of(patch)], len(steps), run.prober.ran
+            return [found for feature in run.scope.features for found in search.of(feature)], len(steps), run.prober.ran
         finally:
             run.prober.close()
 
 
-def of_releases(item: PatchReport) -> Iterator[Found]:
-    """Say what the report of `status` says of a patch, for each kind: since when, until when, or that nothing can be said."""
+def of_releases(item: FeatureReport) -> Iterator[Found]:
+    """Say what the report of `status` says of a feature, for each kind: since when, until when, or that nothing can be said."""
     for kind, good in GOOD.items():
-        if kind == "absorbed" or item.patch.replaced_by:
-            yield Found(item.patch.id, kind, _of_spans(item, kind, spans(item.releases, good)))
+        if kind == "absorbed" or item.feature.replaced_by:
+            yield Found(item.feature.id, kind, _of_spans(item, kind, spans(item.releases, good)))
 
 
-def _of_spans(item: PatchReport, kind: str, found: Sequence[Span]) -> str:
+def _of_spans(item: FeatureReport, kind: str, found: Sequence[Span]) -> str:
     said = [at for at in item.releases if at.verdict not in SILENT]
     if not said:
         return next((at.detail for at in item.releases if at.verdict is Verdict.UNPROVEN), "no cell here can say")
@@ -143,24 +143,24 @@ class _Search:
     lock: Lock
     steps: Sequence[Release]
 
-    def of(self, patch: Patch) -> Iterator[Found]:
+    def of(self, feature: Feature) -> Iterator[Found]:
         """Search for each kind; what settings do is only asked where upstream alone does not."""
         cells = self.run.scope.all_cells
-        places = [place for place in dict.fromkeys(cell.place for cell in cells) if self._here(patch, place)]
+        places = [place for place in dict.fromkeys(cell.place for cell in cells) if self._here(feature, place)]
         for kind, good in GOOD.items():
-            if kind == "configurable" and not patch.replaced_by:
+            if kind == "configurable" and not feature.replaced_by:
                 continue
-            asked = [number for number in range(len(self.steps)) if self._cells(patch, number, places)]
+            asked = [number for number in range(len(self.steps)) if self._cells(feature, number, places)]
 
             def holds(index: int, good: frozenset[Verdict] = good, asked: Sequence[int] = asked) -> bool | None:
-                verdict = self._verdict(patch, asked[index], places)
+                verdict = self._verdict(feature, asked[index], places)
                 return None if verdict is None else verdict in good
 
-            yield Found(patch.id, kind, self._words(patch, kind, asked, change(len(asked), holds), places))
+            yield Found(feature.id, kind, self._words(feature, kind, asked, change(len(asked), holds), places))
 
     def _words(
         self,
-        patch: Patch,
+        feature: Feature,
         kind: str,
         asked: Sequence[int],
         found: tuple[int | None, int | None, bool],
@@ -170,61 +170,61 @@ class _Search:
         if other is None:
             return "no cell here can say" if one is None else f"not {kind} up to {self._name(asked[one])}"
         if one is None:
-            return f"{kind} in {self._name(asked[other])} already, the first of them" if self._bites(patch) else NO_TEETH
+            return f"{kind} in {self._name(asked[other])} already, the first of them" if self._bites(feature) else NO_TEETH
         before, at = asked[one], asked[other]
         silent = f"; nothing can be said of the {other - one - 1} before it" if other - one > 1 else ""
         if not gained:
             return f"{kind} up to {self._name(before)}, not in {self._name(at)}{silent}"
-        shared = [place for place in places if self._cells(patch, before, [place]) and self._cells(patch, at, [place])]
-        agree = [place for place in shared if self._changes(patch, before, at, place, GOOD[kind])]
+        shared = [place for place in places if self._cells(feature, before, [place]) and self._cells(feature, at, [place])]
+        agree = [place for place in shared if self._changes(feature, before, at, place, GOOD[kind])]
         names = [["@".join(filter(None, place)) for place in some] for some in (shared, agree)]
-        doubt = self._doubt(patch, at, places)
+        doubt = self._doubt(feature, at, places)
         return doubt or f"{kind} in {self._name(at)}{silent}; {confirmation(self._name(before), *names)}"
 
-    def _doubt(self, patch: Patch, number: int, places: Sequence[Place]) -> str:
+    def _doubt(self, feature: Feature, number: int, places: Sequence[Place]) -> str:
         """Ask a cold interpreter about the step that was found, and return the words where it says something else."""
-        keys = [(patch, cell) for cell in self._cells(patch, number, places) if (patch, cell) in self.run.trials.facts]
+        keys = [(feature, cell) for cell in self._cells(feature, number, places) if (feature, cell) in self.run.trials.facts]
         self.run.trials.ask_again(keys)
         reports = [judge(key[1], self.run.trials.facts[key]) for key in keys]
         details = [report.detail for report in reports if report.verdict is Verdict.UNPROVEN]
         return f"unproven in {self._name(number)}: {details[0]}" if details else ""
 
-    def _bites(self, patch: Patch) -> bool:
-        """Tell whether the probes fail on some pinned release, or on the patch's mutation."""
+    def _bites(self, feature: Feature) -> bool:
+        """Tell whether the probes fail on some pinned release, or on the feature's mutation."""
         pinned = [cell for cell in self.run.scope.all_cells if cell.release in self.lock.versions]
-        self.run.trials.add(patch, pinned, try_series=False)
+        self.run.trials.add(feature, pinned, try_series=False)
         self.run.trials.run_bare()
         found = Findings({(known.id, cell): facts for (known, cell), facts in self.run.trials.facts.items()})
-        return bites(self.run.scope, found, patch) or self.run.trials.mutation_fails(patch, pinned)
+        return bites(self.run.scope, found, feature) or self.run.trials.mutation_fails(feature, pinned)
 
-    def _changes(self, patch: Patch, before: int, at: int, place: Place, good: frozenset[Verdict]) -> bool:
-        old, new = self._verdict(patch, before, [place]), self._verdict(patch, at, [place])
+    def _changes(self, feature: Feature, before: int, at: int, place: Place, good: frozenset[Verdict]) -> bool:
+        old, new = self._verdict(feature, before, [place]), self._verdict(feature, at, [place])
         return old is not None and old not in good and new in good
 
-    def _verdict(self, patch: Patch, number: int, places: Sequence[Place]) -> Verdict | None:
-        """Run a step in the first place that says something of the patch; None where no place does."""
-        for cell in self._cells(patch, number, places):
-            self.run.trials.add(patch, [cell], try_series=False)
+    def _verdict(self, feature: Feature, number: int, places: Sequence[Place]) -> Verdict | None:
+        """Run a step in the first place that says something of the feature; None where no place does."""
+        for cell in self._cells(feature, number, places):
+            self.run.trials.add(feature, [cell], try_series=False)
             self.run.trials.run_columns()
-            verdict = judge(cell, self.run.trials.facts[patch, cell]).verdict
+            verdict = judge(cell, self.run.trials.facts[feature, cell]).verdict
             if verdict not in SILENT:
                 return verdict
         return None
 
-    def _cells(self, patch: Patch, number: int, places: Sequence[Place]) -> list[Cell]:
+    def _cells(self, feature: Feature, number: int, places: Sequence[Place]) -> list[Cell]:
         version = self.steps[number].version
         return [
             cell
             for cell in self.run.scope.all_cells
-            if cell.release == version and cell.place in places and self._meets(patch, cell)
+            if cell.release == version and cell.place in places and self._meets(feature, cell)
         ]
 
-    def _here(self, patch: Patch, place: Place) -> bool:
-        return any(self._meets(patch, cell) for cell in self.run.scope.all_cells if cell.place == place)
+    def _here(self, feature: Feature, place: Place) -> bool:
+        return any(self._meets(feature, cell) for cell in self.run.scope.all_cells if cell.place == place)
 
-    def _meets(self, patch: Patch, cell: Cell) -> bool:
+    def _meets(self, feature: Feature, cell: Cell) -> bool:
         ready = self.run.trials.ready(cell)
-        return isinstance(ready, Ready) and ready.meets(patch.needs)
+        return isinstance(ready, Ready) and ready.meets(feature.needs)
 
     def _name(self, number: int) -> str:
         release = self.steps[number]

@@ -43,10 +43,10 @@ def jobs(repo: Repository, cells: Iterable[Cell]) -> dict[str, list[dict[str, st
 def write_results(repo: Repository, scope: Scope, found: Findings, path: Path) -> None:
     """Write what a job found, with what it depends on, so that only files of the same commit are joined."""
     content: dict[str, Any] = {
-        "schema": 1,
+        "schema": 2,
         "of": state(repo, scope.series, read_lock(repo.lock_file)),
         "cells": [cell.id for cell in scope.cells],
-        "facts": [[patch, cell.id, _FACTS.dump_python(facts, mode="json")] for (patch, cell), facts in found.facts.items()],
+        "facts": [[feature, cell.id, _FACTS.dump_python(facts, mode="json")] for (feature, cell), facts in found.facts.items()],
         "texts": [[*key, text] for key, text in found.texts.items()],
         "biting": sorted(found.biting),
         "versions": {name: dict(versions) for name, versions in found.versions.items()},
@@ -61,7 +61,7 @@ def write_results(repo: Repository, scope: Scope, found: Findings, path: Path) -
 def state(repo: Repository, series: Series, lock: Lock) -> str:
     """Return what results depend on that every job of a commit shares."""
     probes = [repo.root / name for name in ("fork.toml", *repo.config.probes.support)]
-    files = {repo.root / spec.partition("::")[0] for patch in series.all for spec in patch.probes}
+    files = {repo.root / spec.partition("::")[0] for feature in series.features for spec in feature.probes}
     releases = [release.commit for release in lock.releases]
     return digest(lock.locked, releases, [patch.sha256 for patch in series.all], file_digest(*probes, *sorted(files)))
 
@@ -85,12 +85,12 @@ def merge(repo: Repository, paths: Iterable[Path]) -> Report:
 
 
 def keep_last(repo: Repository, scope: Scope, found: Findings) -> None:
-    """Keep what a run on every release and patch found, for `last`."""
+    """Keep what a run on every release and feature found, for `last`."""
     write_results(repo, scope, found, repo.work / _LAST)
 
 
 def last(repo: Repository, choice: Choice) -> Report | None:
-    """Return the report of the last run on every release and patch, which its notes say; None where it says nothing here.
+    """Return the report of the last run on every release and feature, which its notes say; None where it says nothing here.
 
     Nothing is run or written, so this may be asked while another run has the folder to itself.
     """
@@ -107,7 +107,7 @@ def last(repo: Repository, choice: Choice) -> Report | None:
     note = f"these are the results of {when:%Y-%m-%d %H:%M}{other}"
     untried = {cell.id: "the last run did not try it" for cell in scope.cells if cell.id not in content.cells}
     found = replace(content.found, notes=(note,), skipped={**content.found.skipped, **untried})
-    return summarise(scope, found if not choice.patches else replace(found, smallest=()))
+    return summarise(scope, found if not choice.features else replace(found, smallest=()))
 
 
 @dataclass(frozen=True)
@@ -138,8 +138,8 @@ def _read(path: Path, every: Mapping[str, Cell], expected: str | None) -> _Conte
                 hint="check out the commit of the job, or run it again",
             )
         known = [fact for fact in content["facts"] if expected is not None or fact[1] in every]
-        facts = {(patch, every[cell]): _FACTS.validate_python(fact) for patch, cell, fact in known}
-        texts = {(patch, version): Text(text) for patch, version, text in content["texts"]}
+        facts = {(feature, every[cell]): _FACTS.validate_python(fact) for feature, cell, fact in known}
+        texts = {(feature, version): Text(text) for feature, version, text in content["texts"]}
         found = Findings(
             facts,
             texts,
@@ -177,5 +177,5 @@ def _joined(scope: Scope, parts: Sequence[Findings], missing: Mapping[str, str])
 
 def _ordered(scope: Scope, found: Findings) -> list[tuple[str, Cell]]:
     """List what was found in the order in which one run would find it."""
-    keys = [(patch.id, cell) for patch in scope.patches for cell in scope.cells]
+    keys = [(feature.id, cell) for feature in scope.features for cell in scope.cells]
     return [key for key in keys if key in found.facts]

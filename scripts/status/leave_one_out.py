@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from scripts.core.model import Applies, Cell, Lock, Patch, Release, Result
+from scripts.core.model import Applies, Cell, Feature, Lock, Patch, Release, Result, State
 from scripts.core.repository import Repository
 from scripts.probes.upstream_suite import comparisons, counting, excuses
 from scripts.series.apply import Workshop
@@ -24,7 +24,7 @@ def second_look(
     if graph:
         scope = trials.scope
         deciding = [cell for cell in scope.cells if cell.release == at.version and cell.mode not in scope.quiet]
-        cells = _few_cells(repo, trials, workshop.lock, active, deciding)
+        cells = _few_cells(repo, trials, workshop.lock, _live(workshop), deciding)
         more = More(
             left_out=left_out(workshop, trials, at, cells),
             declared={patch.id: patch.depends for patch in active},
@@ -33,33 +33,37 @@ def second_look(
     return _with_suite(more, repo, workshop, releases) if suite else more
 
 
-def _few_cells(repo: Repository, trials: Trials, lock: Lock, patches: Sequence[Patch], cells: Sequence[Cell]) -> list[Cell]:
-    """Return the cells of the short list that are here, and one of the others for each patch that none of these takes.
+def _few_cells(repo: Repository, trials: Trials, lock: Lock, features: Sequence[Feature], cells: Sequence[Cell]) -> list[Cell]:
+    """Return the cells of the short list that are here, and one of the others for each feature that none of these takes.
 
     Leaving out each patch takes long, and a matrix has many cells.
     """
     short = repo.config.cells(lock)
     chosen = [cell for cell in cells if cell in short and trials.ready(cell)]
-    for patch in patches:
-        if not any(trials.takes(patch, cell) for cell in chosen):
-            chosen += [cell for cell in cells if trials.takes(patch, cell)][:1]
+    for feature in features:
+        if not any(trials.takes(feature, cell) for cell in chosen):
+            chosen += [cell for cell in cells if trials.takes(feature, cell)][:1]
     return chosen
 
 
 def left_out(workshop: Workshop, trials: Trials, release: Release, cells: Iterable[Cell]) -> dict[str, dict[str, Result]]:
-    """Return for each live patch that some cell takes those whose probes do not pass once it and its dependents are left out.
+    """Return for each live patch that some cell takes the features that fail once it and its dependents are left out.
 
     Probes that do not pass with the whole series either say nothing of the patch.
     """
-    active, cells = workshop.series.active, list(cells)
+    active, live, cells = workshop.series.active, _live(workshop), list(cells)
     trees = [workshop.build(active, release).tree]
     trees += [workshop.build(active, release, without=workshop.series.dependents(patch)).tree for patch in active]
-    whole, *others = trials.failing(trees, active, cells)
+    whole, *others = trials.failing(trees, live, cells)
     return {
-        patch.id: {other.id: failing[other.id] for other in active if other.id in failing.keys() - whole.keys()}
+        patch.id: {other.id: failing[other.id] for other in live if other.id in failing.keys() - whole.keys()}
         for patch, failing in zip(active, others, strict=True)
-        if any(trials.takes(patch, cell) for cell in cells)
+        if any(trials.takes(feature, cell) for feature in live if feature.patch.id == patch.id for cell in cells)
     }
+
+
+def _live(workshop: Workshop) -> list[Feature]:
+    return [feature for feature in workshop.series.features if feature.state is State.ACTIVE]
 
 
 def dependencies(workshop: Workshop, release: Release) -> dict[str, tuple[str, ...]]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from packaging.version import Version
 
-from scripts.core.model import Cell, Outcome, Patch, Release, Result, Settings, State
+from scripts.core.model import Cell, Feature, Outcome, Patch, Release, Result, Settings, State
 from scripts.probes.environments import Absent, Ready
 from scripts.probes.runner import Job, Prober
 from scripts.probes.servers import program
@@ -19,13 +19,13 @@ from scripts.verdicts.summary import Scope
 
 @dataclass
 class Trials:
-    """What is known of each patch on each cell, and the means to find out more."""
+    """What is known of each feature on each cell, and the means to find out more."""
 
     workshop: Workshop
     prober: Prober
     scope: Scope
     environments: Mapping[str, Ready | Absent]
-    facts: dict[tuple[Patch, Cell], Facts] = field(default_factory=dict)
+    facts: dict[tuple[Feature, Cell], Facts] = field(default_factory=dict)
 
     def ready(self, cell: Cell) -> Ready | None:
         """Return a cell's environment where it and its server are here."""
@@ -36,45 +36,45 @@ class Trials:
             return None
         return environment
 
-    def takes(self, patch: Patch, cell: Cell) -> bool:
-        """Tell whether a patch can be tried on a cell: all that both need is here."""
+    def takes(self, feature: Feature, cell: Cell) -> bool:
+        """Tell whether a feature can be tried on a cell: all that both need is here."""
         ready = self.ready(cell)
-        return ready is not None and ready.meets(patch.needs) and not self.prober.missing_beside(patch.probes)
+        return ready is not None and ready.meets(feature.needs) and not self.prober.missing_beside(feature.probes)
 
-    def add(self, patch: Patch, cells: Iterable[Cell], *, try_series: bool) -> None:
-        """Put a patch on the list of the cells that are here and meet what it needs."""
+    def add(self, feature: Feature, cells: Iterable[Cell], *, try_series: bool) -> None:
+        """Put a feature on the list of the cells that are here and meet what it needs."""
         for cell in cells:
-            if self.takes(patch, cell):
-                self.facts.setdefault((patch, cell), self._first(patch, cell, try_series=try_series))
+            if self.takes(feature, cell):
+                self.facts.setdefault((feature, cell), self._first(feature, cell, try_series=try_series))
 
     def run(self) -> None:
-        """Run what can still change a verdict until nothing can, and ask about each that would retire a patch once more, cold."""
+        """Run what can still change a verdict, and ask about each that would retire a feature once more, cold."""
         self.run_columns()
         self.ask_again([key for key in self.facts if self._retires(*key)])
         self.run_columns()
 
-    def ask_again(self, keys: Iterable[tuple[Patch, Cell]]) -> None:
-        """Ask a cold interpreter about what says that a patch can go: neither its seed nor a warm module may be the reason."""
+    def ask_again(self, keys: Iterable[tuple[Feature, Cell]]) -> None:
+        """Ask a cold interpreter about what says that a feature can go: neither its seed nor a warm module may be the reason."""
         columns = {key: column for key in keys if (column := retiring_column(self.facts[key])) is not None}
         jobs = {key: job for key, column in columns.items() if isinstance(job := self._job(*key, column), Job)}
         wanted: dict[Job, set[str]] = defaultdict(set)
-        for (patch, _), job in jobs.items():
-            wanted[job] |= {spec.partition("::")[0] for spec in patch.probes}
+        for (feature, _), job in jobs.items():
+            wanted[job] |= {spec.partition("::")[0] for spec in feature.probes}
         self.prober.run_cold(wanted, "asking once more, cold")
         for key in self.facts if wanted else ():
             self._look_again(*key, wanted)
 
-    def _look_again(self, patch: Patch, cell: Cell, asked: Mapping[Job, set[str]]) -> None:
-        """Take over what was said of files once more, also where another patch asked."""
-        files = {spec.partition("::")[0] for spec in patch.probes}
-        for column in known_columns(self.facts[patch, cell]):
-            job = self._job(patch, cell, column)
+    def _look_again(self, feature: Feature, cell: Cell, asked: Mapping[Job, set[str]]) -> None:
+        """Take over what was said of files once more, also where another feature asked."""
+        files = {spec.partition("::")[0] for spec in feature.probes}
+        for column in known_columns(self.facts[feature, cell]):
+            job = self._job(feature, cell, column)
             if isinstance(job, Job) and files & asked.get(job, set()):
-                self.facts[patch, cell] = self.facts[patch, cell].again(column, self.prober.result(job, patch.probes))
+                self.facts[feature, cell] = self.facts[feature, cell].again(column, self.prober.result(job, feature.probes))
 
-    def _retires(self, patch: Patch, cell: Cell) -> bool:
-        """Tell whether a verdict of this cell can make a person retire a patch."""
-        counts = patch.state is State.ACTIVE and cell.mode not in self.scope.quiet
+    def _retires(self, feature: Feature, cell: Cell) -> bool:
+        """Tell whether a verdict of this cell can make a person retire a feature."""
+        counts = feature.state is State.ACTIVE and cell.mode not in self.scope.quiet
         return counts and Version(cell.release) >= Version(self.scope.at)
 
     def run_bare(self) -> None:
@@ -84,12 +84,12 @@ class Trials:
     def run_columns(self) -> None:
         """Run what can still change a verdict until nothing can."""
         order = {cell: number for number, cell in enumerate((*self.scope.cells, *self.scope.all_cells))}
-        places = {patch.id: number for number, patch in enumerate(self.scope.patches)}
+        places = {feature.id: number for number, feature in enumerate(self.scope.features)}
         self.facts = dict(sorted(self.facts.items(), key=lambda item: (places[item[0][0].id], order[item[0][1]])))
         while columns := self._next_columns():
             self._run_all(columns)
 
-    def _run_all(self, columns: Mapping[tuple[Patch, Cell], Column]) -> None:
+    def _run_all(self, columns: Mapping[tuple[Feature, Cell], Column]) -> None:
         jobs = {key: self._job(*key, column) for key, column in columns.items()}
         to_run = [(key, job) for key, job in jobs.items() if isinstance(job, Job)]
         self._run(to_run, ", ".join(sorted(set(columns.values()))))
@@ -97,113 +97,115 @@ class Trials:
             result = self.prober.result(job, key[0].probes) if isinstance(job, Job) else job
             self.facts[key] = self.facts[key].known(columns[key], result)
 
-    def _next_columns(self) -> dict[tuple[Patch, Cell], Column]:
-        """Return the next column of each patch and cell; leaving a patch out is tried in one cell of a release at a time.
+    def _next_columns(self) -> dict[tuple[Feature, Cell], Column]:
+        """Return the next column of each feature and cell; leaving its patch out is tried in one cell of a release at a time.
 
-        Where that cell says that the patch is needed, none of the others can change what the release says.
+        Where that cell says that the feature is needed, none of the others can change what the release says.
         """
         self.facts = without_once(self.facts)
         columns = {key: column for key, facts in self.facts.items() if (column := next_column(facts)) is not None}
         first: dict[tuple[str, str], Cell] = {}
-        for (patch, cell), column in columns.items():
+        for (feature, cell), column in columns.items():
             if column is Column.WITHOUT:
-                first.setdefault((patch.id, cell.release), cell)
+                first.setdefault((feature.id, cell.release), cell)
         return {
-            (patch, cell): column
-            for (patch, cell), column in columns.items()
-            if column is not Column.WITHOUT or first[patch.id, cell.release] == cell
+            (feature, cell): column
+            for (feature, cell), column in columns.items()
+            if column is not Column.WITHOUT or first[feature.id, cell.release] == cell
         }
 
-    def mutation_fails(self, patch: Patch, cells: Iterable[Cell]) -> bool:
-        """Tell whether the probes fail on the base with the reverse mutation that the patch names."""
-        tree = self.workshop.mutated(patch) if patch.mutation else None
+    def mutation_fails(self, feature: Feature, cells: Iterable[Cell]) -> bool:
+        """Tell whether the probes fail on the base with the reverse mutation that the feature names."""
+        tree = self.workshop.mutated(feature) if feature.mutation else None
         quiet = self.scope.quiet
-        here = [cell for cell in cells if cell.release == patch.base and cell.mode not in quiet and self.takes(patch, cell)]
+        here = [
+            cell for cell in cells if cell.release == feature.patch.base and cell.mode not in quiet and self.takes(feature, cell)
+        ]
         if tree is None or not here:
             return False
-        job = self._job_on(tree, patch, here[0])
-        self._run([((patch, here[0]), job)], "mutation")
-        result = self.prober.result(job, patch.probes)
+        job = self._job_on(tree, feature, here[0])
+        self._run([((feature, here[0]), job)], "mutation")
+        result = self.prober.result(job, feature.probes)
         return result.control and result.outcome is Outcome.FAILED
 
-    def all_pass(self, names: Sequence[str], patches: Sequence[Patch]) -> bool:
-        """Tell whether the probes of `patches` pass on the locked release with just the patches `names` applied."""
+    def all_pass(self, names: Sequence[str], features: Sequence[Feature]) -> bool:
+        """Return whether the probes of `features` pass on the locked release with just the patches `names` applied."""
         shop = self.workshop
         gone = [patch.id for patch in shop.series.active if patch.id not in names]
         built = shop.build(shop.series.active, self._release(shop.lock.locked), without=gone)
         keys = [
-            (patch, cell)
-            for patch, cell in self.facts
-            if patch in patches and cell.release == shop.lock.locked and cell.mode not in self.scope.quiet
+            (feature, cell)
+            for feature, cell in self.facts
+            if feature in features and cell.release == shop.lock.locked and cell.mode not in self.scope.quiet
         ]
         jobs = {key: self._job_on(built.tree, *key) for key in keys}
         self._run(jobs.items(), "smallest series")
-        results = [self.prober.result(job, patch.probes) for (patch, _), job in jobs.items()]
+        results = [self.prober.result(job, feature.probes) for (feature, _), job in jobs.items()]
         return set(built.applied) == set(names) and all(result.passed for result in results)
 
-    def failing(self, trees: Sequence[str], patches: Sequence[Patch], cells: Sequence[Cell]) -> list[dict[str, Result]]:
-        """Return for each tree the patches whose probes do not pass on it in some cell, with what they came to in the first."""
-        keys = [(patch, cell) for patch in patches for cell in cells if self.takes(patch, cell)]
+    def failing(self, trees: Sequence[str], features: Sequence[Feature], cells: Sequence[Cell]) -> list[dict[str, Result]]:
+        """Return for each tree the features whose probes do not pass on it in some cell, with what they came to in the first."""
+        keys = [(feature, cell) for feature in features for cell in cells if self.takes(feature, cell)]
         jobs = [{key: self._job_on(tree, *key) for key in keys} for tree in trees]
         self._run([(key, job) for tree in jobs for key, job in tree.items()], "without one patch", decides=False)
         return [self._failing(tree) for tree in jobs]
 
-    def _failing(self, jobs: Mapping[tuple[Patch, Cell], Job]) -> dict[str, Result]:
+    def _failing(self, jobs: Mapping[tuple[Feature, Cell], Job]) -> dict[str, Result]:
         found: dict[str, Result] = {}
-        for (patch, _), job in jobs.items():
-            result = self.prober.result(job, patch.probes)
+        for (feature, _), job in jobs.items():
+            result = self.prober.result(job, feature.probes)
             if not result.passed:
-                found.setdefault(patch.id, result)
+                found.setdefault(feature.id, result)
         return found
 
-    def _first(self, patch: Patch, cell: Cell, *, try_series: bool) -> Facts:
-        """Say which columns count: the series where it is asked for, a retired patch's own column at its base alone."""
-        retired = patch.state is State.RETIRED
+    def _first(self, feature: Feature, cell: Cell, *, try_series: bool) -> Facts:
+        """Say which columns count: the series where it is asked for, a retired feature's own column at its base alone."""
+        retired = feature.state is State.RETIRED
         facts = Facts(
-            alternatives=len(patch.replaced_by),
+            alternatives=len(feature.replaced_by),
             retired=retired,
-            try_series=try_series and (not retired or cell.release == patch.base),
+            try_series=try_series and (not retired or cell.release == feature.patch.base),
             try_without=cell.mode not in self.scope.quiet,
             try_profile=retired and cell.mode is None and self._upstream_replaces(cell.release),
         )
         if not facts.try_series:
             return facts
-        step = self._built(patch, cell).steps[patch.id]
+        step = self._built(feature, cell).steps[feature.patch.id]
         return replace(facts, applies=step.applies, applies_detail=step.detail)
 
     def _upstream_replaces(self, version: str) -> bool:
-        """Tell whether upstream has to do what a retired patch did: at the locked release and, where asked for, beyond it."""
+        """Tell whether upstream has to do what a retired feature did: at the locked release and, where asked for, beyond it."""
         locked = self.workshop.lock.locked
         return version == locked or (not self.scope.whole and Version(version) > Version(locked))
 
-    def _job(self, patch: Patch, cell: Cell, column: Column) -> Job | Result:
+    def _job(self, feature: Feature, cell: Cell, column: Column) -> Job | Result:
         """Return the job of a column, or the result of one that cannot be built."""
         release = self._release(cell.release)
         match column:
             case Column.BARE:
-                return self._job_on(release.tree, patch, cell)
+                return self._job_on(release.tree, feature, cell)
             case Column.CONFIGURED:
-                known = self.facts[patch, cell]
+                known = self.facts[feature, cell]
                 number = len(known.configured) if known.replaced is None else known.replaced
-                return self._job_on(release.tree, patch, cell, patch.replaced_by[number])
+                return self._job_on(release.tree, feature, cell, feature.replaced_by[number])
             case Column.PROFILE:
                 return Job(release.tree, cell.environment, cell.server, self.scope.settings(None, cell), cell.database)
             case Column.SERIES:
-                return self._job_on(self._built(patch, cell).tree, patch, cell)
+                return self._job_on(self._built(feature, cell).tree, feature, cell)
             case Column.WITHOUT:
-                built = self._without(patch, release)
-                return built if isinstance(built, Result) else self._job_on(built.tree, patch, cell)
+                built = self._without(feature.patch, release)
+                return built if isinstance(built, Result) else self._job_on(built.tree, feature, cell)
 
-    def _job_on(self, tree: str, patch: Patch, cell: Cell, more: Settings | None = None) -> Job:
-        """Return a job under the profile without what the patch itself brought, and with `more`."""
-        settings = self.scope.settings(patch, cell)
+    def _job_on(self, tree: str, feature: Feature, cell: Cell, more: Settings | None = None) -> Job:
+        """Return a job under the profile without what the feature's own patch brought, and with `more`."""
+        settings = self.scope.settings(feature, cell)
         joined = Settings.of(settings.mapping(), more.mapping()) if more else settings
         return Job(tree, cell.environment, cell.server, joined, cell.database)
 
-    def _built(self, patch: Patch, cell: Cell) -> Built:
-        """Return the tree of the series column: the whole series, or a retired patch with what it depends on."""
+    def _built(self, feature: Feature, cell: Cell) -> Built:
+        """Return the tree of the series column: the whole series, or the patch of a retired feature with what it depends on."""
         series = self.workshop.series
-        patches = series.needed_by(patch) if patch.state is State.RETIRED else series.active
+        patches = series.needed_by(feature.patch) if feature.state is State.RETIRED else series.active
         return self.workshop.build(patches, self._release(cell.release))
 
     def _without(self, patch: Patch, release: Release) -> Built | Result:
@@ -218,12 +220,12 @@ class Trials:
             return Result(Outcome.MISSING, f"cannot be built: without it {names} no longer applies (an undeclared Depends?)")
         return built
 
-    def _run(self, jobs: Iterable[tuple[tuple[Patch, Cell], Job]], what: str, *, decides: bool = True) -> None:
+    def _run(self, jobs: Iterable[tuple[tuple[Feature, Cell], Job]], what: str, *, decides: bool = True) -> None:
         """Run jobs, each with the files of all patches that ask for it, and twice where something depends on the result."""
         wanted: dict[Job, set[str]] = defaultdict(set)
         twice: set[Job] = set()
-        for (patch, cell), job in jobs:
-            wanted[job] |= self.prober.files(patch.probes)
+        for (feature, cell), job in jobs:
+            wanted[job] |= self.prober.files(feature.probes)
             if decides and cell.mode not in self.scope.quiet:
                 twice.add(job)
         self.prober.run(wanted, f"probing ({what})", once=wanted.keys() - twice)

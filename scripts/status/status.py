@@ -1,4 +1,4 @@
-"""status: run every patch's probes where they can change a verdict, and report what upstream has made unnecessary."""
+"""status: run every feature's probes where they can change a verdict, and report what upstream has made unnecessary."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TypeVar
 from scripts.core.config import Server, near_miss
 from scripts.core.errors import UsageError, without_secret
 from scripts.core.lockfile import read_lock
-from scripts.core.model import Cell, Lock, Patch, Release, Settings, State, Text, Verdict
+from scripts.core.model import Cell, Feature, Lock, Patch, Release, Settings, State, Text, Verdict
 from scripts.core.repository import Repository
 from scripts.core.result_cache import Store
 from scripts.probes.environments import Absent, Ready, prepare
@@ -20,14 +20,14 @@ from scripts.probes.runner import Prober
 from scripts.probes.servers import absence, origin, program
 from scripts.series.apply import Workshop
 from scripts.series.profile import check_profile
-from scripts.series.series import read_series
+from scripts.series.series import Series, read_series
 from scripts.status.last_watch import newer_release
 from scripts.status.leave_one_out import second_look
 from scripts.status.scheduler import Trials
 from scripts.upstream.source_tree import source_warning
 from scripts.upstream.unreleased import bring_sources
 from scripts.upstream.vendor import bring
-from scripts.verdicts.aggregate import PatchReport, Report
+from scripts.verdicts.aggregate import FeatureReport, Report
 from scripts.verdicts.summary import Findings, Scope, bites, kept, summarise
 
 _T = TypeVar("_T")
@@ -35,7 +35,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class Choice:
-    """What the command line asks for: releases, patches and cells (empty: all), and whether earlier results count.
+    """What the command line asks for: releases, features or patches, cells (empty: all), and whether earlier results count.
 
     `sources` are those of the releases that upstream did not release, and `asked` what they were asked for as; the report answers
     for the last of them. `bare` leaves
@@ -45,7 +45,7 @@ class Choice:
     """
 
     releases: tuple[str, ...] = ()
-    patches: tuple[str, ...] = ()
+    features: tuple[str, ...] = ()
     cells: tuple[str, ...] = ()
     fresh: bool = False
     bare: bool = False
@@ -71,7 +71,7 @@ class Choice:
 def status(
     repo: Repository, choice: Choice, tell: Callable[[Scope, Findings], None] | None = None, *, under_way: str = ""
 ) -> tuple[Report, Prober]:
-    """Return the report on the chosen patches and releases, and the prober that knows how much was run.
+    """Return the report on the chosen features and releases, and the prober that knows how much was run.
 
     `tell` gets what was found; `under_way` is a sentence about a rebase that stopped.
     """
@@ -134,24 +134,24 @@ class Run:
             self.repo, self.workshop, self.trials, self._tried_releases(), graph=self.choice.graph, suite=self.choice.suite
         )
         report = summarise(self.scope, replace(found, more=more))
-        if not self.choice.patches:
-            self.found = replace(found, smallest=self._smallest(report.patches))
+        if not self.choice.features:
+            self.found = replace(found, smallest=self._smallest(report.features))
         return replace(report, smallest=self.found.smallest)
 
     def _add(self, cells: Sequence[Cell]) -> None:
-        """Put every patch on the list of the cells whose environment is ready."""
-        for patch in self.scope.patches:
+        """Put every feature on the list of the cells whose environment is ready."""
+        for feature in self.scope.features:
             for cell in cells:
                 if cell.environment in self.environments:
-                    self.trials.add(patch, [cell], try_series=self._tries_series(patch, cell))
+                    self.trials.add(feature, [cell], try_series=self._tries_series(feature, cell))
 
     def _findings(self) -> Findings:
-        found = Findings({(patch.id, cell): facts for (patch, cell), facts in self.trials.facts.items()})
-        toothless = [patch for patch in self.scope.patches if not bites(self.scope, found, patch)]
+        found = Findings({(feature.id, cell): facts for (feature, cell), facts in self.trials.facts.items()})
+        toothless = [feature for feature in self.scope.features if not bites(self.scope, found, feature)]
         return replace(
             found,
             texts=self._texts(),
-            biting=frozenset(patch.id for patch in toothless if self.trials.mutation_fails(patch, self._others())),
+            biting=frozenset(feature.id for feature in toothless if self.trials.mutation_fails(feature, self._others())),
             versions={name: item.versions for name, item in self.environments.items() if isinstance(item, Ready)},
             servers={server.id: origin(server) for server in self._servers() if program(server) is not None},
             skipped=self._skipped(),
@@ -164,13 +164,15 @@ class Run:
         return self.scope.cells if self.choice.part else self.scope.all_cells
 
     def _texts(self) -> dict[tuple[str, str], Text]:
-        pairs = itertools.product(self.scope.patches, self.scope.releases)
-        return {(patch.id, version): self._text(patch, version) for patch, version in pairs}
+        patches = dict.fromkeys(feature.patch for feature in self.scope.features)
+        return {
+            (patch.id, version): self._text(patch, version) for patch, version in itertools.product(patches, self.scope.releases)
+        }
 
-    def _tries_series(self, patch: Patch, cell: Cell) -> bool:
-        """Tell whether the series columns count: at the locked release, where asked for by name, a retired patch's always."""
+    def _tries_series(self, feature: Feature, cell: Cell) -> bool:
+        """Tell whether the series columns count: at the locked release, where asked for by name, a retired feature's always."""
         named = not (self.choice.whole or self.choice.part) or cell.release == self.lock.locked
-        return not self.choice.bare and (named or patch.state is State.RETIRED)
+        return not self.choice.bare and (named or feature.state is State.RETIRED)
 
     def _tried_releases(self) -> list[Release]:
         """List the releases on which the live series is tried."""
@@ -181,10 +183,10 @@ class Run:
         """Where nothing chosen fails bare, ask the other releases too before a probe is called toothless."""
         if self.choice.part:
             return  # what other jobs find is known when their results are joined
-        found = Findings({(patch.id, cell): facts for (patch, cell), facts in self.trials.facts.items()})
-        for patch in self.scope.patches:
-            if not bites(self.scope, found, patch):
-                self.trials.add(patch, self.scope.all_cells, try_series=False)
+        found = Findings({(feature.id, cell): facts for (feature, cell), facts in self.trials.facts.items()})
+        for feature in self.scope.features:
+            if not bites(self.scope, found, feature):
+                self.trials.add(feature, self.scope.all_cells, try_series=False)
         self.trials.run()
 
     def _text(self, patch: Patch, version: str) -> Text:
@@ -194,15 +196,17 @@ class Run:
         patches = series.needed_by(patch) if patch.state is State.RETIRED else series.active
         return self.workshop.text(patches, release).get(patch.id, Text.UNKNOWN)
 
-    def _smallest(self, reports: Sequence[PatchReport]) -> tuple[str, ...]:
+    def _smallest(self, reports: Sequence[FeatureReport]) -> tuple[str, ...]:
         """Leave out what can be left out, one patch after the other, as long as every probe still passes."""
         needed = kept(reports)
-        names = [patch.id for patch in needed]
-        for report in reports:
-            if report.verdict is Verdict.REDUNDANT:
-                trial = [name for name in names if name != report.patch.id]
-                if self.trials.all_pass(trial, needed):
-                    names = trial
+        names = list(dict.fromkeys(feature.patch.id for feature in needed))
+        wanted = {
+            report.feature.patch.id for report in reports if report.feature in needed and report.verdict is not Verdict.REDUNDANT
+        }
+        for name in [name for name in names if name not in wanted]:
+            trial = [other for other in names if other != name]
+            if self.trials.all_pass(trial, needed):
+                names = trial
         return tuple(names)
 
     def _servers(self) -> Iterator[Server]:
@@ -213,9 +217,9 @@ class Run:
 
     def _missing_beside(self) -> Iterator[str]:
         """Mention the servers that are missing beside those of the cells."""
-        for patch in self.scope.patches:
-            for server in self.prober.missing_beside(patch.probes):
-                yield f"{patch.id} is not tried: its probes need the server {server.id}, which is not here: {absence(server)}"
+        for feature in self.scope.features:
+            for server in self.prober.missing_beside(feature.probes):
+                yield f"{feature.id} is not tried: its probes need the server {server.id}, which is not here: {absence(server)}"
 
     def _stale_exclusions(self) -> Iterator[str]:
         if self.choice.matrix:
@@ -255,7 +259,7 @@ def scope_of(repo: Repository, lock: Lock, choice: Choice) -> Scope:
         locked=lock.locked,
         at=_answers_for(lock, choice, releases),
         releases=tuple(releases),
-        patches=tuple(_chosen("patch", choice.patches, {patch.id: patch for patch in series.all})),
+        features=_chosen_features(series, choice.features),
         cells=tuple(cells),
         all_cells=tuple(all_cells),
         series=series,
@@ -276,6 +280,16 @@ def _asked(choice: Choice) -> Iterator[str]:
     yield from (f"--upstream {shlex.quote(without_secret(name))}" for name in choice.asked or choice.releases)
     if choice.cells:
         yield f"--cells {shlex.quote(' '.join(choice.cells))}"
+
+
+def _chosen_features(series: Series, names: Sequence[str]) -> tuple[Feature, ...]:
+    """Return the features asked for, each by its name or its patch's, in the order of the series; or all of them."""
+    wrong = [name for name in names if not series.features_named(name)]
+    if wrong:
+        known = [*series.feature_by_id, *series.by_id]
+        raise UsageError(f"there is no patch {wrong[0]}{near_miss(wrong[0], known)}")
+    found = {feature.id for name in names for feature in series.features_named(name)}
+    return tuple(feature for feature in series.features if not names or feature.id in found)
 
 
 def _answers_for(lock: Lock, choice: Choice, releases: Sequence[str]) -> str:

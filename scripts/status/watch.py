@@ -18,7 +18,7 @@ from scripts.status.status import Choice, examine
 from scripts.upstream.pin import resolve
 from scripts.upstream.unreleased import bring_sources
 from scripts.upstream.vendor import bring
-from scripts.verdicts.aggregate import CAN_GO, PatchReport, Report
+from scripts.verdicts.aggregate import CAN_GO, FeatureReport, Report
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def watch(repo: Repository) -> Outlook:
             standing = advice if source == NEWEST else standing
             lines = tuple(changes(known.get(source), sight, lock.locked, report))
             if lines:
-                faults = any(item.verdict in FAULTS for item in report.patches)
+                faults = any(item.verdict in FAULTS for item in report.features)
                 news.append(News(source, lines, advice, faults, _page(repo, source, report), _evidence(report)))
             known[source] = sight
         write_sights(repo, known)
@@ -82,8 +82,8 @@ def changes(before: Sight | None, now: Sight, locked: str, report: Report) -> It
     elif before is not None and before.at != now.at:
         yield f"{now.at} is here, {before.at} the last time"
     old = before.verdicts if before is not None else {}
-    for item in report.patches:
-        name, last = item.patch.id, old.get(item.patch.id)
+    for item in report.features:
+        name, last = item.feature.id, old.get(item.feature.id)
         if (_wants_attention(item) and now.at != locked) if first else last != now.verdicts[name]:
             why = f": {at.why}" if item.verdict in FAULTS and (at := item.release(now.at)) else ""
             yield f"{name}: {item.verdict}{f', {last} the last time' if last else ''}{why}"
@@ -122,7 +122,7 @@ def _look(repo: Repository, lock: Lock, source: str) -> tuple[Report, Sight]:
         at = found[source][-1]
         choice = Choice(releases=(at,), sources=(at,), asked=(source,))
     report, _ = examine(repo, wider, choice)
-    return report, Sight(at, {item.patch.id: str(item.verdict) for item in report.patches})
+    return report, Sight(at, {item.feature.id: str(item.verdict) for item in report.features})
 
 
 def _advice(report: Report, lock: Lock) -> Advice:
@@ -154,8 +154,8 @@ def _sum(standing: Advice | None, news: Sequence[News], failed: int, sources: in
     return max(news, key=lambda item: item.must_look).advice
 
 
-def _wants_attention(item: PatchReport) -> bool:
-    return item.verdict in FAULTS or (item.patch.state is State.ACTIVE and item.verdict in CAN_GO)
+def _wants_attention(item: FeatureReport) -> bool:
+    return item.verdict in FAULTS or (item.feature.state is State.ACTIVE and item.verdict in CAN_GO)
 
 
 def _page(repo: Repository, source: str, report: Report) -> Path:

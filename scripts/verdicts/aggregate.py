@@ -1,4 +1,4 @@
-"""What the cells say together: a patch's verdict on a release, since when it holds, and the answer for the whole fork.
+"""What the cells say together: a feature's verdict on a release, since when it holds, and the answer for the whole fork.
 
 Everything here is pure: it reads records and returns records.
 """
@@ -14,6 +14,7 @@ from scripts.core.model import (
     NO_SETTINGS,
     Applies,
     Cell,
+    Feature,
     Outcome,
     Patch,
     Result,
@@ -27,15 +28,15 @@ from scripts.verdicts.decide import Facts, decide, same_tests
 
 NO_TEETH = "no teeth: it passes on the bare tree of every release, so it proves nothing"
 COUNTS_NOT = frozenset({Verdict.UNTESTED, Verdict.UNSUPPORTED})
-"""Verdicts that say nothing of a patch."""
+"""Verdicts that say nothing of a feature."""
 
 CAN_GO = DROPPABLE | {Verdict.REDUNDANT}
-"""Verdicts of a live patch without which every probe passes."""
+"""Verdicts of a live feature without which every probe passes."""
 
 
 @dataclass(frozen=True)
 class CellReport:
-    """A patch on one cell: its facts and what they come to."""
+    """A feature on one cell: its facts and what they come to."""
 
     cell: Cell
     facts: Facts
@@ -46,18 +47,18 @@ class CellReport:
 
     @property
     def counts(self) -> bool:
-        """Whether this cell says something of the patch, in a mode that decides."""
+        """Whether this cell says something of the feature, in a mode that decides."""
         return self.says and self.decides
 
     @property
     def says(self) -> bool:
-        """Whether this cell says something of the patch."""
+        """Whether this cell says something of the feature."""
         return self.verdict not in COUNTS_NOT
 
 
 @dataclass(frozen=True)
 class ReleaseReport:
-    """A patch on one release, over all its cells."""
+    """A feature on one release, over all its cells."""
 
     release: str
     verdict: Verdict
@@ -82,7 +83,7 @@ class ReleaseReport:
 
     @property
     def why(self) -> str:
-        """Why a patch that is needed is: what fails without it, where that was tried; else the words of the cell that decided."""
+        """Why a needed feature is needed: what fails without it, where that was tried; else the words of the deciding cell."""
         without = self._first.facts.without if self._first else None
         if self.verdict is not Verdict.NEEDED or without is None:
             return self.detail
@@ -96,10 +97,10 @@ class ReleaseReport:
 
 
 @dataclass(frozen=True)
-class PatchReport:
-    """A patch over all releases; `verdict` is the one at the locked release."""
+class FeatureReport:
+    """A feature over all releases; `verdict` is the one at the locked release."""
 
-    patch: Patch
+    feature: Feature
     verdict: Verdict
     releases: tuple[ReleaseReport, ...]
     absorbed_in: str | None = None
@@ -119,7 +120,7 @@ class PatchReport:
         return self.verdict in FAULTS or any(at.verdict in FAULTS for at in tried)
 
     def is_moved(self, version: str) -> bool:
-        """Return whether the patch fits a release only at another place than it says."""
+        """Return whether its patch fits a release only at another place than it says."""
         at = self.release(version)
         return at is not None and at.applies in (Applies.OFFSET, Applies.THREE_WAY)
 
@@ -143,8 +144,8 @@ class Answer:
 class More:
     """What only some runs ask for.
 
-    `left_out`: the patches whose probes fail at the locked release when one patch and what depends on it are left out, with what
-    they then came to;
+    `left_out`: the features whose probes fail at the locked release when one patch and what depends on it are left out, with
+    what they then came to;
     `declared` and `found`: which patches each one depends on, by its header and by applying it without them;
     `suite`: new failures of upstream's own tests; None where they were not run; `suite_ran` says what was.
     """
@@ -160,18 +161,20 @@ class More:
 class Report:
     """Everything that `status` found.
 
+    `features` are what was asked for, `patches` those that bring them; `smallest` is a set of live patches that is enough.
     `versions` are those of each environment's packages, `servers` where each server comes from; `modes` are the reasons of those
     that decide nothing, `excluded` how many cells the matrix leaves out for which reason. `whole` is False where only some
-    patches were asked for, `newer` a release beyond the locked one, or empty; `under_way` says that a rebase is. `verb` and
+    features were asked for, `newer` a release beyond the locked one, or empty; `under_way` says that a rebase is. `verb` and
     `asked` are what was asked for, to ask again for more.
     """
 
     name: str
     locked: str
     releases: tuple[str, ...]
-    patches: tuple[PatchReport, ...]
+    features: tuple[FeatureReport, ...]
     answer: Answer
     smallest: tuple[str, ...]
+    patches: tuple[Patch, ...] = ()
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     skipped: Mapping[str, str] = field(default_factory=dict)
@@ -188,21 +191,21 @@ class Report:
 
     @property
     def summary(self) -> dict[str, int]:
-        """How many patches have each verdict."""
-        found = [report.verdict for report in self.patches]
+        """How many features have each verdict."""
+        found = [report.verdict for report in self.features]
         return {str(verdict): found.count(verdict) for verdict in Verdict if verdict in found}
 
     @property
     def must_look(self) -> bool:
         """Whether somebody must look: a fault at the locked release or on a release that was tried in full."""
-        return bool(self.warnings or self.more.suite) or any(report.faulty for report in self.patches)
+        return bool(self.warnings or self.more.suite) or any(report.faulty for report in self.features)
 
     @property
     def can_drop(self) -> bool:
-        """Whether a live patch can be dropped, or one applies only with an offset and wants a refresh."""
+        """Whether a live feature can be dropped, or one applies only with an offset and wants a refresh."""
         return any(
-            report.patch.state is State.ACTIVE and (report.verdict in CAN_GO or report.is_moved(self.answer.release))
-            for report in self.patches
+            report.feature.state is State.ACTIVE and (report.verdict in CAN_GO or report.is_moved(self.answer.release))
+            for report in self.features
         )
 
 
@@ -270,45 +273,45 @@ def older_not_needed(reports: Sequence[ReleaseReport]) -> list[ReleaseReport]:
     ]
 
 
-def common_settings(report: ReleaseReport | None, patch: Patch) -> Settings | None:
+def common_settings(report: ReleaseReport | None, feature: Feature) -> Settings | None:
     """Return the first `Replaced-By` with which every counting cell of a release passes."""
     if report is None or report.verdict is not Verdict.CONFIGURABLE:
         return None
     numbers = {cell.facts.replaced for cell in report.cells if cell.counts and cell.verdict is Verdict.CONFIGURABLE}
     number = max((number for number in numbers if number is not None), default=None)
-    return None if number is None else patch.replaced_by[number]
+    return None if number is None else feature.replaced_by[number]
 
 
-def answer(name: str, locked: str, reports: Sequence[PatchReport], profile: Settings, *, whole: bool = True) -> Answer:
-    """Say whether bare upstream is enough at the locked release; `whole` is False where only some patches were asked for."""
-    live = [report for report in reports if report.patch.state is State.ACTIVE]
+def answer(name: str, locked: str, reports: Sequence[FeatureReport], profile: Settings, *, whole: bool = True) -> Answer:
+    """Say whether bare upstream is enough at the locked release; `whole` is False where only some features were asked for."""
+    live = [report for report in reports if report.feature.state is State.ACTIVE]
     blocking = [report for report in reports if _blocks(report)]
-    unknown = [report.patch.id for report in live if report.verdict in COUNTS_NOT]
+    unknown = [report.feature.id for report in live if report.verdict in COUNTS_NOT]
     settings = Settings.of(profile.mapping(), *(report.settings.mapping() for report in live if report.settings))
     what = f"{name} {locked}"
     tried = any(report.verdict not in COUNTS_NOT for report in reports) or not reports
     text = _sentence(what, blocking, unknown, settings) if tried else f"Not known: nothing could be run on {what} here."
     short = _in_the_way(what, len(blocking)) if tried and blocking else text
-    text = text if whole else f"Of the patches asked for: {text[0].lower()}{text[1:]}"
+    text = text if whole else f"Of the features asked for: {text[0].lower()}{text[1:]}"
     enough = tried and not blocking and not unknown
-    return Answer(locked, enough, settings, tuple(report.patch.id for report in blocking), text, short)
+    return Answer(locked, enough, settings, tuple(report.feature.id for report in blocking), text, short)
 
 
-def _blocks(report: PatchReport) -> bool:
-    if report.patch.state is State.RETIRED:
+def _blocks(report: FeatureReport) -> bool:
+    if report.feature.state is State.RETIRED:
         return report.verdict in FAULTS
     return report.verdict not in DROPPABLE | COUNTS_NOT
 
 
 def _in_the_way(what: str, number: int) -> str:
-    verb = "patch stands" if number == 1 else "patches stand"
+    verb = "feature stands" if number == 1 else "features stand"
     return f"No: bare {what} is not enough; {number} {verb} in the way."
 
 
-def _sentence(what: str, blocking: Sequence[PatchReport], unknown: Sequence[str], settings: Settings) -> str:
+def _sentence(what: str, blocking: Sequence[FeatureReport], unknown: Sequence[str], settings: Settings) -> str:
     under = f" with {settings}" if settings else ""
     if blocking:
-        names = ", ".join(report.patch.id for report in blocking)
+        names = ", ".join(report.feature.id for report in blocking)
         tail = f" Untested here: {', '.join(unknown)}." if unknown else ""
         return f"{_in_the_way(what, len(blocking)).rstrip('.')}: {names}.{tail}"
     if unknown:

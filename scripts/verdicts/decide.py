@@ -13,7 +13,7 @@ _Key = TypeVar("_Key", bound=tuple[Hashable, Cell])
 
 
 class Column(StrEnum):
-    """One way to run a patch's probes in a cell."""
+    """One way to run a feature's probes in a cell."""
 
     BARE = "bare"
     CONFIGURED = "configured"
@@ -24,10 +24,10 @@ class Column(StrEnum):
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known of a patch on a cell so far, and what is still to be asked.
+    """What is known of a feature on a cell so far, and what is still to be asked.
 
     `alternatives` is how many `Replaced-By` there are and `configured` what the first of them gave; `try_series` asks for the
-    series columns, `try_without` for the second of them, too; `try_profile` whether a retired patch's probes pass bare under
+    series columns, `try_without` for the second of them, too; `try_profile` whether a retired feature's probes pass bare under
     the full profile.
     """
 
@@ -85,7 +85,7 @@ def known_columns(facts: Facts) -> Iterator[Column]:
 
 
 def retiring_column(facts: Facts) -> Column | None:
-    """Return the column whose passing says that a live patch can go, None where none says so."""
+    """Return the column whose passing says that a live feature can go, None where none says so."""
     match decide(facts)[0]:
         case Verdict.ABSORBED | Verdict.NOT_NEEDED:
             return Column.BARE
@@ -98,7 +98,7 @@ def retiring_column(facts: Facts) -> Column | None:
 
 
 def without_once(known: Mapping[_Key, Facts]) -> dict[_Key, Facts]:
-    """Return facts by patch and cell in which one cell of a release alone shows that the series fails without a patch."""
+    """Return facts by feature and cell in which one cell of a release alone shows that the series fails without a patch."""
     shown: dict[tuple[Hashable, str], _Key] = {}
     for key, facts in known.items():
         if facts.try_without and facts.without is not None and decide(facts)[0] is Verdict.NEEDED:
@@ -159,7 +159,7 @@ def _next_of_series(facts: Facts) -> Column | None:
 
 
 def decide(facts: Facts) -> tuple[Verdict, str]:  # noqa: C901 (a row of the table of DESIGN section 5 each)
-    """Return the verdict of a patch on one cell, and the words that say why."""
+    """Return the verdict of a feature on one cell, and the words that say why."""
     if facts.bare is None:
         return Verdict.UNTESTED, "no cell here meets what it needs"
     if not facts.bare.control:
@@ -216,7 +216,7 @@ def _with_series(result: Result | None) -> str:
 
 
 def _fault_of_retired(facts: Facts) -> tuple[Verdict, str] | None:
-    """Find out whether a retired patch no longer works on its base, or bare upstream under the profile no longer replaces it."""
+    """Return the fault of a retired feature: it fails on its base, or bare upstream under the profile no longer replaces it."""
     if facts.try_series and facts.applies is Applies.CONFLICT:
         return Verdict.BROKEN, f"does not apply on its base: {facts.applies_detail}"
     if facts.series is not None and not facts.series.decides:

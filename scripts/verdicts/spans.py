@@ -1,4 +1,4 @@
-"""spans: since and until which releases upstream does what a patch does, and where it goes back and forth."""
+"""spans: since and until which releases upstream does what a feature does, and where it goes back and forth."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from scripts.core.model import Verdict
 from scripts.verdicts.aggregate import COUNTS_NOT, CellReport, ReleaseReport
 
 REPLACEABLE = frozenset({Verdict.ABSORBED, Verdict.CONFIGURABLE})
-"""Verdicts of a patch that bare upstream, configured, does without."""
+"""Verdicts of a feature that bare upstream, configured, does without."""
 
 
 @dataclass(frozen=True)
 class Span:
-    """Releases in a row on which a patch is not needed: the first and the last, and those on either side (None at an end).
+    """Releases in a row on which a feature is not needed: the first and the last, and those on either side (None at an end).
 
     `places` are those that run the first and the one before it, `agreeing` those of them that see the change.
     """
@@ -73,7 +73,7 @@ def _place(report: CellReport) -> str:
 
 
 def taken_back(reports: Sequence[ReleaseReport]) -> Span | None:
-    """Return the last span in which settings replaced a patch, where a later release took that back."""
+    """Return the last span in which settings replaced a feature, where a later release took that back."""
     found = spans(reports, REPLACEABLE)
     last = found[-1] if found else None
     return last if last and last.after is not None and Verdict.CONFIGURABLE in last.verdicts else None

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from scripts.core.model import DROPPABLE, Applies, Cell, Patch, Settings, State, Text, Verdict
+from scripts.core.model import DROPPABLE, Applies, Cell, Feature, Settings, State, Text, Verdict
 from scripts.series.profile import Profile, settings_for
 from scripts.series.series import Series
 from scripts.verdicts.aggregate import (
+    FeatureReport,
     More,
-    PatchReport,
     ReleaseReport,
     Report,
     answer,
@@ -27,7 +27,7 @@ from scripts.verdicts.spans import REPLACEABLE, Span, flips, since, taken_back
 
 @dataclass(frozen=True)
 class Scope:
-    """What a report is about: a release to answer for, the releases, patches and cells, and what they are seen with.
+    """What a report is about: a release to answer for, the releases, features and cells, and what they are seen with.
 
     `whole` is False where only some releases or cells count, so that nothing can be said of since when; `modes` are the
     settings of the modes and `quiet` the modes that decide nothing, with the reason; `servers` are the
@@ -39,7 +39,7 @@ class Scope:
     locked: str
     at: str
     releases: tuple[str, ...]
-    patches: tuple[Patch, ...]
+    features: tuple[Feature, ...]
     cells: tuple[Cell, ...]
     all_cells: tuple[Cell, ...]
     series: Series
@@ -53,21 +53,21 @@ class Scope:
     verb: str = "status"
     asked: tuple[str, ...] = ()
 
-    def settings(self, patch: Patch | None, cell: Cell) -> Settings:
-        """Return the settings of a cell's columns: its mode's, else the profile without what the patch itself brought.
+    def settings(self, feature: Feature | None, cell: Cell) -> Settings:
+        """Return the settings of a cell's columns: its mode's, else the profile without what the feature's own patch brought.
 
         With them go those that the cell's server wants.
         """
-        found = self.modes[cell.mode] if cell.mode else settings_for(self.profile, self.series, cell.release, patch)
+        found = self.modes[cell.mode] if cell.mode else settings_for(self.profile, self.series, cell.release, feature)
         more = self.servers.get(cell.server or "")
         return Settings.of(found.mapping(), more.mapping()) if more else found
 
 
 @dataclass(frozen=True)
 class Findings:
-    """What was found on the cells: facts by patch id and cell, and what a second look at the patches gave.
+    """What was found on the cells: facts by feature id and cell, and what a second look at the patches gave.
 
-    `biting` are the patches whose probes fail on a reverse mutation.
+    `biting` are the features whose probes fail on a reverse mutation.
     """
 
     facts: Mapping[tuple[str, Cell], Facts]
@@ -85,14 +85,15 @@ class Findings:
 
 def summarise(scope: Scope, found: Findings) -> Report:
     """Return the report."""
-    reports = [_patch_report(scope, found, patch) for patch in scope.patches]
+    reports = [_feature_report(scope, found, feature) for feature in scope.features]
     profile = settings_for(scope.profile, scope.series, scope.at, None)
-    complete = len(scope.patches) == len(scope.series.all)
+    complete = len(scope.features) == len(scope.series.features)
     return Report(
         name=scope.name,
         locked=scope.locked,
         releases=scope.releases,
-        patches=tuple(reports),
+        features=tuple(reports),
+        patches=tuple(dict.fromkeys(feature.patch for feature in scope.features)),
         answer=answer(scope.name, scope.at, reports, profile, whole=complete),
         smallest=found.smallest,
         warnings=found.warnings,
@@ -111,52 +112,52 @@ def summarise(scope: Scope, found: Findings) -> Report:
     )
 
 
-def kept(reports: Iterable[PatchReport]) -> list[Patch]:
-    """Return the live patches that bare upstream, configured, cannot do without."""
-    live = [report for report in reports if report.patch.state is State.ACTIVE]
-    return [report.patch for report in live if report.verdict not in DROPPABLE]
+def kept(reports: Iterable[FeatureReport]) -> list[Feature]:
+    """Return the live features that bare upstream, configured, cannot do without."""
+    live = [report for report in reports if report.feature.state is State.ACTIVE]
+    return [report.feature for report in live if report.verdict not in DROPPABLE]
 
 
-def reports_on(scope: Scope, found: Findings, patch: Patch, cells: Iterable[Cell]) -> list[ReleaseReport]:
+def reports_on(scope: Scope, found: Findings, feature: Feature, cells: Iterable[Cell]) -> list[ReleaseReport]:
     """Report on every release that the cells are of, in the order of the cells."""
     by_release: dict[str, list[Cell]] = {}
     for cell in cells:
         by_release.setdefault(cell.release, []).append(cell)
-    return [_release_report(scope, found, patch, version, here) for version, here in by_release.items()]
+    return [_release_report(scope, found, feature, version, here) for version, here in by_release.items()]
 
 
-def _release_report(scope: Scope, found: Findings, patch: Patch, version: str, cells: Sequence[Cell]) -> ReleaseReport:
+def _release_report(scope: Scope, found: Findings, feature: Feature, version: str, cells: Sequence[Cell]) -> ReleaseReport:
     reports = [
         judge(
             cell,
-            found.facts.get((patch.id, cell), Facts(try_series=False)),
-            scope.settings(patch, cell),
+            found.facts.get((feature.id, cell), Facts(try_series=False)),
+            scope.settings(feature, cell),
             decides=cell.mode not in scope.quiet,
         )
         for cell in cells
     ]
     applies = next((cell.facts.applies for cell in reports if cell.facts.applies is not Applies.UNTRIED), Applies.UNTRIED)
-    return over_cells(version, reports, applies, found.texts.get((patch.id, version), Text.UNKNOWN))
+    return over_cells(version, reports, applies, found.texts.get((feature.patch.id, version), Text.UNKNOWN))
 
 
-def _patch_report(scope: Scope, found: Findings, patch: Patch) -> PatchReport:
-    """Sum up a patch over its releases."""
-    reports = reports_on(scope, found, patch, scope.cells)
-    if not bites(scope, found, patch) and patch.id not in found.biting:
+def _feature_report(scope: Scope, found: Findings, feature: Feature) -> FeatureReport:
+    """Sum up a feature over its releases."""
+    reports = reports_on(scope, found, feature, scope.cells)
+    if not bites(scope, found, feature) and feature.id not in found.biting:
         reports = without_teeth(reports)
     reports = older_not_needed(reports)
     absorbed, note = since(reports, frozenset({Verdict.ABSORBED})) if scope.whole else (None, "")
     configurable, other = since(reports, REPLACEABLE) if scope.whole else (None, "")
     back = taken_back(reports) if scope.whole else None
     at = next(report for report in reports if report.release == scope.at)
-    return PatchReport(
-        patch,
-        _verdict(patch, reports, at),
+    return FeatureReport(
+        feature,
+        _verdict(feature, reports, at),
         tuple(reports),
         absorbed,
         back.first if back else None if configurable == absorbed else configurable,
         back.last if back else None,
-        common_settings(at, patch),
+        common_settings(at, feature),
         tuple(dict.fromkeys(filter(None, (note, other, _taken_back(back), flips(reports), at.difference)))),
     )
 
@@ -165,17 +166,17 @@ def _taken_back(span: Span | None) -> str:
     return f"configurable from {span.first} to {span.last}, no longer in {span.after}" if span else ""
 
 
-def bites(scope: Scope, found: Findings, patch: Patch) -> bool:
+def bites(scope: Scope, found: Findings, feature: Feature) -> bool:
     """Tell whether the probes fail on some bare tree; where nothing was run there is nothing to ask."""
-    bare = [facts.bare for (name, _), facts in found.facts.items() if name == patch.id]
+    bare = [facts.bare for (name, _), facts in found.facts.items() if name == feature.id]
     return not any(result is not None and result.control for result in bare) or has_teeth(
-        reports_on(scope, found, patch, scope.all_cells)
+        reports_on(scope, found, feature, scope.all_cells)
     )
 
 
-def _verdict(patch: Patch, reports: Sequence[ReleaseReport], at: ReleaseReport) -> Verdict:
-    """Return the verdict at the release to answer for; a retired patch that is broken on its base is broken."""
-    broken = any(report.release == patch.base and report.verdict is Verdict.BROKEN for report in reports)
-    if patch.state is State.RETIRED and broken:
+def _verdict(feature: Feature, reports: Sequence[ReleaseReport], at: ReleaseReport) -> Verdict:
+    """Return the verdict at the release to answer for; a retired feature that is broken on its base is broken."""
+    broken = any(report.release == feature.patch.base and report.verdict is Verdict.BROKEN for report in reports)
+    if feature.state is State.RETIRED and broken:
         return Verdict.BROKEN
     return at.verdict

@@ -151,8 +151,8 @@ def _license(repo: Repository) -> bytes:
 
 def _refuse_unknown(waived: Mapping[str, str], series: Series) -> None:
     for name, reason in waived.items():
-        if name not in series.by_id:
-            raise UsageError(f"there is no patch {name} to waive{near_miss(name, list(series.by_id))}")
+        if name not in series.feature_by_id:
+            raise UsageError(f"there is no feature {name} to waive{near_miss(name, list(series.feature_by_id))}")
         if not reason.strip():
             raise UsageError(
                 f"waiving {name} takes a reason, which the wheel's record carries",

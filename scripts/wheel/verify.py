@@ -11,7 +11,7 @@ from pathlib import Path
 
 from scripts.core.console import say
 from scripts.core.errors import AttentionError, EnvironmentFailedError
-from scripts.core.model import Cell, Lock, Patch
+from scripts.core.model import Cell, Feature, Lock
 from scripts.core.repository import Repository
 from scripts.core.result_cache import Store, digest
 from scripts.core.subprocesses import run
@@ -43,7 +43,7 @@ def verify_wheel(repo: Repository, lock: Lock, series: Series, wheel: WheelFile,
     faults = [fault for name, ready in environments.items() for fault in installation_faults(repo, wheel, name, ready)]
     _refuse("the installed wheel is not what was built", faults, "run this again")
     trial = ProbedInstallation(repo, lock, series, wheel.sha256, store)
-    faults = trial.faults([patch for patch in series.all if patch.id not in waived], cells)
+    faults = trial.faults([feature for feature in series.features if feature.id not in waived], cells)
     found = comparisons(repo, Workshop(repo, lock, series, store), lock.current, wheel=wheel)
     faults += map(str, counting(repo, found))
     _refuse("the installed wheel fails what it has to pass", faults, "nox -s status -- --why")
@@ -59,28 +59,28 @@ class ProbedInstallation:
     content: str
     store: Store
 
-    def faults(self, patches: Sequence[Patch], cells: Mapping[Cell, Ready]) -> list[str]:
-        """Return what fails of the probes of patches in the cells that meet their needs; without patches, the control probe."""
+    def faults(self, features: Sequence[Feature], cells: Mapping[Cell, Ready]) -> list[str]:
+        """Return what fails of the probes of features in the cells that meet their needs; without features, the control probe."""
         environments = {cell.environment: ready for cell, ready in cells.items()}
         prober = Prober(self.repo, self, self.store, environments, specs=self.series.probes, preload=False)
         jobs = {cell: self._job(cell) for cell in cells}
         pairs = [
-            (patch, cell)
-            for patch in patches
+            (feature, cell)
+            for feature in features
             for cell, ready in cells.items()
-            if ready.meets(patch.needs) and not prober.missing_beside(patch.probes)
+            if ready.meets(feature.needs) and not prober.missing_beside(feature.probes)
         ]
         control = self.repo.config.probes.control
         wanted: dict[Job, set[str]] = defaultdict(set)
         for cell, job in jobs.items():
-            wanted[job] |= prober.files(control).union(*(prober.files(patch.probes) for patch, at in pairs if at is cell))
+            wanted[job] |= prober.files(control).union(*(prober.files(feature.probes) for feature, at in pairs if at is cell))
         try:
             prober.run(wanted, "probing the installed wheel")
         finally:
             prober.close()
         results = [("the control probe", cell, prober.result(job, control)) for cell, job in jobs.items()]
-        results += [(patch.id, cell, prober.result(jobs[cell], patch.probes)) for patch, cell in pairs]
-        untested = sorted({patch.id for patch in patches} - {patch.id for patch, _ in pairs})
+        results += [(feature.id, cell, prober.result(jobs[cell], feature.probes)) for feature, cell in pairs]
+        untested = sorted({feature.id for feature in features} - {feature.id for feature, _ in pairs})
         if untested:
             say(f"no environment here meets the needs of {', '.join(untested)}: not tried on the installed wheel")
         return [f"{name} on {cell.id}: {found.outcome} {found.detail}" for name, cell, found in results if not found.passed]

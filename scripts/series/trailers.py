@@ -1,0 +1,42 @@
+"""Trailers: the lines `Name: value` that close a patch's message and a feature's record, as git reads them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+_TRAILER = re.compile(r"^([A-Za-z][A-Za-z-]*):[ \t]+(\S.*)$")
+
+
+class Trailers:
+    """Trailers in order; one name may come several times."""
+
+    def __init__(self, pairs: Sequence[tuple[str, str]]) -> None:
+        self.pairs = tuple(pairs)
+
+    def values(self, name: str) -> list[str]:
+        """Return the values of a trailer, in order."""
+        return [value for key, value in self.pairs if key == name]
+
+    def value(self, name: str) -> str:
+        """Return a trailer's first value, or the empty string."""
+        return next(iter(self.values(name)), "")
+
+    def names(self, name: str) -> tuple[str, ...]:
+        """Return a trailer's comma-separated names."""
+        return tuple(word.strip() for value in self.values(name) for word in value.split(",") if word.strip())
+
+
+def read_trailers(paragraph: str) -> tuple[list[tuple[str, str]], list[str]]:
+    """Read a paragraph as trailers; a line that is none is a problem, for git would then see no trailer at all."""
+    found: list[tuple[str, str]] = []
+    problems: list[str] = []
+    for line in paragraph.splitlines():
+        match = _TRAILER.match(line)
+        if match:
+            found.append((match[1], match[2].strip()))
+        elif line[:1] in (" ", "\t") and found:
+            found[-1] = (found[-1][0], f"{found[-1][1]} {line.strip()}")
+        else:
+            problems.append(f"the last paragraph must be trailers (`Name: value`), this line is none: {line!r}")
+    return found, problems
