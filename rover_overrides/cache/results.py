@@ -66,7 +66,7 @@ class _Plan(NamedTuple):
 before_read: list[Callable[[], object]] = []
 """What is called before Redis is asked for a result; where one of them raises, or returns False, it is not."""
 
-_counters: Any = import_module("rover_overrides.metrics.counters") if switches.applied("told-reasons") else None
+_counters: Any = import_module("rover_overrides.metrics.counters") if switches.applied("explain-invalidation") else None
 _known = registry.Known()
 _leases: ContextVar[Mapping[str, Lease | None]] = ContextVar("rover_leases")
 _NO_LEASES: Mapping[str, Lease | None] = {}
@@ -113,7 +113,7 @@ class getting:  # noqa: N801 - upstream's name of a context manager
 
 def read(key: str, deps: Dependencies, prefix: str) -> bytes | None:
     """Return a result that is still true; on a miss take a lease for `fill` and return None."""
-    plan = None if (circuit.has_failed and is_resting()) or not switches.on("leased-fills") else _planned(deps, prefix)
+    plan = None if (circuit.has_failed and is_resting()) or not switches.on("leased-storage") else _planned(deps, prefix)
     if plan is None:
         _without_lease(key)
         return None

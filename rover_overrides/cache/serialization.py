@@ -17,7 +17,7 @@ from rover_overrides.core.warned import warn
 
 _MOST_WARNED = 100  # kinds of failures that a process remembers
 
-_counters: Any = import_module("rover_overrides.metrics.counters") if switches.applied("told-reasons") else None
+_counters: Any = import_module("rover_overrides.metrics.counters") if switches.applied("explain-invalidation") else None
 _warned: set[str] = set()
 
 

@@ -18,7 +18,7 @@ def batches() -> bool:
 
 def sees_writes() -> bool:
     """Tell whether every write is seen where it is compiled."""
-    return bool(settings.CACHEOPS_INSIDEOUT) and applied("seen-writes")
+    return bool(settings.CACHEOPS_INSIDEOUT) and applied("track-all-writes")
 
 
 _done: ContextVar[bool] = ContextVar("rover_done", default=False)

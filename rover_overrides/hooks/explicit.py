@@ -30,7 +30,7 @@ def invalidate_row(model: Any, obj_dict: Mapping[str, Any], using: str) -> bool:
         fields = table.concrete_model._meta.local_concrete_fields
         row = {field.column: obj_dict[field.attname] for field in fields if field.attname in obj_dict}
         complete = len(row) == len(fields)
-        gone = row if row and (complete or on("unknown-fields")) else None
+        gone = row if row and (complete or on("deferred-fields")) else None
         commits.record(using, Change(table.db_table, gone, None))
     return True
 

@@ -175,7 +175,7 @@ def settle() -> None:
 
 def _announced(connection: BaseDatabaseWrapper, changes: list[Change]) -> two_phase.Announced | None:
     """Announce changes; None where that is not wanted, or Redis did not hear it."""
-    if changes and on("announced-commits") and not _queues():
+    if changes and on("two-phase-invalidation") and not _queues():
         try:
             settle()
             return two_phase.announce(connection.alias, changes)

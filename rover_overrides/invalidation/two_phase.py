@@ -31,7 +31,7 @@ from rover_overrides.transport.pipeline import Command, Result
 
 Rows = Sequence[Row]
 
-_counters: Any = import_module("rover_overrides.metrics.counters") if applied("told-reasons") else None
+_counters: Any = import_module("rover_overrides.metrics.counters") if applied("explain-invalidation") else None
 _registry = Registry()
 
 

@@ -37,7 +37,7 @@ _next: float | None = None
 
 def count(name: str, number: int = 1) -> None:
     """Count something that happened."""
-    if not on("told-reasons"):
+    if not on("explain-invalidation"):
         return
     _counts[name if name in _counts or len(_counts) < MOST else "other"] += number
     if _next is None:

@@ -70,7 +70,7 @@ def _dependencies(queryset: Any, purpose: str) -> Dependencies:
 
 
 def _columns_read(queries: list[tuple[Query, Aliases, Inside]], *, is_count: bool) -> dict[str, Atom]:
-    if not on("columns-read"):
+    if not on("column-dependencies"):
         return {}
     from rover_overrides.queries.columns_read import markers
 

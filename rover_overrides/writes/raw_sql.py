@@ -229,7 +229,7 @@ def _written(connection: Any, changes: list[Change]) -> Iterator[None]:
 
 def _changes(text: str | None) -> list[Change]:
     """Return what a raw statement may write; every table, if it will not tell its text."""
-    if not (is_watched() and on("seen-writes") and getattr(settings, "CACHEOPS_ROVER_RAW_SQL", True)):
+    if not (is_watched() and on("track-all-writes") and getattr(settings, "CACHEOPS_ROVER_RAW_SQL", True)):
         return []
     tables = _tables()
     return [Change(table, None, None) for table in (tables if text is None else written_tables(text, tables))]

@@ -62,7 +62,7 @@ def needs_own_transaction(connection: BaseDatabaseWrapper) -> bool:
 
 def is_precise(model: Any) -> bool:
     """Tell whether a model's rows are worth a look: without a profile, they are cached as parts of others' results alone."""
-    return bool(on("seen-writes") and model.__module__ != "__fake__" and family_has_profile(model))
+    return bool(on("track-all-writes") and model.__module__ != "__fake__" and family_has_profile(model))
 
 
 def record_row(compiler: Any, old: Row | None, new: Row | None) -> None:

@@ -48,7 +48,7 @@ class Staged(Repository):
         return self._new(self.config.overrides.package)
 
     def record(self, name: str) -> Path:
-        """The new record of a feature."""
+        """Return the new record of a feature, where there is one."""
         return self._new(name)
 
     def _new(self, name: str) -> Path:

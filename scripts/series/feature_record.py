@@ -15,7 +15,7 @@ from scripts.core.model import Feature, Patch, Settings
 from scripts.series.trailers import Trailers, read_trailers
 
 REQUIRED = ("Drop-When",)
-OPTIONAL = ("Probes", "Needs", "Replaced-By", "Mutation", "Bug", "Code", "Applied-Upstream")
+OPTIONAL = ("Formerly", "Probes", "Needs", "Replaced-By", "Mutation", "Bug", "Code", "Applied-Upstream")
 REPEATABLE = ("Bug", "Needs", "Replaced-By")
 
 
@@ -35,7 +35,7 @@ def has_own_record(feature: Feature) -> bool:
 
 
 def read_feature(path: Path, name: str, patch: Patch, file: str) -> tuple[Feature, list[str]]:
-    """Read a feature's record from its probe file, which probes know as `file`; the list names everything that is wrong with it."""
+    """Read a feature's record from its probe file, `file` in the repository; the list names what is wrong with it."""
     try:
         text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
     except (OSError, SyntaxError) as error:
@@ -48,7 +48,7 @@ def read_feature(path: Path, name: str, patch: Patch, file: str) -> tuple[Featur
 
 
 def with_applied_upstream(source: str, value: str | None) -> str:
-    """Return the source of a probe file whose record says which release made the feature unnecessary, or (None) no longer does."""
+    """Return a probe file's source with another `Applied-Upstream:` in the record, or (None) with none."""
     node = next(item for item in ast.parse(source).body if isinstance(item, ast.Expr))
     assert node.end_lineno is not None
     lines = source.split("\n")
@@ -77,6 +77,7 @@ def _feature(
         drop_when=found.value("Drop-When"),
         mutation=found.value("Mutation"),
         code=found.names("Code"),
+        formerly=found.names("Formerly"),
         applied_upstream=found.value("Applied-Upstream") or patch.applied_upstream,
     ), problems
 

@@ -27,7 +27,7 @@ def tables(sqlite):
     drop_tables(DEFAULT)
 
 
-@pytest.fixture(params=[(), ("announced-commits",)])
+@pytest.fixture(params=[(), ("two-phase-invalidation",)])
 def seen(tables, request, monkeypatch):
     """Give the calls of the invalidation."""
     recorder = Recorder().put_in(monkeypatch)

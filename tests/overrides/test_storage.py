@@ -260,7 +260,7 @@ def test_what_is_not_cacheable_reads_nothing(server):
 
 def test_switched_off_patch_reads_and_stores_nothing(server):
     cached(lambda: "old")
-    with override_settings(CACHEOPS_ROVER_OFF=("leased-fills",)), live.round_trips() as counted:
+    with override_settings(CACHEOPS_ROVER_OFF=("leased-storage",)), live.round_trips() as counted:
         assert cached(lambda: "new") == "new"
     assert counted["trips"] == 0
     assert is_hit()

@@ -368,7 +368,7 @@ def test_more_rows_than_the_limit_are_coarse(alias, seen, monkeypatch):
     assert seen.take() == [("book", *ALL)]
 
 
-@pytest.mark.parametrize("patch", ["serial-saves", "seen-writes"])
+@pytest.mark.parametrize("patch", ["serial-saves", "track-all-writes"])
 def test_switched_off_is_coarse(alias, seen, patch):
     with override_settings(CACHEOPS_ROVER_OFF=(patch,)):
         Book.objects.using(alias).filter(pk=1).update(pages=5)
@@ -377,7 +377,7 @@ def test_switched_off_is_coarse(alias, seen, patch):
         Tag.objects.using(alias).filter(pk=1)._raw_delete(alias)
         assert seen.take() == [("tag", *ALL)]
         Shelf.objects.using(alias).create(pk=2, name="x")
-        assert seen.take() == ([("shelf", *ALL)] if patch == "seen-writes" else [("shelf", None, {"id": 2, "name": "x"})])
+        assert seen.take() == ([("shelf", *ALL)] if patch == "track-all-writes" else [("shelf", None, {"id": 2, "name": "x"})])
 
 
 @pytest.mark.parametrize("settings", [{"CACHEOPS_ENABLED": False}, {"CACHEOPS_INSIDEOUT": False}])

@@ -1,4 +1,13 @@
-"""Code that awaits: `no_invalidation` lasts across it, and an `async def` is cached like a function."""
+"""Code that awaits: `no_invalidation` lasts across it, and an `async def` is cached like a
+function.
+
+no_invalidation belonged to a thread: what an async function awaited inside it ran in another thread
+and invalidated, and as a decorator it was over before the function began. It belongs to the running
+context now. @cached and @cached_as of an async def cached the coroutine, and raised; they await it
+and cache its result, with their blocking calls in a thread.
+
+Drop-When: upstream's no_invalidation and decorators work for async code
+"""
 
 import asyncio
 

@@ -1,4 +1,12 @@
-"""A value is the same however it is spelled: a save drops what its row matches for the database, and nothing else."""
+"""A value is the same however it is spelled: a save drops what its row matches for the database,
+and nothing else.
+
+A decimal 1.5 and 1.50, a moment in two time zones, -0.0 and 0.0 are equal for the database, but
+were spelled apart, so that the save of a row missed the query for it. Both now spell a value of the
+column's own type. A value without one certain spelling makes the query depend on more rows.
+
+Drop-When: upstream spells decimals, floats, times and moments of queries and rows alike
+"""
 
 import datetime as dt
 import enum

@@ -1,6 +1,16 @@
-"""SQL that psycopg composes runs inside a transaction, and marks it dirty if it writes or will not say.
+"""SQL that psycopg composes runs inside a transaction, and marks it dirty if it writes or will
+not say.
 
-The objects are those of psycopg 3 and psycopg2 themselves; SQLite's driver, which knows neither, gets their text.
+cursor.execute() of a psycopg SQL or Composed object raised AttributeError inside a transaction,
+after the statement had run. Such an object is now asked for its text, to see whether it writes. One
+that does not tell counts as a write: the rest of the transaction bypasses the cache.
+
+The objects are those of psycopg 3 and psycopg2 themselves; SQLite's driver, which knows neither,
+gets their text.
+
+Needs: psycopg
+Needs: psycopg2-binary
+Drop-When: upstream's is_sql_dirty() accepts any object a driver does
 """
 
 from importlib import import_module

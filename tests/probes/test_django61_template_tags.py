@@ -1,4 +1,12 @@
-"""The template tags of cacheops, and tags made with its library, compile and cache."""
+"""The template tags of cacheops, and tags made with its library, compile and cache.
+
+On Django 6.1 each of cacheops' template tags, and each tag made with its library, raised TypeError
+when its template was compiled: parse_bits() no longer takes takes_context. The context is removed
+from the parameters here now.
+
+Needs: Django>=6.1
+Drop-When: upstream's template tags compile on Django 6.1
+"""
 
 import pytest
 from cacheops.templatetags.cacheops import CacheopsLibrary, invalidate_fragment

@@ -1,4 +1,17 @@
-"""`iexact` counts as a condition: ASCII case is folded, what is beyond it drops rather too much than too little."""
+"""`iexact` counts as a condition: ASCII case is folded, what is beyond it drops rather too much
+than too little.
+
+A query with an iexact filter depended on its whole table, so that any save dropped it, and Rover
+compares most text ignoring case. Now it depends on the folded value: a save of another value keeps
+the result, a save of the same value in another case drops it.
+
+Only ASCII is folded, as databases and Python disagree on case beyond it. An operand beyond ASCII
+stays coarse. A row whose value is beyond ASCII or unknown drops the results of all operands of its
+column, through a second key of each such query.
+
+Code: queries.iexact
+Drop-When: upstream's analysis of a query counts iexact for the table it filters
+"""
 
 import pytest
 from django.conf import settings

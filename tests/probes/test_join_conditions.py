@@ -1,4 +1,13 @@
-"""A filter through foreign keys counts for the table that is read: a row that leads elsewhere keeps the result."""
+"""A filter through foreign keys counts for the table that is read: a row that leads elsewhere
+keeps the result.
+
+A filter on another table did not count for the main one: a Post saved in any category dropped
+filter(category__title='x'). Now a row counts with the rows that its foreign keys lead to, over
+several hops. Whoever writes it looks their values up, a query a path.
+
+Code: queries.joins
+Drop-When: upstream counts a filter through a foreign key for the table that holds the key
+"""
 
 import pytest
 from django.db import transaction

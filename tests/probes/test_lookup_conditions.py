@@ -1,4 +1,13 @@
-"""Comparisons, ranges, parts of dates, patterns, NULL and negations count as conditions."""
+"""Comparisons, ranges, parts of dates, patterns, NULL and negations count as conditions.
+
+Of Django's lookups only equality, IN and isnull counted; any other made the result depend on its
+whole table. Now whoever writes a row holds it against the operands in use, in Python: gt to range,
+the parts of dates and times, contains to iendswith, and the negation of each. Text is not ordered
+here, for its order is the collation's.
+
+Code: queries.comparisons
+Drop-When: upstream counts those lookups as conditions
+"""
 
 import datetime as dt
 

@@ -1,4 +1,12 @@
-"""What only orders or completes a result is a dependency: the rows of relations in order_by and select_related."""
+"""What only orders or completes a result is a dependency: the rows of relations in order_by and
+select_related.
+
+order_by() and select_related() through a relation, and a model's own ordering, join their tables
+only when the query is compiled, after upstream has looked: renaming a section left a list sorted by
+the old name. The query is now looked at as it is compiled.
+
+Drop-When: upstream sees the tables of order_by() and select_related() through a relation
+"""
 
 import pytest
 from django.db.models import F

@@ -1,4 +1,14 @@
-"""A write that Redis does not hear of reaches it through the database, if the setting says so."""
+"""A write that Redis does not hear of reaches it through the database, if the setting says so.
+
+A write that Redis could not be told of, neither before its COMMIT nor after it, left stale results
+behind. Its process now drops all of its tables before it next asks Redis. With
+CACHEOPS_ROVER_OUTBOX = True the names of the tables are also inserted into the database, in the
+same transaction: other processes look there every CACHEOPS_ROVER_OUTBOX_SECONDS, and so does
+`manage.py drainoutbox`.
+
+Code: operations.outbox, operations.drainoutbox, invalidation.places
+Drop-When: upstream makes up for an invalidation that did not reach Redis
+"""
 
 from contextlib import contextmanager
 

@@ -1,4 +1,15 @@
-"""What a write has outdated leaves the server before it expires, without keeping anybody waiting, and what lives stays."""
+"""What a write has outdated leaves the server before it expires, without keeping anybody
+waiting, and what lives stays.
+
+A write only drops stamps, so results that it outdated stay in memory until they expire. Every
+result now says on what it depends, and dead ones are freed by a management command, by reapconjs,
+and by a job, with SCAN and a bounded number of keys at a time.
+
+CACHEOPS_ROVER_QUEUE names a queue of RQ for those who rather have whole invalidations run by a
+worker, and accept that their changes show later.
+
+Drop-When: upstream frees what a write has outdated in bounded steps
+"""
 
 from io import StringIO
 

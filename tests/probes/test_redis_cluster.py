@@ -1,4 +1,14 @@
-"""In a cluster, through `redis.cluster.RedisCluster`, results are cached and dropped; no flush blocks, no reaping raises."""
+"""In a cluster, through `redis.cluster.RedisCluster`, results are cached and dropped; no flush
+blocks, no reaping raises.
+
+The storage under leases works in a cluster, through CACHEOPS_CLIENT_CLASS =
+"redis.cluster.RedisCluster": no command has two keys. What was left blocked or raised:
+invalidate_all() flushes asynchronously now, on every master, and reap_conjs() has nothing to do
+under INSIDEOUT, where it took stamps for sets.
+
+Drop-When: upstream caches and invalidates in a cluster of several masters, and flushes
+  asynchronously
+"""
 
 import ast
 import os

@@ -1,4 +1,11 @@
-"""`refresh_from_db()` shows what is in the database, whatever the cache holds."""
+"""`refresh_from_db()` shows what is in the database, whatever the cache holds.
+
+It might return the cached row, although whoever calls it wants to know what is in the database now:
+a row that a trigger or another program changed stayed as it was. A deferred field is loaded from
+the database too.
+
+Drop-When: upstream's refresh_from_db() bypasses the cache
+"""
 
 import pytest
 from cacheops import no_invalidation

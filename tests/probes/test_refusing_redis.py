@@ -1,4 +1,16 @@
-"""A server that is there and refuses counts as absent: the site reads from its database, and writes go on."""
+"""A server that is there and refuses counts as absent: the site reads from its database, and
+writes go on.
+
+A server without memory, without its replicas, read only after a failover, busy with a script, or a
+cluster that is down answers with an error. It is no ConnectionError, so CACHEOPS_DEGRADE_ON_FAILURE
+did not help: reads and saves raised. Now they degrade as if nobody answered. The simple cache
+waited for such a server at each call, though a queryset had found it away a moment ago: they wait
+for it together now, once.
+
+Code: hooks.simple_cache
+Drop-When: upstream degrades where Redis answers OOM, READONLY, NOREPLICAS or BUSY, and waits once
+  for one that hangs
+"""
 
 import time
 from contextlib import contextmanager

@@ -1,4 +1,13 @@
-"""The first related row ends the absence of any: it drops results that ask for those without one, and no others."""
+"""The first related row ends the absence of any: it drops results that ask for those without
+one, and no others.
+
+filter(rel__isnull=True) over a reverse or many-to-many relation, also with FilteredRelation,
+counted NULL as a value that a related row would have to have: adding the first one left the result
+stale. Where a row may be absent, one that appears now matters unless the rest of the query excludes
+it.
+
+Drop-When: upstream drops filter(rel__isnull=True) when the first related row is added
+"""
 
 import pytest
 from django.db.models import Count, FilteredRelation, Q

@@ -1,4 +1,13 @@
-"""A save knows the row that it replaces, also where another one replaced it a moment before."""
+"""A save knows the row that it replaces, also where another one replaced it a moment before.
+
+Of two saves of one row, 1 to 2 and 2 to 3, the second could read 1 before the first had committed.
+A result for 2 that was cached in between then stayed for its whole timeout. The old row is now read
+under a lock, in the transaction of its write: FOR UPDATE where the database has it, the write lock
+of SQLite.
+
+Code: writes.row_locks
+Drop-When: upstream reads the row that a save replaces under a lock
+"""
 
 import pytest
 from django.db.models.signals import pre_save

@@ -1,4 +1,13 @@
-"""The tables inside a query's subqueries are dependencies, with the conditions of the subquery."""
+"""The tables inside a query's subqueries are dependencies, with the conditions of the subquery.
+
+The tables of exclude(rel__x=), of pk__in=<queryset>, of Exists() in a filter, of
+Coalesce(Subquery()) and of a subquery in aggregate() were no dependencies, and on Django 6 not even
+those of a Subquery annotation: results went stale. An inner query is now analysed as the outer one
+is, with conditions of its own.
+
+Probes: tests/probes/test_django6_subquery_annotations.py
+Drop-When: upstream finds every query inside a query
+"""
 
 import django
 import pytest

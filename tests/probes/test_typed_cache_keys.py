@@ -1,4 +1,34 @@
-"""Two queries share a result only if their SQL and their parameters are the same, types and boundaries included."""
+"""Two queries share a result only if their SQL and their parameters are the same, types and
+boundaries included.
+
+The key of a query hashed its SQL with the parameters substituted unquoted, so name__in=['Smith',
+'John'] and name__in=['Smith, John'] shared a result, as did 1 and '1'. A filter value could even
+spell the rest of another query's WHERE and poison its key. With filters written by clients that is
+a security hole.
+
+The key now takes a digest of the SQL and of the parameters, each spelled so that it can be read
+back, and of what decides which Python objects come out of the rows: output fields and converters,
+the names of values(), related objects, the iterable class and what it may read of its queryset, the
+fetch mode, the database. Classes are named by module and qualified name. A query of which something
+cannot be spelled or named is not cached, it never raises and never shares a key. Aliases share
+results where their settings name the same database, or where the site's own say db_agnostic.
+
+Compiling a query changes it: a union that was counted could not be listed any more. A copy is
+compiled for the key. What cannot be compiled, and what is no valid aggregate, is left to Django,
+which says so.
+
+The expressions of aggregate() were told apart by their text, in which a subquery is an address in
+memory. Such aggregates got each other's results as soon as an address was used again.
+
+The key of a call, of cached_as, @cached or a view, spelled arguments by their text, so that
+Decimal(1) and "1" shared a result, as did two functions that one def made. It spells them as
+parameters are spelled, and functions with what they closed over.
+
+Imports that become unused stay: no upstream line is touched for tidiness.
+
+Drop-When: upstream's keys name SQL, typed parameters and all that decides which objects come out,
+  and compiling them changes no query
+"""
 
 import pytest
 from django.db import connection, models

@@ -1,4 +1,11 @@
-"""A write that leaves a row as it was keeps all results."""
+"""A write that leaves a row as it was keeps all results.
+
+A save of an object as it was dropped all results that its row matches, and so did an update() to
+the same values. The old row is known, and where the new one is the same, down to the types inside a
+JSON document, nothing is dropped.
+
+Drop-When: upstream keeps results when a saved object is as it was
+"""
 
 import pytest
 from probe_project.models import Article, Section, Tag

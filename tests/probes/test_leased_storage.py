@@ -1,4 +1,29 @@
-"""A reader who raced with a write leaves no old result behind, and no key that the server evicts lets one live on."""
+"""A reader who raced with a write leaves no old result behind, and no key that the server evicts
+lets one live on.
+
+A reader that raced with a write left an old result behind, for the whole timeout: it selected, the
+write committed and invalidated, then it stored. Now a reader takes a lease before its SELECT: the
+stamps of all that the result depends on. It stores under their checksum, which the write has made
+false by then.
+
+This replaces the storage of INSIDEOUT. Stamps are random, registries of the conditions in use are
+bounded, and their generation is part of every result: whatever the server evicts, loses in a
+restart or brings back from a dump makes results misses, never stale. No command touches two keys,
+so that a cluster takes them all, none touches more than 1,000 members, and no script runs but a
+short one on one key when a condition is new. invalidate_model() drops three keys.
+
+What belongs to the reader is not stored: the objects that its related manager knows are attached
+after the read. What an iterable, a model or a field reads by queries of its own is a dependency
+too. A stored value that cannot be read is a miss, also of the simple cache: a deploy moved its
+class.
+
+Without INSIDEOUT upstream's own storage works as before.
+
+Probes: tests/probes/test_table_prefix.py
+Formerly: leased-fills
+Drop-When: upstream stores no result that a write has outdated since the SELECT, and survives the
+  eviction of any key
+"""
 
 import threading
 from contextlib import contextmanager

@@ -1,4 +1,13 @@
-"""People are told which results a save of a row would drop, by which condition, and what the cache does."""
+"""People are told which results a save of a row would drop, by which condition, and what the
+cache does.
+
+Nobody could say which results a save drops, nor why. Now `manage.py cacheops_why app.Model.pk`
+lists the conditions that a row meets, and `manage.py cacheops_counters` shows hits, misses, fills
+that were refused, and drops by table and shape. The counters are a signal too.
+
+Formerly: told-reasons
+Drop-When: upstream tells why a save drops results
+"""
 
 from io import StringIO
 

@@ -1,4 +1,15 @@
-"""A field that an object does not hold a value of may have any: explicit invalidation drops the results of all of them."""
+"""A field that an object does not hold a value of may have any: explicit invalidation drops the
+results of all of them.
+
+A deferred field, and one that holds F(), became the text "nil" instead of "any value" when an
+object was invalidated: .only('id') then delete(), .only('id').invalidated_update() and save() with
+F() left stale results. Partial rows now count for what they have, and what they lack may be
+anything.
+
+Formerly: unknown-fields
+Drop-When: upstream's invalidate_obj() drops the results of all values of a field that the object
+  lacks
+"""
 
 import pytest
 from cacheops import invalidate_model, invalidate_obj, no_invalidation

@@ -1,4 +1,14 @@
-"""An update in columns that a query does not read keeps its result."""
+"""An update in columns that a query does not read keeps its result.
+
+A save of an article's title dropped the tags of articles with so many pages, and the number of such
+articles. What a query reads of a row is known for a joined table, for values() and for count() and
+exists(); a row that was updated in other columns alone drops nothing of it. A query that is not
+wholly understood reads all columns, and so does a sample of `cached_as`.
+
+Code: queries.columns_read
+Formerly: columns-read
+Drop-When: upstream keeps results that read none of the columns that an update changes
+"""
 
 import pytest
 from django.db.models import Count, OuterRef, Subquery, Sum

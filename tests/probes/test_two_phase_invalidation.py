@@ -1,4 +1,18 @@
-"""A writer of whom Redis hears nothing after its COMMIT, for it died or was cut off, leaves nothing stale behind."""
+"""A writer of whom Redis hears nothing after its COMMIT, for it died or was cut off, leaves
+nothing stale behind.
+
+An invalidation ran after the COMMIT. A writer that died in between, or that Redis did not hear any
+more, left stale results behind for their whole timeout.
+
+Now a writer enters itself for its tables and drops the stamps before the COMMIT. While it is
+entered, no lease is given on them, so nothing read before the COMMIT is stored. After it the writer
+drops again and leaves. The entry of one that died ends after a minute, until when results of those
+tables are read from the database.
+
+Code: invalidation.unknown_commits
+Formerly: announced-commits
+Drop-When: upstream's invalidation survives the death of a writer after its COMMIT
+"""
 
 from contextlib import contextmanager, suppress
 

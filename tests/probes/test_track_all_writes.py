@@ -1,4 +1,19 @@
-"""Every write of the ORM drops what it changed, when its transaction has committed, and keeps what it did not."""
+"""Every write of the ORM drops what it changed, when its transaction has committed, and keeps
+what it did not.
+
+update(), bulk_update(), bulk_create(update_conflicts=True), save() over an existing primary key and
+database cascades left stale results behind, because upstream invalidates in handlers of signals.
+Now each INSERT, UPDATE and DELETE is seen in Django's compilers: the old rows by the statement's
+own WHERE, the new ones by its values. All changes of a transaction are invalidated in one go, also
+in manual mode (set_autocommit(False)), where upstream invalidated before the commit. Raw SQL that
+writes drops the tables it names.
+
+Upstream's handlers then have nothing left to do, so they don't select the old row again.
+cache_on_save reads what it stores. This holds for INSIDEOUT alone.
+
+Formerly: seen-writes
+Drop-When: upstream invalidates what update(), bulk_update() and upserts changed, after the commit
+"""
 
 import django
 import pytest
