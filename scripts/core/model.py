@@ -139,7 +139,8 @@ class Feature:
     """One behaviour that the fork needs, told by its probes: the unit of a verdict, of a switch and of retirement.
 
     `record` is the file that says so: the probes' own, or a patch that has this one feature. `code` names the modules and
-    functions of the overrides that serve it alone, `formerly` ids that it had. It is retired with its patch, or before it, once upstream does it.
+    functions of the overrides that serve it alone, `formerly` ids that it had.
+    It is retired with its patch, or before it, once upstream does it.
     """
 
     id: str

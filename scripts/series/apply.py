@@ -268,6 +268,8 @@ def _make_alike(folder: Path) -> None:
 
 
 def listing(applied: Sequence[Patch]) -> bytes:
-    """Return the module that names the patches in a tree."""
-    ids = "".join(f"    {patch.id!r},\n" for patch in applied)
-    return f'"""The patches in this tree; written when the tree was built."""\n\nSERIES = (\n{ids})\n'.encode()
+    """Return the module that names the patches in a tree and what they bring."""
+    patches = "".join(f"    {patch.id!r},\n" for patch in applied)
+    features = "".join(f"    {name!r},\n" for patch in applied for name in patch.features or (patch.id,))
+    head = '"""The patches in this tree and their features; written when the tree was built."""'
+    return f"{head}\n\nSERIES = (\n{patches})\nFEATURES = (\n{features})\n".encode()

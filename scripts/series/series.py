@@ -134,10 +134,9 @@ def _series_problems(repo: Repository, series: Series, lock: Lock) -> Iterator[s
     """Find what is wrong between patches, and between them and the rest of the repository."""
     ids = [patch.id for patch in series.all]
     yield from (f"the id {name} is used by {ids.count(name)} patches" for name in sorted(set(ids)) if ids.count(name) > 1)
-    names = [feature.id for feature in series.features]
-    yield from (
-        f"the feature {name} is brought by {names.count(name)} patches" for name in sorted(set(names)) if names.count(name) > 1
-    )
+    for name, brought in sorted(_bringing(series).items()):
+        if len(brought) > 1:
+            yield f"the feature {name} is brought by several patches: {', '.join(brought)}"
     for patch in series.all:
         where = patch.path.relative_to(repo.root)
         yield from (f"{where}: {text}" for text in _patch_problems(repo, series, lock, patch))
@@ -147,6 +146,16 @@ def _series_problems(repo: Repository, series: Series, lock: Lock) -> Iterator[s
     beside = [name for item in repo.config.probes.beside for name in item.files]
     yield from (f"fork.toml: probes.beside names {name}, which is not here" for name in beside if not (repo.root / name).exists())
     yield from _orphans(repo, series)
+
+
+def _bringing(series: Series) -> dict[str, list[str]]:
+    """Return which patches bring a feature, by its id."""
+    found: dict[str, list[str]] = {}
+    for feature in series.features:
+        patches = found.setdefault(feature.id, [])
+        if feature.patch.id not in patches:
+            patches.append(feature.patch.id)
+    return found
 
 
 def _several_bases(series: Series) -> Iterator[str]:

@@ -174,7 +174,6 @@ class Report:
     features: tuple[FeatureReport, ...]
     answer: Answer
     smallest: tuple[str, ...]
-    patches: tuple[Patch, ...] = ()
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     skipped: Mapping[str, str] = field(default_factory=dict)
@@ -188,6 +187,7 @@ class Report:
     under_way: str = ""
     verb: str = "status"
     asked: tuple[str, ...] = ()
+    patches: tuple[Patch, ...] = ()
 
     @property
     def summary(self) -> dict[str, int]:

@@ -89,7 +89,7 @@ def test_reads_of_a_transaction_that_sees_each_commit_are_hits_and_ask_nothing(p
     reader.ask(FILL)
     reader.ask(
         """
-from rover_overrides import statements
+from rover_overrides.database import statements
 sent, original = [], statements._sent
 statements._sent = lambda *args: sent.append(args) or original(*args)
 """
@@ -240,7 +240,7 @@ def test_error_of_a_connection_that_was_lost_is_the_first_one(postgresql, query)
 
 
 COUNT_WAITS = """
-from rover_overrides import statements
+from rover_overrides.database import statements
 waited = []
 def counted(execute, *args):
     waited.append('the application')

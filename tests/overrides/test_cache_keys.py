@@ -121,7 +121,7 @@ def test_digest_is_the_same_on_every_python():
 
 def test_digest_is_the_same_in_processes_that_hash_differently():
     code = (
-        "from rover_overrides.cache_keys import digest;"
+        "from rover_overrides.keys.encoding import digest;"
         "print(digest(('SELECT %s', ({'a', 'b', 'c', 'd'}, frozenset('efgh'), {'x': {'i', 'j', 'k'}}))))"
     )
     digests = {

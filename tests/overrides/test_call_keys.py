@@ -161,7 +161,7 @@ def test_what_cannot_be_spelled_has_a_key_that_is_never_found_again():
 
 
 def test_key_is_the_same_in_processes_with_other_hash_seeds():
-    code = "from rover_overrides.call_keys import call_key; print(call_key([None, [{'a', 'b', 'c'}], {'x': 1, 'y': (2,)}], str))"
+    code = "from rover_overrides.keys.call_keys import call_key; print(call_key([None, [{'a', 'b', 'c'}], {'x': 1, 'y': (2,)}], str))"
     run = [
         subprocess.run([sys.executable, "-c", code], env={"PYTHONHASHSEED": seed}, capture_output=True, text=True)
         for seed in "123"

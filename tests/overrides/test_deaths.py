@@ -16,7 +16,7 @@ def dies(self):
     os.kill(os.getpid(), signal.SIGKILL)
 DatabaseWrapper._commit = dies
 """
-SHORT = "from rover_overrides import pending; pending.SECONDS = 1"
+SHORT = "from rover_overrides.cache import pending_writes as pending; pending.SECONDS = 1"
 
 
 def filled(process, read):

@@ -70,10 +70,13 @@ def tried(write):
     except DatabaseError as error:
         return type(error).__name__
 """
-SOON = "from rover_overrides import unknown; unknown.STEP_SECONDS = unknown.RETRY_SECONDS = 0"
+SOON = "from rover_overrides.invalidation import unknown_commits as unknown; unknown.STEP_SECONDS = unknown.RETRY_SECONDS = 0"
 CUT_OFF = """
 import redis
-from rover_overrides import transport
+try:
+    from rover_overrides.transport import pipeline as transport
+except ImportError:  # of the wheel before
+    from rover_overrides import transport
 run = transport._run
 def away(*_):
     raise redis.ConnectionError('cut off')
@@ -81,7 +84,10 @@ transport._run = away
 """
 WORK = """
 from rq import SimpleWorker
-from rover_overrides import queueing
+try:
+    from rover_overrides.invalidation import rq_queue as queueing
+except ImportError:  # of the wheel before
+    from rover_overrides import queueing
 found = queueing.queue('later')
 done = SimpleWorker([found], connection=found.connection).work(burst=True)
 found.count

@@ -110,12 +110,14 @@ def test_sentinel_leads_to_the_master_and_its_failover_brings_nothing_back(tree,
                 live.until(lambda: sentinel.master() == replica.port, "no failover")
                 live.until(lambda: client.role()[0] == b"master", "no promotion")
             assert set(before) <= set(replica.names()), "what the write dropped is there again"
-            late = "from rover_overrides import sentinel; sentinel._next.clear()  # a second later"
+            late = "from rover_overrides.transport import sentinel; sentinel._next.clear()  # a second later"
             reader.ask(late)
             assert reader.value(READ) == []
             assert reader.is_hit(READ)
             # The writer is connected to the old master yet, which serves it, and its next look is far away.
-            writer.ask("from rover_overrides import sentinel; sentinel._next.update(dict.fromkeys(sentinel._next, 1e12))")
+            writer.ask(
+                "from rover_overrides.transport import sentinel; sentinel._next.update(dict.fromkeys(sentinel._next, 1e12))"
+            )
             writer.ask(WRITE.format(name="Left"))
             assert reader.value(READ) == [1]
             assert reader.is_hit(READ)

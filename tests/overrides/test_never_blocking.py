@@ -25,7 +25,7 @@ from django.template import Context, Template
 from django.test import RequestFactory
 from django.core.management import call_command
 from itertools import islice
-from rover_overrides import reclaim
+from rover_overrides.operations import reclaim
 steps = reclaim._steps
 reclaim._steps = lambda match: islice(steps(match), {steps} if match == '*' else None)
 

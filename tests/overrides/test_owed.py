@@ -18,7 +18,7 @@ from django.core.management import call_command
 from django.db import connections
 from django.db.backends.sqlite3.base import DatabaseWrapper
 from cacheops.redis import redis_client
-from rover_overrides import owed, transport
+from rover_overrides.invalidation import unsent as owed; from rover_overrides.transport import pipeline as transport
 call_command('migrate', verbosity=0)
 real_run, real_commit = transport._run, DatabaseWrapper._commit
 def away(*_):

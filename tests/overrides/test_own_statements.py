@@ -9,7 +9,7 @@ OUTBOX = {"CACHEOPS_ROVER_OUTBOX": True, "CACHEOPS_ROVER_OUTBOX_SECONDS": 0}
 JOINED = "list(Book.objects.filter(shelf__name='Oak').values_list('title', flat=True))"
 FILL = "Shelf.objects.create(pk=1, name='Oak'); Book.objects.create(pk=1, title='One', shelf_id=1)"
 COUNT_STATEMENTS = """
-from rover_overrides import statements
+from rover_overrides.database import statements
 sent, original = [], statements._sent
 def counted(*args):
     sent.append(args)

@@ -35,7 +35,7 @@ def away(cut_off, plain_server):
     proxy, writer, reader = cut_off
     proxy.fault(WORKING)
     plain_server.flush()
-    writer.ask("from rover_overrides import owed; owed._owed.clear()")
+    writer.ask("from rover_overrides.invalidation import unsent as owed; owed._owed.clear()")
     writer.ask("Shelf.objects.all().delete(); Shelf.objects.create(pk=1, name='Left')")
     for process in (writer, reader):
         assert process.value(READ) == [1]
@@ -109,7 +109,7 @@ calls = []
 def doubled(number): calls.append(number); return 2 * number
 doubled(1)
 """
-RESTING = "from rover_overrides import transport; from django.conf import settings; settings.CACHEOPS_ROVER_RETRY_SECONDS = 3600"
+RESTING = "from rover_overrides.transport import pipeline as transport; from django.conf import settings; settings.CACHEOPS_ROVER_RETRY_SECONDS = 3600"
 ASKED_AGAIN = "settings.CACHEOPS_ROVER_RETRY_SECONDS = 0; transport.circuit.worked()  # an hour later"
 FUNCTION = "calls.clear(); [doubled(1), doubled(2), len(calls)]"
 GET = "try:\n  found = cache.get('word')\nexcept CacheMiss:\n  found = 'miss'\nfound"
@@ -175,7 +175,7 @@ def test_outbox_goes_with_its_transaction(with_outbox):
 def test_outbox_is_looked_at_once_in_a_while(with_outbox):
     proxy, writer, reader = with_outbox
     reader.ask(
-        "from django.conf import settings; from rover_overrides import outbox; settings.CACHEOPS_ROVER_OUTBOX_SECONDS = 1000"
+        "from django.conf import settings; from rover_overrides.operations import outbox; settings.CACHEOPS_ROVER_OUTBOX_SECONDS = 1000"
     )
     try:
         assert reader.ask(READ).queries == []

@@ -5,7 +5,7 @@ import pytest
 READ = "list(Shelf.objects.filter(name='Left').values_list('id', flat=True))"
 RANGE = "list(Book.objects.filter(pages__lt=10).values_list('title', flat=True))"
 WRITE = "Shelf.objects.update(name='Right'); Book.objects.update(pages=20)"
-OTHER_FORMAT = "from rover_overrides import storage; storage.FORMAT = 'r0'"
+OTHER_FORMAT = "from rover_overrides.cache import results as storage; storage.FORMAT = 'r0'"
 DISTURBED = """
 import pickle
 from cacheops.conf import settings

@@ -10,7 +10,7 @@ READ = "list(Shelf.objects.filter(name='Left').values_list('id', flat=True))"
 CONTACT = "list(Tag.objects.filter(slug='none'))"
 SETUP = """
 from django.db import OperationalError, DatabaseError
-from rover_overrides import unknown
+from rover_overrides.invalidation import unknown_commits as unknown
 unknown.STEP_SECONDS = unknown.RETRY_SECONDS = 0
 def tried(write):
     try:

@@ -43,7 +43,7 @@ def test_status_beside_another_run_shows_the_last_results_and_who_that_is(waitin
     done = beside(fork, "status")
     assert process.poll() is None, "it did not wait"
     assert done.code == 0, done.stderr
-    assert done.stdout.splitlines()[0] == "Nothing to do: all patches are needed on 2.0; 2 are retired."
+    assert done.stdout.splitlines()[0] == "Nothing to do: all features are needed on 2.0; 2 are retired."
     assert re.search(
         r"\nthese are the results of 20\d\d-\d\d-\d\d \d\d:\d\d; patches, probes or pins have changed since\n", done.stdout
     )

@@ -74,10 +74,10 @@ def test_terminal_says_the_answer_first_and_a_letter_a_release(fork):
     done = fork.run("status")
     lines = [line.rstrip() for line in done.stdout.splitlines()]
     assert lines[:4] == [
-        "Nothing to do: all patches are needed on 2.0; 2 are retired.",
+        "Nothing to do: all features are needed on 2.0; 2 are retired.",
         "next: nox -s watch",
         "",
-        "No: bare made-up-larder 2.0 is not enough; 1 patch stands in the way.",
+        "No: bare made-up-larder 2.0 is not enough; 1 feature stands in the way.",
     ]
     rows = [line.split() for line in lines]
     assert ["trim-headings", "needed", "N", "N", "N"] in rows

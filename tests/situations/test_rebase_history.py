@@ -63,5 +63,5 @@ def check_7_2(fork, proofs):
     done = fork.status()
     assert (done.code, fork.run("lint").code) == (0, 0), done.stderr
     assert done.report["answer"]["text"] == (
-        "No: bare django-cacheops 7.2 is not enough; 1 patch stands in the way: iexact-conditions."
+        "No: bare django-cacheops 7.2 is not enough; 1 feature stands in the way: iexact-conditions."
     )

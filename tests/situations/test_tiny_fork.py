@@ -28,7 +28,7 @@ def test_tiny_fork_gets_its_verdicts(tmp_path):
         "bare_is_enough": False,
         "settings": {},
         "in_the_way": ["uncountable-phrases"],
-        "text": "No: bare inflection 0.5.1 is not enough; 1 patch stands in the way: uncountable-phrases.",
+        "text": "No: bare inflection 0.5.1 is not enough; 1 feature stands in the way: uncountable-phrases.",
     }
 
     done = fork.run("lint")

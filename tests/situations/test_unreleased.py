@@ -225,7 +225,7 @@ def test_watch_speaks_of_a_branch_once(watched, history):
     version = re.search(r"2\.0\+git\.main\.\w+", first.stdout)[0]
     assert first.code == 10
     assert first.stdout.splitlines()[:5] == [
-        f"Nothing to do: all patches are needed on {version}; 2 are retired.",
+        f"Nothing to do: all features are needed on {version}; 2 are retired.",
         "next: nox -s status",
         "",
         f"git:{history.root}@main:",
@@ -235,7 +235,7 @@ def test_watch_speaks_of_a_branch_once(watched, history):
     second = watched.watch()
     assert (second.code, second.stdout.splitlines()) == (
         0,
-        ["Nothing to do, as the last time: all patches are needed on 2.0; 2 are retired.", "next: nox -s watch"],
+        ["Nothing to do, as the last time: all features are needed on 2.0; 2 are retired.", "next: nox -s watch"],
     )
 
 
@@ -284,14 +284,14 @@ def test_watch_looks_at_a_candidate_only_where_fork_toml_wants_them(watched):
     done = watched.watch()
     assert (done.code, done.stdout.splitlines()[0]) == (
         0,
-        "Nothing to do, as the last time: all patches are needed on 2.0; 2 are retired.",
+        "Nothing to do, as the last time: all features are needed on 2.0; 2 are retired.",
     )
     watched.fork.replace("fork.toml", "track =", "prereleases = true\ntrack =")
     done = watched.watch()
     assert (done.code, done.stdout.splitlines()[:2]) == (
         10,
         [
-            "3.0rc1 is released, where 1 patch can go: trim-headings; the fork stands on 2.0.",
+            "3.0rc1 is released, where 1 feature can go: trim-headings; the fork stands on 2.0.",
             "next: nox -s rebase -- 3.0rc1 --dry-run",
         ],
     )
@@ -303,7 +303,7 @@ def test_watch_passes_over_a_release_without_an_sdist(watched):
     done = watched.watch()
     assert (done.code, done.stdout.splitlines()[0]) == (
         0,
-        "Nothing to do, as the last time: all patches are needed on 2.0; 2 are retired.",
+        "Nothing to do, as the last time: all features are needed on 2.0; 2 are retired.",
     )
     assert "3.0 has no sdist" in done.stderr
 
@@ -315,7 +315,7 @@ def test_watch_finds_a_release_that_is_not_pinned(watched):
     done = watched.watch()
     assert done.code == 10, done.stderr
     assert done.stdout.splitlines()[:6] == [
-        "3.0 is released, where 1 patch can go: trim-headings; the fork stands on 2.0.",
+        "3.0 is released, where 1 feature can go: trim-headings; the fork stands on 2.0.",
         "next: nox -s rebase -- 3.0 --dry-run",
         "",
         "the newest release:",
@@ -337,7 +337,7 @@ def test_watch_writes_the_text_of_an_issue(watched, history):
     history.change("Trim", "larder/labels.py", CAPITALIZE, STRIP)
     done = watched.fork.run("watch", "--format", "markdown", PIP_INDEX_URL=watched.index.address, NO_PROXY="127.0.0.1")
     title, blank, command, *rest = done.stdout.splitlines()
-    assert re.fullmatch(r"# 1 patch can go on 2\.0\+git\.main\.\w{10}: trim-headings \(absorbed\)\.", title)
+    assert re.fullmatch(r"# 1 feature can go on 2\.0\+git\.main\.\w{10}: trim-headings \(absorbed\)\.", title)
     assert (done.code, blank) == (10, "")
     assert command == f"Next: `nox -s status -- --upstream git:{history.root}@main --patch trim-headings --why`"
     assert "- trim-headings: absorbed, needed the last time" in rest

@@ -21,7 +21,7 @@ def test_needed_patch_in_an_orderly_fork(fork):
         "bare_is_enough": False,
         "settings": {"FOLD": True},
         "in_the_way": ["trim-headings"],
-        "text": "No: bare made-up-larder 2.0 is not enough; 1 patch stands in the way: trim-headings.",
+        "text": "No: bare made-up-larder 2.0 is not enough; 1 feature stands in the way: trim-headings.",
     }
 
 

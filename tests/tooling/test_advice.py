@@ -8,18 +8,18 @@ from scripts.core.model import State
 from scripts.report.advice import Advice, advise
 from scripts.verdicts.aggregate import More
 from scripts.verdicts.decide import Facts
-from tests.tooling.test_report import ABSORBED, BROKEN, CONFIGURABLE, FAIL, FOLD, PASS, UNTESTED, UNTRIED, patch, report
+from tests.tooling.test_report import ABSORBED, BROKEN, CONFIGURABLE, FAIL, FOLD, PASS, UNTESTED, UNTRIED, feature, report
 
 NEEDED = Facts(bare=FAIL, series=PASS, without=FAIL)
 REDUNDANT = Facts(bare=FAIL, series=PASS, without=PASS)
 
 
 def live(name, facts=NEEDED, **found):
-    return patch(name, UNTRIED, facts, **found)
+    return feature(name, UNTRIED, facts, **found)
 
 
 def old(name, facts=ABSORBED):
-    return patch(name, facts, facts, state=State.RETIRED, absorbed_in="1")
+    return feature(name, facts, facts, state=State.RETIRED, absorbed_in="1")
 
 
 @pytest.mark.parametrize(
@@ -27,30 +27,30 @@ def old(name, facts=ABSORBED):
     [
         (
             [live("a"), live("b"), old("x"), old("y")],
-            Advice("Nothing to do: all patches are needed on 2; 2 are retired.", "nox -s watch"),
+            Advice("Nothing to do: all features are needed on 2; 2 are retired.", "nox -s watch"),
         ),
-        ([live("a"), old("x")], Advice("Nothing to do: all patches are needed on 2; 1 is retired.", "nox -s watch")),
-        ([live("a")], Advice("Nothing to do: all patches are needed on 2.", "nox -s watch")),
+        ([live("a"), old("x")], Advice("Nothing to do: all features are needed on 2; 1 is retired.", "nox -s watch")),
+        ([live("a")], Advice("Nothing to do: all features are needed on 2.", "nox -s watch")),
         ([old("x")], Advice("Nothing to do: no patch is live; 1 is retired.", "nox -s watch")),
         (
             [live("a"), live("b", ABSORBED, absorbed_in="2"), live("c", CONFIGURABLE, configurable_since="2", settings=FOLD[1])],
-            Advice("2 patches can go on 2: b (absorbed in 2), c (configurable since 2).", "nox -s rebase -- 2 --dry-run"),
+            Advice("2 features can go on 2: b (absorbed in 2), c (configurable since 2).", "nox -s rebase -- 2 --dry-run"),
         ),
         (
             [live("a"), live("b", REDUNDANT)],
-            Advice("1 patch can go on 2: b (redundant).", "nox -s status -- --patch b --why"),
+            Advice("1 feature can go on 2: b (redundant).", "nox -s status -- --patch b --why"),
         ),
         (
             [live("a", BROKEN), live("b", ABSORBED), live("c", BROKEN)],
             Advice(
-                "Somebody must look at 2 patches on 2: a (broken), c (broken); 1 patch can go on 2: b (absorbed).",
+                "Somebody must look at 2 features on 2: a (broken), c (broken); 1 feature can go on 2: b (absorbed).",
                 "nox -s status -- --patch a --patch c --why",
             ),
         ),
         (
             [live("a"), live("b", UNTESTED), old("x")],
             Advice(
-                "Nothing to do that is known: 1 of 2 patches are needed on 2; not tried here: b; 1 is retired.",
+                "Nothing to do that is known: 1 of 2 features are needed on 2; not tried here: b; 1 is retired.",
                 "nox -s matrix -- --list",
             ),
         ),
@@ -65,14 +65,14 @@ def test_report_comes_to_a_sentence_and_a_command(patches, expected):
 def test_many_faults_are_asked_about_together():
     found = advise(report(*(live(name, BROKEN) for name in "abcd")))
     assert found == Advice(
-        "Somebody must look at 4 patches on 2: a (broken), b (broken), c (broken), d (broken).", "nox -s status -- --why"
+        "Somebody must look at 4 features on 2: a (broken), b (broken), c (broken), d (broken).", "nox -s status -- --why"
     )
 
 
 def test_fault_on_another_release_says_where():
-    found = patch("a", NEEDED, NEEDED)
-    other = replace(found, releases=(patch("a", BROKEN).releases[0], found.releases[1]))
-    text = "Somebody must look at 1 patch on 2: a (broken on 1)."
+    found = feature("a", NEEDED, NEEDED)
+    other = replace(found, releases=(feature("a", BROKEN).releases[0], found.releases[1]))
+    text = "Somebody must look at 1 feature on 2: a (broken on 1)."
     asked = replace(report(other), asked=("--upstream 1", "--upstream 2"))
     assert advise(asked) == Advice(text, "nox -s status -- --upstream 1 --upstream 2 --patch a --why")
 
@@ -87,11 +87,11 @@ def test_new_release_is_the_next_thing_to_do():
     command = "nox -s rebase -- 3 --dry-run"
     unseen = replace(report(live("a")), newer="3")
     assert advise(unseen) == Advice("3 is released, which is not tried yet; the fork stands on 2.", command)
-    pinned = replace(report(patch("a", UNTRIED, NEEDED, UNTRIED), patch("b", UNTRIED, NEEDED, ABSORBED)), newer="3")
-    here = replace(pinned, patches=tuple(replace(item, verdict=item.releases[1].verdict) for item in pinned.patches))
-    assert advise(here) == Advice("3 is released, where 1 patch can go: b; the fork stands on 2.", command)
-    none = replace(here, patches=here.patches[:1])
-    assert advise(none) == Advice("3 is released, where no patch can go; the fork stands on 2.", command)
+    pinned = replace(report(feature("a", UNTRIED, NEEDED, UNTRIED), feature("b", UNTRIED, NEEDED, ABSORBED)), newer="3")
+    here = replace(pinned, features=tuple(replace(item, verdict=item.releases[1].verdict) for item in pinned.features))
+    assert advise(here) == Advice("3 is released, where 1 feature can go: b; the fork stands on 2.", command)
+    none = replace(here, features=here.features[:1])
+    assert advise(none) == Advice("3 is released, where no feature can go; the fork stands on 2.", command)
 
 
 def test_chosen_patch_gets_its_verdict():
@@ -125,7 +125,7 @@ def test_rebase_under_way_and_edits_come_first():
 
 
 def test_nothing_can_stand_on_what_is_not_released():
-    found = report(patch("a", UNTRIED, ABSORBED))
+    found = report(feature("a", UNTRIED, ABSORBED))
     there = replace(found, answer=replace(found.answer, release="2+git.main.abc"), asked=("--upstream git:x@main",))
-    there = replace(there, patches=(replace(there.patches[0], verdict=there.patches[0].releases[1].verdict),))
+    there = replace(there, features=(replace(there.features[0], verdict=there.features[0].releases[1].verdict),))
     assert advise(there).command == "nox -s status -- --upstream git:x@main --patch a --why"

@@ -427,14 +427,14 @@ def test_text_of_a_patch_without_a_hunk_is_unknown(two):
 def test_mutation_is_applied_to_the_base(bench):
     (bench.repo.root / "break.diff").write_text(diff({"io.py": BASE}, {"io.py": BASE.replace("check(x)", "pass")}))
     bench.patch("safe", {}, {}, Mutation="break.diff")
-    tree = bench.workshop.mutated(bench.series.active[1])
+    tree = bench.workshop.mutated(bench.series.features[1])
     assert bench.read(tree, "io.py") == BASE.replace("check(x)", "pass")
 
 
 def test_mutation_that_does_not_apply_gives_no_tree(bench):
     (bench.repo.root / "break.diff").write_text(diff({"io.py": STRICT}, {"io.py": BASE}))
     bench.patch("safe", {}, {}, Mutation="break.diff")
-    assert bench.workshop.mutated(bench.series.active[1]) is None
+    assert bench.workshop.mutated(bench.series.features[1]) is None
 
 
 # Git is sealed

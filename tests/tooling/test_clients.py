@@ -131,7 +131,7 @@ def test_default_leaves_every_client_its_own_index():
 HAND_OUT = """
 import json, sys
 from pathlib import Path
-from scripts.clients import choose
+from scripts.core.index_settings import choose
 print(json.dumps(choose(Path(sys.argv[1])).environment()))
 """
 

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from scripts.core.model import Applies, Cell, Outcome, Patch, Result, Settings, State, Text, Verdict, worst
+from scripts.core.model import Applies, Cell, Feature, Outcome, Patch, Result, Settings, State, Text, Verdict, worst
 from scripts.verdicts.aggregate import (
     NO_TEETH,
     CellReport,
-    PatchReport,
+    FeatureReport,
     Report,
     answer,
     common_settings,
@@ -51,14 +51,15 @@ def releases(*verdicts):
     return [release(str(number), plain=verdict) for number, verdict in enumerate(verdicts, 1)]
 
 
-def patch(name, state=State.ACTIVE, **fields):
-    """Return a patch without a file."""
-    return Patch(Path(f"{name}.patch"), state, name, "", "1", "", **fields)
+def feature(name, state=State.ACTIVE, **fields):
+    """Return the one feature of a patch without a file."""
+    path = Path(f"{name}.patch")
+    return Feature(name, Patch(path, state, name, "", "1", ""), path, "", **fields)
 
 
 def report(name, verdict, state=State.ACTIVE, settings=None, at=()):
     """Return what was found of a patch."""
-    return PatchReport(patch(name, state), verdict, tuple(at), settings=settings)
+    return FeatureReport(feature(name, state), verdict, tuple(at), settings=settings)
 
 
 # Over a release's cells
@@ -235,14 +236,14 @@ def configured(*results):
 
 
 def test_settings_are_those_with_which_every_cell_passes():
-    asked = patch("p", replaced_by=(Settings.of({"A": 1}), Settings.of({"B": 2})))
+    asked = feature("p", replaced_by=(Settings.of({"A": 1}), Settings.of({"B": 2})))
     first, second = cell(C, "old", configured=(PASS,)), cell(C, "new", configured=(FAIL, PASS))
     assert common_settings(over_cells("1", [first], Applies.UNTRIED, Text.UNKNOWN), asked) == Settings.of({"A": 1})
     assert common_settings(over_cells("1", [second], Applies.UNTRIED, Text.UNKNOWN), asked) == Settings.of({"B": 2})
 
 
 def test_no_settings_where_the_patch_is_not_configurable():
-    asked = patch("p", replaced_by=(Settings.of({"A": 1}),))
+    asked = feature("p", replaced_by=(Settings.of({"A": 1}),))
     assert common_settings(release("1", old=N), asked) is None
     assert common_settings(None, asked) is None
     both = over_cells("1", [cell(C, "old", configured=(PASS,)), cell(N, "new")], Applies.UNTRIED, Text.UNKNOWN)
@@ -275,13 +276,13 @@ def test_bare_upstream_is_enough_with_settings():
 @pytest.mark.parametrize("verdict", [N, Verdict.REDUNDANT, Verdict.BROKEN, Verdict.CONFLICT, Verdict.UNPROVEN])
 def test_patch_stands_in_the_way(verdict):
     found = ask(report("a", A), report("b", verdict))
-    assert found == (False, "No: bare tally 2.0 is not enough; 1 patch stands in the way: b.")
+    assert found == (False, "No: bare tally 2.0 is not enough; 1 feature stands in the way: b.")
 
 
 def test_patches_stand_in_the_way_and_others_are_untested():
     found = answer("tally", "2.0", [report("a", N), report("b", U), report("c", N)], Settings())
     assert (found.bare_is_enough, found.in_the_way) == (False, ("a", "c"))
-    assert found.text == "No: bare tally 2.0 is not enough; 2 patches stand in the way: a, c. Untested here: b."
+    assert found.text == "No: bare tally 2.0 is not enough; 2 features stand in the way: a, c. Untested here: b."
 
 
 @pytest.mark.parametrize("verdict", [U, Verdict.UNSUPPORTED])

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from scripts.core.model import Hunk, Settings, State
+from scripts.series.feature_record import own_feature
 from scripts.series.patch_file import read_mail, read_patch
 
 MAIL = """\
@@ -64,7 +65,8 @@ def look(tmp_path):
     def read(text=MAIL, state=State.ACTIVE):
         path = tmp_path / "0001-right-order.patch"
         path.write_bytes(text.encode())
-        return read_patch(path, state)
+        patch, wrong = read_patch(path, state)
+        return patch, [*wrong, *own_feature(patch)[1]]
 
     return read
 
@@ -85,10 +87,17 @@ def test_patch_is_read(look):
     assert wrong == []
     assert (patch.id, patch.title, patch.base) == ("right-order", "Add in the right order", "1.0")
     assert patch.why == "Sums differ by the order of what is added.\n\nFound by chance."
-    assert patch.probes == ("tests/probes/test_order.py", "tests/probes/test_sums.py::test_sum")
-    assert (patch.overrides, patch.depends, patch.needs) == (("order", "sums"), ("other-patch",), ("Django>=6", "six"))
-    assert patch.replaced_by == (Settings.of({"ORDER": True, "PLACES": 2}), Settings.of({"ORDER": "right"}))
-    assert patch.drop_when == "upstream adds in the right order, or not at all"
+    assert (patch.overrides, patch.depends) == (("order", "sums"), ("other-patch",))
+
+
+def test_patch_that_names_no_features_is_the_record_of_its_own(look):
+    patch, _ = look()
+    feature, wrong = own_feature(patch)
+    assert (wrong, feature.id, feature.title, feature.why) == ([], patch.id, patch.title, patch.why)
+    assert feature.probes == ("tests/probes/test_order.py", "tests/probes/test_sums.py::test_sum")
+    assert feature.needs == ("Django>=6", "six")
+    assert feature.replaced_by == (Settings.of({"ORDER": True, "PLACES": 2}), Settings.of({"ORDER": "right"}))
+    assert feature.drop_when == "upstream adds in the right order, or not at all"
 
 
 def test_hunks_are_read_with_their_places(look):

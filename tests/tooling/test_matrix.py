@@ -11,7 +11,7 @@ from scripts.core.model import Applies, Cell, Lock, Outcome, Release, Result, Se
 from scripts.verdicts.aggregate import judge, over_cells
 from scripts.verdicts.decide import Facts
 from scripts.verdicts.summary import Findings, Scope, reports_on
-from tests.tooling.test_evidence import patch
+from tests.tooling.test_evidence import feature
 
 LOCK = Lock("tally", "2", tuple(Release(name, "", 0, "", datetime(2020, 1, 1, tzinfo=UTC)) for name in ("1", "2")))
 HEAD = """
@@ -148,7 +148,7 @@ def scope(*cells):
 
 def test_mode_that_does_not_decide_is_shown_and_counts_for_nothing():
     loud, soft = Cell("2", "new", None, None, "loud"), Cell("2", "new", None, None, "soft")
-    tally = patch("a")
+    tally = feature("a")
     found = Findings({("a", loud): Facts(bare=FAIL, series=FAIL), ("a", soft): Facts(bare=PASS)})
     (report,) = reports_on(scope(loud, soft), found, tally, [loud, soft])
     assert [cell.verdict for cell in report.cells] == [Verdict.BROKEN, Verdict.ABSORBED]

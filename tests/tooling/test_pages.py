@@ -14,7 +14,7 @@ from scripts.report.pages import render
 from scripts.report.presentation import LETTERS, groups
 from scripts.verdicts.aggregate import CellReport, More, over_cells
 from scripts.verdicts.decide import Facts
-from tests.tooling.test_report import ABSORBED, CONFIGURABLE, FOLD, NEEDED, SENTENCE, UNTESTED, UNTRIED, full, patch, report  # noqa: F401
+from tests.tooling.test_report import ABSORBED, CONFIGURABLE, FOLD, NEEDED, SENTENCE, UNTESTED, UNTRIED, feature, full, report  # noqa: F401
 
 NASTY = "</script><b>|`a`|</b> & \x1b[31m \"quoted\" ]]> 'x'"
 
@@ -66,7 +66,7 @@ def nasty():
     """Return a report whose probes say what no markup survives."""
     facts = Facts(bare=Result(Outcome.FAILED, NASTY), try_series=False)
     skips = {"9@<new>": NASTY}
-    return report(patch("a", facts, facts, notes=(NASTY,)), warnings=(NASTY,), skipped=skips, more=More(suite=(NASTY,)))
+    return report(feature("a", facts, facts, notes=(NASTY,)), warnings=(NASTY,), skipped=skips, more=More(suite=(NASTY,)))
 
 
 # One page
@@ -80,7 +80,7 @@ def test_page_asks_nobody_else_for_anything(full):  # noqa: F811
 
 def test_every_letter_of_the_heat_map_leads_to_its_evidence(page, full):  # noqa: F811
     links = [attrs for attrs, _ in page.find("a") if "--" in attrs["href"]]
-    assert len(links) == sum(len(item.releases) for item in full.patches)
+    assert len(links) == sum(len(item.releases) for item in full.features)
     ids = [attrs["id"] for _, attrs, _ in page.elements if "id" in attrs]
     assert sorted(set(ids)) == sorted(ids), "an id twice"
     assert {link["href"] for link in links} <= {f"#{name}" for name in ids}
@@ -109,7 +109,7 @@ def test_cell_shows_its_columns_settings_and_the_command_to_run_it_again(page):
 
 
 def test_cell_shows_what_is_installed():
-    made = report(patch("one", UNTRIED, NEEDED), versions={"plain": {"python": "3.11.7", "django": "5.2.1"}})
+    made = report(feature("one", UNTRIED, NEEDED), versions={"plain": {"python": "3.11.7", "django": "5.2.1"}})
     page = Page(render(made, "html"))
     assert [words for _, words in page.find("a", href="#with-plain")] == ["2@plain@redis6", "1@plain@redis6"]
     assert [words for _, words in page.find("dt", id="with-plain")] == ["plain"]
@@ -127,7 +127,7 @@ def test_cells_that_show_the_same_share_their_evidence_and_those_that_decide_com
         )
     ]
     at = over_cells("2", cells, Applies.UNTRIED, Text.UNKNOWN)
-    found = groups(at, patch("one", NEEDED).patch, {"2@b": "it is not here"})
+    found = groups(at, feature("one", NEEDED).feature, {"2@b": "it is not here"})
     assert [([cell.environment for cell in group.cells], group.verdict, group.words) for group in found] == [
         (["a", "c"], Verdict.NEEDED, "because"),
         (["b"], Verdict.ABSORBED, "it is not here"),
@@ -210,7 +210,7 @@ def test_no_sentence_of_a_patch_stands_there_twice(full):  # noqa: F811
     for attrs, words in shown.find("section"):
         for sentence in ("test_sum: two is not one", "bare upstream fails", "bare upstream passes", "failed: test_hit: no hit"):
             assert words.count(sentence) <= 1, (attrs, sentence)
-    shown = Page(render(report(patch("one", NEEDED), modes={"a": "why not", "b": "why not"}), "html"))
+    shown = Page(render(report(feature("one", NEEDED), modes={"a": "why not", "b": "why not"}), "html"))
     assert " ".join(words for _, words in shown.find("p")).count("why not") == 1
 
 
@@ -220,7 +220,7 @@ def test_no_sentence_of_a_patch_stands_there_twice(full):  # noqa: F811
 def test_junit_counts_what_it_holds(full):  # noqa: F811
     root = ET.fromstring(render(full, "junit"))
     cases = root.findall("./testsuite/testcase")
-    assert len(cases) == sum(len(at.cells) for item in full.patches for at in item.releases)
+    assert len(cases) == sum(len(at.cells) for item in full.features for at in item.releases)
     for element in (root, *root.findall("testsuite")):
         found = [len(element.findall(f".//{name}")) for name in ("testcase", "failure", "skipped")]
         assert [int(element.get(name)) for name in ("tests", "failures", "skipped")] == found
@@ -247,7 +247,7 @@ def test_markdown_is_one_table_a_state_with_a_column_a_release(full):  # noqa: F
         "",
         "Next: `nox -s status -- --patch five --why`",
         "",
-        "No: bare tally 2 is not enough; 2 patches stand in the way.",
+        "No: bare tally 2 is not enough; 2 features stand in the way.",
     ]
     assert "| two | absorbed in 2 | `N` | `a` | Can go: absorbed in 2. |" in lines
     rows = [line for line in lines if line.startswith("|")]
@@ -271,7 +271,7 @@ def test_left_out_and_dependencies_are_shown_in_every_form():
         suite=(),
         suite_ran=("2: plain, py: 5 of the 5 tests that pass bare",),
     )
-    made = report(patch("one", UNTRIED, NEEDED), patch("two", UNTRIED, ABSORBED), more=more)
+    made = report(feature("one", UNTRIED, NEEDED), feature("two", UNTRIED, ABSORBED), more=more)
     assert "| two | nothing | one |" in render(made, "markdown")
     assert "| one | one, two |" in render(made, "markdown")
     assert r"| two | the control probe: failed: test\_hit: no hit |" in render(made, "markdown")
@@ -288,4 +288,4 @@ def test_left_out_and_dependencies_are_shown_in_every_form():
 def test_forms_have_a_template_each():
     folder = Path(__file__).parents[2] / "scripts" / "report" / "templates"
     assert {path.name for path in folder.iterdir()} == {"report.md.j2", "report.html.j2", "report.xml.j2"}
-    assert render(report(patch("one", CONFIGURABLE, CONFIGURABLE, settings=FOLD[0]), patch("x", UNTESTED, UNTESTED)), "html")
+    assert render(report(feature("one", CONFIGURABLE, CONFIGURABLE, settings=FOLD[0]), feature("x", UNTESTED, UNTESTED)), "html")

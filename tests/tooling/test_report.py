@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from scripts.core.model import Applies, Cell, Outcome, Patch, Result, Settings, State, Text
+from scripts.core.model import Applies, Cell, Feature, Outcome, Patch, Result, Settings, State, Text
 from scripts.report.terminal import as_json, print_report, print_why
-from scripts.verdicts.aggregate import PatchReport, Report, answer, judge, over_cells
+from scripts.verdicts.aggregate import FeatureReport, Report, answer, judge, over_cells
 from scripts.verdicts.decide import Facts
 
 PASS = Result(Outcome.PASSED)
@@ -26,36 +26,38 @@ UNSUPPORTED = Facts(bare=OFF)
 UNTESTED = Facts(try_series=False)
 
 SENTENCE = (
-    "Somebody must look at 1 patch on 2: five (broken); 2 patches can go on 2: two (absorbed in 2), three (configurable since 2); "
+    "Somebody must look at 1 feature on 2: five (broken); 2 features can go on 2: two (absorbed in 2), three (configurable since 2); "
     "1 patch can be refreshed on 2, where upstream has moved the lines: one."
 )
 """What the full report comes to."""
 
 
-def patch(name, *facts, state=State.ACTIVE, **found):
-    """Return what was found of a patch on releases 1, 2 ... of one environment with a server."""
+def feature(name, *facts, state=State.ACTIVE, **found):
+    """Return what was found of a feature on releases 1, 2 ... of one environment with a server."""
     releases = []
     for number, known in enumerate(facts, 1):
         cell = judge(Cell(str(number), "plain", "redis6"), known)
         releases.append(over_cells(str(number), [cell], known.applies, Text.ABSENT))
-    known = Patch(Path("x.patch"), state, name, f"Do {name}", "1", "", why=f"Why {name}.", replaced_by=FOLD)
-    return PatchReport(known, releases[-1].verdict, tuple(releases), **found)
+    patch = Patch(Path("x.patch"), state, name, f"Do {name}", "1", "")
+    known = Feature(name, patch, patch.path, f"Do {name}", f"Why {name}.", replaced_by=FOLD)
+    return FeatureReport(known, releases[-1].verdict, tuple(releases), **found)
 
 
-def report(*patches, **found):
+def report(*items, **found):
     """Return a report on a fork that stands on release 2."""
-    return Report("tally", "2", ("1", "2"), patches, answer("tally", "2", patches, Settings()), ("one",), **found)
+    patches = tuple(item.feature.patch for item in items)
+    return Report("tally", "2", ("1", "2"), items, answer("tally", "2", items, Settings()), ("one",), patches=patches, **found)
 
 
 @pytest.fixture
 def full():
     """Give a report with a patch of each kind."""
     return report(
-        patch("one", UNTRIED, NEEDED),
-        patch("two", UNTRIED, ABSORBED, absorbed_in="2"),
-        patch("three", UNTRIED, CONFIGURABLE, configurable_since="2", settings=FOLD[1]),
-        patch("four", UNTESTED, UNTESTED),
-        patch("five", ABSORBED, BROKEN, state=State.RETIRED),
+        feature("one", UNTRIED, NEEDED),
+        feature("two", UNTRIED, ABSORBED, absorbed_in="2"),
+        feature("three", UNTRIED, CONFIGURABLE, configurable_since="2", settings=FOLD[1]),
+        feature("four", UNTESTED, UNTESTED),
+        feature("five", ABSORBED, BROKEN, state=State.RETIRED),
     )
 
 
@@ -71,7 +73,7 @@ def printed(show, *words):
 
 def test_json_has_the_documented_keys_in_their_order(full):
     found = as_json(full)
-    assert list(found) == ["schema", "upstream", "answer", "patches", "smallest_series", "summary"]
+    assert list(found) == ["schema", "upstream", "answer", "patches", "features", "smallest_series", "summary"]
     assert found["schema"] == 1
     assert found["upstream"] == {"name": "tally", "locked": "2", "releases": ["1", "2"]}
     assert found["answer"] == {
@@ -79,16 +81,17 @@ def test_json_has_the_documented_keys_in_their_order(full):
         "bare_is_enough": False,
         "settings": {"FOLD": "all", "LONG": 9},
         "in_the_way": ["one", "five"],
-        "text": "No: bare tally 2 is not enough; 2 patches stand in the way: one, five. Untested here: four.",
+        "text": "No: bare tally 2 is not enough; 2 features stand in the way: one, five. Untested here: four.",
     }
     assert found["smallest_series"] == ["one"]
     assert found["summary"] == {"broken": 1, "needed": 1, "configurable": 1, "absorbed": 1, "untested": 1}
 
 
 def test_json_of_a_patch(full):
-    found = as_json(full)["patches"][2]
+    found = as_json(full)["features"][2]
     assert found == {
         "id": "three",
+        "patch": "three",
         "title": "Do three",
         "state": "active",
         "verdict": "configurable",
@@ -131,7 +134,7 @@ def test_json_of_a_patch(full):
 
 
 def test_json_calls_a_column_that_breaks_the_control_probe_failed(full):
-    cell = as_json(full)["patches"][4]["releases"]["2"]["cells"]["2@plain@redis6"]
+    cell = as_json(full)["features"][4]["releases"]["2"]["cells"]["2@plain@redis6"]
     assert (cell["bare"], cell["series"], cell["verdict"]) == ("failed", "failed", "broken")
 
 
@@ -148,17 +151,17 @@ def test_table_says_the_answer_then_a_row_a_patch(full):
         SENTENCE,
         "next: nox -s status -- --patch five --why",
         "",
-        "No: bare tally 2 is not enough; 2 patches stand in the way.",
+        "No: bare tally 2 is not enough; 2 features stand in the way.",
     ]
-    start = lines.index("active patches")
+    start = lines.index("active features")
     assert [line.split() for line in lines[start - 1 : start + 7]] == [
         ["on", "2", "1", "…", "2"],
-        ["active", "patches"],
+        ["active", "features"],
         ["one", "needed", "N", "N"],
         ["two", "absorbed", "in", "2", "N", "a"],
         ["three", "configurable", "since", "2", "N", "c"],
         ["four", "untested", ".", "."],
-        ["retired", "patches"],
+        ["retired", "features"],
         ["five", "broken", "a", "B"],
     ]
     assert "B broken   N needed   c configurable   a absorbed   . untested" in lines
@@ -174,7 +177,7 @@ def test_fault_is_named_with_its_reason_and_the_next_command(full):
 
 def test_notes_warnings_and_skipped_cells_are_shown(full):
     skipped = {"1@new": "Python 3.99 is not here", "2@new": "Python 3.99 is not here", "2@old": "no server"}
-    noted = patch("six", NEEDED, NEEDED, notes=("needed on 2@plain@redis6 alone",))
+    noted = feature("six", NEEDED, NEEDED, notes=("needed on 2@plain@redis6 alone",))
     lines = printed(print_report, report(noted, warnings=("upstream/src/ was edited",), skipped=skipped))
     assert "six: needed on 2@plain@redis6 alone" in lines
     assert lines[:2] == ["Somebody must look: upstream/src/ was edited", "next: nox -s vendor"]
@@ -183,14 +186,16 @@ def test_notes_warnings_and_skipped_cells_are_shown(full):
 
 
 def test_unsupported_cells_are_named_once_whichever_patch_was_tried_there():
-    lines = printed(print_report, report(patch("four", UNTESTED, UNTESTED), *(patch(name, UNSUPPORTED, NEEDED) for name in "ab")))
+    lines = printed(
+        print_report, report(feature("four", UNTESTED, UNTESTED), *(feature(name, UNSUPPORTED, NEEDED) for name in "ab"))
+    )
     words = "the control probe does not pass on the bare release: failed: test_hit: no hit"
     assert [line for line in lines if line.startswith("unsupported: ")] == [f"unsupported: 1@plain@redis6: {words}"]
 
 
 def test_words_of_a_probe_are_no_markup():
     strange = Facts(bare=Result(Outcome.FAILED, "[bold]assert [1] == [/red]"), try_series=False)
-    lines = printed(print_why, report(patch("a", strange)))
+    lines = printed(print_why, report(feature("a", strange)))
     assert any("[bold]assert [1] == [/red]" in line for line in lines)
 
 
@@ -223,7 +228,7 @@ def test_why_shows_each_column_with_its_settings_and_words(full):
 
 
 def test_releases_that_show_the_same_share_their_evidence():
-    found = patch("one", UNTRIED, UNTRIED, UNTRIED, UNTRIED, NEEDED)
+    found = feature("one", UNTRIED, UNTRIED, UNTRIED, UNTRIED, NEEDED)
     lines = printed(print_why, report(found))
     assert [line for line in lines if line.endswith(": needed")] == ["  5: needed", "  4 … 1 (4 releases): needed"]
     assert "    cells: 4@plain@redis6, 3@plain@redis6, 2@plain@redis6, 1@plain@redis6" in lines
@@ -231,7 +236,7 @@ def test_releases_that_show_the_same_share_their_evidence():
 
 
 def test_narrow_console_cuts_no_release_off():
-    found = report(patch("a-name-that-is-long", *[UNTRIED] * 9, NEEDED))
+    found = report(feature("a-name-that-is-long", *[UNTRIED] * 9, NEEDED))
     console = Console(file=io.StringIO(), width=40)
     print_report(found, console)
     lines = console.file.getvalue().splitlines()

@@ -100,7 +100,7 @@ def test_series_in_order(fork):
     assert [patch.id for patch in series.active] == ["one", "two"]
     assert [patch.id for patch in series.retired] == ["old"]
     assert [patch.id for patch in series.all] == ["one", "two", "old"]
-    assert str(series.retired[0].retired_in) == "2.0"
+    assert str(series.features_of(series.retired[0])[0].retired_in) == "2.0"
 
 
 def test_dependents_go_all_the_way(fork):

@@ -62,7 +62,7 @@ def test_processes_are_given_ports_of_their_own(monkeypatch):
 
 def test_exit_of_another_process_leaves_servers_alone(config):
     number = str(os.getpid())
-    code = f"import os; from scripts import servers; os.getpid = lambda: {number[:-1] or number}"
+    code = f"import os; from scripts.probes import servers; os.getpid = lambda: {number[:-1] or number}"
     with running(config.server("valkey9")) as url:
         subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
         assert redis.Redis.from_url(url).ping()

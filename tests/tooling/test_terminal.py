@@ -76,7 +76,7 @@ def test_reports_are_ten_seconds_apart():
 @pytest.mark.parametrize(("columns", "width"), [({}, 160), ({"COLUMNS": "72"}, 72), ({"COLUMNS": "250"}, 250)])
 def test_columns_count_also_in_a_pipe(columns, width):
     env = {name: value for name, value in os.environ.items() if name != "COLUMNS"} | columns
-    code = "from scripts.terminal import out; print(out.width)"
+    code = "from scripts.core.console import out; print(out.width)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, text=True, check=True)
     assert done.stdout == f"{width}\n"
 
@@ -84,7 +84,7 @@ def test_columns_count_also_in_a_pipe(columns, width):
 WORK = """
 import sys
 sys.path.insert(0, {root!r})
-from scripts.terminal import forgive_closed_pipes, out, say
+from scripts.core.console import forgive_closed_pipes, out, say
 forgive_closed_pipes()
 import click
 for number in range(2000):

@@ -17,7 +17,7 @@ REMOVED = ("overrides",)
 DRIVER = """
 import os, signal, sys
 from pathlib import Path
-from scripts.transaction import recover, replace_all
+from scripts.core.atomic_files import recover, replace_all
 verb, step, root = sys.argv[1], sys.argv[2], Path(sys.argv[3])
 seen = 0
 def hook(name, args):
