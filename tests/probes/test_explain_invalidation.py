@@ -57,7 +57,7 @@ def test_row_that_is_not_there_is_named(probe, row):
 
 
 def test_counters_tell_hits_misses_and_drops(probe):
-    counted, report = need("rover_overrides.counters.counted"), need("rover_overrides.operations.counters.report")
+    counted, report = need("rover_overrides.counters.counted"), need("rover_overrides.counters.report")
     seen = {}
 
     def listen(counts, **kwargs):
