@@ -529,7 +529,10 @@ def lint(repo: Repository, write: bool) -> Exit:
     )
     for warning in repo.config.stale_exclusions(lock):
         say(f"warning: {warning}")
-    say(f"{len(series.active)} live and {len(series.retired)} retired patches are in order")
+    say(
+        f"{len(series.active)} live and {len(series.retired)} retired patches are in order; "
+        f"the live ones touch {series.lines} upstream lines"
+    )
     return Exit.FINE
 
 

@@ -7,8 +7,18 @@ from typing import Any
 
 from cacheops import invalidation
 from django.db import DEFAULT_DB_ALIAS
+from django.db.models.signals import post_delete, pre_save
+from django.dispatch import Signal
 
 from rover_overrides.core.modes import done_already, sees_writes
+
+
+def is_idle(signal: Signal) -> bool:
+    """Return whether upstream's handler of a signal would have nothing to do.
+
+    A listener, even one with nothing to do, takes fast deletes and adds without conflicts away from Django.
+    """
+    return sees_writes() and signal in (pre_save, post_delete)
 
 
 def invalidate_obj(obj: Any, using: str = DEFAULT_DB_ALIAS) -> None:

@@ -7,6 +7,7 @@ a value nor to store one: what failed may have been a queryset's read.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -30,6 +31,9 @@ class Connection:
 
     def get(self, key: str) -> Any:
         """Return a value or None, which it is too where the server was away a moment ago."""
+        return _degrading(self._get)(key)
+
+    def _get(self, key: str) -> Any:
         if not _ours():
             return self._client.get(key)
         return None if _resting() else _asked("GET", key)
@@ -55,6 +59,14 @@ class Connection:
             _asked("UNLINK", key)
         else:
             self._client.delete(key)
+
+
+def _degrading(call: Callable[..., Any]) -> Callable[..., Any]:
+    """Have a call return None where Redis is away, if upstream is told to go on then."""
+    from cacheops.redis import handle_connection_failure
+
+    wrapped: Callable[..., Any] = handle_connection_failure(call)
+    return wrapped
 
 
 def _asked(*command: Any) -> Any:

@@ -7,8 +7,9 @@ somebody does, whatever `CACHEOPS_DEGRADE_ON_FAILURE` says.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import redis
 from redis.exceptions import (
@@ -73,6 +74,12 @@ def missing_rights_as_absence() -> Iterator[None]:
         yield
     except redis.AuthenticationError as error:
         do_without(error)
+
+
+def answered(call: Callable[[], Any]) -> Any:
+    """Return what a call to Redis returns; a server that is there and refuses counts as one that is away."""
+    with failures_as_absence():
+        return call()
 
 
 def is_refusal(error: Exception) -> bool:

@@ -329,10 +329,17 @@ class IndexTarget(Record):
     simple: Address
 
 
+class PatchRules(Record):
+    """What lint asks of the live patches: how many upstream lines they may add and remove, all together."""
+
+    most_lines: Annotated[int, Field(ge=0)] | None = None
+
+
 class Config(Record):
     """The whole of `fork.toml`."""
 
     upstream: Upstream
+    patches: PatchRules = PatchRules()
     overrides: Overrides
     probes: Probes
     servers: tuple[Server, ...] = ()

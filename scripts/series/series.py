@@ -61,6 +61,11 @@ class Series:
         return (self.feature_by_id[name],) if name in self.feature_by_id else ()
 
     @property
+    def lines(self) -> int:
+        """How many upstream lines the live patches add and remove."""
+        return sum(patch.lines for patch in self.active)
+
+    @property
     def probes(self) -> tuple[str, ...]:
         """The paths and node ids of every feature's probes."""
         return tuple(spec for feature in self.features for spec in feature.probes)
@@ -146,6 +151,9 @@ def _series_problems(repo: Repository, series: Series, lock: Lock) -> Iterator[s
     beside = [name for item in repo.config.probes.beside for name in item.files]
     yield from (f"fork.toml: probes.beside names {name}, which is not here" for name in beside if not (repo.root / name).exists())
     yield from _orphans(repo, series)
+    most = repo.config.patches.most_lines
+    if most is not None and series.lines > most:
+        yield f"the live patches touch {series.lines} upstream lines, and fork.toml allows {most} (patches.most_lines)"
 
 
 def _bringing(series: Series) -> dict[str, list[str]]:

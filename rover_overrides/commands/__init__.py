@@ -1,0 +1,1 @@
+"""The management commands, which upstream's modules of the same names import."""

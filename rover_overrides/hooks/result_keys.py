@@ -1,0 +1,23 @@
+"""What upstream's querysets call for the keys of their results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from rover_overrides.keys.aggregates import described
+from rover_overrides.keys.query_keys import is_bare, result_key
+
+__all__ = ["aggregated", "is_bare", "result_key"]
+
+
+def aggregated(queryset: Any, cached_as: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Return what `aggregate()` does, from the cache where its key can be told; what is no valid aggregate Django refuses."""
+
+    def compute() -> Any:
+        return queryset._no_monkey.aggregate(queryset, *args, **kwargs)
+
+    aggregation = described(queryset, args, kwargs)
+    if aggregation is None:
+        return compute()
+    return cached_as(aggregation.sample, extra=aggregation.digest)(compute)()

@@ -1,0 +1,59 @@
+"""The settings as upstream's simple and file caches read them: with a serializer whose failures are misses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, BinaryIO, NoReturn
+
+from cacheops import conf
+
+from rover_overrides.cache.serialization import UnreadableError, UnwritableError, dumps_of_release, loads_of_release
+
+_NOTHING = b""
+"""What is stored of a value that cannot be stored: it takes the place of the old one, and is a miss."""
+
+
+class _Serializer:
+    """Reads and writes the values of the simple caches."""
+
+    def loads(self, data: bytes) -> Any:
+        """Return the value; raises CacheMiss where it cannot be read here."""
+        if data == _NOTHING:
+            _miss()
+        try:
+            return loads_of_release(data)
+        except UnreadableError:
+            _miss()
+
+    def load(self, file: BinaryIO) -> Any:
+        """Return the value in a file, which is removed where it cannot be read here, for a file is never written over."""
+        try:
+            return loads_of_release(file.read())
+        except UnreadableError:
+            Path(file.name).unlink(missing_ok=True)
+            _miss()
+
+    def dumps(self, value: Any) -> bytes:
+        """Return what is stored of a value."""
+        try:
+            return dumps_of_release(value)
+        except UnwritableError:
+            return _NOTHING
+
+
+class _Settings:
+    """Upstream's settings but for the serializer."""
+
+    CACHEOPS_SERIALIZER = _Serializer()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(conf.settings, name)
+
+
+settings = _Settings()
+
+
+def _miss() -> NoReturn:
+    from cacheops.simple import CacheMiss
+
+    raise CacheMiss
