@@ -34,7 +34,9 @@ def install(session: nox.Session, group: str) -> None:
     try:
         session.install("--quiet", *nox.project.dependency_groups(PROJECT, group))
     except CommandFailed:
-        session.log("the tools could not be installed: check the network and the index, then run this again")
+        session.log(
+            "the tools could not be installed: check the network and the index, then run this again"
+        )
         raise SystemExit(Exit.ENVIRONMENT) from None
 
 
@@ -42,7 +44,10 @@ def code(session: nox.Session, *words: str) -> int:
     """Run the session's Python and return its exit code, which nox alone would flatten to 1."""
     sys.stdout.flush()
     python = Path(session.bin, "python")
-    environment = {**os.environ, **{key: value for key, value in session.env.items() if value is not None}}
+    environment = {
+        **os.environ,
+        **{key: value for key, value in session.env.items() if value is not None},
+    }
     return subprocess.run([python, *words], cwd=ROOT, env=environment, check=False).returncode
 
 
@@ -148,7 +153,9 @@ def tests(session: nox.Session) -> None:
     install(session, "tests")
     # Many tests wait for servers, so a third process finds work on two cores; a group of tests shares what is costly to make.
     workers = str(3 * (os.cpu_count() or 2) // 2 or 1)
-    session.run("pytest", *(session.posargs or ["-n", workers, "--dist", "loadgroup", "--durations", "15"]))
+    session.run(
+        "pytest", *(session.posargs or ["-n", workers, "--dist", "loadgroup", "--durations", "15"])
+    )
 
 
 @nox.session(default=False)

@@ -27,7 +27,9 @@ def main() -> int:
         lines = list(described(record))
         faults = list(differences(record["files"], _HERE.parent))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        sys.stderr.write(f"no record of what is installed can be read: {error!r}\n  next: {_ELSE}\n")
+        sys.stderr.write(
+            f"no record of what is installed can be read: {error!r}\n  next: {_ELSE}\n"
+        )
         return _NO_RECORD
     sys.stdout.write("".join(f"{line}\n" for line in lines))
     if not faults:

@@ -40,14 +40,18 @@ class _Verbs(click.Group):
     command_class = _Verb
 
 
-@click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(
+    cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+)
 @click.option(
     "--repo",
     type=click.Path(file_okay=False, path_type=Path),
     default=Path(),
     help="Another fork's repository (default: this folder).",
 )
-@click.option("-v", "--verbose", is_flag=True, help="Echo every command that is run, and show tracebacks.")
+@click.option(
+    "-v", "--verbose", is_flag=True, help="Echo every command that is run, and show tracebacks."
+)
 @click.pass_context
 def cli(context: click.Context, repo: Path, verbose: bool) -> None:
     """Maintain a fork as a series of patches, and find by running them which ones upstream made unnecessary.
@@ -55,7 +59,9 @@ def cli(context: click.Context, repo: Path, verbose: bool) -> None:
     Exit codes: 0 fine; 10 something can be dropped or refreshed (with --check); 20 somebody must look; 2 wrong use or
     configuration; 3 the environment failed; 130 stopped by Ctrl-C; 1 a bug.
     """
-    logging.basicConfig(level=logging.DEBUG if verbose else logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.basicConfig(
+        level=logging.DEBUG if verbose else logging.WARNING, format="%(message)s", stream=sys.stderr
+    )
     for name in ("filelock", "urllib3"):
         logging.getLogger(name).setLevel(logging.WARNING)
     context.obj = Repository(repo.resolve())
@@ -83,7 +89,12 @@ def status(repo: Repository, asked: Asked) -> Exit:
 
 
 @cli.command()
-@click.option("--list", "listing", is_flag=True, help="Only list the cells, and what is left out with its reason.")
+@click.option(
+    "--list",
+    "listing",
+    is_flag=True,
+    help="Only list the cells, and what is left out with its reason.",
+)
 @click.pass_obj
 @reporting
 def matrix(repo: Repository, asked: Asked, listing: bool) -> Exit:
@@ -128,7 +139,9 @@ def cell(repo: Repository, name: str, fresh: bool) -> Exit:
     return answer(repo, Asked(why=True), Choice(cells=(name,), fresh=fresh))
 
 
-cli.add_command(_Verb("probe", callback=cell.callback, params=cell.params, hidden=True))  # what it was called before
+cli.add_command(
+    _Verb("probe", callback=cell.callback, params=cell.params, hidden=True)
+)  # what it was called before
 
 
 @cli.command()
@@ -166,7 +179,9 @@ def watch(repo: Repository, form: str) -> Exit:
 
 @cli.command()
 @click.argument("source", required=False)
-@click.option("--patch", "patches", multiple=True, metavar="ID", help="Only this patch. Repeatable.")
+@click.option(
+    "--patch", "patches", multiple=True, metavar="ID", help="Only this patch. Repeatable."
+)
 @click.option("--fresh", is_flag=True, help="Ignore results of earlier runs.")
 @click.pass_obj
 def bisect(repo: Repository, source: str | None, patches: tuple[str, ...], fresh: bool) -> Exit:
@@ -200,13 +215,19 @@ def pin(repo: Repository, version: str | None) -> Exit:
     from scripts.upstream.pin import pin as write_pins
 
     lock = write_pins(repo, version)
-    say(f"pinned {len(lock.releases)} releases of {lock.name}, {lock.versions[0]} to {lock.versions[-1]}; locked: {lock.locked}")
+    say(
+        f"pinned {len(lock.releases)} releases of {lock.name}, {lock.versions[0]} to {lock.versions[-1]}; locked: {lock.locked}"
+    )
     return Exit.FINE
 
 
 @cli.command()
 @click.option("--restore", is_flag=True, help="Write upstream/src/ anew over edits in it.")
-@click.option("--subtree", is_flag=True, help="Keep upstream in this repository's history: a real git subtree at upstream/src.")
+@click.option(
+    "--subtree",
+    is_flag=True,
+    help="Keep upstream in this repository's history: a real git subtree at upstream/src.",
+)
 @click.pass_obj
 def vendor(repo: Repository, restore: bool, subtree: bool) -> Exit:
     """Bring every pinned release, checked against the lock; upstream/src/ becomes the locked one.
@@ -220,7 +241,9 @@ def vendor(repo: Repository, restore: bool, subtree: bool) -> Exit:
     from scripts.upstream.vendor import vendor as bring
 
     lock = bring(repo, restore=restore, subtree=subtree)
-    say(f"upstream/src/ is {lock.name} {lock.locked}; {len(lock.releases)} releases are here and as pinned")
+    say(
+        f"upstream/src/ is {lock.name} {lock.locked}; {len(lock.releases)} releases are here and as pinned"
+    )
     return Exit.FINE
 
 
@@ -238,7 +261,9 @@ def import_(repo: Repository, folder: Path | None) -> Exit:
     from scripts.series.import_branch import import_series
 
     place = import_series(repo, folder)
-    say(f"the series is the branch `series` in {place}\n  next: edit and commit there, then `nox -s export`")
+    say(
+        f"the series is the branch `series` in {place}\n  next: edit and commit there, then `nox -s export`"
+    )
     return Exit.FINE
 
 
@@ -260,7 +285,9 @@ def export(repo: Repository, folder: Path | None) -> Exit:
     return Exit.FINE
 
 
-def _waivers(_context: click.Context, _option: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+def _waivers(
+    _context: click.Context, _option: click.Parameter, values: tuple[str, ...]
+) -> dict[str, str]:
     """Read `ID=reason` pairs."""
     pairs = [value.partition("=") for value in values]
     wrong = [name for name, _, reason in pairs if not reason.strip()]
@@ -271,22 +298,45 @@ def _waivers(_context: click.Context, _option: click.Parameter, values: tuple[st
 
 def _waive(effect: str) -> Callable[[F], F]:
     """Return the option that takes `ID=REASON`."""
-    return click.option("--waive", "waived", multiple=True, metavar="ID=REASON", callback=_waivers, help=f"{effect} Repeatable.")
+    return click.option(
+        "--waive",
+        "waived",
+        multiple=True,
+        metavar="ID=REASON",
+        callback=_waivers,
+        help=f"{effect} Repeatable.",
+    )
 
 
-_WAIVE = _waive("Ship although this patch's verdict is a fault; the wheel's record carries the reason.")
+_WAIVE = _waive(
+    "Ship although this patch's verdict is a fault; the wheel's record carries the reason."
+)
 
 
 @cli.command()
 @click.argument("version", required=False)
-@click.option("--dry-run", is_flag=True, help="Say what would be retired and replayed, and what would conflict.")
-@click.option("--continue", "go_on", is_flag=True, help="Take up a rebase that stopped or was killed.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Say what would be retired and replayed, and what would conflict.",
+)
+@click.option(
+    "--continue", "go_on", is_flag=True, help="Take up a rebase that stopped or was killed."
+)
 @click.option("--skip", is_flag=True, help="Leave out the patch at which it stopped.")
-@click.option("--abort", is_flag=True, help="Forget the rebase under way; nothing else was touched.")
+@click.option(
+    "--abort", is_flag=True, help="Forget the rebase under way; nothing else was touched."
+)
 @_waive("Take this patch along although its verdict is a fault.")
 @click.pass_obj
 def rebase(
-    repo: Repository, version: str | None, dry_run: bool, go_on: bool, skip: bool, abort: bool, waived: dict[str, str]
+    repo: Repository,
+    version: str | None,
+    dry_run: bool,
+    go_on: bool,
+    skip: bool,
+    abort: bool,
+    waived: dict[str, str],
 ) -> Exit:
     """Stand on another release: retire what it made unnecessary, replay the rest, prove it, replace all at once.
 
@@ -359,13 +409,23 @@ def _by_hand(repo: Repository, patches: tuple[str, ...], *, back: bool, dry_run:
     from scripts.rebase.plan_text import print_plan
     from scripts.rebase.rebase import by_hand
 
-    print_plan(by_hand(repo, tuple(dict.fromkeys(patches)), back=back, dry_run=dry_run), out, dry_run=dry_run)
+    print_plan(
+        by_hand(repo, tuple(dict.fromkeys(patches)), back=back, dry_run=dry_run),
+        out,
+        dry_run=dry_run,
+    )
     return Exit.FINE
 
 
 @cli.command()
-@click.option("--bump", is_flag=True, help="Count N on first: the wheel's content changed since N was published.")
-@click.option("--no-verify", is_flag=True, help="Only build; do not install it and run what it has to pass.")
+@click.option(
+    "--bump",
+    is_flag=True,
+    help="Count N on first: the wheel's content changed since N was published.",
+)
+@click.option(
+    "--no-verify", is_flag=True, help="Only build; do not install it and run what it has to pass."
+)
 @_WAIVE
 @click.pass_obj
 def wheel(repo: Repository, bump: bool, no_verify: bool, waived: dict[str, str]) -> Exit:
@@ -386,7 +446,9 @@ def wheel(repo: Repository, bump: bool, no_verify: bool, waived: dict[str, str])
 
 
 @cli.command()
-@click.option("--index", "name", required=True, metavar="NAME", help="Which of fork.toml's [[indexes]].")
+@click.option(
+    "--index", "name", required=True, metavar="NAME", help="Which of fork.toml's [[indexes]]."
+)
 @click.option("--dry-run", is_flag=True, help="Do everything but upload and install.")
 @_WAIVE
 @click.pass_obj
@@ -411,13 +473,32 @@ def publish(repo: Repository, name: str, dry_run: bool, waived: dict[str, str]) 
 
 @cli.command()
 @click.argument("labels", nargs=-1)
-@click.option("--django", "version", default="", metavar="X.Y", help="Only this Django of fork.toml's [django].")
+@click.option(
+    "--django",
+    "version",
+    default="",
+    metavar="X.Y",
+    help="Only this Django of fork.toml's [django].",
+)
 @click.option("--database", default="", metavar="NAME", help="Only sqlite or postgresql.")
-@click.option("--mode", default="", type=click.Choice(["", "as-they-are", "committing"]), help="Only this mode.")
+@click.option(
+    "--mode",
+    default="",
+    type=click.Choice(["", "as-they-are", "committing"]),
+    help="Only this mode.",
+)
 @click.option("--shard", "share", default="", metavar="N/M", help="Only this share of the shards.")
 @click.option("--short", is_flag=True, help="The labels that the repository's own tests run.")
-@click.option("--upstream", is_flag=True, help="Bare upstream in the labels where it must be seen to be wrong.")
-@click.option("--tree", type=click.Path(exists=True, file_okay=False, path_type=Path), help="A folder in the wheel's place.")
+@click.option(
+    "--upstream",
+    is_flag=True,
+    help="Bare upstream in the labels where it must be seen to be wrong.",
+)
+@click.option(
+    "--tree",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="A folder in the wheel's place.",
+)
 @click.option("--jobs", type=int, default=0, help="Processes at a time (default: a core each).")
 @click.option("--fresh", is_flag=True, help="Ignore results of earlier runs.")
 @click.option("--format", "form", type=click.Choice(["terminal", "json"]), default="terminal")
@@ -457,18 +538,46 @@ def django(
 
 
 @cli.command()
-@click.option("--fault", "faults", multiple=True, metavar="NAME", help="Only this kind of fault. Repeatable.")
-@click.option("--server", "servers", multiple=True, metavar="NAME", help="Only redis6.2, valkey9 or redis7. Repeatable.")
 @click.option(
-    "--place", "places", multiple=True, metavar="NAME", help="Only single, proxied, outbox, sentinel or cluster. Repeatable."
+    "--fault", "faults", multiple=True, metavar="NAME", help="Only this kind of fault. Repeatable."
 )
-@click.option("--seconds", type=click.FloatRange(min=5), help="For each server (default: an hour, and --times 20).")
-@click.option("--times", type=click.IntRange(min=1), help="Until each fault happened so many times in each of its places.")
-@click.option("--seed", type=int, default=None, help="The same faults as a run that said this seed.")
+@click.option(
+    "--server",
+    "servers",
+    multiple=True,
+    metavar="NAME",
+    help="Only redis6.2, valkey9 or redis7. Repeatable.",
+)
+@click.option(
+    "--place",
+    "places",
+    multiple=True,
+    metavar="NAME",
+    help="Only single, proxied, outbox, sentinel or cluster. Repeatable.",
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=5),
+    help="For each server (default: an hour, and --times 20).",
+)
+@click.option(
+    "--times",
+    type=click.IntRange(min=1),
+    help="Until each fault happened so many times in each of its places.",
+)
+@click.option(
+    "--seed", type=int, default=None, help="The same faults as a run that said this seed."
+)
 @click.option("--short", is_flag=True, help="What the repository's own tests run, under a minute.")
 @click.option("--upstream", is_flag=True, help="Bare upstream, to show that the gate can see.")
-@click.option("--tree", type=click.Path(exists=True, file_okay=False, path_type=Path), help="A folder in the wheel's place.")
-@click.option("--list", "listing", is_flag=True, help="Only list the kinds of faults, with their bounds.")
+@click.option(
+    "--tree",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="A folder in the wheel's place.",
+)
+@click.option(
+    "--list", "listing", is_flag=True, help="Only list the kinds of faults, with their bounds."
+)
 @click.option("--format", "form", type=click.Choice(["terminal", "json"]), default="terminal")
 @click.pass_obj
 def chaos(
@@ -540,7 +649,9 @@ def main() -> None:
     """Run the command line; expected errors are printed without a traceback."""
     forgive_closed_pipes()
     signal.signal(signal.SIGTERM, lambda *_: _interrupt())
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell without job control has it ignored in the background
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # a shell without job control has it ignored in the background
     verb = next((word for word in sys.argv[1:] if word in cli.commands), "")
     try:
         with at_work(verb):

@@ -52,7 +52,9 @@ def _fetch(queryset: Any, key: str) -> tuple[list[Any], bool]:
     if settings.CACHEOPS_INSIDEOUT and results.has_lease(key):
         with nested_reads.watching() as reads:
             rows = list(kind(source))
-        if not nested_reads.learn(key, queryset._cond_dnfs, reads, None if _is_djangos(kind) else _sql(queryset)):
+        if not nested_reads.learn(
+            key, queryset._cond_dnfs, reads, None if _is_djangos(kind) else _sql(queryset)
+        ):
             return rows, False
     else:
         rows = list(kind(source))
@@ -101,7 +103,9 @@ def _attach(queryset: Any, rows: Sequence[Any]) -> None:
         names = [_attname(queryset, field, name) for name in field.from_fields]
         key_of = attrgetter(*names)
         for row in rows:
-            if field.is_cached(row) or (_SKIPS_DEFERRED and any(name not in row.__dict__ for name in names)):
+            if field.is_cached(row) or (
+                _SKIPS_DEFERRED and any(name not in row.__dict__ for name in names)
+            ):
                 continue
             key = key_of(row)
             if key in objects:  # it may lack one where querysets were combined
@@ -132,4 +136,8 @@ def _with_related(rows: Sequence[Any]) -> Iterator[tuple[tuple[str, ...], Any]]:
             continue
         seen.add(id(row))
         yield path, row
-        waiting += (((*path, name), each) for name, each in row._state.fields_cache.items() if isinstance(each, Model))
+        waiting += (
+            ((*path, name), each)
+            for name, each in row._state.fields_cache.items()
+            if isinstance(each, Model)
+        )

@@ -19,7 +19,9 @@ Found = tuple[Any]
 """What was found, as a tuple, for None is a value too."""
 
 
-def getting(key: str, cond_dnfs: Any, prefix: str, lock: bool = False) -> AbstractContextManager[Found | None]:
+def getting(
+    key: str, cond_dnfs: Any, prefix: str, lock: bool = False
+) -> AbstractContextManager[Found | None]:
     """Give what is stored under a key, or None; what is stored before the block ends is stored under its lease."""
     if nested_reads.watched.get():
         nested_reads.note(cond_dnfs)
@@ -75,4 +77,6 @@ def cache_thing(
     """Store a result with what it depends on."""
     if settings.CACHEOPS_INSIDEOUT:
         return results.fill(prefix, cache_key, data, cond_dnfs, timeout, dbs, expected_checksum)
-    return getset.cache_thing(prefix, cache_key, data, cond_dnfs, timeout, dbs, precall_key, expected_checksum)
+    return getset.cache_thing(
+        prefix, cache_key, data, cond_dnfs, timeout, dbs, precall_key, expected_checksum
+    )

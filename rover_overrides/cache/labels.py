@@ -46,7 +46,9 @@ def read(value: bytes, start: int) -> Label | None:
     try:
         prefix, *lines = value[start + _SIZE : skip(value, start)].decode().split("\n")
         parts = [line.split(" ") for line in lines]
-        registries = sorted(key for table, flags, _ in parts for key in _registries(prefix, table, flags))
+        registries = sorted(
+            key for table, flags, _ in parts for key in _registries(prefix, table, flags)
+        )
         stamps = (key for part in parts for key in _stamps(prefix, *part))
         return Label(tuple(registries), (*registry.epoch_keys(prefix), *stamps))
     except ValueError:  # another format

@@ -22,8 +22,12 @@ SECONDS = 5
 """How long a lock lives unless the setting says otherwise."""
 
 _SLICE = 1.0  # seconds of one wait: a wake-up that got lost costs no more
-_POLL = 0.05  # seconds between two looks of a client that waits for no reply long enough to be woken
-_RELEASE = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) end return 0"
+_POLL = (
+    0.05  # seconds between two looks of a client that waits for no reply long enough to be woken
+)
+_RELEASE = (
+    "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) end return 0"
+)
 
 
 def seconds() -> float:
@@ -56,7 +60,9 @@ def wait(key: str, longest: float) -> None:
     seconds = round(max(_POLL, min(longest, _SLICE, patience)), 3)
     try:
         with refusals_as_absence():
-            pipeline.client().brpoplpush(_signal(key), _signal(key), timeout=seconds)  # as upstream waits, and its tests look for
+            pipeline.client().brpoplpush(
+                _signal(key), _signal(key), timeout=seconds
+            )  # as upstream waits, and its tests look for
     except (redis.ConnectionError, redis.TimeoutError):
         circuit.failed()
         raise
@@ -65,7 +71,9 @@ def wait(key: str, longest: float) -> None:
 def release(key: str, token: str) -> None:
     """Release a lock if it is still this one, and wake those who wait."""
     signal = _signal(key)
-    pipeline.run([("EVAL", _RELEASE, 1, _lock(key), token), ("LPUSH", signal, 1), ("EXPIRE", signal, 1)])
+    pipeline.run(
+        [("EVAL", _RELEASE, 1, _lock(key), token), ("LPUSH", signal, 1), ("EXPIRE", signal, 1)]
+    )
 
 
 def _lock(key: str) -> str:

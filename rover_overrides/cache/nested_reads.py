@@ -119,7 +119,9 @@ def learn(key: str, deps: Any, reads: Reads, statement: str | None) -> bool:
 
 
 def _without_own(statements: list[Any], own: str | None) -> list[Any]:
-    found = next((number for number, sql in enumerate(statements) if own is None or sql == own), None)
+    found = next(
+        (number for number, sql in enumerate(statements) if own is None or sql == own), None
+    )
     return statements if found is None else statements[:found] + statements[found + 1 :]
 
 
@@ -141,4 +143,8 @@ def _tables(sql: Any) -> set[str]:
         return set()
     words = set(_WORD.findall(sql.casefold()))
     models = apps.get_models(include_auto_created=True)
-    return {model._meta.db_table for model in models if words.issuperset(_WORD.findall(model._meta.db_table.casefold()))}
+    return {
+        model._meta.db_table
+        for model in models
+        if words.issuperset(_WORD.findall(model._meta.db_table.casefold()))
+    }

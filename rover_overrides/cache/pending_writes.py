@@ -110,7 +110,11 @@ def take_back() -> None:
 
 
 def _entering(name: str, ended: float, score: float, token: str, kept: int) -> list[Command]:
-    return [("ZREMRANGEBYSCORE", name, "-inf", ended), ("ZADD", name, score, token), ("EXPIRE", name, kept)]
+    return [
+        ("ZREMRANGEBYSCORE", name, "-inf", ended),
+        ("ZADD", name, score, token),
+        ("EXPIRE", name, kept),
+    ]
 
 
 def _keys(prefix: str, table: str) -> list[str]:

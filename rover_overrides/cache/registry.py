@@ -115,13 +115,26 @@ def generation_command(key: str) -> Command:
 def append_command(key: str, entries: Iterable[str], seconds: int) -> Command:
     """Return the command that appends what is not in yet and keeps the registry for at least `seconds`."""
     now = int(time.time())
-    return ("EVALSHA", _SHA, 1, key, f"{os.urandom(16).hex()}:{now}", CAP, _rotation_seconds(), now, seconds, *entries)
+    return (
+        "EVALSHA",
+        _SHA,
+        1,
+        key,
+        f"{os.urandom(16).hex()}:{now}",
+        CAP,
+        _rotation_seconds(),
+        now,
+        seconds,
+        *entries,
+    )
 
 
 def appended(reply: Reply, entries: Sequence[str]) -> tuple[Reply, dict[str, bool]]:
     """Read an append's reply: the generation, and for each template whether it is in."""
     generation, *flags = reply.value
-    return Reply(generation, reply.identity), {entry: bool(flag) for entry, flag in zip(entries, flags)}
+    return Reply(generation, reply.identity), {
+        entry: bool(flag) for entry, flag in zip(entries, flags)
+    }
 
 
 def with_source(command: Command) -> Command:
@@ -165,7 +178,10 @@ class Known:
         if not all(entries.values()):
             self._full_until[key] = until
         # A new dict, for other threads may be reading the old one.
-        self._registries[key] = version, {**before, **{entry: math.inf if here else until for entry, here in entries.items()}}
+        self._registries[key] = (
+            version,
+            {**before, **{entry: math.inf if here else until for entry, here in entries.items()}},
+        )
 
 
 class _Copy(NamedTuple):
@@ -191,7 +207,10 @@ class Registry:
     def commands_to_read(self, keys: Sequence[str], *, anew: bool = False) -> Asked:
         """Say what to send: for each registry its generation and what came after the copy, or all of it."""
         copies = tuple(_NOTHING if anew else self._copies.get(key, _NOTHING) for key in keys)
-        pairs = [(generation_command(k), ("LRANGE", k, len(c.entries) + 1, -1)) for k, c in zip(keys, copies)]
+        pairs = [
+            (generation_command(k), ("LRANGE", k, len(c.entries) + 1, -1))
+            for k, c in zip(keys, copies)
+        ]
         return Asked(tuple(keys), copies, [command for pair in pairs for command in pair])
 
     def absorb(self, asked: Asked, replies: Sequence[Reply]) -> list[tuple[str, ...] | None]:
@@ -202,12 +221,18 @@ class Registry:
     def read(self, keys: Sequence[str], first: Sequence[Command] = ()) -> list[tuple[str, ...]]:
         """Read registries: one round trip that begins with other commands, and a second one where a generation changed."""
         asked = self.commands_to_read(keys)
-        found = dict(zip(keys, self.absorb(asked, pipeline.run([*first, *asked.commands])[len(first) :])))
-        changed = self.commands_to_read([key for key, entries in found.items() if entries is None], anew=True)
+        found = dict(
+            zip(keys, self.absorb(asked, pipeline.run([*first, *asked.commands])[len(first) :]))
+        )
+        changed = self.commands_to_read(
+            [key for key, entries in found.items() if entries is None], anew=True
+        )
         found.update(zip(changed.keys, self.absorb(changed, pipeline.run(changed.commands))))
         return [found[key] or () for key in keys]
 
-    def _continued(self, key: str, copy: _Copy, pair: tuple[Reply, Reply]) -> tuple[str, ...] | None:
+    def _continued(
+        self, key: str, copy: _Copy, pair: tuple[Reply, Reply]
+    ) -> tuple[str, ...] | None:
         head, tail = pair
         entries = tuple(entry.decode() for entry in tail.value)
         if copy is not _NOTHING and (head.value, head.identity) != copy[:2]:

@@ -66,7 +66,11 @@ class _Plan(NamedTuple):
 before_read: list[Callable[[], object]] = []
 """What is called before Redis is asked for a result; where one of them raises, or returns False, it is not."""
 
-_counters: Any = import_module("rover_overrides.metrics.counters") if switches.applied("explain-invalidation") else None
+_counters: Any = (
+    import_module("rover_overrides.metrics.counters")
+    if switches.applied("explain-invalidation")
+    else None
+)
 _known = registry.Known()
 _leases: ContextVar[Mapping[str, Lease | None]] = ContextVar("rover_leases")
 _NO_LEASES: Mapping[str, Lease | None] = {}
@@ -108,12 +112,18 @@ class getting:  # noqa: N801 - upstream's name of a context manager
                     locks.release(self._key, self._held)
         finally:
             if _leases.get(_NO_LEASES) is not self._before:
-                _leases.set(self._before)  # no token: awaiting code leaves the block in another context than it entered
+                _leases.set(
+                    self._before
+                )  # no token: awaiting code leaves the block in another context than it entered
 
 
 def read(key: str, deps: Dependencies, prefix: str) -> bytes | None:
     """Return a result that is still true; on a miss take a lease for `fill` and return None."""
-    plan = None if (circuit.has_failed and is_resting()) or not switches.on("leased-storage") else _planned(deps, prefix)
+    plan = (
+        None
+        if (circuit.has_failed and is_resting()) or not switches.on("leased-storage")
+        else _planned(deps, prefix)
+    )
     if plan is None:
         _without_lease(key)
         return None
@@ -141,11 +151,19 @@ def read(key: str, deps: Dependencies, prefix: str) -> bytes | None:
 
 def is_resting() -> bool:
     """Return whether readers do without Redis for now."""
-    return (cacheops_settings.CACHEOPS_DEGRADE_ON_FAILURE or circuit.lacks_right) and circuit.is_open()
+    return (
+        cacheops_settings.CACHEOPS_DEGRADE_ON_FAILURE or circuit.lacks_right
+    ) and circuit.is_open()
 
 
 def fill(
-    prefix: str, key: str, data: Any, deps: Dependencies, timeout: float, dbs: Sequence[str] = (), expected: str = ""
+    prefix: str,
+    key: str,
+    data: Any,
+    deps: Dependencies,
+    timeout: float,
+    dbs: Sequence[str] = (),
+    expected: str = "",
 ) -> str:
     """Store a result under the lease of its key; nothing where there is none or the reader may have seen old rows."""
     lease = _leases.get(_NO_LEASES).get(key)
@@ -235,7 +253,9 @@ def _planned(deps: Dependencies, prefix: str) -> _Plan | None:
 
 def _plan(deps: Dependencies, prefix: str) -> _Plan | None:
     """Plan the keys to read, the same and in the same order in every process."""
-    kept = bounded({table: [_admitted(prefix, table, conj) for conj in conjs] for table, conjs in deps.items()})
+    kept = bounded(
+        {table: [_admitted(prefix, table, conj) for conj in conjs] for table, conjs in deps.items()}
+    )
     if kept is None:
         return None
     entries: dict[str, dict[str, None]] = {}
@@ -243,7 +263,10 @@ def _plan(deps: Dependencies, prefix: str) -> _Plan | None:
         key = registry.key_of(prefix, table, conj)
         if key is not None:
             entries.setdefault(key, {})[conj.entry] = None
-    stamps = (*registry.epoch_keys(prefix), *(registry.stamp_key(prefix, table, conj) for table, conj in _pairs(kept)))
+    stamps = (
+        *registry.epoch_keys(prefix),
+        *(registry.stamp_key(prefix, table, conj) for table, conj in _pairs(kept)),
+    )
     registries = tuple((key, tuple(entries[key])) for key in sorted(entries))
     generations = tuple(registry.generation_command(key) for key, _ in registries)
     return _Plan(registries, stamps, generations, labels.write(prefix, kept))
@@ -281,24 +304,39 @@ def _take(deps: Dependencies, prefix: str, seen: dict[str, Reply]) -> Lease | No
         plan = _planned(deps, prefix)
         if plan is None:
             return None
-        missing = {k: [e for e in entries if k not in seen or not _known.is_in(k, e, seen[k])] for k, entries in plan.registries}
+        missing = {
+            k: [e for e in entries if k not in seen or not _known.is_in(k, e, seen[k])]
+            for k, entries in plan.registries
+        }
         asked = [command for table in sorted(deps) for command in pending_writes.ask(prefix, table)]
         replies = _run_lease(_lease_commands(missing, plan.stamps, seconds), asked)
         if any(reply.value for reply in replies[len(replies) - len(asked) :]):
             return None
-        appends, stamps = replies[: len(missing)], replies[len(missing) + 1 : len(replies) - len(asked) : 2]
+        appends, stamps = (
+            replies[: len(missing)],
+            replies[len(missing) + 1 : len(replies) - len(asked) : 2],
+        )
         for (key, entries), reply in zip(missing.items(), appends):
             seen[key], said = registry.appended(reply, entries)
             _known.learn(key, seen[key], said)
-        if all(_known.is_in(key, entry, seen[key]) for key, entries in plan.registries for entry in entries):
+        if all(
+            _known.is_in(key, entry, seen[key])
+            for key, entries in plan.registries
+            for entry in entries
+        ):
             found = checksum([seen[key] for key, _ in plan.registries] + stamps)
             return Lease(found, seconds, plan.label) if found else None
     return None
 
 
-def _lease_commands(missing: Mapping[str, Sequence[str]], stamps: Sequence[str], seconds: int) -> list[Command]:
+def _lease_commands(
+    missing: Mapping[str, Sequence[str]], stamps: Sequence[str], seconds: int
+) -> list[Command]:
     appends = [registry.append_command(key, entries, seconds) for key, entries in missing.items()]
-    pairs = [(("SET", key, os.urandom(16), "NX", "EX", seconds), ("GETEX", key, "EX", seconds)) for key in stamps]
+    pairs = [
+        (("SET", key, os.urandom(16), "NX", "EX", seconds), ("GETEX", key, "EX", seconds))
+        for key in stamps
+    ]
     return [*appends, *(command for pair in pairs for command in pair)]
 
 

@@ -17,7 +17,11 @@ from rover_overrides.core.warned import warn
 
 _MOST_WARNED = 100  # kinds of failures that a process remembers
 
-_counters: Any = import_module("rover_overrides.metrics.counters") if switches.applied("explain-invalidation") else None
+_counters: Any = (
+    import_module("rover_overrides.metrics.counters")
+    if switches.applied("explain-invalidation")
+    else None
+)
 _warned: set[str] = set()
 
 
@@ -36,7 +40,11 @@ def loads(data: bytes) -> Any:
     except MemoryError:
         raise
     except Exception as error:
-        _tell("results unreadable", "A result in the cacheops cache cannot be read here, which makes it a miss", error)
+        _tell(
+            "results unreadable",
+            "A result in the cacheops cache cannot be read here, which makes it a miss",
+            error,
+        )
         raise UnreadableError(str(error)) from error
 
 

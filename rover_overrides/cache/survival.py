@@ -21,7 +21,9 @@ from rover_overrides.cache.nested_reads import watching
 from rover_overrides.introspection.stock import is_djangos, once
 
 _HOLDING = (Model, dict, frozenset, list, set, tuple)
-_KNOWN = frozenset({type(None), UUID, bool, bytes, date, datetime, Decimal, float, int, str, time, timedelta})
+_KNOWN = frozenset(
+    {type(None), UUID, bool, bytes, date, datetime, Decimal, float, int, str, time, timedelta}
+)
 _BY_IDENTITY: Any = object.__eq__
 _PICKLING = ("__getstate__", "__reduce__", "__reduce_ex__", "__setstate__")
 
@@ -68,7 +70,12 @@ def _chooses(kind: type) -> bool:
 @once
 def _slots(kind: type) -> list[str]:
     """Return the attributes of a class's objects that are not in their dictionary."""
-    return [name for one in kind.__mro__ for name, held in vars(one).items() if isinstance(held, MemberDescriptorType)]
+    return [
+        name
+        for one in kind.__mro__
+        for name, held in vars(one).items()
+        if isinstance(held, MemberDescriptorType)
+    ]
 
 
 def _loses(value: Any) -> bool:

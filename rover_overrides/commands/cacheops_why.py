@@ -30,6 +30,10 @@ class Command(BaseCommand):
         except Exception as error:
             raise CommandError(f"{row}: {error}") from error
         for table in tables:
-            self.stdout.write(f"{table.name}: meets {len(table.reasons)}, of {table.known} shapes in use")
+            self.stdout.write(
+                f"{table.name}: meets {len(table.reasons)}, of {table.known} shapes in use"
+            )
             for reason in table.reasons:
-                self.stdout.write(f"    {reason.condition}{'' if reason.in_use else '  (nothing cached)'}")
+                self.stdout.write(
+                    f"    {reason.condition}{'' if reason.in_use else '  (nothing cached)'}"
+                )

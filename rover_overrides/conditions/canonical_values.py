@@ -154,7 +154,11 @@ def _date(_field: Field[Any, Any], value: Any) -> dt.date:
 def _datetime(_field: Field[Any, Any], value: Any) -> dt.datetime:
     _certain(isinstance(value, dt.datetime))
     if settings.USE_TZ:
-        aware = timezone.make_aware(value, timezone.get_default_timezone()) if timezone.is_naive(value) else value
+        aware = (
+            timezone.make_aware(value, timezone.get_default_timezone())
+            if timezone.is_naive(value)
+            else value
+        )
         return aware.astimezone(dt.timezone.utc)
     _certain(timezone.is_naive(value))
     return value  # type: ignore[no-any-return]

@@ -14,7 +14,13 @@ import json
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Union
 
-from rover_overrides.conditions.canonical_values import UncertainError, comparable, kind_of, read, spell
+from rover_overrides.conditions.canonical_values import (
+    UncertainError,
+    comparable,
+    kind_of,
+    read,
+    spell,
+)
 from rover_overrides.conditions.date_parts import part_kind, part_of
 from rover_overrides.conditions.folding import ANY, fold
 from rover_overrides.conditions.patterns import PATTERNS
@@ -91,8 +97,16 @@ def conjs_of(atoms: Iterable[Atom]) -> list[Conj]:
         return [TRUE]
     conj = _conj(kept)
     folded = next((number for number, atom in enumerate(kept) if atom.op == "iexact"), None)
-    others = [] if folded is None else [conj._replace(values=(*conj.values[:folded], ANY, *conj.values[folded + 1 :]))]
-    return [conj, *others, *([_whatever(conj)] if conj.values and any(atom.column.path for atom in kept) else [])]
+    others = (
+        []
+        if folded is None
+        else [conj._replace(values=(*conj.values[:folded], ANY, *conj.values[folded + 1 :]))]
+    )
+    return [
+        conj,
+        *others,
+        *([_whatever(conj)] if conj.values and any(atom.column.path for atom in kept) else []),
+    ]
 
 
 def coarser(conj: Conj) -> Conj:
@@ -113,7 +127,14 @@ def columns_needed(entries: Iterable[str]) -> set[Column]:
 
 def many_of(entry: str) -> Path:
     """Return the hop to many rows that an entry takes, as a path of one, or the empty path."""
-    return next((column.path[:1] for column in template(entry).columns if column.path and column.path[0][3:]), ())
+    return next(
+        (
+            column.path[:1]
+            for column in template(entry).columns
+            if column.path and column.path[0][3:]
+        ),
+        (),
+    )
 
 
 def is_blind(entry: str, changed: Container[str], known: Container[str]) -> bool:
@@ -122,8 +143,14 @@ def is_blind(entry: str, changed: Container[str], known: Container[str]) -> bool
     Of the many rows the changes may be `known`.
     """
     many = many_of(entry)
-    beyond = {hop[1] for column in template(entry).columns for hop in column.path[column.path[:1] == many :]}
-    return any(table in changed for table in beyond) or (many[0][1] in changed and many[0][1] not in known)
+    beyond = {
+        hop[1]
+        for column in template(entry).columns
+        for hop in column.path[column.path[:1] == many :]
+    }
+    return any(table in changed for table in beyond) or (
+        many[0][1] in changed and many[0][1] not in known
+    )
 
 
 def met(table: str, entries: Iterable[str], row: Row) -> set[Conj] | None:
@@ -173,7 +200,11 @@ class Template:
 
     def is_touched(self, changed: Collection[str] | None) -> bool:
         """Tell whether an update of those columns may matter."""
-        return changed is None or self._reads is None or any(column in changed for column in self._reads)
+        return (
+            changed is None
+            or self._reads is None
+            or any(column in changed for column in self._reads)
+        )
 
     def answer(self, row: _Asked) -> tuple[str, ...] | None:
         """Return the row's values in the columns that are asked for, or None where it does not meet the rest.
@@ -306,7 +337,12 @@ def _fitting(atoms: Iterable[Atom]) -> list[Atom] | None:
 
 def _conj(atoms: Sequence[Atom]) -> Conj:
     items = [
-        [*_spelled_column(atom.column), atom.op, None if atom.answered else list(atom.operand), int(atom.negated)]
+        [
+            *_spelled_column(atom.column),
+            atom.op,
+            None if atom.answered else list(atom.operand),
+            int(atom.negated),
+        ]
         for atom in atoms
     ]
     return Conj(_dumped(items), tuple(atom.operand[0] for atom in atoms if atom.answered))

@@ -26,7 +26,10 @@ _OF_TIME: dict[str, Callable[[Any], int]] = {
     # Before 4.2 Django has PostgreSQL compare the fraction too.
     **({"second": lambda moment: int(moment.second)} if django.VERSION >= (4, 2) else {}),
 }
-_OF_DATETIME: dict[str, Callable[[dt.datetime], Any]] = {"date": dt.datetime.date, "time": dt.datetime.time}
+_OF_DATETIME: dict[str, Callable[[dt.datetime], Any]] = {
+    "date": dt.datetime.date,
+    "time": dt.datetime.time,
+}
 _ALL: dict[str, Callable[[Any], Any]] = {**_OF_DATE, **_OF_TIME, **_OF_DATETIME}
 
 
@@ -37,7 +40,9 @@ def part_kind(kind: str, part: str) -> str | None:
         return None
     if name in _OF_DATETIME:
         return name if kind == "datetime" else None
-    known = (kind in {"date", "datetime"} and name in _OF_DATE) or (kind in {"time", "datetime"} and name in _OF_TIME)
+    known = (kind in {"date", "datetime"} and name in _OF_DATE) or (
+        kind in {"time", "datetime"} and name in _OF_TIME
+    )
     return "int" if known else None
 
 

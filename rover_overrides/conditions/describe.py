@@ -8,7 +8,16 @@ from typing import Any
 
 from rover_overrides.conditions.conditions import READS, Conj
 
-_SIGNS = {"exact": "=", "iexact": "= (any case)", "isnull": "is null", "gt": ">", "gte": ">=", "lt": "<", "lte": "<=", "in": "in"}
+_SIGNS = {
+    "exact": "=",
+    "iexact": "= (any case)",
+    "isnull": "is null",
+    "gt": ">",
+    "gte": ">=",
+    "lt": "<",
+    "lte": "<=",
+    "in": "in",
+}
 _LONGEST = 60  # characters of an operand
 
 
@@ -22,18 +31,28 @@ def condition(conj: Conj) -> str:
     """Return a condition with its operands and values."""
     values = iter(conj.values)
     items, columns = _apart(json.loads(conj.entry or "[]"))
-    return (" and ".join(f"{_said(item)} {_operand(item, values)}" for item in items) or "any row") + columns
+    return (
+        " and ".join(f"{_said(item)} {_operand(item, values)}" for item in items) or "any row"
+    ) + columns
 
 
 def _apart(items: Sequence[Any]) -> tuple[list[Any], str]:
     """Return the comparisons, and in words which columns are read of a row."""
     read = [column for item in items if item[3] == READS for column in item[4]]
-    return [item for item in items if item[3] != READS], f" (reads {', '.join(read)})" if read else ""
+    return [
+        item for item in items if item[3] != READS
+    ], f" (reads {', '.join(read)})" if read else ""
 
 
 def _said(item: Sequence[Any]) -> str:
     path, name, part, op, _, negated = item
-    column = ".".join([*(hop[0] if hop[3:] == [] else hop[1] for hop in path), name, *([part.split(" ")[0]] if part else [])])
+    column = ".".join(
+        [
+            *(hop[0] if hop[3:] == [] else hop[1] for hop in path),
+            name,
+            *([part.split(" ")[0]] if part else []),
+        ]
+    )
     return f"{'not ' if negated else ''}{column} {_SIGNS.get(op, op)}"
 
 

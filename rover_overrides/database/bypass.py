@@ -35,7 +35,9 @@ def _writing(alias: str) -> bool:
     state = state_of(connection)
     if state.is_dirty or state.batch is not None:
         return True
-    is_in_transaction = connection.in_atomic_block or not connection.autocommit or state.names_isolation
+    is_in_transaction = (
+        connection.in_atomic_block or not connection.autocommit or state.names_isolation
+    )
     return bool(is_in_transaction and snapshots.is_bound(alias))
 
 

@@ -19,7 +19,9 @@ from rover_overrides.database import statements
 from rover_overrides.database.connection_state import state_of
 from rover_overrides.database.statements import StatementError
 
-_EACH_STATEMENT = frozenset({"read committed", "read uncommitted"})  # sees what is committed when it starts
+_EACH_STATEMENT = frozenset(
+    {"read committed", "read uncommitted"}
+)  # sees what is committed when it starts
 _bound_by_default: dict[tuple[str, ...], bool] = {}
 _KEPT = "rover_snapshot"  # in the context of the outermost transaction: its isolation cannot change after a query
 
@@ -45,7 +47,9 @@ def is_bound(using: str) -> bool:
     if connection.connection is None:
         return False
     state = state_of(connection)
-    is_named = state.names_isolation or getattr(connection.connection, "isolation_level", None) is not None
+    is_named = (
+        state.names_isolation or getattr(connection.connection, "isolation_level", None) is not None
+    )
     if is_named or connection.vendor != "postgresql":
         return _has_snapshot(using)
     if state.is_bound is None:
@@ -65,7 +69,9 @@ def _is_replica(using: str, tables: tuple[str, ...]) -> bool:
     """
     if connections[using].settings_dict.get("TEST", {}).get("MIRROR"):
         return True
-    if getattr(settings, "DATABASE_ROUTERS", ()) and any(router.db_for_write(m) != using for t in tables for m in _models(t)):
+    if getattr(settings, "DATABASE_ROUTERS", ()) and any(
+        router.db_for_write(m) != using for t in tables for m in _models(t)
+    ):
         return True
     return _in_hot_standby(connections[using].connection)
 
@@ -105,7 +111,10 @@ def _keeps_snapshot(connection: Any) -> bool:
 
 
 def _is_bound_by_default(connection: Any) -> bool | None:
-    key = tuple(str(connection.settings_dict.get(name)) for name in ("HOST", "PORT", "NAME", "USER", "OPTIONS"))
+    key = tuple(
+        str(connection.settings_dict.get(name))
+        for name in ("HOST", "PORT", "NAME", "USER", "OPTIONS")
+    )
     if key not in _bound_by_default:
         level = _ask(connection, "SHOW default_transaction_isolation")
         if not level:

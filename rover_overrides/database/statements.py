@@ -27,7 +27,16 @@ MAX_ROW_LOCKS = 32
 LOCK_TIMEOUT_MS = 100
 """How long a statement waits for a lock on a table that is not being written: less than PostgreSQL's `deadlock_timeout`."""
 
-FAILURES = (ArithmeticError, AttributeError, Error, FieldError, LookupError, TypeError, ValidationError, ValueError)
+FAILURES = (
+    ArithmeticError,
+    AttributeError,
+    Error,
+    FieldError,
+    LookupError,
+    TypeError,
+    ValidationError,
+    ValueError,
+)
 """What a statement may raise while it is compiled, sent or read; the exception of a signal handler is none of these."""
 
 _SAVEPOINT = "rover_cache"
@@ -39,7 +48,11 @@ _REMEMBER = "SELECT set_config('rover.lock_timeout', current_setting('lock_timeo
 _RESTORE = "; SELECT set_config('lock_timeout', current_setting('rover.lock_timeout'), true)"
 _LOCK_TIMEOUT = "55P03"
 _NO_TABLE = "42P01"
-_IDLE, _OPEN, _FAILED = 0, 2, 3  # of libpq's transaction status; others are of a statement under way and of a lost connection
+_IDLE, _OPEN, _FAILED = (
+    0,
+    2,
+    3,
+)  # of libpq's transaction status; others are of a statement under way and of a lost connection
 
 _logger = logging.getLogger("rover_overrides.statements")  # as documented, wherever the module is
 
@@ -53,10 +66,14 @@ class StatementError(Exception):
 class _Manner(NamedTuple):
     keeps: bool = False  # its locks and its effect last as long as the transaction
     waits: bool = False  # for locks, as long as the application's own statements do
-    may_abort: bool = False  # a transaction that the cache opened itself, and that nothing was written in
+    may_abort: bool = (
+        False  # a transaction that the cache opened itself, and that nothing was written in
+    )
 
 
-def read(connection: Any, sql: str, params: Sequence[Any] = (), *, waits: bool = False) -> list[Row]:
+def read(
+    connection: Any, sql: str, params: Sequence[Any] = (), *, waits: bool = False
+) -> list[Row]:
     """Return the rows of a SELECT, of which the transaction keeps nothing; it waits for locks 100 ms unless it `waits`.
 
     Raises StatementError where it fails, and the database's error where that ended the application's transaction.
@@ -69,7 +86,12 @@ def lock(connection: Any, sql: str, params: Sequence[Any] = ()) -> list[Row]:
 
     In a transaction that the cache opened itself an error aborts that, and the caller rolls it back.
     """
-    return _run(connection, sql, params, _Manner(keeps=True, waits=True, may_abort=state_of(connection).is_own_transaction))
+    return _run(
+        connection,
+        sql,
+        params,
+        _Manner(keeps=True, waits=True, may_abort=state_of(connection).is_own_transaction),
+    )
 
 
 def write(connection: Any, sql: str, params: Sequence[Any]) -> None:
@@ -105,7 +127,11 @@ def check_commit(connection: Any) -> None:
 
 def in_transaction(connection: Any) -> bool:
     """Return whether statements are part of a transaction: of an atomic block, of manual mode, or begun by raw SQL."""
-    return bool(connection.in_atomic_block or not connection.get_autocommit() or is_begun_by_hand(connection))
+    return bool(
+        connection.in_atomic_block
+        or not connection.get_autocommit()
+        or is_begun_by_hand(connection)
+    )
 
 
 def is_begun_by_hand(connection: Any) -> bool:
@@ -129,7 +155,11 @@ def is_usable(connection: Any) -> bool:
 
 def is_idle(connection: Any) -> bool:
     """Return whether the connection is to a PostgreSQL, and nothing was done on it since its last transaction."""
-    if connection.vendor != "postgresql" or connection.connection is None or connection.needs_rollback:
+    if (
+        connection.vendor != "postgresql"
+        or connection.connection is None
+        or connection.needs_rollback
+    ):
         return False
     return _status(connection) == _IDLE and not _is_pipelined(connection)
 
@@ -173,7 +203,9 @@ def lacks_table(error: StatementError) -> bool:
 
 def _code(error: StatementError) -> str | None:
     raised = getattr(error.__cause__, "__cause__", None)
-    return getattr(raised, "sqlstate", None) or getattr(raised, "pgcode", None)  # psycopg 3, psycopg2
+    return getattr(raised, "sqlstate", None) or getattr(
+        raised, "pgcode", None
+    )  # psycopg 3, psycopg2
 
 
 def would_wait_again(connection: Any, error: StatementError) -> bool:
@@ -181,12 +213,16 @@ def would_wait_again(connection: Any, error: StatementError) -> bool:
     cause = error.__cause__
     if connection.vendor == "sqlite":
         return isinstance(cause, OperationalError) and "database is locked" in str(cause)
-    return state_of(connection).is_own_transaction and _code(error) == _LOCK_TIMEOUT  # a transaction of its own would be aborted
+    return (
+        state_of(connection).is_own_transaction and _code(error) == _LOCK_TIMEOUT
+    )  # a transaction of its own would be aborted
 
 
 def has_begun(connection: Any) -> bool:
     """Return whether the database has run a statement of the open transaction, as far as the driver knows."""
-    return connection.vendor != "postgresql" or (connection.connection is not None and _status(connection) != _IDLE)
+    return connection.vendor != "postgresql" or (
+        connection.connection is not None and _status(connection) != _IDLE
+    )
 
 
 def _run(connection: Any, sql: str, params: Sequence[Any], manner: _Manner) -> list[Row]:
@@ -196,7 +232,9 @@ def _run(connection: Any, sql: str, params: Sequence[Any], manner: _Manner) -> l
         if connection.needs_rollback or not is_usable(connection):
             raise StatementError("the transaction has failed")
         if _is_pipelined(connection):
-            raise StatementError("the driver is in pipeline mode, which takes one statement at a time")
+            raise StatementError(
+                "the driver is in pipeline mode, which takes one statement at a time"
+            )
         return _WAYS.get(connection.vendor, _elsewhere)(connection, sql, params, manner)
     except FAILURES as error:
         if state_of(connection).aborted is not None:
@@ -252,7 +290,9 @@ def _sent(connection: Any, before: str, sql: str, params: Sequence[Any] = ()) ->
     with connection.wrap_database_errors, closing(_client_cursor(connection)) as cursor:
         text = cursor.mogrify(sql, params)
         cursor.execute(before.encode() + text if isinstance(text, bytes) else before + text)
-        while hasattr(cursor, "pgresult") and cursor.nextset():  # psycopg 3 shows the result of each
+        while (
+            hasattr(cursor, "pgresult") and cursor.nextset()
+        ):  # psycopg 3 shows the result of each
             pass
         return list(cursor.fetchall()) if cursor.description else []
 
@@ -271,7 +311,9 @@ def _status(connection: Any) -> int:
 
 
 def _is_pipelined(connection: Any) -> bool:
-    return bool(getattr(getattr(connection.connection, "pgconn", None), "pipeline_status", 0))  # of psycopg 3
+    return bool(
+        getattr(getattr(connection.connection, "pgconn", None), "pipeline_status", 0)
+    )  # of psycopg 3
 
 
 def _on_sqlite(connection: Any, sql: str, params: Sequence[Any], _manner: _Manner) -> list[Row]:

@@ -50,7 +50,9 @@ class ContextDecorator(funcy.ContextDecorator):  # type: ignore[misc]
         return inner
 
 
-def cached_async(cache: Any, get_key: Callable[..., str], func: Callable[..., Any], timeout: int | None) -> Callable[..., Any]:
+def cached_async(
+    cache: Any, get_key: Callable[..., str], func: Callable[..., Any], timeout: int | None
+) -> Callable[..., Any]:
     """Return an `async def` with its results in a simple cache of cacheops, whose blocking calls run in a thread."""
     from cacheops.conf import settings
     from cacheops.simple import CacheMiss
@@ -105,7 +107,11 @@ def cached_as_async(
             return {}
         if settings.CACHEOPS_INSIDEOUT:
             never = {"expected_checksum": "never match"}
-            return {"expected_checksum": query.cache_thing(prefix, key, "", cond_dnfs, timeout, dbs=dbs, **never)}
+            return {
+                "expected_checksum": query.cache_thing(
+                    prefix, key, "", cond_dnfs, timeout, dbs=dbs, **never
+                )
+            }
         query.cache_thing(prefix, other, "PRECALL", cond_dnfs, timeout, dbs=dbs)
         return {"precall_key": other}
 
@@ -116,13 +122,19 @@ def cached_as_async(
             return await func(*args, **kwargs)
         prefix, key_of = found
         key = f"{prefix}as:{key_of()}"
-        async with _entered(query.getting(key, cond_dnfs, prefix, lock=lock), in_turn=not lock) as data:
+        async with _entered(
+            query.getting(key, cond_dnfs, prefix, lock=lock), in_turn=not lock
+        ) as data:
             cache_read.send(sender=None, func=func, hit=data is not None)
             if data is not None:
                 return data[0]
-            watched = await sync_to_async(watch)(prefix, key, f"{prefix}asp:{key_of(secrets.token_hex())}")
+            watched = await sync_to_async(watch)(
+                prefix, key, f"{prefix}asp:{key_of(secrets.token_hex())}"
+            )
             result = await func(*args, **kwargs)
-            await sync_to_async(query.cache_thing)(prefix, key, result, cond_dnfs, timeout, dbs=dbs, **watched)
+            await sync_to_async(query.cache_thing)(
+                prefix, key, result, cond_dnfs, timeout, dbs=dbs, **watched
+            )
             return result
 
     return wrapper

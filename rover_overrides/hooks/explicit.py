@@ -28,7 +28,9 @@ def invalidate_row(model: Any, obj_dict: Mapping[str, Any], using: str) -> bool:
         return True
     for table in [model._meta, *(parent._meta for parent in _parents(model))]:
         fields = table.concrete_model._meta.local_concrete_fields
-        row = {field.column: obj_dict[field.attname] for field in fields if field.attname in obj_dict}
+        row = {
+            field.column: obj_dict[field.attname] for field in fields if field.attname in obj_dict
+        }
         complete = len(row) == len(fields)
         gone = row if row and (complete or on("deferred-fields")) else None
         commits.record(using, Change(table.db_table, gone, None))

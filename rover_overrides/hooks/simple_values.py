@@ -7,7 +7,12 @@ from typing import Any, BinaryIO, NoReturn
 
 from cacheops import conf
 
-from rover_overrides.cache.serialization import UnreadableError, UnwritableError, dumps_of_release, loads_of_release
+from rover_overrides.cache.serialization import (
+    UnreadableError,
+    UnwritableError,
+    dumps_of_release,
+    loads_of_release,
+)
 
 _NOTHING = b""
 """What is stored of a value that cannot be stored: it takes the place of the old one, and is a miss."""

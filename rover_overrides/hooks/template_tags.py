@@ -29,7 +29,18 @@ def parse_bits(
     """Return the arguments and keyword arguments of a tag."""
     parse: Any = library.parse_bits
     if _TAKES_CONTEXT:
-        return parse(parser, bits, params, varargs, varkw, defaults, kwonly, kwonly_defaults, takes_context, name)
+        return parse(
+            parser,
+            bits,
+            params,
+            varargs,
+            varkw,
+            defaults,
+            kwonly,
+            kwonly_defaults,
+            takes_context,
+            name,
+        )
     if takes_context:
         params = _without_context(params, name)
     return parse(parser, bits, params, varargs, varkw, defaults, kwonly, kwonly_defaults, name)
@@ -37,5 +48,7 @@ def parse_bits(
 
 def _without_context(params: Sequence[str], name: str) -> Sequence[str]:
     if not params or params[0] != "context":
-        raise TemplateSyntaxError(f"{name!r} takes the context, so its first argument must be 'context'")
+        raise TemplateSyntaxError(
+            f"{name!r} takes the context, so its first argument must be 'context'"
+        )
     return params[1:]

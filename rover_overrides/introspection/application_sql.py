@@ -58,7 +58,11 @@ def has_own(node: Any) -> bool:
         return True
     if type(node) is Col:
         return selects_own(node.output_field)
-    return _is_worded(node) if isinstance(node, (Func, Subquery)) else isinstance(node, Lookup) and _places(node)
+    return (
+        _is_worded(node)
+        if isinstance(node, (Func, Subquery))
+        else isinstance(node, Lookup) and _places(node)
+    )
 
 
 @stock.once
@@ -85,13 +89,17 @@ def _places_own(field: Any) -> bool:
 
 def _places(node: Any) -> bool:
     """Tell whether the operand of a lookup gets SQL of a field's own around it."""
-    field = node.lhs.output_field if type(node.lhs) is Col else getattr(node.lhs, "output_field", None)
+    field = (
+        node.lhs.output_field if type(node.lhs) is Col else getattr(node.lhs, "output_field", None)
+    )
     return field is not None and _places_own(field)
 
 
 def _is_worded(node: Any) -> bool:
     """Tell whether a single expression was given words of SQL."""
-    return not _WORDS.isdisjoint(node.extra) or ("template" in node.__dict__ and node.template != type(node).template)
+    return not _WORDS.isdisjoint(node.extra) or (
+        "template" in node.__dict__ and node.template != type(node).template
+    )
 
 
 _WORDS = frozenset({"arg_joiner", "function", "template"})
@@ -130,9 +138,15 @@ _FILL_TEMPLATES = frozenset(cls.as_sql for cls in (Aggregate, Exists, Func, Subq
 
 def _filled(node: Any) -> str:
     """Return the words of a template, with marks where Django's own SQL goes."""
-    said: Mapping[str, Any] = {"function": getattr(node, "function", ""), "template": node.template, **node.extra}
+    said: Mapping[str, Any] = {
+        "function": getattr(node, "function", ""),
+        "template": node.template,
+        **node.extra,
+    }
     joiner = str(said.get("arg_joiner", getattr(node, "arg_joiner", "")))
-    filled = re.sub(r"%\((\w+)\)s", lambda found: str(said.get(found.group(1), " ? ")), str(said["template"]))
+    filled = re.sub(
+        r"%\((\w+)\)s", lambda found: str(said.get(found.group(1), " ? ")), str(said["template"])
+    )
     return f"{filled.replace('%%', '%')} {joiner.strip(' ,')}"
 
 

@@ -26,7 +26,9 @@ def model_of(table: str) -> type[Model] | None:
 
 def table_named(name: str, *, exactly: bool) -> str | None:
     """Return the table of a model that SQL names, perhaps with a schema; one that is not quoted in any case."""
-    return _named(name, exactly=exactly) or (_named(name, exactly=exactly) if _rescanned() else None)
+    return _named(name, exactly=exactly) or (
+        _named(name, exactly=exactly) if _rescanned() else None
+    )
 
 
 @functools.lru_cache(maxsize=8192)
@@ -41,7 +43,9 @@ def _named(name: str, *, exactly: bool) -> str | None:
     if exactly:
         return _spellings().get(name)
     folded = name.casefold()
-    return next((table for spelling, table in _spellings().items() if spelling.casefold() == folded), None)
+    return next(
+        (table for spelling, table in _spellings().items() if spelling.casefold() == folded), None
+    )
 
 
 @functools.lru_cache(maxsize=1)

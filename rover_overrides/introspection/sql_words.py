@@ -50,7 +50,15 @@ _FAMILIES = ("django_", "st_")
 """What Django defines in SQLite, and what PostGIS and its like compute of shapes."""
 
 VOLATILE = frozenset(
-    {"current_date", "current_time", "current_timestamp", "localtime", "localtimestamp", "sysdate", "systimestamp"}
+    {
+        "current_date",
+        "current_time",
+        "current_timestamp",
+        "localtime",
+        "localtimestamp",
+        "sysdate",
+        "systimestamp",
+    }
 )
 """What has no fixed value and needs no parentheses."""
 
@@ -60,7 +68,15 @@ MOMENTS = frozenset({"now", "today", "tomorrow", "yesterday"})
 WRITES = frozenset({"delete", "insert", "merge", "update"})
 
 
-_AT_LEAST = {"age": 2, "date": 1, "datetime": 1, "julianday": 1, "strftime": 2, "time": 1, "unixepoch": 1}
+_AT_LEAST = {
+    "age": 2,
+    "date": 1,
+    "datetime": 1,
+    "julianday": 1,
+    "strftime": 2,
+    "time": 1,
+    "unixepoch": 1,
+}
 """How many arguments a function of dates needs; with fewer it tells what time it is."""
 
 
@@ -72,4 +88,6 @@ def is_fixed(function: str, arguments: int) -> bool:
 
 def _declared() -> set[str]:
     """Return the functions that the site vouches for, in `CACHEOPS_ROVER_FIXED_FUNCTIONS`."""
-    return {str(name).casefold() for name in getattr(settings, "CACHEOPS_ROVER_FIXED_FUNCTIONS", ())}
+    return {
+        str(name).casefold() for name in getattr(settings, "CACHEOPS_ROVER_FIXED_FUNCTIONS", ())
+    }

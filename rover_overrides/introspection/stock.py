@@ -60,7 +60,9 @@ Found = TypeVar("Found")
 
 def once(function: Callable[[Any], Found]) -> Callable[[Any], Found]:
     """Have a function asked once of each field or class, by its identity: fields that are equal may differ."""
-    kept: dict[int, tuple[Any, Found]] = {}  # with the thing itself, so that no other gets its identity
+    kept: dict[
+        int, tuple[Any, Found]
+    ] = {}  # with the thing itself, so that no other gets its identity
 
     @functools.wraps(function)
     def asked(thing: Any) -> Found:
@@ -131,7 +133,9 @@ def is_connection(connection: Any) -> bool:
 
 def is_query(query: Any) -> bool:
     """Tell whether a query is made and compiled by Django's own classes."""
-    return _is_own_class(type(query)) and _shadows(query) <= {"reset_refcounts"}  # which the analysis itself sets
+    return _is_own_class(type(query)) and _shadows(query) <= {
+        "reset_refcounts"
+    }  # which the analysis itself sets
 
 
 def is_compiler(compiler: Any) -> bool:
@@ -158,7 +162,12 @@ def overridden(cls: type) -> frozenset[str]:
 
 def _djangos(module: Any, base: type) -> Iterator[type]:
     for found in vars(module).values():
-        if isinstance(found, type) and issubclass(found, base) and found.__module__ == module.__name__ and is_djangos(found):
+        if (
+            isinstance(found, type)
+            and issubclass(found, base)
+            and found.__module__ == module.__name__
+            and is_djangos(found)
+        ):
             yield found
 
 
@@ -178,8 +187,14 @@ def _as_written(cls: type) -> bool:
 
 @once
 def _holds_others(cls: type) -> bool:
-    found = [value for name, value in list(vars(cls).items()) if type(value) is FunctionType and name not in ANY_CLASS]
-    modules = {value.__globals__["__name__"] for value in found} - {"functools"}  # which makes comparisons of others
+    found = [
+        value
+        for name, value in list(vars(cls).items())
+        if type(value) is FunctionType and name not in ANY_CLASS
+    ]
+    modules = {value.__globals__["__name__"] for value in found} - {
+        "functools"
+    }  # which makes comparisons of others
     return bool([module for module in modules if module[:7] != "django."])
 
 
@@ -190,7 +205,14 @@ def _shadows(thing: Any) -> set[str]:
 
 @once
 def _methods(cls: type) -> frozenset[str]:
-    return frozenset([name for one in cls.__mro__ for name, value in list(vars(one).items()) if type(value) is FunctionType])
+    return frozenset(
+        [
+            name
+            for one in cls.__mro__
+            for name, value in list(vars(one).items())
+            if type(value) is FunctionType
+        ]
+    )
 
 
 @once
@@ -213,4 +235,6 @@ def _compares_alike(wrapper: Any) -> bool:
     if any(overridden(one) - ANY_CLASS for one in (wrapper.ops_class, wrapper.features_class)):
         return False
     own = overridden(wrapper) - ANY_CLASS - _SESSIONS
-    return not own or own.isdisjoint(name for one in wrapper.__mro__ if _is_own_class(one) for name in dir(one))
+    return not own or own.isdisjoint(
+        name for one in wrapper.__mro__ if _is_own_class(one) for name in dir(one)
+    )

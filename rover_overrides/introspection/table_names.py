@@ -27,7 +27,21 @@ _TOKEN = re.compile(
 )
 _BEFORE_A_RELATION = frozenset({"from", "join", "table", "straight_join"})
 _AFTER_RELATIONS = frozenset(
-    {"where", "group", "order", "having", "limit", "union", "intersect", "except", "window", "select", "for", "offset", "fetch"}
+    {
+        "where",
+        "group",
+        "order",
+        "having",
+        "limit",
+        "union",
+        "intersect",
+        "except",
+        "window",
+        "select",
+        "for",
+        "offset",
+        "fetch",
+    }
 )
 _TAKES_FROM = frozenset({"extract", "overlay", "position", "substring", "trim"})
 """Functions in whose arguments FROM and IN are no clauses."""
@@ -70,7 +84,9 @@ def tables_named(sql: str, params: Iterable[Any] = (), *, any_function: bool = F
 
 def known_table(name: str) -> str:
     """Return the table of a model by its name as Django quotes it; raises UnreadableError."""
-    return _Reader(list(_tokens(name if name.startswith('"') else f'"{name}"')), any_function=False).one()
+    return _Reader(
+        list(_tokens(name if name.startswith('"') else f'"{name}"')), any_function=False
+    ).one()
 
 
 def _tokens(sql: str) -> Iterator[_Token]:
@@ -136,7 +152,9 @@ class _Reader:
         if word in _BEFORE_A_RELATION and not self._is_no_clause(at):
             self._lists[-1] = True
             return self._relation(at + 1)
-        if word == "in" and self._at(at + 1).name and not self._shut[-1]:  # of SQLite, which lets the name of a table stand there
+        if (
+            word == "in" and self._at(at + 1).name and not self._shut[-1]
+        ):  # of SQLite, which lets the name of a table stand there
             return self._relation(at + 1)
         if word in _AFTER_RELATIONS:
             self._lists[-1] = False
@@ -146,7 +164,8 @@ class _Reader:
 
     def _is_no_clause(self, at: int) -> bool:
         return self._tokens[at].word == "from" and (
-            self._shut[-1] or (self._at(at - 1).word == "distinct" and self._at(at - 2).word in {"is", "not"})
+            self._shut[-1]
+            or (self._at(at - 1).word == "distinct" and self._at(at - 2).word in {"is", "not"})
         )
 
     def _follows_call(self, at: int) -> bool:
@@ -193,7 +212,9 @@ class _Reader:
         return at + 1
 
     def _add(self, parts: list[str], *, is_quoted: bool) -> None:
-        name = ".".join(parts[1:] if len(parts) > 1 and parts[0].casefold() in _OWN_SCHEMA else parts)
+        name = ".".join(
+            parts[1:] if len(parts) > 1 and parts[0].casefold() in _OWN_SCHEMA else parts
+        )
         table = schema.table_named(name, exactly=is_quoted)
         if table is not None:
             self._found.add(table)

@@ -152,7 +152,11 @@ def wrote(connection: BaseDatabaseWrapper) -> None:
 
 def waits_for_hand(connection: BaseDatabaseWrapper) -> bool:
     """Return whether changes wait for the end of a transaction that raw SQL began."""
-    return connection.autocommit and not connection.in_atomic_block and state_of(connection).batch is not None
+    return (
+        connection.autocommit
+        and not connection.in_atomic_block
+        and state_of(connection).batch is not None
+    )
 
 
 def has_waiting(connection: BaseDatabaseWrapper) -> bool:
@@ -173,14 +177,18 @@ def settle() -> None:
     unsent.pay()
 
 
-def _announced(connection: BaseDatabaseWrapper, changes: list[Change]) -> two_phase.Announced | None:
+def _announced(
+    connection: BaseDatabaseWrapper, changes: list[Change]
+) -> two_phase.Announced | None:
     """Announce changes; None where that is not wanted, or Redis did not hear it."""
     if changes and on("two-phase-invalidation") and not _queues():
         try:
             settle()
             return two_phase.announce(connection.alias, changes)
         except RedisError as error:
-            if circuit.has_failed and not isinstance(error, RestingError):  # else whoever asks next says so
+            if circuit.has_failed and not isinstance(
+                error, RestingError
+            ):  # else whoever asks next says so
                 warn(f"The cacheops cache does not hear of writes: {error}", stacklevel=2)
             places = _places(changes)
             for call in unannounced:
@@ -212,7 +220,9 @@ def _finish_raised(
             _finish(connection.alias, announced, changes)
 
 
-def _note_unknown(alias: str, backend: int, announced: two_phase.Announced | None, changes: list[Change]) -> None:
+def _note_unknown(
+    alias: str, backend: int, announced: two_phase.Announced | None, changes: list[Change]
+) -> None:
     if not changes:
         return
     places = _places(changes)
@@ -234,7 +244,9 @@ def _send(alias: str, changes: list[Change]) -> None:
 
 
 @redis.handle_connection_failure  # type: ignore[untyped-decorator]
-def _complete(alias: str, announced: two_phase.Announced, changes: list[Change], *, committed: bool) -> None:
+def _complete(
+    alias: str, announced: two_phase.Announced, changes: list[Change], *, committed: bool
+) -> None:
     with _owed_on_failure(alias, changes if committed else []):
         two_phase.complete(alias, announced, changes, committed=committed)
 

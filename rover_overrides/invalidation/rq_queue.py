@@ -64,5 +64,7 @@ def queue(name: str) -> Any:
 
 @cache
 def _connection() -> Any:
-    place = getattr(settings, "CACHEOPS_ROVER_QUEUE_REDIS", None) or cacheops_settings.CACHEOPS_REDIS
+    place = (
+        getattr(settings, "CACHEOPS_ROVER_QUEUE_REDIS", None) or cacheops_settings.CACHEOPS_REDIS
+    )
     return redis.Redis.from_url(place) if isinstance(place, str) else redis.Redis(**place)

@@ -38,7 +38,9 @@ def install() -> None:
     wrapper.commit = _ending(wrapper.commit, commits.committing, committed, commits.commit_raised)
     wrapper.rollback = _ending(wrapper.rollback, _giving_up, commits.forgotten)
     wrapper.close = _ending(wrapper.close, _giving_up, _closed)
-    wrapper.set_autocommit = _ending(wrapper.set_autocommit, _autocommit_setting, _autocommit_set, _autocommit_raised)
+    wrapper.set_autocommit = _ending(
+        wrapper.set_autocommit, _autocommit_setting, _autocommit_set, _autocommit_raised
+    )
     transaction.TransactionStates.is_dirty = lambda _states, dbs: any(map(dirty, dbs))
     transaction.TransactionState.commit = _once(transaction.TransactionState.commit)
     results.before_read.insert(0, unsent.pay)
@@ -51,7 +53,11 @@ def committed(connection: BaseDatabaseWrapper) -> None:
     try:
         commits.committed(connection)
     finally:
-        if was_usable and transaction.transaction_states[connection.alias] and not statements.is_usable(connection):
+        if (
+            was_usable
+            and transaction.transaction_states[connection.alias]
+            and not statements.is_usable(connection)
+        ):
             _reconnect(connection)
 
 
@@ -77,7 +83,11 @@ def ended_by_hand(connection: BaseDatabaseWrapper, *, commits_it: bool | None) -
     try:
         yield
     except BaseException as error:
-        if commits_it is not False or statements.is_lost(connection, error) or statements.has_ended(connection):
+        if (
+            commits_it is not False
+            or statements.is_lost(connection, error)
+            or statements.has_ended(connection)
+        ):
             commits.commit_raised(connection, error)
         raise
     if commits_it or statements.has_ended(connection):  # COMMIT AND CHAIN begins another one
@@ -88,7 +98,11 @@ def ended_by_hand(connection: BaseDatabaseWrapper, *, commits_it: bool | None) -
 
 def _giving_up(connection: BaseDatabaseWrapper) -> None:
     """Invalidate what is committed already, where the transaction has ended without Django: there is nothing to roll back."""
-    if commits.has_waiting(connection) and connection.connection is not None and statements.has_ended(connection):
+    if (
+        commits.has_waiting(connection)
+        and connection.connection is not None
+        and statements.has_ended(connection)
+    ):
         committed(connection)
 
 
@@ -142,7 +156,10 @@ def _once(original: Callable[..., None]) -> Callable[..., None]:
 
 
 def _ending(
-    original: Callable[..., Any], first: _Step, then: _Step, raised: Callable[[Any, BaseException], None] | None = None
+    original: Callable[..., Any],
+    first: _Step,
+    then: _Step,
+    raised: Callable[[Any, BaseException], None] | None = None,
 ) -> Callable[..., Any]:
     """Return a method of a connection that goes on with `then`, or with `raised`, which is the same if it is not given."""
 

@@ -20,7 +20,16 @@ from redis.exceptions import RedisError
 from rover_overrides.cache import pending_writes
 from rover_overrides.cache.registry import Registry, keys, stamp_key
 from rover_overrides.cache.results import is_resting
-from rover_overrides.conditions.conditions import TRUE, Conj, Path, Row, columns_needed, is_blind, many_of, met
+from rover_overrides.conditions.conditions import (
+    TRUE,
+    Conj,
+    Path,
+    Row,
+    columns_needed,
+    is_blind,
+    many_of,
+    met,
+)
 from rover_overrides.core.switches import applied
 from rover_overrides.introspection.schema import field_of, model_of
 from rover_overrides.rows.related_rows import with_related
@@ -31,7 +40,9 @@ from rover_overrides.transport.pipeline import Command, Result
 
 Rows = Sequence[Row]
 
-_counters: Any = import_module("rover_overrides.metrics.counters") if applied("explain-invalidation") else None
+_counters: Any = (
+    import_module("rover_overrides.metrics.counters") if applied("explain-invalidation") else None
+)
 _registry = Registry()
 
 
@@ -107,7 +118,9 @@ def announce(using: str, changes: Iterable[Change]) -> Announced:
         return _attempted(partial(_announce, using, rows, places, token))
 
 
-def complete(using: str, announced: Announced, changes: Iterable[Change], *, committed: bool) -> None:
+def complete(
+    using: str, announced: Announced, changes: Iterable[Change], *, committed: bool
+) -> None:
     """End what was announced; after a commit all is dropped again.
 
     Where an entry is gone or may have ended (it was evicted, all was flushed, the COMMIT took long) results may have been stored
@@ -144,9 +157,13 @@ def _invalidate(using: str, changes: Sequence[Change]) -> None:
     pipeline.unlink(_stamps(using, places, rows, _entries(rows), _Everything(), known={}))
 
 
-def _announce(using: str, rows: Mapping[tuple[str, str], Rows], places: Sequence[tuple[str, str]], token: str) -> Announced:
+def _announce(
+    using: str, rows: Mapping[tuple[str, str], Rows], places: Sequence[tuple[str, str]], token: str
+) -> Announced:
     entered, entering = time.monotonic(), pending_writes.enter(places, token)
-    if pipeline.is_sharded():  # while its slot moves, the entry may go to another node than the registries, and later
+    if (
+        pipeline.is_sharded()
+    ):  # while its slot moves, the entry may go to another node than the registries, and later
         pipeline.run(entering)
         entering = []
     entries = _entries(rows, first=entering)
@@ -156,14 +173,22 @@ def _announce(using: str, rows: Mapping[tuple[str, str], Rows], places: Sequence
     return Announced(token, tuple(places), tuple(dropped), again, entered)
 
 
-def _complete(using: str, announced: Announced, changes: Sequence[Change], *, committed: bool) -> None:
+def _complete(
+    using: str, announced: Announced, changes: Sequence[Change], *, committed: bool
+) -> None:
     if committed and announced.again:
         rows, _ = _by_place(using, changes)
         changed = _tables(rows)
-        pipeline.unlink(_stamps(using, list(rows), rows, _entries(rows), changed, known=_known(rows), again=True))
+        pipeline.unlink(
+            _stamps(
+                using, list(rows), rows, _entries(rows), changed, known=_known(rows), again=True
+            )
+        )
     leaving = pending_writes.leave(announced.places, announced.token)
     left = pipeline.unlink(announced.dropped if committed else (), then=leaving)
-    if committed and (pending_writes.may_have_ended(announced.entered) or not all(reply.value for reply in left)):
+    if committed and (
+        pending_writes.may_have_ended(announced.entered) or not all(reply.value for reply in left)
+    ):
         _invalidate(using, changes)
 
 
@@ -185,7 +210,9 @@ def tell(changes: Iterable[Change]) -> None:
 
 
 def _by_attribute(table: str, row: Mapping[str, Any]) -> dict[str, Any]:
-    return {getattr(field_of(table, column), "attname", column): value for column, value in row.items()}
+    return {
+        getattr(field_of(table, column), "attname", column): value for column, value in row.items()
+    }
 
 
 def everything(prefix: str, table: str) -> Iterable[str]:
@@ -201,7 +228,9 @@ def prefix_of(using: str, table: str) -> str:
 
 def resolved(using: str, places: Iterable[Place]) -> list[tuple[str, str]]:
     """Return tables with the prefixes of their keys, each once and in order."""
-    return sorted({(prefix_of(using, table) if prefix is None else prefix, table) for prefix, table in places})
+    return sorted(
+        {(prefix_of(using, table) if prefix is None else prefix, table) for prefix, table in places}
+    )
 
 
 def _tables(places: Iterable[tuple[str, str]]) -> set[str]:
@@ -216,7 +245,9 @@ def _known(rows: Mapping[tuple[str, str], Rows]) -> dict[str, list[Row]]:
     return dict(found)
 
 
-def _entries(places: Iterable[tuple[str, str]], first: Sequence[Command] = ()) -> dict[tuple[str, str], list[str]]:
+def _entries(
+    places: Iterable[tuple[str, str]], first: Sequence[Command] = ()
+) -> dict[tuple[str, str], list[str]]:
     """Return the entries in use on tables, in one round trip that begins with other commands."""
     wanted = {place: keys(*place) for place in places}
     found = iter(_registry.read([key for pair in wanted.values() for key in pair], first))
@@ -237,14 +268,24 @@ def _stamps(
     dropped: set[str] = set()
     for place in places:
         prefix, table = place
-        conjs = _met(using, table, entries[place], rows[place], changed, known) if place in rows else None
+        conjs = (
+            _met(using, table, entries[place], rows[place], changed, known)
+            if place in rows
+            else None
+        )
         if _counters is not None and not again:
             _counters.dropped(table, conjs)
-        dropped.update(everything(prefix, table) if conjs is None else (stamp_key(prefix, table, conj) for conj in conjs))
+        dropped.update(
+            everything(prefix, table)
+            if conjs is None
+            else (stamp_key(prefix, table, conj) for conj in conjs)
+        )
     return sorted(dropped)
 
 
-def _by_place(using: str, changes: Iterable[Change]) -> tuple[dict[tuple[str, str], list[Row]], list[tuple[str, str]]]:
+def _by_place(
+    using: str, changes: Iterable[Change]
+) -> tuple[dict[tuple[str, str], list[Row]], list[tuple[str, str]]]:
     """Return the rows that matter by prefix and table, without tables of which all does, and all places in order.
 
     A row that is as it was does not matter.
@@ -259,11 +300,18 @@ def _by_place(using: str, changes: Iterable[Change]) -> tuple[dict[tuple[str, st
             coarse.add(place)
         elif old != new or not is_complete(table, old):
             rows[place] += marked(table, old, new)
-    return {place: some for place, some in rows.items() if place not in coarse}, sorted({*rows, *coarse})
+    return {place: some for place, some in rows.items() if place not in coarse}, sorted(
+        {*rows, *coarse}
+    )
 
 
 def _met(
-    using: str, table: str, entries: Sequence[str], rows: Rows, changed: Container[str], known: Mapping[str, Rows]
+    using: str,
+    table: str,
+    entries: Sequence[str],
+    rows: Rows,
+    changed: Container[str],
+    known: Mapping[str, Rows],
 ) -> set[Conj] | None:
     """Return the conjs that any of the rows meets, or None for all."""
     found: set[Conj] = {TRUE}
@@ -282,7 +330,9 @@ def _met(
     return found
 
 
-def _grouped(entries: Sequence[str], changed: Container[str], known: Container[str]) -> dict[tuple[Path, bool], list[str]]:
+def _grouped(
+    entries: Sequence[str], changed: Container[str], known: Container[str]
+) -> dict[tuple[Path, bool], list[str]]:
     """Group entries by the many rows they look at, and by whether they cannot, for those have changed too."""
     groups: dict[tuple[Path, bool], list[str]] = defaultdict(list)
     for entry in entries:

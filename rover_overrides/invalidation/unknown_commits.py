@@ -44,7 +44,9 @@ SELECT pg_backend_pid(), pg_is_in_recovery(), pid, state, extract(epoch FROM clo
 FROM (SELECT 1) AS one
 LEFT JOIN pg_stat_activity ON pid = %s AND usename = session_user AND datname = current_database()
 """
-_IN_PROGRESS = frozenset({"active", "idle in transaction", "idle in transaction (aborted)", "fastpath function call"})
+_IN_PROGRESS = frozenset(
+    {"active", "idle in transaction", "idle in transaction (aborted)", "fastpath function call"}
+)
 
 
 class _Fate(Enum):
@@ -75,7 +77,9 @@ open_commits: dict[str, Commit] = {}
 
 def backend_of(connection: Any) -> int:
     """Return the id of the process that works for a connection, which its driver knows; 0 where there is none."""
-    info = getattr(connection.connection, "info", None) if connection.vendor == "postgresql" else None
+    info = (
+        getattr(connection.connection, "info", None) if connection.vendor == "postgresql" else None
+    )
     return int(getattr(info, "backend_pid", None) or 0)
 
 

@@ -20,7 +20,9 @@ def described(queryset: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> 
     """Return what the arguments of `aggregate()` ask for, or None where Django should answer, or raise, by itself."""
     sample = queryset.clone()
     query = sample.query
-    query.table_map = {table: aliases.copy() for table, aliases in query.table_map.items()}  # clones share the lists
+    query.table_map = {
+        table: aliases.copy() for table, aliases in query.table_map.items()
+    }  # clones share the lists
     try:
         found = _resolved(query, {**kwargs, **{arg.default_alias: arg for arg in args}})
         if not found or not all(each.contains_aggregate for each in found.values()):
@@ -36,7 +38,9 @@ def _resolved(query: Any, expressions: Mapping[str, Any]) -> dict[str, Any]:
     """Resolve expressions as `Query.get_aggregation()` does: each may name those before it. Their joins stay in the query."""
     mask, found = query.annotation_select_mask, {}
     for alias, expression in expressions.items():
-        found[alias] = expression.resolve_expression(query, allow_joins=True, reuse=None, summarize=True)
+        found[alias] = expression.resolve_expression(
+            query, allow_joins=True, reuse=None, summarize=True
+        )
         query.append_annotation_mask([alias])
         query.annotations[alias] = found[alias]
     for alias in found:

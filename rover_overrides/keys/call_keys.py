@@ -33,7 +33,9 @@ def call_key(factors: Sequence[Any], name: Name) -> str:
     """
     function, args, kwargs, *others = factors
     try:
-        return stable_digest((_spelled((function, args, kwargs), name), _spelled(others, name, texts_alike=True)))
+        return stable_digest(
+            (_spelled((function, args, kwargs), name), _spelled(others, name, texts_alike=True))
+        )
     except Exception:  # noqa: BLE001 - spelling runs the code of whatever is passed
         return os.urandom(32).hex()
 
@@ -47,9 +49,15 @@ def _spelled(value: Any, name: Name, *, texts_alike: bool = False) -> Any:
         return found
     if isinstance(value, Model) and value.pk is None:
         raise ValueError("an object that is not saved has no name")
-    if hasattr(value, "build_absolute_uri"):  # a request is what its URI is, by which a view's result can be invalidated, too
+    if hasattr(
+        value, "build_absolute_uri"
+    ):  # a request is what its URI is, by which a view's result can be invalidated, too
         return _spelled(name(value), name)
-    return _class(value), _spelled(name(value), name), _made_of(value, ()) if inspect.isfunction(value) else ()
+    return (
+        _class(value),
+        _spelled(name(value), name),
+        _made_of(value, ()) if inspect.isfunction(value) else (),
+    )
 
 
 def _spelled_by_parts(value: Any, spell: Spell) -> Any:
@@ -83,7 +91,10 @@ def _made_of(function: Any, above: Collection[Any]) -> Any:
     if function in above:  # it calls itself
         return "itself"
     cells = [_content(cell) for cell in function.__closure__ or ()]
-    return [_inside(held, (*above, function)) for held in (*cells, function.__defaults__, function.__kwdefaults__)]
+    return [
+        _inside(held, (*above, function))
+        for held in (*cells, function.__defaults__, function.__kwdefaults__)
+    ]
 
 
 def _content(cell: Any) -> Any:
@@ -99,11 +110,20 @@ def _inside(value: Any, above: Collection[Any]) -> Any:
     A list may be where the function keeps what it has done; an object's text may be an address, or run a query; and the
     function by which a fragment is invalidated has None where the one that renders it has an object.
     """
-    found = None if value is None or isinstance(value, _MUTABLE) else _spelled_by_parts(value, lambda part: _inside(part, above))
+    found = (
+        None
+        if value is None or isinstance(value, _MUTABLE)
+        else _spelled_by_parts(value, lambda part: _inside(part, above))
+    )
     if found is not None:
         return found
     if inspect.isfunction(value):
-        return value.__module__, value.__qualname__, value.__code__.co_firstlineno, _made_of(value, above)
+        return (
+            value.__module__,
+            value.__qualname__,
+            value.__code__.co_firstlineno,
+            _made_of(value, above),
+        )
     if inspect.isclass(value):
         return value.__module__, value.__qualname__
     if isinstance(value, Model) and value.pk is not None:

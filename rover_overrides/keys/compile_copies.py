@@ -52,9 +52,19 @@ def _shallow(query: Any) -> Any:
 def _may_hold_queries(query: Any) -> bool:
     """Return whether there may be queries inside one: not where it compares columns with values, and selects columns."""
     for child in query.where.children:
-        if not (isinstance(child, Lookup) and type(child.lhs) is Col and type(child.rhs) in _WITHOUT_QUERIES):
+        if not (
+            isinstance(child, Lookup)
+            and type(child.lhs) is Col
+            and type(child.rhs) in _WITHOUT_QUERIES
+        ):
             return True
-    return bool(query.annotations or query.order_by or query.select or query.group_by or query.combined_queries)
+    return bool(
+        query.annotations
+        or query.order_by
+        or query.select
+        or query.group_by
+        or query.combined_queries
+    )
 
 
 def _own_queries(query: Any, copied: Any, memo: _Memo) -> None:
@@ -62,7 +72,9 @@ def _own_queries(query: Any, copied: Any, memo: _Memo) -> None:
     state = copied.__dict__
     state["where"] = _own(copied.where, memo)
     if query.annotations:
-        state["annotations"] = dict(zip(query.annotations, _own_each(query.annotations.values(), memo)))
+        state["annotations"] = dict(
+            zip(query.annotations, _own_each(query.annotations.values(), memo))
+        )
         state["_annotation_select_cache"] = None
     for name in _PARTS:
         part = state.get(name)
@@ -96,7 +108,11 @@ def _own(node: Any, memo: _Memo) -> Any:
 
 def _with_sides(lookup: Any, memo: _Memo) -> Any:
     left, right = _own(lookup.lhs, memo), _own(lookup.rhs, memo)
-    return lookup if left is lookup.lhs and right is lookup.rhs else _replaced(lookup, lhs=left, rhs=right)
+    return (
+        lookup
+        if left is lookup.lhs and right is lookup.rhs
+        else _replaced(lookup, lhs=left, rhs=right)
+    )
 
 
 def _with_sources(expression: Any, memo: _Memo) -> Any:

@@ -64,7 +64,11 @@ class _Speller(pickle.Pickler):
 def _own_state(value: Any) -> dict[str, Any]:
     """Return the attributes of an expression without those that it computed and keeps."""
     own = type(value)
-    return {name: held for name, held in vars(value).items() if not isinstance(getattr(own, name, None), cached_property)}
+    return {
+        name: held
+        for name, held in vars(value).items()
+        if not isinstance(getattr(own, name, None), cached_property)
+    }
 
 
 def _field_state(field: Any) -> dict[str, Any]:
@@ -115,7 +119,11 @@ def sql_digest(queryset: Any, sql: str, params: Sequence[Any], makers: tuple[Any
     The makers of its objects, which are plain values, are a part of it.
     """
     stated = (sql, tuple(params), *makers)
-    found = hashlib.sha256(_spell_plain(stated)).hexdigest() if PLAIN.issuperset(map(type, params)) else digest(stated)
+    found = (
+        hashlib.sha256(_spell_plain(stated)).hexdigest()
+        if PLAIN.issuperset(map(type, params))
+        else digest(stated)
+    )
     queryset.__dict__[_DIGEST] = found
     return found
 

@@ -25,11 +25,21 @@ Names = tuple[Any, ...]
 
 _VALUES = frozenset(
     getattr(query, name)
-    for name in ("FlatValuesListIterable", "NamedValuesListIterable", "ValuesIterable", "ValuesListIterable")
+    for name in (
+        "FlatValuesListIterable",
+        "NamedValuesListIterable",
+        "ValuesIterable",
+        "ValuesListIterable",
+    )
     if hasattr(query, name)
 )
 _ONE_BY_ONE = getattr(query, "FETCH_ONE", None)  # the fetch mode of all objects before Django 6.1
-_OF_A_QUERYSET = frozenset(vars(QuerySet())) | {"_cacheprofile", "_cloning", "_cond_dnfs", "_prefix"}
+_OF_A_QUERYSET = frozenset(vars(QuerySet())) | {
+    "_cacheprofile",
+    "_cloning",
+    "_cond_dnfs",
+    "_prefix",
+}
 _OF_A_QUERY = frozenset(dir(Query(None)))
 _OF_ROWS = ("apply_converters", "execute_sql", "get_converters", "get_select", "results_iter")
 """The methods of a compiler that decide what comes out of the rows."""
@@ -51,8 +61,14 @@ def makers(queryset: Any, compiler: Any) -> Names:
     of_query = () if type(queryset.query) is Query else (_of_compiler(type(compiler)),)
     if _is_plain(queryset, compiler):
         return of_query
-    are_own = compiler.query.default_cols and compiler.klass_info is not None and not compiler.annotation_col_map
-    columns = () if are_own else _of_columns(queryset.model, compiler.select)  # else the models name them
+    are_own = (
+        compiler.query.default_cols
+        and compiler.klass_info is not None
+        and not compiler.annotation_col_map
+    )
+    columns = (
+        () if are_own else _of_columns(queryset.model, compiler.select)
+    )  # else the models name them
     return *of_query, *_of_rows(queryset, compiler), *columns
 
 
@@ -92,7 +108,12 @@ def _of_rows(queryset: Any, compiler: Any) -> Iterator[Any]:
 def _columns(compiled: Any) -> Names:
     selected = tuple(getattr(compiled, "selected", None) or ())
     extra = tuple(compiled.extra_select) if compiled.extra else ()
-    return selected, extra, compiled.values_select, tuple(compiled.annotation_select) if compiled.annotations else ()
+    return (
+        selected,
+        extra,
+        compiled.values_select,
+        tuple(compiled.annotation_select) if compiled.annotations else (),
+    )
 
 
 def _fetch_mode(queryset: Any) -> Any:
@@ -112,19 +133,30 @@ def _own_attributes(queryset: Any) -> str:
     What belongs to the caller, or to all objects of a result together, is given to Django's own iterable alone.
     """
     if queryset._known_related_objects or getattr(_fetch_mode(queryset), "track_peers", False):
-        raise UnnamedError("an iterable of the application's own may use known related objects in any way")
+        raise UnnamedError(
+            "an iterable of the application's own may use known related objects in any way"
+        )
     held = [_beyond(queryset, _OF_A_QUERYSET), _beyond(queryset.query, _OF_A_QUERY)]
     return _spelled(held) if any(held) else ""
 
 
 def _beyond(held: Any, known: frozenset[str]) -> dict[str, Any]:
-    return {name: held.__dict__[name] for name in sorted(vars(held).keys() - known) if not name.startswith(_OWN)}
+    return {
+        name: held.__dict__[name]
+        for name in sorted(vars(held).keys() - known)
+        if not name.startswith(_OWN)
+    }
 
 
 def _related(info: Any) -> Iterator[Any]:
     """Give the names of the related objects that are made of the same row."""
     for related in info.get("related_klass_infos", ()):
-        yield *_of_model(related["model"]), related["field"].name, related["reverse"], *_related(related)
+        yield (
+            *_of_model(related["model"]),
+            related["field"].name,
+            related["reverse"],
+            *_related(related),
+        )
 
 
 def _of_columns(model: Any, select: Any) -> Iterator[Any]:
@@ -195,7 +227,10 @@ def surroundings() -> Names:
 def _check_model(model: Any) -> None:
     """Only what is a model of the application registry can be read back."""
     options = model._meta
-    if options.apps is not apps or apps.all_models[options.app_label].get(options.model_name) is not model:
+    if (
+        options.apps is not apps
+        or apps.all_models[options.app_label].get(options.model_name) is not model
+    ):
         raise UnnamedError(f"{options.label} is not a model of an installed application")
 
 

@@ -44,21 +44,32 @@ def _digest(queryset: Any) -> str:
     # A deploy may give the connection another time zone, in which the driver makes times of what is stored.
     named: tuple[Any, ...] = kinds, database, compiler.connection.timezone_name, salt
     state = queryset.query.__dict__
-    is_made = not (COUNTED in state or WATCHED in state)  # else no objects are, but a number or what aggregate() spells
+    is_made = not (
+        COUNTED in state or WATCHED in state
+    )  # else no objects are, but a number or what aggregate() spells
     if are_own and is_made:
         named += surroundings()
     try:
         sql, params = compiler.as_sql()
     except EmptyResultSet:
         return unnamed(queryset) if is_made and not _is_djangos(queryset) else digest(named)
-    return sql_digest(queryset, sql, params, named + makers(queryset, compiler) if is_made else named)
+    return sql_digest(
+        queryset, sql, params, named + makers(queryset, compiler) if is_made else named
+    )
 
 
 def is_bare(queryset: Any) -> bool:
     """Return whether a queryset asks for whole objects of its model and for nothing else, as a manager makes it."""
-    if queryset._iterable_class is not query.ModelIterable or queryset._prefetch_related_lookups or _has_mode(queryset):
+    if (
+        queryset._iterable_class is not query.ModelIterable
+        or queryset._prefetch_related_lookups
+        or _has_mode(queryset)
+    ):
         return False
-    return all(name == "model" or (name in _BARE and held == _BARE[name]) for name, held in vars(queryset.query).items())
+    return all(
+        name == "model" or (name in _BARE and held == _BARE[name])
+        for name, held in vars(queryset.query).items()
+    )
 
 
 def _has_mode(queryset: Any) -> bool:
@@ -71,7 +82,9 @@ def _kinds(*kinds: Any) -> tuple[str, bool]:
 
     And whether code of an application's own makes them.
     """
-    names = " ".join([*(f"{kind.__module__}.{kind.__qualname__}" for kind in kinds), stamp_fields(kinds[1])])
+    names = " ".join(
+        [*(f"{kind.__module__}.{kind.__qualname__}" for kind in kinds), stamp_fields(kinds[1])]
+    )
     return names, makes_own(kinds[1]) or kinds[2].__module__ != query.__name__
 
 
@@ -93,12 +106,17 @@ def _database(queryset: Any) -> str:
 
 
 def _aliases() -> list[str]:
-    return [DEFAULT_DB_ALIAS, *sorted(alias for alias in connections.settings if alias != DEFAULT_DB_ALIAS)]
+    return [
+        DEFAULT_DB_ALIAS,
+        *sorted(alias for alias in connections.settings if alias != DEFAULT_DB_ALIAS),
+    ]
 
 
 def _is_same(one: str, other: str) -> bool:
     first, second = _identity(one), _identity(other)
-    return first == second and ":memory:" not in str(first["NAME"])  # which is another one for each connection
+    return first == second and ":memory:" not in str(
+        first["NAME"]
+    )  # which is another one for each connection
 
 
 def _identity(alias: str) -> dict[str, Any]:

@@ -66,7 +66,9 @@ def report() -> None:
     if pipeline.resting():  # whoever is being served has waited for Redis already
         return
     with suppress(RedisError):
-        *_, size = pipeline.run([*(("HINCRBY", KEY, name, number) for name, number in counts.items()), ("HLEN", KEY)])
+        *_, size = pipeline.run(
+            [*(("HINCRBY", KEY, name, number) for name, number in counts.items()), ("HLEN", KEY)]
+        )
         if size.value > MOST_KEPT:
             pipeline.unlink([KEY])
 
@@ -74,7 +76,9 @@ def report() -> None:
 def totals() -> dict[str, int]:
     """Return what all processes have reported, the most frequent first."""
     report()
-    found = {name.decode(): int(number) for name, number in pipeline.client().hscan_iter(KEY, count=MOST)}
+    found = {
+        name.decode(): int(number) for name, number in pipeline.client().hscan_iter(KEY, count=MOST)
+    }
     return dict(sorted(found.items(), key=lambda pair: -pair[1]))
 
 

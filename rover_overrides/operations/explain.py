@@ -36,14 +36,20 @@ class Table(NamedTuple):
 
 def explain(model: Any, pk: Any, using: str) -> list[Table]:
     """Say of each table that a row is in what its save would drop; raises the model's DoesNotExist."""
-    metas = [model._meta.concrete_model._meta, *(parent._meta for parent in model._meta.get_parent_list())]
+    metas = [
+        model._meta.concrete_model._meta,
+        *(parent._meta for parent in model._meta.get_parent_list()),
+    ]
     return [_explained(meta, _row(meta, model, pk, using), using) for meta in metas]
 
 
 def _row(meta: Any, model: Any, pk: Any, using: str) -> Row:
     """Return the part of a row that is in a table."""
     part = meta.concrete_model
-    found = rows.read(rows.matching(rows.by_condition(part, Q(pk=pk)), rows.fields_needed(part)), connections[using])
+    found = rows.read(
+        rows.matching(rows.by_condition(part, Q(pk=pk)), rows.fields_needed(part)),
+        connections[using],
+    )
     if not found:
         raise model.DoesNotExist(f"no row of {meta.db_table} has the key {pk}")
     return found[0]
@@ -55,10 +61,15 @@ def _explained(meta: Any, row: Row, using: str) -> Table:
     entries = [entry for some in Registry().read(keys(prefix, table)) for entry in some]
     conjs = sorted({TRUE, *(conj for entry in entries for conj in _met(table, entry, row, using))})
     replies = pipeline.run([("EXISTS", stamp_key(prefix, table, conj)) for conj in conjs])
-    reasons = (Reason(table, describe.condition(conj), bool(reply.value)) for conj, reply in zip(conjs, replies))
+    reasons = (
+        Reason(table, describe.condition(conj), bool(reply.value))
+        for conj, reply in zip(conjs, replies)
+    )
     return Table(table, len(entries), tuple(reasons))
 
 
 def _met(table: str, entry: str, row: Row, using: str) -> Iterator[Any]:
-    for extended in with_related(using, many_of(entry), columns_needed([entry]), [dict(row.items())], ()):
+    for extended in with_related(
+        using, many_of(entry), columns_needed([entry]), [dict(row.items())], ()
+    ):
         yield from met(table, [entry], extended) or ()

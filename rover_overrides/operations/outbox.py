@@ -92,7 +92,10 @@ def _look_at_all() -> bool:
     global _next_look, _is_unread  # noqa: PLW0603 - of the process
     if not all(map(_sees_commits, aliases())):
         return False
-    before, _next_look = _next_look, time.monotonic() + getattr(settings, "CACHEOPS_ROVER_OUTBOX_SECONDS", 5)
+    before, _next_look = (
+        _next_look,
+        time.monotonic() + getattr(settings, "CACHEOPS_ROVER_OUTBOX_SECONDS", 5),
+    )
     try:
         _is_unread = False in [_look(using) for using in aliases()]
     except RedisError:

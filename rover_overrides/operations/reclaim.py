@@ -50,8 +50,13 @@ def _steps(match: str) -> Iterator[list[Any]]:
 def _results(keys: Sequence[Any]) -> dict[Any, tuple[bytes, Label]]:
     """Return the checksum and the label of those keys that hold results of this format."""
     replies = pipeline.run([("GETRANGE", key, 0, _AHEAD) for key in keys])
-    read = [(key, reply.value, labels.read(reply.value, results.CHECKSUM)) for key, reply in zip(keys, replies)]
-    return {key: (value[: results.CHECKSUM], label) for key, value, label in read if label is not None}
+    read = [
+        (key, reply.value, labels.read(reply.value, results.CHECKSUM))
+        for key, reply in zip(keys, replies)
+    ]
+    return {
+        key: (value[: results.CHECKSUM], label) for key, value, label in read if label is not None
+    }
 
 
 def _dead(found: dict[Any, tuple[bytes, Label]]) -> list[Any]:

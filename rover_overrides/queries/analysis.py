@@ -29,7 +29,14 @@ from rover_overrides.keys.encoding import COUNTED, WATCHED
 from rover_overrides.queries.expressions import ORDERED, Inside, inside
 from rover_overrides.queries.library_queries import ForeignError, is_foreign
 from rover_overrides.queries.library_queries import tables_of as tables_of_foreign
-from rover_overrides.queries.lookups import ANYTHING, Backend, Disjunction, Located, compact, lookup_atoms
+from rover_overrides.queries.lookups import (
+    ANYTHING,
+    Backend,
+    Disjunction,
+    Located,
+    compact,
+    lookup_atoms,
+)
 
 MAX_CONJS = 16
 """Into how many conjs a WHERE tree may grow before conditions are left out."""
@@ -58,9 +65,13 @@ def dependencies(queryset: Any, purpose: str = "sample") -> Dependencies:
 
 def _dependencies(queryset: Any, purpose: str) -> Dependencies:
     queries = list(_queries(queryset.query, queryset.db))
-    coarse = any(found.raw_sql for _, _, found in queries) or not all(map(on, _patches_asked(queries)))
+    coarse = any(found.raw_sql for _, _, found in queries) or not all(
+        map(on, _patches_asked(queries))
+    )
     found: dict[str, set[Conj]] = defaultdict(set)
-    reads = {} if coarse or purpose == "sample" else _columns_read(queries, is_count=purpose == "count")
+    reads = (
+        {} if coarse or purpose == "sample" else _columns_read(queries, is_count=purpose == "count")
+    )
     for query, aliases, within in queries:
         for table in within.tables:
             found[table].add(TRUE)
@@ -69,7 +80,9 @@ def _dependencies(queryset: Any, purpose: str) -> Dependencies:
     return {table: [TRUE] if TRUE in conjs else sorted(conjs) for table, conjs in found.items()}
 
 
-def _columns_read(queries: list[tuple[Query, Aliases, Inside]], *, is_count: bool) -> dict[str, Atom]:
+def _columns_read(
+    queries: list[tuple[Query, Aliases, Inside]], *, is_count: bool
+) -> dict[str, Atom]:
     if not on("column-dependencies"):
         return {}
     from rover_overrides.queries.columns_read import markers
@@ -91,14 +104,18 @@ def _queries(query: Query, using: str) -> Iterator[tuple[Query, Aliases, Inside]
         found = inside(compiled, using)
         waiting += found.queries
         used = (alias for alias, count in compiled.alias_refcount.items() if count)
-        aliases = {alias: compiled.alias_map[alias] for alias in used if alias in compiled.alias_map}  # not those of extra tables
+        aliases = {
+            alias: compiled.alias_map[alias] for alias in used if alias in compiled.alias_map
+        }  # not those of extra tables
         yield compiled, aliases, found
 
 
 def _compiled(query: Query, using: str) -> Query:
     """Return a copy of the query with the joins that Django adds when it compiles: for order, related rows, inherited fields."""
     copied: Query = compile_copy(query)
-    plain = not (query.select_related or _ordered(query) or query.get_meta().parents or query.distinct_fields)
+    plain = not (
+        query.select_related or _ordered(query) or query.get_meta().parents or query.distinct_fields
+    )
     if plain or query.combined_queries:
         _add_own_table(copied)
         return copied
@@ -128,7 +145,11 @@ def _note_order(query: Query, compiler: Any) -> None:
 
 def _resolved(item: Any, query: Query) -> Any:
     """Return what a query is ordered by as it will be once it is compiled: a query inside may refer to this one."""
-    return item if isinstance(item, str) else item.resolve_expression(query, allow_joins=True, reuse=None)
+    return (
+        item
+        if isinstance(item, str)
+        else item.resolve_expression(query, allow_joins=True, reuse=None)
+    )
 
 
 def _add_own_table(query: Query) -> None:
@@ -142,7 +163,11 @@ def _keep_refcounts(_to_counts: dict[str, int]) -> None:
 
 
 def _ordered(query: Query) -> bool:
-    return bool(query.order_by or query.extra_order_by or (query.default_ordering and query.get_meta().ordering))
+    return bool(
+        query.order_by
+        or query.extra_order_by
+        or (query.default_ordering and query.get_meta().ordering)
+    )
 
 
 def _patches_asked(queries: list[tuple[Query, Aliases, Inside]]) -> Iterator[str]:
@@ -153,7 +178,9 @@ def _patches_asked(queries: list[tuple[Query, Aliases, Inside]]) -> Iterator[str
     for query, aliases, _ in queries:
         if any(getattr(join, "join_type", None) == LOUTER for join in aliases.values()):
             yield "reverse-null"
-        if query.select_related or any("__" in item.lstrip("-") for item in query.order_by if isinstance(item, str)):
+        if query.select_related or any(
+            "__" in item.lstrip("-") for item in query.order_by if isinstance(item, str)
+        ):
             yield "ordered-by-relation"
 
 
@@ -176,8 +203,15 @@ def _of_query(
     routes = _routes(aliases)
     for alias, join in aliases.items():
         absent = outer if alias in outer else set()
-        always = [] if coarse else [*_always(routes[alias]), *([reads[alias]] if alias in reads else ())]
-        yield join.table_name, chain.from_iterable(conjs_of([*_projected(routes[alias], absent, conj), *always]) for conj in tree)
+        always = (
+            [] if coarse else [*_always(routes[alias]), *([reads[alias]] if alias in reads else ())]
+        )
+        yield (
+            join.table_name,
+            chain.from_iterable(
+                conjs_of([*_projected(routes[alias], absent, conj), *always]) for conj in tree
+            ),
+        )
 
 
 def _always(routes: dict[str, Path]) -> Iterable[Atom]:
@@ -199,14 +233,18 @@ def _routes(aliases: Aliases) -> dict[str, dict[str, Path]]:
     return {alias: routes(alias, steps, back) for alias in aliases}
 
 
-def _projected(routes: dict[str, Path], absent: set[str], located: Iterable[Located]) -> Iterator[Atom]:
+def _projected(
+    routes: dict[str, Path], absent: set[str], located: Iterable[Located]
+) -> Iterator[Atom]:
     """Give the atoms of a conj that count for a row under an alias.
 
     Where the alias may be NULL for want of a row, a row also matters by being there, if a NULL meets the condition: its own, or
     that of an alias behind it, which is then `absent` too.
     """
     for where, atom in located:
-        if where not in routes or (where in absent and atom.op == "isnull" and atom.operand == ("1",)):
+        if where not in routes or (
+            where in absent and atom.op == "isnull" and atom.operand == ("1",)
+        ):
             continue
         if not routes[where]:
             yield atom

@@ -92,12 +92,20 @@ def _joined(aliases: Aliases) -> Iterable[tuple[str, str]]:
 
 def _whole(query: Query, aliases: Aliases, *, is_count: bool) -> Iterable[str]:
     """Give the aliases of which all columns are read: those that objects are made from, and both sides of an unusual join."""
-    made = {query.base_table} if query.default_cols and not (is_count and not query.distinct) else set()
+    made = (
+        {query.base_table}
+        if query.default_cols and not (is_count and not query.distinct)
+        else set()
+    )
     for alias, join in aliases.items():
         field = getattr(join, "join_field", None)
         if field is None:
             continue
-        if join.parent_alias in made and isinstance(field, OneToOneField) and field.remote_field.parent_link:
+        if (
+            join.parent_alias in made
+            and isinstance(field, OneToOneField)
+            and field.remote_field.parent_link
+        ):
             made.add(alias)
         key = field.field if isinstance(field, ForeignObjectRel) else field
         if type(key) not in _PLAIN_KEYS or join.filtered_relation is not None:

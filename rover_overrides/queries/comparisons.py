@@ -19,7 +19,11 @@ def comparison(compared: Compared, name: str, operand: Any, *, negated: bool) ->
     if name in {"exact", "in"} and negated and operand is not None:
         operands = [operand] if name == "exact" else [item for item in operand if item is not None]
         # Nothing is in an empty list, NULL included.
-        return [compared.one("in", *operands, negated=True)] if operands and not _rounded(compared) else ANYTHING
+        return (
+            [compared.one("in", *operands, negated=True)]
+            if operands and not _rounded(compared)
+            else ANYTHING
+        )
     if name in _BOUNDS and compared.kind in _ORDERED:
         return [_bound(compared, _NEGATED[name] if negated else name, operand)]
     if name == "range" and compared.kind in _ORDERED and len(operand) == 2:
@@ -46,7 +50,12 @@ def _range(compared: Compared, low: Any, high: Any, *, negated: bool) -> Disjunc
 
 
 def _pattern(compared: Compared, name: str, operand: Any, *, negated: bool) -> Disjunction:
-    if name not in PATTERNS or compared.kind != "text" or compared.column.part or not isinstance(operand, (str, int)):
+    if (
+        name not in PATTERNS
+        or compared.kind != "text"
+        or compared.column.part
+        or not isinstance(operand, (str, int))
+    ):
         return ANYTHING
     # NOTE: LIKE of SQLite ignores the case of ASCII, also where Django's lookup does not
     sensitive = compared.backend.vendor != "sqlite" or name.startswith("i")

@@ -62,12 +62,25 @@ def sampled(queryset: Any) -> Dependencies:
     if not (cacheops_settings.CACHEOPS_INSIDEOUT and queryset._prefetch_related_lookups):
         return dnfs(queryset, "count" if hasattr(queryset.query, COUNTED) else "sample")
     tables = prefetched_tables(queryset)
-    along = {queryset.model._meta.db_table: [UNCACHED]} if tables is None else {table: [TRUE] for table in tables}
-    return join_with(lcat, [dnfs(queryset, "sample"), along, *map(sampled, prefetched_querysets(queryset))])  # type: ignore[no-any-return]
+    along = (
+        {queryset.model._meta.db_table: [UNCACHED]}
+        if tables is None
+        else {table: [TRUE] for table in tables}
+    )
+    return join_with(
+        lcat, [dnfs(queryset, "sample"), along, *map(sampled, prefetched_querysets(queryset))]
+    )  # type: ignore[no-any-return]
 
 
 def _once(queryset: Any, digest: str, purpose: Purpose) -> Dependencies:
-    key = (digest, purpose, queryset.model, queryset.db, tuple(off()), tuple(cacheops_settings.CACHEOPS_SKIP_FIELDS))
+    key = (
+        digest,
+        purpose,
+        queryset.model,
+        queryset.db,
+        tuple(off()),
+        tuple(cacheops_settings.CACHEOPS_SKIP_FIELDS),
+    )
     found = _kept.get(key)
     if found is None:
         if len(_kept) >= KEPT:

@@ -73,7 +73,9 @@ def inside(query: Query, using: str) -> Inside:
     waiting = list(_roots(query))
     for _ in range(MAX_NODES):
         if not waiting:
-            return Inside(found, raw_sql, columns, opaque, application_sql.tables_of(query, own, using))
+            return Inside(
+                found, raw_sql, columns, opaque, application_sql.tables_of(query, own, using)
+            )
         node = waiting.pop()
         if type(node) is Col:
             columns.add((node.alias, str(node.target.column)))
@@ -107,18 +109,26 @@ def _roots(query: Query) -> Iterator[Any]:
         yield from _restrictions(join)
         filtered = getattr(join, "filtered_relation", None)
         if filtered is not None:
-            yield from filter(None, (getattr(filtered, name, None) for name in ("resolved_condition", "condition")))
+            yield from filter(
+                None,
+                (getattr(filtered, name, None) for name in ("resolved_condition", "condition")),
+            )
 
 
 def _restrictions(join: Any) -> Iterator[Any]:
     """Give the conditions on a join that a relation adds to the equality of its columns."""
     field = getattr(join, "join_field", None)
     own = getattr(field, "field", field)  # that a relation backwards is of
-    if field is None or getattr(type(own), "get_extra_restriction", None) is ForeignObject.get_extra_restriction:
+    if (
+        field is None
+        or getattr(type(own), "get_extra_restriction", None) is ForeignObject.get_extra_restriction
+    ):
         return
     aliases = (join.table_alias, join.parent_alias)
     try:
-        found = field.get_extra_restriction(*aliases if django.VERSION >= (4,) else (WhereNode, *aliases))
+        found = field.get_extra_restriction(
+            *aliases if django.VERSION >= (4,) else (WhereNode, *aliases)
+        )
     except Exception as error:  # it is the application's
         raise UncachedError("a join is not understood") from error
     if found is not None:
@@ -126,7 +136,9 @@ def _restrictions(join: Any) -> Iterator[Any]:
 
 
 def _is_expression(node: Any) -> bool:
-    return type(node) is not WhereNode and not isinstance(node, (Query, QuerySet)) and _has_sql(node)
+    return (
+        type(node) is not WhereNode and not isinstance(node, (Query, QuerySet)) and _has_sql(node)
+    )
 
 
 def _has_sql(node: Any) -> bool:
@@ -137,7 +149,9 @@ def _is_open(node: Any) -> bool:
     """Tell whether all columns that an expression of Django's reads are among what `_children` gives of it."""
     if isinstance(node, (WhereNode, NothingNode, list, tuple, set, frozenset)):
         return True
-    return hasattr(node, "get_source_expressions") and not isinstance(node, F)  # which is not resolved
+    return hasattr(node, "get_source_expressions") and not isinstance(
+        node, F
+    )  # which is not resolved
 
 
 def _query_of(node: Any) -> Any:
@@ -146,7 +160,10 @@ def _query_of(node: Any) -> Any:
         return node
     if isinstance(node, QuerySet):
         return node.query
-    for name in ("query", "query_object"):  # of a Subquery, Exists, or the constraint of several columns
+    for name in (
+        "query",
+        "query_object",
+    ):  # of a Subquery, Exists, or the constraint of several columns
         inner = getattr(node, name, None)
         if inner is None:
             continue
@@ -159,9 +176,15 @@ def _query_of(node: Any) -> Any:
 
 def _children(node: Any) -> Iterable[Any]:
     """Return the expressions inside a node; raises UncachedError where it might hide what its result depends on."""
-    if isinstance(node, (Now, Random)) or (isinstance(node, Func) and not _VOLATILE.isdisjoint(_words(node))):
+    if isinstance(node, (Now, Random)) or (
+        isinstance(node, Func) and not _VOLATILE.isdisjoint(_words(node))
+    ):
         raise UncachedError(f"{type(node).__name__} has no fixed value")
-    if type(node) is Value and isinstance(node.value, str) and node.value.strip().casefold() in MOMENTS:
+    if (
+        type(node) is Value
+        and isinstance(node.value, str)
+        and node.value.strip().casefold() in MOMENTS
+    ):
         raise UncachedError(f"{node.value} is a moment that passes")
     if isinstance(node, WhereNode):
         return list(node.children)
@@ -169,7 +192,9 @@ def _children(node: Any) -> Iterable[Any]:
         return [item for item in node if _has_sql(item)]
     if hasattr(node, "get_source_expressions"):
         return [*filter(None, node.get_source_expressions()), *_operands(node)]
-    if isinstance(node, (ExtraWhere, NothingNode, F)) or not (hasattr(node, "as_sql") or hasattr(node, "children")):
+    if isinstance(node, (ExtraWhere, NothingNode, F)) or not (
+        hasattr(node, "as_sql") or hasattr(node, "children")
+    ):
         return ()
     if hasattr(node, "children"):  # a Q that is not resolved yet
         return [child[1] if isinstance(child, tuple) else child for child in node.children]

@@ -69,7 +69,9 @@ def steps_of(aliases: dict[str, Any]) -> Steps:
         parent = join.parent_alias
         if isinstance(join.join_field, ForeignKey):
             steps[parent].append((alias, (own, join.table_name, other)))
-        elif isinstance(join.join_field, ForeignObjectRel) and isinstance(join.join_field.field, ForeignKey):
+        elif isinstance(join.join_field, ForeignObjectRel) and isinstance(
+            join.join_field.field, ForeignKey
+        ):
             steps[alias].append((parent, (other, aliases[parent].table_name, own)))
     return steps
 
@@ -81,7 +83,9 @@ def back_steps_of(aliases: dict[str, Any]) -> Steps:
         parent = join.parent_alias
         if isinstance(join.join_field, ForeignKey):
             steps[alias].append((parent, (other, aliases[parent].table_name, own, MANY)))
-        elif join.join_type == INNER and isinstance(getattr(join.join_field, "field", None), ForeignKey):
+        elif join.join_type == INNER and isinstance(
+            getattr(join.join_field, "field", None), ForeignKey
+        ):
             steps[parent].append((alias, (own, join.table_name, other, MANY)))
     return steps
 
@@ -89,7 +93,11 @@ def back_steps_of(aliases: dict[str, Any]) -> Steps:
 def _by_key(aliases: dict[str, Any]) -> Iterator[tuple[str, Join, str, str]]:
     """Yield the joins by one key alone: alias, join, the parent's column, the own column."""
     for alias, join in aliases.items():
-        if not isinstance(join, Join) or join.filtered_relation is not None or join.parent_alias not in aliases:
+        if (
+            not isinstance(join, Join)
+            or join.filtered_relation is not None
+            or join.parent_alias not in aliases
+        ):
             continue
         if len(join.join_cols) == 1:
             yield alias, join, *join.join_cols[0]

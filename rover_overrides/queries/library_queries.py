@@ -24,7 +24,9 @@ class ForeignError(Exception):
 
 def is_foreign(query: Any, using: str) -> bool:
     """Tell whether classes that are not Django's make the SQL of a query, or the joins in it."""
-    if not stock.is_query(query) or any(_is_foreign_table(join, query) for join in query.alias_map.values()):
+    if not stock.is_query(query) or any(
+        _is_foreign_table(join, query) for join in query.alias_map.values()
+    ):
         return True
     return not stock.is_compiler(query.get_compiler(using))
 
@@ -33,7 +35,11 @@ def _is_foreign_table(join: Any, query: Any) -> bool:
     """Tell whether a table of a query is joined, or put in the place of the model's own, by others than Django."""
     if not stock.is_join(join):
         return True
-    return type(join) is BaseTable and join.table_name != query.get_meta().db_table and model_of(join.table_name) is None
+    return (
+        type(join) is BaseTable
+        and join.table_name != query.get_meta().db_table
+        and model_of(join.table_name) is None
+    )
 
 
 def tables_of(query: Any, using: str) -> set[str]:

@@ -27,7 +27,9 @@ SHORT = 4
 _PARTS = frozenset(
     one
     for one in vars(datetime_functions).values()
-    if isinstance(one, type) and issubclass(one, TimezoneMixin) and isinstance(getattr(one, "lookup_name", None), str)
+    if isinstance(one, type)
+    and issubclass(one, TimezoneMixin)
+    and isinstance(getattr(one, "lookup_name", None), str)
 )
 """The functions that Django's lookups of parts of dates and times are made of."""
 _FLOAT_DIGITS = 15
@@ -75,7 +77,9 @@ class Compared:
         """Return a conj of one atom; raises UncertainError for operands that cannot be spelled."""
         if self.kind is None:
             raise UncertainError
-        texts = tuple(sorted({spelled(self.field, self.column.part, operand) for operand in operands}))
+        texts = tuple(
+            sorted({spelled(self.field, self.column.part, operand) for operand in operands})
+        )
         return self.raw(op, *texts, negated=negated)
 
     def raw(self, op: str, *texts: str, negated: bool = False) -> frozenset[Located]:
@@ -101,12 +105,20 @@ def compact(part: Disjunction) -> Disjunction:
     if len(found) < len(part) or len(same) != 1 or not all(atom.op == "exact" for _, atom in found):
         return part
     alias, column = same.pop()
-    return [frozenset({(alias, Atom(column, "in", tuple(sorted(atom.operand[0] for _, atom in found))))})]
+    return [
+        frozenset(
+            {(alias, Atom(column, "in", tuple(sorted(atom.operand[0] for _, atom in found))))}
+        )
+    ]
 
 
 def _compared(lookup: Any, backend: Backend) -> Compared | None:
     """Return the left side of one of Django's own lookups with a plain operand."""
-    if not is_lookup(lookup) or getattr(lookup, "bilateral_transforms", None) or _is_expression(lookup.rhs):
+    if (
+        not is_lookup(lookup)
+        or getattr(lookup, "bilateral_transforms", None)
+        or _is_expression(lookup.rhs)
+    ):
         return None
     lhs: Any = lookup.lhs
     part: str | None = ""
@@ -130,20 +142,27 @@ def _is_agreed(field: Any) -> bool:
 def _part(transform: Any) -> str | None:
     """Return the name and the zone of a part of a date or time, or None for one in a zone of the query's own choice."""
     target = getattr(transform.lhs, "target", None)
-    if target is None or transform.tzinfo is not None:  # which Django forgets where it compares a year by its bounds
+    if (
+        target is None or transform.tzinfo is not None
+    ):  # which Django forgets where it compares a year by its bounds
         return None
     zone = transform.get_tzname() if kind_of(target) == "datetime" else None
     return f"{transform.lookup_name}@{zone or ''}"
 
 
 def _is_expression(operand: Any) -> bool:
-    operands: Iterable[Any] = operand if isinstance(operand, (list, tuple, set, frozenset)) else (operand,)
+    operands: Iterable[Any] = (
+        operand if isinstance(operand, (list, tuple, set, frozenset)) else (operand,)
+    )
     return any(hasattr(item, "as_sql") or hasattr(item, "resolve_expression") for item in operands)
 
 
 def _of(compared: Compared, name: str, operand: Any, *, negated: bool) -> Disjunction:
     if name == "isnull":
-        if not (tells_null(compared.field) and compared.backend.known) or compared.backend.vendor == "oracle":  # '' is NULL
+        if (
+            not (tells_null(compared.field) and compared.backend.known)
+            or compared.backend.vendor == "oracle"
+        ):  # '' is NULL
             return ANYTHING
         return [compared.raw("isnull", "1" if bool(operand) is not negated else "0")]
     if name == "exact" and operand is not None and not negated:

@@ -14,7 +14,9 @@ def prefetched_tables(queryset: Any) -> set[str] | None:
     found: set[str] = set()
     for lookup in queryset._prefetch_related_lookups:
         model = queryset.model
-        for name in (lookup.prefetch_through if isinstance(lookup, Prefetch) else str(lookup)).split("__"):
+        for name in (
+            lookup.prefetch_through if isinstance(lookup, Prefetch) else str(lookup)
+        ).split("__"):
             relation = _relation(model, name)
             model = getattr(relation, "related_model", None)
             if not (isinstance(model, type) and issubclass(model, Model)):
@@ -35,7 +37,9 @@ def _relation(model: type[Model], name: str) -> Any:
     try:
         return model._meta.get_field(name)
     except FieldDoesNotExist:
-        return next((one for one in model._meta.related_objects if one.get_accessor_name() == name), None)
+        return next(
+            (one for one in model._meta.related_objects if one.get_accessor_name() == name), None
+        )
 
 
 def _tables(relation: Any, model: type[Model]) -> Iterator[str]:

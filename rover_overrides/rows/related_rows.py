@@ -29,7 +29,9 @@ MAX_KEYS = 1000
 Row = Mapping[Union[str, Column], Any]
 
 
-def with_related(using: str, many: Path, columns: Iterable[Column], rows: Sequence[Row], others: Sequence[Row]) -> Iterator[Row]:
+def with_related(
+    using: str, many: Path, columns: Iterable[Column], rows: Sequence[Row], others: Sequence[Row]
+) -> Iterator[Row]:
     """Give the rows with the columns of related rows that are asked for: a query a path, however many rows.
 
     Where `many` is a hop to many rows, each row is given once for each of those, as they are and as they are among the
@@ -48,7 +50,9 @@ def with_related(using: str, many: Path, columns: Iterable[Column], rows: Sequen
     yield from _multiplied(using, wanted, extended, others) if wanted else extended
 
 
-def _extend(using: str, path: Path, names: Sequence[str], rows: Sequence[dict[str | Column, Any]]) -> None:
+def _extend(
+    using: str, path: Path, names: Sequence[str], rows: Sequence[dict[str | Column, Any]]
+) -> None:
     """Put the columns at the end of a path to one row into the rows."""
     start = path[0][0]
     keys = [_key(path[0], row.get(start)) for row in rows]
@@ -71,7 +75,12 @@ def _multiplied(
     stored = _many_looked_up(using, wanted, {key for key in keys if key is not None})
     changed = _many_among(using, wanted, others)
     for row, key in zip(rows, keys):
-        if stored is None or changed is None or hop[0] not in row or (key is None and row[hop[0]] is not None):
+        if (
+            stored is None
+            or changed is None
+            or hop[0] not in row
+            or (key is None and row[hop[0]] is not None)
+        ):
             yield row
         else:
             yield from ({**row, **other} for other in (*stored.get(key, ()), *changed.get(key, ())))
@@ -88,11 +97,17 @@ def _key(hop: tuple[str, ...], value: Any) -> Any:
         return None
 
 
-def _looked_up(using: str, path: Path, names: Sequence[str], keys: set[Any]) -> dict[Any, list[dict[str, Any]]] | None:
+def _looked_up(
+    using: str, path: Path, names: Sequence[str], keys: set[Any]
+) -> dict[Any, list[dict[str, Any]]] | None:
     """Return the wanted columns at the end of a path by the first hop's key, or None where that cannot be told."""
     words = _words(path, names)
     found = None if words is None else _fetched(using, path[0], words, keys)
-    return None if found is None else {key: [dict(zip(names, row)) for row in rows] for key, rows in found.items()}
+    return (
+        None
+        if found is None
+        else {key: [dict(zip(names, row)) for row in rows] for key, rows in found.items()}
+    )
 
 
 def _many_looked_up(
@@ -105,7 +120,11 @@ def _many_looked_up(
         return None
     flat = [words[0][0], *(word for some in words for word in some[1:])]
     found = _fetched(using, next(iter(wanted))[0], flat, keys)
-    return None if found is None else {key: [dict(zip(columns, row)) for row in rows] for key, rows in found.items()}
+    return (
+        None
+        if found is None
+        else {key: [dict(zip(columns, row)) for row in rows] for key, rows in found.items()}
+    )
 
 
 def _many_among(
@@ -115,7 +134,8 @@ def _many_among(
     hop = next(iter(wanted))[0]
     keys = [_key(hop, row.get(hop[2])) for row in others]
     if len(others) > MAX_KEYS or any(
-        hop[2] not in row or (row[hop[2]] is not None) > (key is not None) for row, key in zip(others, keys)
+        hop[2] not in row or (row[hop[2]] is not None) > (key is not None)
+        for row, key in zip(others, keys)
     ):
         return None
     extended: list[dict[str | Column, Any]] = [dict(row.items()) for row in others]
@@ -124,7 +144,9 @@ def _many_among(
             _extend(using, path[1:], names, extended)
     found: dict[Any, list[dict[str | Column, Any]]] = defaultdict(list)
     columns = [
-        (Column(path, name), Column(path[1:], name) if path[1:] else name) for path, names in wanted.items() for name in names
+        (Column(path, name), Column(path[1:], name) if path[1:] else name)
+        for path, names in wanted.items()
+        for name in names
     ]
     for row, key in zip(extended, keys):
         if key is not None:
@@ -132,7 +154,9 @@ def _many_among(
     return found
 
 
-def _fetched(using: str, hop: tuple[str, ...], words: Sequence[str], keys: set[Any]) -> dict[Any, list[list[Any]]] | None:
+def _fetched(
+    using: str, hop: tuple[str, ...], words: Sequence[str], keys: set[Any]
+) -> dict[Any, list[list[Any]]] | None:
     """Return rows of the ORM's words by the first of them; None for too many, or where the database refuses."""
     model, field = model_of(hop[1]), field_of(hop[1], hop[2])
     if not keys:
@@ -171,4 +195,7 @@ def _words(path: Path, names: Sequence[str]) -> list[str] | None:
     if None in fields or None in ends:
         return None
     hops = "".join(f"{field.name}__" for field in fields[1:] if field is not None)
-    return [getattr(fields[0], "attname", ""), *(f"{hops}{field.attname}" for field in ends if field is not None)]
+    return [
+        getattr(fields[0], "attname", ""),
+        *(f"{hops}{field.attname}" for field in ends if field is not None),
+    ]

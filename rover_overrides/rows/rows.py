@@ -85,7 +85,11 @@ def fields_needed(model: Any, written: Collection[Any] = ()) -> list[Any]:
 def is_complete(table: str, row: Mapping[str, Any] | None) -> bool:
     """Return whether a row has all columns that an invalidation may need."""
     model = model_of(table)
-    return row is not None and model is not None and all(field.column in row for field in fields_needed(model))
+    return (
+        row is not None
+        and model is not None
+        and all(field.column in row for field in fields_needed(model))
+    )
 
 
 def key_columns(model: Any) -> list[str]:
@@ -140,7 +144,9 @@ def read(query: Query, connection: BaseDatabaseWrapper) -> list[Row] | None:
     return [dict(zip(columns, row)) for row in found] if len(found) <= LIMIT else None
 
 
-def values(query: Query, connection: BaseDatabaseWrapper, run: Callable[..., list[Any]] = statements.read) -> list[Sequence[Any]]:
+def values(
+    query: Query, connection: BaseDatabaseWrapper, run: Callable[..., list[Any]] = statements.read
+) -> list[Sequence[Any]]:
     """Return the rows of a query of raw columns, by a function of `statements`; raises StatementError."""
     try:
         compiler = query.get_compiler(connection=connection)
@@ -165,7 +171,9 @@ def raw_column(field: Any, alias: str) -> Col:
     return Col(alias, plain)
 
 
-def reread(model: Any, fields: Sequence[Any], keys: Sequence[Any], connection: BaseDatabaseWrapper) -> list[Row]:
+def reread(
+    model: Any, fields: Sequence[Any], keys: Sequence[Any], connection: BaseDatabaseWrapper
+) -> list[Row]:
     """Return the rows with these primary keys, as they are stored now; raises StatementError."""
     rows: list[Row] = []
     for start in range(0, len(keys), _CHUNK):
@@ -192,7 +200,11 @@ def is_expression(value: Any) -> bool:
 def stored(field: Any, value: Any, connection: BaseDatabaseWrapper) -> Any:
     """Return what reading a field gives after the value was written, `UNKNOWN` where that is not certain."""
     own, field = field, target(field)
-    if is_expression(value) or connection.vendor not in _FAITHFUL or not (is_stock(own) and is_connection(connection)):
+    if (
+        is_expression(value)
+        or connection.vendor not in _FAITHFUL
+        or not (is_stock(own) and is_connection(connection))
+    ):
         return UNKNOWN
     expected = _PLAIN.get(field.get_internal_type())
     if expected is None or value is None:
@@ -204,7 +216,12 @@ def stored(field: Any, value: Any, connection: BaseDatabaseWrapper) -> Any:
     return prepared if type(prepared) is expected and _is_exact(field, prepared) else UNKNOWN
 
 
-def written(row: Row, values: Iterable[tuple[Any, Any]], generated: Collection[str], connection: BaseDatabaseWrapper) -> Row:
+def written(
+    row: Row,
+    values: Iterable[tuple[Any, Any]],
+    generated: Collection[str],
+    connection: BaseDatabaseWrapper,
+) -> Row:
     """Return a row after an UPDATE; what the database computes, and what is not certainly stored as given, becomes unknown.
 
     A value that is just what was read before is stored as it was.
@@ -216,13 +233,24 @@ def written(row: Row, values: Iterable[tuple[Any, Any]], generated: Collection[s
             new[field.column] = now
         elif not (is_stock(field) and is_same(row[field.column], value)):
             del new[field.column]
-    return new if is_unchanged(row, new) else {column: value for column, value in new.items() if column not in generated}
+    return (
+        new
+        if is_unchanged(row, new)
+        else {column: value for column, value in new.items() if column not in generated}
+    )
 
 
-def inserted(obj: Any, fields: Iterable[Any], given_back: Row, connection: BaseDatabaseWrapper) -> Row:
+def inserted(
+    obj: Any, fields: Iterable[Any], given_back: Row, connection: BaseDatabaseWrapper
+) -> Row:
     """Return the row that an object was stored as; compiling the statement has set on it what `pre_save` computes."""
-    known = {field.column: stored(field, getattr(obj, field.attname), connection) for field in fields}
-    return {**{column: value for column, value in known.items() if value is not UNKNOWN}, **given_back}
+    known = {
+        field.column: stored(field, getattr(obj, field.attname), connection) for field in fields
+    }
+    return {
+        **{column: value for column, value in known.items() if value is not UNKNOWN},
+        **given_back,
+    }
 
 
 def returned(fields: Iterable[Any], found: Iterable[Any]) -> Row:
@@ -240,11 +268,15 @@ def is_same(one: Any, two: Any) -> bool:
     return type(one) is type(two) and bool(one == two) and repr(one) == repr(two)
 
 
-def marked(table: str, old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> Iterator[conditions.Row]:
+def marked(
+    table: str, old: Mapping[str, Any] | None, new: Mapping[str, Any] | None
+) -> Iterator[conditions.Row]:
     """Give a row as it was and as it is; where it was updated, with the columns that differ."""
     mark: dict[str | conditions.Column, Any] = {}
     if old is not None and new is not None and old.keys() == new.keys() and is_complete(table, old):
-        mark[conditions.CHANGED] = frozenset(column for column, value in new.items() if not is_same(old[column], value))
+        mark[conditions.CHANGED] = frozenset(
+            column for column, value in new.items() if not is_same(old[column], value)
+        )
     for row in (old, new):
         if row is not None:
             yield {**dict(row.items()), **mark}
@@ -252,7 +284,9 @@ def marked(table: str, old: Mapping[str, Any] | None, new: Mapping[str, Any] | N
 
 def is_unchanged(old: Row, new: Row) -> bool:
     """Tell whether a write left the row as it was."""
-    return old.keys() == new.keys() and all(_is_equal(value, new[column]) for column, value in old.items())
+    return old.keys() == new.keys() and all(
+        _is_equal(value, new[column]) for column, value in old.items()
+    )
 
 
 def _is_equal(one: Any, two: Any) -> bool:
@@ -267,12 +301,20 @@ _SIMPLE = frozenset(_PLAIN.values())
 def _is_single(query: Query) -> bool:
     query.get_initial_alias()
     tables = sum(query.alias_refcount[alias] > 0 for alias in query.alias_map)
-    return tables == 1 and query.group_by is None and not query.distinct and not query.is_sliced and not query.combinator
+    return (
+        tables == 1
+        and query.group_by is None
+        and not query.distinct
+        and not query.is_sliced
+        and not query.combinator
+    )
 
 
 def _is_plain(node: Any) -> bool:
     if not isinstance(node, Lookup):
-        return bool(getattr(node, "children", None)) and all(_is_plain(child) for child in node.children)
+        return bool(getattr(node, "children", None)) and all(
+            _is_plain(child) for child in node.children
+        )
     operands = node.rhs if isinstance(node.rhs, (list, tuple, set, frozenset)) else [node.rhs]
     return isinstance(node.lhs, Col) and not any(is_expression(operand) for operand in operands)
 
@@ -280,12 +322,19 @@ def _is_plain(node: Any) -> bool:
 def _is_compared(field: Any) -> bool:
     """Return whether a condition may be about the column, or lead from it to another row; or the database may change it along."""
     leads = field.primary_key or field.unique or field.is_relation
-    return bool(leads or getattr(field, "generated", False) or kind_of(field) is not None or tells_null(field))
+    return bool(
+        leads
+        or getattr(field, "generated", False)
+        or kind_of(field) is not None
+        or tells_null(field)
+    )
 
 
 def is_stock(field: Any) -> bool:
     """Return whether a field stores and reads its values as Django's own of its kind, without code of the application's."""
-    return is_field(field) and not any(getattr(target(field), name, None) for name in ("encoder", "decoder", "generated"))
+    return is_field(field) and not any(
+        getattr(target(field), name, None) for name in ("encoder", "decoder", "generated")
+    )
 
 
 def _is_exact(field: Any, value: Any) -> bool:
@@ -294,6 +343,9 @@ def _is_exact(field: Any, value: Any) -> bool:
     if isinstance(value, decimal.Decimal):
         places = field.decimal_places
         return (
-            value.is_finite() and places is not None and field.max_digits <= _DIGITS and -int(value.as_tuple().exponent) <= places
+            value.is_finite()
+            and places is not None
+            and field.max_digits <= _DIGITS
+            and -int(value.as_tuple().exponent) <= places
         )
     return True

@@ -36,7 +36,9 @@ servers: WeakKeyDictionary[Any, Server] = WeakKeyDictionary()
 """What is known of the server behind each pool."""
 
 _MOST_KNOWN = 8  # servers behind an address that a process remembers what they said of themselves
-_FIELD = re.compile(rb"(?m)^(run_id|master_replid2?|uptime_in_seconds|master_repl_offset|second_repl_offset):(-?\w+)")
+_FIELD = re.compile(
+    rb"(?m)^(run_id|master_replid2?|uptime_in_seconds|master_repl_offset|second_repl_offset):(-?\w+)"
+)
 
 _moves = count(1)
 
@@ -131,7 +133,9 @@ class Server:
             return False
         if new.started > max(self.arrived, self.dropped):
             return True
-        return new.inherited == old.history and old.offset < new.promoted and self.dropped < old.asked
+        return (
+            new.inherited == old.history and old.offset < new.promoted and self.dropped < old.asked
+        )
 
 
 def server_of(pool: Any) -> Server:

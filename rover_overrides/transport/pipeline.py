@@ -78,7 +78,9 @@ class Reply(NamedTuple):
     identity: bytes
 
 
-def run(commands: Sequence[Command], *, values: Sequence[str] = (), dropped: Sequence[Any] = ()) -> list[Reply]:
+def run(
+    commands: Sequence[Command], *, values: Sequence[str] = (), dropped: Sequence[Any] = ()
+) -> list[Reply]:
     """Run commands `(name, key, *arguments)` and return their replies in the same order, after the values of keys.
 
     Keys that are `dropped` go first. On one server they are one command, and so are the values: one reply is parsed faster
@@ -147,7 +149,9 @@ def _run(commands: Sequence[Command], values: Sequence[str], dropped: Sequence[A
         raise
 
 
-def _run_on(redis_client: Any, commands: Sequence[Command], values: Sequence[str], dropped: Sequence[Any]) -> list[Reply]:
+def _run_on(
+    redis_client: Any, commands: Sequence[Command], values: Sequence[str], dropped: Sequence[Any]
+) -> list[Reply]:
     """Send drops and reads key by key to a cluster, and as one command each to a server, which for drops must be the master."""
     if is_sharded(redis_client):
         each = [*(("UNLINK", key) for key in dropped), *(("GET", key) for key in values), *commands]
@@ -175,7 +179,11 @@ def client() -> Any:
 def servers() -> list[Any]:
     """Return a client of each master."""
     known = client()
-    return [known.get_redis_connection(node) for node in known.get_primaries()] if is_sharded(known) else [known]
+    return (
+        [known.get_redis_connection(node) for node in known.get_primaries()]
+        if is_sharded(known)
+        else [known]
+    )
 
 
 def is_sharded(known: Any = None) -> bool:
@@ -239,12 +247,22 @@ def _on_cluster(client: Any, commands: Sequence[Command]) -> list[Reply]:
         _outdated.discard(client)
     for _ in range(_ATTEMPTS):
         try:
-            replies = _cluster_round(client, {n: c for n, c in enumerate(commands) if n not in done}, asked)
-            asked = {n: reply.value for n, reply in replies.items() if type(reply.value) is AskError}
-            done.update((n, reply) for n, reply in replies.items() if not isinstance(reply.value, _REDIRECTED))
+            replies = _cluster_round(
+                client, {n: c for n, c in enumerate(commands) if n not in done}, asked
+            )
+            asked = {
+                n: reply.value for n, reply in replies.items() if type(reply.value) is AskError
+            }
+            done.update(
+                (n, reply)
+                for n, reply in replies.items()
+                if not isinstance(reply.value, _REDIRECTED)
+            )
             if len(done) == len(commands):
                 return [_checked(done[n]) for n in range(len(commands))]
-            failure = next(reply.value for reply in replies.values() if isinstance(reply.value, _REDIRECTED))
+            failure = next(
+                reply.value for reply in replies.values() if isinstance(reply.value, _REDIRECTED)
+            )
         except redis.TimeoutError:
             _outdated.add(client)  # to ask the nodes now would be a second wait
             raise
@@ -254,21 +272,36 @@ def _on_cluster(client: Any, commands: Sequence[Command]) -> list[Reply]:
     raise redis.ConnectionError(str(failure)) from failure
 
 
-def _cluster_round(client: Any, commands: dict[int, Command], asked: dict[int, Any]) -> dict[int, Reply]:
+def _cluster_round(
+    client: Any, commands: dict[int, Command], asked: dict[int, Any]
+) -> dict[int, Reply]:
     """Send each command to the node of its key, or to the one that ASK named, and return the replies by number."""
     batches: dict[Any, list[tuple[int, Command]]] = {}
     for number, command in commands.items():
         ask = asked.get(number)
-        node = client.get_node(host=ask.host, port=ask.port) if ask else client.get_node_from_key(_key(command))
+        node = (
+            client.get_node(host=ask.host, port=ask.port)
+            if ask
+            else client.get_node_from_key(_key(command))
+        )
         if node is None:
             raise redis.ConnectionError(f"the cluster names a node that it does not list: {ask}")
         sent = [(-1, ("ASKING",)), (number, command)] if ask else [(number, command)]
         batches.setdefault(node.name, []).extend(sent)
-    pools = [client.get_redis_connection(client.get_node(node_name=name)).connection_pool for name in batches]
+    pools = [
+        client.get_redis_connection(client.get_node(node_name=name)).connection_pool
+        for name in batches
+    ]
     for pool in pools:
         epochs.server_of(pool).is_node = True
-    replies = _exchange([(pool, [c for _, c in batch]) for pool, batch in zip(pools, batches.values())])
-    pairs = [(n, reply) for batch, got in zip(batches.values(), replies) for (n, _), reply in zip(batch, got)]
+    replies = _exchange(
+        [(pool, [c for _, c in batch]) for pool, batch in zip(pools, batches.values())]
+    )
+    pairs = [
+        (n, reply)
+        for batch, got in zip(batches.values(), replies)
+        for (n, _), reply in zip(batch, got)
+    ]
     return {number: reply for number, reply in pairs if number >= 0}
 
 
@@ -281,7 +314,10 @@ def _exchange(batches: Sequence[tuple[Any, Sequence[Command]]]) -> list[list[Rep
     if len(batches) == 1:
         return [_exchange_one(*batches[0])]
     with ExitStack() as stack:
-        lent = [(stack.enter_context(_lent(pool)), commands, epochs.server_of(pool)) for pool, commands in batches]
+        lent = [
+            (stack.enter_context(_lent(pool)), commands, epochs.server_of(pool))
+            for pool, commands in batches
+        ]
         sent = [_send(*each) for each in lent]
         return [_receive(*each, known) for each, known in zip(lent, sent)]
 
@@ -329,10 +365,14 @@ def _be_prompt(pool: Any) -> None:
     What does not answer in time is not asked once more: that would be a second wait.
     """
     once = Retry(NoBackoff(), 1, (redis.ConnectionError,))
-    is_librarys = _LIBRARY_RETRY is not None and pool.connection_kwargs.get("retry") == _LIBRARY_RETRY
+    is_librarys = (
+        _LIBRARY_RETRY is not None and pool.connection_kwargs.get("retry") == _LIBRARY_RETRY
+    )
     if is_librarys:
         pool.connection_kwargs["retry"] = once
-    for connection in getattr(pool, "_available_connections", ()):  # made by who used the client itself, nobody knows when
+    for connection in getattr(
+        pool, "_available_connections", ()
+    ):  # made by who used the client itself, nobody knows when
         _identities[connection] = _Known(getattr(connection, "_sock", None), b"", 0.0, 0.0, 0)
         if is_librarys:
             connection.retry = once
@@ -352,7 +392,8 @@ def _send(connection: Any, commands: Sequence[Command], server: Server) -> _Know
     if known is None or known.socket is not socket or socket is None:
         known = _Known(socket, b"", now, now + epochs.seconds(), server.moves)
     connection.send_packed_command(
-        _packed(connection, commands if known.identity else [*epochs.WHO, *commands]), check_health=False
+        _packed(connection, commands if known.identity else [*epochs.WHO, *commands]),
+        check_health=False,
     )
     return known
 
@@ -368,13 +409,17 @@ def _packed(connection: Any, commands: Sequence[Command]) -> Any:
     said, errors = encoder.encoding, encoder.encoding_errors
     parts: list[bytes] = []
     for command in commands:
-        words = [(word if type(word) is str else str(word)).encode(said, errors) for word in command]
+        words = [
+            (word if type(word) is str else str(word)).encode(said, errors) for word in command
+        ]
         parts.append(b"*%d\r\n" % len(words))
         parts += [b"$%d\r\n%s\r\n" % (len(word), word) for word in words]
     return [b"".join(parts)]
 
 
-def _receive(connection: Any, commands: Sequence[Command], server: Server, known: _Known) -> list[Reply]:
+def _receive(
+    connection: Any, commands: Sequence[Command], server: Server, known: _Known
+) -> list[Reply]:
     identity = known.identity
     if not identity:
         about = epochs.read([_answer(connection) for _ in epochs.WHO], known.asked)

@@ -26,12 +26,25 @@ from rover_overrides.transport.circuit_breaker import circuit
 
 # Refusals that redis-py has no class for, or that its callers do not take for an absent server.
 _ABSENT = (ClusterDownError, ReadOnlyError, TryAgainError)
-_ABSENT_WORDS = ("BUSY ", "CLUSTERDOWN", "DENIED", "LOADING", "MASTERDOWN", "MISCONF", "NOREPLICAS", "TRYAGAIN")
+_ABSENT_WORDS = (
+    "BUSY ",
+    "CLUSTERDOWN",
+    "DENIED",
+    "LOADING",
+    "MASTERDOWN",
+    "MISCONF",
+    "NOREPLICAS",
+    "TRYAGAIN",
+)
 _FULL = "OOM "
 
 # Redis 6.2 puts the error of a command in a script behind its own words, with the code or, of a user's rights, without.
 _IN_SCRIPT = re.compile(r"(?:ERR )?Error running script .*@user_script: \d+: -?(.*)", re.DOTALL)
-_NO_RIGHT_IN_SCRIPT = ("ACL failure in script", "NOPERM", "The user executing the script can't")  # Redis 7 and Valkey; 6.2
+_NO_RIGHT_IN_SCRIPT = (
+    "ACL failure in script",
+    "NOPERM",
+    "The user executing the script can't",
+)  # Redis 7 and Valkey; 6.2
 _COMMAND = re.compile(r"the '([^']+)' command")
 _USER = re.compile(r"User (\S+) has")
 
@@ -85,12 +98,16 @@ def answered(call: Callable[[], Any]) -> Any:
 def is_refusal(error: Exception) -> bool:
     """Return whether an error says that a server, or the node of a cluster, does nothing for now."""
     # The first is raised where no node answers or a slot is nobody's. It is no ConnectionError, though nothing else is wrong.
-    return isinstance(error, (RedisClusterException, *_ABSENT)) or str(error).startswith(_ABSENT_WORDS)
+    return isinstance(error, (RedisClusterException, *_ABSENT)) or str(error).startswith(
+        _ABSENT_WORDS
+    )
 
 
 def is_full(error: Exception) -> bool:
     """Return whether the server has no memory left."""
-    known = getattr(redis.exceptions, "OutOfMemoryError", None)  # redis-py from 5 on, without the word
+    known = getattr(
+        redis.exceptions, "OutOfMemoryError", None
+    )  # redis-py from 5 on, without the word
     return (known is not None and isinstance(error, known)) or str(error).startswith(_FULL)
 
 
@@ -123,4 +140,6 @@ def _remedy(error: redis.AuthenticationError) -> str:
         return "Set the user and the password in CACHEOPS_REDIS."
     command, user = _COMMAND.search(str(error)), _USER.search(str(error))
     missing = f"+{command[1]}" if command else "~<prefix>* +@read +@write +@scripting +info"
-    return f"Grant it: ACL SETUSER {user[1] if user else '<user>'} {missing} (docs/cache.md, Rights)."
+    return (
+        f"Grant it: ACL SETUSER {user[1] if user else '<user>'} {missing} (docs/cache.md, Rights)."
+    )

@@ -55,7 +55,11 @@ def install() -> None:
     _hook(compilers.SQLDeleteCompiler, "execute_sql", _delete)
     if hasattr(compilers.SQLUpdateCompiler, "execute_returning_sql"):  # Django 6.1
         _hook(compilers.SQLUpdateCompiler, "execute_returning_sql", _update_returning)
-    for compiler in (compilers.SQLInsertCompiler, compilers.SQLUpdateCompiler, compilers.SQLDeleteCompiler):
+    for compiler in (
+        compilers.SQLInsertCompiler,
+        compilers.SQLUpdateCompiler,
+        compilers.SQLDeleteCompiler,
+    ):
         _compile_apart(compiler)
     transaction_ends.install()
     raw_sql.install()
@@ -67,11 +71,15 @@ def _hook(cls: Any, name: str, see: Run) -> None:
     @wraps(original)
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
         def run(*others: Any) -> Any:
-            state_of(self.connection).is_own_transaction = False  # from here on it holds what the application wrote
+            state_of(
+                self.connection
+            ).is_own_transaction = False  # from here on it holds what the application wrote
             with _issuing(self.connection, issues=True):
                 return original(self, *(others or args), **kwargs)
 
-        if _SEEN in self.__dict__ or not is_watched():  # one method of a compiler may call the other
+        if (
+            _SEEN in self.__dict__ or not is_watched()
+        ):  # one method of a compiler may call the other
             return run()
         self.__dict__[_SEEN] = True
         try:
@@ -89,7 +97,9 @@ def _hook(cls: Any, name: str, see: Run) -> None:
 def _compile_before(compiler: Any, *args: Any, **kwargs: Any) -> None:
     """Compile an INSERT before its transaction begins: a field's `pre_save()` may write, commit, or want none around it."""
     returned = next(iter((*args, *kwargs.values())), None)
-    setattr(compiler, "return_id" if hasattr(compiler, "return_id") else "returning_fields", returned)  # before Django 3.0
+    setattr(
+        compiler, "return_id" if hasattr(compiler, "return_id") else "returning_fields", returned
+    )  # before Django 3.0
     compiled = compiler.as_sql()
     compiler.as_sql = lambda: compiled
 
@@ -171,7 +181,11 @@ def _insert(compiler: Any, run: Run, returning_fields: Any = None) -> Any:
         return returned
     with _coarse_on_failure(compiler):
         for number, obj in enumerate(query.objs):
-            known = rows.returned(returning_fields or (), returned[number]) if number < len(returned) else {}
+            known = (
+                rows.returned(returning_fields or (), returned[number])
+                if number < len(returned)
+                else {}
+            )
             record_row(compiler, None, rows.inserted(obj, query.fields, known, compiler.connection))
     return returned
 
@@ -185,10 +199,14 @@ def _upsert(compiler: Any, run: Run) -> Any:
         record_table(compiler)
         return done
     found = rows.by_condition(query.model, condition)
-    before = _before(compiler, lambda: upserts.in_order(query, rows.matching(found, fields, _row_lock(compiler))))
+    before = _before(
+        compiler, lambda: upserts.in_order(query, rows.matching(found, fields, _row_lock(compiler)))
+    )
     done = run()
     with _coarse_on_failure(compiler):
-        after = None if before is None else rows.read(rows.matching(found, fields), compiler.connection)
+        after = (
+            None if before is None else rows.read(rows.matching(found, fields), compiler.connection)
+        )
         if before is None or after is None:
             record_table(compiler)
         else:
@@ -229,7 +247,9 @@ def _update_seen(compiler: Any, run: Run, count: Callable[[Any], int]) -> Any:
     return done
 
 
-def _record_updated(compiler: Any, before: list[Row], values: list[tuple[Any, Any]], fields: list[Any]) -> None:
+def _record_updated(
+    compiler: Any, before: list[Row], values: list[tuple[Any, Any]], fields: list[Any]
+) -> None:
     model, connection = compiler.query.model, compiler.connection
     if not _needs_reading(compiler.query, before, values):
         generated = rows.generated_columns(model)
@@ -251,13 +271,21 @@ def _needs_reading(query: Any, before: list[Row], values: list[tuple[Any, Any]])
 
     For `save()`, which gives its values without models, it is not: what an F() made of a column is unknown.
     """
-    computed = any(rows.is_expression(value) for _, value in values) or bool(rows.generated_columns(query.model))
-    return computed and not (len(before) == 1 and all(model is None for _, model, _ in query.values))
+    computed = any(rows.is_expression(value) for _, value in values) or bool(
+        rows.generated_columns(query.model)
+    )
+    return computed and not (
+        len(before) == 1 and all(model is None for _, model, _ in query.values)
+    )
 
 
 def _given(field: Any, value: Any) -> Any:
     """Return what Django makes of an object that is given for a foreign key."""
-    return value.prepare_database_save(field) if hasattr(value, "prepare_database_save") and field.remote_field else value
+    return (
+        value.prepare_database_save(field)
+        if hasattr(value, "prepare_database_save") and field.remote_field
+        else value
+    )
 
 
 def _delete(compiler: Any, run: Run, *_args: Any) -> Any:
@@ -266,7 +294,12 @@ def _delete(compiler: Any, run: Run, *_args: Any) -> Any:
         _record_deleted(compiler, None, _count(done))
         return done
     query = compiler.query
-    before = _before(compiler, lambda: rows.matching(query, rows.fields_needed(query.model), _row_lock(compiler, deletes=True)))
+    before = _before(
+        compiler,
+        lambda: rows.matching(
+            query, rows.fields_needed(query.model), _row_lock(compiler, deletes=True)
+        ),
+    )
     before, pinned = _pinned(compiler, before)
     done = run()
     with _coarse_on_failure(compiler):
@@ -314,7 +347,10 @@ def _pinned(compiler: Any, before: list[Row] | None) -> tuple[list[Row] | None, 
     if before is not None and compiler.connection.vendor == "sqlite":
         return before, True  # one writer at a time
     if not before or rows.is_plain(query):
-        return before, False  # the locked rows still match; that no other does is for the count to say
+        return (
+            before,
+            False,
+        )  # the locked rows still match; that no other does is for the count to say
     if not rows.is_key_readable(query.model):
         return None, False
     columns = rows.key_columns(query.model)

@@ -71,7 +71,9 @@ def _writes(sql: str) -> bool:
     several = ";" in sql.strip().rstrip(";")
     if first in _READS and not several:
         return False
-    return first in _WRITES or not _WRITES.isdisjoint(word.casefold() for word in _WORD.findall(sql))
+    return first in _WRITES or not _WRITES.isdisjoint(
+        word.casefold() for word in _WORD.findall(sql)
+    )
 
 
 def _first_word(sql: str) -> str:
@@ -125,7 +127,9 @@ def _copying(connection: Any, sql: Any, copy: Any) -> Iterator[Any]:
 
 
 def _scripted(connection: Any, run: Callable[[Any], Any], sql: Any) -> Any:
-    with _seen(connection, f"COMMIT; {sql}" if isinstance(sql, str) else sql):  # which sqlite3 does first
+    with _seen(
+        connection, f"COMMIT; {sql}" if isinstance(sql, str) else sql
+    ):  # which sqlite3 does first
         return run(sql)
 
 
@@ -147,7 +151,9 @@ def _seen(connection: Any, sql: Any) -> AbstractContextManager[None]:
     if text is None or "isolation" in text.lower():
         state_of(connection).names_isolation = True
     _note_outermost(connection, text)
-    if commits.waits_for_hand(connection) or (_may_end(connection, text) and commits.has_waiting(connection)):
+    if commits.waits_for_hand(connection) or (
+        _may_end(connection, text) and commits.has_waiting(connection)
+    ):
         return _by_hand(connection, text)
     if text is not None and not _writes(text):
         return _UNSEEN
@@ -165,7 +171,10 @@ def _by_hand(connection: Any, text: str | None) -> Iterator[None]:
     if commits_it is not False:  # what it writes is announced with what it commits
         for change in changes:
             commits.record(connection.alias, change)
-    with transaction_ends.ended_by_hand(connection, commits_it=commits_it), _written(connection, changes) if changes else _UNSEEN:
+    with (
+        transaction_ends.ended_by_hand(connection, commits_it=commits_it),
+        _written(connection, changes) if changes else _UNSEEN,
+    ):
         yield
 
 
@@ -174,7 +183,11 @@ def _may_end(connection: Any, text: str | None) -> bool:
     if text is None:
         return True
     first = _first_word(text)
-    return first in _COMMITS or (first == "release" and connection.vendor == "sqlite") or _ends_among(text)
+    return (
+        first in _COMMITS
+        or (first == "release" and connection.vendor == "sqlite")
+        or _ends_among(text)
+    )
 
 
 def _commits(connection: Any, text: str | None) -> bool | None:
@@ -191,7 +204,9 @@ def _commits(connection: Any, text: str | None) -> bool | None:
 
 def _ends_among(text: str) -> bool:
     """Return whether a text of several statements has one that may end a transaction."""
-    return ";" in text.strip().rstrip(";") and not _ENDS.isdisjoint(word.casefold() for word in _WORD.findall(text))
+    return ";" in text.strip().rstrip(";") and not _ENDS.isdisjoint(
+        word.casefold() for word in _WORD.findall(text)
+    )
 
 
 def _note_outermost(connection: Any, text: str | None) -> None:
@@ -229,10 +244,17 @@ def _written(connection: Any, changes: list[Change]) -> Iterator[None]:
 
 def _changes(text: str | None) -> list[Change]:
     """Return what a raw statement may write; every table, if it will not tell its text."""
-    if not (is_watched() and on("track-all-writes") and getattr(settings, "CACHEOPS_ROVER_RAW_SQL", True)):
+    if not (
+        is_watched()
+        and on("track-all-writes")
+        and getattr(settings, "CACHEOPS_ROVER_RAW_SQL", True)
+    ):
         return []
     tables = _tables()
-    return [Change(table, None, None) for table in (tables if text is None else written_tables(text, tables))]
+    return [
+        Change(table, None, None)
+        for table in (tables if text is None else written_tables(text, tables))
+    ]
 
 
 def _text(connection: Any, sql: Any) -> str | None:

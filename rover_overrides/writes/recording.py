@@ -25,7 +25,11 @@ from rover_overrides.rows.rows import Row
 
 def is_watched() -> bool:
     """Tell whether writes invalidate anything, here and now."""
-    return bool(settings.CACHEOPS_INSIDEOUT and settings.CACHEOPS_ENABLED and not invalidation.no_invalidation.active)
+    return bool(
+        settings.CACHEOPS_INSIDEOUT
+        and settings.CACHEOPS_ENABLED
+        and not invalidation.no_invalidation.active
+    )
 
 
 @contextmanager
@@ -57,12 +61,16 @@ def _unseen_atomic(connection: BaseDatabaseWrapper) -> Iterator[None]:
 
 def needs_own_transaction(connection: BaseDatabaseWrapper) -> bool:
     """Return whether a write would be a transaction by itself."""
-    return bool(connection.features.supports_transactions and not statements.in_transaction(connection))
+    return bool(
+        connection.features.supports_transactions and not statements.in_transaction(connection)
+    )
 
 
 def is_precise(model: Any) -> bool:
     """Tell whether a model's rows are worth a look: without a profile, they are cached as parts of others' results alone."""
-    return bool(on("track-all-writes") and model.__module__ != "__fake__" and family_has_profile(model))
+    return bool(
+        on("track-all-writes") and model.__module__ != "__fake__" and family_has_profile(model)
+    )
 
 
 def record_row(compiler: Any, old: Row | None, new: Row | None) -> None:

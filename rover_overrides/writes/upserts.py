@@ -49,7 +49,12 @@ def in_order(query: Any, found: Query) -> Query:
     keys = [tuple(getattr(obj, field.attname) for field in unique) for obj in query.objs]
     descends = _falls(keys)
     columns = [(F(field.attname), target(field).get_internal_type() in _TEXT) for field in unique]
-    found.add_ordering(*(OrderBy(Collate(column, "C") if text else column, descending=descends) for column, text in columns))
+    found.add_ordering(
+        *(
+            OrderBy(Collate(column, "C") if text else column, descending=descends)
+            for column, text in columns
+        )
+    )
     return found
 
 
@@ -65,7 +70,9 @@ def updated_fields(query: Any) -> list[Any]:
     return [_field(query, field) for field in query.update_fields]
 
 
-def changes(query: Any, before: list[Row], after: list[Row]) -> Iterator[tuple[Row | None, Row | None]]:
+def changes(
+    query: Any, before: list[Row], after: list[Row]
+) -> Iterator[tuple[Row | None, Row | None]]:
     """Give the rows before and after.
 
     A row that was not there when it was looked for has been inserted, or another connection has just inserted it and it was
@@ -76,7 +83,12 @@ def changes(query: Any, before: list[Row], after: list[Row]) -> Iterator[tuple[R
     was = {rows.key(row, columns): row for row in before}
     for new in after:
         old = was.pop(rows.key(new, columns), None)
-        yield {name: value for name, value in new.items() if name not in updated} if old is None else old, new
+        yield (
+            {name: value for name, value in new.items() if name not in updated}
+            if old is None
+            else old,
+            new,
+        )
     for gone in was.values():
         yield gone, None
 

@@ -29,7 +29,13 @@ _OPTIONS = (
         metavar="RELEASE|SOURCE",
         help="Only this release, or path:DIR, git:URL@REF, git:URL@A..B; tries the series on it too. Repeatable.",
     ),
-    click.option("--patch", "patches", multiple=True, metavar="ID", help="Only this feature, or all of this patch. Repeatable."),
+    click.option(
+        "--patch",
+        "patches",
+        multiple=True,
+        metavar="ID",
+        help="Only this feature, or all of this patch. Repeatable.",
+    ),
     click.option("--why", is_flag=True, help="Show the evidence: every column of every cell."),
     click.option(
         "--format",
@@ -39,11 +45,27 @@ _OPTIONS = (
         show_default=True,
         help="All but terminal go to stdout alone: redirect them. github runs nothing: it prints a CI's jobs.",
     ),
-    click.option("--graph", is_flag=True, help="Leave out each patch in turn, and find what it depends on by applying it."),
-    click.option("--suite", is_flag=True, help="Run upstream's own tests, bare and with the series; new failures count."),
-    click.option("--cells", metavar="CELLS", default="", help="Only these cells, one job's share as github prints it."),
     click.option(
-        "--results", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write what was found, for --merge."
+        "--graph",
+        is_flag=True,
+        help="Leave out each patch in turn, and find what it depends on by applying it.",
+    ),
+    click.option(
+        "--suite",
+        is_flag=True,
+        help="Run upstream's own tests, bare and with the series; new failures count.",
+    ),
+    click.option(
+        "--cells",
+        metavar="CELLS",
+        default="",
+        help="Only these cells, one job's share as github prints it.",
+    ),
+    click.option(
+        "--results",
+        type=click.Path(dir_okay=False, path_type=Path),
+        metavar="FILE",
+        help="Write what was found, for --merge.",
     ),
     click.option(
         "--merge",
@@ -53,7 +75,9 @@ _OPTIONS = (
         metavar="PATH",
         help="Run nothing: report on result files, or folders of them. Repeatable.",
     ),
-    click.option("--check", is_flag=True, help="Exit with 10 where a patch can be dropped or refreshed."),
+    click.option(
+        "--check", is_flag=True, help="Exit with 10 where a patch can be dropped or refreshed."
+    ),
     click.option("--fresh", is_flag=True, help="Ignore results of earlier runs."),
 )
 
@@ -119,9 +143,13 @@ def answer(repo: Repository, asked: Asked, choice: Choice) -> Exit:
         report = found
         _show(report, asked)
     else:
-        report, prober = status(repo, choice, _keeper(repo, asked, choice), under_way=under_way(repo))
+        report, prober = status(
+            repo, choice, _keeper(repo, asked, choice), under_way=under_way(repo)
+        )
         _show(report, asked)
-        say(f"\n{prober.ran} processes of probes run, {prober.kept} results kept from before, {time.monotonic() - start:.1f} s")
+        say(
+            f"\n{prober.ran} processes of probes run, {prober.kept} results kept from before, {time.monotonic() - start:.1f} s"
+        )
     if report.must_look:
         return Exit.LOOK
     return Exit.REFRESH if asked.check and report.can_drop else Exit.FINE
@@ -132,7 +160,9 @@ def _while_busy(repo: Repository, asked: Asked, choice: Choice) -> Report | None
     from scripts.status.ci_shards import last
     from scripts.upstream.unreleased import parse
 
-    wants_run = asked.check or asked.fresh or asked.graph or asked.suite or asked.results or asked.cells
+    wants_run = (
+        asked.check or asked.fresh or asked.graph or asked.suite or asked.results or asked.cells
+    )
     if asked.form != "terminal" or wants_run or choice.cells or any(map(parse, choice.releases)):
         return None
     holder = repo.busy()

@@ -36,9 +36,15 @@ def replace_all(root: Path, work: Path, changes: Mapping[Path, Path | None]) -> 
     Everything is on one disk, else UsageError. The finished ones are moved, not copied.
     """
     if work.stat().st_dev != root.stat().st_dev:
-        raise UsageError(f"{work} is on another disk than {root}, so nothing can be moved into place", hint=f"move it to {root}")
+        raise UsageError(
+            f"{work} is on another disk than {root}, so nothing can be moved into place",
+            hint=f"move it to {root}",
+        )
     stage = Path(tempfile.mkdtemp(prefix="tmp-", dir=work))
-    journal = [{"path": str(place.relative_to(root)), "removes": new is None} for place, new in changes.items()]
+    journal = [
+        {"path": str(place.relative_to(root)), "removes": new is None}
+        for place, new in changes.items()
+    ]
     with (stage / _JOURNAL).open("w", encoding="utf-8") as file:
         json.dump(journal, file)
         file.flush()
@@ -57,7 +63,14 @@ def recover(root: Path, work: Path) -> list[str]:
         return []
     journal = json.loads((folder / _JOURNAL).read_text(encoding="utf-8"))
     for number, line in enumerate(journal):
-        _settle(_Entry(root / line["path"], folder / f"{number}.new", folder / f"{number}.old", line["removes"]))
+        _settle(
+            _Entry(
+                root / line["path"],
+                folder / f"{number}.new",
+                folder / f"{number}.old",
+                line["removes"],
+            )
+        )
     done = Path(tempfile.mkdtemp(prefix="tmp-", dir=work))
     folder.replace(done)
     shutil.rmtree(done, ignore_errors=True)
@@ -81,7 +94,8 @@ def _refuse_recreated(entry: _Entry) -> None:
     if _there(entry.old):
         raise AttentionError(
             f"a run was killed while it replaced {entry.place}, and something else was put there since;\n"
-            f"    what stood there before the run is {entry.old}" + ("" if entry.removes else f", what it wrote {entry.new}"),
+            f"    what stood there before the run is {entry.old}"
+            + ("" if entry.removes else f", what it wrote {entry.new}"),
             hint=f"move {entry.place} away, then run this again to finish what that run began",
         )
 

@@ -56,9 +56,13 @@ def _requirement(text: str) -> str:
 def _address(text: str) -> str:
     parts = urlsplit(text)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError(f"not an address such as 'https://index.example/simple/': {without_secret(text)!r}")
+        raise ValueError(
+            f"not an address such as 'https://index.example/simple/': {without_secret(text)!r}"
+        )
     if "@" in parts.netloc:
-        raise ValueError("an address in fork.toml holds no user and no password; see docs/publish.md for where they go")
+        raise ValueError(
+            "an address in fork.toml holds no user and no password; see docs/publish.md for where they go"
+        )
     return text
 
 
@@ -106,7 +110,14 @@ class Upstream(Record):
     def import_path(self, version: str) -> str | None:
         """Return the folder that is given for a release, None where there is none."""
         given = self.path if isinstance(self.path, dict) else {"": self.path}
-        return next((place for text, place in given.items() if SpecifierSet(text).contains(version, prereleases=True)), None)
+        return next(
+            (
+                place
+                for text, place in given.items()
+                if SpecifierSet(text).contains(version, prereleases=True)
+            ),
+            None,
+        )
 
 
 class Overrides(Record):
@@ -198,7 +209,10 @@ class Stack(Record):
         """List an environment a Python."""
         return [
             Environment(
-                id=f"py{python.replace('.', '')}-{self.id}", python=python, requires=self.requires, releases=self.releases
+                id=f"py{python.replace('.', '')}-{self.id}",
+                python=python,
+                requires=self.requires,
+                releases=self.releases,
             )
             for python in self.pythons
         ]
@@ -221,14 +235,23 @@ class Exclusion(Record):
         """Tell whether a cell is left out."""
         words = (cell.environment, cell.server or "", cell.database or OWN, cell.mode or PROFILE)
         patterns = (self.environments, self.servers, self.databases, self.modes)
-        named = all(any(fnmatchcase(word, pattern) for pattern in names) for word, names in zip(words, patterns, strict=True))
+        named = all(
+            any(fnmatchcase(word, pattern) for pattern in names)
+            for word, names in zip(words, patterns, strict=True)
+        )
         return named and covers(self.releases, cell.release, locked)
 
     def names(self, release: str) -> bool:
         """Return whether a release is named for itself, not as the end of a range."""
         items = SpecifierSet(LOCKED.sub("0", self.releases))
-        exact = [item for item in items if item.operator in {"==", "!="} and not item.version.endswith("*")]
-        return any(item.contains(release, prereleases=True) is (item.operator == "==") for item in exact)
+        exact = [
+            item
+            for item in items
+            if item.operator in {"==", "!="} and not item.version.endswith("*")
+        ]
+        return any(
+            item.contains(release, prereleases=True) is (item.operator == "==") for item in exact
+        )
 
 
 OWN, PROFILE = "own", "profile"
@@ -375,8 +398,15 @@ class Config(Record):
     def matrix_cells(self, lock: Lock) -> list[Cell]:
         """List every cell of the matrix, and those of the short list, oldest release first."""
         short = self.cells(lock)
-        left_in = [cell for cell, reason in self.product(lock) if reason is None and cell not in short]
-        return [cell for version in lock.versions for cell in (*short, *left_in) if cell.release == version]
+        left_in = [
+            cell for cell, reason in self.product(lock) if reason is None and cell not in short
+        ]
+        return [
+            cell
+            for version in lock.versions
+            for cell in (*short, *left_in)
+            if cell.release == version
+        ]
 
     def stale_exclusions(self, lock: Lock, origin: str | None = None) -> Iterator[str]:
         """Yield a warning for each exclusion that seems to mean the locked release and names another one.
@@ -385,7 +415,11 @@ class Config(Record):
         before.
         """
         for number, item in enumerate(self.matrix.exclude):
-            named = [version for version in lock.versions if version != lock.locked and item.names(version)]
+            named = [
+                version
+                for version in lock.versions
+                if version != lock.locked and item.names(version)
+            ]
             all_but = "!=" in item.releases and covers(item.releases, lock.locked, lock.locked)
             meant = named if all_but else [version for version in named if version == origin]
             if meant:
@@ -396,10 +430,14 @@ class Config(Record):
         """Yield every cell that the axes make, with the reason why it is left out."""
         axes = self.matrix
         for release in lock.releases:
-            for environment in (item for stack in axes.environments for item in stack.environments()):
+            for environment in (
+                item for stack in axes.environments for item in stack.environments()
+            ):
                 if not covers(environment.releases, release.version, lock.locked):
                     continue
-                for server, database, mode in itertools.product(axes.servers or (None,), axes.databases, axes.modes):
+                for server, database, mode in itertools.product(
+                    axes.servers or (None,), axes.databases, axes.modes
+                ):
                     cell = Cell(
                         release.version,
                         environment.id,
@@ -407,7 +445,17 @@ class Config(Record):
                         None if database == OWN else database,
                         None if mode == PROFILE else mode,
                     )
-                    yield cell, next((item.reason for item in axes.exclude if item.matches(cell, lock.locked)), None)
+                    yield (
+                        cell,
+                        next(
+                            (
+                                item.reason
+                                for item in axes.exclude
+                                if item.matches(cell, lock.locked)
+                            ),
+                            None,
+                        ),
+                    )
 
     def cells(self, lock: Lock) -> list[Cell]:
         """List the cells of the short list, oldest release first."""
@@ -425,13 +473,18 @@ def read_config(path: Path) -> Config:
     try:
         data = tomllib.loads(path.read_text())
     except FileNotFoundError as error:
-        raise UsageError(f"there is no {path.name} in {path.parent}", hint="run this in a fork, or give --repo DIR") from error
+        raise UsageError(
+            f"there is no {path.name} in {path.parent}",
+            hint="run this in a fork, or give --repo DIR",
+        ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path.name} is not TOML: {error}", hint=f"edit {path.name}") from error
     try:
         config = Config.model_validate(_tuples(data))
     except ValidationError as error:
-        raise collected(f"{path.name} is wrong:", map(_problem, error.errors()), hint=f"edit {path.name}") from error
+        raise collected(
+            f"{path.name} is wrong:", map(_problem, error.errors()), hint=f"edit {path.name}"
+        ) from error
     problems = list(_unknown_names(config))
     if problems:
         raise collected(f"{path.name} is wrong:", problems, hint=f"edit {path.name}")
@@ -447,7 +500,9 @@ def _tuples(value: Any) -> Any:
 
 def _problem(error: Any) -> str:
     """Say what is wrong at which key path, with the near miss of an unknown key."""
-    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error["loc"]).lstrip(".")
+    path = "".join(
+        f"[{part}]" if isinstance(part, int) else f".{part}" for part in error["loc"]
+    ).lstrip(".")
     if error["type"] != "extra_forbidden":
         return f"{path}: {error['msg'].removeprefix('Value error, ')}"
     return f"{path}: unknown key{near_miss(str(error['loc'][-1]), _keys_at(error['loc'][:-1]))}"
@@ -505,10 +560,22 @@ def _unknown_names(config: Config) -> typing.Iterator[str]:
     yield from _unknown_in_chaos(config, servers)
     indexes = [item.name for item in config.indexes]
     databases, modes = [item.id for item in config.databases], [item.id for item in config.modes]
-    yield from _unknown_in_matrix(config, {"servers": servers, "databases": [OWN, *databases], "modes": [PROFILE, *modes]})
-    kinds = {"servers": servers, "databases": databases, "modes": modes, "environments": environments, "indexes": indexes}
+    yield from _unknown_in_matrix(
+        config, {"servers": servers, "databases": [OWN, *databases], "modes": [PROFILE, *modes]}
+    )
+    kinds = {
+        "servers": servers,
+        "databases": databases,
+        "modes": modes,
+        "environments": environments,
+        "indexes": indexes,
+    }
     for kind, ids in kinds.items():
-        yield from (f"{kind}: id {name!r} is used {ids.count(name)} times" for name in sorted(set(ids)) if ids.count(name) > 1)
+        yield from (
+            f"{kind}: id {name!r} is used {ids.count(name)} times"
+            for name in sorted(set(ids))
+            if ids.count(name) > 1
+        )
 
 
 def _unknown_in_django(config: Config, servers: list[str]) -> Iterator[str]:
@@ -554,5 +621,8 @@ def _unknown_in_matrix(config: Config, known: dict[str, list[str]]) -> Iterator[
     for stack in config.matrix.environments:
         for item in stack.environments():
             same = short.get(item.id)
-            if same is not None and (same.python, set(same.requires)) != (item.python, set(item.requires)):
+            if same is not None and (same.python, set(same.requires)) != (
+                item.python,
+                set(item.requires),
+            ):
                 yield f"matrix.environments: {item.id} has other requirements than the environment of that id"

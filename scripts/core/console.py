@@ -23,7 +23,9 @@ REPORT_SECONDS = 10
 """How often progress is reported where there is no terminal to draw a bar on."""
 
 err = Console(stderr=True, highlight=False, soft_wrap=True)
-_knows_width = os.environ.get("COLUMNS", "").isdigit() or (sys.stdout is not None and sys.stdout.isatty())
+_knows_width = os.environ.get("COLUMNS", "").isdigit() or (
+    sys.stdout is not None and sys.stdout.isatty()
+)
 out = Console(highlight=False, width=None if _knows_width else PIPED_WIDTH)
 
 
@@ -49,7 +51,9 @@ def typed() -> str:
 class Advance(Protocol):
     """Moves a progress bar on."""
 
-    def __call__(self, done: float = 1, *, total: float | None = None, text: str | None = None) -> None:
+    def __call__(
+        self, done: float = 1, *, total: float | None = None, text: str | None = None
+    ) -> None:
         """Add to what is done, and change the total or the text where given."""
 
 
@@ -59,12 +63,19 @@ def progress(text: str, total: float | None) -> Iterator[Advance]:
 
     A terminal has one bar at a time: what begins beside it is a line.
     """
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
     shown = err.is_terminal and not _running
     with Progress(*columns, console=err, transient=True, disable=not shown) as bar:
         task = bar.add_task(text, total=total)
 
-        def advance(done: float = 1, *, total: float | None = None, text: str | None = None) -> None:
+        def advance(
+            done: float = 1, *, total: float | None = None, text: str | None = None
+        ) -> None:
             bar.update(task, advance=done, total=total, description=text)
 
         _running.append(bar)
@@ -143,4 +154,6 @@ def _forgiving(stream: Any) -> Any:
     if stream is None:
         return stream
     raw = _Forgiving(stream.fileno(), "w", closefd=False)
-    return io.TextIOWrapper(io.BufferedWriter(raw), stream.encoding, stream.errors, line_buffering=stream.line_buffering)
+    return io.TextIOWrapper(
+        io.BufferedWriter(raw), stream.encoding, stream.errors, line_buffering=stream.line_buffering
+    )

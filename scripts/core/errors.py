@@ -87,4 +87,6 @@ def raise_all(*checks: Callable[[], object]) -> None:
     if len(found) == 1:
         raise found[0]
     if found:
-        raise UsageError("\n".join(map(str, found[:-1])) + f"\n{found[-1].message}", hint=found[-1].hint)
+        raise UsageError(
+            "\n".join(map(str, found[:-1])) + f"\n{found[-1].message}", hint=found[-1].hint
+        )

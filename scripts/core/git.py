@@ -38,7 +38,9 @@ _SETTINGS = {
     "safe.directory": "*",
     "protocol.file.allow": "always",
 }
-_NO_ATTRIBUTES = "* -text -eol -filter -ident -working-tree-encoding -export-ignore -export-subst !diff !merge\n"
+_NO_ATTRIBUTES = (
+    "* -text -eol -filter -ident -working-tree-encoding -export-ignore -export-subst !diff !merge\n"
+)
 _CALLERS = frozenset(
     {
         "GIT_ALTERNATE_OBJECT_DIRECTORIES",
@@ -63,7 +65,9 @@ def sealed_environment() -> dict[str, str]:
     """Return an environment in which git sees nothing of the user's or the machine's settings."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
     settings = {f"GIT_CONFIG_KEY_{number}": key for number, key in enumerate(_SETTINGS)}
-    settings |= {f"GIT_CONFIG_VALUE_{number}": value for number, value in enumerate(_SETTINGS.values())}
+    settings |= {
+        f"GIT_CONFIG_VALUE_{number}": value for number, value in enumerate(_SETTINGS.values())
+    }
     name, mail, date = _IDENTITY
     return {
         **kept,
@@ -94,7 +98,9 @@ def check_version() -> None:
     found = re.search(r"(\d+)\.(\d+)", text)
     if found is None or (int(found[1]), int(found[2])) < OLDEST:
         wanted = ".".join(map(str, OLDEST))
-        raise EnvironmentFailedError(f"git {wanted} or newer is needed, found: {text.strip()}", hint="install a newer git")
+        raise EnvironmentFailedError(
+            f"git {wanted} or newer is needed, found: {text.strip()}", hint="install a newer git"
+        )
 
 
 @dataclass(frozen=True)
@@ -113,13 +119,23 @@ class Git:
         if not (git_dir / "objects" / "info").exists():  # what `git init` makes last
             git_dir.parent.mkdir(parents=True, exist_ok=True)
             run(
-                ["git", "init", "--quiet", "--bare", "--template=", "--initial-branch=main", git_dir],
+                [
+                    "git",
+                    "init",
+                    "--quiet",
+                    "--bare",
+                    "--template=",
+                    "--initial-branch=main",
+                    git_dir,
+                ],
                 env=sealed_environment(),
             )
         exact_bytes(git_dir)
         return cls(git_dir, scratch=git_dir.parent)
 
-    def run(self, *words: str | Path, ok: Collection[int] | None = (0,), stdin: bytes = b"") -> Completed:
+    def run(
+        self, *words: str | Path, ok: Collection[int] | None = (0,), stdin: bytes = b""
+    ) -> Completed:
         """Run one git command on this repository; see `scripts.core.subprocesses.run` for `ok`."""
         env = sealed_environment() | {"GIT_DIR": str(self.git_dir.absolute())} | dict(self.extra)
         if self.work_tree is not None:
@@ -139,7 +155,9 @@ class Git:
 
     def resolve(self, revision: str) -> str | None:
         """Return the object id that a revision names, or None."""
-        done = self.run("rev-parse", "--verify", "--quiet", "--end-of-options", revision, ok=(0, 1, 128))
+        done = self.run(
+            "rev-parse", "--verify", "--quiet", "--end-of-options", revision, ok=(0, 1, 128)
+        )
         return done.text.strip() if done.code == 0 else None
 
     def tree_of(self, commit: str) -> str:
@@ -160,7 +178,9 @@ class Git:
         with self._temporary() as folder:
             place = folder / "tree"
             self.run("worktree", "add", "--quiet", "--detach", "--force", place, commit)
-            inner = Path((place / ".git").read_text(encoding="utf-8").removeprefix("gitdir:").strip())
+            inner = Path(
+                (place / ".git").read_text(encoding="utf-8").removeprefix("gitdir:").strip()
+            )
             try:
                 yield Git(inner, place, scratch=self.scratch)
             finally:
@@ -185,7 +205,9 @@ class Git:
     @contextmanager
     def _temporary(self) -> Iterator[Path]:
         """Give a folder that the next run removes where this one is killed (`Repository.alone`)."""
-        with tempfile.TemporaryDirectory(prefix="tmp-", dir=self.scratch, ignore_cleanup_errors=True) as folder:
+        with tempfile.TemporaryDirectory(
+            prefix="tmp-", dir=self.scratch, ignore_cleanup_errors=True
+        ) as folder:
             yield Path(folder)
 
 
@@ -195,7 +217,9 @@ def exact_bytes(git_dir: Path) -> None:
     (git_dir / "info" / "attributes").write_text(_NO_ATTRIBUTES)
 
 
-def user_git(folder: Path, *words: str | Path, ok: Collection[int] | None = (0,), hint: str = "") -> Completed:
+def user_git(
+    folder: Path, *words: str | Path, ok: Collection[int] | None = (0,), hint: str = ""
+) -> Completed:
     """Run git in a folder as its user would, with the user's settings and identity but not a caller's GIT_DIR.
 
     Raises EnvironmentFailedError where another user owns the folder, whatever `ok` says: git then knows nothing of it.

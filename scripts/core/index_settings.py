@@ -41,7 +41,11 @@ class Clients:
         if self.index:
             found |= {"UV_DEFAULT_INDEX": self.index, "PIP_INDEX_URL": self.index}
         if self.cert:
-            found |= {"SSL_CERT_FILE": self.cert, "PIP_CERT": self.cert, "REQUESTS_CA_BUNDLE": self.cert}
+            found |= {
+                "SSL_CERT_FILE": self.cert,
+                "PIP_CERT": self.cert,
+                "REQUESTS_CA_BUNDLE": self.cert,
+            }
         return found
 
 
@@ -51,7 +55,9 @@ def choose(root: Path) -> Clients:
     The CA is the one of pip's `cert`, else of the usual variables, else the system's store.
     """
     pip = _pip_settings()
-    cert = pip.get("cert") or next((os.environ[name] for name in _CA_VARIABLES if os.environ.get(name)), None)
+    cert = pip.get("cert") or next(
+        (os.environ[name] for name in _CA_VARIABLES if os.environ.get(name)), None
+    )
     return Clients(_configured(root / "fork.toml") or pip.get("index-url"), cert)
 
 
@@ -74,7 +80,9 @@ def _pip_settings() -> dict[str, str]:
             if key.startswith(section):
                 found[key.removeprefix(section)] = _literal(value)
     variables = {"index-url": "PIP_INDEX_URL", "cert": "PIP_CERT"}
-    return found | {key: os.environ[name] for key, name in variables.items() if os.environ.get(name)}
+    return found | {
+        key: os.environ[name] for key, name in variables.items() if os.environ.get(name)
+    }
 
 
 def _pip_config() -> list[str]:

@@ -21,10 +21,16 @@ def following(content: bytes, model: bytes) -> bytes:
     ends = CRLF if 2 * model.count(CRLF) > model.count(LF) else LF
     here, there = content.splitlines(keepends=True), model.splitlines(keepends=True)
     bare = [line.replace(CRLF, LF) for line in here]
-    matcher = difflib.SequenceMatcher(None, [line.replace(CRLF, LF) for line in there], bare, autojunk=False)
+    matcher = difflib.SequenceMatcher(
+        None, [line.replace(CRLF, LF) for line in there], bare, autojunk=False
+    )
     lines: list[bytes] = []
     for what, first, last, start, stop in matcher.get_opcodes():
-        lines += there[first:last] if what == "equal" else [line.replace(LF, ends) for line in bare[start:stop]]
+        lines += (
+            there[first:last]
+            if what == "equal"
+            else [line.replace(LF, ends) for line in bare[start:stop]]
+        )
     return b"".join(lines)
 
 
@@ -32,14 +38,23 @@ def follow(work: Git, head: str) -> None:
     """Give the files that the last commit changed the line endings that they have in `head`."""
     assert work.work_tree is not None
     changed = False
-    for path in work.text("diff-tree", "-r", "-z", "--no-renames", "--diff-filter=M", "--name-only", head, "HEAD").split("\0"):
+    for path in work.text(
+        "diff-tree", "-r", "-z", "--no-renames", "--diff-filter=M", "--name-only", head, "HEAD"
+    ).split("\0"):
         old, new = (blob(work, f"{commit}:{path}") if path else b"" for commit in (head, "HEAD"))
         if CRLF in old + new and b"\0" not in old and (wanted := following(new, old)) != new:
             (work.work_tree / path).write_bytes(wanted)
             work.run("add", "--force", "--", path)
             changed = True
     if changed:
-        work.run("commit", "--quiet", "--amend", "--allow-empty", "--cleanup=verbatim", "--reuse-message=HEAD")
+        work.run(
+            "commit",
+            "--quiet",
+            "--amend",
+            "--allow-empty",
+            "--cleanup=verbatim",
+            "--reuse-message=HEAD",
+        )
 
 
 def tree_without_cr(work: Git, commit: str, paths: Iterable[str], diff: bytes = b"") -> str | None:
@@ -51,7 +66,11 @@ def tree_without_cr(work: Git, commit: str, paths: Iterable[str], diff: bytes = 
                 content = blob(handle, f":{path}").replace(CRLF, LF)
                 made = handle.text("hash-object", "-w", "--stdin", stdin=content)
                 handle.run("update-index", "--cacheinfo", f"{entry.split()[0]},{made},{path}")
-        if diff and handle.run("apply", "--cached", "-", stdin=diff.replace(CRLF, LF), ok=None).code != 0:
+        if (
+            diff
+            and handle.run("apply", "--cached", "-", stdin=diff.replace(CRLF, LF), ok=None).code
+            != 0
+        ):
             return None
         return handle.text("write-tree")
 

@@ -41,15 +41,21 @@ def read_lock(path: Path) -> Lock:
         raw: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
         data = _Lock.model_validate(raw)
     except FileNotFoundError as error:
-        raise UsageError("nothing is pinned yet: upstream/lock.toml is missing", hint="nox -s pin") from error
+        raise UsageError(
+            "nothing is pinned yet: upstream/lock.toml is missing", hint="nox -s pin"
+        ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"upstream/lock.toml is not TOML: {error}", hint=hint) from error
     except ValidationError as error:
         problems = (f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
         raise collected("upstream/lock.toml is wrong:", problems, hint=hint) from error
-    lock = Lock(data.name, data.locked, tuple(Release(**item.model_dump()) for item in data.release))
+    lock = Lock(
+        data.name, data.locked, tuple(Release(**item.model_dump()) for item in data.release)
+    )
     if lock.release(lock.locked) is None:
-        raise UsageError(f"upstream/lock.toml locks {lock.locked}, which it does not pin", hint=hint)
+        raise UsageError(
+            f"upstream/lock.toml locks {lock.locked}, which it does not pin", hint=hint
+        )
     if len(set(lock.versions)) != len(lock.versions):
         raise UsageError("upstream/lock.toml pins a version twice", hint=hint)
     return lock

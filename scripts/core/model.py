@@ -32,7 +32,11 @@ class Settings:
         tree = ast.parse(text.strip())
         found: dict[str, object] = {}
         for line in tree.body:
-            if not (isinstance(line, ast.Assign) and len(line.targets) == 1 and isinstance(line.targets[0], ast.Name)):
+            if not (
+                isinstance(line, ast.Assign)
+                and len(line.targets) == 1
+                and isinstance(line.targets[0], ast.Name)
+            ):
                 raise ValueError(f"not NAME=literal: {text!r}")
             found[line.targets[0].id] = ast.literal_eval(line.value)
         if not found:
@@ -200,7 +204,9 @@ class Cell:
     def axes(self) -> dict[str, str]:
         """The words that a report is filtered by."""
         named = zip(("environment", "server", "database", "mode"), self.place, strict=True)
-        return {"release": self.release} | {axis: word or _USUAL.get(axis, "none") for axis, word in named}
+        return {"release": self.release} | {
+            axis: word or _USUAL.get(axis, "none") for axis, word in named
+        }
 
 
 class Outcome(StrEnum):

@@ -111,7 +111,11 @@ class Repository:
 
     def _sign(self) -> None:
         """Write down who has the lock; where the disk is full the work itself will say so."""
-        about = {"words": without_secret(typed()), "process": os.getpid(), "since": f"{datetime.now().astimezone():%H:%M}"}
+        about = {
+            "words": without_secret(typed()),
+            "process": os.getpid(),
+            "since": f"{datetime.now().astimezone():%H:%M}",
+        }
         with suppress(OSError):
             (self.work / _HOLDER).write_text(json.dumps(about), encoding="utf-8")
 
@@ -129,7 +133,9 @@ class Repository:
     def scratch(self) -> Iterator[Path]:
         """Give a temporary folder on the same disk, so that what it holds can be moved into place."""
         self.work.mkdir(exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix="tmp-", dir=self.work, ignore_cleanup_errors=True) as folder:
+        with tempfile.TemporaryDirectory(
+            prefix="tmp-", dir=self.work, ignore_cleanup_errors=True
+        ) as folder:
             yield Path(folder)
 
     def replace(self, changes: Mapping[Path, Path | None]) -> None:
@@ -175,4 +181,6 @@ def write_whole(path: Path, content: bytes, *, durable: bool = True) -> None:
         Path(name).replace(path)
     except OSError as error:
         Path(name).unlink(missing_ok=True)
-        raise EnvironmentFailedError(f"cannot write {path}: {error.strerror}", hint="free some disk space") from error
+        raise EnvironmentFailedError(
+            f"cannot write {path}: {error.strerror}", hint="free some disk space"
+        ) from error

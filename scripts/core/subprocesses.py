@@ -92,7 +92,11 @@ def failed(done: Completed, hint: str = "") -> EnvironmentFailedError:
 
 
 def started(
-    command: Sequence[str | Path], *, cwd: Path | None = None, env: Mapping[str, str] | None = None, quiet: bool = False
+    command: Sequence[str | Path],
+    *,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    quiet: bool = False,
 ) -> subprocess.Popen[bytes]:
     """Start a program in a process group of its own, unless the run is being stopped.
 
@@ -105,7 +109,15 @@ def started(
         if _stopping.is_set():
             raise KeyboardInterrupt
         try:
-            process = subprocess.Popen(words, cwd=cwd, env=env, stdin=pipe, stdout=pipe, stderr=errors, start_new_session=True)
+            process = subprocess.Popen(
+                words,
+                cwd=cwd,
+                env=env,
+                stdin=pipe,
+                stdout=pipe,
+                stderr=errors,
+                start_new_session=True,
+            )
         except FileNotFoundError as error:
             raise EnvironmentFailedError(f"cannot run {words[0]}: {error.strerror}") from error
         _running.add(process)

@@ -41,7 +41,12 @@ class Selection:
 
 
 def chaos(
-    repo: Repository, selection: Selection, *, upstream: bool = False, tree: Path | None = None, form: str = "terminal"
+    repo: Repository,
+    selection: Selection,
+    *,
+    upstream: bool = False,
+    tree: Path | None = None,
+    form: str = "terminal",
 ) -> Exit:
     """Run what is asked for and print it; stdout holds the report and nothing else."""
     gate = gate_of(repo)
@@ -50,7 +55,9 @@ def chaos(
     _check_names("place", selection.places, checker.places.PLACES)
     servers = _servers(repo, gate, selection)
     environment = repo.config.environment(gate.environment)
-    ready = install(repo, f"chaos-{gate.environment}", environment, [*environment.requires, *gate.requires])
+    ready = install(
+        repo, f"chaos-{gate.environment}", environment, [*environment.requires, *gate.requires]
+    )
     if isinstance(ready, Absent):
         raise EnvironmentFailedError(f"nothing can be run here: {ready.reason}")
     subject = subject_of(repo, upstream=upstream, tree=tree)
@@ -59,7 +66,12 @@ def chaos(
     words = checker.run.SHORT if selection.short else _words(selection)
     rounds = checker.run.run(
         checker.run.Orders(
-            python=str(ready.python), tree=subject.folder, settings=dict(subject.settings), servers=servers, seed=seed, **words
+            python=str(ready.python),
+            tree=subject.folder,
+            settings=dict(subject.settings),
+            servers=servers,
+            seed=seed,
+            **words,
         )
     )
     if form == "json":
@@ -74,7 +86,12 @@ def _words(selection: Selection) -> dict[str, Any]:
     seconds, times = selection.seconds, selection.times
     if seconds is None and times is None:
         seconds, times = SECONDS, TIMES
-    return {"faults": selection.faults, "places": selection.places, "seconds": seconds or 0, "times": times or 0}
+    return {
+        "faults": selection.faults,
+        "places": selection.places,
+        "seconds": seconds or 0,
+        "times": times or 0,
+    }
 
 
 def list_faults(repo: Repository) -> None:

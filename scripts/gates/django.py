@@ -40,7 +40,8 @@ def django(
     todo = jobs(repo, gate, stands(repo, gate, selection), selection, subject)
     if not todo:
         raise EnvironmentFailedError(
-            "nothing can be run here", hint="see above for what is missing; `--database` chooses another one"
+            "nothing can be run here",
+            hint="see above for what is missing; `--database` chooses another one",
         )
     runner = Runner(repo, gate, Store(repo.work / "results", fresh=selection.fresh))
     summaries = runner.all(todo, selection.jobs)
@@ -55,7 +56,9 @@ def _sees(summaries: Sequence[Summary], at_least: int) -> bool:
     """Say whether bare upstream is seen to be wrong everywhere: else the gate would be blind."""
     blind = [summary for summary in summaries if len(summary.wrong) <= at_least]
     for summary in blind:
-        say(f"{summary.place}: only {len(summary.wrong)} wrong values of bare upstream's are seen, {at_least} are too few")
+        say(
+            f"{summary.place}: only {len(summary.wrong)} wrong values of bare upstream's are seen, {at_least} are too few"
+        )
     return not blind
 
 
@@ -78,7 +81,11 @@ def _show(summaries: Sequence[Summary], excuses: Sequence[Excuse], subject: str,
 def line(summary: Summary, excuses: Sequence[Excuse]) -> str:
     """Sum up in a line."""
     failures, wrong = counting(summary, excuses)
-    share = "" if summary.share is None else f" ({100 * summary.share:.1f} % of {summary.figures['reads']} reads made twice)"
+    share = (
+        ""
+        if summary.share is None
+        else f" ({100 * summary.share:.1f} % of {summary.figures['reads']} reads made twice)"
+    )
     return (
         f"{summary.place} ({summary.version}): {summary.tests} tests, {summary.figures['hits']} hits{share}, "
         f"{summary.figures['comparisons']} comparisons, {len(wrong)} wrong values{_more(summary.wrong, wrong)}, "
@@ -90,9 +97,15 @@ def _more(every: Any, left: Any) -> str:
     return f" ({len(every) - len(left)} more excused)" if len(every) > len(left) else ""
 
 
-def as_json(summaries: Sequence[Summary], excuses: Sequence[Excuse], subject: str) -> dict[str, Any]:
+def as_json(
+    summaries: Sequence[Summary], excuses: Sequence[Excuse], subject: str
+) -> dict[str, Any]:
     """Return everything as JSON can write it."""
-    return {"subject": subject, "places": [_place(summary, excuses) for summary in summaries], "idle": idle(summaries, excuses)}
+    return {
+        "subject": subject,
+        "places": [_place(summary, excuses) for summary in summaries],
+        "idle": idle(summaries, excuses),
+    }
 
 
 def _place(summary: Summary, excuses: Sequence[Excuse]) -> dict[str, Any]:

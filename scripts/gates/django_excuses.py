@@ -43,7 +43,10 @@ def read_excuses(path: Path) -> tuple[Excuse, ...]:
     """Read the file of excuses; raises UsageError."""
     try:
         found = tomllib.loads(path.read_text())
-        excused = tuple({key: _frozen(value) for key, value in item.items()} for item in found.pop("excused", ()))
+        excused = tuple(
+            {key: _frozen(value) for key, value in item.items()}
+            for item in found.pop("excused", ())
+        )
         return _Excuses.model_validate({**found, "excused": excused}).excused
     except FileNotFoundError as error:
         raise UsageError(f"there is no {path.name}", hint="see docs/django.md") from error
@@ -66,7 +69,9 @@ def counting(summary: Summary, excuses: Sequence[Excuse]) -> tuple[dict[str, str
         of_kind = [excuse for excuse in here if (excuse.values if value else excuse.failures)]
         return any(fnmatchcase(test, pattern) for excuse in of_kind for pattern in excuse.tests)
 
-    failures = {test: words for test, words in summary.failures.items() if not is_excused(test, value=False)}
+    failures = {
+        test: words for test, words in summary.failures.items() if not is_excused(test, value=False)
+    }
     return failures, [item for item in summary.wrong if not is_excused(item.test, value=True)]
 
 
@@ -87,7 +92,10 @@ def _ran(summaries: Sequence[Summary], excuse: Excuse, pattern: str) -> bool:
 
 def _is_used(summaries: Sequence[Summary], excuse: Excuse, pattern: str) -> bool:
     for summary in summaries:
-        found = [*(summary.failures if excuse.failures else ()), *(item.test for item in summary.wrong if excuse.values)]
+        found = [
+            *(summary.failures if excuse.failures else ()),
+            *(item.test for item in summary.wrong if excuse.values),
+        ]
         if excuse.applies(summary.place) and any(fnmatchcase(test, pattern) for test in found):
             return True
     return False

@@ -90,14 +90,19 @@ class Summary:
         self.plain_failures += len(plain.failed)
         self.figures.update(tried.figures)
         found = new_failures(plain, tried)
-        self.failures |= {f"{THE_RUN} ({', '.join(labels)})" if test == THE_RUN else test: words for test, words in found.items()}
+        self.failures |= {
+            f"{THE_RUN} ({', '.join(labels)})" if test == THE_RUN else test: words
+            for test, words in found.items()
+        }
         self.wrong += tried.wrong
         self.ran.update(tried.outcomes)
 
     @property
     def share(self) -> float | None:
         """The share of the reads that the cache answered when they were made for the second time, or None without any."""
-        return self.figures["second hits"] / self.figures["reads"] if self.figures["reads"] else None
+        return (
+            self.figures["second hits"] / self.figures["reads"] if self.figures["reads"] else None
+        )
 
 
 def read_run(log: Iterable[Mapping[str, Any]], ending: str) -> Run:
@@ -113,10 +118,21 @@ def read_run(log: Iterable[Mapping[str, Any]], ending: str) -> Run:
             outcomes[entry["test"]] = entry["outcome"]
             words |= {entry["test"]: entry["words"]} if entry["outcome"] == "failed" else {}
         elif "wrong" in entry:
-            wrong.append(Wrong(entry["wrong"], entry["kind"], entry["when"], entry["difference"], entry.get("sql", "")))
+            wrong.append(
+                Wrong(
+                    entry["wrong"],
+                    entry["kind"],
+                    entry["when"],
+                    entry["difference"],
+                    entry.get("sql", ""),
+                )
+            )
         figures, is_done = entry.get("figures", figures), is_done or "done" in entry
     if not is_done:
-        outcomes[THE_RUN], words[THE_RUN] = "failed", f"{ending} ({f'in {last}' if last else 'before the first test'})"
+        outcomes[THE_RUN], words[THE_RUN] = (
+            "failed",
+            f"{ending} ({f'in {last}' if last else 'before the first test'})",
+        )
     return Run(outcomes, words, tuple(wrong), figures)
 
 
@@ -130,10 +146,23 @@ def new_failures(plain: Run, tried: Run) -> dict[str, str]:
     found = {test: tried.words.get(test, "") for test in sorted(tried.failed - plain.failed)}
     if THE_RUN in found:
         return found
-    classes = tuple(name[len(fixture) : -1] for name in tried.failed for fixture in _CLASS_FIXTURES if name.startswith(fixture))
-    gone = [test for test in sorted(plain.passed - tried.outcomes.keys()) if not test.startswith(classes or ("\0",))]
+    classes = tuple(
+        name[len(fixture) : -1]
+        for name in tried.failed
+        for fixture in _CLASS_FIXTURES
+        if name.startswith(fixture)
+    )
+    gone = [
+        test
+        for test in sorted(plain.passed - tried.outcomes.keys())
+        if not test.startswith(classes or ("\0",))
+    ]
     skipped = [test for test in sorted(plain.passed) if tried.outcomes.get(test) == "skipped"]
-    return found | dict.fromkeys(gone, "it passes without the cache and did not run") | dict.fromkeys(skipped, "it was skipped")
+    return (
+        found
+        | dict.fromkeys(gone, "it passes without the cache and did not run")
+        | dict.fromkeys(skipped, "it was skipped")
+    )
 
 
 def first_of_each(wrong: Iterable[Wrong]) -> list[tuple[Wrong, int]]:

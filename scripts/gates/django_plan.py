@@ -91,12 +91,24 @@ def subject_of(repo: Repository, *, upstream: bool = False, tree: Path | None = 
         release = lock.current
         workshop = Workshop(repo, lock, series, Store(repo.work / "results"))
         if upstream:
-            return Subject(f"bare {lock.name} {lock.locked}", workshop.folder(release.tree), {}, release.tree)
+            return Subject(
+                f"bare {lock.name} {lock.locked}", workshop.folder(release.tree), {}, release.tree
+            )
         settings: Settings = settings_for(check_profile(repo, series), series, lock.locked, None)
         if tree is not None:
-            return Subject(str(tree), tree, settings.mapping(), file_digest(*(path for path in tree.iterdir() if path.is_dir())))
+            return Subject(
+                str(tree),
+                tree,
+                settings.mapping(),
+                file_digest(*(path for path in tree.iterdir() if path.is_dir())),
+            )
         built = workshop.build(series.active, release)
-        return Subject(f"{lock.name} {lock.locked} with the series", workshop.folder(built.tree), settings.mapping(), built.tree)
+        return Subject(
+            f"{lock.name} {lock.locked} with the series",
+            workshop.folder(built.tree),
+            settings.mapping(),
+            built.tree,
+        )
 
 
 def stands(repo: Repository, gate: DjangoGate, selection: Selection) -> list[Stand]:
@@ -107,19 +119,25 @@ def stands(repo: Repository, gate: DjangoGate, selection: Selection) -> list[Sta
     cells = [cell for cell in gate.cells if selection.django in {"", cell.django}]
     cells = [cell for cell in cells if selection.database in {"", *cell.databases}]
     if not cells:
-        asked = " ".join(filter(None, (selection.django, "on" if selection.database else "", selection.database)))
+        asked = " ".join(
+            filter(None, (selection.django, "on" if selection.database else "", selection.database))
+        )
         raise UsageError(f"fork.toml's [django] has no Django {asked}", hint="edit fork.toml")
     found = []
     for cell in cells:
         environment = repo.config.environment(cell.environment)
-        ready = install(repo, f"django-{cell.environment}", environment, [*environment.requires, *gate.requires])
+        ready = install(
+            repo, f"django-{cell.environment}", environment, [*environment.requires, *gate.requires]
+        )
         if isinstance(ready, Absent):
             say(f"Django {cell.django} is not tried: {ready.reason}")
             continue
         version = ready.versions["django"]
         found.append(Stand(cell, ready, version, django_tests(repo, version)))
     if not found:
-        raise EnvironmentFailedError("no Django could be tried", hint="see above for what is missing")
+        raise EnvironmentFailedError(
+            "no Django could be tried", hint="see above for what is missing"
+        )
     return found
 
 
@@ -131,10 +149,13 @@ def django_tests(repo: Repository, version: str) -> Path:
     from scripts.upstream.index import Index  # noqa: PLC0415 (a fifth of a second that a run with nothing to download does not need)
 
     index = Index(repo.clients)
-    remote = next((item for item in index.sdists("Django") if item.version == Version(version)), None)
+    remote = next(
+        (item for item in index.sdists("Django") if item.version == Version(version)), None
+    )
     if remote is None:
         raise EnvironmentFailedError(
-            f"the index {index.address} has no sdist of Django {version}", hint="choose an index that has it"
+            f"the index {index.address} has no sdist of Django {version}",
+            hint="choose an index that has it",
         )
     path = repo.work / "sdists" / remote.file
     if not path.exists():
@@ -155,11 +176,21 @@ def django_tests(repo: Repository, version: str) -> Path:
     return folder / "tests"
 
 
-def jobs(repo: Repository, gate: DjangoGate, standing: Sequence[Stand], selection: Selection, subject: Subject) -> list[Job]:
+def jobs(
+    repo: Repository,
+    gate: DjangoGate,
+    standing: Sequence[Stand],
+    selection: Selection,
+    subject: Subject,
+) -> list[Job]:
     """List every process, those without the cache before those with it."""
     found = []
     for stand in standing:
-        sizes = {label: size for label, size in labels_of(stand.folder).items() if label not in gate.excluded}
+        sizes = {
+            label: size
+            for label, size in labels_of(stand.folder).items()
+            if label not in gate.excluded
+        }
         for place in _places(repo, stand, selection):
             for labels in _shards(gate, sizes, selection):
                 size = sum(sizes.get(label, 1) for label in labels)
@@ -167,7 +198,9 @@ def jobs(repo: Repository, gate: DjangoGate, standing: Sequence[Stand], selectio
     return found
 
 
-def _shards(gate: DjangoGate, sizes: Mapping[str, int], selection: Selection) -> list[tuple[str, ...]]:
+def _shards(
+    gate: DjangoGate, sizes: Mapping[str, int], selection: Selection
+) -> list[tuple[str, ...]]:
     every: list[tuple[str, ...]] = [(label,) for label in chosen(sizes, selection.labels)]
     every = every or shards(sizes, gate.shard)
     return part(every, selection.share) if selection.share else every
@@ -189,7 +222,10 @@ def _places(repo: Repository, stand: Stand, selection: Selection) -> Iterator[Pl
 def labels_of(folder: Path) -> dict[str, int]:
     """Return the labels of a folder of Django's tests, each with about how many tests it has."""
     found = {path.parent.name: path.parent for path in sorted(folder.glob("*/__init__.py"))}
-    sizes = {label: sum(text.count("    def test") for text in _sources(place)) for label, place in found.items()}
+    sizes = {
+        label: sum(text.count("    def test") for text in _sources(place))
+        for label, place in found.items()
+    }
     return {label: size for label, size in sizes.items() if size}
 
 
@@ -204,7 +240,9 @@ def chosen(labels: Iterable[str], patterns: Sequence[str]) -> list[str]:
     for pattern in patterns:
         matching = [label for label in every if fnmatchcase(label, pattern)]
         if not matching and pattern.partition(".")[0] not in every:
-            raise UsageError(f"Django's tests have no label {pattern!r}", hint="ls .fork/django/*/tests")
+            raise UsageError(
+                f"Django's tests have no label {pattern!r}", hint="ls .fork/django/*/tests"
+            )
         found |= dict.fromkeys(matching or [pattern])
     return list(found)
 

@@ -42,9 +42,16 @@ class Runner:
     def all(self, todo: Sequence[Job], count: int = 0) -> list[Summary]:
         """Return what each place came to; Ctrl-C keeps what is finished and leaves nothing running."""
         left = [job for job in todo if self._kept(job) is None]
-        left.sort(key=lambda job: job.size, reverse=True)  # what takes longest is not left to the end, when a core may be idle
+        left.sort(
+            key=lambda job: job.size, reverse=True
+        )  # what takes longest is not left to the end, when a core may be idle
         runs: dict[Job, Run] = {}
-        with progress(f"running Django's own tests: {len(left)} of {len(todo)} shards", len(left)) as advance, self._serving():
+        with (
+            progress(
+                f"running Django's own tests: {len(left)} of {len(todo)} shards", len(left)
+            ) as advance,
+            self._serving(),
+        ):
             pool = concurrent.futures.ThreadPoolExecutor(max_workers=count or os.cpu_count() or 1)
             try:
                 futures = {pool.submit(self._run, job): job for job in left}
@@ -72,14 +79,26 @@ class Runner:
 
     def _key(self, job: Job) -> str:
         server, database = self._server(job), self.repo.config.database(job.place.database)
-        about = job.subject.content, sorted(job.subject.settings.items()), job.labels, vars(job.place), job.stand.version
-        at = job.stand.ready.fingerprint, identity(server) if server else None, identity(database) if database else None
+        about = (
+            job.subject.content,
+            sorted(job.subject.settings.items()),
+            job.labels,
+            vars(job.place),
+            job.stand.version,
+        )
+        at = (
+            job.stand.ready.fingerprint,
+            identity(server) if server else None,
+            identity(database) if database else None,
+        )
         return digest("django", about, at, self._code)
 
     @cached_property
     def _code(self) -> str:
         """What runs inside the processes; read once, for results are kept under what they were run with."""
-        files = (path for name in self.gate.path for path in sorted((self.repo.root / name).glob("*.py")))
+        files = (
+            path for name in self.gate.path for path in sorted((self.repo.root / name).glob("*.py"))
+        )
         return file_digest(*(path for path in files if not path.name.startswith("test_")))
 
     def _server(self, job: Job) -> Server | None:
@@ -87,9 +106,15 @@ class Runner:
 
     def _run(self, job: Job) -> Run:
         with ExitStack() as stack:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fork-django-", ignore_cleanup_errors=True)))
+            folder = Path(
+                stack.enter_context(
+                    tempfile.TemporaryDirectory(prefix="fork-django-", ignore_cleanup_errors=True)
+                )
+            )
             url = stack.enter_context(self.servers.lease(self._server(job)))
-            database = stack.enter_context(self.servers.lease(self.repo.config.database(job.place.database)))
+            database = stack.enter_context(
+                self.servers.lease(self.repo.config.database(job.place.database))
+            )
             log = folder / "log"
             words = {
                 "tests": str(job.stand.folder),
@@ -116,9 +141,17 @@ class Runner:
     def _variables(self, job: Job, folder: Path, words: Mapping[str, Any]) -> dict[str, str]:
         """Return a process environment with nothing of the user's that could steer the tests."""
         kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
-        places = [*([job.subject.folder] if job.subject.folder else []), *(self.repo.root / name for name in self.gate.path)]
+        places = [
+            *([job.subject.folder] if job.subject.folder else []),
+            *(self.repo.root / name for name in self.gate.path),
+        ]
         path = os.pathsep.join(map(str, places))
-        return kept | {"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1", "TMPDIR": str(folder), "GATE": json.dumps(words)}
+        return kept | {
+            "PYTHONPATH": path,
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "TMPDIR": str(folder),
+            "GATE": json.dumps(words),
+        }
 
 
 def _last_word(complaint: str) -> str:
@@ -137,7 +170,12 @@ def databases(url: str) -> dict[str, dict[str, Any]]:
     test = {"TEMPLATE": "template0", "CHARSET": "UTF8"}
     name = parts.path[1:]
     return {
-        alias: {"ENGINE": "django.db.backends.postgresql", "NAME": name + suffix, **where, "TEST": test}
+        alias: {
+            "ENGINE": "django.db.backends.postgresql",
+            "NAME": name + suffix,
+            **where,
+            "TEST": test,
+        }
         for alias, suffix in (("default", ""), ("other", "_other"))
     }
 

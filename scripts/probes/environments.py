@@ -59,7 +59,9 @@ class Absent:
     reason: str
 
 
-def prepare(repo: Repository, environments: Iterable[Environment]) -> Iterator[dict[str, Ready | Absent]]:
+def prepare(
+    repo: Repository, environments: Iterable[Environment]
+) -> Iterator[dict[str, Ready | Absent]]:
     """Yield environments by id as they become ready: first those that are here or cannot be had, then each that tox makes.
 
     Raises EnvironmentFailedError where tox cannot install one.
@@ -90,8 +92,12 @@ def prepare(repo: Repository, environments: Iterable[Environment]) -> Iterator[d
 
 def interpreter(version: str) -> Path | None:
     """Find a Python of that version, whether or not its version manager has selected it."""
-    found = python_discovery.get_interpreter(f"cpython{version}", env=os.environ | {"PATH": search_path()})
-    path = (found.system_executable or found.executable) if found else None  # not a version manager's shim
+    found = python_discovery.get_interpreter(
+        f"cpython{version}", env=os.environ | {"PATH": search_path()}
+    )
+    path = (
+        (found.system_executable or found.executable) if found else None
+    )  # not a version manager's shim
     return Path(path) if path else None
 
 
@@ -99,7 +105,9 @@ def search_path() -> str:
     """Return PATH and after it the folders in which pyenv and uv keep interpreters that are not selected."""
     pyenv = Path(os.environ.get("PYENV_ROOT", "~/.pyenv")).expanduser()
     uv = Path(os.environ.get("UV_PYTHON_INSTALL_DIR", "~/.local/share/uv/python")).expanduser()
-    managed = sorted(str(path) for path in (*pyenv.glob("versions/*/bin"), *uv.glob("cpython-*/bin")))
+    managed = sorted(
+        str(path) for path in (*pyenv.glob("versions/*/bin"), *uv.glob("cpython-*/bin"))
+    )
     return os.pathsep.join([os.environ.get("PATH", os.defpath), *managed])
 
 
@@ -140,8 +148,15 @@ def _made(repo: Repository, environment: Environment) -> bool:
 
 def _tox(repo: Repository, environment: Environment) -> None:
     words = ["run", "--notest", "--recreate", "-e", environment.id]
-    run([sys.executable, "-m", "tox", *words], cwd=repo.root, env=tox_variables(repo), hint=_again(environment))
-    write_whole(_folder(repo, environment) / "recipe.json", json.dumps(_recipe(repo, environment)).encode())
+    run(
+        [sys.executable, "-m", "tox", *words],
+        cwd=repo.root,
+        env=tox_variables(repo),
+        hint=_again(environment),
+    )
+    write_whole(
+        _folder(repo, environment) / "recipe.json", json.dumps(_recipe(repo, environment)).encode()
+    )
 
 
 def found_in(folder: Path, environment: Environment) -> Ready | None:
@@ -172,10 +187,14 @@ def _again(environment: Environment) -> str:
 
 
 def _python_version(folder: Path, environment: Environment) -> str:
-    found = re.search(r"^version(?:_info)?\s*=\s*([\d.]+)", (folder / "pyvenv.cfg").read_text(), re.MULTILINE)
+    found = re.search(
+        r"^version(?:_info)?\s*=\s*([\d.]+)", (folder / "pyvenv.cfg").read_text(), re.MULTILINE
+    )
     return found[1].rstrip(".") if found else environment.python
 
 
 def missing(environment: Environment) -> Absent:
     """Say how to get the interpreter of an environment."""
-    return Absent(f"Python {environment.python} is not here; get it with `uv python install {environment.python}`")
+    return Absent(
+        f"Python {environment.python} is not here; get it with `uv python install {environment.python}`"
+    )

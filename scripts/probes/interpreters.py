@@ -91,7 +91,9 @@ class Interpreters:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
-        self._bytecode = tempfile.mkdtemp(prefix="tmp-bytecode-", dir=self.work)  # tidied away should this run be killed
+        self._bytecode = tempfile.mkdtemp(
+            prefix="tmp-bytecode-", dir=self.work
+        )  # tidied away should this run be killed
 
     def run(
         self,
@@ -137,7 +139,9 @@ class Interpreters:
         if stopping():
             raise KeyboardInterrupt
         if answer is None:
-            raise EnvironmentFailedError(f"{python} ended in the middle of a job:\n{text[-2000:]}", hint="run this again")
+            raise EnvironmentFailedError(
+                f"{python} ended in the middle of a job:\n{text[-2000:]}", hint="run this again"
+            )
         if answer["timed_out"]:
             self._leave(interpreter)
         return Ended(answer["code"], answer["timed_out"], text)

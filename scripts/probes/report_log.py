@@ -11,7 +11,14 @@ from typing import Any
 from scripts.core.model import Outcome
 from scripts.probes.interpreters import SEEDS, Ended
 
-WORST = (Outcome.FLAKY, Outcome.ERROR, Outcome.MISSING, Outcome.SKIPPED, Outcome.FAILED, Outcome.PASSED)
+WORST = (
+    Outcome.FLAKY,
+    Outcome.ERROR,
+    Outcome.MISSING,
+    Outcome.SKIPPED,
+    Outcome.FAILED,
+    Outcome.PASSED,
+)
 """Outcomes, the one that decides over the others first; of what follows a file's first failure nothing is known."""
 
 
@@ -21,7 +28,9 @@ Log = list[dict[str, Any]]
 COLD = 3
 """The round that a cold interpreter runs after the first two."""
 
-_ROUNDS = f" (in order with PYTHONHASHSEED={SEEDS[0]}, then in reverse with PYTHONHASHSEED={SEEDS[1]})"
+_ROUNDS = (
+    f" (in order with PYTHONHASHSEED={SEEDS[0]}, then in reverse with PYTHONHASHSEED={SEEDS[1]})"
+)
 
 
 @dataclass(frozen=True)
@@ -66,11 +75,18 @@ def file_result(file: str, logs: list[Log], ended: Ended, *, stops: bool = True)
     A file that `stops` is not run beyond its first failure, and the second round has nothing but the test that failed.
     """
     rounds = [_round(file, log) for log in logs]
-    problem = next((first_words(entry) for log in logs for entry in log if _is_broken_collection(entry, file)), "")
+    problem = next(
+        (first_words(entry) for log in logs for entry in log if _is_broken_collection(entry, file)),
+        "",
+    )
     if not problem and not any(map(finished, logs)):
         ending = "ran into its timeout" if ended.timed_out else f"ended with {ended.code}"
         problem = f"the process {ending}: {_tail(ended)}"
-    is_decided = stops and all(map(finished, logs)) and any(_is_failed_call(entry, file) for entry in logs[0])
+    is_decided = (
+        stops
+        and all(map(finished, logs))
+        and any(_is_failed_call(entry, file) for entry in logs[0])
+    )
     absent = None if is_decided else (Outcome.MISSING, "no report: the process ended before it")
     tests = {}
     names = sorted(set().union(*rounds))
@@ -78,7 +94,11 @@ def file_result(file: str, logs: list[Log], ended: Ended, *, stops: bool = True)
         runs = [test for found in rounds if (test := found.get(name, absent)) is not None]
         if runs:
             one, two = runs[0], runs[-1]
-            tests[name] = one if one[0] == two[0] else (Outcome.FLAKY, f"{one[0]}, then {two[0]}: {one[1] or two[1]}{_ROUNDS}")
+            tests[name] = (
+                one
+                if one[0] == two[0]
+                else (Outcome.FLAKY, f"{one[0]}, then {two[0]}: {one[1] or two[1]}{_ROUNDS}")
+            )
     return FileResult(tests, problem, tuple(name for name in names if name not in tests), len(logs))
 
 
@@ -97,7 +117,9 @@ def _said(name: str, cold: FileResult) -> tuple[Outcome, str] | None:
     return cold.tests.get(name, absent)
 
 
-def _with_cold(known: tuple[Outcome, str], said: tuple[Outcome, str] | None, seed: int) -> tuple[Outcome, str]:
+def _with_cold(
+    known: tuple[Outcome, str], said: tuple[Outcome, str] | None, seed: int
+) -> tuple[Outcome, str]:
     if said is None:
         return known
     alone = f"in a cold interpreter with PYTHONHASHSEED={seed}"
@@ -125,11 +147,15 @@ def _round(file: str, log: Log) -> dict[str, tuple[Outcome, str] | None]:
         name = entry.get("nodeid", "")
         if entry.get("$report_type") != "TestReport" or name.partition("::")[0] != file:
             continue
-        if ["left_out", True] in entry["user_properties"]:  # which scripts/probes/cell/run_probes.py puts there
+        if ["left_out", True] in entry[
+            "user_properties"
+        ]:  # which scripts/probes/cell/run_probes.py puts there
             found[name] = None
             continue
         known = found.get(name) or (Outcome.PASSED, "")
-        found[name] = min(known, (_outcome(entry), first_words(entry)), key=lambda test: WORST.index(test[0]))
+        found[name] = min(
+            known, (_outcome(entry), first_words(entry)), key=lambda test: WORST.index(test[0])
+        )
     return found
 
 
@@ -161,7 +187,9 @@ def first_words(entry: dict[str, Any]) -> str:
     elif isinstance(longrepr, list):
         text = str(longrepr[-1])
     else:
-        text = "\n".join(line[1:] for line in str(longrepr).splitlines() if line.startswith("E ")) or str(longrepr)
+        text = "\n".join(
+            line[1:] for line in str(longrepr).splitlines() if line.startswith("E ")
+        ) or str(longrepr)
     return str(text).strip().splitlines()[0][:300]
 
 
@@ -169,7 +197,11 @@ def _is_broken_collection(entry: dict[str, Any], file: str) -> bool:
     return (
         entry.get("$report_type") == "CollectReport"
         and entry.get("outcome") == "failed"
-        and (entry["nodeid"] in ("", ".") or file == entry["nodeid"] or file.startswith(f"{entry['nodeid']}/"))
+        and (
+            entry["nodeid"] in ("", ".")
+            or file == entry["nodeid"]
+            or file.startswith(f"{entry['nodeid']}/")
+        )
     )
 
 

@@ -24,7 +24,17 @@ from scripts.core.result_cache import Store, digest, file_digest
 from scripts.core.subprocesses import stop_all
 from scripts.probes.environments import Absent, Ready
 from scripts.probes.interpreters import CODE, SEEDS, Ended, Interpreters, random_seed
-from scripts.probes.report_log import COLD, WORST, FileResult, Log, file_result, finished, first_failures, read_log, with_cold
+from scripts.probes.report_log import (
+    COLD,
+    WORST,
+    FileResult,
+    Log,
+    file_result,
+    finished,
+    first_failures,
+    read_log,
+    with_cold,
+)
 from scripts.probes.servers import Servers, identity, program
 
 _CODE = (*CODE, Path(__file__).with_name("report_log.py"))
@@ -100,19 +110,31 @@ class Prober:
         """Run every file once more, alone in a new interpreter with a hash seed that nobody chose."""
         self._run(wanted, text, dict.fromkeys(wanted, COLD), self._run_cold)
 
-    def _run(self, wanted: Wanted, text: str, rounds: Mapping[Job, int], run: Callable[[Job, list[str], int], None]) -> None:
+    def _run(
+        self,
+        wanted: Wanted,
+        text: str,
+        rounds: Mapping[Job, int],
+        run: Callable[[Job, list[str], int], None],
+    ) -> None:
         shared = self._shared()
         todo = {
             job: missing
             for job, files in wanted.items()
-            if (missing := sorted(file for file in set(files) if not self._recall(job, file, rounds[job], shared)))
+            if (
+                missing := sorted(
+                    file for file in set(files) if not self._recall(job, file, rounds[job], shared)
+                )
+            )
         }
         if not todo:
             return
         for tree in {job.tree for job in todo}:
             self.workshop.folders(tree)
         with progress(f"{text}: {len(todo)} processes", len(todo)) as advance, self._pool() as pool:
-            futures = [pool.submit(run, job, todo[job], rounds[job]) for job in self._in_turns(todo)]
+            futures = [
+                pool.submit(run, job, todo[job], rounds[job]) for job in self._in_turns(todo)
+            ]
             self._collect(futures, advance)
 
     def result(self, job: Job, probes: Iterable[str]) -> Result:
@@ -122,7 +144,13 @@ class Prober:
         if control.outcome is Outcome.PASSED:
             return found
         own = f"{found.outcome}: {found.detail}" if found.detail else str(found.outcome)
-        return Result(found.outcome, f"{control.outcome}: {control.detail}", control=False, tests=found.tests, own=own)
+        return Result(
+            found.outcome,
+            f"{control.outcome}: {control.detail}",
+            control=False,
+            tests=found.tests,
+            own=own,
+        )
 
     def files(self, probes: Iterable[str]) -> set[str]:
         """Return the files of probes and of the control probe."""
@@ -130,7 +158,11 @@ class Prober:
 
     def missing_beside(self, probes: Iterable[str]) -> list[Server]:
         """List the servers that probes need beside a cell's and that are not here."""
-        return [server for server in self._beside(self.files(probes)).values() if program(server) is None]
+        return [
+            server
+            for server in self._beside(self.files(probes)).values()
+            if program(server) is None
+        ]
 
     def _recall(self, job: Job, file: str, rounds: int, shared: str) -> bool:
         if (job, file) in self._known:
@@ -139,17 +171,26 @@ class Prober:
         if kept is None or kept["rounds"] < rounds:
             return False
         self.kept += 1
-        tests = {name: (Outcome(outcome), words) for name, (outcome, words) in kept["tests"].items()}
-        self._known[job, file] = FileResult(tests, kept["problem"], tuple(kept["left_out"]), kept["rounds"], kept["seed"])
+        tests = {
+            name: (Outcome(outcome), words) for name, (outcome, words) in kept["tests"].items()
+        }
+        self._known[job, file] = FileResult(
+            tests, kept["problem"], tuple(kept["left_out"]), kept["rounds"], kept["seed"]
+        )
         return True
 
     def _shared(self) -> str:
         """Return the digest of what every probe depends on."""
-        return file_digest(*(self.repo.root / name for name in self.repo.config.probes.support), *_CODE)
+        return file_digest(
+            *(self.repo.root / name for name in self.repo.config.probes.support), *_CODE
+        )
 
     def _key(self, job: Job, file: str, shared: str) -> str:
         """Name a result by everything that it depends on."""
-        server, database = self.repo.config.server(job.server), self.repo.config.database(job.database)
+        server, database = (
+            self.repo.config.server(job.server),
+            self.repo.config.database(job.database),
+        )
         return digest(
             "probed",
             {
@@ -175,7 +216,8 @@ class Prober:
         return {
             item.variable: server
             for item in self.repo.config.probes.beside
-            if set(item.files).intersection(files) and (server := self.repo.config.server(item.server)) is not None
+            if set(item.files).intersection(files)
+            and (server := self.repo.config.server(item.server)) is not None
         }
 
     def _run_job(self, job: Job, files: list[str], rounds: int) -> None:
@@ -185,8 +227,12 @@ class Prober:
         """
         keys = {file: self._key(job, file, self._shared()) for file in files}
         logs, ended = self._run_rounds(job, files, rounds)
-        found = {file: file_result(file, logs, ended, stops=file not in self._complete) for file in files}
-        control = {spec.partition("::")[0] for spec in self.repo.config.probes.control}.intersection(files)
+        found = {
+            file: file_result(file, logs, ended, stops=file not in self._complete) for file in files
+        }
+        control = {
+            spec.partition("::")[0] for spec in self.repo.config.probes.control
+        }.intersection(files)
         if len(files) > 1 and not all(map(finished, logs)):
             for file in files:
                 self._run_job(job, [file], rounds)
@@ -233,9 +279,12 @@ class Prober:
 
     def _control_passed(self, found: Mapping[str, FileResult]) -> bool:
         """Tell whether nothing of the control probe among these files failed."""
-        control = {spec.partition("::")[0] for spec in self.repo.config.probes.control} & found.keys()
+        control = {
+            spec.partition("::")[0] for spec in self.repo.config.probes.control
+        } & found.keys()
         return not any(
-            found[file].problem or any(outcome is not Outcome.PASSED for outcome, _ in found[file].tests.values())
+            found[file].problem
+            or any(outcome is not Outcome.PASSED for outcome, _ in found[file].tests.values())
             for file in control
         )
 
@@ -262,7 +311,10 @@ class Prober:
             self._servers.lease(config.database(job.database)) as database,
             ExitStack() as stack,
         ):
-            beside = {key: stack.enter_context(self._servers.lease(server)) for key, server in self._beside(files).items()}
+            beside = {
+                key: stack.enter_context(self._servers.lease(server))
+                for key, server in self._beside(files).items()
+            }
             folder = Path(name)
             ended = self._interpreters.run(
                 ready.python,
@@ -283,7 +335,10 @@ class Prober:
             modules = folder / "log.modules"
             if warms and modules.exists():
                 known = dict.fromkeys(self.store.get(warm_key) or [])
-                joined = [*known, *(module for module in json.loads(modules.read_text()) if module not in known)]
+                joined = [
+                    *known,
+                    *(module for module in json.loads(modules.read_text()) if module not in known),
+                ]
                 if len(joined) > len(known) or not known:
                     self.store.put(warm_key, joined)
         self.processes += 1
@@ -303,7 +358,11 @@ class Prober:
         return [job for turn in zip_longest(*queues.values()) for job in turn if job is not None]
 
     def _is_entered(self, environment: str) -> bool:
-        return not self.preload or environment in self._entered or self.store.get(self._warm_key(environment)) is not None
+        return (
+            not self.preload
+            or environment in self._entered
+            or self.store.get(self._warm_key(environment)) is not None
+        )
 
     def _warm_key(self, environment: str) -> str:
         return digest("warm", self._ready(environment).fingerprint)
@@ -327,8 +386,12 @@ class Prober:
             file, _, node = spec.partition("::")
             known = self._known[job, file]
             problems += [known.problem] if known.problem else []
-            found |= {name: test for name, test in known.tests.items() if not node or _within(name, spec)}
-            names.update(name for name in (*known.tests, *known.left_out) if not node or _within(name, spec))
+            found |= {
+                name: test for name, test in known.tests.items() if not node or _within(name, spec)
+            }
+            names.update(
+                name for name in (*known.tests, *known.left_out) if not node or _within(name, spec)
+            )
         if problems:
             return Result(Outcome.ERROR, problems[0], tests=tuple(sorted(names)))
         if not found:
@@ -361,7 +424,9 @@ def _asked_in_part(specs: Iterable[str]) -> frozenset[str]:
     return frozenset(file for file, test, _ in (spec.partition("::") for spec in specs) if test)
 
 
-def _environment(folders: Iterable[Path], url: str, settings: Settings, database: str) -> dict[str, str]:
+def _environment(
+    folders: Iterable[Path], url: str, settings: Settings, database: str
+) -> dict[str, str]:
     """Return a clean process environment in which only the tree's folders are importable beside what is installed."""
     kept = {
         key: value

@@ -32,7 +32,9 @@ from scripts.core.subprocesses import run
 START_SECONDS = 30
 _NOBODY = "nobody"
 _GUARD = Path(__file__).parent / "cell" / "guard.py"
-_SPREAD = 6181  # the golden section of 10,000: processes with numbers close together begin far apart
+_SPREAD = (
+    6181  # the golden section of 10,000: processes with numbers close together begin far apart
+)
 _asked = count()
 
 # At its exit mirakuru kills the servers of every process whose number begins with this one's. The guard sees to ours.
@@ -58,7 +60,11 @@ def identity(server: Server) -> str:
 
 def origin(server: Server) -> str:
     """Return the wheel that a server comes from with its version, or that it comes from PATH."""
-    return f"{server.wheel} {importlib.metadata.version(server.wheel)}" if server.wheel else f"{server.command[0]} from PATH"
+    return (
+        f"{server.wheel} {importlib.metadata.version(server.wheel)}"
+        if server.wheel
+        else f"{server.command[0]} from PATH"
+    )
 
 
 @contextmanager
@@ -121,7 +127,9 @@ def absence(server: Server) -> str:
 
 def _start(server: Server, stack: ExitStack) -> list[dict[str, str]]:
     """Start every node and join them; return the words of each, for the commands that follow."""
-    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fork-", ignore_cleanup_errors=True)))
+    folder = Path(
+        stack.enter_context(tempfile.TemporaryDirectory(prefix="fork-", ignore_cleanup_errors=True))
+    )
     nodes = []
     for number in range(server.nodes):
         place = folder / str(number) if server.nodes > 1 else folder
@@ -153,7 +161,11 @@ def _node(server: Server, words: Mapping[str, str]) -> Iterator[None]:
         "stdin": subprocess.PIPE,
         "stdout": subprocess.DEVNULL,
     }
-    executor = TCPExecutor(command, host, int(port), **options) if colon else UnixSocketExecutor(command, ready, **options)
+    executor = (
+        TCPExecutor(command, host, int(port), **options)
+        if colon
+        else UnixSocketExecutor(command, ready, **options)
+    )
     try:
         with executor:
             yield
@@ -161,7 +173,9 @@ def _node(server: Server, words: Mapping[str, str]) -> Iterator[None]:
         died = f"the server {server.id} died while it was used (code {error.exit_code})"
         raise EnvironmentFailedError(died, hint="run this again with --fresh") from error
     except ExecutorError as error:
-        raise EnvironmentFailedError(f"the server {server.id} did not start: {error}", hint=absence(server)) from error
+        raise EnvironmentFailedError(
+            f"the server {server.id} did not start: {error}", hint=absence(server)
+        ) from error
 
 
 def _empty(server: Server, nodes: list[dict[str, str]], name: str) -> None:
@@ -170,16 +184,28 @@ def _empty(server: Server, nodes: list[dict[str, str]], name: str) -> None:
             _command(server, command, {**node, "name": name})
 
 
-def _command(server: Server, command: tuple[str, ...], words: Mapping[str, str], addresses: list[str] | None = None) -> None:
+def _command(
+    server: Server,
+    command: tuple[str, ...],
+    words: Mapping[str, str],
+    addresses: list[str] | None = None,
+) -> None:
     """Run one of a server's commands to its end; `{addresses}` becomes a word for each node."""
     wheel, colon, name = command[0].rpartition(":")
     found = _find(name, wheel if colon else server.wheel)
     if found is None:
-        raise EnvironmentFailedError(f"{command[0]}, which {server.id} needs, is not here", hint=absence(server))
+        raise EnvironmentFailedError(
+            f"{command[0]}, which {server.id} needs, is not here", hint=absence(server)
+        )
     parts: list[str] = []
     for part in command[1:]:
         parts += addresses or [] if part == "{addresses}" else [part.format(**words)]
-    run([*_guarded(server, "--once"), str(found), *parts], cwd=Path(words["folder"]), timeout=START_SECONDS, hint=absence(server))
+    run(
+        [*_guarded(server, "--once"), str(found), *parts],
+        cwd=Path(words["folder"]),
+        timeout=START_SECONDS,
+        hint=absence(server),
+    )
 
 
 def _guarded(server: Server, *words: str) -> list[str]:
@@ -194,7 +220,9 @@ def _drops_root(server: Server) -> bool:
 
 def _refuses_root(server: Server, path: Path) -> bool:
     """Tell whether a program may not run as root and nobody else may reach it."""
-    return _drops_root(server) and not all(parent.stat().st_mode & 0o001 for parent in path.resolve().parents)
+    return _drops_root(server) and not all(
+        parent.stat().st_mode & 0o001 for parent in path.resolve().parents
+    )
 
 
 def _find(name: str, wheel: str | None) -> Path | None:
@@ -206,8 +234,14 @@ def _find(name: str, wheel: str | None) -> Path | None:
         files = importlib.metadata.files(wheel) or []
     except importlib.metadata.PackageNotFoundError:
         return None
-    paths = [Path(str(file.locate())) for file in files if f"/{file}".endswith(f"/{name}") and "../" not in str(file)]
-    return next((path for path in paths if path.is_file() and os.access(path, os.X_OK)), None) or _repaired(paths)
+    paths = [
+        Path(str(file.locate()))
+        for file in files
+        if f"/{file}".endswith(f"/{name}") and "../" not in str(file)
+    ]
+    return next(
+        (path for path in paths if path.is_file() and os.access(path, os.X_OK)), None
+    ) or _repaired(paths)
 
 
 def _repaired(paths: list[Path]) -> Path | None:

@@ -65,7 +65,10 @@ class Comparison:
     @property
     def failures(self) -> list[Failure]:
         """The new failures."""
-        return [Failure(test, self.mode, self.environment, words) for test, words in compare(self.bare, self.tried).items()]
+        return [
+            Failure(test, self.mode, self.environment, words)
+            for test, words in compare(self.bare, self.tried).items()
+        ]
 
     def __str__(self) -> str:
         where = f"{self.environment} on {self.server}" if self.server else self.environment
@@ -121,7 +124,11 @@ def comparisons(
     suite = repo.config.suite
     source = workshop.folder(release.tree)
     if suite is None or not all((source / name).exists() for name in suite.files):
-        say(f"{repo.config.upstream.name} {release.version} brings no tests of its own" if suite else "fork.toml has no [suite]")
+        say(
+            f"{repo.config.upstream.name} {release.version} brings no tests of its own"
+            if suite
+            else "fork.toml has no [suite]"
+        )
         return []
     trials = list(_trials(repo, suite, workshop, release, tree, wheel))
     return _Runner(repo, suite, workshop.store, source, release).all(trials)
@@ -133,7 +140,12 @@ def _is_excused(suite: Suite, failure: Failure) -> bool:
 
 
 def _trials(
-    repo: Repository, suite: Suite, workshop: Workshop, release: Release, tree: str, wheel: WheelFile | None
+    repo: Repository,
+    suite: Suite,
+    workshop: Workshop,
+    release: Release,
+    tree: str,
+    wheel: WheelFile | None,
 ) -> Iterator[_Trial]:
     """Make the environments that can be made here, and list every mode in each of them."""
     for environment in environments(repo, suite, release):
@@ -142,7 +154,11 @@ def _trials(
             continue
         for mode in suite.modes:
             on_bare = _Subject(release.tree, workshop.folders(release.tree), bare)
-            on_tried = _Subject(wheel.sha256, (), tried) if wheel else _Subject(tree, workshop.folders(tree), tried)
+            on_tried = (
+                _Subject(wheel.sha256, (), tried)
+                if wheel
+                else _Subject(tree, workshop.folders(tree), tried)
+            )
             yield _Trial(environment, mode, on_bare, on_tried)
 
 
@@ -152,7 +168,8 @@ def environments(repo: Repository, suite: Suite, release: Release) -> list[Envir
     return [
         item
         for item in repo.config.environments
-        if covers(item.releases, release.version, locked) and (not suite.environments or item.id in suite.environments)
+        if covers(item.releases, release.version, locked)
+        and (not suite.environments or item.id in suite.environments)
     ]
 
 
@@ -166,7 +183,8 @@ def compare(bare: Run, tried: Run) -> dict[str, str]:
     gone = bare.passed - tried.passed - tried.failed.keys()
     found = {test: words for test, words in tried.failed.items() if test not in bare.failed}
     return found | dict.fromkeys(
-        sorted(gone) if THE_RUN not in tried.failed else (), "it passes on bare upstream and did not run"
+        sorted(gone) if THE_RUN not in tried.failed else (),
+        "it passes on bare upstream and did not run",
     )
 
 
@@ -198,7 +216,11 @@ class _Runner:
 
     def all(self, trials: Sequence[_Trial]) -> list[Comparison]:
         """Return what each trial came to, with a few trials at a time; Ctrl-C keeps what is finished."""
-        todo = [trial for trial in trials if not (self._kept(trial.bare, trial) and self._kept(trial.tried, trial))]
+        todo = [
+            trial
+            for trial in trials
+            if not (self._kept(trial.bare, trial) and self._kept(trial.tried, trial))
+        ]
         text = f"running {self.repo.config.upstream.name}'s own tests: {len(todo)} times, bare and changed"
         with progress(text, len(trials)) if todo else nullcontext(_ignore) as advance:
             pool = concurrent.futures.ThreadPoolExecutor(max_workers=os.cpu_count() or 1)
@@ -217,7 +239,9 @@ class _Runner:
     def _trial(self, trial: _Trial) -> Comparison:
         bare, tried = self._believed(trial.bare, trial), self._believed(trial.tried, trial)
         server = self._server(trial)
-        return Comparison(trial.mode, trial.environment.id, server.id if server else "", bare, tried)
+        return Comparison(
+            trial.mode, trial.environment.id, server.id if server else "", bare, tried
+        )
 
     def _believed(self, subject: _Subject, trial: _Trial) -> Run:
         """Return what is kept, else run the tests, and once more those that failed; both must agree on a failure."""
@@ -229,7 +253,9 @@ class _Runner:
         if found.failed:
             again = self.suite.tests if THE_RUN in found.failed else tuple(found.failed)
             found = _both(found, self._run(subject, server, trial.mode, again))
-        self.store.put(self._key(subject, trial), {"failed": found.failed, "passed": sorted(found.passed)})
+        self.store.put(
+            self._key(subject, trial), {"failed": found.failed, "passed": sorted(found.passed)}
+        )
         return found
 
     def _kept(self, subject: _Subject, trial: _Trial) -> Run | None:
@@ -237,27 +263,49 @@ class _Runner:
         return None if kept is None else Run(kept["failed"], frozenset(kept["passed"]))
 
     def _server(self, trial: _Trial) -> Server | None:
-        return self.repo.config.server(trial.environment.servers[0] if trial.environment.servers else None)
+        return self.repo.config.server(
+            trial.environment.servers[0] if trial.environment.servers else None
+        )
 
     def _key(self, subject: _Subject, trial: _Trial) -> str:
         server = self._server(trial)
         shared = file_digest(*(self.repo.root / name for name in self.suite.path))
-        about = self.suite.model_dump(exclude={"modes", "environments"}), self.suite.modes[trial.mode]
+        about = (
+            self.suite.model_dump(exclude={"modes", "environments"}),
+            self.suite.modes[trial.mode],
+        )
         at = self.release.tree, subject.ready.fingerprint, identity(server) if server else None
         return digest("suite", subject.content, *at, *about, shared)
 
-    def _run(self, subject: _Subject, server: Server | None, mode: str, tests: Sequence[str]) -> Run:
+    def _run(
+        self, subject: _Subject, server: Server | None, mode: str, tests: Sequence[str]
+    ) -> Run:
         """Run tests once, in a folder and with a server of their own."""
-        with tempfile.TemporaryDirectory(prefix="fork-suite-") as name, running(server) if server else nullcontext("") as url:
+        with (
+            tempfile.TemporaryDirectory(prefix="fork-suite-") as name,
+            running(server) if server else nullcontext("") as url,
+        ):
             folder = Path(name) / "source"
             self._lay_out(folder)
-            words = {"python": str(subject.ready.python), "log": f"{name}/log", "server": url, "folder": str(folder)}
+            words = {
+                "python": str(subject.ready.python),
+                "log": f"{name}/log",
+                "server": url,
+                "folder": str(folder),
+            }
             command = [part.format(**words) for part in (*self.suite.command, *tests)]
             done = run(
-                command, cwd=folder, env=self._variables(subject, folder, mode, words), timeout=self.suite.timeout, ok=None
+                command,
+                cwd=folder,
+                env=self._variables(subject, folder, mode, words),
+                timeout=self.suite.timeout,
+                ok=None,
             )
             ending = "ran into its timeout" if done.code == TIMED_OUT else f"ended with {done.code}"
-            return read_run(read_log(Path(name) / "log"), f"{ending}: {(done.complaint.splitlines() or ['no word'])[-1]}")
+            return read_run(
+                read_log(Path(name) / "log"),
+                f"{ending}: {(done.complaint.splitlines() or ['no word'])[-1]}",
+            )
 
     def _lay_out(self, folder: Path) -> None:
         """Copy the tests alone, so that what is tried is never taken from beside them."""
@@ -267,7 +315,9 @@ class _Runner:
             place.parent.mkdir(parents=True, exist_ok=True)
             shutil.copytree(origin, place) if origin.is_dir() else shutil.copyfile(origin, place)
 
-    def _variables(self, subject: _Subject, folder: Path, mode: str, words: Mapping[str, str]) -> dict[str, str]:
+    def _variables(
+        self, subject: _Subject, folder: Path, mode: str, words: Mapping[str, str]
+    ) -> dict[str, str]:
         """Return a process environment with nothing of the user's that could steer the tests."""
         kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
         given = self.suite.env | self.suite.modes[mode]
@@ -286,10 +336,14 @@ def _both(first: Run, second: Run) -> Run:
     return Run(failed, (first.passed | second.passed) - failed.keys())
 
 
-def _ready(repo: Repository, suite: Suite, environment: Environment, wheel: WheelFile | None = None) -> Ready | None:
+def _ready(
+    repo: Repository, suite: Suite, environment: Environment, wheel: WheelFile | None = None
+) -> Ready | None:
     """Return the environment for the tests, with a wheel or without, or say why they are not run in it."""
     name = f"suite-wheel-{environment.id}" if wheel else f"suite-{environment.id}"
-    ready = install(repo, name, environment, [*requirements(repo, environment), *suite.requires], wheel)
+    ready = install(
+        repo, name, environment, [*requirements(repo, environment), *suite.requires], wheel
+    )
     server = repo.config.server(environment.servers[0]) if environment.servers else None
     if isinstance(ready, Ready) and (server is None or program(server) is not None):
         return ready

@@ -15,7 +15,15 @@ from scripts.core.errors import EnvironmentFailedError
 from scripts.core.repository import Repository, write_whole
 from scripts.core.result_cache import digest
 from scripts.core.subprocesses import run
-from scripts.probes.environments import Absent, Ready, client_variables, found_in, interpreter, missing, site_packages
+from scripts.probes.environments import (
+    Absent,
+    Ready,
+    client_variables,
+    found_in,
+    interpreter,
+    missing,
+    site_packages,
+)
 
 _RECIPE = "recipe.json"
 
@@ -29,14 +37,20 @@ class WheelFile:
 
 
 def install(
-    repo: Repository, name: str, environment: Environment, requires: Sequence[str], wheel: WheelFile | None = None
+    repo: Repository,
+    name: str,
+    environment: Environment,
+    requires: Sequence[str],
+    wheel: WheelFile | None = None,
 ) -> Ready | Absent:
     """Return the environment of that name with requirements and perhaps a wheel, made anew where one of them changed.
 
     Raises EnvironmentFailedError where uv cannot install something.
     """
     folder = repo.work / "environments" / name
-    recipe = json.dumps(digest(environment.python, list(requires), wheel.sha256 if wheel else "")).encode()
+    recipe = json.dumps(
+        digest(environment.python, list(requires), wheel.sha256 if wheel else "")
+    ).encode()
     if not _made(folder, recipe):
         if interpreter(environment.python) is None:
             return missing(environment)
@@ -58,7 +72,15 @@ def fill(
     assert python is not None, environment.python
     known = client_variables(repo) | dict(variables or {})
     run([find_uv_bin(), "venv", "--quiet", "--clear", "--python", python, folder], env=known)
-    words: list[str | Path] = [find_uv_bin(), "pip", "install", "--quiet", "--python", folder / "bin" / "python", *requires]
+    words: list[str | Path] = [
+        find_uv_bin(),
+        "pip",
+        "install",
+        "--quiet",
+        "--python",
+        folder / "bin" / "python",
+        *requires,
+    ]
     run(words, env=known, hint="check the index and what fork.toml requires, then run this again")
 
 
@@ -66,7 +88,9 @@ def ready_in(folder: Path, environment: Environment) -> Ready:
     """Return the environment in a folder, which must be there."""
     ready = found_in(folder, environment)
     if ready is None:
-        raise EnvironmentFailedError(f"uv did not make the environment {environment.id}", hint="run this again")
+        raise EnvironmentFailedError(
+            f"uv did not make the environment {environment.id}", hint="run this again"
+        )
     return ready
 
 

@@ -47,7 +47,11 @@ def find_credential(target: IndexTarget) -> Credential:
 
 def _places(target: IndexTarget) -> Iterator[_Found]:
     """Give what each place holds, the place that wins first."""
-    yield "TWINE_USERNAME and TWINE_PASSWORD", os.environ.get("TWINE_USERNAME"), os.environ.get("TWINE_PASSWORD")
+    yield (
+        "TWINE_USERNAME and TWINE_PASSWORD",
+        os.environ.get("TWINE_USERNAME"),
+        os.environ.get("TWINE_PASSWORD"),
+    )
     yield from _pypirc(target)
     yield "the keyring", None, None
     login = requests.utils.get_netrc_auth(target.upload)
@@ -63,7 +67,9 @@ def _pypirc(target: IndexTarget) -> Iterator[_Found]:
         parser.read(path, encoding="utf-8")
     except (configparser.Error, UnicodeDecodeError, OSError):
         # Without the parser's own words, which quote the line.
-        raise UsageError("~/.pypirc cannot be read", hint="correct it (packaging.python.org, `.pypirc`)") from None
+        raise UsageError(
+            "~/.pypirc cannot be read", hint="correct it (packaging.python.org, `.pypirc`)"
+        ) from None
     if target.name in parser and _about(parser[target.name].get("repository"), target):
         section = parser[target.name]
         yield f"[{target.name}] in ~/.pypirc", section.get("username"), section.get("password")

@@ -38,16 +38,23 @@ def publish(repo: Repository, name: str, *, waived: Mapping[str, str], dry_run: 
         refuse_faults(examine(repo, lock, Choice())[0], waived)
         wheel = make(repo, lock, waived)
         if committed(repo) != commit:
-            raise UsageError("the tree was changed while the wheel was built", hint="commit, then run this again")
+            raise UsageError(
+                "the tree was changed while the wheel was built", hint="commit, then run this again"
+            )
         standing = shelf.look(wheel)
         shelf.refuse_other(standing, wheel)
         lines = [f"{wheel.path.name} sha256 {wheel.sha256} N {wheel.number}"]
         if dry_run:
             there = "already there" if standing is Standing.SAME else "would be uploaded"
-            return [*lines, f"{there}: {name} ({shelf.target.upload}); nothing was sent (--dry-run)"]
+            return [
+                *lines,
+                f"{there}: {name} ({shelf.target.upload}); nothing was sent (--dry-run)",
+            ]
         lines.append(_uploaded(shelf, wheel, standing))
         _try_installed(repo, lock, shelf, wheel)
-        lines.append(f"installed from {name} into a new environment: the files are as recorded, the control probe passes")
+        lines.append(
+            f"installed from {name} into a new environment: the files are as recorded, the control probe passes"
+        )
         return [*lines, f"pin it as: {pinned(wheel)}"]
 
 
@@ -55,24 +62,42 @@ def committed(repo: Repository) -> str:
     """Return the id of the commit that the folder is at; raises UsageError for whatever is not committed."""
     inside = user_git(repo.root, "rev-parse", "--verify", "--quiet", "HEAD", ok=None)
     if inside.code != 0:
-        raise UsageError(f"{repo.root} is not at a commit of a git repository", hint="git init && git add --all && git commit")
-    changes = user_git(repo.root, "status", "--porcelain", "--untracked-files=normal", "--", ".").text.splitlines()
+        raise UsageError(
+            f"{repo.root} is not at a commit of a git repository",
+            hint="git init && git add --all && git commit",
+        )
+    changes = user_git(
+        repo.root, "status", "--porcelain", "--untracked-files=normal", "--", "."
+    ).text.splitlines()
     if changes:
         shown = "\n".join(f"    {line}" for line in changes[:20])
-        raise UsageError(f"what is published must be committed; this is not:\n{shown}", hint="git add --all && git commit")
+        raise UsageError(
+            f"what is published must be committed; this is not:\n{shown}",
+            hint="git add --all && git commit",
+        )
     return inside.text.strip()
 
 
 def refuse_faults(report: Report, waived: Mapping[str, str]) -> None:
     """Refuse verdicts that are faults and not waived, and waivers of what is no fault."""
-    faults = {item.feature.id: str(item.verdict) for item in report.features if item.verdict in FAULTS}
+    faults = {
+        item.feature.id: str(item.verdict) for item in report.features if item.verdict in FAULTS
+    }
     idle = sorted(set(waived) - set(faults))
     if idle:
         known = {item.feature.id: str(item.verdict) for item in report.features}
         verdict = known.get(idle[0])
-        what = f"the verdict on {idle[0]} is {verdict}" if verdict else f"there is no patch {idle[0]}"
-        raise UsageError(f"{what}: nothing to waive{near_miss(idle[0], sorted(faults)) if faults else ''}", hint="leave it out")
-    problems = [*report.warnings, *(f"{name} is {verdict}" for name, verdict in faults.items() if name not in waived)]
+        what = (
+            f"the verdict on {idle[0]} is {verdict}" if verdict else f"there is no patch {idle[0]}"
+        )
+        raise UsageError(
+            f"{what}: nothing to waive{near_miss(idle[0], sorted(faults)) if faults else ''}",
+            hint="leave it out",
+        )
+    problems = [
+        *report.warnings,
+        *(f"{name} is {verdict}" for name, verdict in faults.items() if name not in waived),
+    ]
     if problems:
         text = "\n".join(f"  - {problem}" for problem in problems)
         waivers = " ".join(f"--waive '{name}=REASON'" for name in faults if name not in waived)
@@ -90,7 +115,9 @@ def _shelf(repo: Repository, name: str) -> Shelf:
     indexes = {target.name: target for target in repo.config.indexes}
     if name not in indexes:
         known = near_miss(name, list(indexes)) if indexes else ""
-        raise UsageError(f"fork.toml has no [[indexes]] named {name}{known}", hint="see docs/publish.md")
+        raise UsageError(
+            f"fork.toml has no [[indexes]] named {name}{known}", hint="see docs/publish.md"
+        )
     return Shelf(repo, indexes[name], find_credential(indexes[name]))
 
 
@@ -105,19 +132,39 @@ def _uploaded(shelf: Shelf, wheel: Wheel, standing: Standing) -> str:
 
 def _try_installed(repo: Repository, lock: Lock, shelf: Shelf, wheel: Wheel) -> None:
     """Install from the index into a new environment, by version and sha256, and run the control probe there."""
-    cell = next((cell for cell in cells_here(repo, lock) if interpreter(repo.config.environment(cell.environment).python)), None)
+    cell = next(
+        (
+            cell
+            for cell in cells_here(repo, lock)
+            if interpreter(repo.config.environment(cell.environment).python)
+        ),
+        None,
+    )
     if cell is None:
         raise no_environment(lock)
     environment = repo.config.environment(cell.environment)
     with repo.scratch() as folder:
         pins = folder / "requirements.txt"
         pins.write_text(f"{pinned(wheel)}\n", encoding="utf-8")
-        wanted = [*requirements(repo, environment), "-r", str(pins), "--refresh-package", wheel.contents.name]
+        wanted = [
+            *requirements(repo, environment),
+            "-r",
+            str(pins),
+            "--refresh-package",
+            wheel.contents.name,
+        ]
         fill(repo, folder / "environment", environment, wanted, shelf.variables())
         ready = ready_in(folder / "environment", environment)
-        faults = list(installation_faults(repo, WheelFile(wheel.path, wheel.sha256), shelf.target.name, ready))
-        trial = ProbedInstallation(repo, lock, read_series(repo, lock), wheel.sha256, Store(folder / "results"))
+        faults = list(
+            installation_faults(repo, WheelFile(wheel.path, wheel.sha256), shelf.target.name, ready)
+        )
+        trial = ProbedInstallation(
+            repo, lock, read_series(repo, lock), wheel.sha256, Store(folder / "results")
+        )
         faults += trial.faults((), {cell: ready})
     if faults:
         text = "\n".join(f"  - {fault}" for fault in faults)
-        raise AttentionError(f"what {shelf.target.name} gives is not fit to use:\n{text}", hint="do not install it; find out why")
+        raise AttentionError(
+            f"what {shelf.target.name} gives is not fit to use:\n{text}",
+            hint="do not install it; find out why",
+        )

@@ -63,7 +63,10 @@ class Shelf:
         found = [package for package in files if _version(package.filename) == version]
         if not found:
             return Standing.ABSENT
-        same = [package.filename == wheel.path.name and self._sha256(index, package) == wheel.sha256 for package in found]
+        same = [
+            package.filename == wheel.path.name and self._sha256(index, package) == wheel.sha256
+            for package in found
+        ]
         return Standing.SAME if all(same) else Standing.OTHER
 
     def put(self, wheel: Wheel) -> Standing:
@@ -88,7 +91,10 @@ class Shelf:
         """Return uv's variables for installing from here: this index first, the usual one for what is not on it."""
         found = {"UV_INDEX": f"shelf={self.target.simple}", "UV_INDEX_STRATEGY": "first-index"}
         if self._shared:
-            found |= {"UV_INDEX_SHELF_USERNAME": self.credential.user, "UV_INDEX_SHELF_PASSWORD": self.credential.password}
+            found |= {
+                "UV_INDEX_SHELF_USERNAME": self.credential.user,
+                "UV_INDEX_SHELF_PASSWORD": self.credential.password,
+            }
         return found
 
     def refuse_other(self, standing: Standing, wheel: Wheel) -> None:
@@ -108,8 +114,14 @@ class Shelf:
     @cached_property
     def _index(self) -> Index:
         parts = urlsplit(self.target.simple)
-        login = f"{quote(self.credential.user, safe='')}:{quote(self.credential.password, safe='')}@" if self._shared else ""
-        return Index(Clients(urlunsplit(parts._replace(netloc=login + parts.netloc)), self.repo.clients.cert))
+        login = (
+            f"{quote(self.credential.user, safe='')}:{quote(self.credential.password, safe='')}@"
+            if self._shared
+            else ""
+        )
+        return Index(
+            Clients(urlunsplit(parts._replace(netloc=login + parts.netloc)), self.repo.clients.cert)
+        )
 
     def _sha256(self, index: Index, package: object) -> str:
         """Return a file's digest by its bytes, not by the word of the index."""
@@ -120,10 +132,23 @@ class Shelf:
 
     def _twine(self, wheel: Wheel) -> Completed:
         """Run twine, which gets the credential by its environment and reads no .pypirc of its own."""
-        kept = {key: value for key, value in client_variables(self.repo).items() if not key.startswith("TWINE_REPO")}
+        kept = {
+            key: value
+            for key, value in client_variables(self.repo).items()
+            if not key.startswith("TWINE_REPO")
+        }
         login = {"TWINE_USERNAME": self.credential.user, "TWINE_PASSWORD": self.credential.password}
         words = ["--non-interactive", "--disable-progress-bar", "--config-file", "/dev/null"]
-        command = [sys.executable, "-m", "twine", "--no-color", "upload", *words, "--repository-url", self.target.upload]
+        command = [
+            sys.executable,
+            "-m",
+            "twine",
+            "--no-color",
+            "upload",
+            *words,
+            "--repository-url",
+            self.target.upload,
+        ]
         return run([*command, wheel.path], env=kept | login, timeout=UPLOAD_SECONDS, ok=None)
 
     def _failed(self, done: Completed) -> EnvironmentFailedError:
@@ -139,11 +164,19 @@ class Shelf:
         if status and int(status[1]) in _REFUSED:
             return self._refused(int(status[1]))
         if status:
-            return EnvironmentFailedError(f"{where} answered the upload with {status[1]}", hint=f"look at its log, then {again}")
+            return EnvironmentFailedError(
+                f"{where} answered the upload with {status[1]}",
+                hint=f"look at its log, then {again}",
+            )
         if done.code == TIMED_OUT:
-            return EnvironmentFailedError(f"{where} did not take the upload within {UPLOAD_SECONDS} s", hint=again)
+            return EnvironmentFailedError(
+                f"{where} did not take the upload within {UPLOAD_SECONDS} s", hint=again
+            )
         last = (done.complaint.splitlines() or ["twine said nothing"])[-1]
-        return EnvironmentFailedError(f"the upload to {where} was cut off: {last[:300]}", hint=f"check the network, then {again}")
+        return EnvironmentFailedError(
+            f"the upload to {where} was cut off: {last[:300]}",
+            hint=f"check the network, then {again}",
+        )
 
     def _refused(self, status: int) -> EnvironmentFailedError:
         return EnvironmentFailedError(

@@ -44,7 +44,12 @@ def planned(repo: Repository, version: str, waived: Mapping[str, str]) -> Rebase
     faulty = [item for item in report.features if item.feature.id not in waived]
     regressed = [item.feature for item in faulty if item.verdict is Verdict.REGRESSED]
     decided = _decided(workshop(repo).series, retirements(report), regressed)
-    return begun(repo, dataclasses.replace(decided, target=lock.locked, origin=old.locked, before=before, waived=waived))
+    return begun(
+        repo,
+        dataclasses.replace(
+            decided, target=lock.locked, origin=old.locked, before=before, waived=waived
+        ),
+    )
 
 
 def _decided(series: Series, going: Sequence[Retirement], back: Sequence[Feature]) -> RebaseState:
@@ -55,7 +60,11 @@ def _decided(series: Series, going: Sequence[Retirement], back: Sequence[Feature
         "",
         retire=tuple(patch_retirements(going, series.features)),
         settled=tuple(item for item in going if has_own_record(series.feature_by_id[item.id])),
-        back=tuple(dict.fromkeys(feature.patch.id for feature in back if feature.patch.state is State.RETIRED)),
+        back=tuple(
+            dict.fromkeys(
+                feature.patch.id for feature in back if feature.patch.state is State.RETIRED
+            )
+        ),
         reopened=tuple(feature.id for feature in back if has_own_record(feature)),
     )
 
@@ -68,27 +77,51 @@ def chosen(repo: Repository, names: Sequence[str], *, back: bool) -> RebaseState
     write_lock(home(repo) / "lock.toml", lock)
     series = workshop(repo).series
     state = State.RETIRED if back else State.ACTIVE
-    features = [feature for name in names for feature in series.features_named(name) if feature.state is state]
+    features = [
+        feature
+        for name in names
+        for feature in series.features_named(name)
+        if feature.state is state
+    ]
     there = {name for feature in features for name in (feature.id, feature.patch.id)}
     wrong = [name for name in names if name not in there]
     if wrong:
         kind = "retired" if back else "live"
-        known = [name for feature in series.features if feature.state is state for name in (feature.id, feature.patch.id)]
-        raise UsageError(f"there is no {kind} patch {wrong[0]}{near_miss(wrong[0], known)}", hint="nox -s status names them")
+        known = [
+            name
+            for feature in series.features
+            if feature.state is state
+            for name in (feature.id, feature.patch.id)
+        ]
+        raise UsageError(
+            f"there is no {kind} patch {wrong[0]}{near_miss(wrong[0], known)}",
+            hint="nox -s status names them",
+        )
     base = series.active[0].base if series.active else lock.locked
-    decided = _decided(series, () if back else _unnecessary(repo, lock, features), features if back else ())
-    return begun(repo, dataclasses.replace(decided, target=base, origin=base, before=before, by_hand=True))
+    decided = _decided(
+        series, () if back else _unnecessary(repo, lock, features), features if back else ()
+    )
+    return begun(
+        repo, dataclasses.replace(decided, target=base, origin=base, before=before, by_hand=True)
+    )
 
 
-def _unnecessary(repo: Repository, lock: Lock, features: Sequence[Feature]) -> tuple[Retirement, ...]:
+def _unnecessary(
+    repo: Repository, lock: Lock, features: Sequence[Feature]
+) -> tuple[Retirement, ...]:
     """Return the retirements of features, with their proof; refuses one whose probes do not pass on the bare locked release."""
-    report, _ = examine(staged(repo), lock, Choice(bare=True, features=tuple(feature.id for feature in features)))
+    report, _ = examine(
+        staged(repo), lock, Choice(bare=True, features=tuple(feature.id for feature in features))
+    )
     found = tuple(retirements(report))
     kept = [item for item in report.features if item.feature.id not in {one.id for one in found}]
     if kept:
         raise AttentionError(
             "upstream does not do what these features do, so they stay:\n"
-            + "\n".join(f"{item.feature.id} is {item.verdict} on {lock.locked}: {detail(item, report)}" for item in kept),
+            + "\n".join(
+                f"{item.feature.id} is {item.verdict} on {lock.locked}: {detail(item, report)}"
+                for item in kept
+            ),
             hint=f"nox -s status -- --patch {kept[0].feature.id} --why",
         )
     return found
@@ -120,16 +153,26 @@ def _same(pinned: str, asked: str) -> bool:
 
 def _check_verdicts(report: Report, waived: Mapping[str, str], *, pinned: bool) -> None:
     """Refuse a target of which nothing can be said, or too little; what regressed there comes back, so it is no fault."""
-    evidence = f"{'' if pinned else 'nox -s pin, then '}nox -s status -- --upstream {report.locked} --why"
+    evidence = (
+        f"{'' if pinned else 'nox -s pin, then '}nox -s status -- --upstream {report.locked} --why"
+    )
     unknown = sorted(set(waived) - {item.feature.id for item in report.features})
     if unknown:
-        raise UsageError(f"--waive names {unknown[0]}, which is no feature", hint="nox -s status names them")
-    wrong = [item for item in report.features if item.verdict in FAULTS - {Verdict.REGRESSED} and item.feature.id not in waived]
+        raise UsageError(
+            f"--waive names {unknown[0]}, which is no feature", hint="nox -s status names them"
+        )
+    wrong = [
+        item
+        for item in report.features
+        if item.verdict in FAULTS - {Verdict.REGRESSED} and item.feature.id not in waived
+    ]
     if wrong:
         waivers = " ".join(f"--waive {item.feature.id}=REASON" for item in wrong)
         raise AttentionError(
             f"the verdicts on bare {report.locked} are not clean:\n"
-            + "\n".join(f"{item.feature.id} is {item.verdict}: {detail(item, report)}" for item in wrong),
+            + "\n".join(
+                f"{item.feature.id} is {item.verdict}: {detail(item, report)}" for item in wrong
+            ),
             hint=f"mend the probes ({evidence}); or take them along as they are: nox -s rebase -- {report.locked} {waivers}",
         )
     if report.features and not any(tried(item, report) for item in report.features):
@@ -144,7 +187,10 @@ def _check_retirements(repo: Repository, state: RebaseState) -> None:
     shop, retire = workshop(repo), state.retire
     failed = shop.commits(shop.series.active).failed
     if failed:
-        raise AttentionError("\n".join(f"{name} {step.detail}" for name, step in failed.items()), hint="mend the patch file")
+        raise AttentionError(
+            "\n".join(f"{name} {step.detail}" for name, step in failed.items()),
+            hint="mend the patch file",
+        )
     for item in retire:
         retired_mail(shop, shop.series.by_id[item.id], item, {other.id for other in retire})
     for name in state.back:
@@ -168,13 +214,22 @@ def changes_nothing(repo: Repository, state: RebaseState) -> bool:
     patches = workshop(repo).series.active
     fresh = all(patch.base == state.target for patch in patches)
     stays = not (state.retire or state.settled or state.back or state.reopened)
-    return state.target == state.origin and fresh and stays and target_lock(repo) == read_lock(repo.lock_file)
+    return (
+        state.target == state.origin
+        and fresh
+        and stays
+        and target_lock(repo) == read_lock(repo.lock_file)
+    )
 
 
 def trial(repo: Repository, state: RebaseState) -> Plan:
     """Try the replay in passing and note what would conflict."""
     if changes_nothing(repo, state):
-        return Plan(state.origin, state.target, notes=(f"nothing to do: every patch stands on {state.target} already",))
+        return Plan(
+            state.origin,
+            state.target,
+            notes=(f"nothing to do: every patch stands on {state.target} already",),
+        )
     steps = _tried(workshop(repo), state, release_of(repo, state.target))
     notes = [f"{name}: {step.applies} {step.detail}".rstrip() for name, step in steps.items()]
     stops = [name for name, step in steps.items() if step.applies is Applies.CONFLICT]
@@ -185,10 +240,24 @@ def trial(repo: Repository, state: RebaseState) -> Plan:
         (len(set(replayed).difference(stops)), "replays cleanly", "replay cleanly"),
         (len(stops), "conflicts", "conflict"),
     )
-    total = ", ".join(f"{number} {one if number == 1 else many}" for number, one, many in counts if number)
-    plan = Plan(state.origin, state.target, retiring(state), replayed, tuple(notes), returning(state), total or "no patches")
-    waivers = "".join(f" --waive {name}={shlex.quote(reason)}" for name, reason in state.waived.items())
-    return dataclasses.replace(plan, stops=tuple(stops), following=f"nox -s rebase -- {state.target}{waivers}")
+    total = ", ".join(
+        f"{number} {one if number == 1 else many}" for number, one, many in counts if number
+    )
+    plan = Plan(
+        state.origin,
+        state.target,
+        retiring(state),
+        replayed,
+        tuple(notes),
+        returning(state),
+        total or "no patches",
+    )
+    waivers = "".join(
+        f" --waive {name}={shlex.quote(reason)}" for name, reason in state.waived.items()
+    )
+    return dataclasses.replace(
+        plan, stops=tuple(stops), following=f"nox -s rebase -- {state.target}{waivers}"
+    )
 
 
 def _tried(shop: Workshop, state: RebaseState, target: Release) -> dict[str, Step]:
@@ -197,9 +266,15 @@ def _tried(shop: Workshop, state: RebaseState, target: Release) -> dict[str, Ste
     with line_on(target, shop.git, {}) as line:
         for name in state.queue:
             patch = shop.series.by_id[name]
-            missing = [other for other in patch.depends if other in steps and steps[other].applies is Applies.CONFLICT]
+            missing = [
+                other
+                for other in patch.depends
+                if other in steps and steps[other].applies is Applies.CONFLICT
+            ]
             if missing:
-                steps[name] = Step(Applies.CONFLICT, f"depends on {', '.join(missing)}, which conflicts")
+                steps[name] = Step(
+                    Applies.CONFLICT, f"depends on {', '.join(missing)}, which conflicts"
+                )
             else:
                 steps[name] = line.pick(commit_of(shop, name), patch)
     return steps
@@ -213,7 +288,9 @@ def retiring(state: RebaseState) -> tuple[Retirement, ...]:
 def returning(state: RebaseState) -> tuple[tuple[str, str], ...]:
     """Return the patches and the features that come back, each with the reason."""
     why = "by hand" if state.by_hand else f"needed again on {state.target}"
-    return tuple((name, why) for name in (*state.back, *state.reopened) if name not in state.skipped)
+    return tuple(
+        (name, why) for name in (*state.back, *state.reopened) if name not in state.skipped
+    )
 
 
 def tried(item: FeatureReport, report: Report) -> bool:

@@ -18,11 +18,29 @@ from scripts.core.model import FAULTS, Patch, State, Verdict
 from scripts.core.repository import Repository
 from scripts.core.result_cache import Store
 from scripts.probes.upstream_suite import comparisons, counting
-from scripts.rebase.plan import changes_nothing, chosen, detail, planned, retiring, returning, trial, tried
+from scripts.rebase.plan import (
+    changes_nothing,
+    chosen,
+    detail,
+    planned,
+    retiring,
+    returning,
+    trial,
+    tried,
+)
 from scripts.rebase.plan_text import Plan
 from scripts.rebase.replay import left_out, release_of, replay, resolved, stop, workshop
 from scripts.rebase.staging import export, orphans, put_in_place, staged
-from scripts.rebase.state import RebaseState, check_unchanged, forget, home, left_state, reached, required_state, target_lock
+from scripts.rebase.state import (
+    RebaseState,
+    check_unchanged,
+    forget,
+    home,
+    left_state,
+    reached,
+    required_state,
+    target_lock,
+)
 from scripts.rebase.undo import remember, restore, snapshot, undoing
 from scripts.series.apply import Workshop
 from scripts.series.series import Series, read_series
@@ -31,7 +49,13 @@ from scripts.upstream.source_tree import is_subtree
 from scripts.verdicts.aggregate import FeatureReport, Report
 
 
-def rebase(repo: Repository, version: str, *, dry_run: bool = False, waived: Mapping[str, str] | None = None) -> Plan:
+def rebase(
+    repo: Repository,
+    version: str,
+    *,
+    dry_run: bool = False,
+    waived: Mapping[str, str] | None = None,
+) -> Plan:
     """Move the fork to a release and return what was done; with `dry_run`, what would be.
 
     `waived` are patches whose faults count for nothing, each with the reason.
@@ -59,13 +83,16 @@ def _beginning(repo: Repository) -> Iterator[None]:
     with repo.alone():
         if _under_way(repo):
             raise UsageError(
-                "a rebase is under way", hint="nox -s rebase -- --continue\nnox -s rebase -- --skip\nnox -s rebase -- --abort"
+                "a rebase is under way",
+                hint="nox -s rebase -- --continue\nnox -s rebase -- --skip\nnox -s rebase -- --abort",
             )
         forget(repo)
         yield
 
 
-def by_hand(repo: Repository, names: Sequence[str], *, back: bool = False, dry_run: bool = False) -> Plan:
+def by_hand(
+    repo: Repository, names: Sequence[str], *, back: bool = False, dry_run: bool = False
+) -> Plan:
     """Retire patches that bare upstream makes unnecessary, or take retired ones `back`; all others stay on their release.
 
     What undoes the last such step restores every byte. Raises AttentionError for a patch that upstream does not replace, at a
@@ -113,7 +140,8 @@ def skip(repo: Repository) -> Plan:
         check_unchanged(repo, state)
         if not state.at:
             raise UsageError(
-                "the rebase did not stop at a live patch", hint="nox -s rebase -- --continue\nnox -s rebase -- --abort"
+                "the rebase did not stop at a live patch",
+                hint="nox -s rebase -- --continue\nnox -s rebase -- --abort",
             )
         return _go_on(repo, left_out(repo, state))
 
@@ -137,7 +165,9 @@ def _under_way(repo: Repository) -> bool:
 
 def _left_over(repo: Repository, state: RebaseState) -> Plan:
     """Clean up after a rebase that was killed when all was done, and say what it did."""
-    say(f"the rebase to {state.target} had been done when it was killed; only its work tree was left")
+    say(
+        f"the rebase to {state.target} had been done when it was killed; only its work tree was left"
+    )
     forget(repo)
     live = _live_ids(read_series(repo, read_lock(repo.lock_file)))
     return Plan(state.origin, state.target, retiring(state), live, back=returning(state))
@@ -155,7 +185,14 @@ def _go_on(repo: Repository, state: RebaseState) -> Plan:
     reached("proven")
     series = read_series(staged(repo), target_lock(repo))
     replayed = tuple(name for name in _live_ids(series) if name not in state.back)
-    plan = Plan(state.origin, state.target, retiring(state), replayed, tuple(_notes(repo, state, report)), returning(state))
+    plan = Plan(
+        state.origin,
+        state.target,
+        retiring(state),
+        replayed,
+        tuple(_notes(repo, state, report)),
+        returning(state),
+    )
     reached("deciding")
     put_in_place(repo, state, digest)
     reached("decided")
@@ -169,31 +206,56 @@ def _proof(repo: Repository, state: RebaseState) -> Report:
     report, _ = examine(new, lock, Choice())
     before = workshop(repo).series.by_id
     judged = [item for item in report.features if item.feature.id not in state.waived]
-    wrong = [item for item in judged if item.verdict in FAULTS or _emptied(item, before[item.feature.patch.id])]
+    wrong = [
+        item
+        for item in judged
+        if item.verdict in FAULTS or _emptied(item, before[item.feature.patch.id])
+    ]
     if wrong:
-        words = [f"{item.feature.id} is {item.verdict}: {_why(item, before[item.feature.patch.id], report)}" for item in wrong]
+        words = [
+            f"{item.feature.id} is {item.verdict}: {_why(item, before[item.feature.patch.id], report)}"
+            for item in wrong
+        ]
         words += [
             f"  without proof: nox -s rebase -- --continue --waive {item.feature.id}=REASON"
             for item in wrong
             if item.verdict is Verdict.UNPROVEN
         ]
-        at = tuple(dict.fromkeys(item.feature.patch.id for item in wrong if item.feature.patch.state is State.ACTIVE))
+        at = tuple(
+            dict.fromkeys(
+                item.feature.patch.id for item in wrong if item.feature.patch.state is State.ACTIVE
+            )
+        )
         stop(repo, state, "replayed, but not proven:\n" + "\n".join(words), at)
     shop = Workshop(new, lock, read_series(new, lock), Store(repo.work / "results"))
     tree = shop.build(shop.series.active, lock.current).tree
-    failures = counting(new, comparisons(new, shop, lock.current, tree=tree)) if shop.series.active else []
+    failures = (
+        counting(new, comparisons(new, shop, lock.current, tree=tree)) if shop.series.active else []
+    )
     if failures:
-        stop(repo, state, "upstream's own tests fail that pass without the patches:\n" + "\n".join(map(str, failures)), ())
+        stop(
+            repo,
+            state,
+            "upstream's own tests fail that pass without the patches:\n"
+            + "\n".join(map(str, failures)),
+            (),
+        )
     return report
 
 
 def _emptied(item: FeatureReport, before: Patch) -> bool:
     """Tell whether a patch lost all its hunks on the way, and nothing shows that it still does something."""
-    return bool(before.hunks and not item.feature.patch.hunks and item.verdict is not Verdict.NEEDED)
+    return bool(
+        before.hunks and not item.feature.patch.hunks and item.verdict is not Verdict.NEEDED
+    )
 
 
 def _why(item: FeatureReport, before: Patch, report: Report) -> str:
-    empty = "no hunk of it is left, which does not make it absorbed; " if before.hunks and not item.feature.patch.hunks else ""
+    empty = (
+        "no hunk of it is left, which does not make it absorbed; "
+        if before.hunks and not item.feature.patch.hunks
+        else ""
+    )
     return empty + detail(item, report)
 
 
@@ -209,7 +271,9 @@ def _notes(repo: Repository, state: RebaseState, report: Report) -> Iterator[str
         yield f"{patch.id} was skipped on your word: its behaviour is gone; nothing runs {', '.join(probes)} any more"
     for name, reason in state.waived.items():
         yield f"{name} was not proven, on your word: {reason}"
-    yield from repo.config.stale_exclusions(target_lock(repo), None if state.by_hand else state.origin)
+    yield from repo.config.stale_exclusions(
+        target_lock(repo), None if state.by_hand else state.origin
+    )
     for path in orphans(repo, state):
         tests = ", ".join(_importers(repo, path))
         yield f"{path} went with its patch" + (f"; look at {tests}" if tests else "")
@@ -226,7 +290,9 @@ def _notes(repo: Repository, state: RebaseState, report: Report) -> Iterator[str
 def _importers(repo: Repository, module: Path) -> Iterator[str]:
     """Give the tests that import an override module."""
     package = re.escape(".".join(module.parent.parts))
-    imported = re.compile(rf"\b{package}\.{module.stem}\b|\bfrom {package} import [^\n]*\b{module.stem}\b")
+    imported = re.compile(
+        rf"\b{package}\.{module.stem}\b|\bfrom {package} import [^\n]*\b{module.stem}\b"
+    )
     for test in sorted(repo.root.glob("tests/**/*.py")):
         if imported.search(test.read_text(encoding="utf-8")):
             yield str(test.relative_to(repo.root))
@@ -237,7 +303,9 @@ def _range_diff(repo: Repository, state: RebaseState) -> Iterator[str]:
     if shop.series.active:
         old = shop.commits(shop.series.active).ids[shop.series.active[-1].id]
         base, target = release_of(repo, shop.series.active[0].base), release_of(repo, state.target)
-        yield repo.git.text("range-diff", "--no-color", f"{base.commit}..{old}", f"{target.commit}..{state.head}")
+        yield repo.git.text(
+            "range-diff", "--no-color", f"{base.commit}..{old}", f"{target.commit}..{state.head}"
+        )
 
 
 def _live_ids(series: Series) -> tuple[str, ...]:

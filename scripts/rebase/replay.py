@@ -58,7 +58,10 @@ def replay(repo: Repository, state: RebaseState) -> RebaseState:
             )
         head = work.text("rev-parse", "HEAD")
         state = dataclasses.replace(
-            state, queue=state.queue[1:], head=head, again=(*state.again, patch.id) if again else state.again
+            state,
+            queue=state.queue[1:],
+            head=head,
+            again=(*state.again, patch.id) if again else state.again,
         )
         state.write(repo)
     reached("replayed")
@@ -83,7 +86,11 @@ def left_out(repo: Repository, state: RebaseState) -> RebaseState:
     series = workshop(repo).series
     without = {other for name in state.at for other in series.dependents(series.by_id[name])}
     gone = [name for name in in_order(series, state.back) if name in without - state.gone]
-    held = [patch.id for patch in series.retired if patch.id not in state.back and set(gone).intersection(patch.depends)]
+    held = [
+        patch.id
+        for patch in series.retired
+        if patch.id not in state.back and set(gone).intersection(patch.depends)
+    ]
     if held:
         raise AttentionError(
             f"{', '.join(gone)} cannot be left out: {', '.join(held)}, which is retired, stands on it",
@@ -91,7 +98,9 @@ def left_out(repo: Repository, state: RebaseState) -> RebaseState:
         )
     head = _line_without(repo, state, gone)
     queue = tuple(name for name in state.queue if name not in gone)
-    state = dataclasses.replace(state, queue=queue, head=head, skipped=(*state.skipped, *gone), stopped="", at=())
+    state = dataclasses.replace(
+        state, queue=queue, head=head, skipped=(*state.skipped, *gone), stopped="", at=()
+    )
     state.write(repo)
     return state
 
@@ -110,12 +119,16 @@ def _line_without(repo: Repository, state: RebaseState, gone: list[str]) -> str:
 
 def _checked_head(shop: Workshop, state: RebaseState, work: Git, waiting: tuple[str, ...]) -> str:
     """Return the work tree's commit where it ends the line of all patches that are not gone and not waiting."""
-    wanted = [name for name in in_order(shop.series, state.back) if name not in state.gone.union(waiting)]
+    wanted = [
+        name for name in in_order(shop.series, state.back) if name not in state.gone.union(waiting)
+    ]
     check_line(work, release_of(shop.repo, state.target), wanted)
     return work.text("rev-parse", "HEAD")
 
 
-def stop(repo: Repository, state: RebaseState, why: str, at: tuple[str, ...] | None = None) -> NoReturn:
+def stop(
+    repo: Repository, state: RebaseState, why: str, at: tuple[str, ...] | None = None
+) -> NoReturn:
     """Keep the state for a person and say what to do; `at` are the patches that `--skip` would leave out."""
     reached("stopping")
     at = state.queue[:1] if at is None else at
@@ -132,7 +145,9 @@ def stop(repo: Repository, state: RebaseState, why: str, at: tuple[str, ...] | N
 def mails(repo: Repository, state: RebaseState) -> Iterator[tuple[str, bytes]]:
     """Give each replayed commit's id and patch on the new base, with the dependencies that the new series has."""
     target, series = release_of(repo, state.target), workshop(repo).series
-    commits = {id_of(repo.git, commit): commit for commit in commits_of(repo.git, target, state.head)}
+    commits = {
+        id_of(repo.git, commit): commit for commit in commits_of(repo.git, target, state.head)
+    }
     back = [name for name in state.back if name in commits]
     for name, commit in commits.items():
         mail = repo.git.run("format-patch", *FORMAT, "-1", "--stdout", commit).stdout
@@ -165,26 +180,52 @@ def _upstream_change(shop: Workshop, state: RebaseState, work: Git, patch: Patch
     base, target = shop.lock.release(patch.base), shop.lock.release(state.target)
     assert base is not None
     assert target is not None
-    gone = {hunk.path for hunk in patch.hunks if work.resolve(f"{target.commit}:{hunk.path}") is None}
-    moved = {old: move for old, move in moves(work, base.commit, target.commit, gone).items() if move.new in files}
-    renames = f"--find-renames={min((move.found_at for move in moved.values()), default=PERCENTAGES[0])}%"
-    words = ("diff", "-U2", "--no-color", "--no-ext-diff", "--ignore-cr-at-eol", renames, base.commit, target.commit)
+    gone = {
+        hunk.path for hunk in patch.hunks if work.resolve(f"{target.commit}:{hunk.path}") is None
+    }
+    moved = {
+        old: move
+        for old, move in moves(work, base.commit, target.commit, gone).items()
+        if move.new in files
+    }
+    renames = (
+        f"--find-renames={min((move.found_at for move in moved.values()), default=PERCENTAGES[0])}%"
+    )
+    words = (
+        "diff",
+        "-U2",
+        "--no-color",
+        "--no-ext-diff",
+        "--ignore-cr-at-eol",
+        renames,
+        base.commit,
+        target.commit,
+    )
     diff = work.run(*words, "--", *files, *moved).text
     lines = (_near(diff, patch) or diff).splitlines()
     more = f"\n  … {len(lines) - SHOWN_LINES} more lines" if len(lines) > SHOWN_LINES else ""
-    return f"What upstream changed there from {base.version} to {target.version}:\n" + "\n".join(lines[:SHOWN_LINES]) + more
+    return (
+        f"What upstream changed there from {base.version} to {target.version}:\n"
+        + "\n".join(lines[:SHOWN_LINES])
+        + more
+    )
 
 
 def _near(diff: str, patch: Patch) -> str:
     """Return the hunks of a diff that are near a patch's own."""
     found = []
     for file in unidiff.patch.PatchSet(diff):
-        own = [hunk.old for hunk in patch.hunks if hunk.path in {file.path, file.source_file.removeprefix("a/")}]
+        own = [
+            hunk.old
+            for hunk in patch.hunks
+            if hunk.path in {file.path, file.source_file.removeprefix("a/")}
+        ]
         near = [
             str(hunk)
             for hunk in file
             if any(
-                hunk.source_start - NEAR_LINES <= start + length and start <= hunk.source_start + hunk.source_length + NEAR_LINES
+                hunk.source_start - NEAR_LINES <= start + length
+                and start <= hunk.source_start + hunk.source_length + NEAR_LINES
                 for start, length in own
             )
         ]

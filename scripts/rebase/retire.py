@@ -33,7 +33,12 @@ class Place:
 
     def __str__(self) -> str:
         parts = {"holds": self.holds, "depends on": self.depends, "needed by": self.needed_by}
-        return "; ".join([self.number, *(f"{words} {', '.join(names)}" for words, names in parts.items() if names)])
+        return "; ".join(
+            [
+                self.number,
+                *(f"{words} {', '.join(names)}" for words, names in parts.items() if names),
+            ]
+        )
 
     @classmethod
     def of(cls, patch: Patch) -> Place:
@@ -41,12 +46,23 @@ class Place:
         number, *parts = patch.place.split("; ")
         found = {}
         for part in parts:
-            words = next((words for words in ("holds", "depends on", "needed by") if part.startswith(f"{words} ")), "")
+            words = next(
+                (
+                    words
+                    for words in ("holds", "depends on", "needed by")
+                    if part.startswith(f"{words} ")
+                ),
+                "",
+            )
             found[words] = tuple(part.removeprefix(words).replace(" ", "").split(","))
-        return cls(number, found.get("holds", ()), found.get("depends on", ()), found.get("needed by", ()))
+        return cls(
+            number, found.get("holds", ()), found.get("depends on", ()), found.get("needed by", ())
+        )
 
 
-def retired_mail(shop: Workshop, patch: Patch, retirement: Retirement, retiring: Collection[str]) -> bytes:
+def retired_mail(
+    shop: Workshop, patch: Patch, retirement: Retirement, retiring: Collection[str]
+) -> bytes:
     """Return a live patch as a retired one that stands for ever: on its base, its modules and its proof in it.
 
     A patch on which it depends and that stays alive moves on to other releases, so what it was is kept in this one too.
@@ -64,17 +80,30 @@ def retired_mail(shop: Workshop, patch: Patch, retirement: Retirement, retiring:
             _stand(shop, work, part, patch)
         message = work.run("log", "-1", "--format=%B").stdout.rstrip(b"\n") + b"\n"
         message = _closed(shop, message, patch, own, retirement)
-        work.run("commit", "--quiet", "--amend", "--allow-empty", "--cleanup=verbatim", "--file=-", stdin=message)
+        work.run(
+            "commit",
+            "--quiet",
+            "--amend",
+            "--allow-empty",
+            "--cleanup=verbatim",
+            "--file=-",
+            stdin=message,
+        )
         done = work.text("rev-parse", "HEAD")
         work.run("reset", "--quiet", "--soft", start)
-        work.run("commit", "--quiet", "--allow-empty", "--cleanup=verbatim", "--reuse-message", done)
+        work.run(
+            "commit", "--quiet", "--allow-empty", "--cleanup=verbatim", "--reuse-message", done
+        )
         return work.run("format-patch", *FORMAT, "-1", "--stdout", "HEAD").stdout
 
 
 def _held(shop: Workshop, patch: Patch, retiring: Collection[str]) -> list[Patch]:
     """List what a retired patch holds: itself, and what it needs that no other retired patch holds."""
     elsewhere = {
-        part for other in shop.series.needed_by(patch)[:-1] if other.id in retiring for part in shop.series.needed_by(other)
+        part
+        for other in shop.series.needed_by(patch)[:-1]
+        if other.id in retiring
+        for part in shop.series.needed_by(other)
     }
     return [part for part in shop.series.needed_by(patch) if part not in elsewhere]
 
@@ -94,10 +123,19 @@ def _stand(shop: Workshop, work: Git, part: Patch, patch: Patch) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes((shop.repo.overrides / name).read_bytes())
         work.run("add", "--force", "--", path)
-    work.run("commit", "--quiet", "--amend", "--allow-empty", "--cleanup=verbatim", "--reuse-message=HEAD")
+    work.run(
+        "commit",
+        "--quiet",
+        "--amend",
+        "--allow-empty",
+        "--cleanup=verbatim",
+        "--reuse-message=HEAD",
+    )
 
 
-def _closed(shop: Workshop, message: bytes, patch: Patch, own: Sequence[Patch], retirement: Retirement) -> bytes:
+def _closed(
+    shop: Workshop, message: bytes, patch: Patch, own: Sequence[Patch], retirement: Retirement
+) -> bytes:
     """Return the message of a retired patch: the proof as a trailer, and which patches it holds."""
     held = [part.id for part in own if part is not patch]
     if held:
@@ -106,10 +144,16 @@ def _closed(shop: Workshop, message: bytes, patch: Patch, own: Sequence[Patch], 
         message = body + gap + words.encode() + gap + trailers
     depends = [name for name in patch.depends if name not in held]
     needed_by = tuple(other.id for other in shop.series.active if patch.id in other.depends)
-    holds = tuple(f"{name}:{change_id(shop.git, shop.commits(shop.series.active).ids[name])}" for name in held)
-    place = Place(patch.path.name.partition("-")[0], holds, patch.depends if held else (), needed_by)
+    holds = tuple(
+        f"{name}:{change_id(shop.git, shop.commits(shop.series.active).ids[name])}" for name in held
+    )
+    place = Place(
+        patch.path.name.partition("-")[0], holds, patch.depends if held else (), needed_by
+    )
     changes: dict[str, str | None] = {"Depends": ", ".join(depends) or None} if held else {}
-    return with_trailers(message, changes | {"Place": str(place), "Applied-Upstream": retirement.trailer})
+    return with_trailers(
+        message, changes | {"Place": str(place), "Applied-Upstream": retirement.trailer}
+    )
 
 
 def change_id(git: Git, commit: str) -> str:

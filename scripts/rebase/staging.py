@@ -68,7 +68,9 @@ def export(repo: Repository, state: RebaseState) -> str:
     digest = folder_digest(repo.overrides)
     shutil.copytree(repo.patches, stage / "patches", symlinks=True)
     ignored = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(repo.overrides, stage / repo.config.overrides.package, symlinks=True, ignore=ignored)
+    shutil.copytree(
+        repo.overrides, stage / repo.config.overrides.package, symlinks=True, ignore=ignored
+    )
     _write_series(repo, state, stage / "patches")
     _write_retired(repo, state, stage / "patches" / "retired")
     _write_modules(repo, state, stage / repo.config.overrides.package)
@@ -87,7 +89,11 @@ def orphans(repo: Repository, state: RebaseState) -> Iterator[Path]:
     there = module_files(repo.overrides)
     staying = {patch.id for patch in shop.series.active} - state.gone
     left = {file for name in staying for file in shop.override_files(shop.series.by_id[name])}
-    back = {file for name in {*state.back} - state.gone for file in _named(shop.series.by_id[name], there)}
+    back = {
+        file
+        for name in {*state.back} - state.gone
+        for file in _named(shop.series.by_id[name], there)
+    }
     gone = {file for name in state.gone for file in shop.override_files(shop.series.by_id[name])}
     removed = gone - left - back
     kept = with_packages({*there - removed, *repo.config.overrides.common}, repo.overrides)
@@ -133,7 +139,8 @@ def put_in_place(repo: Repository, state: RebaseState, digest: str) -> None:
     if folder_digest(repo.overrides) != digest:
         name = repo.config.overrides.package
         raise AttentionError(
-            f"{name}/ changed while the rebase ran, which takes it as it is now", hint="nox -s rebase -- --continue"
+            f"{name}/ changed while the rebase ran, which takes it as it is now",
+            hint="nox -s rebase -- --continue",
         )
     repo.replace(changes)
 
@@ -143,7 +150,9 @@ def check_source(repo: Repository) -> None:
     if repo.source.exists() and not is_subtree(repo):
         found = standing(repo, read_lock(repo.lock_file))
         if found.edits:
-            raise edits_error(found, "keep the change as a patch (nox -s import), then nox -s vendor -- --restore")
+            raise edits_error(
+                found, "keep the change as a patch (nox -s import), then nox -s vendor -- --restore"
+            )
 
 
 def _source(repo: Repository, folder: Path) -> Path:
@@ -171,7 +180,9 @@ def _write_series(repo: Repository, state: RebaseState, patches: Path) -> None:
 def _listing(lines: list[str], names: list[str]) -> list[str]:
     """Return the lines of `series` without the names that left, and with those that came back behind the one before."""
     listed = [line.split("#")[0].strip() for line in lines]
-    kept = [(name, line) for name, line in zip(listed, lines, strict=True) if not name or name in names]
+    kept = [
+        (name, line) for name, line in zip(listed, lines, strict=True) if not name or name in names
+    ]
     for number, name in enumerate(names):
         if name not in listed:
             there = [other for other, _ in kept]
@@ -209,12 +220,17 @@ def _write_modules(repo: Repository, state: RebaseState, overrides: Path) -> Non
 def _write_records(repo: Repository, state: RebaseState, stage: Path) -> list[str]:
     """Write the records of the features that retire or come back, from what they say now; return their names."""
     series = workshop(repo).series
-    values: dict[str, str | None] = {item.id: item.trailer for item in state.settled} | dict.fromkeys(state.reopened)
+    values: dict[str, str | None] = {
+        item.id: item.trailer for item in state.settled
+    } | dict.fromkeys(state.reopened)
     names = []
     for feature, value in values.items():
         name = series.feature_by_id[feature].record.relative_to(repo.root).as_posix()
         (stage / name).parent.mkdir(parents=True, exist_ok=True)
-        (stage / name).write_text(with_applied_upstream((repo.root / name).read_text(encoding="utf-8"), value), encoding="utf-8")
+        (stage / name).write_text(
+            with_applied_upstream((repo.root / name).read_text(encoding="utf-8"), value),
+            encoding="utf-8",
+        )
         names.append(name)
     return names
 
@@ -224,5 +240,7 @@ def _write_profile(repo: Repository, state: RebaseState, overrides: Path) -> Non
     put = state.new_settings
     if put or repo.config.overrides.profile:
         path = overrides / profile_name(repo)
-        outdated = outdated_settings(workshop(repo).series, read_profile(repo), (*state.back, *state.reopened))
+        outdated = outdated_settings(
+            workshop(repo).series, read_profile(repo), (*state.back, *state.reopened)
+        )
         path.write_text(edited_profile(path.read_text(), put, (*state.skipped, *outdated)))

@@ -76,11 +76,17 @@ class RebaseState:
     @property
     def new_settings(self) -> dict[str, dict[str, object]]:
         """The settings that replace features from now on, by whom they stand for in the profile."""
-        return {item.id: item.settings.mapping() for item in (*self.retire, *self.settled) if item.settings}
+        return {
+            item.id: item.settings.mapping()
+            for item in (*self.retire, *self.settled)
+            if item.settings
+        }
 
     def content(self) -> bytes:
         """Return the state as it is written."""
-        record = dataclasses.asdict(self) | {name: [item.record() for item in getattr(self, name)] for name in _RETIREMENTS}
+        record = dataclasses.asdict(self) | {
+            name: [item.record() for item in getattr(self, name)] for name in _RETIREMENTS
+        }
         return json.dumps(record, indent=2).encode()
 
     def write(self, repo: Repository) -> None:
@@ -158,11 +164,23 @@ def check_unchanged(repo: Repository, state: RebaseState) -> None:
 
 def folder_digest(place: Path) -> str:
     """Return the sha256 of a file, or of the names, modes and contents of all that is in a folder but byte code."""
-    files = sorted(path for path in place.rglob("*") if "__pycache__" not in path.parts) if place.is_dir() else [place]
+    files = (
+        sorted(path for path in place.rglob("*") if "__pycache__" not in path.parts)
+        if place.is_dir()
+        else [place]
+    )
     about = hashlib.sha256()
     for path in files:
-        content = str(path.readlink()).encode() if path.is_symlink() else path.read_bytes() if path.is_file() else b""
-        about.update(f"{path.relative_to(place)} {path.lstat().st_mode} {len(content)}\n".encode() + content)
+        content = (
+            str(path.readlink()).encode()
+            if path.is_symlink()
+            else path.read_bytes()
+            if path.is_file()
+            else b""
+        )
+        about.update(
+            f"{path.relative_to(place)} {path.lstat().st_mode} {len(content)}\n".encode() + content
+        )
     return about.hexdigest()
 
 

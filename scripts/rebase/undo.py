@@ -29,7 +29,9 @@ def remember(repo: Repository, names: Sequence[str], before: str, *, back: bool)
 
 def undoing(repo: Repository, names: Sequence[str], *, back: bool) -> str | None:
     """Return the tree before the last opposite step for the same patches, where nothing has changed since."""
-    steps = [step for step in _steps(repo) if step["names"] == list(names) and step["back"] is not back]
+    steps = [
+        step for step in _steps(repo) if step["names"] == list(names) and step["back"] is not back
+    ]
     if not steps or not repo.git.resolve(f"{steps[-1]['before']}^{{tree}}"):
         return None
     return str(steps[-1]["before"]) if steps[-1]["after"] == snapshot(repo) else None
@@ -37,7 +39,9 @@ def undoing(repo: Repository, names: Sequence[str], *, back: bool) -> str | None
 
 def restore(repo: Repository, tree: str, names: Sequence[str]) -> Plan:
     """Put back what was there before the step that is undone, byte for byte; what it did not change is left alone."""
-    changed = repo.git.text("diff-tree", "-r", "-z", "--no-renames", "--name-only", snapshot(repo), tree).split("\0")
+    changed = repo.git.text(
+        "diff-tree", "-r", "-z", "--no-renames", "--name-only", snapshot(repo), tree
+    ).split("\0")
     with repo.scratch() as scratch:
         (scratch / "old").mkdir()
         repo.git.write_folder(tree, scratch / "old")
@@ -48,7 +52,11 @@ def restore(repo: Repository, tree: str, names: Sequence[str]) -> Plan:
         for name in filter(None, changed):
             _put(repo.root / name, scratch / "old" / name, new)
         repo.replace({path: copy for path, copy in new.items() if copy.exists()})
-    return Plan("", "", notes=(f"{', '.join(names)}: everything is as it was before the step that this undoes",))
+    return Plan(
+        "",
+        "",
+        notes=(f"{', '.join(names)}: everything is as it was before the step that this undoes",),
+    )
 
 
 def _put(place: Path, old: Path, new: dict[Path, Path]) -> None:

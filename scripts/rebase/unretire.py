@@ -44,13 +44,23 @@ def _live(shop: Workshop, commit: str, patch: Patch) -> str:
             work.run("reset", "--quiet", "--hard", f"{commit}^")
         work.run("read-tree", commit)
         work.run("reset", "--quiet", "HEAD", "--", shop.repo.config.overrides.package, ok=None)
-        work.run("commit", "--quiet", "--allow-empty", "--cleanup=verbatim", "--reuse-message", commit)
+        work.run(
+            "commit", "--quiet", "--allow-empty", "--cleanup=verbatim", "--reuse-message", commit
+        )
         message = work.run("log", "-1", "--format=%B").stdout.rstrip(b"\n") + b"\n"
         changes: dict[str, str | None] = {"Applied-Upstream": None, "Place": None}
         if depends := Place.of(patch).depends:
             changes["Depends"] = ", ".join(depends)
         stdin = with_trailers(_HELD.sub(b"", message), changes)
-        work.run("commit", "--quiet", "--amend", "--allow-empty", "--cleanup=verbatim", "--file=-", stdin=stdin)
+        work.run(
+            "commit",
+            "--quiet",
+            "--amend",
+            "--allow-empty",
+            "--cleanup=verbatim",
+            "--file=-",
+            stdin=stdin,
+        )
         return work.text("rev-parse", "HEAD")
 
 
@@ -59,7 +69,10 @@ def _stands(shop: Workshop, work: Git, name: str, change: str) -> bool:
     if name not in shop.series.by_id:
         return False
     commit = commit_of(shop, name)
-    return change_id(shop.git, commit) == change and pick(work, commit, shop.series.by_id[name]).applies is not Applies.CONFLICT
+    return (
+        change_id(shop.git, commit) == change
+        and pick(work, commit, shop.series.by_id[name]).applies is not Applies.CONFLICT
+    )
 
 
 def modules_of(shop: Workshop, patch: Patch) -> dict[str, bytes]:
@@ -69,8 +82,15 @@ def modules_of(shop: Workshop, patch: Patch) -> dict[str, bytes]:
     listed = shop.git.text("ls-tree", "-r", "-z", "--name-only", commit, f"{package}/").split("\0")
     files = {name.removeprefix(f"{package}/") for name in listed if name}
     own = {file for name in patch.overrides for file in named_by(name, files)}
-    packages = {file for file in files if file.endswith("/__init__.py") and PurePosixPath(file).parent in _folders(own)}
-    return {file: shop.git.run("cat-file", "blob", f"{commit}:{package}/{file}").stdout for file in sorted(own | packages)}
+    packages = {
+        file
+        for file in files
+        if file.endswith("/__init__.py") and PurePosixPath(file).parent in _folders(own)
+    }
+    return {
+        file: shop.git.run("cat-file", "blob", f"{commit}:{package}/{file}").stdout
+        for file in sorted(own | packages)
+    }
 
 
 def _folders(files: Iterable[str]) -> set[PurePosixPath]:
@@ -85,8 +105,12 @@ def in_order(series: Series, back: Collection[str]) -> list[str]:
     found = list(series.active)
     for patch in sorted((series.by_id[name] for name in back), key=_number):
         place = Place.of(patch)
-        later = (at for at, other in enumerate(found) if place.number and _number(other) > _number(patch))
-        first = [at + 1 for at, other in enumerate(found) if other.id in {*patch.depends, *place.depends}]
+        later = (
+            at for at, other in enumerate(found) if place.number and _number(other) > _number(patch)
+        )
+        first = [
+            at + 1 for at, other in enumerate(found) if other.id in {*patch.depends, *place.depends}
+        ]
         last = [at for at, other in enumerate(found) if other.id in place.needed_by]
         found.insert(max(min(next(later, len(found)), *last, len(found)), *first, 0), patch)
     return [patch.id for patch in found]
@@ -110,7 +134,9 @@ def file_names(series: Series, back: Collection[str]) -> dict[str, str]:
     return names
 
 
-def dependencies(series: Series, back: Collection[str], name: str, names: tuple[str, ...]) -> tuple[str, ...]:
+def dependencies(
+    series: Series, back: Collection[str], name: str, names: tuple[str, ...]
+) -> tuple[str, ...]:
     """Return what a live patch depends on once some patches are back, for those that depended on them lost their names."""
     regained = (other for other in back if name in Place.of(series.by_id[other]).needed_by)
     return tuple(dict.fromkeys([*names, *regained]))

@@ -46,7 +46,11 @@ def stand_at(work: Git, head: str) -> None:
 def pick(work: Git, commit: str, patch: Patch) -> tuple[Step, bool]:
     """Cherry-pick a patch; where rerere knows the resolution of its conflict, take it, say so and return True too."""
     step = cherry(work, commit, patch)
-    if step.applies is not Applies.CONFLICT or not work.resolve("CHERRY_PICK_HEAD") or unmerged(work):
+    if (
+        step.applies is not Applies.CONFLICT
+        or not work.resolve("CHERRY_PICK_HEAD")
+        or unmerged(work)
+    ):
         return step, False
     commit_resolution(work, commit)
     say(f"{patch.id}: its conflict was resolved as once before (git rerere)")
@@ -55,7 +59,9 @@ def pick(work: Git, commit: str, patch: Patch) -> tuple[Step, bool]:
 
 def commit_resolution(work: Git, original: str) -> None:
     """Commit a resolution with the message and the author of the patch, also where it changes nothing."""
-    work.run("commit", "--quiet", "--allow-empty", "--cleanup=verbatim", "--reuse-message", original)
+    work.run(
+        "commit", "--quiet", "--allow-empty", "--cleanup=verbatim", "--reuse-message", original
+    )
     follow(work, "HEAD^")
 
 
@@ -68,7 +74,12 @@ def drop(work: Git, target: Release, name: str) -> None:
     number = names.index(name)
     work.run("reset", "--quiet", "--hard", f"{line[number]}^")
     for later in line[number + 1 :]:
-        if work.run("cherry-pick", "--allow-empty", "--keep-redundant-commits", later, ok=None).code != 0:
+        if (
+            work.run(
+                "cherry-pick", "--allow-empty", "--keep-redundant-commits", later, ok=None
+            ).code
+            != 0
+        ):
             stand_at(work, head)
             raise AttentionError(
                 f"{id_of(work, later)} builds on {name}, which therefore cannot be left out by itself",
@@ -83,13 +94,19 @@ def unmerged(work: Git) -> list[str]:
 
 def check_finished(work: Git, since: str) -> None:
     """Refuse what a person has not finished: files that are unmerged or marked, changes and files that are not added."""
-    marked = [line[1:] for line in work.text("diff", since).splitlines() if line.startswith("+<<<<<<< ")]
-    loose = work.run("status", "--porcelain", "--untracked-files=all", "--", ".", *_JUNK).text.splitlines()
+    marked = [
+        line[1:] for line in work.text("diff", since).splitlines() if line.startswith("+<<<<<<< ")
+    ]
+    loose = work.run(
+        "status", "--porcelain", "--untracked-files=all", "--", ".", *_JUNK
+    ).text.splitlines()
     picking = work.resolve("CHERRY_PICK_HEAD") is not None
     loose = [line for line in loose if line[1] != " " or not picking]
     add = f"git -C {work.work_tree} add FILE"
     if unmerged(work):
-        raise AttentionError(f"not resolved yet: {', '.join(unmerged(work))}", hint=f"edit, then {add}")
+        raise AttentionError(
+            f"not resolved yet: {', '.join(unmerged(work))}", hint=f"edit, then {add}"
+        )
     if marked:
         raise AttentionError(f"a conflict marker is left: {marked[0]}", hint=f"edit, then {add}")
     if loose:

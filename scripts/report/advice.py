@@ -39,7 +39,11 @@ def advise(report: Report, *, why: bool = False) -> Advice:
 def _cell(report: Report, name: str) -> str | None:
     """Return the newest cell that says something of a feature."""
     found = next((item for item in report.features if item.feature.id == name), None)
-    cells = [cell.cell.id for at in reversed(found.releases) for cell in at.cells if cell.says] if found else []
+    cells = (
+        [cell.cell.id for at in reversed(found.releases) for cell in at.cells if cell.says]
+        if found
+        else []
+    )
     return next((cell for cell in cells if "+" not in cell), None)
 
 
@@ -48,7 +52,10 @@ def _advise(report: Report) -> Advice:
         return Advice(_sentence([report.under_way]), "nox -s rebase -- --continue")
     if report.warnings:
         command = re.search(r"nox -s [^;`]+", report.warnings[0])
-        return Advice(f"Somebody must look: {report.warnings[0]}", command[0].strip() if command else "nox -s vendor")
+        return Advice(
+            f"Somebody must look: {report.warnings[0]}",
+            command[0].strip() if command else "nox -s vendor",
+        )
     if not report.whole:
         return _of_the_chosen(report)
     is_news = report.newer == report.answer.release
@@ -66,7 +73,12 @@ def _of_the_chosen(report: Report) -> Advice:
     at = report.answer.release
     text = "\n".join(_verdict(item, at) for item in report.features)
     going = any(item.verdict in DROPPABLE for item in _live(report))
-    return Advice(text, _move(report) if going and not _faulty(report) else evidence_command(report, report.features))
+    return Advice(
+        text,
+        _move(report)
+        if going and not _faulty(report)
+        else evidence_command(report, report.features),
+    )
 
 
 def _verdict(item: FeatureReport, at: str) -> str:
@@ -87,7 +99,9 @@ def _of_faults(report: Report) -> Advice | None:
         names = ", ".join(f"{item.feature.id} ({_fault(item)})" for item in faulty)
         parts.append(f"somebody must look at {counted(len(faulty))} on {at}: {names}")
     if suite:
-        parts.append(f"somebody must look at upstream's own tests: {len(suite)} fail with the series that pass without it")
+        parts.append(
+            f"somebody must look at upstream's own tests: {len(suite)} fail with the series that pass without it"
+        )
     if not parts:
         return None
     return Advice(_sentence([*parts, *_parts_that_go(report)]), evidence_command(report, faulty))
@@ -117,14 +131,21 @@ def _parts_that_go(report: Report) -> Iterator[str]:
 def _of_news(report: Report) -> Advice | None:
     """Say what a release that the fork does not stand on would mean, as far as that was tried."""
     newer = report.newer
-    if not newer or _is_source(report.answer.release) or Version(report.answer.release) < Version(report.locked):
+    if (
+        not newer
+        or _is_source(report.answer.release)
+        or Version(report.answer.release) < Version(report.locked)
+    ):
         return None
     found = {item.feature.id: at.verdict for item in _live(report) if (at := item.release(newer))}
     tried = any(verdict not in COUNTS_NOT for verdict in found.values())
     gone = [name for name, verdict in found.items() if verdict in CAN_GO]
     what = "which is not tried yet" if not tried else "where no feature can go" if not gone else ""
     what = what or f"where {counted(len(gone))} can go: {', '.join(gone)}"
-    return Advice(f"{newer} is released, {what}; the fork stands on {report.locked}.", f"nox -s rebase -- {newer} --dry-run")
+    return Advice(
+        f"{newer} is released, {what}; the fork stands on {report.locked}.",
+        f"nox -s rebase -- {newer} --dry-run",
+    )
 
 
 def _of_nothing_to_do(report: Report) -> Advice:
@@ -138,7 +159,9 @@ def _of_nothing_to_do(report: Report) -> Advice:
         needed = f"{len(live) - len(unknown)} of {counted(len(live))} are needed on {at}; not tried here: {', '.join(unknown)}"
         return Advice(f"Nothing to do that is known: {needed}{tail}.", _way_to_try(report))
     needed = f"all features are needed on {at}" if live else "no patch is live"
-    return Advice(f"Nothing to do: {needed}{tail}.", WATCH if at == report.locked else "nox -s status")
+    return Advice(
+        f"Nothing to do: {needed}{tail}.", WATCH if at == report.locked else "nox -s status"
+    )
 
 
 def _way_to_try(report: Report) -> str:
@@ -155,7 +178,11 @@ def _sentence(parts: Iterable[str]) -> str:
 def evidence_command(report: Report, items: Sequence[FeatureReport]) -> str:
     """Return the command that shows the evidence."""
     named = items if len(items) <= _NAMED else ()
-    words = [*report.asked, *(f"--patch {item.feature.id}" for item in named), *(["--why"] if items else [])]
+    words = [
+        *report.asked,
+        *(f"--patch {item.feature.id}" for item in named),
+        *(["--why"] if items else []),
+    ]
     if report.more.suite and not items:
         words.append("--suite")
     return f"nox -s {report.verb} -- {' '.join(words)}"
@@ -173,7 +200,11 @@ def _fault(item: FeatureReport) -> str:
     """Return the verdict that somebody must look at, and where, if that is on another release."""
     if item.verdict in FAULTS:
         return str(item.verdict)
-    return next(f"{found.verdict} on {found.release}" for found in reversed(item.releases) if found.verdict in FAULTS)
+    return next(
+        f"{found.verdict} on {found.release}"
+        for found in reversed(item.releases)
+        if found.verdict in FAULTS
+    )
 
 
 def _faulty(report: Report) -> list[FeatureReport]:
@@ -181,7 +212,11 @@ def _faulty(report: Report) -> list[FeatureReport]:
 
 
 def _moved(report: Report) -> list[FeatureReport]:
-    return [item for item in _live(report) if item.verdict not in CAN_GO and item.is_moved(report.answer.release)]
+    return [
+        item
+        for item in _live(report)
+        if item.verdict not in CAN_GO and item.is_moved(report.answer.release)
+    ]
 
 
 def _live(report: Report) -> list[FeatureReport]:

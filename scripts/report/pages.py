@@ -46,9 +46,14 @@ def _words(report: Report) -> dict[str, Any]:
         "view": presentation,
         "letters": presentation.LETTERS,
         "legend": [
-            (verdict, presentation.LETTERS[verdict], presentation.MEANINGS[verdict]) for verdict in Verdict if verdict in seen
+            (verdict, presentation.LETTERS[verdict], presentation.MEANINGS[verdict])
+            for verdict in Verdict
+            if verdict in seen
         ],
-        "states": [(state, [item for item in report.features if item.feature.state is state]) for state in State],
+        "states": [
+            (state, [item for item in report.features if item.feature.state is state])
+            for state in State
+        ],
         "faults": FAULTS,
         "worst_first": [str(verdict) for verdict in Verdict],
     }

@@ -6,7 +6,18 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from scripts.core.model import DROPPABLE, FAULTS, Applies, Cell, Feature, Result, Settings, State, Text, Verdict
+from scripts.core.model import (
+    DROPPABLE,
+    FAULTS,
+    Applies,
+    Cell,
+    Feature,
+    Result,
+    Settings,
+    State,
+    Text,
+    Verdict,
+)
 from scripts.verdicts.aggregate import CellReport, FeatureReport, ReleaseReport, Report
 
 LETTERS = {
@@ -66,7 +77,11 @@ def conclusion(item: FeatureReport, release: str) -> str:
     why = at.why if at else ""
     settings = f"; on {release} with {item.settings}" if item.settings else ""
     if item.feature.state is State.RETIRED:
-        return f"Somebody must look: {why}" if item.verdict in FAULTS else f"Stays retired: {headline(item)}{settings}."
+        return (
+            f"Somebody must look: {why}"
+            if item.verdict in FAULTS
+            else f"Stays retired: {headline(item)}{settings}."
+        )
     if item.verdict in FAULTS:
         return f"Somebody must look: {why}"
     if item.verdict in DROPPABLE:
@@ -82,7 +97,11 @@ def stands_in(item: FeatureReport) -> dict[Verdict, list[str]]:
     for cell in item.releases[-1].cells if item.releases else ():
         if cell.counts:
             found.setdefault(cell.verdict, []).append(cell.cell.id)
-    return {verdict: found[verdict] for verdict in Verdict if verdict in found} if len(found) > 1 else {}
+    return (
+        {verdict: found[verdict] for verdict in Verdict if verdict in found}
+        if len(found) > 1
+        else {}
+    )
 
 
 def columns(report: CellReport, feature: Feature) -> Iterator[Column]:
@@ -123,12 +142,20 @@ def groups(at: ReleaseReport, feature: Feature, skipped: Mapping[str, str]) -> l
     """Return the cells of a release by what they show, those that decided first."""
     found: dict[Group, list[Cell]] = {}
     for report in at.cells:
-        words, shown = skipped.get(report.cell.id) or _words(report, feature), tuple(columns(report, feature))
-        same = Group((), report.verdict, words, shown, report.settings, report.counts, report.decides)
+        words, shown = (
+            skipped.get(report.cell.id) or _words(report, feature),
+            tuple(columns(report, feature)),
+        )
+        same = Group(
+            (), report.verdict, words, shown, report.settings, report.counts, report.decides
+        )
         found.setdefault(same, []).append(report.cell)
     order = [at.verdict, *Verdict]
     ordered = sorted(found, key=lambda group: (not group.counts, order.index(group.verdict)))
-    return [replace(group, cells=tuple(sorted(found[group], key=lambda cell: cell.id))) for group in ordered]
+    return [
+        replace(group, cells=tuple(sorted(found[group], key=lambda cell: cell.id)))
+        for group in ordered
+    ]
 
 
 def _words(report: CellReport, feature: Feature) -> str:
@@ -154,7 +181,11 @@ class Evidence:
     def span(self) -> str:
         """The releases, the newest first."""
         names = [release for release, _ in self.places]
-        return ", ".join(names) if len(names) <= _LISTED else f"{names[0]} … {names[-1]} ({len(names)} releases)"
+        return (
+            ", ".join(names)
+            if len(names) <= _LISTED
+            else f"{names[0]} … {names[-1]} ({len(names)} releases)"
+        )
 
     @property
     def first(self) -> str:
@@ -218,9 +249,13 @@ def unsupported(report: Report) -> dict[str, list[str]]:
     """Return the cells in which the control probe fails on the bare release, by the reason."""
     found: dict[str, list[str]] = {}
     for cell in _cells(report):
-        if cell.verdict is Verdict.UNSUPPORTED and not any(cell.cell.id in names for names in found.values()):
+        if cell.verdict is Verdict.UNSUPPORTED and not any(
+            cell.cell.id in names for names in found.values()
+        ):
             words = cell.facts.bare.detail if cell.facts.bare else cell.detail
-            found.setdefault(f"the control probe does not pass on the bare release: {words}", []).append(cell.cell.id)
+            found.setdefault(
+                f"the control probe does not pass on the bare release: {words}", []
+            ).append(cell.cell.id)
     return found
 
 
@@ -269,19 +304,28 @@ def left_out(report: Report) -> Iterator[tuple[str, str, Mapping[str, str]]]:
     """Yield each patch that was left out, the words of the control probe where that failed then, and those of other probes."""
     for name, failing in report.more.left_out.items():
         control = next((result.detail for result in failing.values() if not result.control), "")
-        yield name, control, {feature: result.own or result.detail for feature, result in failing.items()}
+        yield (
+            name,
+            control,
+            {feature: result.own or result.detail for feature, result in failing.items()},
+        )
 
 
 def dependencies(report: Report) -> list[tuple[str, Sequence[str], Sequence[str]]]:
     """Return each patch with what its header says it depends on and what applying it found."""
     declared, found = report.more.declared, report.more.found
-    return [(name, declared.get(name, ()), found.get(name, ())) for name in dict.fromkeys([*declared, *found])]
+    return [
+        (name, declared.get(name, ()), found.get(name, ()))
+        for name in dict.fromkeys([*declared, *found])
+    ]
 
 
 def names_of(versions: Mapping[str, str]) -> str:
     """Return what is installed in an environment in a line, Python first."""
     rest = sorted(item for item in versions.items() if item[0] != "python")
-    return ", ".join([f"Python {versions.get('python', '?')}", *(f"{name} {version}" for name, version in rest)])
+    return ", ".join(
+        [f"Python {versions.get('python', '?')}", *(f"{name} {version}" for name, version in rest)]
+    )
 
 
 def at_release(item: FeatureReport, version: str) -> ReleaseReport | None:

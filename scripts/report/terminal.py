@@ -42,7 +42,11 @@ def as_json(report: Report) -> dict[str, Any]:
     found = report.answer
     return {
         "schema": 2,
-        "upstream": {"name": report.name, "locked": report.locked, "releases": list(report.releases)},
+        "upstream": {
+            "name": report.name,
+            "locked": report.locked,
+            "releases": list(report.releases),
+        },
         "answer": {
             "release": found.release,
             "bare_is_enough": found.bare_is_enough,
@@ -63,7 +67,8 @@ def _more_json(more: More) -> dict[str, Any]:
     if more.left_out:
         found["left_out"] = {name: list(failing) for name, failing in more.left_out.items()}
         found["dependencies"] = {
-            name: {"declared": list(more.declared[name]), "found": list(more.found[name])} for name in more.declared
+            name: {"declared": list(more.declared[name]), "found": list(more.found[name])}
+            for name in more.declared
         }
     if more.suite is not None:
         found["suite"] = list(more.suite)
@@ -108,7 +113,11 @@ def _feature_json(report: FeatureReport) -> dict[str, Any]:
 
 def _cell_json(report: CellReport) -> dict[str, Any]:
     facts = report.facts
-    configured = facts.configured[facts.replaced if facts.replaced is not None else -1] if facts.configured else None
+    configured = (
+        facts.configured[facts.replaced if facts.replaced is not None else -1]
+        if facts.configured
+        else None
+    )
     return {
         "bare": _outcome(facts.bare),
         "configured": _outcome(configured),
@@ -146,7 +155,11 @@ def _table(report: Report) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     table.add_column("", no_wrap=True)
     table.add_column(f"on {report.answer.release}", no_wrap=True)
-    span = f"{report.releases[0]} … {report.releases[-1]}" if len(report.releases) > 1 else "".join(report.releases)
+    span = (
+        f"{report.releases[0]} … {report.releases[-1]}"
+        if len(report.releases) > 1
+        else "".join(report.releases)
+    )
     table.add_column(span)  # wraps where the console is narrow, so that no release is cut off
     for state in State:
         named: set[str] = set()
@@ -160,7 +173,9 @@ def _table(report: Report) -> Table:
                 if item.feature.patch.id not in named:
                     table.add_row(Styled(f"  {item.feature.patch.id}", style="dim"))
                     named.add(item.feature.patch.id)
-            letters = ((LETTERS[at.verdict] + " ", _STYLES.get(at.verdict, _FAULT)) for at in item.releases)
+            letters = (
+                (LETTERS[at.verdict] + " ", _STYLES.get(at.verdict, _FAULT)) for at in item.releases
+            )
             table.add_row(
                 name,
                 Styled(headline(item), style=_STYLES.get(item.verdict, _FAULT)),
@@ -182,17 +197,31 @@ def _legend(report: Report) -> Iterator[RenderableType]:
     files = {hunk.path for patch in live for hunk in patch.hunks}
     if live and report.whole:
         touched = sum(patch.lines for patch in live)
-        yield Styled(f"upstream lines touched (added and removed): {touched} in {len(files)} files", style="dim")
+        yield Styled(
+            f"upstream lines touched (added and removed): {touched} in {len(files)} files",
+            style="dim",
+        )
     for name, control, failing in left_out(report):
-        words = f"the control probe, so all probes: {control}" if control else ", ".join(failing) or "no probes"
+        words = (
+            f"the control probe, so all probes: {control}"
+            if control
+            else ", ".join(failing) or "no probes"
+        )
         yield Styled(f"without {name} fail: {words}", style="dim")
     for name, declared, found in dependencies(report):
         words = f"{name} depends on {', '.join(found) or 'nothing'}"
-        differs = f" (its header: {', '.join(declared) or 'nothing'})" if set(declared) != set(found) else ""
+        differs = (
+            f" (its header: {', '.join(declared) or 'nothing'})"
+            if set(declared) != set(found)
+            else ""
+        )
         yield Styled(words + differs, style="yellow" if differs else "dim")
     if report.more.suite is not None:
         lines = report.more.suite or ("no test that counts fails with the series and passes bare",)
-        yield Styled("upstream's own tests: " + "\n  ".join(lines), style="red" if report.more.suite else "dim")
+        yield Styled(
+            "upstream's own tests: " + "\n  ".join(lines),
+            style="red" if report.more.suite else "dim",
+        )
         for line in report.more.suite_ran:
             yield Styled(f"  {line}", style="dim")
 
@@ -201,7 +230,10 @@ def _attention(report: Report, advice: Advice, *, why: bool) -> Iterator[Rendera
     """Yield what somebody must look at, then what could not be tried here; not what has been said above."""
     for item in report.features:
         if item.verdict in FAULTS and report.whole and not why:
-            yield Styled(f"\n{item.feature.id} is {item.verdict}: {_reason(item, report.answer.release)}", style="red")
+            yield Styled(
+                f"\n{item.feature.id} is {item.verdict}: {_reason(item, report.answer.release)}",
+                style="red",
+            )
             yield Styled(f"  evidence: {evidence_command(report, [item])}", style="dim")
         for note in item.notes:
             yield Styled(f"{item.feature.id}: {note}", style="dim")
@@ -229,7 +261,13 @@ def print_why(report: Report, console: Console, above: str = "") -> None:
         console.print(Padding(Styled(item.feature.why, style="dim"), (0, 2), expand=False))
         for shown in evidence(item, report.skipped, above):
             style = _STYLES.get(shown.group.verdict, _FAULT)
-            console.print(Padding(Styled(f"{shown.span}: {shown.group.verdict}", style=style), (0, 0, 0, 2), expand=False))
+            console.print(
+                Padding(
+                    Styled(f"{shown.span}: {shown.group.verdict}", style=style),
+                    (0, 0, 0, 2),
+                    expand=False,
+                )
+            )
             console.print(Padding(Group(*_evidence_lines(shown)), (0, 0, 0, 4), expand=False))
 
 

@@ -77,7 +77,9 @@ class Workshop:
         """The private repository."""
         return self.repo.git
 
-    def build(self, patches: Sequence[Patch], target: Release, *, without: Iterable[str] = ()) -> Built:
+    def build(
+        self, patches: Sequence[Patch], target: Release, *, without: Iterable[str] = ()
+    ) -> Built:
         """Return the tree of `target` with `patches` applied, those in `without` left out.
 
         A patch that conflicts is left out too, with what depends on it; its step says where.
@@ -103,7 +105,10 @@ class Workshop:
         kept = self.store.get(key)
         if kept is None or not self.git.resolve(f"{kept['tree']}^{{tree}}"):
             return None
-        steps = {name: Step(Applies(step["applies"]), step["detail"]) for name, step in kept["steps"].items()}
+        steps = {
+            name: Step(Applies(step["applies"]), step["detail"])
+            for name, step in kept["steps"].items()
+        }
         return Built(kept["tree"], tuple(kept["applied"]), steps)
 
     def folder(self, tree: str) -> Path:
@@ -122,7 +127,9 @@ class Workshop:
     def places(self, tree: str) -> tuple[str, ...]:
         """Return the folders of a tree, relative to it, that its modules are imported from: upstream's, and the fork's own."""
         if tree not in self._places:
-            self._places[tree] = tuple(dict.fromkeys((self.import_folder(self._releases[tree]), import_folder.TOP)))
+            self._places[tree] = tuple(
+                dict.fromkeys((self.import_folder(self._releases[tree]), import_folder.TOP))
+            )
         return self._places[tree]
 
     def folders(self, tree: str) -> tuple[Path, ...]:
@@ -138,7 +145,11 @@ class Workshop:
         if kept is None:
             names = self.git.text("ls-tree", "-r", "--name-only", release.tree).splitlines()
             read = partial(self._file, release.tree)
-            kept = given if given and import_folder.has_code(names, given) else import_folder.import_folder(names, read)
+            kept = (
+                given
+                if given and import_folder.has_code(names, given)
+                else import_folder.import_folder(names, read)
+            )
             self.store.put(key, kept)
         return str(kept)
 
@@ -170,7 +181,11 @@ class Workshop:
         kept = self.store.get(key)
         if kept is None:
             ids = self.commits(patches).ids
-            known = {patch.id: self._difference(ids[patch.id]) for patch in patches if patch.hunks and patch.id in ids}
+            known = {
+                patch.id: self._difference(ids[patch.id])
+                for patch in patches
+                if patch.hunks and patch.id in ids
+            }
             unknown = dict.fromkeys((patch.id for patch in patches), Text.UNKNOWN)
             kept = unknown | texts(self.git, known, target.tree)
             self.store.put(key, kept)
@@ -187,7 +202,10 @@ class Workshop:
     @cached_property
     def _override_digests(self) -> list[str]:
         names = sorted({*module_files(self.repo.overrides), *self.repo.config.overrides.common})
-        return [digest(name, file_digest(self.repo.overrides / name)) for name in with_packages(names, self.repo.overrides)]
+        return [
+            digest(name, file_digest(self.repo.overrides / name))
+            for name in with_packages(names, self.repo.overrides)
+        ]
 
     def _release(self, version: str) -> Release:
         release = self.lock.release(version)
@@ -215,8 +233,13 @@ class Workshop:
         """Move what is committed so far to the base of the next patch."""
         work.run("checkout", "--quiet", "--detach", base.commit)
         for patch in patches:
-            if patch.id in made.ids and pick(work, made.ids[patch.id], patch).applies is Applies.CONFLICT:
-                raise AttentionError(f"{patch.id} does not go onto {base.version}, where a patch that depends on it stands")
+            if (
+                patch.id in made.ids
+                and pick(work, made.ids[patch.id], patch).applies is Applies.CONFLICT
+            ):
+                raise AttentionError(
+                    f"{patch.id} does not go onto {base.version}, where a patch that depends on it stands"
+                )
 
     def _build(self, patches: Sequence[Patch], target: Release, left_out: frozenset[str]) -> Built:
         commits = self.commits(patches)
@@ -226,9 +249,15 @@ class Workshop:
             for patch in patches:
                 if patch.id in left_out or patch.id in steps:
                     continue
-                missing = [name for name in patch.depends if name in steps and steps[name].applies is Applies.CONFLICT]
+                missing = [
+                    name
+                    for name in patch.depends
+                    if name in steps and steps[name].applies is Applies.CONFLICT
+                ]
                 if missing:
-                    steps[patch.id] = Step(Applies.CONFLICT, f"depends on {', '.join(missing)}, which conflicts")
+                    steps[patch.id] = Step(
+                        Applies.CONFLICT, f"depends on {', '.join(missing)}, which conflicts"
+                    )
                     continue
                 steps[patch.id] = line.pick(commits.ids[patch.id], patch)
                 if steps[patch.id].applies is not Applies.CONFLICT:
@@ -241,10 +270,19 @@ class Workshop:
             return tree
         package = self.repo.config.overrides.package
         files = {f"{package}/_series.py": listing(applied)}
-        modules = [name for patch in applied if patch.state is State.ACTIVE for name in self.override_files(patch)]
-        for name in with_packages([*self.repo.config.overrides.common, *modules], self.repo.overrides):
+        modules = [
+            name
+            for patch in applied
+            if patch.state is State.ACTIVE
+            for name in self.override_files(patch)
+        ]
+        for name in with_packages(
+            [*self.repo.config.overrides.common, *modules], self.repo.overrides
+        ):
             files[f"{package}/{name}"] = (self.repo.overrides / name).read_bytes()
-        lines = "".join(f"100644 {self._blob(content)}\t{path}\n" for path, content in files.items())
+        lines = "".join(
+            f"100644 {self._blob(content)}\t{path}\n" for path, content in files.items()
+        )
         with self.git.index(tree) as handle:
             handle.run("update-index", "--add", "--index-info", stdin=lines.encode())
             return handle.text("write-tree")
@@ -270,6 +308,8 @@ def _make_alike(folder: Path) -> None:
 def listing(applied: Sequence[Patch]) -> bytes:
     """Return the module that names the patches in a tree and what they bring."""
     patches = "".join(f"    {patch.id!r},\n" for patch in applied)
-    features = "".join(f"    {name!r},\n" for patch in applied for name in patch.features or (patch.id,))
+    features = "".join(
+        f"    {name!r},\n" for patch in applied for name in patch.features or (patch.id,)
+    )
     head = '"""The patches in this tree and their features; written when the tree was built."""'
     return f"{head}\n\nSERIES = (\n{patches})\nFEATURES = (\n{features})\n".encode()

@@ -81,11 +81,25 @@ def apply_exactly(work: Git, patch: Patch) -> Step:
     if diff:
         trial = work.run("apply", "--check", "--verbose", "-", stdin=diff, ok=None)
         if trial.code != 0 or b"offset" in trial.stderr:
-            return Step(Applies.CONFLICT, f"does not apply exactly on its own base {patch.base}: {_complaints(trial.complaint)}")
-    done = work.run("am", "--quiet", "--empty=keep", "--keep-non-patch", "--no-3way", patch.path.absolute(), ok=None)
+            return Step(
+                Applies.CONFLICT,
+                f"does not apply exactly on its own base {patch.base}: {_complaints(trial.complaint)}",
+            )
+    done = work.run(
+        "am",
+        "--quiet",
+        "--empty=keep",
+        "--keep-non-patch",
+        "--no-3way",
+        patch.path.absolute(),
+        ok=None,
+    )
     if done.code != 0:
         work.run("am", "--abort", ok=None)
-        return Step(Applies.CONFLICT, f"git am refuses it on its own base {patch.base}: {_complaints(done.complaint)}")
+        return Step(
+            Applies.CONFLICT,
+            f"git am refuses it on its own base {patch.base}: {_complaints(done.complaint)}",
+        )
     return Step(Applies.CLEAN if patch.hunks else Applies.NO_HUNKS)
 
 
@@ -144,21 +158,41 @@ def _second_try(work: Git, commit: str, patch: Patch, head: str, diff: bytes) ->
         return _moved_step(work, commit, head, diff, moved)
     paths = {hunk.path for hunk in patch.hunks}
     plain = tree_without_cr(work, head, paths, diff)
-    return Step(Applies.THREE_WAY) if plain in {None, tree_without_cr(work, "HEAD", paths)} else _ambiguous(paths)
+    return (
+        Step(Applies.THREE_WAY)
+        if plain in {None, tree_without_cr(work, "HEAD", paths)}
+        else _ambiguous(paths)
+    )
 
 
 def _cherry_pick(work: Git, commit: str, *words: str) -> bool:
-    return work.run("cherry-pick", "--allow-empty", "--keep-redundant-commits", *words, commit, ok=None).code == 0
+    return (
+        work.run(
+            "cherry-pick", "--allow-empty", "--keep-redundant-commits", *words, commit, ok=None
+        ).code
+        == 0
+    )
 
 
 def _endings_differ(work: Git, commit: str, head: str, old: str, new: str) -> bool:
-    before, after, there = (blob(work, name) for name in (f"{commit}^:{old}", f"{commit}:{old}", f"{head}:{new}"))
+    before, after, there = (
+        blob(work, name) for name in (f"{commit}^:{old}", f"{commit}:{old}", f"{head}:{new}")
+    )
     return bool(before and there) and differ(before, after, there)
 
 
 def _moved_step(work: Git, commit: str, head: str, diff: bytes, moved: Mapping[str, Move]) -> Step:
     """Accept a moved file's hunks only where each of them fits in one place of all that is new."""
-    words = ("diff-tree", "-r", "-z", "--no-renames", "--diff-filter=A", "--name-only", f"{commit}^", head)
+    words = (
+        "diff-tree",
+        "-r",
+        "-z",
+        "--no-renames",
+        "--diff-filter=A",
+        "--name-only",
+        f"{commit}^",
+        head,
+    )
     new = [path for path in work.text(*words).split("\0") if path]
     several = [places for places in places_of(work, head, new, diff, moved) if len(places) != 1]
     if several:
@@ -172,12 +206,23 @@ def _said(moved: Mapping[str, Move]) -> str:
 
 def _ambiguous(files: Iterable[str], before: str = "") -> Step:
     names = ", ".join(sorted(set(files)))
-    return Step(Applies.CONFLICT, f"ambiguous: {before}its hunks fit in more than one place of {names}")
+    return Step(
+        Applies.CONFLICT, f"ambiguous: {before}its hunks fit in more than one place of {names}"
+    )
 
 
 def difference(git: Git, commit: str, lines: int = 1) -> bytes:
     """Return a commit's change as a patch with the least context, or with more lines of it."""
-    return git.run("diff-tree", "-p", f"-U{lines}", "--full-index", "--binary", "--no-renames", f"{commit}^", commit).stdout
+    return git.run(
+        "diff-tree",
+        "-p",
+        f"-U{lines}",
+        "--full-index",
+        "--binary",
+        "--no-renames",
+        f"{commit}^",
+        commit,
+    ).stdout
 
 
 def _diff_of(patch: Patch) -> bytes:
@@ -202,7 +247,9 @@ def _conflicts(work: Git, patch: Patch, moved: Mapping[str, Move]) -> str:
         text = path.read_text(errors="replace") if path.exists() else ""
         lines = [str(text.count("\n", 0, match.start()) + 1) for match in _MARKER.finditer(text)]
         here = {name, *(old for old, move in moved.items() if move.new == name)}
-        own = [hunk for hunk in patch.hunks if hunk.path in here] or patch.hunks  # all of them where git followed a move
+        own = [
+            hunk for hunk in patch.hunks if hunk.path in here
+        ] or patch.hunks  # all of them where git followed a move
         hunks = [f"@@ -{hunk.old[0]},{hunk.old[1]} +{hunk.new[0]},{hunk.new[1]} @@" for hunk in own]
         where = f"line {', '.join(lines)}" if lines else "the file is gone or binary"
         places.append(f"{name}: {where} (hunks {' '.join(hunks)})")

@@ -44,7 +44,9 @@ def export_series(repo: Repository, folder: Path | None = None) -> list[str]:
     with repo.alone():
         lock = read_lock(repo.lock_file)
         _check_ready(place)
-        repo.git.run("fetch", "--quiet", "--no-tags", place.absolute(), f"+refs/heads/{BRANCH}:{_REF}")
+        repo.git.run(
+            "fetch", "--quiet", "--no-tags", place.absolute(), f"+refs/heads/{BRANCH}:{_REF}"
+        )
         series, _ = examine(repo, lock)
         written = _written(repo, lock, series, _mails(repo.git, lock))
         with repo.scratch() as scratch:
@@ -64,9 +66,13 @@ def _check_ready(place: Path) -> None:
         raise UsageError(f"{place} is not a work tree of the series", hint="nox -s import")
     branch = user_git(place, "symbolic-ref", "--quiet", "--short", "HEAD", ok=(0, 1)).text.strip()
     if branch != BRANCH:
-        rebasing = any((place / ".git" / name).exists() for name in ("rebase-merge", "rebase-apply"))
+        rebasing = any(
+            (place / ".git" / name).exists() for name in ("rebase-merge", "rebase-apply")
+        )
         raise UsageError(
-            f"{place} is in the middle of a rebase" if rebasing else f"{place} is on {branch or 'no branch'}, not on `{BRANCH}`",
+            f"{place} is in the middle of a rebase"
+            if rebasing
+            else f"{place} is on {branch or 'no branch'}, not on `{BRANCH}`",
             hint=f"git -C {place} rebase --continue && {export}\ngit -C {place} rebase --abort"
             if rebasing
             else f"git -C {place} checkout {BRANCH} && {export}",
@@ -90,15 +96,26 @@ def _mails(git: Git, lock: Lock) -> dict[str, bytes]:
         )
     found: dict[str, bytes] = {}
     problems = []
-    for commit in git.text("rev-list", "--reverse", "--topo-order", f"{base.commit}..{_REF}").splitlines():
-        title, name = git.text("log", "-1", "--format=%h %s%x00%(trailers:key=Id,valueonly)", commit).split("\0")
+    for commit in git.text(
+        "rev-list", "--reverse", "--topo-order", f"{base.commit}..{_REF}"
+    ).splitlines():
+        title, name = git.text(
+            "log", "-1", "--format=%h %s%x00%(trailers:key=Id,valueonly)", commit
+        ).split("\0")
         if not _SLUG.match(name):
-            problems.append(f"{title}: " + (f"Id: {name!r} is no slug" if name else "the trailer `Id:` is missing"))
+            problems.append(
+                f"{title}: "
+                + (f"Id: {name!r} is no slug" if name else "the trailer `Id:` is missing")
+            )
         elif name in found:
             problems.append(f"{title}: another commit has Id: {name} too")
         found[name] = _based(_formatted(git, commit), base)
     if problems:
-        raise collected("every commit needs an id of its own:", problems, hint="reword it: git rebase -i (docs/patches.md)")
+        raise collected(
+            "every commit needs an id of its own:",
+            problems,
+            hint="reword it: git rebase -i (docs/patches.md)",
+        )
     return found
 
 
@@ -116,16 +133,24 @@ def _based(mail: bytes, base: Release) -> bytes:
     body, trailer, value = head.rpartition(b"\nBase: ")
     if not trailer:
         return mail
-    return body + trailer + base.version.encode() + b"".join(value.partition(b"\n")[1:]) + diff + rest
+    return (
+        body + trailer + base.version.encode() + b"".join(value.partition(b"\n")[1:]) + diff + rest
+    )
 
 
 def _formatted(git: Git, commit: str) -> bytes:
     return git.run("format-patch", *FORMAT, "-1", "--stdout", commit).stdout
 
 
-def _written(repo: Repository, lock: Lock, series: Series, mails: dict[str, bytes]) -> list[Written]:
+def _written(
+    repo: Repository, lock: Lock, series: Series, mails: dict[str, bytes]
+) -> list[Written]:
     """Return every patch file of the branch, in order; a patch that says what it said before keeps its bytes."""
-    retired = [f"Id: {patch.id} is that of {patch.path.name}" for patch in series.retired if patch.id in mails]
+    retired = [
+        f"Id: {patch.id} is that of {patch.path.name}"
+        for patch in series.retired
+        if patch.id in mails
+    ]
     if retired:
         hint = "nox -s unretire -- ID\nreword it: git rebase -i"
         raise collected("a commit has the id of a retired patch:", retired, hint=hint)
@@ -135,7 +160,11 @@ def _written(repo: Repository, lock: Lock, series: Series, mails: dict[str, byte
     found = []
     for name, mail in mails.items():
         old = before.get(name)
-        kept = old is not None and name in made.ids and _same(_formatted(repo.git, made.ids[name]), mail)
+        kept = (
+            old is not None
+            and name in made.ids
+            and _same(_formatted(repo.git, made.ids[name]), mail)
+        )
         content = old.path.read_bytes() if old and kept else mail
         found.append(Written(name, mail, old.path.name if old else names[name], content))
     return found
@@ -152,7 +181,10 @@ def _commits(repo: Repository, lock: Lock, series: Series) -> Commits:
 def _names(repo: Repository, ids: Sequence[str]) -> dict[str, str]:
     """Return file names for new patches: the next numbers."""
     numbers = [int(path.name[:4]) for path in repo.patches.glob("[0-9][0-9][0-9][0-9]-*.patch")]
-    return {name: f"{number:04}-{name}.patch" for number, name in enumerate(ids, max(numbers, default=0) + 1)}
+    return {
+        name: f"{number:04}-{name}.patch"
+        for number, name in enumerate(ids, max(numbers, default=0) + 1)
+    }
 
 
 def _same(before: bytes, after: bytes) -> bool:
@@ -192,7 +224,9 @@ def _listing(old: str, names: list[str]) -> str:
     return "".join(f"{line}\n" for line in (*head, *body, *waiting))
 
 
-def _check_same(repo: Repository, lock: Lock, series: Series, written: list[Written], new: Path) -> None:
+def _check_same(
+    repo: Repository, lock: Lock, series: Series, written: list[Written], new: Path
+) -> None:
     """Refuse files that, applied again, do not give the branch's own commits."""
     patches = {item.name: read_patch(new / item.name, State.ACTIVE)[0] for item in written}
     problems = [
@@ -200,7 +234,9 @@ def _check_same(repo: Repository, lock: Lock, series: Series, written: list[Writ
         for item in written
         if patches[item.name].id != item.id or lock.release(patches[item.name].base) is None
     ]
-    problems = problems or _not_again(repo, lock, Series(tuple(patches.values()), series.retired), written)
+    problems = problems or _not_again(
+        repo, lock, Series(tuple(patches.values()), series.retired), written
+    )
     if problems:
         raise AttentionError(
             "refused: the files written would not give the branch again:\n" + "\n".join(problems),
@@ -212,7 +248,9 @@ def _not_again(repo: Repository, lock: Lock, series: Series, written: list[Writt
     """Apply the files and name those that do not go on, or else those that become another commit."""
     made = _shop(repo, lock, series).commits(series.active)
     failed = [f"  {name}: {step.detail}" for name, step in made.failed.items()]
-    return failed or [f"  {name}: it becomes another commit" for name in _others(repo.git, made, written)]
+    return failed or [
+        f"  {name}: it becomes another commit" for name in _others(repo.git, made, written)
+    ]
 
 
 def _others(git: Git, made: Commits, written: list[Written]) -> Iterator[str]:
@@ -228,7 +266,9 @@ def _shop(repo: Repository, lock: Lock, series: Series) -> Workshop:
 
 def _changes(old: Path, new: Path) -> list[str]:
     """Say what is new, changed and gone between two folders of patches."""
-    names = sorted({path.name for folder in (old, new) for path in folder.iterdir() if path.is_file()})
+    names = sorted(
+        {path.name for folder in (old, new) for path in folder.iterdir() if path.is_file()}
+    )
     found = []
     for name in names:
         before, after = old / name, new / name

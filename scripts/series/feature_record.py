@@ -15,7 +15,16 @@ from scripts.core.model import Feature, Patch, Settings
 from scripts.series.trailers import Trailers, read_trailers
 
 REQUIRED = ("Drop-When",)
-OPTIONAL = ("Formerly", "Probes", "Needs", "Replaced-By", "Mutation", "Bug", "Code", "Applied-Upstream")
+OPTIONAL = (
+    "Formerly",
+    "Probes",
+    "Needs",
+    "Replaced-By",
+    "Mutation",
+    "Bug",
+    "Code",
+    "Applied-Upstream",
+)
 REPEATABLE = ("Bug", "Needs", "Replaced-By")
 
 
@@ -39,7 +48,9 @@ def read_feature(path: Path, name: str, patch: Patch, file: str) -> tuple[Featur
     try:
         text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
     except (OSError, SyntaxError) as error:
-        return Feature(name, patch, path, ""), [f"the record of the feature {name} cannot be read: {error}"]
+        return Feature(name, patch, path, ""), [
+            f"the record of the feature {name} cannot be read: {error}"
+        ]
     title, _, rest = text.partition("\n\n")
     why, _, last = rest.rpartition("\n\n")
     trailers, problems = read_trailers(last)
@@ -55,14 +66,22 @@ def with_applied_upstream(source: str, value: str | None) -> str:
     record = "\n".join(lines[node.lineno - 1 : node.end_lineno])
     quotes = record.rstrip()[-3:]
     head, _, last = record.rstrip().removesuffix(quotes).rstrip().rpartition("\n\n")
-    kept = [line for line in re.split(r"\n(?![ \t])", last) if not line.startswith("Applied-Upstream:")]
+    kept = [
+        line for line in re.split(r"\n(?![ \t])", last) if not line.startswith("Applied-Upstream:")
+    ]
     kept += [f"Applied-Upstream: {value}"] if value else []
     new = f"{head}\n\n{chr(10).join(kept)}\n{quotes}"
     return "\n".join([*lines[: node.lineno - 1], new, *lines[node.end_lineno :]])
 
 
 def _feature(
-    name: str, patch: Patch, record: Path, title: str, why: str, trailers: Sequence[tuple[str, str]], probes: tuple[str, ...]
+    name: str,
+    patch: Patch,
+    record: Path,
+    title: str,
+    why: str,
+    trailers: Sequence[tuple[str, str]],
+    probes: tuple[str, ...],
 ) -> tuple[Feature, list[str]]:
     found, problems = Trailers(trailers), list[str]()
     return Feature(
@@ -86,7 +105,9 @@ def _wrong_names(trailers: Sequence[tuple[str, str]]) -> Iterator[str]:
     names = [name for name, _ in trailers]
     known = [*REQUIRED, *OPTIONAL]
     yield from (f"the field {name}: is missing" for name in REQUIRED if name not in names)
-    yield from (f"unknown field {name}:{near_miss(name, known)}" for name in names if name not in known)
+    yield from (
+        f"unknown field {name}:{near_miss(name, known)}" for name in names if name not in known
+    )
     for name in sorted(set(names)):
         if names.count(name) > 1 and name not in REPEATABLE:
             yield f"the field {name}: is there twice"

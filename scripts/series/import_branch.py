@@ -27,7 +27,10 @@ def import_series(repo: Repository, folder: Path | None = None) -> Path:
     place = default_place(repo, folder)
     with repo.alone():
         if place.exists() and any(place.iterdir()):
-            raise UsageError(f"{place} is not empty", hint=f"export what is in it (nox -s export), or remove it: rm -r {place}")
+            raise UsageError(
+                f"{place} is not empty",
+                hint=f"export what is in it (nox -s export), or remove it: rm -r {place}",
+            )
         lock = read_lock(repo.lock_file)
         bring(repo, lock)
         _clone(repo.git, _head(repo, lock, read_series(repo, lock, one_base=False)), place)
@@ -53,7 +56,9 @@ def _clone(git: Git, head: str, place: Path) -> None:
     git.run("update-ref", "refs/fork/series", head)
     place.parent.mkdir(parents=True, exist_ok=True)
     env = sealed_environment()
-    with tempfile.TemporaryDirectory(prefix="tmp-series-", dir=place.parent, ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory(
+        prefix="tmp-series-", dir=place.parent, ignore_cleanup_errors=True
+    ) as folder:
         new = Path(folder, "series")
         run(["git", "init", "--quiet", f"--initial-branch={BRANCH}", new], env=env)
         exact_bytes(new / ".git")

@@ -36,7 +36,16 @@ def moves(git: Git, old: str, new: str, gone: Collection[str]) -> dict[str, Move
     """Return where files of one commit went in another, by their old path; what is found nowhere is left out."""
     found: dict[str, Move] = {}
     for percentage in PERCENTAGES:
-        words = ("diff-tree", "-r", "-z", f"--find-renames={percentage}%", "--diff-filter=R", "--name-status", old, new)
+        words = (
+            "diff-tree",
+            "-r",
+            "-z",
+            f"--find-renames={percentage}%",
+            "--diff-filter=R",
+            "--name-status",
+            old,
+            new,
+        )
         parts = iter(git.run(*words).text.split("\0"))
         for status, before, after in zip(parts, parts, parts, strict=False):
             if before in gone:
@@ -53,19 +62,28 @@ def fits(git: Git, new: str, move: Move, around: bytes, old: str) -> bool:
     """
     if move.stayed >= CERTAIN:
         return True
-    wanted = [line for hunk in _hunks(around, {old}) for line in _expected(hunk).splitlines() if line.strip()]
+    wanted = [
+        line
+        for hunk in _hunks(around, {old})
+        for line in _expected(hunk).splitlines()
+        if line.strip()
+    ]
     there = set(_text(git, new, move.new).splitlines())
     return 3 * sum(line in there for line in wanted) >= len(wanted)
 
 
-def places_of(git: Git, new: str, paths: Collection[str], diff: bytes, moved: Collection[str]) -> list[list[str]]:
+def places_of(
+    git: Git, new: str, paths: Collection[str], diff: bytes, moved: Collection[str]
+) -> list[list[str]]:
     """Return for each hunk of the moved files the places in `paths`, files of commit `new`, at which it fits.
 
     So little of such a file stayed that line numbers and the lines further away prove nothing.
     """
     texts = {path: "\n" + _text(git, new, path) for path in paths}
     wanted = [re.compile(f"(?=\n{re.escape(_expected(hunk))})") for hunk in _hunks(diff, moved)]
-    return [[path for path, text in texts.items() for _ in place.finditer(text)] for place in wanted]
+    return [
+        [path for path, text in texts.items() for _ in place.finditer(text)] for place in wanted
+    ]
 
 
 def _hunks(diff: bytes, files: Collection[str]) -> Iterator[unidiff.patch.Hunk]:

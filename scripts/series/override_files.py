@@ -12,7 +12,11 @@ from scripts.core.model import Patch
 
 def module_files(folder: Path) -> frozenset[str]:
     """Return the modules of a package, as paths relative to its folder; what makes a folder a package is not among them."""
-    return frozenset(path.relative_to(folder).as_posix() for path in folder.rglob("*.py") if path.name != "__init__.py")
+    return frozenset(
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*.py")
+        if path.name != "__init__.py"
+    )
 
 
 def file_of(module: str) -> str:

@@ -27,7 +27,19 @@ OWN_RECORD = ("Probes", "Drop-When")
 ITS_OPTIONS = ("Needs", "Replaced-By", "Mutation", "Code")
 
 _ORDER = (
-    *("Id", "Base", "Origin", "Bug", "Forwarded", "Last-Update", "Features", "Probes", "Overrides", "Depends", "Needs"),
+    *(
+        "Id",
+        "Base",
+        "Origin",
+        "Bug",
+        "Forwarded",
+        "Last-Update",
+        "Features",
+        "Probes",
+        "Overrides",
+        "Depends",
+        "Needs",
+    ),
     *("Replaced-By", "Mutation", "Code", "Drop-When", "Place", "Applied-Upstream"),
 )
 """Where a field stands that is added."""
@@ -76,9 +88,13 @@ def read_mail(content: bytes) -> Mail:
     paragraphs = body.strip("\n").split("\n\n")
     trailers, problems = read_trailers(paragraphs[-1])
     if not content.startswith(b"From "):
-        problems.append("not a mail as `git format-patch` writes it: the first line is not `From <commit> <date>`")
+        problems.append(
+            "not a mail as `git format-patch` writes it: the first line is not `From <commit> <date>`"
+        )
     problems += [
-        f"the body line {line!r} would be taken for a patch" for line in body.splitlines() if _LOOKS_LIKE_PATCH.match(line)
+        f"the body line {line!r} would be taken for a patch"
+        for line in body.splitlines()
+        if _LOOKS_LIKE_PATCH.match(line)
     ]
     return Mail(title, "\n\n".join(paragraphs[:-1]).strip(), tuple(trailers), diff, tuple(problems))
 
@@ -128,9 +144,15 @@ def with_trailers(text: bytes, changes: Mapping[str, str | None]) -> bytes:
     for name, value in left.items():
         if value:
             known = [
-                _ORDER.index(key) if (key := line.partition(b":")[0].decode(errors="replace")) in _ORDER else 0 for line in lines
+                _ORDER.index(key)
+                if (key := line.partition(b":")[0].decode(errors="replace")) in _ORDER
+                else 0
+                for line in lines
             ]
-            place = next((number for number, rank in enumerate(known) if rank > _ORDER.index(name)), len(lines))
+            place = next(
+                (number for number, rank in enumerate(known) if rank > _ORDER.index(name)),
+                len(lines),
+            )
             lines.insert(place, f"{name}: {value}".encode())
     return before + gap + b"\n".join(lines) + head[len(kept) :] + diff + rest
 
@@ -149,16 +171,23 @@ def _wrong_fields(mail: Mail, state: State) -> Iterator[str]:
     known = [*REQUIRED, *OPTIONAL]
     if "Features" in names:
         misplaced = [name for name in names if name in (*OWN_RECORD, *ITS_OPTIONS)]
-        yield from (f"the field {name}: belongs in the docstring of a feature's probes" for name in misplaced)
+        yield from (
+            f"the field {name}: belongs in the docstring of a feature's probes"
+            for name in misplaced
+        )
     else:
         required += OWN_RECORD
     known += [*OWN_RECORD, *ITS_OPTIONS]
     if state is State.RETIRED:
         required += ("Applied-Upstream",)
     yield from (f"the field {name}: is missing" for name in required if name not in names)
-    yield from (f"unknown field {name}:{near_miss(name, known)}" for name in names if name not in known)
     yield from (
-        f"the field {name}: is there twice" for name in sorted(set(names)) if names.count(name) > 1 and name not in REPEATABLE
+        f"unknown field {name}:{near_miss(name, known)}" for name in names if name not in known
+    )
+    yield from (
+        f"the field {name}: is there twice"
+        for name in sorted(set(names))
+        if names.count(name) > 1 and name not in REPEATABLE
     )
     for name, pattern in _VALUES.items():
         yield from (
@@ -177,9 +206,15 @@ def _hunks(diff: str, problems: list[str]) -> tuple[tuple[Hunk, ...], int]:
     except unidiff.errors.UnidiffParseError as error:
         problems.append(f"its diff is unreadable: {error}")
         return (), 0
-    problems += [f"the line {line!r} is in no hunk, git would drop it" for line in _stray_lines(diff)]
+    problems += [
+        f"the line {line!r} is in no hunk, git would drop it" for line in _stray_lines(diff)
+    ]
     hunks = [
-        Hunk(file.path, (hunk.source_start, hunk.source_length), (hunk.target_start, hunk.target_length))
+        Hunk(
+            file.path,
+            (hunk.source_start, hunk.source_length),
+            (hunk.target_start, hunk.target_length),
+        )
         for file in files
         for hunk in file
     ]

@@ -52,7 +52,9 @@ def settings_literal(text: str) -> ast.Dict:
     return values[0]
 
 
-def settings_for(profile: Profile, series: Series, release: str, without: Feature | None) -> Settings:
+def settings_for(
+    profile: Profile, series: Series, release: str, without: Feature | None
+) -> Settings:
     """Return the settings that probes run under on a release.
 
     An entry that stands for what is retired counts from the release named in its `Applied-Upstream`, for before it
@@ -61,8 +63,14 @@ def settings_for(profile: Profile, series: Series, release: str, without: Featur
     parts = []
     for name, settings in profile.items():
         features = series.features_named(name)
-        since = [feature.retired_in for feature in features if feature.state is State.RETIRED and feature.retired_in]
-        own = without is not None and any(feature.patch.id == without.patch.id for feature in features)
+        since = [
+            feature.retired_in
+            for feature in features
+            if feature.state is State.RETIRED and feature.retired_in
+        ]
+        own = without is not None and any(
+            feature.patch.id == without.patch.id for feature in features
+        )
         if not own and all(Version(release) >= first for first in since):
             parts.append(settings)
     return Settings.of(*parts)
@@ -74,11 +82,15 @@ def check_profile(repo: Repository, series: Series) -> Profile:
     unknown = sorted(name for name in profile if not series.features_named(name))
     if unknown:
         raise collected(
-            "the profile has entries that stand for no patch:", unknown, hint="name the feature or the patch, live or retired"
+            "the profile has entries that stand for no patch:",
+            unknown,
+            hint="name the feature or the patch, live or retired",
         )
     clashing = list(clashes(profile))
     if clashing:
-        raise collected("the profile gives a setting two values:", clashing, hint="let the entries agree")
+        raise collected(
+            "the profile gives a setting two values:", clashing, hint="let the entries agree"
+        )
     return profile
 
 
@@ -93,5 +105,11 @@ def clashes(profile: Profile) -> Iterator[str]:
 
 
 def _assigns_settings(line: ast.stmt) -> TypeGuard[ast.Assign | ast.AnnAssign]:
-    targets = [line.target] if isinstance(line, ast.AnnAssign) else line.targets if isinstance(line, ast.Assign) else []
+    targets = (
+        [line.target]
+        if isinstance(line, ast.AnnAssign)
+        else line.targets
+        if isinstance(line, ast.Assign)
+        else []
+    )
     return any(isinstance(target, ast.Name) and target.id == "SETTINGS" for target in targets)

@@ -23,25 +23,36 @@ class _Place:
     end: int
 
 
-def edited_profile(text: str, put: Mapping[str, Mapping[str, object]], drop: Collection[str] = ()) -> str:
+def edited_profile(
+    text: str, put: Mapping[str, Mapping[str, object]], drop: Collection[str] = ()
+) -> str:
     """Return the module's text with entries put in, in the place of one of that name, and others taken out.
 
     Raises UsageError where the literal is written in a way that this cannot edit.
     """
     value = settings_literal(text)
     names = [ast.literal_eval(key) for key in value.keys if key is not None]
-    wanted = {name: dict(entry) for name, entry in ast.literal_eval(value).items() if name not in drop} | dict(put)
+    wanted = {
+        name: dict(entry) for name, entry in ast.literal_eval(value).items() if name not in drop
+    } | dict(put)
     if not put and not set(drop).intersection(names):
         return text
     lines = text.splitlines(keepends=True)
     whole = _place(lines, value)
-    kept = [chunk for name, chunk in zip(names, _chunks(lines, value), strict=True) if name in wanted and name not in put]
+    kept = [
+        chunk
+        for name, chunk in zip(names, _chunks(lines, value), strict=True)
+        if name in wanted and name not in put
+    ]
     entries = [*kept, *(_entry(name, put[name]) for name in wanted if name in put)]
     head, tail = lines[whole.first][: whole.begin + 1], lines[whole.last][whole.end - 1 :]
     body = f"\n{''.join(entries)}" if entries else ""
     new = "".join([*lines[: whole.first], head, body, tail, *lines[whole.last + 1 :]])
     if ast.literal_eval(settings_literal(new)) != wanted:
-        raise UsageError("the profile's SETTINGS cannot be edited by machine", hint=f"make it hold {wanted} by hand")
+        raise UsageError(
+            "the profile's SETTINGS cannot be edited by machine",
+            hint=f"make it hold {wanted} by hand",
+        )
     return new
 
 
@@ -75,7 +86,9 @@ def _entry(name: str, settings: Mapping[str, object]) -> str:
     line = f"    {_literal(name)}: {_literal(settings)},\n"
     if len(line) <= _WIDTH:
         return line
-    inner = "".join(f"        {_literal(key)}: {_literal(value)},\n" for key, value in settings.items())
+    inner = "".join(
+        f"        {_literal(key)}: {_literal(value)},\n" for key, value in settings.items()
+    )
     return f"    {_literal(name)}: {{\n{inner}    }},\n"
 
 
@@ -87,7 +100,11 @@ def _literal(value: object) -> str:
             plain = '"' not in text and "\\'" not in text
             return text.replace("'", '"') if plain and text.endswith("'") else text
         case Mapping():
-            return "{" + ", ".join(f"{_literal(key)}: {_literal(item)}" for key, item in value.items()) + "}"
+            return (
+                "{"
+                + ", ".join(f"{_literal(key)}: {_literal(item)}" for key, item in value.items())
+                + "}"
+            )
         case tuple():
             return "(" + ", ".join(map(_literal, value)) + ("," if len(value) == 1 else "") + ")"
         case list():

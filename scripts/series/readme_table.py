@@ -19,7 +19,9 @@ def check_readme(repo: Repository, series: Series, *, write: bool) -> None:
     if wanted is None or path.read_text() == wanted:
         return
     if not write:
-        raise UsageError("README.md's table is not the one of the patches", hint="nox -s lint -- --write")
+        raise UsageError(
+            "README.md's table is not the one of the patches", hint="nox -s lint -- --write"
+        )
     write_whole(path, wanted.encode())
 
 
@@ -36,7 +38,11 @@ def _rows(series: Series) -> Iterator[str]:
     yield "| patch | feature | what it does | hunks: lines | drop it when |\n|---|---|---|---|---|\n"
     for patch in series.all:
         for number, feature in enumerate(series.features_of(patch)):
-            name, size = (f"[{patch.id}]({_link(patch)})", f"{len(patch.hunks)}: {patch.lines}") if not number else ("", "")
+            name, size = (
+                (f"[{patch.id}]({_link(patch)})", f"{len(patch.hunks)}: {patch.lines}")
+                if not number
+                else ("", "")
+            )
             yield f"| {name} | {feature.id}{_state(feature)} | {feature.title} | {size} | {feature.drop_when} |\n"
 
 

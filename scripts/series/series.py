@@ -15,7 +15,14 @@ from scripts.core.errors import collected
 from scripts.core.model import Feature, Lock, Patch, State
 from scripts.core.repository import Repository
 from scripts.series.feature_record import own_feature, read_feature, record_name
-from scripts.series.override_files import brought_by, file_of, imported_files, module_files, module_of, named_by
+from scripts.series.override_files import (
+    brought_by,
+    file_of,
+    imported_files,
+    module_files,
+    module_of,
+    named_by,
+)
 from scripts.series.patch_file import read_patch
 
 
@@ -85,7 +92,11 @@ def read_series(repo: Repository, lock: Lock, *, one_base: bool = True) -> Serie
     if one_base:
         problems += _several_bases(series)
     if problems:
-        raise collected("the patches are not in order:", problems, hint="edit the files named, then `nox -s lint`")
+        raise collected(
+            "the patches are not in order:",
+            problems,
+            hint="edit the files named, then `nox -s lint`",
+        )
     return series
 
 
@@ -94,7 +105,9 @@ def examine(repo: Repository, lock: Lock) -> tuple[Series, list[str]]:
     problems: list[str] = []
     listed = _listed(repo, problems)
     active = tuple(_read(repo, listed, State.ACTIVE, problems))
-    retired = tuple(_read(repo, sorted((repo.patches / "retired").glob("*.patch")), State.RETIRED, problems))
+    retired = tuple(
+        _read(repo, sorted((repo.patches / "retired").glob("*.patch")), State.RETIRED, problems)
+    )
     series = Series(active, retired, tuple(_features(repo, (*active, *retired), problems)))
     problems += _series_problems(repo, series, lock)
     return series, problems
@@ -111,14 +124,24 @@ def _listed(repo: Repository, problems: list[str]) -> list[Path]:
     names = [name for name in names if name]
     here = {path.name for path in repo.patches.glob("*.patch")}
     problems += [
-        f"patches/series: {name} is listed {names.count(name)} times" for name in sorted(set(names)) if names.count(name) > 1
+        f"patches/series: {name} is listed {names.count(name)} times"
+        for name in sorted(set(names))
+        if names.count(name) > 1
     ]
-    problems += [f"patches/series: {name} is listed, but there is no such file" for name in names if name not in here]
-    problems += [f"patches/{name} is not listed in patches/series" for name in sorted(here - set(names))]
+    problems += [
+        f"patches/series: {name} is listed, but there is no such file"
+        for name in names
+        if name not in here
+    ]
+    problems += [
+        f"patches/{name} is not listed in patches/series" for name in sorted(here - set(names))
+    ]
     return [repo.patches / name for name in dict.fromkeys(names) if name in here]
 
 
-def _read(repo: Repository, paths: list[Path], state: State, problems: list[str]) -> Iterator[Patch]:
+def _read(
+    repo: Repository, paths: list[Path], state: State, problems: list[str]
+) -> Iterator[Patch]:
     for path in paths:
         patch, wrong = read_patch(path, state)
         problems += [f"{path.relative_to(repo.root)}: {text}" for text in wrong]
@@ -138,7 +161,11 @@ def _features(repo: Repository, patches: Iterable[Patch], problems: list[str]) -
 def _series_problems(repo: Repository, series: Series, lock: Lock) -> Iterator[str]:
     """Find what is wrong between patches, and between them and the rest of the repository."""
     ids = [patch.id for patch in series.all]
-    yield from (f"the id {name} is used by {ids.count(name)} patches" for name in sorted(set(ids)) if ids.count(name) > 1)
+    yield from (
+        f"the id {name} is used by {ids.count(name)} patches"
+        for name in sorted(set(ids))
+        if ids.count(name) > 1
+    )
     for name, brought in sorted(_bringing(series).items()):
         if len(brought) > 1:
             yield f"the feature {name} is brought by several patches: {', '.join(brought)}"
@@ -149,7 +176,11 @@ def _series_problems(repo: Repository, series: Series, lock: Lock) -> Iterator[s
         where = feature.record.relative_to(repo.root)
         yield from (f"{where}: {text}" for text in _feature_problems(repo, feature))
     beside = [name for item in repo.config.probes.beside for name in item.files]
-    yield from (f"fork.toml: probes.beside names {name}, which is not here" for name in beside if not (repo.root / name).exists())
+    yield from (
+        f"fork.toml: probes.beside names {name}, which is not here"
+        for name in beside
+        if not (repo.root / name).exists()
+    )
     yield from _orphans(repo, series)
     most = repo.config.patches.most_lines
     if most is not None and series.lines > most:
@@ -192,7 +223,11 @@ def _patch_problems(repo: Repository, series: Series, lock: Lock, patch: Patch) 
 def _feature_problems(repo: Repository, feature: Feature) -> Iterator[str]:
     """Find what is wrong with the names that a feature's record uses."""
     yield from _wrong_needs(feature)
-    yield from (f"Probes: {spec} matches nothing" for spec in feature.probes if not _matches(repo.root, spec))
+    yield from (
+        f"Probes: {spec} matches nothing"
+        for spec in feature.probes
+        if not _matches(repo.root, spec)
+    )
     if feature.mutation and not (repo.root / feature.mutation).is_file():
         yield f"Mutation: there is no {feature.mutation}"
     try:
@@ -210,7 +245,9 @@ def _unnamed_imports(repo: Repository, series: Series, patch: Patch) -> Iterator
     """Find modules that a tree with this patch and those it depends on would lack: leaving another out would break it."""
     package, there = repo.config.overrides.package, module_files(repo.overrides)
     brought = brought_by(series.active, there)
-    here = {*repo.config.overrides.common}.union(*(brought.get(name, ()) for name in _reachable(series, patch.id)))
+    here = {*repo.config.overrides.common}.union(
+        *(brought.get(name, ()) for name in _reachable(series, patch.id))
+    )
     for file in brought.get(patch.id, ()):
         for other in imported_files(file, (repo.overrides / file).read_text(), package, there):
             if other not in here:
@@ -220,7 +257,11 @@ def _unnamed_imports(repo: Repository, series: Series, patch: Patch) -> Iterator
 
 def _wrong_depends(series: Series, patch: Patch) -> Iterator[str]:
     live = patch in series.active
-    earlier = {other.id for other in series.active[: series.active.index(patch)]} if live else set(series.by_id)
+    earlier = (
+        {other.id for other in series.active[: series.active.index(patch)]}
+        if live
+        else set(series.by_id)
+    )
     for name in patch.depends:
         if name not in series.by_id:
             yield f"Depends: there is no patch {name}"
@@ -263,7 +304,10 @@ def _matches(root: Path, spec: str) -> bool:
     except SyntaxError:
         return True
     wanted = node.split("::")[-1].split("[")[0]
-    return any(isinstance(item, (ast.FunctionDef, ast.ClassDef)) and item.name == wanted for item in ast.walk(tree))
+    return any(
+        isinstance(item, (ast.FunctionDef, ast.ClassDef)) and item.name == wanted
+        for item in ast.walk(tree)
+    )
 
 
 def _orphans(repo: Repository, series: Series) -> Iterator[str]:

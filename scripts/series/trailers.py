@@ -24,7 +24,9 @@ class Trailers:
 
     def names(self, name: str) -> tuple[str, ...]:
         """Return a trailer's comma-separated names."""
-        return tuple(word.strip() for value in self.values(name) for word in value.split(",") if word.strip())
+        return tuple(
+            word.strip() for value in self.values(name) for word in value.split(",") if word.strip()
+        )
 
 
 def read_trailers(paragraph: str) -> tuple[list[tuple[str, str]], list[str]]:
@@ -38,5 +40,7 @@ def read_trailers(paragraph: str) -> tuple[list[tuple[str, str]], list[str]]:
         elif line[:1] in (" ", "\t") and found:
             found[-1] = (found[-1][0], f"{found[-1][1]} {line.strip()}")
         else:
-            problems.append(f"the last paragraph must be trailers (`Name: value`), this line is none: {line!r}")
+            problems.append(
+                f"the last paragraph must be trailers (`Name: value`), this line is none: {line!r}"
+            )
     return found, problems

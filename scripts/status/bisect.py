@@ -59,8 +59,15 @@ def first_good(count: int, good: Callable[[int], bool | None]) -> tuple[int | No
 def change(count: int, good: Callable[[int], bool | None]) -> tuple[int | None, int | None, bool]:
     """Return the steps before and after a change, and whether it was for the better; where the end is bad, it may be a loss."""
     bad, well = first_good(count, good)
-    if well is None and bad is not None and (first := _first_that_says(range(bad), good)) is not None and first[1]:
-        kept, lost = first_good(bad + 1, lambda step: None if (said := good(step)) is None else not said)
+    if (
+        well is None
+        and bad is not None
+        and (first := _first_that_says(range(bad), good)) is not None
+        and first[1]
+    ):
+        kept, lost = first_good(
+            bad + 1, lambda step: None if (said := good(step)) is None else not said
+        )
         return kept, lost, False
     return bad, well, True
 
@@ -69,28 +76,44 @@ def _from_the_middle(before: int, after: int) -> list[int]:
     return sorted(range(before + 1, after), key=lambda step: abs(2 * step - before - after))
 
 
-def _first_that_says(steps: Iterable[int], good: Callable[[int], bool | None]) -> tuple[int, bool] | None:
+def _first_that_says(
+    steps: Iterable[int], good: Callable[[int], bool | None]
+) -> tuple[int, bool] | None:
     return next(((step, word) for step in steps if (word := good(step)) is not None), None)
 
 
-def bisect(repo: Repository, names: Sequence[str], source: str | None, *, fresh: bool = False) -> tuple[list[Found], int, int]:
+def bisect(
+    repo: Repository, names: Sequence[str], source: str | None, *, fresh: bool = False
+) -> tuple[list[Found], int, int]:
     """Search the tracked releases or the commits of a range; return what was found, the steps there are and the runs it took."""
     with repo.alone():
         lock = read_lock(repo.lock_file)
         bring(repo, lock)
         if source is None:
-            report, prober = examine(repo, lock, Choice(features=tuple(names), fresh=fresh, bare=True))
-            return [found for item in report.features for found in of_releases(item)], len(lock.releases), prober.ran
+            report, prober = examine(
+                repo, lock, Choice(features=tuple(names), fresh=fresh, bare=True)
+            )
+            return (
+                [found for item in report.features for found in of_releases(item)],
+                len(lock.releases),
+                prober.ran,
+            )
         wanted = parse(source)
         if wanted is None or not wanted.is_range:
             raise UsageError(f"not a range: {source!r}", hint="give git:URL@A..B")
         steps = history(repo, lock, wanted)
-        every = replace(lock, releases=tuple(sorted({*lock.releases, *steps}, key=lambda release: release.key)))
+        every = replace(
+            lock, releases=tuple(sorted({*lock.releases, *steps}, key=lambda release: release.key))
+        )
         run = Run(repo, every, Choice(features=tuple(names), fresh=fresh, bare=True))
         try:
             run.prepare()
             search = _Search(repo, run, lock, steps)
-            return [found for feature in run.scope.features for found in search.of(feature)], len(steps), run.prober.ran
+            return (
+                [found for feature in run.scope.features for found in search.of(feature)],
+                len(steps),
+                run.prober.ran,
+            )
         finally:
             run.prober.close()
 
@@ -105,7 +128,10 @@ def of_releases(item: FeatureReport) -> Iterator[Found]:
 def _of_spans(item: FeatureReport, kind: str, found: Sequence[Span]) -> str:
     said = [at for at in item.releases if at.verdict not in SILENT]
     if not said:
-        return next((at.detail for at in item.releases if at.verdict is Verdict.UNPROVEN), "no cell here can say")
+        return next(
+            (at.detail for at in item.releases if at.verdict is Verdict.UNPROVEN),
+            "no cell here can say",
+        )
     if not found:
         return f"not {kind} up to {said[-1].release}"
     words = "; ".join(_of_span(kind, span) for span in found)
@@ -146,17 +172,29 @@ class _Search:
     def of(self, feature: Feature) -> Iterator[Found]:
         """Search for each kind; what settings do is only asked where upstream alone does not."""
         cells = self.run.scope.all_cells
-        places = [place for place in dict.fromkeys(cell.place for cell in cells) if self._here(feature, place)]
+        places = [
+            place
+            for place in dict.fromkeys(cell.place for cell in cells)
+            if self._here(feature, place)
+        ]
         for kind, good in GOOD.items():
             if kind == "configurable" and not feature.replaced_by:
                 continue
-            asked = [number for number in range(len(self.steps)) if self._cells(feature, number, places)]
+            asked = [
+                number for number in range(len(self.steps)) if self._cells(feature, number, places)
+            ]
 
-            def holds(index: int, good: frozenset[Verdict] = good, asked: Sequence[int] = asked) -> bool | None:
+            def holds(
+                index: int, good: frozenset[Verdict] = good, asked: Sequence[int] = asked
+            ) -> bool | None:
                 verdict = self._verdict(feature, asked[index], places)
                 return None if verdict is None else verdict in good
 
-            yield Found(feature.id, kind, self._words(feature, kind, asked, change(len(asked), holds), places))
+            yield Found(
+                feature.id,
+                kind,
+                self._words(feature, kind, asked, change(len(asked), holds), places),
+            )
 
     def _words(
         self,
@@ -168,22 +206,43 @@ class _Search:
     ) -> str:
         one, other, gained = found
         if other is None:
-            return "no cell here can say" if one is None else f"not {kind} up to {self._name(asked[one])}"
+            return (
+                "no cell here can say"
+                if one is None
+                else f"not {kind} up to {self._name(asked[one])}"
+            )
         if one is None:
-            return f"{kind} in {self._name(asked[other])} already, the first of them" if self._bites(feature) else NO_TEETH
+            return (
+                f"{kind} in {self._name(asked[other])} already, the first of them"
+                if self._bites(feature)
+                else NO_TEETH
+            )
         before, at = asked[one], asked[other]
-        silent = f"; nothing can be said of the {other - one - 1} before it" if other - one > 1 else ""
+        silent = (
+            f"; nothing can be said of the {other - one - 1} before it" if other - one > 1 else ""
+        )
         if not gained:
             return f"{kind} up to {self._name(before)}, not in {self._name(at)}{silent}"
-        shared = [place for place in places if self._cells(feature, before, [place]) and self._cells(feature, at, [place])]
+        shared = [
+            place
+            for place in places
+            if self._cells(feature, before, [place]) and self._cells(feature, at, [place])
+        ]
         agree = [place for place in shared if self._changes(feature, before, at, place, GOOD[kind])]
         names = [["@".join(filter(None, place)) for place in some] for some in (shared, agree)]
         doubt = self._doubt(feature, at, places)
-        return doubt or f"{kind} in {self._name(at)}{silent}; {confirmation(self._name(before), *names)}"
+        return (
+            doubt
+            or f"{kind} in {self._name(at)}{silent}; {confirmation(self._name(before), *names)}"
+        )
 
     def _doubt(self, feature: Feature, number: int, places: Sequence[Place]) -> str:
         """Ask a cold interpreter about the step that was found, and return the words where it says something else."""
-        keys = [(feature, cell) for cell in self._cells(feature, number, places) if (feature, cell) in self.run.trials.facts]
+        keys = [
+            (feature, cell)
+            for cell in self._cells(feature, number, places)
+            if (feature, cell) in self.run.trials.facts
+        ]
         self.run.trials.ask_again(keys)
         reports = [judge(key[1], self.run.trials.facts[key]) for key in keys]
         details = [report.detail for report in reports if report.verdict is Verdict.UNPROVEN]
@@ -194,10 +253,16 @@ class _Search:
         pinned = [cell for cell in self.run.scope.all_cells if cell.release in self.lock.versions]
         self.run.trials.add(feature, pinned, try_series=False)
         self.run.trials.run_bare()
-        found = Findings({(known.id, cell): facts for (known, cell), facts in self.run.trials.facts.items()})
-        return bites(self.run.scope, found, feature) or self.run.trials.mutation_fails(feature, pinned)
+        found = Findings(
+            {(known.id, cell): facts for (known, cell), facts in self.run.trials.facts.items()}
+        )
+        return bites(self.run.scope, found, feature) or self.run.trials.mutation_fails(
+            feature, pinned
+        )
 
-    def _changes(self, feature: Feature, before: int, at: int, place: Place, good: frozenset[Verdict]) -> bool:
+    def _changes(
+        self, feature: Feature, before: int, at: int, place: Place, good: frozenset[Verdict]
+    ) -> bool:
         old, new = self._verdict(feature, before, [place]), self._verdict(feature, at, [place])
         return old is not None and old not in good and new in good
 
@@ -220,7 +285,9 @@ class _Search:
         ]
 
     def _here(self, feature: Feature, place: Place) -> bool:
-        return any(self._meets(feature, cell) for cell in self.run.scope.all_cells if cell.place == place)
+        return any(
+            self._meets(feature, cell) for cell in self.run.scope.all_cells if cell.place == place
+        )
 
     def _meets(self, feature: Feature, cell: Cell) -> bool:
         ready = self.run.trials.ready(cell)

@@ -46,7 +46,10 @@ def write_results(repo: Repository, scope: Scope, found: Findings, path: Path) -
         "schema": 2,
         "of": state(repo, scope.series, read_lock(repo.lock_file)),
         "cells": [cell.id for cell in scope.cells],
-        "facts": [[feature, cell.id, _FACTS.dump_python(facts, mode="json")] for (feature, cell), facts in found.facts.items()],
+        "facts": [
+            [feature, cell.id, _FACTS.dump_python(facts, mode="json")]
+            for (feature, cell), facts in found.facts.items()
+        ],
         "texts": [[*key, text] for key, text in found.texts.items()],
         "biting": sorted(found.biting),
         "versions": {name: dict(versions) for name, versions in found.versions.items()},
@@ -61,9 +64,18 @@ def write_results(repo: Repository, scope: Scope, found: Findings, path: Path) -
 def state(repo: Repository, series: Series, lock: Lock) -> str:
     """Return what results depend on that every job of a commit shares."""
     probes = [repo.root / name for name in ("fork.toml", *repo.config.probes.support)]
-    files = {repo.root / spec.partition("::")[0] for feature in series.features for spec in feature.probes}
+    files = {
+        repo.root / spec.partition("::")[0]
+        for feature in series.features
+        for spec in feature.probes
+    }
     releases = [release.commit for release in lock.releases]
-    return digest(lock.locked, releases, [patch.sha256 for patch in series.all], file_digest(*probes, *sorted(files)))
+    return digest(
+        lock.locked,
+        releases,
+        [patch.sha256 for patch in series.all],
+        file_digest(*probes, *sorted(files)),
+    )
 
 
 def merge(repo: Repository, paths: Iterable[Path]) -> Report:
@@ -103,9 +115,17 @@ def last(repo: Repository, choice: Choice) -> Report | None:
     if not {cell for _, cell in content.found.facts}.intersection(scope.cells):
         return None
     when = datetime.fromtimestamp(path.stat().st_mtime).astimezone()
-    other = "" if content.of == state(repo, scope.series, lock) else "; patches, probes or pins have changed since"
+    other = (
+        ""
+        if content.of == state(repo, scope.series, lock)
+        else "; patches, probes or pins have changed since"
+    )
     note = f"these are the results of {when:%Y-%m-%d %H:%M}{other}"
-    untried = {cell.id: "the last run did not try it" for cell in scope.cells if cell.id not in content.cells}
+    untried = {
+        cell.id: "the last run did not try it"
+        for cell in scope.cells
+        if cell.id not in content.cells
+    }
     found = replace(content.found, notes=(note,), skipped={**content.found.skipped, **untried})
     return summarise(scope, found if not choice.features else replace(found, smallest=()))
 
@@ -120,9 +140,16 @@ class _Content:
 
 
 def _files(paths: Iterable[Path]) -> list[Path]:
-    found = [file for path in paths for file in (sorted(path.rglob("*.json")) if path.is_dir() else [path])]
+    found = [
+        file
+        for path in paths
+        for file in (sorted(path.rglob("*.json")) if path.is_dir() else [path])
+    ]
     if not found:
-        raise UsageError("there is no result file", hint="nox -s status -- --cells 'CELL CELL' --results FILE writes one")
+        raise UsageError(
+            "there is no result file",
+            hint="nox -s status -- --cells 'CELL CELL' --results FILE writes one",
+        )
     return found
 
 
@@ -131,14 +158,18 @@ def _read(path: Path, every: Mapping[str, Cell], expected: str | None) -> _Conte
     try:
         content = json.loads(path.read_bytes())
         if content["schema"] != 1:
-            raise UsageError(f"{path} is of schema {content['schema']}, this reads 1", hint="run its job again")
+            raise UsageError(
+                f"{path} is of schema {content['schema']}, this reads 1", hint="run its job again"
+            )
         if expected is not None and content["of"] != expected:
             raise UsageError(
                 f"{path} was written with other patches, probes or pins than those here",
                 hint="check out the commit of the job, or run it again",
             )
         known = [fact for fact in content["facts"] if expected is not None or fact[1] in every]
-        facts = {(feature, every[cell]): _FACTS.validate_python(fact) for feature, cell, fact in known}
+        facts = {
+            (feature, every[cell]): _FACTS.validate_python(fact) for feature, cell, fact in known
+        }
         texts = {(feature, version): Text(text) for feature, version, text in content["texts"]}
         found = Findings(
             facts,
@@ -153,7 +184,9 @@ def _read(path: Path, every: Mapping[str, Cell], expected: str | None) -> _Conte
         return _Content(tuple(content["cells"]), found, content["of"])
     except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
         raise collected(
-            "not a result file:", [f"{path}: {error}"], hint="nox -s status -- --cells 'CELL CELL' --results FILE writes one"
+            "not a result file:",
+            [f"{path}: {error}"],
+            hint="nox -s status -- --cells 'CELL CELL' --results FILE writes one",
         ) from error
 
 
@@ -171,8 +204,13 @@ def _joined(scope: Scope, parts: Sequence[Findings], missing: Mapping[str, str])
             tuple(dict.fromkeys((*joined.warnings, *part.warnings))),
             servers={**joined.servers, **part.servers},
         )
-    joined = replace(joined, facts=without_once({key: joined.facts[key] for key in _ordered(scope, joined)}))
-    return replace(joined, smallest=tuple(patch.id for patch in scope.series.active if patch.id in joined.smallest))
+    joined = replace(
+        joined, facts=without_once({key: joined.facts[key] for key in _ordered(scope, joined)})
+    )
+    return replace(
+        joined,
+        smallest=tuple(patch.id for patch in scope.series.active if patch.id in joined.smallest),
+    )
 
 
 def _ordered(scope: Scope, found: Findings) -> list[tuple[str, Cell]]:

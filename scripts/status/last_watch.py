@@ -41,5 +41,9 @@ def newer_release(repo: Repository, lock: Lock) -> str:
     """Return the newest release, pinned or seen by `watch`, that is beyond the locked one; empty where none is."""
     seen = read_sights(repo).get(NEWEST)
     known = [*lock.versions, *([seen.at] if seen else [])]
-    beyond = [version for version in known if not Version(version).local and Version(version) > Version(lock.locked)]
+    beyond = [
+        version
+        for version in known
+        if not Version(version).local and Version(version) > Version(lock.locked)
+    ]
     return max(beyond, key=Version, default="")

@@ -14,7 +14,13 @@ from scripts.verdicts.aggregate import More
 
 
 def second_look(
-    repo: Repository, workshop: Workshop, trials: Trials, releases: Sequence[Release], *, graph: bool, suite: bool
+    repo: Repository,
+    workshop: Workshop,
+    trials: Trials,
+    releases: Sequence[Release],
+    *,
+    graph: bool,
+    suite: bool,
 ) -> More:
     """Return what only some runs ask for; `releases` are those on which the series was tried, the last one is looked at."""
     if not releases:
@@ -23,7 +29,11 @@ def second_look(
     more = More()
     if graph:
         scope = trials.scope
-        deciding = [cell for cell in scope.cells if cell.release == at.version and cell.mode not in scope.quiet]
+        deciding = [
+            cell
+            for cell in scope.cells
+            if cell.release == at.version and cell.mode not in scope.quiet
+        ]
         cells = _few_cells(repo, trials, workshop.lock, _live(workshop), deciding)
         more = More(
             left_out=left_out(workshop, trials, at, cells),
@@ -33,7 +43,9 @@ def second_look(
     return _with_suite(more, repo, workshop, releases) if suite else more
 
 
-def _few_cells(repo: Repository, trials: Trials, lock: Lock, features: Sequence[Feature], cells: Sequence[Cell]) -> list[Cell]:
+def _few_cells(
+    repo: Repository, trials: Trials, lock: Lock, features: Sequence[Feature], cells: Sequence[Cell]
+) -> list[Cell]:
     """Return the cells of the short list that are here, and one of the others for each feature that none of these takes.
 
     Leaving out each patch takes long, and a matrix has many cells.
@@ -46,19 +58,33 @@ def _few_cells(repo: Repository, trials: Trials, lock: Lock, features: Sequence[
     return chosen
 
 
-def left_out(workshop: Workshop, trials: Trials, release: Release, cells: Iterable[Cell]) -> dict[str, dict[str, Result]]:
+def left_out(
+    workshop: Workshop, trials: Trials, release: Release, cells: Iterable[Cell]
+) -> dict[str, dict[str, Result]]:
     """Return for each live patch that some cell takes the features that fail once it and its dependents are left out.
 
     Probes that do not pass with the whole series either say nothing of the patch.
     """
     active, live, cells = workshop.series.active, _live(workshop), list(cells)
     trees = [workshop.build(active, release).tree]
-    trees += [workshop.build(active, release, without=workshop.series.dependents(patch)).tree for patch in active]
+    trees += [
+        workshop.build(active, release, without=workshop.series.dependents(patch)).tree
+        for patch in active
+    ]
     whole, *others = trials.failing(trees, live, cells)
     return {
-        patch.id: {other.id: failing[other.id] for other in live if other.id in failing.keys() - whole.keys()}
+        patch.id: {
+            other.id: failing[other.id]
+            for other in live
+            if other.id in failing.keys() - whole.keys()
+        }
         for patch, failing in zip(active, others, strict=True)
-        if any(trials.takes(feature, cell) for feature in live if feature.patch.id == patch.id for cell in cells)
+        if any(
+            trials.takes(feature, cell)
+            for feature in live
+            if feature.patch.id == patch.id
+            for cell in cells
+        )
     }
 
 
@@ -72,11 +98,17 @@ def dependencies(workshop: Workshop, release: Release) -> dict[str, tuple[str, .
     found = {}
     for number, patch in enumerate(active):
         before = [other.id for other in active[:number]]
-        found[patch.id] = () if _applies(workshop, release, patch, ()) else _needed(workshop, release, patch, before)
+        found[patch.id] = (
+            ()
+            if _applies(workshop, release, patch, ())
+            else _needed(workshop, release, patch, before)
+        )
     return found
 
 
-def _needed(workshop: Workshop, release: Release, patch: Patch, before: Sequence[str]) -> tuple[str, ...]:
+def _needed(
+    workshop: Workshop, release: Release, patch: Patch, before: Sequence[str]
+) -> tuple[str, ...]:
     """Return one patch that is enough, else all of those before it less what can be left out."""
     for name in before:
         if _applies(workshop, release, patch, [name]):
@@ -91,11 +123,15 @@ def _needed(workshop: Workshop, release: Release, patch: Patch, before: Sequence
 
 def _applies(workshop: Workshop, release: Release, patch: Patch, beside: Iterable[str]) -> bool:
     active, kept = workshop.series.active, {patch.id, *beside}
-    built = workshop.build(active, release, without=[other.id for other in active if other.id not in kept])
+    built = workshop.build(
+        active, release, without=[other.id for other in active if other.id not in kept]
+    )
     return all(built.steps[name].applies is not Applies.CONFLICT for name in kept)
 
 
-def _with_suite(more: More, repo: Repository, workshop: Workshop, releases: Sequence[Release]) -> More:
+def _with_suite(
+    more: More, repo: Repository, workshop: Workshop, releases: Sequence[Release]
+) -> More:
     """Add what upstream's own tests came to."""
     failures: list[str] = []
     ran: list[str] = []

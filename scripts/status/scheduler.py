@@ -13,7 +13,14 @@ from scripts.probes.environments import Absent, Ready
 from scripts.probes.runner import Job, Prober
 from scripts.probes.servers import program
 from scripts.series.apply import Built, Workshop
-from scripts.verdicts.decide import Column, Facts, known_columns, next_column, retiring_column, without_once
+from scripts.verdicts.decide import (
+    Column,
+    Facts,
+    known_columns,
+    next_column,
+    retiring_column,
+    without_once,
+)
 from scripts.verdicts.summary import Scope
 
 
@@ -31,7 +38,11 @@ class Trials:
         """Return a cell's environment where it and its server are here."""
         environment = self.environments[cell.environment]
         config = self.workshop.repo.config
-        servers = [server for server in (config.server(cell.server), config.database(cell.database)) if server]
+        servers = [
+            server
+            for server in (config.server(cell.server), config.database(cell.database))
+            if server
+        ]
         if isinstance(environment, Absent) or not all(map(program, servers)):
             return None
         return environment
@@ -39,13 +50,19 @@ class Trials:
     def takes(self, feature: Feature, cell: Cell) -> bool:
         """Tell whether a feature can be tried on a cell: all that both need is here."""
         ready = self.ready(cell)
-        return ready is not None and ready.meets(feature.needs) and not self.prober.missing_beside(feature.probes)
+        return (
+            ready is not None
+            and ready.meets(feature.needs)
+            and not self.prober.missing_beside(feature.probes)
+        )
 
     def add(self, feature: Feature, cells: Iterable[Cell], *, try_series: bool) -> None:
         """Put a feature on the list of the cells that are here and meet what it needs."""
         for cell in cells:
             if self.takes(feature, cell):
-                self.facts.setdefault((feature, cell), self._first(feature, cell, try_series=try_series))
+                self.facts.setdefault(
+                    (feature, cell), self._first(feature, cell, try_series=try_series)
+                )
 
     def run(self) -> None:
         """Run what can still change a verdict, and ask about each that would retire a feature once more, cold."""
@@ -55,8 +72,14 @@ class Trials:
 
     def ask_again(self, keys: Iterable[tuple[Feature, Cell]]) -> None:
         """Ask a cold interpreter about what says that a feature can go: neither its seed nor a warm module may be the reason."""
-        columns = {key: column for key in keys if (column := retiring_column(self.facts[key])) is not None}
-        jobs = {key: job for key, column in columns.items() if isinstance(job := self._job(*key, column), Job)}
+        columns = {
+            key: column for key in keys if (column := retiring_column(self.facts[key])) is not None
+        }
+        jobs = {
+            key: job
+            for key, column in columns.items()
+            if isinstance(job := self._job(*key, column), Job)
+        }
         wanted: dict[Job, set[str]] = defaultdict(set)
         for (feature, _), job in jobs.items():
             wanted[job] |= {spec.partition("::")[0] for spec in feature.probes}
@@ -70,7 +93,9 @@ class Trials:
         for column in known_columns(self.facts[feature, cell]):
             job = self._job(feature, cell, column)
             if isinstance(job, Job) and files & asked.get(job, set()):
-                self.facts[feature, cell] = self.facts[feature, cell].again(column, self.prober.result(job, feature.probes))
+                self.facts[feature, cell] = self.facts[feature, cell].again(
+                    column, self.prober.result(job, feature.probes)
+                )
 
     def _retires(self, feature: Feature, cell: Cell) -> bool:
         """Tell whether a verdict of this cell can make a person retire a feature."""
@@ -83,9 +108,13 @@ class Trials:
 
     def run_columns(self) -> None:
         """Run what can still change a verdict until nothing can."""
-        order = {cell: number for number, cell in enumerate((*self.scope.cells, *self.scope.all_cells))}
+        order = {
+            cell: number for number, cell in enumerate((*self.scope.cells, *self.scope.all_cells))
+        }
         places = {feature.id: number for number, feature in enumerate(self.scope.features)}
-        self.facts = dict(sorted(self.facts.items(), key=lambda item: (places[item[0][0].id], order[item[0][1]])))
+        self.facts = dict(
+            sorted(self.facts.items(), key=lambda item: (places[item[0][0].id], order[item[0][1]]))
+        )
         while columns := self._next_columns():
             self._run_all(columns)
 
@@ -103,7 +132,11 @@ class Trials:
         Where that cell says that the feature is needed, none of the others can change what the release says.
         """
         self.facts = without_once(self.facts)
-        columns = {key: column for key, facts in self.facts.items() if (column := next_column(facts)) is not None}
+        columns = {
+            key: column
+            for key, facts in self.facts.items()
+            if (column := next_column(facts)) is not None
+        }
         first: dict[tuple[str, str], Cell] = {}
         for (feature, cell), column in columns.items():
             if column is Column.WITHOUT:
@@ -119,7 +152,11 @@ class Trials:
         tree = self.workshop.mutated(feature) if feature.mutation else None
         quiet = self.scope.quiet
         here = [
-            cell for cell in cells if cell.release == feature.patch.base and cell.mode not in quiet and self.takes(feature, cell)
+            cell
+            for cell in cells
+            if cell.release == feature.patch.base
+            and cell.mode not in quiet
+            and self.takes(feature, cell)
         ]
         if tree is None or not here:
             return False
@@ -136,18 +173,28 @@ class Trials:
         keys = [
             (feature, cell)
             for feature, cell in self.facts
-            if feature in features and cell.release == shop.lock.locked and cell.mode not in self.scope.quiet
+            if feature in features
+            and cell.release == shop.lock.locked
+            and cell.mode not in self.scope.quiet
         ]
         jobs = {key: self._job_on(built.tree, *key) for key in keys}
         self._run(jobs.items(), "smallest series")
         results = [self.prober.result(job, feature.probes) for (feature, _), job in jobs.items()]
         return set(built.applied) == set(names) and all(result.passed for result in results)
 
-    def failing(self, trees: Sequence[str], features: Sequence[Feature], cells: Sequence[Cell]) -> list[dict[str, Result]]:
+    def failing(
+        self, trees: Sequence[str], features: Sequence[Feature], cells: Sequence[Cell]
+    ) -> list[dict[str, Result]]:
         """Return for each tree the features whose probes do not pass on it in some cell, with what they came to in the first."""
-        keys = [(feature, cell) for feature in features for cell in cells if self.takes(feature, cell)]
+        keys = [
+            (feature, cell) for feature in features for cell in cells if self.takes(feature, cell)
+        ]
         jobs = [{key: self._job_on(tree, *key) for key in keys} for tree in trees]
-        self._run([(key, job) for tree in jobs for key, job in tree.items()], "without one patch", decides=False)
+        self._run(
+            [(key, job) for tree in jobs for key, job in tree.items()],
+            "without one patch",
+            decides=False,
+        )
         return [self._failing(tree) for tree in jobs]
 
     def _failing(self, jobs: Mapping[tuple[Feature, Cell], Job]) -> dict[str, Result]:
@@ -189,12 +236,20 @@ class Trials:
                 number = len(known.configured) if known.replaced is None else known.replaced
                 return self._job_on(release.tree, feature, cell, feature.replaced_by[number])
             case Column.PROFILE:
-                return Job(release.tree, cell.environment, cell.server, self.scope.settings(None, cell), cell.database)
+                return Job(
+                    release.tree,
+                    cell.environment,
+                    cell.server,
+                    self.scope.settings(None, cell),
+                    cell.database,
+                )
             case Column.SERIES:
                 return self._job_on(self._built(feature, cell).tree, feature, cell)
             case Column.WITHOUT:
                 built = self._without(feature.patch, release)
-                return built if isinstance(built, Result) else self._job_on(built.tree, feature, cell)
+                return (
+                    built if isinstance(built, Result) else self._job_on(built.tree, feature, cell)
+                )
 
     def _job_on(self, tree: str, feature: Feature, cell: Cell, more: Settings | None = None) -> Job:
         """Return a job under the profile without what the feature's own patch brought, and with `more`."""
@@ -205,7 +260,9 @@ class Trials:
     def _built(self, feature: Feature, cell: Cell) -> Built:
         """Return the tree of the series column: the whole series, or the patch of a retired feature with what it depends on."""
         series = self.workshop.series
-        patches = series.needed_by(feature.patch) if feature.state is State.RETIRED else series.active
+        patches = (
+            series.needed_by(feature.patch) if feature.state is State.RETIRED else series.active
+        )
         return self.workshop.build(patches, self._release(cell.release))
 
     def _without(self, patch: Patch, release: Release) -> Built | Result:
@@ -217,10 +274,15 @@ class Trials:
         lost = [name for name in whole.applied if name not in built.applied and name not in gone]
         if lost:
             names = ", ".join(lost)
-            return Result(Outcome.MISSING, f"cannot be built: without it {names} no longer applies (an undeclared Depends?)")
+            return Result(
+                Outcome.MISSING,
+                f"cannot be built: without it {names} no longer applies (an undeclared Depends?)",
+            )
         return built
 
-    def _run(self, jobs: Iterable[tuple[tuple[Feature, Cell], Job]], what: str, *, decides: bool = True) -> None:
+    def _run(
+        self, jobs: Iterable[tuple[tuple[Feature, Cell], Job]], what: str, *, decides: bool = True
+    ) -> None:
         """Run jobs, each with the files of all patches that ask for it, and twice where something depends on the result."""
         wanted: dict[Job, set[str]] = defaultdict(set)
         twice: set[Job] = set()

@@ -69,7 +69,11 @@ class Choice:
 
 
 def status(
-    repo: Repository, choice: Choice, tell: Callable[[Scope, Findings], None] | None = None, *, under_way: str = ""
+    repo: Repository,
+    choice: Choice,
+    tell: Callable[[Scope, Findings], None] | None = None,
+    *,
+    under_way: str = "",
 ) -> tuple[Report, Prober]:
     """Return the report on the chosen features and releases, and the prober that knows how much was run.
 
@@ -110,10 +114,14 @@ class Run:
         self.found = Findings({})
         used = {cell.environment for cell in self.scope.all_cells}
         self.environments: dict[str, Ready | Absent] = {}
-        self._coming = prepare(repo, [item for item in repo.config.all_environments if item.id in used])
+        self._coming = prepare(
+            repo, [item for item in repo.config.all_environments if item.id in used]
+        )
         store = Store(repo.work / "results", fresh=choice.fresh)
         self.workshop = Workshop(repo, lock, self.scope.series, store)
-        self.prober = Prober(repo, self.workshop, store, self.environments, specs=self.scope.series.probes)
+        self.prober = Prober(
+            repo, self.workshop, store, self.environments, specs=self.scope.series.probes
+        )
         self.trials = Trials(self.workshop, self.prober, self.scope, self.environments)
 
     def prepare(self) -> None:
@@ -131,7 +139,12 @@ class Run:
         self._look_for_teeth()
         self.found = found = self._findings()
         more = second_look(
-            self.repo, self.workshop, self.trials, self._tried_releases(), graph=self.choice.graph, suite=self.choice.suite
+            self.repo,
+            self.workshop,
+            self.trials,
+            self._tried_releases(),
+            graph=self.choice.graph,
+            suite=self.choice.suite,
         )
         report = summarise(self.scope, replace(found, more=more))
         if not self.choice.features:
@@ -146,14 +159,30 @@ class Run:
                     self.trials.add(feature, [cell], try_series=self._tries_series(feature, cell))
 
     def _findings(self) -> Findings:
-        found = Findings({(feature.id, cell): facts for (feature, cell), facts in self.trials.facts.items()})
-        toothless = [feature for feature in self.scope.features if not bites(self.scope, found, feature)]
+        found = Findings(
+            {(feature.id, cell): facts for (feature, cell), facts in self.trials.facts.items()}
+        )
+        toothless = [
+            feature for feature in self.scope.features if not bites(self.scope, found, feature)
+        ]
         return replace(
             found,
             texts=self._texts(),
-            biting=frozenset(feature.id for feature in toothless if self.trials.mutation_fails(feature, self._others())),
-            versions={name: item.versions for name, item in self.environments.items() if isinstance(item, Ready)},
-            servers={server.id: origin(server) for server in self._servers() if program(server) is not None},
+            biting=frozenset(
+                feature.id
+                for feature in toothless
+                if self.trials.mutation_fails(feature, self._others())
+            ),
+            versions={
+                name: item.versions
+                for name, item in self.environments.items()
+                if isinstance(item, Ready)
+            },
+            servers={
+                server.id: origin(server)
+                for server in self._servers()
+                if program(server) is not None
+            },
             skipped=self._skipped(),
             warnings=tuple(self._warnings()),
             notes=(*self._missing_beside(), *self._stale_exclusions()),
@@ -166,7 +195,8 @@ class Run:
     def _texts(self) -> dict[tuple[str, str], Text]:
         patches = dict.fromkeys(feature.patch for feature in self.scope.features)
         return {
-            (patch.id, version): self._text(patch, version) for patch, version in itertools.product(patches, self.scope.releases)
+            (patch.id, version): self._text(patch, version)
+            for patch, version in itertools.product(patches, self.scope.releases)
         }
 
     def _tries_series(self, feature: Feature, cell: Cell) -> bool:
@@ -176,14 +206,20 @@ class Run:
 
     def _tried_releases(self) -> list[Release]:
         """List the releases on which the live series is tried."""
-        tried = {self.lock.locked} if self.choice.whole or self.choice.part else set(self.scope.releases)
+        tried = (
+            {self.lock.locked}
+            if self.choice.whole or self.choice.part
+            else set(self.scope.releases)
+        )
         return [release for release in self.lock.releases if release.version in tried]
 
     def _look_for_teeth(self) -> None:
         """Where nothing chosen fails bare, ask the other releases too before a probe is called toothless."""
         if self.choice.part:
             return  # what other jobs find is known when their results are joined
-        found = Findings({(feature.id, cell): facts for (feature, cell), facts in self.trials.facts.items()})
+        found = Findings(
+            {(feature.id, cell): facts for (feature, cell), facts in self.trials.facts.items()}
+        )
         for feature in self.scope.features:
             if not bites(self.scope, found, feature):
                 self.trials.add(feature, self.scope.all_cells, try_series=False)
@@ -201,7 +237,9 @@ class Run:
         needed = kept(reports)
         names = list(dict.fromkeys(feature.patch.id for feature in needed))
         wanted = {
-            report.feature.patch.id for report in reports if report.feature in needed and report.verdict is not Verdict.REDUNDANT
+            report.feature.patch.id
+            for report in reports
+            if report.feature in needed and report.verdict is not Verdict.REDUNDANT
         }
         for name in [name for name in names if name not in wanted]:
             trial = [other for other in names if other != name]
@@ -212,8 +250,14 @@ class Run:
     def _servers(self) -> Iterator[Server]:
         """List the servers and databases of the cells."""
         config = self.repo.config
-        ids = dict.fromkeys(word for cell in self.scope.cells for word in (cell.server, cell.database))
-        yield from (server for word in ids if (server := config.server(word) or config.database(word)) is not None)
+        ids = dict.fromkeys(
+            word for cell in self.scope.cells for word in (cell.server, cell.database)
+        )
+        yield from (
+            server
+            for word in ids
+            if (server := config.server(word) or config.database(word)) is not None
+        )
 
     def _missing_beside(self) -> Iterator[str]:
         """Mention the servers that are missing beside those of the cells."""
@@ -236,7 +280,11 @@ class Run:
         config = self.repo.config
         for cell in self.scope.cells:
             environment = self.environments[cell.environment]
-            servers = [server for server in (config.server(cell.server), config.database(cell.database)) if server]
+            servers = [
+                server
+                for server in (config.server(cell.server), config.database(cell.database))
+                if server
+            ]
             missing = next((server for server in servers if program(server) is None), None)
             if isinstance(environment, Absent):
                 found[cell.id] = environment.reason
@@ -249,11 +297,20 @@ def scope_of(repo: Repository, lock: Lock, choice: Choice) -> Scope:
     """Read what a run is about; raises UsageError for what is not there."""
     series = read_series(repo, lock)
     short, every = repo.config.cells(lock), repo.config.matrix_cells(lock)
-    all_cells = every if choice.matrix else [*short, *(cell for cell in every if cell.id in choice.cells and cell not in short)]
+    all_cells = (
+        every
+        if choice.matrix
+        else [*short, *(cell for cell in every if cell.id in choice.cells and cell not in short)]
+    )
     cells = _chosen_cells(lock, choice, all_cells)
-    releases = [version for version in lock.versions if any(cell.release == version for cell in cells)]
+    releases = [
+        version for version in lock.versions if any(cell.release == version for cell in cells)
+    ]
     if not releases:
-        raise UsageError("no environment runs any of the releases asked for", hint="edit fork.toml: environments.releases")
+        raise UsageError(
+            "no environment runs any of the releases asked for",
+            hint="edit fork.toml: environments.releases",
+        )
     return Scope(
         name=lock.name,
         locked=lock.locked,
@@ -268,7 +325,9 @@ def scope_of(repo: Repository, lock: Lock, choice: Choice) -> Scope:
         modes={mode.id: Settings.of(mode.settings) for mode in repo.config.modes},
         quiet={mode.id: mode.reason for mode in repo.config.modes if not mode.decides},
         servers={server.id: server.settings for server in repo.config.servers if server.settings},
-        excluded=Counter(reason for _, reason in repo.config.product(lock) if reason) if choice.matrix else {},
+        excluded=Counter(reason for _, reason in repo.config.product(lock) if reason)
+        if choice.matrix
+        else {},
         newer=newer_release(repo, lock),
         verb="matrix" if choice.matrix else "status",
         asked=tuple(_asked(choice)),
@@ -277,7 +336,10 @@ def scope_of(repo: Repository, lock: Lock, choice: Choice) -> Scope:
 
 def _asked(choice: Choice) -> Iterator[str]:
     """Return the words that ask for the same releases and cells again."""
-    yield from (f"--upstream {shlex.quote(without_secret(name))}" for name in choice.asked or choice.releases)
+    yield from (
+        f"--upstream {shlex.quote(without_secret(name))}"
+        for name in choice.asked or choice.releases
+    )
     if choice.cells:
         yield f"--cells {shlex.quote(' '.join(choice.cells))}"
 
@@ -302,7 +364,9 @@ def _chosen_cells(lock: Lock, choice: Choice, all_cells: Sequence[Cell]) -> list
     """List the cells to report on: those asked for, or those of the releases asked for, or all."""
     if choice.cells:
         return _chosen("cell", choice.cells, {cell.id: cell for cell in all_cells})
-    wanted = _chosen("release", choice.releases, {release.version: release for release in lock.releases})
+    wanted = _chosen(
+        "release", choice.releases, {release.version: release for release in lock.releases}
+    )
     return [cell for cell in all_cells if cell.release in {release.version for release in wanted}]
 
 

@@ -68,10 +68,23 @@ def watch(repo: Repository) -> Outlook:
             lines = tuple(changes(known.get(source), sight, lock.locked, report))
             if lines:
                 faults = any(item.verdict in FAULTS for item in report.features)
-                news.append(News(source, lines, advice, faults, _page(repo, source, report), _evidence(report)))
+                news.append(
+                    News(
+                        source,
+                        lines,
+                        advice,
+                        faults,
+                        _page(repo, source, report),
+                        _evidence(report),
+                    )
+                )
             known[source] = sight
         write_sights(repo, known)
-    return Outlook(_sum(standing, news, len(failed), 1 + len(repo.config.upstream.watch)), tuple(news), tuple(failed))
+    return Outlook(
+        _sum(standing, news, len(failed), 1 + len(repo.config.upstream.watch)),
+        tuple(news),
+        tuple(failed),
+    )
 
 
 def changes(before: Sight | None, now: Sight, locked: str, report: Report) -> Iterator[str]:
@@ -128,7 +141,11 @@ def _look(repo: Repository, lock: Lock, source: str) -> tuple[Report, Sight]:
 def _advice(report: Report, lock: Lock) -> Advice:
     """Return what a source comes to; on a release that the fork does not stand on a rebase says more."""
     advice = advise(report)
-    return Advice(advice.text, f"nox -s rebase -- {report.newer} --dry-run") if _is_next(report, lock) else advice
+    return (
+        Advice(advice.text, f"nox -s rebase -- {report.newer} --dry-run")
+        if _is_next(report, lock)
+        else advice
+    )
 
 
 def _is_next(report: Report, lock: Lock) -> bool:
@@ -143,7 +160,9 @@ def _sum(standing: Advice | None, news: Sequence[News], failed: int, sources: in
     """Put a release that the fork does not stand on before sources that nobody released, and a fault before other news."""
     if not news and failed:
         others = ", and at the others nothing has changed" if failed < sources else ""
-        return Advice(f"Not known: {failed} of the {sources} sources could not be looked at{others}.", WATCH)
+        return Advice(
+            f"Not known: {failed} of the {sources} sources could not be looked at{others}.", WATCH
+        )
     if not news:
         assert standing is not None
         text = standing.text.replace("Nothing to do:", "Nothing to do, as the last time:", 1)

@@ -14,10 +14,25 @@ TOP = "."
 """The tree's own folder."""
 
 _USUAL = "src"
-_NOT_SHIPPED = frozenset({"benchmarks", "doc", "docs", "example", "examples", "scripts", "test", "testing", "tests", "tools"})
+_NOT_SHIPPED = frozenset(
+    {
+        "benchmarks",
+        "doc",
+        "docs",
+        "example",
+        "examples",
+        "scripts",
+        "test",
+        "testing",
+        "tests",
+        "tools",
+    }
+)
 """Packages beside the code in many an sdist, which say nothing of where the code is."""
 
-_PACKAGE_DIR = re.compile(r"""package_dir\s*=\s*(?:dict\(|\{)?[^})]*?["']["']\s*:\s*["']([^"']+)["']""")
+_PACKAGE_DIR = re.compile(
+    r"""package_dir\s*=\s*(?:dict\(|\{)?[^})]*?["']["']\s*:\s*["']([^"']+)["']"""
+)
 
 Read = Callable[[str], str]
 """Gives the text of a file by its path in the tree."""
@@ -30,12 +45,18 @@ def import_folder(names: Sequence[str], read: Read) -> str:
         place = str(PurePosixPath(folder))
         if place == TOP or has_code(names, place):
             return place
-    return _USUAL if _packages(names, f"{_USUAL}/") and not _packages(names, "") - _NOT_SHIPPED else TOP
+    return (
+        _USUAL
+        if _packages(names, f"{_USUAL}/") and not _packages(names, "") - _NOT_SHIPPED
+        else TOP
+    )
 
 
 def has_code(names: Iterable[str], folder: str) -> bool:
     """Tell whether a folder, relative to the tree, holds a module."""
-    return any(name.endswith(".py") and (folder == TOP or name.startswith(f"{folder}/")) for name in names)
+    return any(
+        name.endswith(".py") and (folder == TOP or name.startswith(f"{folder}/")) for name in names
+    )
 
 
 def _of_egg_info(names: Sequence[str], read: Read) -> Iterator[str]:
@@ -45,7 +66,11 @@ def _of_egg_info(names: Sequence[str], read: Read) -> Iterator[str]:
         if path.name == "top_level.txt" and path.parent.suffix == ".egg-info":
             folder = path.parent.parent
             tops = [str(folder / top) for top in read(name).split()]
-            if any(other == f"{top}.py" or other.startswith(f"{top}/") for top in tops for other in names):
+            if any(
+                other == f"{top}.py" or other.startswith(f"{top}/")
+                for top in tops
+                for other in names
+            ):
                 yield str(folder)
 
 
@@ -66,8 +91,18 @@ def _of_pyproject(tools: Any) -> Iterator[str]:
     yield from filter(None, [setuptools.get("package-dir", {}).get("")])
     packages = setuptools.get("packages")
     yield from packages.get("find", {}).get("where", [])[:1] if isinstance(packages, dict) else []
-    poetry = [item.get("from", TOP) for item in tools.get("poetry", {}).get("packages", []) if isinstance(item, dict)]
-    hatch = tools.get("hatch", {}).get("build", {}).get("targets", {}).get("wheel", {}).get("packages", [])
+    poetry = [
+        item.get("from", TOP)
+        for item in tools.get("poetry", {}).get("packages", [])
+        if isinstance(item, dict)
+    ]
+    hatch = (
+        tools.get("hatch", {})
+        .get("build", {})
+        .get("targets", {})
+        .get("wheel", {})
+        .get("packages", [])
+    )
     pdm = tools.get("pdm", {})
     yield from (*poetry[:1], *(str(PurePosixPath(item).parent) for item in hatch[:1]))
     yield from filter(None, [pdm.get("build", {}).get("package-dir"), pdm.get("package-dir")])
@@ -90,4 +125,6 @@ def _packages(names: Sequence[str], folder: str) -> set[str]:
     """Return the packages and, below the top, the modules right inside a folder (`""` or with a slash at its end)."""
     parts = [name.removeprefix(folder).split("/") for name in names if name.startswith(folder)]
     found = {part[0] for part in parts if len(part) == 2 and part[1] == "__init__.py"}
-    return found | {part[0] for part in parts if folder and len(part) == 1 and part[0].endswith(".py")}
+    return found | {
+        part[0] for part in parts if folder and len(part) == 1 and part[0].endswith(".py")
+    }

@@ -40,7 +40,9 @@ log = logging.getLogger(__name__)
 TIMEOUT = (15.0, 120.0)
 """Seconds to connect, and to wait for a part of the answer."""
 
-_RETRIES = urllib3.Retry(3, backoff_factor=0.1, status_forcelist=(502, 503, 504), raise_on_status=False)
+_RETRIES = urllib3.Retry(
+    3, backoff_factor=0.1, status_forcelist=(502, 503, 504), raise_on_status=False
+)
 _HINT = "check the network and the index (fork.toml, PIP_INDEX_URL, `pip config list`), then run this again"
 
 _T = TypeVar("_T")
@@ -85,16 +87,22 @@ class Index:
         """List every file of a project, none where the index does not know it; raises EnvironmentFailedError."""
         with self._explained(f"the list of {project}'s files"):
             try:
-                return self._authenticated(lambda: self._client.get_project_page(project, timeout=TIMEOUT)).packages
+                return self._authenticated(
+                    lambda: self._client.get_project_page(project, timeout=TIMEOUT)
+                ).packages
             except pypi_simple.NoSuchProjectError:
                 return []
 
     def sdists(self, project: str) -> list[Remote]:
         """List a project's sdists, oldest first, yanked ones too; raises EnvironmentFailedError."""
         with self._explained(f"the list of {project}'s files"):
-            page = self._authenticated(lambda: self._client.get_project_page(project, timeout=TIMEOUT))
+            page = self._authenticated(
+                lambda: self._client.get_project_page(project, timeout=TIMEOUT)
+            )
         found = filter(None, (_remote(package, project) for package in page.packages))
-        return sorted({remote.version: remote for remote in found}.values(), key=lambda remote: remote.version)
+        return sorted(
+            {remote.version: remote for remote in found}.values(), key=lambda remote: remote.version
+        )
 
     def without_sdist(self, project: str) -> list[Version]:
         """List the releases of which the index has wheels alone, oldest first; none of them can be forked."""
@@ -109,7 +117,11 @@ class Index:
         checked = bool(remote.package.digests)
         try:
             with self._explained(remote.file):
-                self._authenticated(lambda: self._client.download_package(remote.package, part, verify=checked, timeout=TIMEOUT))
+                self._authenticated(
+                    lambda: self._client.download_package(
+                        remote.package, part, verify=checked, timeout=TIMEOUT
+                    )
+                )
             part.replace(path)
         finally:
             part.unlink(missing_ok=True)
@@ -140,22 +152,34 @@ class Index:
         try:
             yield
         except pypi_simple.NoSuchProjectError as error:
-            raise EnvironmentFailedError(f"the index {self.address} has no such project: {what}", hint=_HINT) from error
+            raise EnvironmentFailedError(
+                f"the index {self.address} has no such project: {what}", hint=_HINT
+            ) from error
         except pypi_simple.DigestMismatchError as error:
             raise EnvironmentFailedError(
                 f"the index {self.address} sent {what} with other bytes than its own digest says (cut off or changed on the way)",
                 hint="run this again; if it stays so, do not trust that index",
             ) from error
-        except (requests.RequestException, pypi_simple.UnsupportedRepoVersionError, ValueError) as error:
-            raise EnvironmentFailedError(f"the index {self.address} did not give {what}: {_reason(error)}", hint=_HINT) from error
+        except (
+            requests.RequestException,
+            pypi_simple.UnsupportedRepoVersionError,
+            ValueError,
+        ) as error:
+            raise EnvironmentFailedError(
+                f"the index {self.address} did not give {what}: {_reason(error)}", hint=_HINT
+            ) from error
         except OSError as error:
-            raise EnvironmentFailedError(f"cannot keep {what}: {error.strerror or error}", hint="free some disk space") from error
+            raise EnvironmentFailedError(
+                f"cannot keep {what}: {error.strerror or error}", hint="free some disk space"
+            ) from error
 
 
 class _Session(requests.Session):
     """A session in which the CA that was chosen wins over REQUESTS_CA_BUNDLE, which requests itself would prefer."""
 
-    def merge_environment_settings(self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any) -> Any:
+    def merge_environment_settings(
+        self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any
+    ) -> Any:
         chosen = self.verify if verify is None else verify
         return super().merge_environment_settings(url, proxies, stream, chosen, cert)
 
@@ -182,7 +206,9 @@ def _session(clients: Clients) -> requests.Session:
         session.mount(scheme, requests.adapters.HTTPAdapter(max_retries=_RETRIES))
     parts = urlsplit(clients.index or "")
     if parts.username and parts.password:
-        session.auth = _Login(_origin(clients.index or ""), (unquote(parts.username), unquote(parts.password)))
+        session.auth = _Login(
+            _origin(clients.index or ""), (unquote(parts.username), unquote(parts.password))
+        )
     return session
 
 

@@ -34,9 +34,13 @@ def resolve(repo: Repository, version: str | None = None) -> Lock:
     old = read_lock(repo.lock_file) if repo.lock_file.exists() else None
     index = Index(repo.clients)
     remotes = _chosen(repo, index, old, wanted)
-    releases = import_releases(repo, repo.config.upstream.name, _described(repo, index, remotes, old))
+    releases = import_releases(
+        repo, repo.config.upstream.name, _described(repo, index, remotes, old)
+    )
     newest_or_same = old.locked if old else releases[-1].version
-    locked = next((release.version for release in releases if release.key == wanted), newest_or_same)
+    locked = next(
+        (release.version for release in releases if release.key == wanted), newest_or_same
+    )
     lock = Lock(repo.config.upstream.name, locked, tuple(releases))
     tag(repo.git, lock.releases)
     return lock
@@ -47,17 +51,22 @@ def _version(text: str) -> Version:
         return Version(text)
     except InvalidVersion as error:
         raise UsageError(
-            f"not a release: {text!r}; what is not released is never pinned", hint="nox -s pin -- VERSION"
+            f"not a release: {text!r}; what is not released is never pinned",
+            hint="nox -s pin -- VERSION",
         ) from error
 
 
-def _chosen(repo: Repository, index: Index, old: Lock | None, wanted: Version | None) -> list[Remote]:
+def _chosen(
+    repo: Repository, index: Index, old: Lock | None, wanted: Version | None
+) -> list[Remote]:
     """List the sdists to pin, oldest first: what `track` in fork.toml asks for, the locked release and the one wanted."""
     upstream = repo.config.upstream
     offered = index.sdists(upstream.name)
     named = {version for version in (wanted, Version(old.locked) if old else None) if version}
     _refuse_vanished(old, offered, index, upstream, named)
-    chosen = [remote for remote in offered if upstream.tracks(remote.version) or remote.version in named]
+    chosen = [
+        remote for remote in offered if upstream.tracks(remote.version) or remote.version in named
+    ]
     for version in filter(upstream.tracks, index.without_sdist(upstream.name)):
         say(f"warning: {version} has no sdist; left out")
     remotes = _without_yanked(chosen, old, named)
@@ -75,11 +84,17 @@ def _chosen(repo: Repository, index: Index, old: Lock | None, wanted: Version | 
     return remotes
 
 
-def _refuse_vanished(old: Lock | None, offered: list[Remote], index: Index, upstream: Upstream, named: set[Version]) -> None:
+def _refuse_vanished(
+    old: Lock | None, offered: list[Remote], index: Index, upstream: Upstream, named: set[Version]
+) -> None:
     """Refuse an index that lost a pinned release: that is a fault of the index, not a reason to forget it."""
     here = {remote.version for remote in offered}
     pinned = [Version(version) for version in old.versions] if old else []
-    lost = [version for version in pinned if version not in here and (upstream.tracks(version) or version in named)]
+    lost = [
+        version
+        for version in pinned
+        if version not in here and (upstream.tracks(version) or version in named)
+    ]
     if lost:
         raise EnvironmentFailedError(
             f"the index {index.address} no longer has {', '.join(map(str, lost))}",
@@ -90,15 +105,23 @@ def _refuse_vanished(old: Lock | None, offered: list[Remote], index: Index, upst
 def _without_yanked(remotes: list[Remote], old: Lock | None, named: set[Version]) -> list[Remote]:
     """Leave out what upstream took back, unless it is pinned already or asked for by name; say so either way."""
     pinned = set(old.versions) if old else set()
-    kept = [remote for remote in remotes if not remote.yanked or str(remote.version) in pinned or remote.version in named]
+    kept = [
+        remote
+        for remote in remotes
+        if not remote.yanked or str(remote.version) in pinned or remote.version in named
+    ]
     for remote in remotes:
         if remote.yanked:
             what = "stays pinned" if remote in kept else "left out"
-            say(f"warning: {remote.file} was yanked ({remote.package.yanked_reason or 'no reason given'}); {what}")
+            say(
+                f"warning: {remote.file} was yanked ({remote.package.yanked_reason or 'no reason given'}); {what}"
+            )
     return kept
 
 
-def _described(repo: Repository, index: Index, remotes: list[Remote], old: Lock | None) -> list[Release]:
+def _described(
+    repo: Repository, index: Index, remotes: list[Remote], old: Lock | None
+) -> list[Release]:
     """Bring each sdist that is not here and describe it; one that is pinned stays what it is."""
     releases = []
     with progress(f"pinning {len(remotes)} releases", len(remotes)) as advance:
@@ -123,7 +146,9 @@ def _bring(index: Index, remote: Remote, path: Path, advance: Advance) -> None:
         index.download(remote, path, advance)
 
 
-def _bring_again(index: Index, remote: Remote, path: Path, known: Release, advance: Advance) -> None:
+def _bring_again(
+    index: Index, remote: Remote, path: Path, known: Release, advance: Advance
+) -> None:
     """Download a pinned release that is not here; the index must have the pinned bytes."""
     served = remote.sha256
     if served in (None, known.sha256):

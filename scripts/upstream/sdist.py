@@ -43,7 +43,10 @@ def read_sdist(path: Path) -> list[Member]:
     with _opened(path) as archive:
         members = [_member(archive, info, path.name) for info in archive if not info.isdir()]
     _check_tops(members, path.name)
-    return sorted((Member(inside, mode, content) for _, inside, mode, content in members), key=lambda m: m.path)
+    return sorted(
+        (Member(inside, mode, content) for _, inside, mode, content in members),
+        key=lambda m: m.path,
+    )
 
 
 def newest_time(path: Path) -> int:
@@ -71,21 +74,36 @@ def _opened(path: Path) -> Iterator[tarfile.TarFile]:
         content = io.BytesIO(gzip.decompress(path.read_bytes()))
         with tarfile.open(fileobj=content, mode="r:", encoding="utf-8") as archive:
             yield archive
-    except (tarfile.TarError, zlib.error, EOFError, KeyError, OSError, ValueError) as error:  # KeyError: a link to nothing
-        raise EnvironmentFailedError(f"{path.name} is not a readable archive: {error}", hint=_WITHOUT) from error
+    except (
+        tarfile.TarError,
+        zlib.error,
+        EOFError,
+        KeyError,
+        OSError,
+        ValueError,
+    ) as error:  # KeyError: a link to nothing
+        raise EnvironmentFailedError(
+            f"{path.name} is not a readable archive: {error}", hint=_WITHOUT
+        ) from error
 
 
-def _member(archive: tarfile.TarFile, info: tarfile.TarInfo, name: str) -> tuple[str, str, str, bytes]:
+def _member(
+    archive: tarfile.TarFile, info: tarfile.TarInfo, name: str
+) -> tuple[str, str, str, bytes]:
     """Return top folder, path below it, mode and content of one member, or refuse it."""
     if _leaves(info.name):
-        raise EnvironmentFailedError(f"{name} holds the path {info.name!r}, which leaves its folder: refused", hint=_WITHOUT)
+        raise EnvironmentFailedError(
+            f"{name} holds the path {info.name!r}, which leaves its folder: refused", hint=_WITHOUT
+        )
     top, _, inside = info.name.partition("/")
     if info.issym() and _stays_inside(inside, info.linkname):
         return top, inside, "120000", info.linkname.encode(errors="surrogateescape")
     copies = info.islnk() and not _leaves(info.linkname) and info.linkname.startswith(f"{top}/")
     if not (info.isreg() or copies):
         what = f"a link to {info.linkname!r}, outside its folder" if info.linkname else "a device"
-        raise EnvironmentFailedError(f"{name} holds {info.name!r}, which is {what}: refused", hint=_WITHOUT)
+        raise EnvironmentFailedError(
+            f"{name} holds {info.name!r}, which is {what}: refused", hint=_WITHOUT
+        )
     file = archive.extractfile(info)
     content = b"" if file is None else file.read()
     return top, inside, "100755" if info.mode & stat.S_IXUSR else "100644", content
@@ -94,7 +112,12 @@ def _member(archive: tarfile.TarFile, info: tarfile.TarInfo, name: str) -> tuple
 def _leaves(path: str) -> bool:
     """Return whether a path of the archive is not one of a file below its top folder."""
     parts = path.split("/")
-    return PurePosixPath(path).is_absolute() or "\\" in path or len(parts) < 2 or any(map(_unsafe, parts))
+    return (
+        PurePosixPath(path).is_absolute()
+        or "\\" in path
+        or len(parts) < 2
+        or any(map(_unsafe, parts))
+    )
 
 
 def _stays_inside(path: str, target: str) -> bool:
@@ -105,11 +128,22 @@ def _stays_inside(path: str, target: str) -> bool:
     parts = [part for part in target.split("/") if part not in {"", "."}]
     names = list(itertools.dropwhile(lambda part: part == "..", parts))
     within = len(parts) - len(names) <= path.count("/")
-    return within and bool(names) and not target.startswith("/") and "\\" not in target and not any(map(_unsafe, names))
+    return (
+        within
+        and bool(names)
+        and not target.startswith("/")
+        and "\\" not in target
+        and not any(map(_unsafe, names))
+    )
 
 
 def _unsafe(part: str) -> bool:
-    return part in _FORBIDDEN or part.rstrip(". ").lower() in _FORBIDDEN or "\n" in part or "\0" in part
+    return (
+        part in _FORBIDDEN
+        or part.rstrip(". ").lower() in _FORBIDDEN
+        or "\n" in part
+        or "\0" in part
+    )
 
 
 def _check_tops(members: list[tuple[str, str, str, bytes]], name: str) -> None:
@@ -118,9 +152,16 @@ def _check_tops(members: list[tuple[str, str, str, bytes]], name: str) -> None:
     paths = [inside for _, inside, *_ in members]
     folders = {str(parent) for inside in paths for parent in PurePosixPath(inside).parents}
     if len(tops) != 1 or len(set(paths)) != len(paths) or folders.intersection(paths):
-        raise EnvironmentFailedError(f"{name} is not an sdist: top folders {tops or 'none'}, {len(paths)} files", hint=_WITHOUT)
+        raise EnvironmentFailedError(
+            f"{name} is not an sdist: top folders {tops or 'none'}, {len(paths)} files",
+            hint=_WITHOUT,
+        )
 
 
 def _quoted(path: str) -> bytes:
     """Quote a path as fast-import reads it; bytes that are no UTF-8 come back as they were in the archive."""
-    return b'"' + path.encode(errors="surrogateescape").replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"'
+    return (
+        b'"'
+        + path.encode(errors="surrogateescape").replace(b"\\", b"\\\\").replace(b'"', b'\\"')
+        + b'"'
+    )

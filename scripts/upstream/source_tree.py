@@ -27,7 +27,10 @@ class Standing:
 
 def is_subtree(repo: Repository) -> bool:
     """Tell whether upstream's files are committed in the user's history."""
-    return user_git(repo.root, "rev-parse", "--verify", "--quiet", f"HEAD:./{PREFIX}", ok=None).code == 0
+    return (
+        user_git(repo.root, "rev-parse", "--verify", "--quiet", f"HEAD:./{PREFIX}", ok=None).code
+        == 0
+    )
 
 
 def standing(repo: Repository, lock: Lock) -> Standing:
@@ -36,7 +39,11 @@ def standing(repo: Repository, lock: Lock) -> Standing:
     One that is here and no longer pinned is named too: a lock that somebody took back may not have it.
     """
     git, tree, uncommitted = _tree(repo)
-    preferred = sorted(lock.releases, key=lambda release: (release.version == lock.locked, release.key), reverse=True)
+    preferred = sorted(
+        lock.releases,
+        key=lambda release: (release.version == lock.locked, release.key),
+        reverse=True,
+    )
     others = (release for release in _brought(repo) if lock.release(release.version) is None)
     found = []
     for release in itertools.chain(preferred, others):
@@ -88,10 +95,18 @@ def _tree(repo: Repository) -> tuple[Git, str, list[str]]:
         with dataclasses.replace(repo.git, work_tree=repo.source).index() as handle:
             handle.run("add", "--all", "--force", "--", ".")
             return repo.git, handle.text("write-tree"), []
-    objects = user_git(repo.root, "rev-parse", "--path-format=absolute", "--git-path", "objects").text.strip()
+    objects = user_git(
+        repo.root, "rev-parse", "--path-format=absolute", "--git-path", "objects"
+    ).text.strip()
     committed = user_git(repo.root, "rev-parse", "--verify", f"HEAD:./{PREFIX}").text.strip()
-    changed = user_git(repo.root, "status", "--porcelain", "--untracked-files=all", "--", PREFIX).text.splitlines()
-    return dataclasses.replace(repo.git, extra={"GIT_ALTERNATE_OBJECT_DIRECTORIES": objects}), committed, changed
+    changed = user_git(
+        repo.root, "status", "--porcelain", "--untracked-files=all", "--", PREFIX
+    ).text.splitlines()
+    return (
+        dataclasses.replace(repo.git, extra={"GIT_ALTERNATE_OBJECT_DIRECTORIES": objects}),
+        committed,
+        changed,
+    )
 
 
 def _brought(repo: Repository) -> Iterator[Release]:
@@ -103,5 +118,15 @@ def _brought(repo: Repository) -> Iterator[Release]:
 
 
 def _differences(git: Git, tree: str, uncommitted: list[str], release: Release) -> list[str]:
-    words = ("diff-tree", "-r", "--name-status", "--no-renames", release.tree, tree, "--", ".", *_NOT_SOURCE)
+    words = (
+        "diff-tree",
+        "-r",
+        "--name-status",
+        "--no-renames",
+        release.tree,
+        tree,
+        "--",
+        ".",
+        *_NOT_SOURCE,
+    )
     return [*git.text(*words).replace("\t", " ").splitlines(), *uncommitted]

@@ -28,7 +28,10 @@ def to_subtree(repo: Repository, lock: Lock) -> None:
         return
     found = standing(repo, lock)
     if found.edits:
-        raise edits_error(found, "keep the change as a patch (nox -s import) and take it back (git revert), then run this again")
+        raise edits_error(
+            found,
+            "keep the change as a patch (nox -s import) and take it back (git revert), then run this again",
+        )
     if found.release.tree != lock.current.tree:
         with _undone_on_failure(repo):
             _subtree(repo, lock, "merge")
@@ -36,9 +39,12 @@ def to_subtree(repo: Repository, lock: Lock) -> None:
 
 def _check_ready(repo: Repository) -> None:
     """Refuse a folder that is not a clone's own, has changes nobody committed, or knows nobody to commit as."""
-    if user_git(repo.root, "rev-parse", "--show-prefix", hint="git init && git add --all && git commit").text.strip():
+    if user_git(
+        repo.root, "rev-parse", "--show-prefix", hint="git init && git add --all && git commit"
+    ).text.strip():
         raise UsageError(
-            f"{repo.root} is inside a larger repository; git subtree works at its top", hint="use a clone of its own"
+            f"{repo.root} is inside a larger repository; git subtree works at its top",
+            hint="use a clone of its own",
         )
     dirty = user_git(repo.root, "status", "--porcelain", "--untracked-files=no").text.rstrip()
     if dirty:
@@ -47,13 +53,17 @@ def _check_ready(repo: Repository) -> None:
             hint="git commit --all\ngit reset --hard  # where an earlier --subtree was killed",
         )
     for who in ("GIT_AUTHOR_IDENT", "GIT_COMMITTER_IDENT"):
-        user_git(repo.root, "var", who, hint="git config user.name NAME && git config user.email ADDRESS")
+        user_git(
+            repo.root, "var", who, hint="git config user.name NAME && git config user.email ADDRESS"
+        )
 
 
 @contextmanager
 def _undone_on_failure(repo: Repository) -> Iterator[None]:
     """Take the commits back where one of the steps fails; nothing else can be lost, for nothing was uncommitted."""
-    before = user_git(repo.root, "rev-parse", "--verify", "HEAD", hint="commit something first").text.strip()
+    before = user_git(
+        repo.root, "rev-parse", "--verify", "HEAD", hint="commit something first"
+    ).text.strip()
     try:
         yield
     except BaseException:
@@ -88,7 +98,19 @@ def _stop_ignoring(repo: Repository) -> None:
 def _subtree(repo: Repository, lock: Lock, verb: str) -> None:
     """Run `git subtree` on the release's commit, which the clone is given first."""
     release = lock.current
-    user_git(repo.root, "fetch", "--quiet", "--no-tags", repo.git.git_dir, f"refs/tags/{release.version}")
+    user_git(
+        repo.root, "fetch", "--quiet", "--no-tags", repo.git.git_dir, f"refs/tags/{release.version}"
+    )
     message = f"Vendor {lock.name} {release.version} as a subtree"
     hint = "git subtree comes with git; some distributions package it as git-subtree"
-    user_git(repo.root, "subtree", verb, f"--prefix={PREFIX}", "--squash", "-m", message, release.commit, hint=hint)
+    user_git(
+        repo.root,
+        "subtree",
+        verb,
+        f"--prefix={PREFIX}",
+        "--squash",
+        "-m",
+        message,
+        release.commit,
+        hint=hint,
+    )

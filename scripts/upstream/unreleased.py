@@ -51,12 +51,19 @@ def parse(text: str) -> Source | None:
         return Source(kind, rest)
     place, _, revision = rest.rpartition("@")
     first, dots, last = revision.partition("..")
-    if not place or not (last if dots else first) or (dots and not first) or re.search(r"[:\s]", revision):
+    if (
+        not place
+        or not (last if dots else first)
+        or (dots and not first)
+        or re.search(r"[:\s]", revision)
+    ):
         raise UsageError(f"not a source: {without_secret(text)!r}", hint=f"give {FORMS}")
     return Source(kind, place, first, last) if dots else Source(kind, place, last=first)
 
 
-def bring_sources(repo: Repository, lock: Lock, names: Iterable[str]) -> tuple[Lock, dict[str, list[str]]]:
+def bring_sources(
+    repo: Repository, lock: Lock, names: Iterable[str]
+) -> tuple[Lock, dict[str, list[str]]]:
     """Return the lock with every source among the names as releases beside the pinned ones, and their versions by name.
 
     A range gives its first and its last commit. The lock is for this run alone: nothing is written.
@@ -86,12 +93,20 @@ def history(repo: Repository, lock: Lock, source: Source) -> list[Release]:
     if not source.is_range:
         return [_release(repo.git, lock, last, ("git", source.last, last[:_SHORT]))]
     first = _commit(repo.git, space, source, source.first)
-    between = repo.git.text("rev-list", "--reverse", "--first-parent", f"{first}..{last}").splitlines()
+    between = repo.git.text(
+        "rev-list", "--reverse", "--first-parent", f"{first}..{last}"
+    ).splitlines()
     if not between:
-        raise UsageError(f"{source} names no commit: {source.last} is not after {source.first}", hint="swap the two")
+        raise UsageError(
+            f"{source} names no commit: {source.last} is not after {source.first}",
+            hint="swap the two",
+        )
     commits = [first, *between]
     nearest = _nearest(repo.git, lock, repo.git.tree_of(first))
-    return [_named(repo.git, nearest, commit, ("git", f"{number:04}", commit[:_SHORT])) for number, commit in enumerate(commits)]
+    return [
+        _named(repo.git, nearest, commit, ("git", f"{number:04}", commit[:_SHORT]))
+        for number, commit in enumerate(commits)
+    ]
 
 
 def subject(repo: Repository, release: Release) -> str:
@@ -105,7 +120,9 @@ def _checkout(repo: Repository, lock: Lock, source: Source) -> Release:
     if not folder.is_dir():
         raise UsageError(f"{source}: there is no such folder", hint=f"give {FORMS}")
     with dataclasses.replace(repo.git, work_tree=folder).index() as handle:
-        handle.run("add", "--all", "--", ".", ":(exclude,glob)**/__pycache__/**", ":(exclude,glob)**/*.pyc")
+        handle.run(
+            "add", "--all", "--", ".", ":(exclude,glob)**/__pycache__/**", ":(exclude,glob)**/*.pyc"
+        )
         tree = handle.text("write-tree")
     commit = repo.git.text("commit-tree", tree, "-m", "a checkout that is not released")
     return _release(repo.git, lock, commit, ("path", tree[:_SHORT]))
@@ -119,7 +136,13 @@ def _fetched(repo: Repository, source: Source) -> str:
     specs = [f"+refs/{kind}/*:{space}/{kind}/*" for kind in ("heads", "tags")]
     if any(_HEAD.match(revision) for revision in (source.first, source.last)):
         specs.append(f"+HEAD:{space}/HEAD")
-    options = ["--quiet", "--no-tags", "--prune", "--no-write-fetch-head", "--no-recurse-submodules"]
+    options = [
+        "--quiet",
+        "--no-tags",
+        "--prune",
+        "--no-write-fetch-head",
+        "--no-recurse-submodules",
+    ]
     if local.exists():  # it may belong to another user; it is only read, and it was named by ours
         options.append("--upload-pack=git -c safe.directory=* upload-pack")
     with progress(f"fetching {source}", None):
@@ -137,7 +160,9 @@ def _commit(git: Git, space: str, source: Source, revision: str) -> str:
             if found is not None:
                 return found
     here = git.text("for-each-ref", "--format=%(refname:lstrip=5)", space).splitlines()
-    raise UsageError(f"{source}: there is no {revision}{near_miss(revision, here)}", hint=f"give {FORMS}")
+    raise UsageError(
+        f"{source}: there is no {revision}{near_miss(revision, here)}", hint=f"give {FORMS}"
+    )
 
 
 def _release(git: Git, lock: Lock, commit: str, words: Sequence[str]) -> Release:
@@ -146,26 +171,37 @@ def _release(git: Git, lock: Lock, commit: str, words: Sequence[str]) -> Release
 
 def _named(git: Git, nearest: str, commit: str, words: Sequence[str]) -> Release:
     local = ".".join(re.sub(r"[^a-z0-9]+", ".", word.lower()).strip(".") for word in words)
-    return Release(f"{nearest}+{local}", "", 0, "", datetime.fromtimestamp(0, UTC), git.tree_of(commit), commit)
+    return Release(
+        f"{nearest}+{local}", "", 0, "", datetime.fromtimestamp(0, UTC), git.tree_of(commit), commit
+    )
 
 
 def _nearest(git: Git, lock: Lock, tree: str) -> str:
     """Return the pinned release whose files differ least, in lines of the files that both have; the newest among equals."""
 
     def distance(release: Release) -> int:
-        lines = git.text("diff-tree", "-r", "--numstat", "--diff-filter=M", "--no-renames", release.tree, tree).splitlines()
+        lines = git.text(
+            "diff-tree", "-r", "--numstat", "--diff-filter=M", "--no-renames", release.tree, tree
+        ).splitlines()
         counts = (line.split("\t")[:2] for line in lines)
         return sum(int(number) for pair in counts for number in pair if number != "-")
 
     shared = [release for release in lock.releases if _share(git, release.tree, tree)]
     if not shared:
-        raise UsageError(f"that is not {lock.name}: it has no file of any pinned release", hint=f"give {FORMS}")
+        raise UsageError(
+            f"that is not {lock.name}: it has no file of any pinned release", hint=f"give {FORMS}"
+        )
     return min(reversed(shared), key=distance).version
 
 
 def _share(git: Git, one: str, other: str) -> bool:
     """Tell whether two trees have a file of code in common, by its path."""
     names = [
-        {name for name in git.text("ls-tree", "-r", "--name-only", tree).splitlines() if "/" in name} for tree in (one, other)
+        {
+            name
+            for name in git.text("ls-tree", "-r", "--name-only", tree).splitlines()
+            if "/" in name
+        }
+        for tree in (one, other)
     ]
     return bool(names[0] & names[1])

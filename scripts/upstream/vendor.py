@@ -44,12 +44,17 @@ def vendor(repo: Repository, *, restore: bool = False, subtree: bool = False) ->
 
 def bring(repo: Repository, lock: Lock) -> None:
     """Put every pinned release into the private repository, downloading what is missing."""
-    if all(repo.git.resolve(f"refs/tags/{release.version}") == release.commit for release in lock.releases):
+    if all(
+        repo.git.resolve(f"refs/tags/{release.version}") == release.commit
+        for release in lock.releases
+    ):
         return
     fetch(repo, lock.releases)
     made = import_releases(repo, lock.name, lock.releases)
     wrong = [
-        new.version for new, old in zip(made, lock.releases, strict=True) if (new.tree, new.commit) != (old.tree, old.commit)
+        new.version
+        for new, old in zip(made, lock.releases, strict=True)
+        if (new.tree, new.commit) != (old.tree, old.commit)
     ]
     if wrong:
         raise EnvironmentFailedError(
@@ -89,7 +94,13 @@ def import_releases(repo: Repository, name: str, releases: Iterable[Release]) ->
     made: list[Release] = []
     with progress("writing the private repository", None):
         for release in releases:
-            commit = _import(repo.git, name, release, sdist_path(repo, release), made[-1].commit if made else None)
+            commit = _import(
+                repo.git,
+                name,
+                release,
+                sdist_path(repo, release),
+                made[-1].commit if made else None,
+            )
             made.append(dataclasses.replace(release, commit=commit, tree=repo.git.tree_of(commit)))
     return made
 
@@ -122,7 +133,9 @@ def _write(repo: Repository, lock: Lock, *, restore: bool) -> None:
         return
     found = standing(repo, lock)
     if found.edits and not restore:
-        raise edits_error(found, "keep the change as a patch (nox -s import), then nox -s vendor -- --restore")
+        raise edits_error(
+            found, "keep the change as a patch (nox -s import), then nox -s vendor -- --restore"
+        )
     if found.edits or found.release.tree != locked.tree:
         write_source(repo, locked)
 
@@ -131,7 +144,10 @@ def _verify(repo: Repository, lock: Lock) -> None:
     """Check the committed folder, which only `--subtree` writes."""
     found = standing(repo, lock)
     if found.edits:
-        raise edits_error(found, "keep the change as a patch (nox -s import) and take it back: git restore, or git revert")
+        raise edits_error(
+            found,
+            "keep the change as a patch (nox -s import) and take it back: git restore, or git revert",
+        )
     if found.release.tree != lock.current.tree:
         raise AttentionError(
             f"upstream/src/ is committed as {found.release.version}, and {lock.locked} is locked",

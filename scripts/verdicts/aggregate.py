@@ -93,7 +93,11 @@ class ReleaseReport:
     def _first(self) -> CellReport | None:
         """The first of the cells that decided."""
         agreeing = [report for report in self.cells if report.verdict is self.verdict]
-        return min(agreeing, key=lambda report: (not report.counts, report.facts.without is None), default=None)
+        return min(
+            agreeing,
+            key=lambda report: (not report.counts, report.facts.without is None),
+            default=None,
+        )
 
 
 @dataclass(frozen=True)
@@ -198,25 +202,32 @@ class Report:
     @property
     def must_look(self) -> bool:
         """Whether somebody must look: a fault at the locked release or on a release that was tried in full."""
-        return bool(self.warnings or self.more.suite) or any(report.faulty for report in self.features)
+        return bool(self.warnings or self.more.suite) or any(
+            report.faulty for report in self.features
+        )
 
     @property
     def can_drop(self) -> bool:
         """Whether a live feature can be dropped, or one applies only with an offset and wants a refresh."""
         return any(
-            report.feature.state is State.ACTIVE and (report.verdict in CAN_GO or report.is_moved(self.answer.release))
+            report.feature.state is State.ACTIVE
+            and (report.verdict in CAN_GO or report.is_moved(self.answer.release))
             for report in self.features
         )
 
 
-def judge(cell: Cell, facts: Facts, settings: Settings = NO_SETTINGS, *, decides: bool = True) -> CellReport:
+def judge(
+    cell: Cell, facts: Facts, settings: Settings = NO_SETTINGS, *, decides: bool = True
+) -> CellReport:
     """Decide one cell, whose columns ran under some settings; where it does not decide it is shown and counts for nothing."""
     facts = same_tests(facts)
     verdict, detail = decide(facts)
     return CellReport(cell, facts, verdict, detail, settings, decides)
 
 
-def over_cells(release: str, cells: Iterable[CellReport], applies: Applies, text: Text) -> ReleaseReport:
+def over_cells(
+    release: str, cells: Iterable[CellReport], applies: Applies, text: Text
+) -> ReleaseReport:
     """Join the cells of a release: the worst of those that count."""
     cells = tuple(cells)
     counting = [report.verdict for report in cells if report.counts]
@@ -237,7 +248,10 @@ def told_apart(here: Sequence[Cell], there: Sequence[Cell]) -> str:
 def has_teeth(reports: Iterable[ReleaseReport]) -> bool:
     """Tell whether the probes fail on some bare tree, so that their passing means something."""
     return any(
-        cell.decides and cell.facts.bare is not None and cell.facts.bare.control and cell.facts.bare.outcome is Outcome.FAILED
+        cell.decides
+        and cell.facts.bare is not None
+        and cell.facts.bare.control
+        and cell.facts.bare.outcome is Outcome.FAILED
         for report in reports
         for cell in report.cells
     )
@@ -248,7 +262,9 @@ def without_teeth(reports: Iterable[ReleaseReport]) -> list[ReleaseReport]:
     found = []
     for report in reports:
         cells = tuple(
-            replace(cell, verdict=Verdict.UNPROVEN, detail=NO_TEETH) if cell.says and cell.verdict not in FAULTS else cell
+            replace(cell, verdict=Verdict.UNPROVEN, detail=NO_TEETH)
+            if cell.says and cell.verdict not in FAULTS
+            else cell
             for cell in report.cells
         )
         found.append(over_cells(report.release, cells, report.applies, report.text))
@@ -257,14 +273,21 @@ def without_teeth(reports: Iterable[ReleaseReport]) -> list[ReleaseReport]:
 
 def older_not_needed(reports: Sequence[ReleaseReport]) -> list[ReleaseReport]:
     """Call `absorbed` on releases older than the first that fails `not needed`: upstream lost it later."""
-    failing = [number for number, report in enumerate(reports) if report.verdict not in {Verdict.ABSORBED, *COUNTS_NOT}]
+    failing = [
+        number
+        for number, report in enumerate(reports)
+        if report.verdict not in {Verdict.ABSORBED, *COUNTS_NOT}
+    ]
     first = failing[0] if failing else 0
     return [
         replace(
             report,
             verdict=Verdict.NOT_NEEDED,
             cells=tuple(
-                replace(cell, verdict=Verdict.NOT_NEEDED) if cell.verdict is Verdict.ABSORBED else cell for cell in report.cells
+                replace(cell, verdict=Verdict.NOT_NEEDED)
+                if cell.verdict is Verdict.ABSORBED
+                else cell
+                for cell in report.cells
             ),
         )
         if number < first and report.verdict is Verdict.ABSORBED
@@ -277,24 +300,43 @@ def common_settings(report: ReleaseReport | None, feature: Feature) -> Settings 
     """Return the first `Replaced-By` with which every counting cell of a release passes."""
     if report is None or report.verdict is not Verdict.CONFIGURABLE:
         return None
-    numbers = {cell.facts.replaced for cell in report.cells if cell.counts and cell.verdict is Verdict.CONFIGURABLE}
+    numbers = {
+        cell.facts.replaced
+        for cell in report.cells
+        if cell.counts and cell.verdict is Verdict.CONFIGURABLE
+    }
     number = max((number for number in numbers if number is not None), default=None)
     return None if number is None else feature.replaced_by[number]
 
 
-def answer(name: str, locked: str, reports: Sequence[FeatureReport], profile: Settings, *, whole: bool = True) -> Answer:
+def answer(
+    name: str,
+    locked: str,
+    reports: Sequence[FeatureReport],
+    profile: Settings,
+    *,
+    whole: bool = True,
+) -> Answer:
     """Say whether bare upstream is enough at the locked release; `whole` is False where only some features were asked for."""
     live = [report for report in reports if report.feature.state is State.ACTIVE]
     blocking = [report for report in reports if _blocks(report)]
     unknown = [report.feature.id for report in live if report.verdict in COUNTS_NOT]
-    settings = Settings.of(profile.mapping(), *(report.settings.mapping() for report in live if report.settings))
+    settings = Settings.of(
+        profile.mapping(), *(report.settings.mapping() for report in live if report.settings)
+    )
     what = f"{name} {locked}"
     tried = any(report.verdict not in COUNTS_NOT for report in reports) or not reports
-    text = _sentence(what, blocking, unknown, settings) if tried else f"Not known: nothing could be run on {what} here."
+    text = (
+        _sentence(what, blocking, unknown, settings)
+        if tried
+        else f"Not known: nothing could be run on {what} here."
+    )
     short = _in_the_way(what, len(blocking)) if tried and blocking else text
     text = text if whole else f"Of the features asked for: {text[0].lower()}{text[1:]}"
     enough = tried and not blocking and not unknown
-    return Answer(locked, enough, settings, tuple(report.feature.id for report in blocking), text, short)
+    return Answer(
+        locked, enough, settings, tuple(report.feature.id for report in blocking), text, short
+    )
 
 
 def _blocks(report: FeatureReport) -> bool:
@@ -308,7 +350,9 @@ def _in_the_way(what: str, number: int) -> str:
     return f"No: bare {what} is not enough; {number} {verb} in the way."
 
 
-def _sentence(what: str, blocking: Sequence[FeatureReport], unknown: Sequence[str], settings: Settings) -> str:
+def _sentence(
+    what: str, blocking: Sequence[FeatureReport], unknown: Sequence[str], settings: Settings
+) -> str:
     under = f" with {settings}" if settings else ""
     if blocking:
         names = ", ".join(report.feature.id for report in blocking)

@@ -47,7 +47,9 @@ class Facts:
     @property
     def replaced(self) -> int | None:
         """The number of the `Replaced-By` with which bare upstream passes, or None."""
-        return next((number for number, result in enumerate(self.configured) if result.passed), None)
+        return next(
+            (number for number, result in enumerate(self.configured) if result.passed), None
+        )
 
     def known(self, column: Column, result: Result) -> Facts:
         """Return the facts with one more column known."""
@@ -69,7 +71,14 @@ class Facts:
         if column is not Column.CONFIGURED:
             return self.known(column, result)
         assert self.replaced is not None
-        return replace(self, configured=(*self.configured[: self.replaced], result, *self.configured[self.replaced + 1 :]))
+        return replace(
+            self,
+            configured=(
+                *self.configured[: self.replaced],
+                result,
+                *self.configured[self.replaced + 1 :],
+            ),
+        )
 
 
 def known_columns(facts: Facts) -> Iterator[Column]:
@@ -103,13 +112,20 @@ def without_once(known: Mapping[_Key, Facts]) -> dict[_Key, Facts]:
     for key, facts in known.items():
         if facts.try_without and facts.without is not None and decide(facts)[0] is Verdict.NEEDED:
             shown.setdefault((key[0], key[1].release), key)
-    return {key: _spared(facts) if shown.get((key[0], key[1].release), key) != key else facts for key, facts in known.items()}
+    return {
+        key: _spared(facts) if shown.get((key[0], key[1].release), key) != key else facts
+        for key, facts in known.items()
+    }
 
 
 def _spared(facts: Facts) -> Facts:
     """Return facts without that column where it would come next, or failed as it did elsewhere."""
     failed = facts.without is not None and decide(facts)[0] is Verdict.NEEDED
-    return replace(facts, without=None, try_without=False) if failed or next_column(facts) is Column.WITHOUT else facts
+    return (
+        replace(facts, without=None, try_without=False)
+        if failed or next_column(facts) is Column.WITHOUT
+        else facts
+    )
 
 
 def next_column(facts: Facts) -> Column | None:
@@ -135,7 +151,12 @@ def next_column(facts: Facts) -> Column | None:
 
 def _next_where_unsupported(facts: Facts) -> Column | None:
     """Try the series where bare upstream does not run at all: it decides nothing, but the fork may be there to run there."""
-    wanted = facts.try_series and facts.try_without and not facts.retired and facts.applies is not Applies.CONFLICT
+    wanted = (
+        facts.try_series
+        and facts.try_without
+        and not facts.retired
+        and facts.applies is not Applies.CONFLICT
+    )
     return Column.SERIES if wanted and facts.series is None else None
 
 
@@ -181,8 +202,13 @@ def decide(facts: Facts) -> tuple[Verdict, str]:  # noqa: C901 (a row of the tab
     if facts.retired and facts.profile is not None:
         return Verdict.CONFIGURABLE, "bare upstream passes under the profile"
     if facts.retired or not facts.try_series:
-        tried = "the patch passes here, on its base" if facts.series is not None else "series untried"
-        return Verdict.NEEDED, f"bare upstream fails: {facts.bare.detail}{_why_not_configured(facts)} ({tried})"
+        tried = (
+            "the patch passes here, on its base" if facts.series is not None else "series untried"
+        )
+        return (
+            Verdict.NEEDED,
+            f"bare upstream fails: {facts.bare.detail}{_why_not_configured(facts)} ({tried})",
+        )
     return _decide_series(facts)
 
 
@@ -198,7 +224,10 @@ def _decide_series(facts: Facts) -> tuple[Verdict, str]:
     if not facts.series.passed:
         return Verdict.BROKEN, f"fails with the series applied: {_said(facts.series)}"
     if facts.without is None and not facts.try_without:
-        return Verdict.NEEDED, f"bare upstream fails, the series passes: {facts.bare.detail} (what it does without it is untried)"
+        return (
+            Verdict.NEEDED,
+            f"bare upstream fails, the series passes: {facts.bare.detail} (what it does without it is untried)",
+        )
     if facts.without is None:
         return Verdict.UNPROVEN, "the column without the patch was not run"
     if not facts.without.decides:
@@ -212,7 +241,11 @@ def _with_series(result: Result | None) -> str:
     """Say what the series does where bare upstream does not run."""
     if result is None:
         return ""
-    return "; the series passes here" if result.passed else f"; with the series: {result.outcome}: {_said(result)}"
+    return (
+        "; the series passes here"
+        if result.passed
+        else f"; with the series: {result.outcome}: {_said(result)}"
+    )
 
 
 def _fault_of_retired(facts: Facts) -> tuple[Verdict, str] | None:
@@ -236,7 +269,10 @@ def _fault_of_retired(facts: Facts) -> tuple[Verdict, str] | None:
 def _unproven(column: Column, result: Result) -> tuple[Verdict, str]:
     match result.outcome:
         case Outcome.FLAKY:
-            return Verdict.UNPROVEN, f"flaky: two runs of the {column} column differ: {result.detail}"
+            return (
+                Verdict.UNPROVEN,
+                f"flaky: two runs of the {column} column differ: {result.detail}",
+            )
         case Outcome.ERROR:
             return Verdict.UNPROVEN, f"an error in the {column} column: {result.detail}"
         case Outcome.SKIPPED:
@@ -255,7 +291,11 @@ def _said(result: Result) -> str:
 def _why_not_configured(facts: Facts) -> str:
     """Say when a `Replaced-By` breaks the cache: one that is off or broken is no replacement."""
     broken = next((result for result in facts.configured if not result.control), None)
-    return f"; under a Replaced-By the control probe does not pass, so it replaces nothing: {broken.detail}" if broken else ""
+    return (
+        f"; under a Replaced-By the control probe does not pass, so it replaces nothing: {broken.detail}"
+        if broken
+        else ""
+    )
 
 
 def same_tests(facts: Facts) -> Facts:
@@ -265,9 +305,16 @@ def same_tests(facts: Facts) -> Facts:
 
     def checked(result: Result | None) -> Result | None:
         assert facts.bare is not None
-        if result is None or not result.decides or not result.control or result.tests == facts.bare.tests:
+        if (
+            result is None
+            or not result.decides
+            or not result.control
+            or result.tests == facts.bare.tests
+        ):
             return result
-        return replace(result, outcome=Outcome.MISSING, detail="it collected other tests than the bare column")
+        return replace(
+            result, outcome=Outcome.MISSING, detail="it collected other tests than the bare column"
+        )
 
     configured = tuple(result for result in map(checked, facts.configured) if result is not None)
     return replace(

@@ -30,7 +30,13 @@ class Retirement:
 
     def record(self) -> dict[str, object]:
         """Return the retirement as JSON can write it."""
-        return {"id": self.id, "release": self.release, "how": self.how, "cells": self.cells, "settings": str(self.settings)}
+        return {
+            "id": self.id,
+            "release": self.release,
+            "how": self.how,
+            "cells": self.cells,
+            "settings": str(self.settings),
+        }
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> Retirement:
@@ -51,7 +57,11 @@ def patch_retirements(found: Sequence[Retirement], features: Sequence[Feature]) 
     patches = {feature.patch.id: feature.patch for feature in features if feature.id in going}
     gone = []
     for patch in patches.values():
-        live = [feature.id for feature in features if feature.patch.id == patch.id and feature.state is State.ACTIVE]
+        live = [
+            feature.id
+            for feature in features
+            if feature.patch.id == patch.id and feature.state is State.ACTIVE
+        ]
         if all(name in going for name in live):
             gone.append(_joined(patch, [going[name] for name in live]))
     return gone
@@ -74,9 +84,15 @@ def _retirement(item: FeatureReport, target: str) -> Retirement | None:
     if item.verdict is Verdict.ABSORBED:
         known = item.absorbed_in is not None and Version(item.absorbed_in) <= Version(target)
         release = item.absorbed_in if item.absorbed_in and known else target
-        return Retirement(item.feature.id, release, f"absorbed, the probes pass bare on {target}", cells)
-    if item.verdict is Verdict.NOT_NEEDED:  # upstream lost it later: a rebase to a later release takes the patch back
-        return Retirement(item.feature.id, target, f"not needed, the probes pass bare on {target}", cells)
+        return Retirement(
+            item.feature.id, release, f"absorbed, the probes pass bare on {target}", cells
+        )
+    if (
+        item.verdict is Verdict.NOT_NEEDED
+    ):  # upstream lost it later: a rebase to a later release takes the patch back
+        return Retirement(
+            item.feature.id, target, f"not needed, the probes pass bare on {target}", cells
+        )
     if item.verdict is Verdict.CONFIGURABLE and item.settings:
         how = f"configurable, the probes pass bare on {target} with {str(item.settings).replace('; ', ' and ')}"
         return Retirement(item.feature.id, _settled_since(item, target), how, cells, item.settings)

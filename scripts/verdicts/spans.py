@@ -39,7 +39,10 @@ def since(reports: Sequence[ReleaseReport], good: frozenset[Verdict]) -> tuple[s
         return None, ""
     last = found[-1]
     if last.places and not last.agreeing:
-        return None, f"the change between {last.before} and {last.first} is the environment's, not upstream's"
+        return (
+            None,
+            f"the change between {last.before} and {last.first} is the environment's, not upstream's",
+        )
     note = f"the change at {last.first} is not confirmed: no environment runs it and {last.before}"
     return last.first, "" if last.places else note
 
@@ -53,7 +56,9 @@ def spans(reports: Sequence[ReleaseReport], good: frozenset[Verdict]) -> list[Sp
     return [_span(counting, good, start, end) for start, end in zip(starts, ends, strict=True)]
 
 
-def _span(counting: Sequence[ReleaseReport], good: frozenset[Verdict], start: int, end: int) -> Span:
+def _span(
+    counting: Sequence[ReleaseReport], good: frozenset[Verdict], start: int, end: int
+) -> Span:
     before = counting[start - 1] if start else None
     pairs = _common(before, counting[start]) if before else []
     agreeing = [new for old, new in pairs if old.verdict not in good and new.verdict in good]
@@ -76,7 +81,9 @@ def taken_back(reports: Sequence[ReleaseReport]) -> Span | None:
     """Return the last span in which settings replaced a feature, where a later release took that back."""
     found = spans(reports, REPLACEABLE)
     last = found[-1] if found else None
-    return last if last and last.after is not None and Verdict.CONFIGURABLE in last.verdicts else None
+    return (
+        last if last and last.after is not None and Verdict.CONFIGURABLE in last.verdicts else None
+    )
 
 
 def flips(reports: Sequence[ReleaseReport]) -> str:
@@ -84,7 +91,11 @@ def flips(reports: Sequence[ReleaseReport]) -> str:
     if len(spans(reports, REPLACEABLE)) < 2:
         return ""
     counting = [report for report in reports if report.verdict not in COUNTS_NOT]
-    first = [at for before, at in zip([None, *counting], counting, strict=False) if not before or before.verdict != at.verdict]
+    first = [
+        at
+        for before, at in zip([None, *counting], counting, strict=False)
+        if not before or before.verdict != at.verdict
+    ]
     words = ", ".join(f"{at.verdict} in {at.release}" for at in first)
     return f"it flips between releases ({words}): upstream took it back, or its probes depend on chance"
 

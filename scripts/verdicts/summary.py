@@ -58,7 +58,11 @@ class Scope:
 
         With them go those that the cell's server wants.
         """
-        found = self.modes[cell.mode] if cell.mode else settings_for(self.profile, self.series, cell.release, feature)
+        found = (
+            self.modes[cell.mode]
+            if cell.mode
+            else settings_for(self.profile, self.series, cell.release, feature)
+        )
         more = self.servers.get(cell.server or "")
         return Settings.of(found.mapping(), more.mapping()) if more else found
 
@@ -118,15 +122,22 @@ def kept(reports: Iterable[FeatureReport]) -> list[Feature]:
     return [report.feature for report in live if report.verdict not in DROPPABLE]
 
 
-def reports_on(scope: Scope, found: Findings, feature: Feature, cells: Iterable[Cell]) -> list[ReleaseReport]:
+def reports_on(
+    scope: Scope, found: Findings, feature: Feature, cells: Iterable[Cell]
+) -> list[ReleaseReport]:
     """Report on every release that the cells are of, in the order of the cells."""
     by_release: dict[str, list[Cell]] = {}
     for cell in cells:
         by_release.setdefault(cell.release, []).append(cell)
-    return [_release_report(scope, found, feature, version, here) for version, here in by_release.items()]
+    return [
+        _release_report(scope, found, feature, version, here)
+        for version, here in by_release.items()
+    ]
 
 
-def _release_report(scope: Scope, found: Findings, feature: Feature, version: str, cells: Sequence[Cell]) -> ReleaseReport:
+def _release_report(
+    scope: Scope, found: Findings, feature: Feature, version: str, cells: Sequence[Cell]
+) -> ReleaseReport:
     reports = [
         judge(
             cell,
@@ -136,8 +147,13 @@ def _release_report(scope: Scope, found: Findings, feature: Feature, version: st
         )
         for cell in cells
     ]
-    applies = next((cell.facts.applies for cell in reports if cell.facts.applies is not Applies.UNTRIED), Applies.UNTRIED)
-    return over_cells(version, reports, applies, found.texts.get((feature.patch.id, version), Text.UNKNOWN))
+    applies = next(
+        (cell.facts.applies for cell in reports if cell.facts.applies is not Applies.UNTRIED),
+        Applies.UNTRIED,
+    )
+    return over_cells(
+        version, reports, applies, found.texts.get((feature.patch.id, version), Text.UNKNOWN)
+    )
 
 
 def _feature_report(scope: Scope, found: Findings, feature: Feature) -> FeatureReport:
@@ -158,12 +174,18 @@ def _feature_report(scope: Scope, found: Findings, feature: Feature) -> FeatureR
         back.first if back else None if configurable == absorbed else configurable,
         back.last if back else None,
         common_settings(at, feature),
-        tuple(dict.fromkeys(filter(None, (note, other, _taken_back(back), flips(reports), at.difference)))),
+        tuple(
+            dict.fromkeys(
+                filter(None, (note, other, _taken_back(back), flips(reports), at.difference))
+            )
+        ),
     )
 
 
 def _taken_back(span: Span | None) -> str:
-    return f"configurable from {span.first} to {span.last}, no longer in {span.after}" if span else ""
+    return (
+        f"configurable from {span.first} to {span.last}, no longer in {span.after}" if span else ""
+    )
 
 
 def bites(scope: Scope, found: Findings, feature: Feature) -> bool:
@@ -176,7 +198,10 @@ def bites(scope: Scope, found: Findings, feature: Feature) -> bool:
 
 def _verdict(feature: Feature, reports: Sequence[ReleaseReport], at: ReleaseReport) -> Verdict:
     """Return the verdict at the release to answer for; a retired feature that is broken on its base is broken."""
-    broken = any(report.release == feature.patch.base and report.verdict is Verdict.BROKEN for report in reports)
+    broken = any(
+        report.release == feature.patch.base and report.verdict is Verdict.BROKEN
+        for report in reports
+    )
     if feature.state is State.RETIRED and broken:
         return Verdict.BROKEN
     return at.verdict

@@ -27,7 +27,14 @@ from scripts.upstream.vendor import bring
 from scripts.wheel import provenance
 from scripts.wheel.build_number import bump as count_on
 from scripts.wheel.build_number import number_of
-from scripts.wheel.contents import LICENSES, SBOMS, Contents, read_contents, with_metadata, write_wheel
+from scripts.wheel.contents import (
+    LICENSES,
+    SBOMS,
+    Contents,
+    read_contents,
+    with_metadata,
+    write_wheel,
+)
 from scripts.wheel.provenance import Provenance
 from scripts.wheel.sbom import sbom
 from scripts.wheel.verify import verify_wheel
@@ -48,7 +55,13 @@ class Wheel:
         return f"{self.contents.name}=={self.contents.version}"
 
 
-def wheel(repo: Repository, *, waived: Mapping[str, str] | None = None, bump: bool = False, verify: bool = True) -> Wheel:
+def wheel(
+    repo: Repository,
+    *,
+    waived: Mapping[str, str] | None = None,
+    bump: bool = False,
+    verify: bool = True,
+) -> Wheel:
     """Write the wheel to `dist/` and prove it there; `waived` are reasons by patch, which its record carries.
 
     Raises AttentionError where the series does not apply, or where the installed wheel fails what it has to pass.
@@ -79,7 +92,9 @@ def make(repo: Repository, lock: Lock, waived: Mapping[str, str], *, verify: boo
     return Wheel(place, contents, number, sha256)
 
 
-def build(repo: Repository, lock: Lock, series: Series, number: int, waived: Mapping[str, str]) -> Contents:
+def build(
+    repo: Repository, lock: Lock, series: Series, number: int, waived: Mapping[str, str]
+) -> Contents:
     """Return the wheel's contents: what the backend makes of the patched tree, and what the fork adds."""
     workshop = Workshop(repo, lock, series, Store(repo.work / "results"))
     built = workshop.build(series.active, lock.current)
@@ -101,9 +116,16 @@ def _package(repo: Repository, source: Path, built: Built) -> dict[str, bytes]:
     package = repo.config.overrides.package
     folder = source / package
     if not built.applied:
-        common = {f"{package}/{name}": (repo.overrides / name).read_bytes() for name in repo.config.overrides.common}
+        common = {
+            f"{package}/{name}": (repo.overrides / name).read_bytes()
+            for name in repo.config.overrides.common
+        }
         return common | {f"{package}/_series.py": listing(())}
-    files = {path.relative_to(source).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    files = {
+        path.relative_to(source).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
     shutil.rmtree(folder)
     return files
 
@@ -112,7 +134,9 @@ def _backend(repo: Repository, source: Path, release: Release) -> Contents:
     """Let upstream's own backend, at the pinned version, say what is installed and what the metadata is."""
     pins, out = source.parent / "pins.txt", source.parent / "out"
     pins.write_text("".join(f"{line}\n" for line in repo.config.wheel.backend))
-    variables = client_variables(repo) | {"SOURCE_DATE_EPOCH": str(int(release.uploaded.timestamp()))}
+    variables = client_variables(repo) | {
+        "SOURCE_DATE_EPOCH": str(int(release.uploaded.timestamp()))
+    }
     command: list[str | Path] = [
         find_uv_bin(),
         "build",
@@ -124,11 +148,17 @@ def _backend(repo: Repository, source: Path, release: Release) -> Contents:
         pins,
     ]
     with progress("building the wheel", None):
-        run([*command, "--out-dir", out, source], env=variables, hint="look at [wheel] in fork.toml, and at the index")
+        run(
+            [*command, "--out-dir", out, source],
+            env=variables,
+            hint="look at [wheel] in fork.toml, and at the index",
+        )
     return read_contents(next(out.glob("*.whl")))
 
 
-def _composed(repo: Repository, made: Contents, added: Mapping[str, bytes], origin: Provenance, version: str) -> Contents:
+def _composed(
+    repo: Repository, made: Contents, added: Mapping[str, bytes], origin: Provenance, version: str
+) -> Contents:
     """Add to the backend's wheel the fork's package, licence, metadata, bill of materials and record."""
     config, package = repo.config.wheel, repo.config.overrides.package
     license_name = f"{package}/{Path(config.license).name}"
@@ -136,8 +166,13 @@ def _composed(repo: Repository, made: Contents, added: Mapping[str, bytes], orig
     info[f"{SBOMS}/{made.name}.cdx.json"] = sbom(made.name, version, package, origin)
     fields = [("License-File", license_name)]
     for extra, requirements in config.extras.items():
-        fields += [("Provides-Extra", extra), *(("Requires-Dist", f'{text}; extra == "{extra}"') for text in requirements)]
-    contents = with_metadata(made.adding(library=added, info=info), version, fields, config.metadata)
+        fields += [
+            ("Provides-Extra", extra),
+            *(("Requires-Dist", f'{text}; extra == "{extra}"') for text in requirements),
+        ]
+    contents = with_metadata(
+        made.adding(library=added, info=info), version, fields, config.metadata
+    )
     return contents.adding(library={f"{package}/{provenance.RECORD}": origin.record(contents)})
 
 
@@ -146,13 +181,17 @@ def _license(repo: Repository) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise UsageError(f"wheel.license: cannot read {repo.config.wheel.license}", hint="edit fork.toml") from error
+        raise UsageError(
+            f"wheel.license: cannot read {repo.config.wheel.license}", hint="edit fork.toml"
+        ) from error
 
 
 def _refuse_unknown(waived: Mapping[str, str], series: Series) -> None:
     for name, reason in waived.items():
         if name not in series.feature_by_id:
-            raise UsageError(f"there is no feature {name} to waive{near_miss(name, list(series.feature_by_id))}")
+            raise UsageError(
+                f"there is no feature {name} to waive{near_miss(name, list(series.feature_by_id))}"
+            )
         if not reason.strip():
             raise UsageError(
                 f"waiving {name} takes a reason, which the wheel's record carries",
@@ -162,13 +201,21 @@ def _refuse_unknown(waived: Mapping[str, str], series: Series) -> None:
 
 def _refuse_conflicts(built: Built) -> None:
     """Refuse to ship a series of which a part does not apply."""
-    wrong = [f"{name}: {step.detail}" for name, step in built.steps.items() if step.applies is Applies.CONFLICT]
+    wrong = [
+        f"{name}: {step.detail}"
+        for name, step in built.steps.items()
+        if step.applies is Applies.CONFLICT
+    ]
     if wrong:
         text = "\n".join(f"    {line}" for line in wrong)
-        raise AttentionError(f"the series does not apply, so there is nothing to ship:\n{text}", hint="nox -s status")
+        raise AttentionError(
+            f"the series does not apply, so there is nothing to ship:\n{text}", hint="nox -s status"
+        )
 
 
-def _refuse_left_out(repo: Repository, source: Path, made: Contents, trees: tuple[str, str], folder: str) -> None:
+def _refuse_left_out(
+    repo: Repository, source: Path, made: Contents, trees: tuple[str, str], folder: str
+) -> None:
     """Refuse a wheel without a file that a patch changed in one of its packages: the backend may list them by hand.
 
     `trees` are the release's and the patched one, `folder` is the one in both that modules are imported from.

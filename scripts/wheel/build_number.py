@@ -46,4 +46,6 @@ def _read(path: Path) -> dict[str, int]:
     except FileNotFoundError:
         return {}
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, ValidationError) as error:
-        raise UsageError(f"upstream/{path.name} is wrong: {error}", hint=f"edit upstream/{path.name}") from error
+        raise UsageError(
+            f"upstream/{path.name} is wrong: {error}", hint=f"edit upstream/{path.name}"
+        ) from error

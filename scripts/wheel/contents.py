@@ -49,7 +49,9 @@ class Contents:
     @property
     def files(self) -> dict[str, bytes]:
         """Every file but RECORD by its path in the wheel, in the order in which they are written."""
-        info = {f"{self.info_folder}/{name}": content for name, content in sorted(self.info.items())}
+        info = {
+            f"{self.info_folder}/{name}": content for name, content in sorted(self.info.items())
+        }
         return {**dict(sorted(self.library.items())), **info}
 
     @property
@@ -59,7 +61,9 @@ class Contents:
 
     def adding(self, *, library: Files | None = None, info: Files | None = None) -> Contents:
         """Return the contents with more files, which win over those of the same name."""
-        return replace(self, library={**self.library, **(library or {})}, info={**self.info, **(info or {})})
+        return replace(
+            self, library={**self.library, **(library or {})}, info={**self.info, **(info or {})}
+        )
 
     def metadata(self) -> Metadata:
         """Decode METADATA; raises UsageError for what is not valid core metadata."""
@@ -67,7 +71,9 @@ class Contents:
             return Metadata.from_email(self.info["METADATA"], validate=True)
         except (ExceptionGroup, InvalidMetadata) as error:
             problems = getattr(error, "exceptions", [error])
-            raise UsageError(f"the wheel's metadata is not valid: {'; '.join(map(str, problems))}", hint=_HINT) from error
+            raise UsageError(
+                f"the wheel's metadata is not valid: {'; '.join(map(str, problems))}", hint=_HINT
+            ) from error
 
 
 def read_contents(path: Path) -> Contents:
@@ -75,28 +81,57 @@ def read_contents(path: Path) -> Contents:
     try:
         name, version, _, tags = parse_wheel_filename(path.name)
     except InvalidWheelFilename as error:
-        raise UsageError(f"the backend made {path.name}, which is no wheel: {error}", hint=_HINT) from error
+        raise UsageError(
+            f"the backend made {path.name}, which is no wheel: {error}", hint=_HINT
+        ) from error
     if not tags & set(parse_tag("py3-none-any")):
-        raise UsageError(f"the backend made {path.name}, which is not for every Python 3", hint=_HINT)
+        raise UsageError(
+            f"the backend made {path.name}, which is not for every Python 3", hint=_HINT
+        )
     with zipfile.ZipFile(path) as archive:
-        files = {info.filename: archive.read(info) for info in archive.infolist() if not info.is_dir()}
-    folder = next(path.partition("/")[0] for path in files if path.partition("/")[0].endswith(".dist-info"))
-    library = {path: content for path, content in files.items() if not path.startswith(f"{folder}/")}
-    elsewhere = sorted({top for path in library if (top := path.partition("/")[0]).endswith(".data")})
+        files = {
+            info.filename: archive.read(info) for info in archive.infolist() if not info.is_dir()
+        }
+    folder = next(
+        path.partition("/")[0] for path in files if path.partition("/")[0].endswith(".dist-info")
+    )
+    library = {
+        path: content for path, content in files.items() if not path.startswith(f"{folder}/")
+    }
+    elsewhere = sorted(
+        {top for path in library if (top := path.partition("/")[0]).endswith(".data")}
+    )
     if elsewhere:
-        raise UsageError(f"the backend's wheel installs scripts or data outside the library: {elsewhere[0]}", hint=_HINT)
-    info = {path.removeprefix(f"{folder}/"): content for path, content in files.items() if path.startswith(f"{folder}/")}
-    return Contents(_name(info["METADATA"]) or name, str(version), library, _without(info, {"RECORD"}))
+        raise UsageError(
+            f"the backend's wheel installs scripts or data outside the library: {elsewhere[0]}",
+            hint=_HINT,
+        )
+    info = {
+        path.removeprefix(f"{folder}/"): content
+        for path, content in files.items()
+        if path.startswith(f"{folder}/")
+    }
+    return Contents(
+        _name(info["METADATA"]) or name, str(version), library, _without(info, {"RECORD"})
+    )
 
 
-def with_metadata(contents: Contents, version: str, fields: Iterable[tuple[str, str]], defaults: Mapping[str, str]) -> Contents:
+def with_metadata(
+    contents: Contents, version: str, fields: Iterable[tuple[str, str]], defaults: Mapping[str, str]
+) -> Contents:
     """Return the contents under another version, with more fields in METADATA; `defaults` only where there is none yet."""
     head, blank, body = contents.info["METADATA"].decode().replace("\r\n", "\n").partition("\n\n")
     lines = [_changed(line, version) for line in head.splitlines()]
     known = {line.partition(":")[0].lower() for line in lines}
-    added = [*((name, value) for name, value in defaults.items() if name.lower() not in known), *fields]
+    added = [
+        *((name, value) for name, value in defaults.items() if name.lower() not in known),
+        *fields,
+    ]
     text = "\n".join([*lines, *(f"{name}: {value}" for name, value in added)])
-    info = {"METADATA": (text + blank + body).encode(), "WHEEL": _wheel_file(contents.info["WHEEL"])}
+    info = {
+        "METADATA": (text + blank + body).encode(),
+        "WHEEL": _wheel_file(contents.info["WHEEL"]),
+    }
     if "top_level.txt" in contents.info:
         info["top_level.txt"] = "".join(f"{name}\n" for name in sorted(contents.packages)).encode()
     changed = replace(contents, version=version).adding(info=info)
@@ -140,7 +175,9 @@ def _changed(line: str, version: str) -> str:
     name, _, value = line.partition(": ")
     if name == "Version":
         return f"Version: {version}"
-    if name == "Metadata-Version" and tuple(map(int, value.split("."))) < tuple(map(int, _OLDEST_METADATA.split("."))):
+    if name == "Metadata-Version" and tuple(map(int, value.split("."))) < tuple(
+        map(int, _OLDEST_METADATA.split("."))
+    ):
         return f"Metadata-Version: {_OLDEST_METADATA}"
     return line
 
@@ -152,7 +189,10 @@ def _wheel_file(content: bytes) -> bytes:
 
 
 def _name(metadata: bytes) -> str:
-    return next((line[6:].strip() for line in metadata.decode().splitlines() if line.startswith("Name: ")), "")
+    return next(
+        (line[6:].strip() for line in metadata.decode().splitlines() if line.startswith("Name: ")),
+        "",
+    )
 
 
 def _escaped(name: str) -> str:

@@ -33,9 +33,16 @@ class Provenance:
             "schema": SCHEMA,
             "name": contents.name,
             "version": contents.version,
-            "upstream": {"version": self.release.version, "file": self.release.file, "sha256": self.release.sha256},
+            "upstream": {
+                "version": self.release.version,
+                "file": self.release.file,
+                "sha256": self.release.sha256,
+            },
             "tree": self.tree,
-            "patches": [{"id": patch.id, "title": patch.title, "sha256": patch.sha256} for patch in self.patches],
+            "patches": [
+                {"id": patch.id, "title": patch.title, "sha256": patch.sha256}
+                for patch in self.patches
+            ],
             "waived": dict(sorted(self.waived.items())),
             "files": digests(contents.files.items()),
         }

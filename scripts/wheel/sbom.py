@@ -8,7 +8,14 @@ from collections.abc import Sequence
 
 from cyclonedx.model import AttachedText, HashAlgorithm, HashType, Property
 from cyclonedx.model.bom import Bom, BomMetaData
-from cyclonedx.model.component import Component, ComponentType, Diff, Patch, PatchClassification, Pedigree
+from cyclonedx.model.component import (
+    Component,
+    ComponentType,
+    Diff,
+    Patch,
+    PatchClassification,
+    Pedigree,
+)
 from cyclonedx.output import make_outputter
 from cyclonedx.schema import OutputFormat, SchemaVersion
 from packageurl import PackageURL
@@ -60,7 +67,9 @@ def _upstream(name: str, release: model.Release) -> Component:
 
 def _patch(patch: model.Patch) -> Patch:
     """Return a patch as CycloneDX has it: its kind and its text."""
-    backport = any(name == "Origin" and value.startswith("backport") for name, value in patch.trailers)
+    backport = any(
+        name == "Origin" and value.startswith("backport") for name, value in patch.trailers
+    )
     kind = PatchClassification.BACKPORT if backport else PatchClassification.UNOFFICIAL
     text = AttachedText(content=patch.path.read_text(encoding="utf-8"), content_type="text/x-diff")
     return Patch(type=kind, diff=Diff(text=text))
@@ -68,7 +77,9 @@ def _patch(patch: model.Patch) -> Patch:
 
 def _properties(patches: Sequence[model.Patch]) -> list[Property]:
     """Name each patch and the sha256 of its file, for which CycloneDX has no field."""
-    return [Property(name=f"fork:patch:{patch.id}", value=f"sha256:{patch.sha256}") for patch in patches]
+    return [
+        Property(name=f"fork:patch:{patch.id}", value=f"sha256:{patch.sha256}") for patch in patches
+    ]
 
 
 def _purl(name: str, version: str, **qualifiers: str) -> PackageURL:

@@ -30,20 +30,32 @@ from scripts.wheel.sbom import sbom_fault
 _ASKED = ("check-wheel-contents", "cyclonedx-python-lib", "twine")
 
 
-def verify_wheel(repo: Repository, lock: Lock, series: Series, wheel: WheelFile, *, waived: Collection[str] = ()) -> None:
+def verify_wheel(
+    repo: Repository, lock: Lock, series: Series, wheel: WheelFile, *, waived: Collection[str] = ()
+) -> None:
     """Install a wheel beside every environment of the locked release and run all that it has to pass.
 
     The probes of a patch whose verdict is waived are left out. Raises AttentionError with everything that fails,
     EnvironmentFailedError where nothing here can run.
     """
     store = Store(repo.work / "results")
-    _refuse("the wheel is not sound", _kept_file_faults(store, wheel), f"unzip -l dist/{wheel.path.name}")
+    _refuse(
+        "the wheel is not sound",
+        _kept_file_faults(store, wheel),
+        f"unzip -l dist/{wheel.path.name}",
+    )
     cells = _installed_cells(repo, lock, wheel)
     environments = {cell.environment: ready for cell, ready in cells.items()}
-    faults = [fault for name, ready in environments.items() for fault in installation_faults(repo, wheel, name, ready)]
+    faults = [
+        fault
+        for name, ready in environments.items()
+        for fault in installation_faults(repo, wheel, name, ready)
+    ]
     _refuse("the installed wheel is not what was built", faults, "run this again")
     trial = ProbedInstallation(repo, lock, series, wheel.sha256, store)
-    faults = trial.faults([feature for feature in series.features if feature.id not in waived], cells)
+    faults = trial.faults(
+        [feature for feature in series.features if feature.id not in waived], cells
+    )
     found = comparisons(repo, Workshop(repo, lock, series, store), lock.current, wheel=wheel)
     faults += map(str, counting(repo, found))
     _refuse("the installed wheel fails what it has to pass", faults, "nox -s status -- --why")
@@ -62,7 +74,9 @@ class ProbedInstallation:
     def faults(self, features: Sequence[Feature], cells: Mapping[Cell, Ready]) -> list[str]:
         """Return what fails of the probes of features in the cells that meet their needs; without features, the control probe."""
         environments = {cell.environment: ready for cell, ready in cells.items()}
-        prober = Prober(self.repo, self, self.store, environments, specs=self.series.probes, preload=False)
+        prober = Prober(
+            self.repo, self, self.store, environments, specs=self.series.probes, preload=False
+        )
         jobs = {cell: self._job(cell) for cell in cells}
         pairs = [
             (feature, cell)
@@ -73,17 +87,31 @@ class ProbedInstallation:
         control = self.repo.config.probes.control
         wanted: dict[Job, set[str]] = defaultdict(set)
         for cell, job in jobs.items():
-            wanted[job] |= prober.files(control).union(*(prober.files(feature.probes) for feature, at in pairs if at is cell))
+            wanted[job] |= prober.files(control).union(
+                *(prober.files(feature.probes) for feature, at in pairs if at is cell)
+            )
         try:
             prober.run(wanted, "probing the installed wheel")
         finally:
             prober.close()
-        results = [("the control probe", cell, prober.result(job, control)) for cell, job in jobs.items()]
-        results += [(feature.id, cell, prober.result(jobs[cell], feature.probes)) for feature, cell in pairs]
-        untested = sorted({feature.id for feature in features} - {feature.id for feature, _ in pairs})
+        results = [
+            ("the control probe", cell, prober.result(job, control)) for cell, job in jobs.items()
+        ]
+        results += [
+            (feature.id, cell, prober.result(jobs[cell], feature.probes)) for feature, cell in pairs
+        ]
+        untested = sorted(
+            {feature.id for feature in features} - {feature.id for feature, _ in pairs}
+        )
         if untested:
-            say(f"no environment here meets the needs of {', '.join(untested)}: not tried on the installed wheel")
-        return [f"{name} on {cell.id}: {found.outcome} {found.detail}" for name, cell, found in results if not found.passed]
+            say(
+                f"no environment here meets the needs of {', '.join(untested)}: not tried on the installed wheel"
+            )
+        return [
+            f"{name} on {cell.id}: {found.outcome} {found.detail}"
+            for name, cell, found in results
+            if not found.passed
+        ]
 
     def places(self, tree: str) -> tuple[str, ...]:  # noqa: ARG002 (the prober asks about a tree)
         """Return no folder: what is installed is imported, not a tree."""
@@ -99,7 +127,9 @@ class ProbedInstallation:
         return Job(f"installed {self.content}", cell.environment, cell.server, settings)
 
 
-def installation_faults(repo: Repository, wheel: WheelFile, name: str, ready: Ready) -> Iterator[str]:
+def installation_faults(
+    repo: Repository, wheel: WheelFile, name: str, ready: Ready
+) -> Iterator[str]:
     """Ask an installation what it is, where the fork's package can tell, and hold its record against the wheel's."""
     package = repo.config.overrides.package
     built = read_contents(wheel.path).library
@@ -114,12 +144,18 @@ def installation_faults(repo: Repository, wheel: WheelFile, name: str, ready: Re
 
 def cells_here(repo: Repository, lock: Lock) -> list[Cell]:
     """List the cells of the locked release whose server is here."""
-    return [cell for cell in repo.config.cells(lock) if cell.release == lock.locked and _served(repo, cell)]
+    return [
+        cell
+        for cell in repo.config.cells(lock)
+        if cell.release == lock.locked and _served(repo, cell)
+    ]
 
 
 def no_environment(lock: Lock) -> EnvironmentFailedError:
     """Say that nothing can be tried."""
-    return EnvironmentFailedError(f"no environment here can run {lock.locked}", hint="nox -s status")
+    return EnvironmentFailedError(
+        f"no environment here can run {lock.locked}", hint="nox -s status"
+    )
 
 
 def _installed_cells(repo: Repository, lock: Lock, wheel: WheelFile) -> dict[Cell, Ready]:
@@ -156,7 +192,10 @@ def _kept_file_faults(store: Store, wheel: WheelFile) -> list[str]:
 def _file_faults(path: Path) -> Iterator[str]:
     """Ask twine, check-wheel-contents and CycloneDX's schema; the fork's own package is expected beside upstream's."""
     contents = read_contents(path)
-    yield from filter(None, (sbom_fault(file) for name, file in contents.info.items() if name.startswith(f"{SBOMS}/")))
+    yield from filter(
+        None,
+        (sbom_fault(file) for name, file in contents.info.items() if name.startswith(f"{SBOMS}/")),
+    )
     top = ",".join(sorted(contents.packages))
     for words in (
         ["twine", "--no-color", "check", "--strict", str(path)],
@@ -169,4 +208,6 @@ def _file_faults(path: Path) -> Iterator[str]:
 
 def _refuse(title: str, faults: Sequence[str], hint: str) -> None:
     if faults:
-        raise AttentionError("\n".join([f"{title}:", *(f"  - {fault}" for fault in faults)]), hint=hint)
+        raise AttentionError(
+            "\n".join([f"{title}:", *(f"  - {fault}" for fault in faults)]), hint=hint
+        )

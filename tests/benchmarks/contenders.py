@@ -63,12 +63,16 @@ def gathered(repo: Repository, environment_id: str) -> Field:
     contenders = [
         Contender("this wheel", "cacheops", 1, ours, settings),
         Contender(f"upstream {lock.locked}", "cacheops", 2, bare),
-        Contender(f"upstream {lock.locked} INSIDEOUT", "cacheops", 3, bare, {"CACHEOPS_INSIDEOUT": True}),
+        Contender(
+            f"upstream {lock.locked} INSIDEOUT", "cacheops", 3, bare, {"CACHEOPS_INSIDEOUT": True}
+        ),
         Contender(CACHALOT, "cachalot", 4),
         Contender("no cache", "none", 5),
     ]
     try:
-        ready = install(repo, f"bench-{environment_id}", environment, [*environment.requires, CACHALOT])
+        ready = install(
+            repo, f"bench-{environment_id}", environment, [*environment.requires, CACHALOT]
+        )
     except EnvironmentFailedError:
         say(f"{CACHALOT} cannot be installed beside {environment_id}: it is left out")
         contenders = [one for one in contenders if one.kind != "cachalot"]
@@ -82,7 +86,11 @@ class Process:
     """A process that answers a line of JSON for each it is sent."""
 
     def __init__(self, command: list[str | Path], variables: Mapping[str, str]) -> None:
-        kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "LANG") if name in os.environ}
+        kept = {
+            name: os.environ[name]
+            for name in ("PATH", "HOME", "TMPDIR", "LANG")
+            if name in os.environ
+        }
         self._process = started(command, env={**kept, **variables}, quiet=False)
         self._complaints = self._process.stderr
         self._read()
@@ -111,7 +119,9 @@ class Process:
         line = self._process.stdout.readline()
         if not line:
             assert self._complaints
-            raise EnvironmentFailedError(f"a process of the benchmark ended:\n{self._complaints.read().decode()[-4000:]}")
+            raise EnvironmentFailedError(
+                f"a process of the benchmark ended:\n{self._complaints.read().decode()[-4000:]}"
+            )
         return json.loads(line)
 
 
@@ -136,8 +146,15 @@ def worker(contest: Field, contender: Contender, server: str, folder: Path) -> P
         "database": str(folder / f"{contender.number}.sqlite3"),
         "settings": dict(contender.settings),
     }
-    path = os.pathsep.join([*([str(contender.folder)] if contender.folder else []), str(HERE.parent)])
-    variables = {"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONWARNINGS": "ignore", "BENCH": json.dumps(words)}
+    path = os.pathsep.join(
+        [*([str(contender.folder)] if contender.folder else []), str(HERE.parent)]
+    )
+    variables = {
+        "PYTHONPATH": path,
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONWARNINGS": "ignore",
+        "BENCH": json.dumps(words),
+    }
     return Process([contest.python, HERE / "worker.py"], variables)
 
 

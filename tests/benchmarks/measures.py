@@ -44,7 +44,9 @@ class Stage:
         return redis.Redis.from_url(address(self.server, contender.number))
 
 
-def in_turn(stage: Stage, rounds: int, act: str, times: int, **arguments: Any) -> dict[str, list[float]]:
+def in_turn(
+    stage: Stage, rounds: int, act: str, times: int, **arguments: Any
+) -> dict[str, list[float]]:
     """Ask every contender for a few, then every one again: the seconds of each round."""
     found: dict[str, list[float]] = {name: [] for name in stage.workers}
     for _ in range(rounds):
@@ -57,7 +59,10 @@ def operations(stage: Stage, advance: Callable[[], None]) -> dict[str, dict[str,
     """Measure hits, fills and saves: seconds, the median of the rounds."""
     found = {}
     asked: list[tuple[str, int, str, int, dict[str, Any]]] = [
-        *((f"hit: {read}", 120, "hits", 3 if "IN" in read else 8, {"read": read}) for read in READS),
+        *(
+            (f"hit: {read}", 120, "hits", 3 if "IN" in read else 8, {"read": read})
+            for read in READS
+        ),
         ("fill", 60, "fills", 4, {}),
         ("save", 60, "saves", 3, {}),
     ]
@@ -71,7 +76,9 @@ def operations(stage: Stage, advance: Callable[[], None]) -> dict[str, dict[str,
 
 def large_transaction(stage: Stage, rows: int) -> dict[str, dict[str, float]]:
     """Save many rows in a transaction."""
-    return {name: process.ask("transaction_of", rows=rows) for name, process in stage.workers.items()}
+    return {
+        name: process.ask("transaction_of", rows=rows) for name, process in stage.workers.items()
+    }
 
 
 def waits(stage: Stage, sizes: Sequence[int], advance: Callable[[], None]) -> list[dict[str, Any]]:
@@ -105,7 +112,11 @@ def _window_pair(stage: Stage, contender: Contender, size: int) -> dict[str, Any
 
 def seed(database: redis.Redis, size: int) -> None:
     """Put that many dependents beside the one real result: keys, and their names where a cache keeps a set of them."""
-    sets = [key for key in database.scan_iter(match=f"*category_id={TARGET}*", count=10_000) if database.type(key) == b"set"]
+    sets = [
+        key
+        for key in database.scan_iter(match=f"*category_id={TARGET}*", count=10_000)
+        if database.type(key) == b"set"
+    ]
     for start in range(0, size, _STEP):
         database.eval(_SEED, 1, sets[0] if sets else "", start, min(start + _STEP, size) - 1)
 
@@ -149,7 +160,9 @@ def throughput(stage: Stage, rounds: int, seconds: float, processes: int) -> dic
         teams: dict[str, list[Process]] = {name: [] for name in found}
         for contender in stage.contest.contenders:
             for _ in range(processes):
-                teams[contender.name].append(worker(stage.contest, contender, stage.server, stage.folder))
+                teams[contender.name].append(
+                    worker(stage.contest, contender, stage.server, stage.folder)
+                )
                 stack.callback(teams[contender.name][-1].close)
         for number in range(rounds + 1):
             for name, team in teams.items():

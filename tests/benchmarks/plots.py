@@ -25,7 +25,11 @@ def draw(found: dict[str, Any], folder: Path) -> None:
         axes.spines[["top", "right"]].set_visible(False)
         figure.supxlabel(report.in_words(found), fontsize=6.5, color="#555555")
         for kind in ("svg", "png"):
-            figure.savefig(folder / f"{name}.{kind}", dpi=150, metadata={"Date": None} if kind == "svg" else None)
+            figure.savefig(
+                folder / f"{name}.{kind}",
+                dpi=150,
+                metadata={"Date": None} if kind == "svg" else None,
+            )
         plt.close(figure)
 
 
@@ -36,13 +40,29 @@ def _waits(axes: Axes, found: dict[str, Any]) -> None:
         longest = [
             1000
             * statistics.median(
-                one["with"]["longest"] for one in found["waits"] if (one["contender"], one["dependents"]) == (name, size)
+                one["with"]["longest"]
+                for one in found["waits"]
+                if (one["contender"], one["dependents"]) == (name, size)
             )
             for size in sizes
         ]
-        axes.plot(sizes, longest, marker="o", color=colour, label=name, linewidth=2.5 if name == found["contenders"][0] else 1.5)
-    axes.set(xscale="log", yscale="log", xlabel="results that depend on the row", ylabel="milliseconds, log")
-    axes.set_title("The longest another client waits for the server while a row is saved", loc="left")
+        axes.plot(
+            sizes,
+            longest,
+            marker="o",
+            color=colour,
+            label=name,
+            linewidth=2.5 if name == found["contenders"][0] else 1.5,
+        )
+    axes.set(
+        xscale="log",
+        yscale="log",
+        xlabel="results that depend on the row",
+        ylabel="milliseconds, log",
+    )
+    axes.set_title(
+        "The longest another client waits for the server while a row is saved", loc="left"
+    )
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
     axes.grid(axis="y", alpha=0.3)
@@ -59,7 +79,13 @@ def _times(axes: Axes, found: dict[str, Any]) -> None:
     for number, name in enumerate(names):
         places = [row + number * width for row in range(len(measures))]
         ratios = [seconds[name] / seconds[base] for seconds in measures.values()]
-        bars = axes.barh(places, [min(ratio, 4) for ratio in ratios], height=width * 0.9, color=colours[name], label=name)
+        bars = axes.barh(
+            places,
+            [min(ratio, 4) for ratio in ratios],
+            height=width * 0.9,
+            color=colours[name],
+            label=name,
+        )
         axes.bar_label(bars, [f"{ratio:.2f}" for ratio in ratios], padding=2, fontsize=7)
     axes.set_yticks([row + 0.4 - width / 2 for row in range(len(measures))], list(measures))
     axes.invert_yaxis()

@@ -27,7 +27,10 @@ def start() -> str:
             "default": {
                 "ENGINE": "django.db.backends.sqlite3",
                 "NAME": words["database"],
-                "OPTIONS": {"timeout": 30, "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF;"},
+                "OPTIONS": {
+                    "timeout": 30,
+                    "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF;",
+                },
             }
         },
         **_cache(words["kind"], words["server"]),
@@ -45,9 +48,19 @@ def start() -> str:
 def _cache(kind: str, server: str) -> dict[str, Any]:
     if kind == "cacheops":
         profile = {"shop.*": {"ops": "all", "timeout": 3600}}
-        return {"INSTALLED_APPS": ["benchmarks.shop", "cacheops"], "CACHEOPS_REDIS": server, "CACHEOPS": profile}
+        return {
+            "INSTALLED_APPS": ["benchmarks.shop", "cacheops"],
+            "CACHEOPS_REDIS": server,
+            "CACHEOPS": profile,
+        }
     if kind == "cachalot":
-        caches = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": server, "TIMEOUT": 3600}}
+        caches = {
+            "default": {
+                "BACKEND": "django.core.cache.backends.redis.RedisCache",
+                "LOCATION": server,
+                "TIMEOUT": 3600,
+            }
+        }
         return {"INSTALLED_APPS": ["benchmarks.shop", "cachalot"], "CACHES": caches}
     return {"INSTALLED_APPS": ["benchmarks.shop"]}
 
@@ -59,7 +72,15 @@ def _fill() -> None:
     made = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
     Item.objects.bulk_create(
         [
-            Item(pk=n + 1, title=f"t{n}", slug=f"s{n}", rank=n % 100, price=Decimal(n), made=made, category_id=_category(n))
+            Item(
+                pk=n + 1,
+                title=f"t{n}",
+                slug=f"s{n}",
+                rank=n % 100,
+                price=Decimal(n),
+                made=made,
+                category_id=_category(n),
+            )
             for n in range(ROWS)
         ]
     )

@@ -15,9 +15,7 @@ from pathlib import Path
 
 SAVES = 200
 ROWS = 50
-PAGE = (
-    "{% for x in articles %}<h2>{{ x.title }}</h2><p>{{ x.section.name }} {{ x.pages }} {{ x.body|linebreaks }}</p>{% endfor %}"
-)
+PAGE = "{% for x in articles %}<h2>{{ x.title }}</h2><p>{{ x.section.name }} {{ x.pages }} {{ x.body|linebreaks }}</p>{% endfor %}"
 
 
 def main():
@@ -33,9 +31,15 @@ def main():
     del tests
     with tempfile.TemporaryDirectory() as folder, live.Live("valkey9", folder) as server:
         at = {"host": "127.0.0.1", "port": server.port}
-        database = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": f"{folder}/db.sqlite3"}}
+        database = {
+            "default": {"ENGINE": "django.db.backends.sqlite3", "NAME": f"{folder}/db.sqlite3"}
+        }
         for name, queue in (("in the request", None), ("queued", "work")):
-            more = {"CACHEOPS_ROVER_QUEUE": queue, "CACHEOPS_ROVER_QUEUE_REDIS": {**at, "db": 1}, "DATABASES": database}
+            more = {
+                "CACHEOPS_ROVER_QUEUE": queue,
+                "CACHEOPS_ROVER_QUEUE_REDIS": {**at, "db": 1},
+                "DATABASES": database,
+            }
             said, _ = site.start(program=__file__, redis=at, **more).communicate(timeout=300)
             sys.stdout.write(f"{name}: {said}")
 
@@ -53,13 +57,22 @@ def edit():
     rows.create_tables()
     rows.recreate()
     Article.objects.bulk_create(
-        Article(pk=100 + n, title=f"T{n}", slug="s", body="text " * 50, pages=5, section_id=1) for n in range(ROWS)
+        Article(pk=100 + n, title=f"T{n}", slug="s", body="text " * 50, pages=5, section_id=1)
+        for n in range(ROWS)
     )
     worker = _worker() if settings.CACHEOPS_ROVER_QUEUE else None
     template = Engine().from_string(PAGE)
 
     def page():
-        return template.render(Context({"articles": Article.objects.filter(pages=5).select_related("section").order_by("pk")}))
+        return template.render(
+            Context(
+                {
+                    "articles": Article.objects.filter(pages=5)
+                    .select_related("section")
+                    .order_by("pk")
+                }
+            )
+        )
 
     page()
     shown, rendered = [], []
@@ -72,7 +85,11 @@ def edit():
         os.kill(worker, signal.SIGKILL)
     unit = statistics.median(rendered)
     cuts = statistics.quantiles(shown, n=100)
-    found = {"p50": round(cuts[49] / unit, 1), "p99": round(cuts[98] / unit, 1), "page_ms": round(1000 * unit, 1)}
+    found = {
+        "p50": round(cuts[49] / unit, 1),
+        "p99": round(cuts[98] / unit, 1),
+        "page_ms": round(1000 * unit, 1),
+    }
     sys.stdout.write(json.dumps(found) + "\n")
 
 
@@ -99,7 +116,9 @@ def _worker():
     pid = os.fork()
     if not pid:
         os.setpgid(0, 0)
-        Worker([rq_queue.queue("work")], connection=rq_queue._connection()).work(logging_level="WARNING")
+        Worker([rq_queue.queue("work")], connection=rq_queue._connection()).work(
+            logging_level="WARNING"
+        )
         os._exit(0)
     return pid
 

@@ -21,7 +21,9 @@ _WORKLOAD = {"series": 0, "bare": 1, "bare-insideout": 2}
 _MISSING = "–"
 
 
-def machine(contest: Field, options: argparse.Namespace, load: float, seconds: float) -> dict[str, Any]:
+def machine(
+    contest: Field, options: argparse.Namespace, load: float, seconds: float
+) -> dict[str, Any]:
     """Say where the figures are from."""
     return {
         "processor": _processor(),
@@ -54,14 +56,35 @@ def rows(found: dict[str, Any]) -> list[Row]:
     for measure, seconds in found["operations"].items():
         made.append((f"{measure} (time)", [_ratio(seconds[name], seconds[base]) for name in names]))
     large = found["transaction"]
-    made.append(("3,500 saves in a transaction (time)", [_ratio(large[n]["seconds"], large[base]["seconds"]) for n in names]))
-    made += [(f"… round trips{where}", [f"{large[n]['trips' + where]:,}" for n in names]) for where in ("", " at commit")]
-    made.append(("memory of 100,000 results", [_ratio(found["memory"].get(n), found["memory"][base]) for n in names]))
-    made.append(("four processes, 95 % reads (rate)", [_ratio(found["throughput"][n], found["throughput"][base]) for n in names]))
+    made.append(
+        (
+            "3,500 saves in a transaction (time)",
+            [_ratio(large[n]["seconds"], large[base]["seconds"]) for n in names],
+        )
+    )
+    made += [
+        (f"… round trips{where}", [f"{large[n]['trips' + where]:,}" for n in names])
+        for where in ("", " at commit")
+    ]
+    made.append(
+        (
+            "memory of 100,000 results",
+            [_ratio(found["memory"].get(n), found["memory"][base]) for n in names],
+        )
+    )
+    made.append(
+        (
+            "four processes, 95 % reads (rate)",
+            [_ratio(found["throughput"][n], found["throughput"][base]) for n in names],
+        )
+    )
     for size in sorted({one["dependents"] for one in found["waits"]}):
         for what in ("longest", "p99.9"):
             made.append(
-                (f"{what} wait beside a save with {size:,} dependents*", [wait_ratio(found, n, size, what) for n in names])
+                (
+                    f"{what} wait beside a save with {size:,} dependents*",
+                    [wait_ratio(found, n, size, what) for n in names],
+                )
             )
     return [*made, *_judged(found)]
 
@@ -69,7 +92,9 @@ def rows(found: dict[str, Any]) -> list[Row]:
 def wait_ratio(found: dict[str, Any], name: str, size: int, what: str) -> str:
     """Return how many times longer than beside a save without dependents."""
     pairs = [one for one in found["waits"] if (one["contender"], one["dependents"]) == (name, size)]
-    return _ratio(*(statistics.median(one[which][what] for one in pairs) for which in ("with", "without")))
+    return _ratio(
+        *(statistics.median(one[which][what] for one in pairs) for which in ("with", "without"))
+    )
 
 
 def _judged(found: dict[str, Any]) -> list[Row]:
@@ -77,14 +102,22 @@ def _judged(found: dict[str, Any]) -> list[Row]:
     for one in found["workload"]:
         place = _WORKLOAD[one["name"]]
         needless, needed = one.get("drops needless", 0), one.get("drops needed", 0)
-        columns[0][place] = f"{100 * needless / (needless + needed):.1f} %" if needless + needed else _MISSING
+        columns[0][place] = (
+            f"{100 * needless / (needless + needed):.1f} %" if needless + needed else _MISSING
+        )
         columns[1][place] = f"{one.get('stale', 0):,}"
-    return [("needless drops, Rover's workload", columns[0]), ("stale reads, Rover's workload", columns[1])]
+    return [
+        ("needless drops, Rover's workload", columns[0]),
+        ("stale reads, Rover's workload", columns[1]),
+    ]
 
 
 def show(found: dict[str, Any]) -> None:
     """Print the table."""
-    table = Table(title="Beside upstream's default mode (1 is the same)", caption=f"{note()}\n{in_words(found)}")
+    table = Table(
+        title="Beside upstream's default mode (1 is the same)",
+        caption=f"{note()}\n{in_words(found)}",
+    )
     table.add_column("")
     for name in found["contenders"]:
         table.add_column(name, justify="right")
@@ -95,9 +128,23 @@ def show(found: dict[str, Any]) -> None:
 
 def markdown(found: dict[str, Any]) -> str:
     """Return the table for a page."""
-    lines = [_line(["", *found["contenders"]]), _line(["---", *["---:"] * len(found["contenders"])])]
+    lines = [
+        _line(["", *found["contenders"]]),
+        _line(["---", *["---:"] * len(found["contenders"])]),
+    ]
     lines += [_line([measure, *cells]) for measure, cells in rows(found)]
-    return "\n".join(["Ratios to upstream's default mode; below 1 is less.", "", *lines, "", note(), "", in_words(found), ""])
+    return "\n".join(
+        [
+            "Ratios to upstream's default mode; below 1 is less.",
+            "",
+            *lines,
+            "",
+            note(),
+            "",
+            in_words(found),
+            "",
+        ]
+    )
 
 
 def note() -> str:
@@ -120,4 +167,7 @@ def _ratio(value: float | None, base: float | None) -> str:
 def _processor() -> str:
     known = Path("/proc/cpuinfo")
     lines = known.read_text().splitlines() if known.exists() else []
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+    return next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")),
+        platform.machine(),
+    )

@@ -49,10 +49,17 @@ def main() -> int:
 def parsed(arguments: list[str]) -> argparse.Namespace:
     """Decode the command line."""
     parser = argparse.ArgumentParser(prog="nox -s bench --", description=__doc__)
-    parser.add_argument("--environment", default="py311-django5.2", help="an environment of fork.toml")
+    parser.add_argument(
+        "--environment", default="py311-django5.2", help="an environment of fork.toml"
+    )
     parser.add_argument("--server", default="valkey9", help="a server of fork.toml")
     parser.add_argument("--steps", type=int, default=2500, help="of the workload that is judged")
-    parser.add_argument("--output", type=Path, default=ROOT / ".fork" / "benchmark", help="a folder for what is written")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=ROOT / ".fork" / "benchmark",
+        help="a folder for what is written",
+    )
     parser.add_argument("--quick", action="store_true", help="a small part of each measure")
     return parser.parse_args(arguments)
 
@@ -83,7 +90,9 @@ def measured(options: argparse.Namespace) -> dict[str, Any]:
             found["memory"] = measures.memory(stage, 200 if options.quick else 10_000)
             advance()
             found["waits"] = measures.waits(stage, sizes, advance)
-            found["throughput"] = measures.throughput(stage, 1 if options.quick else 5, 0.5 if options.quick else 1.5, 4)
+            found["throughput"] = measures.throughput(
+                stage, 1 if options.quick else 5, 0.5 if options.quick else 1.5, 4
+            )
             advance()
         finally:
             waiter.close()
@@ -97,7 +106,16 @@ def judged(options: argparse.Namespace) -> list[dict[str, Any]]:
     from oracle import run as oracle
 
     steps = str(200 if options.quick else options.steps)
-    words = ["--steps", steps, "--workload", "rover", "--shrink", "0", "--environment", options.environment]
+    words = [
+        "--steps",
+        steps,
+        "--workload",
+        "rover",
+        "--shrink",
+        "0",
+        "--environment",
+        options.environment,
+    ]
     columns = oracle.judged(oracle.parsed(words))
     return [{"name": column.name, **column.count} for column in columns]
 

@@ -34,7 +34,11 @@ class Waiter:
         assert self._thread
         self._thread.join()
         waits = sorted(self._waits)
-        return {"longest": waits[-1], "p99.9": waits[int(len(waits) * 0.999)], "answers": len(waits)}
+        return {
+            "longest": waits[-1],
+            "p99.9": waits[int(len(waits) * 0.999)],
+            "answers": len(waits),
+        }
 
     def _ask(self) -> None:
         connection = self._client.connection_pool.get_connection()

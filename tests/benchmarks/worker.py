@@ -118,7 +118,9 @@ def _save(pk: int, rank: int) -> None:
 
 def plain_all() -> Any:
     """Return the items without the cache, where it has a way to say so."""
-    return Item.objects.order_by("pk").nocache() if KIND == "cacheops" else Item.objects.order_by("pk")
+    return (
+        Item.objects.order_by("pk").nocache() if KIND == "cacheops" else Item.objects.order_by("pk")
+    )
 
 
 def plain(**which: Any) -> Item:
@@ -139,7 +141,9 @@ class Trips:
     def __enter__(self) -> list[int]:
         from redis.connection import Connection, UnixDomainSocketConnection
 
-        self.kept = [(kind, kind.send_packed_command) for kind in (Connection, UnixDomainSocketConnection)]
+        self.kept = [
+            (kind, kind.send_packed_command) for kind in (Connection, UnixDomainSocketConnection)
+        ]
         self.sent = [0]
         for kind, real in self.kept:
             kind.send_packed_command = self._counting(real)
@@ -157,7 +161,10 @@ class Trips:
         return send
 
 
-ACTS = {act.__name__: act for act in (hits, fills, saves, transaction_of, depended, save_in, distinct, mixed)}
+ACTS = {
+    act.__name__: act
+    for act in (hits, fills, saves, transaction_of, depended, save_in, distinct, mixed)
+}
 
 
 def main() -> None:

@@ -22,7 +22,16 @@ MOST_PROCESSES = 10
 BUCKETS = 96
 NAMES = 64  # of shapes and of kinds, each with two numbers
 
-COUNTS = ("reads", "hits", "reads between", "hits between", "writes", "violations", "exceptions", "done")
+COUNTS = (
+    "reads",
+    "hits",
+    "reads between",
+    "hits between",
+    "writes",
+    "violations",
+    "exceptions",
+    "done",
+)
 _HEAD = 16
 _STOP, _FAULT, _STARTED, _ENDED, _QUIET, _STEP, _VICTIM, _HOLD, _LONE, _KIND = range(10)
 _PID = 15
@@ -189,7 +198,13 @@ class Board:
 
     def took(self, process, seconds, *, is_write, in_fault):
         """Count how long something took, in steps of a fifth."""
-        self._words[self._of(process) + 16 + 4 * NAMES + (2 * is_write + in_fault) * BUCKETS + bucket(seconds)] += 1
+        self._words[
+            self._of(process)
+            + 16
+            + 4 * NAMES
+            + (2 * is_write + in_fault) * BUCKETS
+            + bucket(seconds)
+        ] += 1
 
     def times(self, process, *, is_write, in_fault):
         """Return how often something took how long."""

@@ -75,7 +75,9 @@ class Crew:
         end = time.monotonic() + START_SECONDS
         while not all(self.board.counts(number)["done"] for number in self._running):
             self.tend()
-            assert time.monotonic() < end, f"they do not begin: {(self.folder / 'output').read_text()[-2000:]}"
+            assert time.monotonic() < end, (
+                f"they do not begin: {(self.folder / 'output').read_text()[-2000:]}"
+            )
             time.sleep(0.05)
 
     def tend(self):
@@ -104,11 +106,15 @@ class Crew:
         """End all of them: first as they like, then for good."""
         self.board.stop()
         end = time.monotonic() + 4
-        while time.monotonic() < end and any(process.poll() is None for process in self._running.values()):
+        while time.monotonic() < end and any(
+            process.poll() is None for process in self._running.values()
+        ):
             time.sleep(0.05)
         for process in self._running.values():
             with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)  # its group: the children of a parent that forks, too
+                os.killpg(
+                    process.pid, signal.SIGKILL
+                )  # its group: the children of a parent that forks, too
             process.wait()
 
     def _start(self, number, **more):
@@ -127,7 +133,11 @@ class Crew:
         }
         path = os.pathsep.join(map(str, (self.tree, HERE)))
         environment = {name: os.environ[name] for name in _KEPT if name in os.environ}
-        environment |= {"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1", "CHAOS": json.dumps(words)}
+        environment |= {
+            "PYTHONPATH": path,
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "CHAOS": json.dumps(words),
+        }
         with (self.folder / "output").open("a") as output:
             return subprocess.Popen(
                 [self.python, str(HERE / "worker.py")],

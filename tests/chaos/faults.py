@@ -69,9 +69,18 @@ def fault(name, *places, options=(), **more):
 _MISSED = "a process that did not see the move reads what is outdated for at most CACHEOPS_ROVER_IDENTITY_SECONDS after it"
 IDENTITY = Bound(None, 2, _MISSED, since_move=1)
 MOVING = Bound(None, 1, _MISSED, since_move=0, slack=0.2)
-UNKNOWN = Bound(None, 1, "a COMMIT that hangs longer than its writer's entry lives can leave stale results")
-AWAY = Bound(None, 3, "others read what is outdated until the writer's process asks Redis again", others_only=True)
-_LOOK = "nobody reads what is outdated for longer than CACHEOPS_ROVER_OUTBOX_SECONDS, plus the one look"
+UNKNOWN = Bound(
+    None, 1, "a COMMIT that hangs longer than its writer's entry lives can leave stale results"
+)
+AWAY = Bound(
+    None,
+    3,
+    "others read what is outdated until the writer's process asks Redis again",
+    others_only=True,
+)
+_LOOK = (
+    "nobody reads what is outdated for longer than CACHEOPS_ROVER_OUTBOX_SECONDS, plus the one look"
+)
 OUTBOX = Bound(OUTBOX_SECONDS, 3, _LOOK, others_only=True)
 SENTINEL = Bound(None, 3, _MISSED, since_move=1)
 REGISTRIES = ("*reg:*",)
@@ -122,8 +131,12 @@ def _(stage):
 @contextmanager
 def _alone(stage, kind=None):
     """Have one thread alone write, perhaps in one kind: others that commit would keep results of the same tables out of the cache."""
-    victim = stage.random.choice([number for number in stage.crew.writers() if len(stage.crew.members[number].threads) == 1])
-    stage.board.only_writer(stage.crew.members[victim].threads[0], None if kind is None else stage.kinds.index(kind))
+    victim = stage.random.choice(
+        [number for number in stage.crew.writers() if len(stage.crew.members[number].threads) == 1]
+    )
+    stage.board.only_writer(
+        stage.crew.members[victim].threads[0], None if kind is None else stage.kinds.index(kind)
+    )
     try:
         stage.wait(0.4)
         yield victim
@@ -149,7 +162,10 @@ def _kill_in_commit(stage, seconds):
         before = stage.crew.state(victim)
         with _commits_stuck(stage) as sql:
             stuck = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND application_name = %s"
-            stage.needs(lambda: sql.execute(stuck, [f"chaos {victim}"]).fetchone(), "nobody came to a COMMIT")
+            stage.needs(
+                lambda: sql.execute(stuck, [f"chaos {victim}"]).fetchone(),
+                "nobody came to a COMMIT",
+            )
             stage.crew.send(victim, signal.SIGKILL)
             stage.wait(seconds)
         stage.wait_until(lambda: stage.crew.is_replaced(victim, before), 20)
@@ -158,9 +174,16 @@ def _kill_in_commit(stage, seconds):
         stage.flush()  # what is outdated within the bound is not to be met later
 
 
-fault("kill-writer-in-commit", "single", options=(0.8,), settle=ENTRY_SECONDS + 1, database=True)(_kill_in_commit)
+fault("kill-writer-in-commit", "single", options=(0.8,), settle=ENTRY_SECONDS + 1, database=True)(
+    _kill_in_commit
+)
 fault(
-    "kill-writer-in-long-commit", "single", options=(ENTRY_SECONDS + 1.5,), settle=ENTRY_SECONDS + 1, bound=UNKNOWN, database=True
+    "kill-writer-in-long-commit",
+    "single",
+    options=(ENTRY_SECONDS + 1.5,),
+    settle=ENTRY_SECONDS + 1,
+    bound=UNKNOWN,
+    database=True,
 )(_kill_in_commit)
 
 
@@ -170,7 +193,9 @@ def _(stage):
     with _alone(stage) as victim:
         stage.board.set_trap(victim, STEPS.index("after announce") + 1, 1000 * ENTRY_SECONDS + 1500)
         try:
-            stage.needs(lambda: stage.delete(*REGISTRIES) or not stage.board.has_trap, "nobody came by")
+            stage.needs(
+                lambda: stage.delete(*REGISTRIES) or not stage.board.has_trap, "nobody came by"
+            )
             stage.wait(ENTRY_SECONDS + 1.5)
         finally:
             stage.board.set_trap(-1, 0)
@@ -194,9 +219,15 @@ def _cut_on(stage, words, seconds=0.5):
 
 
 _COMMIT, _RAW = b"COMMIT", b"UPDATE facts_fact SET"  # the ORM quotes the names of tables
-fault("cut-commit", "proxied", "outbox", options=(_COMMIT,), settle=ENTRY_SECONDS + 2, database=True)(_cut_stuck)
-fault("cut-raw-statement", "proxied", options=(_RAW, "raw"), settle=ENTRY_SECONDS + 2, database=True)(_cut_stuck)
-fault("cut-quick-commit", "proxied", options=(_COMMIT,), settle=ENTRY_SECONDS + 2, database=True)(_cut_on)
+fault(
+    "cut-commit", "proxied", "outbox", options=(_COMMIT,), settle=ENTRY_SECONDS + 2, database=True
+)(_cut_stuck)
+fault(
+    "cut-raw-statement", "proxied", options=(_RAW, "raw"), settle=ENTRY_SECONDS + 2, database=True
+)(_cut_stuck)
+fault("cut-quick-commit", "proxied", options=(_COMMIT,), settle=ENTRY_SECONDS + 2, database=True)(
+    _cut_on
+)
 
 
 # PostgreSQL
@@ -206,7 +237,9 @@ def _end_backends(stage, function):
     """End, or cancel, what some or all of the processes have on the database."""
     with stage.sql() as sql:
         for _ in range(stage.random.randrange(1, 6)):
-            name = stage.random.choice(["%", *(f"chaos {number}" for number in range(len(stage.crew.members)))])
+            name = stage.random.choice(
+                ["%", *(f"chaos {number}" for number in range(len(stage.crew.members)))]
+            )
             sql.execute(
                 f"SELECT {function}(pid) FROM pg_stat_activity WHERE application_name LIKE %s",
                 [name if name != "%" else "chaos %"],
@@ -214,9 +247,13 @@ def _end_backends(stage, function):
             stage.wait(0.15)
 
 
-fault("terminate-backends", *EVERYWHERE, options=("pg_terminate_backend",), settle=ENTRY_SECONDS + 1, database=True)(
-    _end_backends
-)
+fault(
+    "terminate-backends",
+    *EVERYWHERE,
+    options=("pg_terminate_backend",),
+    settle=ENTRY_SECONDS + 1,
+    database=True,
+)(_end_backends)
 fault("cancel-statements", "single", options=("pg_cancel_backend",), database=True)(_end_backends)
 
 
@@ -225,7 +262,9 @@ def _(stage):
     """Lock rows against the order in which writers do, until some deadlocks were broken."""
     for _ in range(6):
         with stage.sql() as sql, suppress(psycopg.Error), sql.transaction():
-            sql.execute("SET LOCAL deadlock_timeout = '2s'")  # the writers are the ones that are ended
+            sql.execute(
+                "SET LOCAL deadlock_timeout = '2s'"
+            )  # the writers are the ones that are ended
             for number in range(16, 0, -1):
                 sql.execute("SELECT 1 FROM facts_fact WHERE id = %s FOR UPDATE", [number])
                 stage.wait(0.02)
@@ -275,7 +314,9 @@ def _(stage):
 def _(stage):
     seconds = stage.random.uniform(0.2, 2.5)
     with stage.place.main.client() as client:
-        client.execute_command("CLIENT PAUSE", int(seconds * 1000), stage.random.choice(["ALL", "WRITE"]))
+        client.execute_command(
+            "CLIENT PAUSE", int(seconds * 1000), stage.random.choice(["ALL", "WRITE"])
+        )
     stage.wait(seconds)
 
 
@@ -308,7 +349,10 @@ def _(stage):
 
 
 def _memory(stage, policy):
-    with stage.place.main.client() as client, stage.setting("maxmemory-policy", policy, "noeviction"):
+    with (
+        stage.place.main.client() as client,
+        stage.setting("maxmemory-policy", policy, "noeviction"),
+    ):
         used = client.info("memory")["used_memory"]
         with stage.setting("maxmemory", int(used * stage.random.choice([0.5, 0.95, 1.02])), 0):
             stage.wait(stage.random.uniform(0.5, 2))
@@ -354,7 +398,10 @@ def _(stage):
         other.replicaof("NO", "ONE")
         stage.wait(stage.random.uniform(0.2, 0.8))
         client.replicaof("127.0.0.1", spare.port)
-        until(lambda: client.info("replication").get("master_link_status") in {"up", None}, "no replication")
+        until(
+            lambda: client.info("replication").get("master_link_status") in {"up", None},
+            "no replication",
+        )
         stage.moved()
         stage.wait(stage.random.uniform(0, 0.5))
         client.replicaof("NO", "ONE")
@@ -462,7 +509,9 @@ def _(stage):
             stage.wait(0)
             keys = giver.execute_command("CLUSTER GETKEYSINSLOT", slot, 1000)
             if keys:
-                giver.execute_command("MIGRATE", "127.0.0.1", target.port, "", 0, 5000, "REPLACE", "KEYS", *keys)
+                giver.execute_command(
+                    "MIGRATE", "127.0.0.1", target.port, "", 0, 5000, "REPLACE", "KEYS", *keys
+                )
             for client in (taker, giver):
                 client.execute_command("CLUSTER SETSLOT", slot, "NODE", ids[target])
 
@@ -473,7 +522,11 @@ def _(stage):
     master = stage.random.choice(stage.masters())
     with master.client() as client:
         name = client.execute_command("CLUSTER MYID")
-    replica = next(node for node in stage.place.servers() if node is not master and stage.follows(node, text(name)))
+    replica = next(
+        node
+        for node in stage.place.servers()
+        if node is not master and stage.follows(node, text(name))
+    )
     master.kill()
     stage.wait(stage.random.uniform(0, 1))
     with replica.client() as client:
@@ -486,4 +539,8 @@ def _(stage):
 
 def kinds_of(place, names=()):
     """Return the faults that happen in a place, of those names if some are given."""
-    return [found for found in FAULTS.values() if place in found.places and (not names or found.name in names)]
+    return [
+        found
+        for found in FAULTS.values()
+        if place in found.places and (not names or found.name in names)
+    ]

@@ -10,7 +10,9 @@ from tests.chaos.faults import AWAY, FAULTS, OUTBOX
 ENOUGH = 0.5
 """The hit rate that is wanted between faults."""
 
-DATABASE_ERRORS = frozenset(f"django.db.utils.{name}" for name in ("OperationalError", "InterfaceError", "DatabaseError"))
+DATABASE_ERRORS = frozenset(
+    f"django.db.utils.{name}" for name in ("OperationalError", "InterfaceError", "DatabaseError")
+)
 """What plain Django raises, too, where the database failed, for so many seconds:"""
 DATABASE_SECONDS = 10
 
@@ -91,16 +93,25 @@ def judge(found: Round, board: Board, processes: int, lines, shapes, kinds):
             for in_fault in (False, True):
                 key = ("write" if is_write else "read", "in" if in_fault else "out")
                 times = board.times(number, is_write=is_write, in_fault=in_fault)
-                found.times[key] = [one + other for one, other in zip(found.times.get(key, [0] * BUCKETS), times, strict=True)]
+                found.times[key] = [
+                    one + other
+                    for one, other in zip(found.times.get(key, [0] * BUCKETS), times, strict=True)
+                ]
     by_number = {fault.number: fault for fault in found.faults}
     every = [json.loads(line) for line in lines]
     found.unheard = [line for line in every if line["what"] == "unheard"]
     for line in every:
         fault = by_number.get(line["fault"])
-        line |= {"under": fault.name if fault else "none", "server": found.server, "place": found.place}
+        line |= {
+            "under": fault.name if fault else "none",
+            "server": found.server,
+            "place": found.place,
+        }
         if line["what"] == "violation":
             bound = _bound(line, found.faults) or _unheard(line, found)
-            (found.bounded if bound else found.violations).append(line | ({"bound": bound} if bound else {}))
+            (found.bounded if bound else found.violations).append(
+                line | ({"bound": bound} if bound else {})
+            )
         elif line["what"] == "exception":
             (found.shared if _is_plain(line, found.faults) else found.exceptions).append(line)
 
@@ -109,7 +120,11 @@ def _unheard(line, found):
     """Return the words of the bound of a write of which Redis did not hear although it was not the fault's aim."""
     bound = OUTBOX if found.place == "outbox" else AWAY
     outdated = line["at"] - 1000 * line["age"]
-    if line["got"] > line["most"] or line["own"] or (bound.age and line["age"] > bound.age + bound.slack):
+    if (
+        line["got"] > line["most"]
+        or line["own"]
+        or (bound.age and line["age"] > bound.age + bound.slack)
+    ):
         return None
     last = line["at"] - 1000 * (bound.after + bound.slack)
     is_covered = any(
@@ -142,7 +157,8 @@ def _bound(line, faults):
 def _is_plain(line, faults):
     """Return whether plain Django raises it, too: what a fault of the database's leads to."""
     return line["kind"] in DATABASE_ERRORS and any(
-        FAULTS[fault.name].database and fault.started <= line["at"] <= (fault.ended or line["at"]) + 1000 * DATABASE_SECONDS
+        FAULTS[fault.name].database
+        and fault.started <= line["at"] <= (fault.ended or line["at"]) + 1000 * DATABASE_SECONDS
         for fault in faults
     )
 
@@ -169,10 +185,16 @@ def as_json(found: Round):
         "hit rate between": found.rate,
         "faults": dict(found.made),
         "plan": [vars(fault) for fault in found.faults],
-        "shapes": {name: {"reads": done, "hits": hits} for name, (done, hits) in found.shapes.items()},
+        "shapes": {
+            name: {"reads": done, "hits": hits} for name, (done, hits) in found.shapes.items()
+        },
         "kinds": {name: done for name, (done, _) in found.kinds.items()},
         "latencies": {
-            f"{kind} {where} of faults": {"p50": quantile(times, 0.5), "p99": quantile(times, 0.99), "max": quantile(times, 1)}
+            f"{kind} {where} of faults": {
+                "p50": quantile(times, 0.5),
+                "p99": quantile(times, 0.99),
+                "max": quantile(times, 1),
+            }
             for (kind, where), times in found.times.items()
         },
         "violations": found.violations,

@@ -84,7 +84,9 @@ def _(w):
 def _(w):
     number = w.fact()
     version = w.next("fact", number)
-    Fact.objects.filter(pk=number + 1).update(version=F("version") + 1, label=fields(version)["label"])
+    Fact.objects.filter(pk=number + 1).update(
+        version=F("version") + 1, label=fields(version)["label"]
+    )
 
 
 @kind("bulk_update")
@@ -130,7 +132,9 @@ def _new_mark(w, number):
 @kind("upsert")
 def _(w):
     marks = [_new_mark(w, number) for number in w.facts(2)]
-    Mark.objects.bulk_create(marks, update_conflicts=True, unique_fields=["number"], update_fields=["version"])
+    Mark.objects.bulk_create(
+        marks, update_conflicts=True, unique_fields=["number"], update_fields=["version"]
+    )
 
 
 @kind("delete and create")
@@ -159,7 +163,10 @@ def _(w):
 def _raw(w, number):
     found = fields(w.next("fact", number))
     with connection.cursor() as cursor:
-        cursor.execute("UPDATE facts_fact SET version = %s, label = %s WHERE id = %s", [*found.values(), number + 1])
+        cursor.execute(
+            "UPDATE facts_fact SET version = %s, label = %s WHERE id = %s",
+            [*found.values(), number + 1],
+        )
 
 
 @kind("raw in atomic")
@@ -251,7 +258,12 @@ def _(w):
 def _(w):
     number = w.random.randrange(w.shared)
     with transaction.atomic():
-        (before,) = Fact.objects.nocache().select_for_update().filter(pk=number + 1).values_list("version", flat=True)
+        (before,) = (
+            Fact.objects.nocache()
+            .select_for_update()
+            .filter(pk=number + 1)
+            .values_list("version", flat=True)
+        )
         Fact.objects.filter(pk=number + 1).update(**fields(w.after("fact", number, before)))
 
 

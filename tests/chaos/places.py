@@ -48,7 +48,9 @@ class DatabaseProxy(Proxy):
             pass
         finally:
             with suppress(OSError):
-                server.shutdown(socket.SHUT_RDWR)  # close() alone tells nobody while another thread reads from it
+                server.shutdown(
+                    socket.SHUT_RDWR
+                )  # close() alone tells nobody while another thread reads from it
             client.close()
             server.close()
 
@@ -79,7 +81,9 @@ class Place(ABC):
 
     def _server(self, name):
         (self.folder / name).mkdir()
-        return self._stack.enter_context(Live(self.kind, self.folder / name, "--repl-diskless-sync-delay", "0"))
+        return self._stack.enter_context(
+            Live(self.kind, self.folder / name, "--repl-diskless-sync-delay", "0")
+        )
 
     @abstractmethod
     def redis(self, _number, _member):
@@ -109,7 +113,9 @@ class Place(ABC):
         if member.style == "repeatable read":
             options["isolation_level"] = 3
         at = {"NAME": self.database, "USER": self.user, **self._database_at()}
-        return {"default": {"ENGINE": "django.db.backends.postgresql", "OPTIONS": options, **at, **more}}
+        return {
+            "default": {"ENGINE": "django.db.backends.postgresql", "OPTIONS": options, **at, **more}
+        }
 
     def _database_at(self):
         return {"HOST": self.host}
@@ -168,13 +174,22 @@ class Watched(Place):
         self.first, self.second = self._server("first"), self._server("second")
         with self.second.client() as client:
             client.replicaof("127.0.0.1", self.first.port)
-            until(lambda: client.info("replication")["master_link_status"] == "up", "no replication")
+            until(
+                lambda: client.info("replication")["master_link_status"] == "up", "no replication"
+            )
         (self.folder / "sentinel").mkdir()
-        self.sentinel = self._stack.enter_context(Sentinel(self.first, self.folder / "sentinel", self.kind))
+        self.sentinel = self._stack.enter_context(
+            Sentinel(self.first, self.folder / "sentinel", self.kind)
+        )
         until(self.sentinel.sees_replica, "the Sentinel does not see the replica")
 
     def redis(self, _number, _member):
-        at = {"locations": [["127.0.0.1", self.sentinel.port]], "service_name": Sentinel.NAME, "db": 0, **_WAITS}
+        at = {
+            "locations": [["127.0.0.1", self.sentinel.port]],
+            "service_name": Sentinel.NAME,
+            "db": 0,
+            **_WAITS,
+        }
         return {"CACHEOPS_SENTINEL": at}
 
     def servers(self):
@@ -188,10 +203,14 @@ class Clustered(Place):
     settings = {"CACHEOPS_CLIENT_CLASS": "redis.cluster.RedisCluster"}
 
     def _begin(self):
-        self.cluster = self._stack.enter_context(Cluster(self.folder, replicas=True, kind=self.kind))
+        self.cluster = self._stack.enter_context(
+            Cluster(self.folder, replicas=True, kind=self.kind)
+        )
 
     def redis(self, _number, _member):
-        return {"CACHEOPS_REDIS": {"host": "127.0.0.1", "port": self.cluster.nodes[0].port, **_WAITS}}
+        return {
+            "CACHEOPS_REDIS": {"host": "127.0.0.1", "port": self.cluster.nodes[0].port, **_WAITS}
+        }
 
     def servers(self):
         return [*self.cluster.nodes, *self.cluster.replicas]

@@ -9,7 +9,12 @@ MOST = 12  # of the findings of a kind
 
 def as_document(rounds, seed, subject):
     """Return all of it as JSON can write it."""
-    return {"subject": subject, "seed": seed, "clean": is_clean(rounds), "rounds": [as_json(found) for found in rounds]}
+    return {
+        "subject": subject,
+        "seed": seed,
+        "clean": is_clean(rounds),
+        "rounds": [as_json(found) for found in rounds],
+    }
 
 
 def is_clean(rounds):
@@ -22,7 +27,9 @@ def text(rounds, seed, subject):
     lines = [f"{subject}, seed {seed}:"]
     for found in rounds:
         lines += _round(found)
-    lines.append("clean" if is_clean(rounds) else f"not clean; the same faults again: --seed {seed}")
+    lines.append(
+        "clean" if is_clean(rounds) else f"not clean; the same faults again: --seed {seed}"
+    )
     return "\n".join(lines)
 
 
@@ -33,17 +40,27 @@ def _round(found: Round):
         f"{found.server}, {found.place}, {found.seconds:.0f} s: {counts['reads']:,} reads, {counts['hits']:,} hits ({rate} between faults), "
         f"{counts['writes']:,} writes, {sum(found.made.values())} faults, {found.restarts} processes started anew"
     )
-    yield "  faults: " + ", ".join(f"{name} {number}" for name, number in sorted(found.made.items()))
+    yield "  faults: " + ", ".join(
+        f"{name} {number}" for name, number in sorted(found.made.items())
+    )
     if found.unheard:
         yield f"  writes that Redis did not hear: {len(found.unheard)}"
     for (kind, where), times in sorted(found.times.items(), reverse=True):
         yield f"  {kind}s {where} of faults: {_milliseconds(times)}"
     yield from _findings("violations", found.violations, _violation, _same_violation, "shape")
     yield from _findings(
-        "within a bound", found.bounded, lambda line: f"{_violation(line)}: {line['bound']}", _same_violation, "shape"
+        "within a bound",
+        found.bounded,
+        lambda line: f"{_violation(line)}: {line['bound']}",
+        _same_violation,
+        "shape",
     )
-    yield from _findings("exceptions that plain Django lacks", found.exceptions, _exception, _same_exception, "name")
-    yield from _findings("exceptions that plain Django has, too", found.shared, _exception, _same_exception, "name")
+    yield from _findings(
+        "exceptions that plain Django lacks", found.exceptions, _exception, _same_exception, "name"
+    )
+    yield from _findings(
+        "exceptions that plain Django has, too", found.shared, _exception, _same_exception, "name"
+    )
     for words in found.failed:
         yield f"  could not be made: {words}"
     for problem in found.problems:
@@ -51,7 +68,9 @@ def _round(found: Round):
 
 
 def _milliseconds(times):
-    every = ((name, quantile(times, share)) for name, share in (("p50", 0.5), ("p99", 0.99), ("max", 1)))
+    every = (
+        (name, quantile(times, share)) for name, share in (("p50", 0.5), ("p99", 0.99), ("max", 1))
+    )
     return ", ".join(f"{name} {1000 * seconds:.1f} ms" for name, seconds in every)
 
 
@@ -62,7 +81,10 @@ def _findings(title, lines, show, sameness, detail):
     kinds = Counter(map(sameness, lines))
     for key, number in kinds.most_common(MOST):
         same = [line for line in lines if sameness(line) == key]
-        details = ", ".join(f"{name} {count}" for name, count in Counter(line[detail] for line in same).most_common(MOST))
+        details = ", ".join(
+            f"{name} {count}"
+            for name, count in Counter(line[detail] for line in same).most_common(MOST)
+        )
         yield f"    {number} times ({details}), first {show(same[0])}"
 
 

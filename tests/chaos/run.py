@@ -68,15 +68,24 @@ class Orders:
         found = {}
         for place in PLACES:
             if place in self.places or not self.places:
-                found[place] = [kind for kind in kinds_of(place, self.faults) if not self.faults or kind.name not in seen]
+                found[place] = [
+                    kind
+                    for kind in kinds_of(place, self.faults)
+                    if not self.faults or kind.name not in seen
+                ]
                 seen |= {kind.name for kind in found[place]}
         return {place: some for place, some in found.items() if some}
 
     def rounds(self):
         """List servers, places and the seconds that each gets, so that every kind of fault is as frequent as any other."""
-        costs = {place: sum(QUIET_SECONDS + ACT_SECONDS + kind.settle for kind in some) for place, some in self.kinds().items()}
+        costs = {
+            place: sum(QUIET_SECONDS + ACT_SECONDS + kind.settle for kind in some)
+            for place, some in self.kinds().items()
+        }
         return [
-            (server, place, self.seconds * cost / sum(costs.values())) for server in self.servers for place, cost in costs.items()
+            (server, place, self.seconds * cost / sum(costs.values()))
+            for server in self.servers
+            for place, cost in costs.items()
         ]
 
 
@@ -89,7 +98,9 @@ def run(orders: Orders) -> list[Round]:
     try:
         return [_round(orders, databases, *each) for each in orders.rounds()]
     except AssertionError as error:
-        raise EnvironmentFailedError(f"the run could not go on: {error}", hint="run this again") from error
+        raise EnvironmentFailedError(
+            f"the run could not go on: {error}", hint="run this again"
+        ) from error
     finally:
         databases.close()
 
@@ -105,19 +116,29 @@ def plan(orders: Orders, place: str) -> Iterator[tuple[str, Random]]:
             yield name, Random(f"{orders.seed} {place} {number}")
 
 
-def _round(orders: Orders, databases: Servers, server: str, place_name: str, seconds: float) -> Round:
+def _round(
+    orders: Orders, databases: Servers, server: str, place_name: str, seconds: float
+) -> Round:
     found = Round(server, place_name)
     text = f"{server}, {place_name}"
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fork-chaos-", ignore_cleanup_errors=True)))
-        url = stack.enter_context(databases.lease(read_config(ROOT / "fork.toml").database(DATABASE)))
+        folder = Path(
+            stack.enter_context(
+                tempfile.TemporaryDirectory(prefix="fork-chaos-", ignore_cleanup_errors=True)
+            )
+        )
+        url = stack.enter_context(
+            databases.lease(read_config(ROOT / "fork.toml").database(DATABASE))
+        )
         place = stack.enter_context(PLACES[place_name](server, folder, url))
         board = Board(folder / "board")
         crew = _crew(orders, place, folder, board)
         stack.callback(crew.end)
         crew.prepare()
         shapes, kinds = json.loads((folder / "names").read_text())
-        advance = stack.enter_context(progress(f"{text}: {seconds:.0f} s, seed {orders.seed}", seconds))
+        advance = stack.enter_context(
+            progress(f"{text}: {seconds:.0f} s, seed {orders.seed}", seconds)
+        )
         tell = _teller(text, found, board, len(orders.members), seconds, advance)
         crew.start()
         _play(Stage(place, crew, board, kinds, tell), orders, found, seconds)
@@ -138,7 +159,11 @@ def _crew(orders, place, folder, board):
     }
 
     def settings_of(number, member):
-        own = {"DATABASES": place.databases(number, member), **place.redis(number, member), **place.settings}
+        own = {
+            "DATABASES": place.databases(number, member),
+            **place.redis(number, member),
+            **place.settings,
+        }
         return {"CACHEOPS_ROVER_UNKNOWN_SECONDS": ENTRY_SECONDS, **orders.settings, **own}
 
     return Crew(orders.python, orders.tree, folder, board, orders.members, words, settings_of)
@@ -165,7 +190,9 @@ def _is_enough(orders: Orders, found: Round) -> bool:
     kinds = orders.kinds()[found.place]
     rare = [kind.name for kind in kinds if found.made[kind.name] < orders.times]
     if rare and len(found.faults) >= 3 * orders.times * len(kinds):
-        found.failed += [f"{name}: it happened {found.made[name]} times of {orders.times}" for name in rare]
+        found.failed += [
+            f"{name}: it happened {found.made[name]} times of {orders.times}" for name in rare
+        ]
         return True
     return not rare
 

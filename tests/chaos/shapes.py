@@ -88,7 +88,10 @@ def name(number):
 
 @shape("by key")
 def _(q):
-    yield from rows([(fact.pk, fact.version) for fact in Fact.objects.filter(pk=q.number + 1)], expected=[q.number])
+    yield from rows(
+        [(fact.pk, fact.version) for fact in Fact.objects.filter(pk=q.number + 1)],
+        expected=[q.number],
+    )
 
 
 @shape("get")
@@ -104,7 +107,10 @@ def _(q):
 
 @shape("by name")
 def _(q):
-    yield from rows([(fact.pk, fact.version) for fact in Fact.objects.filter(name=name(q.number))], expected=[q.number])
+    yield from rows(
+        [(fact.pk, fact.version) for fact in Fact.objects.filter(name=name(q.number))],
+        expected=[q.number],
+    )
 
 
 @shape("without case")
@@ -150,12 +156,20 @@ def _(q):
 def _(q):
     found = Mark.objects.aggregate(sum=Sum("version"), most=Max("version"))
     yield "all marks", found["sum"] or 0, total("mark", range(FACTS))
-    yield "newest mark", found["most"] or 0, lambda versions: max(versions[cell("mark", n)] for n in range(FACTS))
+    yield (
+        "newest mark",
+        found["most"] or 0,
+        lambda versions: max(versions[cell("mark", n)] for n in range(FACTS)),
+    )
 
 
 @shape("annotate")
 def _(q):
-    found = Group.objects.filter(pk=q.group + 1).annotate(total=Sum("facts__version")).values_list("total", flat=True)
+    found = (
+        Group.objects.filter(pk=q.group + 1)
+        .annotate(total=Sum("facts__version"))
+        .values_list("total", flat=True)
+    )
     yield f"facts of group {q.group}", found[0], total("fact", members(q.group))
 
 
@@ -176,7 +190,11 @@ def _(q):
 def _(q):
     groups = Group.objects.filter(version__gte=0, name=f"Group {q.group}")
     found = list(Mark.objects.filter(fact__in=Fact.objects.filter(group__in=groups)))
-    yield f"marks of group {q.group}", sum(mark.version for mark in found), total("mark", members(q.group))
+    yield (
+        f"marks of group {q.group}",
+        sum(mark.version for mark in found),
+        total("mark", members(q.group)),
+    )
 
 
 @shape("values")
@@ -195,12 +213,18 @@ def _(q):
 def _(q):
     found = list(Fact.objects.order_by("-version", "pk")[:3])
     for place, fact in enumerate(found):
-        yield f"newest but {place}", fact.version, lambda versions, place=place: sorted(versions[:FACTS])[-1 - place]
+        yield (
+            f"newest but {place}",
+            fact.version,
+            lambda versions, place=place: sorted(versions[:FACTS])[-1 - place],
+        )
 
 
 @shape("ordered")
 def _(q):
-    found = [fact.version for fact in Fact.objects.filter(group_id=q.group + 1).order_by("version", "pk")]
+    found = [
+        fact.version for fact in Fact.objects.filter(group_id=q.group + 1).order_by("version", "pk")
+    ]
     yield f"order of group {q.group}", int(found == sorted(found)), lambda _versions: 1
     yield f"facts of group {q.group}", sum(found), total("fact", members(q.group))
 
@@ -208,14 +232,20 @@ def _(q):
 @shape("first")
 def _(q):
     found = Fact.objects.filter(group_id=q.group + 1).order_by("-version").first()
-    yield f"newest of group {q.group}", found.version, lambda v: max(v[cell("fact", n)] for n in members(q.group))
+    yield (
+        f"newest of group {q.group}",
+        found.version,
+        lambda v: max(v[cell("fact", n)] for n in members(q.group)),
+    )
 
 
 @shape("prefetch")
 def _(q):
     found = Group.objects.prefetch_related("facts__marks").get(pk=q.group + 1)
     yield f"group {q.group}", found.version, one("group", q.group)
-    yield from rows([(fact.pk, fact.version) for fact in found.facts.all()], expected=members(q.group))
+    yield from rows(
+        [(fact.pk, fact.version) for fact in found.facts.all()], expected=members(q.group)
+    )
     marks = [mark.version for fact in found.facts.all() for mark in fact.marks.all()]
     yield f"marks of group {q.group}", sum(marks), total("mark", members(q.group))
 
@@ -250,7 +280,11 @@ def _(q):
 def _(q):
     step = q.step
     found = Fact.objects.exclude(version__lt=step).filter(group_id=q.group + 1)
-    yield f"facts of group {q.group} not < {step}", len(found), reached("fact", members(q.group), step)
+    yield (
+        f"facts of group {q.group} not < {step}",
+        len(found),
+        reached("fact", members(q.group), step),
+    )
 
 
 @shape("range")
@@ -265,13 +299,19 @@ def _(q):
     label = q.noted[cell("fact", q.number)] // LABEL - q.random.randrange(2)
     found = Fact.objects.filter(label=f"Label {label}").values_list("pk", flat=True)
     gone = int(q.number + 1 not in found)
-    yield f"fact {q.number} without label {label}", gone, lambda v: int(v[cell("fact", q.number)] // LABEL > label)
+    yield (
+        f"fact {q.number} without label {label}",
+        gone,
+        lambda v: int(v[cell("fact", q.number)] // LABEL > label),
+    )
 
 
 @shape("disjunction")
 def _(q):
     step = q.step
-    found = Fact.objects.filter(Q(pk=q.number + 1, version__gte=step) | Q(name=name((q.number + 1) % FACTS)))
+    found = Fact.objects.filter(
+        Q(pk=q.number + 1, version__gte=step) | Q(name=name((q.number + 1) % FACTS))
+    )
     yield f"fact {q.number} >= {step}", len(found) - 1, reached("fact", [q.number], step)
 
 

@@ -55,7 +55,11 @@ class Stage:
         numbers = range(len(self.crew.members))
         wanted = [self.board.counts(number)["done"] + operations for number in numbers]
         assert self.wait_until(
-            lambda: all(self.board.counts(number)["done"] >= least for number, least in zip(numbers, wanted, strict=True)), 30
+            lambda: all(
+                self.board.counts(number)["done"] >= least
+                for number, least in zip(numbers, wanted, strict=True)
+            ),
+            30,
         ), "somebody rests"
 
     def moved(self):
@@ -74,7 +78,9 @@ class Stage:
     @contextmanager
     def sql(self):
         """Open a connection to the database past everything."""
-        with psycopg.connect(**self.place.raw(), autocommit=True, application_name="fault") as connection:
+        with psycopg.connect(
+            **self.place.raw(), autocommit=True, application_name="fault"
+        ) as connection:
             yield connection
 
     def masters(self):
@@ -92,7 +98,9 @@ class Stage:
         lines = (
             lines.decode().splitlines()
             if isinstance(lines, bytes)
-            else [f"{address} {node['flags']} {node['master_id']}" for address, node in lines.items()]
+            else [
+                f"{address} {node['flags']} {node['master_id']}" for address, node in lines.items()
+            ]
         )
         return any("myself" in line and name in line for line in lines)
 

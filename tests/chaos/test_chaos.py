@@ -28,7 +28,12 @@ def played(*, upstream=False, **words):
     subject = subject_of(Repository(ROOT), upstream=upstream)
     given = {**SHORT, **words}
     orders = Orders(
-        python=sys.executable, tree=subject.folder, settings=dict(subject.settings), servers=("valkey9",), seed=SEED, **given
+        python=sys.executable,
+        tree=subject.folder,
+        settings=dict(subject.settings),
+        servers=("valkey9",),
+        seed=SEED,
+        **given,
     )
     return run(orders)
 
@@ -72,7 +77,13 @@ def test_the_checker_finds_nothing_where_nothing_is_cached():
 
 
 def orders(**words):
-    return Orders(python="", tree=ROOT, settings={}, servers=("valkey9",), **{"seconds": 600, "seed": 1, **words})
+    return Orders(
+        python="",
+        tree=ROOT,
+        settings={},
+        servers=("valkey9",),
+        **{"seconds": 600, "seed": 1, **words},
+    )
 
 
 def taken(number, **words):
@@ -97,13 +108,22 @@ def test_every_fault_happens_somewhere_and_every_place_has_faults():
 
 def test_a_fault_that_is_chosen_happens_in_one_place():
     assert [place for _, place, _ in orders(faults=("flushall",)).rounds()] == ["single"]
-    assert [place for _, place, _ in orders(faults=("flushall", "failover")).rounds()] == ["single", "sentinel"]
-    assert {next(plan(orders(faults=("flushall", "failover"), seed=seed), "sentinel"))[0] for seed in range(9)} == {"failover"}
+    assert [place for _, place, _ in orders(faults=("flushall", "failover")).rounds()] == [
+        "single",
+        "sentinel",
+    ]
+    assert {
+        next(plan(orders(faults=("flushall", "failover"), seed=seed), "sentinel"))[0]
+        for seed in range(9)
+    } == {"failover"}
 
 
 def test_a_run_goes_on_until_each_fault_happened_often_enough_or_was_tried_thrice_as_often():
     wanted = orders(faults=("flushall", "deadlocks"), times=2)
-    made = [Planned(number, name, 0, 0) for number, name in enumerate(["flushall", "deadlocks", "flushall"])]
+    made = [
+        Planned(number, name, 0, 0)
+        for number, name in enumerate(["flushall", "deadlocks", "flushall"])
+    ]
     found = Round("valkey9", "single", faults=list(made))
     assert not _is_enough(wanted, found)
     found.faults.append(Planned(4, "deadlocks", 0, 0))
@@ -131,7 +151,12 @@ def test_board_is_shared_by_path_and_takes_the_newest_version_of_all_threads(tmp
 def test_trap_takes_its_victim_once(tmp_path):
     board = Board(tmp_path / "board")
     board.set_trap(1, 2)
-    assert [board.trapped(0, 2), board.trapped(1, 1), board.trapped(1, 2), board.trapped(1, 2)] == [False, False, True, False]
+    assert [board.trapped(0, 2), board.trapped(1, 1), board.trapped(1, 2), board.trapped(1, 2)] == [
+        False,
+        False,
+        True,
+        False,
+    ]
 
 
 def test_times_are_counted_in_steps_that_are_a_fifth_wide():
@@ -183,7 +208,8 @@ def test_violation_is_set_apart_only_within_the_bound_of_its_fault(tmp_path, fau
 
 
 @pytest.mark.parametrize(
-    ("moves", "outcome"), [((1_500,), "apart"), ((1_100,), "apart"), ((1_001, 2_600), "apart"), ((), "apart")]
+    ("moves", "outcome"),
+    [((1_500,), "apart"), ((1_100,), "apart"), ((1_001, 2_600), "apart"), ((), "apart")],
 )
 def test_read_soon_after_a_move_is_within_its_bound(tmp_path, moves, outcome):
     assert judged(tmp_path, "address-half-a-b-a", {}, moves=moves) == outcome
@@ -200,10 +226,25 @@ def test_read_soon_after_a_move_is_within_its_bound(tmp_path, moves, outcome):
         (2, 2_000, {"at": 9_000, "age": 7}, "counts"),
     ],
 )
-def test_what_another_process_says_that_redis_did_not_hear_may_be_outdated_for_a_while(tmp_path, process, at, line, outcome):
+def test_what_another_process_says_that_redis_did_not_hear_may_be_outdated_for_a_while(
+    tmp_path, process, at, line, outcome
+):
     found = Round("valkey9", "single", faults=[Planned(1, "flushall", 1_000, 3_000)])
-    full = {"fault": 1, "noted": 2, "got": 1, "most": 3, "age": 0.5, "own": False, "at": 2_500, "process": 1, **line}
-    lines = [{**full, "what": "violation"}, {"what": "unheard", "process": process, "at": at, "fault": 1}]
+    full = {
+        "fault": 1,
+        "noted": 2,
+        "got": 1,
+        "most": 3,
+        "age": 0.5,
+        "own": False,
+        "at": 2_500,
+        "process": 1,
+        **line,
+    }
+    lines = [
+        {**full, "what": "violation"},
+        {"what": "unheard", "process": process, "at": at, "fault": 1},
+    ]
     judge(found, Board(tmp_path / "board"), 0, map(json.dumps, lines), [], [])
     assert ("counts" if found.violations else "apart") == outcome
 
@@ -222,12 +263,18 @@ def test_read_long_after_a_move_counts(tmp_path):
         ("flushall", "django.db.utils.OperationalError", 2_000, "counts"),
     ],
 )
-def test_exception_is_plain_djangos_only_after_a_fault_of_the_database(tmp_path, fault, kind, at, outcome):
+def test_exception_is_plain_djangos_only_after_a_fault_of_the_database(
+    tmp_path, fault, kind, at, outcome
+):
     assert judged(tmp_path, fault, {"what": "exception", "kind": kind, "at": at}) == outcome
 
 
 def test_too_few_hits_between_faults_are_a_problem():
-    found = Round("valkey9", "single", counts=Counter({"reads": 9, "writes": 1, "reads between": 4, "hits between": 1}))
+    found = Round(
+        "valkey9",
+        "single",
+        counts=Counter({"reads": 9, "writes": 1, "reads between": 4, "hits between": 1}),
+    )
     assert found.problems == ["a hit rate of 25 % between faults"]
     assert not is_clean([found])
 

@@ -24,7 +24,9 @@ pytestmark = pytest.mark.xdist_group("chaos")
 
 
 def called(*words):
-    return CliRunner().invoke(cli, ["--repo", str(ROOT), "chaos", *words], standalone_mode=False, catch_exceptions=True)
+    return CliRunner().invoke(
+        cli, ["--repo", str(ROOT), "chaos", *words], standalone_mode=False, catch_exceptions=True
+    )
 
 
 def test_list_names_every_fault_with_its_bound():
@@ -42,7 +44,9 @@ def test_each_bound_stands_in_the_docs():
     assert [words for words in bounds if words.casefold() not in docs] == []
 
 
-@pytest.mark.parametrize("words", [["--fault", "flood"], ["--server", "memcached"], ["--place", "moon"]])
+@pytest.mark.parametrize(
+    "words", [["--fault", "flood"], ["--server", "memcached"], ["--place", "moon"]]
+)
 def test_unknown_names_are_refused(words):
     error = called(*words).exception
     assert isinstance(error, UsageError)
@@ -98,7 +102,9 @@ class Ready:
     python = "python"
 
 
-@pytest.mark.parametrize(("sign", "code"), [(signal.SIGINT, Exit.INTERRUPTED), (signal.SIGKILL, -signal.SIGKILL)])
+@pytest.mark.parametrize(
+    ("sign", "code"), [(signal.SIGINT, Exit.INTERRUPTED), (signal.SIGKILL, -signal.SIGKILL)]
+)
 def test_run_that_is_interrupted_or_killed_leaves_no_process_behind(sign, code):
     script = (
         "import sys; from scripts import chaos_verb, __main__; chaos_verb.install = lambda *_: sys.modules['__main__']; "
@@ -106,7 +112,9 @@ def test_run_that_is_interrupted_or_killed_leaves_no_process_behind(sign, code):
         "__main__.main()"
     )
     command = [sys.executable, "-c", script]
-    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
+    with subprocess.Popen(
+        command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    ) as process:
         line = next(line for line in process.stderr if " of 600 s:" in line)
         begun = descendants(process.pid)
         process.send_signal(sign)

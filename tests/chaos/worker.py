@@ -22,7 +22,11 @@ GRACE_MS = 300
 REQUEST = 20  # reads and writes, after which an application's connections may be closed
 MOST_LINES = 4000  # of a process
 
-_TABLES = {"fact": ("facts_fact", "id", 1), "group": ("facts_group", "id", 1), "mark": ("facts_mark", "number", 0)}
+_TABLES = {
+    "fact": ("facts_fact", "id", 1),
+    "group": ("facts_group", "id", 1),
+    "mark": ("facts_mark", "number", 0),
+}
 
 
 def configure():
@@ -55,7 +59,12 @@ class Log:
     def write(self, **line):
         if self._left > 0:
             self._left -= 1
-            os.write(self._file, (json.dumps({"process": WORDS["number"], "style": WORDS["style"], **line}) + "\n").encode())
+            os.write(
+                self._file,
+                (
+                    json.dumps({"process": WORDS["number"], "style": WORDS["style"], **line}) + "\n"
+                ).encode(),
+            )
 
 
 class Reads(threading.local):
@@ -85,10 +94,16 @@ class Life:
         self.is_writer = WORDS["writers"] > 0 and thread < WORDS["writers"]
         self._kinds, self._shapes = list(kinds.KINDS.items()), list(shapes.SHAPES.items())
         self._timed, self._question = shapes.TIMED, shapes.Question
-        self._own = [n for n in range(SHARED, FACTS) if self.is_writer and n % WORDS["writers"] == thread]
-        self._groups = [n for n in range(GROUPS) if self.is_writer and n % WORDS["writers"] == thread]
+        self._own = [
+            n for n in range(SHARED, FACTS) if self.is_writer and n % WORDS["writers"] == thread
+        ]
+        self._groups = [
+            n for n in range(GROUPS) if self.is_writer and n % WORDS["writers"] == thread
+        ]
         self._known = {}
-        cells = [(channel, n) for channel in ("fact", "mark", "tags") for n in self._own] + [("group", n) for n in self._groups]
+        cells = [(channel, n) for channel in ("fact", "mark", "tags") for n in self._own] + [
+            ("group", n) for n in self._groups
+        ]
         self._unsettled = set(cells)
         self._begun = []
         self._raw = None
@@ -156,14 +171,19 @@ class Life:
             self._failed(name, error, is_write=is_write, seconds=time.monotonic() - start)
             return False
         finally:
-            self.board.took(self.process, time.monotonic() - start, is_write=is_write, in_fault=in_fault)
+            self.board.took(
+                self.process, time.monotonic() - start, is_write=is_write, in_fault=in_fault
+            )
         return True
 
     def _failed(self, name, error, *, is_write, seconds):
         from django.db import close_old_connections
 
         kind = type(error)
-        frames = [f"{Path(f.filename).name}:{f.lineno} {f.name}" for f in traceback.extract_tb(error.__traceback__)[-6:]]
+        frames = [
+            f"{Path(f.filename).name}:{f.lineno} {f.name}"
+            for f in traceback.extract_tb(error.__traceback__)[-6:]
+        ]
         self.board.count(self.process, "exceptions")
         self.log.write(
             what="exception",
@@ -230,7 +250,12 @@ class Life:
     def _when(self):
         fault, started, ended = self.board.fault
         at = now()
-        return {"fault": fault, "since": (at - started) / 1000, "after": (at - ended) / 1000 if ended else 0, "at": at}
+        return {
+            "fault": fault,
+            "since": (at - started) / 1000,
+            "after": (at - ended) / 1000 if ended else 0,
+            "at": at,
+        }
 
     def _remember(self, noted):
         at = now()
@@ -247,7 +272,9 @@ class Life:
 
         try:
             if self._raw is None or self._raw.closed:
-                self._raw = psycopg.connect(**WORDS["raw"], autocommit=True, options="-c lock_timeout=400")
+                self._raw = psycopg.connect(
+                    **WORDS["raw"], autocommit=True, options="-c lock_timeout=400"
+                )
             for channel, number in sorted(self._unsettled):
                 version = self._committed(channel, number)
                 if version is not None:
@@ -286,7 +313,12 @@ def prepare():
     call_command("migrate", run_syncdb=True, verbosity=0)
     Group.objects.bulk_create([Group(pk=n + 1, name=f"Group {n}") for n in range(GROUPS)])
     Tag.objects.bulk_create([Tag(pk=n + 1, slug=f"bit{n}") for n in range(BITS)])
-    Fact.objects.bulk_create([Fact(pk=n + 1, name=name(n), label="Label 0", group_id=n % GROUPS + 1) for n in range(FACTS)])
+    Fact.objects.bulk_create(
+        [
+            Fact(pk=n + 1, name=name(n), label="Label 0", group_id=n % GROUPS + 1)
+            for n in range(FACTS)
+        ]
+    )
     Mark.objects.bulk_create([Mark(number=n, fact_id=n + 1) for n in range(FACTS)])
 
 

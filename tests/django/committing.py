@@ -112,8 +112,16 @@ def clean(connection):
         return
     connection.ensure_connection()
     connection.connection.rollback()  # what a failed statement left open
-    with connection.connection.cursor() if connection.vendor == "postgresql" else _Closing(connection) as cursor:
-        there = {info.name for info in connection.introspection.get_table_list(cursor) if info.type in {"t", "p"}}
+    with (
+        connection.connection.cursor()
+        if connection.vendor == "postgresql"
+        else _Closing(connection) as cursor
+    ):
+        there = {
+            info.name
+            for info in connection.introspection.get_table_list(cursor)
+            if info.type in {"t", "p"}
+        }
         cursor.execute("BEGIN")
         for sql in _emptying(connection, sorted(written & there)):
             cursor.execute(sql)
@@ -167,8 +175,12 @@ def _restore(connection, cursor, table):
         return
     mark = "?" if connection.vendor == "sqlite" else "%s"
     into = ", ".join(map(connection.ops.quote_name, columns))
-    cursor.executemany(f"INSERT INTO {name} ({into}) VALUES ({', '.join([mark] * len(columns))})", rows)
+    cursor.executemany(
+        f"INSERT INTO {name} ({into}) VALUES ({', '.join([mark] * len(columns))})", rows
+    )
     if connection.vendor == "postgresql":
         for sequence in connection.introspection.get_sequences(cursor, table):
             column = connection.ops.quote_name(sequence["column"])
-            cursor.execute(f"SELECT setval(pg_get_serial_sequence('{name}', '{sequence['column']}'), max({column})) FROM {name}")
+            cursor.execute(
+                f"SELECT setval(pg_get_serial_sequence('{name}', '{sequence['column']}'), max({column})) FROM {name}"
+            )

@@ -227,7 +227,13 @@ def _judge(read: Read, expected: Answer, got: Answer, when: str) -> bool:
     if not found or (got.error is None and _is_unstable(read, expected)):
         return False
     figures["wrong"] += 1
-    _setup["log"].write(wrong=_setup["test"], kind=read.kind.strip("_"), when=when, difference=found, **_described(read))
+    _setup["log"].write(
+        wrong=_setup["test"],
+        kind=read.kind.strip("_"),
+        when=when,
+        difference=found,
+        **_described(read),
+    )
     return True
 
 
@@ -236,7 +242,11 @@ def _differs(expected: Answer, got: Answer, queryset: Any) -> str:
         return f"raised {got.error!r:.200} in place of {expected.error or expected.value!r:.100}"
     if expected.error is not None:
         return ""
-    known = {id(obj): obj for objects in queryset._known_related_objects.values() for obj in objects.values()}
+    known = {
+        id(obj): obj
+        for objects in queryset._known_related_objects.values()
+        for obj in objects.values()
+    }
     return difference(expected.value, got.value, known)
 
 
@@ -252,7 +262,11 @@ def _described(read: Read) -> dict[str, str]:
         sql = str(read.copy().query)
     except Exception as error:
         sql = repr(error)
-    return {"model": read.queryset.model._meta.label, "sql": sql[:600], "queryset": type(read.queryset).__qualname__}
+    return {
+        "model": read.queryset.model._meta.label,
+        "sql": sql[:600],
+        "queryset": type(read.queryset).__qualname__,
+    }
 
 
 def _on_read(hit: bool, **_: Any) -> None:
@@ -283,15 +297,28 @@ def _silent() -> Any:
     logger = logging.getLogger("django.db.backends")
     disabled, logger.disabled = logger.disabled, True
     kept = [
-        (connection, connection.queries_log, connection.force_debug_cursor, connection.execute_wrappers)
+        (
+            connection,
+            connection.queries_log,
+            connection.force_debug_cursor,
+            connection.execute_wrappers,
+        )
         for connection in connections.all(initialized_only=True)
     ]
     for connection, *_ in kept:
-        connection.queries_log, connection.force_debug_cursor, connection.execute_wrappers = deque(maxlen=9000), False, []
+        connection.queries_log, connection.force_debug_cursor, connection.execute_wrappers = (
+            deque(maxlen=9000),
+            False,
+            [],
+        )
     try:
         yield
     finally:
         for connection, log, force, wrappers in kept:
-            connection.queries_log, connection.force_debug_cursor, connection.execute_wrappers = log, force, wrappers
+            connection.queries_log, connection.force_debug_cursor, connection.execute_wrappers = (
+                log,
+                force,
+                wrappers,
+            )
         logger.disabled = disabled
         _local.quiet = before

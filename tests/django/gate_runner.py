@@ -42,7 +42,11 @@ class Result(TextTestResult):
         super().stopTest(test)
 
     def _log(self, test, outcome, error=None):
-        LOG.write(test=test.id(), outcome=outcome, **({"words": words(error), "trace": trace(error)} if error else {}))
+        LOG.write(
+            test=test.id(),
+            outcome=outcome,
+            **({"words": words(error), "trace": trace(error)} if error else {}),
+        )
 
     def addSuccess(self, test):
         super().addSuccess(test)

@@ -10,9 +10,15 @@ def make_do(database):
     """Have the tests name a collation that the server of a database has, and create no extension that it has not."""
     import psycopg
 
-    with psycopg.connect(host=database["HOST"], user=database["USER"], dbname="postgres") as connection:
-        [has_icu] = connection.execute("SELECT count(*) FROM pg_collation WHERE collname = %s", [COLLATION]).fetchone()
-        available = {name for (name,) in connection.execute("SELECT name FROM pg_available_extensions")}
+    with psycopg.connect(
+        host=database["HOST"], user=database["USER"], dbname="postgres"
+    ) as connection:
+        [has_icu] = connection.execute(
+            "SELECT count(*) FROM pg_collation WHERE collname = %s", [COLLATION]
+        ).fetchone()
+        available = {
+            name for (name,) in connection.execute("SELECT name FROM pg_available_extensions")
+        }
     if not has_icu:
         DatabaseFeatures.test_collations = dict.fromkeys(DatabaseFeatures.test_collations, "C")
     create = CreateExtension.database_forwards

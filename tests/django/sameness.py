@@ -46,11 +46,17 @@ class _Comparison:
         if isinstance(one, dict):
             if list(one) != list(two) and [*map(repr, one)] != [*map(repr, two)]:
                 return f"{at}: keys {list(two)!r:.80} in place of {list(one)!r:.80}"
-            return self._first((one[key], other, f"{at}[{key!r:.40}]") for key, other in zip(one, two.values(), strict=True))
+            return self._first(
+                (one[key], other, f"{at}[{key!r:.40}]")
+                for key, other in zip(one, two.values(), strict=True)
+            )
         if isinstance(one, (list, tuple)):
             if len(one) != len(two):
                 return f"{at}: {len(two)} items in place of {len(one)}"
-            return self._first((first, second, f"{at}[{n}]") for n, (first, second) in enumerate(zip(one, two, strict=True)))
+            return self._first(
+                (first, second, f"{at}[{n}]")
+                for n, (first, second) in enumerate(zip(one, two, strict=True))
+            )
         if isinstance(one, memoryview):
             return self.differ(bytes(one), bytes(two), at)
         if isinstance(one, FieldFile):
@@ -63,10 +69,18 @@ class _Comparison:
 
     def _others(self, one: Any, two: Any, at: str) -> str:
         """Compare what has no rule of its own: `1.0` and `1.00` are equal and not the same."""
-        found = self.differ(one.__dict__, two.__dict__, at) if hasattr(one, "__dict__") and not isinstance(one, type) else ""
+        found = (
+            self.differ(one.__dict__, two.__dict__, at)
+            if hasattr(one, "__dict__") and not isinstance(one, type)
+            else ""
+        )
         if found or repr(one) == repr(two) or " at 0x" in repr(one):
             return found
-        if type(one).__eq__ is not object.__eq__ and one == two and isinstance(one, (set, frozenset)):
+        if (
+            type(one).__eq__ is not object.__eq__
+            and one == two
+            and isinstance(one, (set, frozenset))
+        ):
             return ""
         return f"{at}: {two!r:.80} in place of {one!r:.80}"
 
@@ -81,10 +95,14 @@ class _Comparison:
 
     def _states(self, one: Any, two: Any, at: str) -> str:
         for name in ("db", "adding", "fetch_mode"):
-            found = self.differ(getattr(one, name, None), getattr(two, name, None), f"{at}._state.{name}")
+            found = self.differ(
+                getattr(one, name, None), getattr(two, name, None), f"{at}._state.{name}"
+            )
             if found:
                 return found
-        peers = [sum(ref() is not None for ref in getattr(state, "peers", ())) for state in (one, two)]
+        peers = [
+            sum(ref() is not None for ref in getattr(state, "peers", ())) for state in (one, two)
+        ]
         if peers[0] != peers[1]:
             return f"{at}._state: {peers[1]} peers in place of {peers[0]}"
         first, second = one.__dict__.get("fields_cache", {}), two.__dict__.get("fields_cache", {})

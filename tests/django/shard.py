@@ -26,17 +26,26 @@ def main():
         make_do(gate["databases"]["default"])
     wanted = inspect.signature(runtests.django_tests).parameters
     given = OPTIONS | {"test_labels": gate["labels"]}
-    off = {name: False if name in {"interactive", "failfast", "keepdb", "reverse", "shuffle"} else None for name in wanted}
-    runtests.django_tests(**(off | {name: value for name, value in given.items() if name in wanted}))
+    off = {
+        name: False if name in {"interactive", "failfast", "keepdb", "reverse", "shuffle"} else None
+        for name in wanted
+    }
+    runtests.django_tests(
+        **(off | {name: value for name, value in given.items() if name in wanted})
+    )
 
 
 def _install_apps(runtests, gate):
     """Install the labels' applications with the others: cacheops connects to the models that it finds when it is made ready."""
     labels = dict.fromkeys(runtests.get_label_module(label) for label in gate["labels"])
-    apps = [app for label in labels for app in (*runtests.CONTRIB_TESTS_TO_APPS.get(label, ()), label)]
+    apps = [
+        app for label in labels for app in (*runtests.CONTRIB_TESTS_TO_APPS.get(label, ()), label)
+    ]
     if gate["cached"]:
         runtests.ALWAYS_INSTALLED_APPS.insert(0, "cacheops")
-    runtests.ALWAYS_INSTALLED_APPS += [app for app in apps if app not in runtests.ALWAYS_INSTALLED_APPS]
+    runtests.ALWAYS_INSTALLED_APPS += [
+        app for app in apps if app not in runtests.ALWAYS_INSTALLED_APPS
+    ]
 
 
 if __name__ == "__main__":

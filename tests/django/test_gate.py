@@ -43,7 +43,9 @@ def judge(repo, stand):
     """Return a function that runs labels under a subject and sums up what they came to."""
 
     def judged(subject, *labels):
-        selection = Selection(CHOICE.django, CHOICE.database, CHOICE.mode, labels or gate_of(repo).short)
+        selection = Selection(
+            CHOICE.django, CHOICE.database, CHOICE.mode, labels or gate_of(repo).short
+        )
         todo = jobs(repo, gate_of(repo), [stand], selection, subject)
         (summary,) = Runner(repo, gate_of(repo), Store(repo.work / "results")).all(todo)
         return summary
@@ -62,11 +64,18 @@ def test_the_wheel_fails_no_test_of_djangos_and_gives_no_wrong_answer(repo, judg
 def test_an_engine_that_drops_nothing_of_a_condition_is_seen(repo, judge, tmp_path):
     whole = subject_of(repo)
     shutil.copytree(whole.folder, tmp_path / "tree")
-    with (tmp_path / "tree" / "rover_overrides" / "invalidation" / "two_phase.py").open("a") as file:
+    with (tmp_path / "tree" / "rover_overrides" / "invalidation" / "two_phase.py").open(
+        "a"
+    ) as file:
         file.write("\n\ndef _met(*_args: Any) -> set[Conj]:\n    return set()\n")
-    summary = judge(Subject("broken", tmp_path / "tree", whole.settings, f"{whole.content}, drops nothing"), "update")
+    summary = judge(
+        Subject("broken", tmp_path / "tree", whole.settings, f"{whole.content}, drops nothing"),
+        "update",
+    )
     assert {item.when for item in summary.wrong} == {"at once", "after a write"}
-    assert {item.test for item in summary.wrong} == {"update.tests.AdvancedTests.test_update_negated_f"}
+    assert {item.test for item in summary.wrong} == {
+        "update.tests.AdvancedTests.test_update_negated_f"
+    }
 
 
 def test_bare_upstream_is_seen_to_be_wrong(repo, judge):

@@ -27,7 +27,9 @@ WAY = {
 }
 """At each release: where the rebase stops, and which patches it makes unnecessary, how."""
 
-PROOFS = {patch: (release, how) for release, (_, retired) in WAY.items() for patch, how in retired.items()}
+PROOFS = {
+    patch: (release, how) for release, (_, retired) in WAY.items() for patch, how in retired.items()
+}
 
 
 @pytest.fixture(scope="module")

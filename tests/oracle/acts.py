@@ -31,7 +31,10 @@ class Touched:
 
     def note(self, model: Any, *pks: Any) -> None:
         """Enter rows of a model and of the tables that it inherits from."""
-        tables = [model._meta.concrete_model._meta.db_table, *(parent._meta.db_table for parent in model._meta.get_parent_list())]
+        tables = [
+            model._meta.concrete_model._meta.db_table,
+            *(parent._meta.db_table for parent in model._meta.get_parent_list()),
+        ]
         self._levels[-1].update((table, pk) for table in tables for pk in pks)
 
     def take(self) -> set[Row]:
@@ -61,7 +64,11 @@ class Writes:
 
     def names(self) -> dict[str, Any]:
         """Return the statements by their names."""
-        return {name: getattr(self, name) for name in vars(Writes) if not name.startswith("_") and name != "names"}
+        return {
+            name: getattr(self, name)
+            for name in vars(Writes)
+            if not name.startswith("_") and name != "names"
+        }
 
     def create(self, model: Any, **values: Any) -> None:
         self.touched.note(model, model.objects.create(**values).pk)
@@ -104,15 +111,25 @@ class Writes:
         queryset.invalidated_update(**values)
 
     def bulk_create(self, model: Any, values: list[dict[str, Any]]) -> None:
-        self.touched.note(model, *(made.pk for made in model.objects.bulk_create([model(**row) for row in values])))
+        self.touched.note(
+            model,
+            *(made.pk for made in model.objects.bulk_create([model(**row) for row in values])),
+        )
 
     def bulk_ignore(self, model: Any, values: list[dict[str, Any]]) -> None:
         model.objects.bulk_create([model(**row) for row in values], ignore_conflicts=True)
 
     def bulk_upsert(self, model: Any, values: list[dict[str, Any]]) -> None:
-        names = sorted({model._meta.get_field(name).name for name in set.intersection(*map(set, values)) - {"pk"}})
+        names = sorted(
+            {
+                model._meta.get_field(name).name
+                for name in set.intersection(*map(set, values)) - {"pk"}
+            }
+        )
         rows = [model(**row) for row in values]
-        model.objects.bulk_create(rows, update_conflicts=True, unique_fields=["id"], update_fields=names)
+        model.objects.bulk_create(
+            rows, update_conflicts=True, unique_fields=["id"], update_fields=names
+        )
         self.touched.note(model, *(row["pk"] for row in values))
 
     def bulk_update(self, model: Any, pks: list[int], **values: Any) -> None:
@@ -135,7 +152,9 @@ class Writes:
         model.objects.update_or_create(pk=pk, defaults=values)
         self.touched.note(model, pk)
 
-    def linked(self, model: Any, pk: int, name: str, how: str, pks: list[int] | None = None) -> None:
+    def linked(
+        self, model: Any, pk: int, name: str, how: str, pks: list[int] | None = None
+    ) -> None:
         """Change the rows behind a relation."""
         manager = getattr(model.objects.nocache().get(pk=pk), name)
         related = [] if pks is None else list(manager.model.objects.nocache().filter(pk__in=pks))
@@ -210,14 +229,37 @@ def the(model: Any, pk: int) -> Any:
 
 def names() -> dict[str, Any]:
     """Return the names for values, expressions and models."""
-    expressions = ["Q", "F", "Value", "Count", "Sum", "Max", "Case", "When", "Exists", "Subquery", "OuterRef", "FilteredRelation"]
+    expressions = [
+        "Q",
+        "F",
+        "Value",
+        "Count",
+        "Sum",
+        "Max",
+        "Case",
+        "When",
+        "Exists",
+        "Subquery",
+        "OuterRef",
+        "FilteredRelation",
+    ]
     found: dict[str, Any] = {name: getattr(models, name) for name in expressions}
     found |= {name: getattr(functions, name) for name in ("Lower", "Upper", "Length", "Coalesce")}
     found |= {model.__name__: model for model in rover.MODELS}
     found |= {name: getattr(dt, name) for name in ("date", "time", "timedelta")}
-    more: dict[str, Callable[..., Any]] = {"at": dt.datetime.fromisoformat, "the": the, "commit": transaction.commit}
+    more: dict[str, Callable[..., Any]] = {
+        "at": dt.datetime.fromisoformat,
+        "the": the,
+        "commit": transaction.commit,
+    }
     return (
         found
         | more
-        | {"RawSQL": RawSQL, "Decimal": Decimal, "UUID": UUID, "Mood": rover.Mood, "on_commit": transaction.on_commit}
+        | {
+            "RawSQL": RawSQL,
+            "Decimal": Decimal,
+            "UUID": UUID,
+            "Mood": rover.Mood,
+            "on_commit": transaction.on_commit,
+        }
     )

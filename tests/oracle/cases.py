@@ -17,27 +17,51 @@ def _beside(point: str, other: str, here: str) -> str:
 
 CASES: dict[str, tuple[str, ...]] = {
     # writes that upstream does not see
-    "update": (FIRST, "rows(Item.objects.filter(title='new'))", "update(Item.objects.filter(pk=1), title='new')"),
+    "update": (
+        FIRST,
+        "rows(Item.objects.filter(title='new'))",
+        "update(Item.objects.filter(pk=1), title='new')",
+    ),
     "update-by-expression": (
         FIRST,
         "count(Item.objects.filter(rank=2))",
         "update(Item.objects.filter(pk=1), rank=F('rank') + 1)",
     ),
-    "bulk-update": (FIRST, "rows(Item.objects.filter(title='new'))", "bulk_update(Item, [1, 2], title='new')"),
+    "bulk-update": (
+        FIRST,
+        "rows(Item.objects.filter(title='new'))",
+        "bulk_update(Item, [1, 2], title='new')",
+    ),
     "bulk-upsert": (
         AUTHORS,
         "rows(Author.objects.filter(name='old'))",
         "bulk_upsert(Author, [dict(pk=1, name='new'), dict(pk=2, name='new')])",
     ),
-    "save-over-a-key": (AUTHORS, "rows(Author.objects.filter(name='old'))", "overwrite(Author, pk=1, name='new')"),
-    "save-with-expression": (FIRST, "count(Item.objects.filter(rank=2))", "save(Item, 1, rank=F('rank') + 1)"),
-    "reverse-set": (FIRST, "rows(Item.objects.filter(owner=2))", "linked(Author, 2, 'owned', 'set', [3])"),
+    "save-over-a-key": (
+        AUTHORS,
+        "rows(Author.objects.filter(name='old'))",
+        "overwrite(Author, pk=1, name='new')",
+    ),
+    "save-with-expression": (
+        FIRST,
+        "count(Item.objects.filter(rank=2))",
+        "save(Item, 1, rank=F('rank') + 1)",
+    ),
+    "reverse-set": (
+        FIRST,
+        "rows(Item.objects.filter(owner=2))",
+        "linked(Author, 2, 'owned', 'set', [3])",
+    ),
     "set-null-by-delete": (
         "update(Comment.objects.filter(pk=1), author_id=2)",
         "rows(Comment.objects.filter(pk=1))",
         "delete(Author, 2)",
     ),
-    "child-of-inheritance": (FIRST, "rows(Item.objects.filter(title='new'))", "save(Special, 11, title='new')"),
+    "child-of-inheritance": (
+        FIRST,
+        "rows(Item.objects.filter(title='new'))",
+        "save(Special, 11, title='new')",
+    ),
     # tables that upstream does not track
     "exclude-through-a-relation": (
         FIRST,
@@ -60,7 +84,11 @@ CASES: dict[str, tuple[str, ...]] = {
         "rows(Item.objects.annotate(s=Coalesce(Subquery(Comment.objects.filter(item=OuterRef('pk'), pk=1).values('likes')[:1]), 0)))",
         "save(Comment, 1, likes=7)",
     ),
-    "select-related": (FIRST, "rows(Item.objects.select_related('owner'))", "save(Author, 1, name='new')"),
+    "select-related": (
+        FIRST,
+        "rows(Item.objects.select_related('owner'))",
+        "save(Author, 1, name='new')",
+    ),
     "ordered-by-relation": (
         FIRST,
         "update(Item.objects.filter(pk__gt=5), owner_id=2)",
@@ -85,7 +113,11 @@ CASES: dict[str, tuple[str, ...]] = {
         "save(Category, 4, name='new')",
     ),
     # values that are spelled in two ways
-    "decimal": (FIRST, "rows(Item.objects.filter(price=Decimal('1.50')))", "save(Item, 1, price=Decimal('1.5'))"),
+    "decimal": (
+        FIRST,
+        "rows(Item.objects.filter(price=Decimal('1.50')))",
+        "save(Item, 1, price=Decimal('1.5'))",
+    ),
     "zone": (
         FIRST,
         "rows(Item.objects.filter(at=at('2025-01-01T00:30:00+01:00')))",
@@ -94,7 +126,12 @@ CASES: dict[str, tuple[str, ...]] = {
     "minus-zero": (FIRST, "rows(Item.objects.filter(score=0.0))", "save(Item, 1, score=-0.0)"),
     "collation": (FIRST, "rows(Item.objects.filter(plain='NEW'))", "save(Item, 1, plain='new')"),
     # transactions and other connections
-    "reader-overtaken": (FIRST, _beside("1", "look(\"rows(Item.objects.filter(title='new'))\")", "save(Item, 1, title='new')")),
+    "reader-overtaken": (
+        FIRST,
+        _beside(
+            "1", "look(\"rows(Item.objects.filter(title='new'))\")", "save(Item, 1, title='new')"
+        ),
+    ),
     "serial-saves": (
         FIRST,
         _beside(
@@ -115,7 +152,11 @@ CASES: dict[str, tuple[str, ...]] = {
     "commit-by-hand": (
         FIRST,
         "rows(Item.objects.filter(title='old'))",
-        _beside("'commit'", "with manual():\n    save(Item, 1, title='new')", "look(\"rows(Item.objects.filter(title='old'))\")"),
+        _beside(
+            "'commit'",
+            "with manual():\n    save(Item, 1, title='new')",
+            "look(\"rows(Item.objects.filter(title='old'))\")",
+        ),
     ),
 }
 """The steps of each case by its name."""

@@ -16,9 +16,13 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--length", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--shrink", type=int, default=0, help="how many stale reads to reduce to a reproducer")
+    parser.add_argument(
+        "--shrink", type=int, default=0, help="how many stale reads to reduce to a reproducer"
+    )
     parser.add_argument("--workload", choices=("anything", "rover", "cases"), default="anything")
-    parser.add_argument("--spare", type=int, default=0, help="bytes after which the server evicts what it likes")
+    parser.add_argument(
+        "--spare", type=int, default=0, help="bytes after which the server evicts what it likes"
+    )
     options = parser.parse_args()
     project.start()
     from oracle import driver, shrink
@@ -29,7 +33,9 @@ def main() -> int:
     rover = options.workload == "rover"
     machine = Machine(workload=rover)
     if options.spare:
-        driver.drive(machine, options.workload, options.seed, 40, 40)  # a server takes memory of its own for what it does first
+        driver.drive(
+            machine, options.workload, options.seed, 40, 40
+        )  # a server takes memory of its own for what it does first
         limit_memory(options.spare)
     began = time.monotonic()
     driver.drive(machine, options.workload, options.seed, options.steps, options.length)
@@ -69,7 +75,12 @@ def run_cases() -> int:
         before = machine.figures.count.copy()
         stale = [item.query for step in steps for item in machine.step(step)]
         count = machine.figures.count - before
-        found[name] = {"stale": stale, **count, "seen": len(machine.pool), "warm": sum(item.warm for item in machine.pool)}
+        found[name] = {
+            "stale": stale,
+            **count,
+            "seen": len(machine.pool),
+            "warm": sum(item.warm for item in machine.pool),
+        }
     json.dump(found, sys.stdout)
     machine.beside.close()
     return 0

@@ -56,11 +56,15 @@ class Place:
 
     @classmethod
     @contextmanager
-    def made(cls, repo: Repository, name: str, database: Database, python: Path | None = None) -> Iterator[Place]:
+    def made(
+        cls, repo: Repository, name: str, database: Database, python: Path | None = None
+    ) -> Iterator[Place]:
         """Make the environment, unless there is a Python that has everything, and start what all processes share."""
         environment = repo.config.environment(name)
         requires = [*environment.requires, *REQUIRES]
-        ready = Ready(python, {}) if python else install(repo, f"oracle-{name}", environment, requires)
+        ready = (
+            Ready(python, {}) if python else install(repo, f"oracle-{name}", environment, requires)
+        )
         if isinstance(ready, Absent):
             raise EnvironmentFailedError(ready.reason)
         with postgresql(ready.python) if database.kind == "postgresql" else _nothing() as address:
@@ -72,12 +76,17 @@ def _nothing() -> Iterator[str]:
     yield ""
 
 
-def run_cell(place: Place, subject: Subject, words: Sequence[str], *, script: str = "cell.py") -> dict[str, Any]:
+def run_cell(
+    place: Place, subject: Subject, words: Sequence[str], *, script: str = "cell.py"
+) -> dict[str, Any]:
     """Run steps in a process with an empty server and an empty database; raises EnvironmentFailedError where it breaks."""
     server = place.repo.config.server(place.server)
     assert server is not None
     shared = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    with running(server) as url, tempfile.TemporaryDirectory(prefix="fork-oracle-", dir=shared) as folder:
+    with (
+        running(server) as url,
+        tempfile.TemporaryDirectory(prefix="fork-oracle-", dir=shared) as folder,
+    ):
         path = os.pathsep.join((str(subject.folder), str(HERE.parent)))
         variables = {
             "PYTHONPATH": path,
@@ -87,7 +96,11 @@ def run_cell(place: Place, subject: Subject, words: Sequence[str], *, script: st
             "ORACLE_DATABASE": json.dumps(_settings(place, folder)),
             "ORACLE_SETTINGS": json.dumps(dict(subject.settings)),
         }
-        kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "LANG") if name in os.environ}
+        kept = {
+            name: os.environ[name]
+            for name in ("PATH", "HOME", "TMPDIR", "LANG")
+            if name in os.environ
+        }
         done = run(
             [place.ready.python, HERE / script, *words],
             cwd=Path(folder),
@@ -101,7 +114,11 @@ def run_cell(place: Place, subject: Subject, words: Sequence[str], *, script: st
 def _settings(place: Place, folder: str) -> dict[str, Any]:
     """Return Django's settings for the database of one process."""
     if place.database.kind == "sqlite":
-        return {"ENGINE": "django.db.backends.sqlite3", "NAME": f"{folder}/db", "OPTIONS": {"timeout": 0}}
+        return {
+            "ENGINE": "django.db.backends.sqlite3",
+            "NAME": f"{folder}/db",
+            "OPTIONS": {"timeout": 0},
+        }
     isolation = {"read-committed": 2, "repeatable-read": 3}[place.database.isolation]
     return {
         "ENGINE": "django.db.backends.postgresql",
@@ -115,4 +132,7 @@ def _settings(place: Place, folder: str) -> dict[str, Any]:
 def sound(counts: Sequence[Counter[str]]) -> bool:
     """Tell whether something was judged and nothing was found."""
     wrong = ("stale", "reads raised", "writes raised", "reads blown up")
-    return all(count["hits"] and count["drops"] and not any(count[name] for name in wrong) for count in counts)
+    return all(
+        count["hits"] and count["drops"] and not any(count[name] for name in wrong)
+        for count in counts
+    )

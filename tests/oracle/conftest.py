@@ -23,7 +23,10 @@ def repo():
 def subjects(repo):
     """Give bare upstream, in both its modes, and the series, by their names."""
     with repo.alone():
-        return {subject.name: subject for subject in run.subjects_of(repo, ("bare", "bare-insideout", "series"))}
+        return {
+            subject.name: subject
+            for subject in run.subjects_of(repo, ("bare", "bare-insideout", "series"))
+        }
 
 
 @pytest.fixture

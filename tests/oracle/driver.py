@@ -12,7 +12,10 @@ from random import Random
 from oracle import queries, workload, writes
 from oracle.machine import Machine
 
-_KINDS = {"anything": ("read",) * 6 + ("again",) + ("write",) * 7, "rover": ("read",) * 3 + ("write",) * 2}
+_KINDS = {
+    "anything": ("read",) * 6 + ("again",) + ("write",) * 7,
+    "rover": ("read",) * 3 + ("write",) * 2,
+}
 _RUNS = 1_000_003
 """More runs than any process makes, so that no two processes share a seed."""
 

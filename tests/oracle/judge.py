@@ -84,7 +84,9 @@ class Live:
             except DatabaseError:  # the database refuses the query now
                 return set()
             for keys in rows:
-                if len(keys) != len(tables):  # Django selects something else: nothing can be said of these rows
+                if len(keys) != len(
+                    tables
+                ):  # Django selects something else: nothing can be said of these rows
                     self.witnesses = None
                     return set()
                 found.update(row for row in zip(tables, keys, strict=True) if row[1] is not None)
@@ -151,21 +153,33 @@ def _witness(query: Query) -> tuple[str, Any, tuple[str, ...]] | None:
     try:
         query.get_compiler("default").pre_sql_setup()  # joins what order_by and select_related need
         aliases = [alias for alias in query.alias_map if query.alias_refcount[alias]]
-        models = {model._meta.db_table: model for model in apps.get_models(include_auto_created=True)}
+        models = {
+            model._meta.db_table: model for model in apps.get_models(include_auto_created=True)
+        }
         tables = tuple(query.alias_map[alias].table_name for alias in aliases)
         query.clear_ordering(force=True)
         query.clear_limits()
-        query.distinct, query.select_related, query.group_by, query.default_cols = False, False, None, False
+        query.distinct, query.select_related, query.group_by, query.default_cols = (
+            False,
+            False,
+            None,
+            False,
+        )
         query.clear_deferred_loading()
         query.set_annotation_mask(())
-        query.select = tuple(models[table]._meta.pk.get_col(alias) for table, alias in zip(tables, aliases, strict=True))
+        query.select = tuple(
+            models[table]._meta.pk.get_col(alias)
+            for table, alias in zip(tables, aliases, strict=True)
+        )
         sql, params = query.get_compiler("default").as_sql()
     except EmptyResultSet:
         return None
     return sql, params, tables
 
 
-def _inner(asked: list[tuple[str, Any]], witnesses: list[tuple[str, Any, tuple[str, ...]]]) -> set[str]:
+def _inner(
+    asked: list[tuple[str, Any]], witnesses: list[tuple[str, Any, tuple[str, ...]]]
+) -> set[str]:
     """Return the tables that occur in the question more often than at its top level."""
     found = [name for sql, _ in asked for name in _PLACE.findall(sql)]
     own = [table for _, _, tables in witnesses for table in tables]

@@ -71,7 +71,9 @@ class Beside:
         def execute(run: Any, *arguments: Any) -> Any:
             nonlocal statements
             done = run(*arguments)
-            statements += settings.CACHEOPS_ENABLED  # which is of all threads: to stop while it is off would blind the other
+            statements += (
+                settings.CACHEOPS_ENABLED
+            )  # which is of all threads: to stop while it is off would blind the other
             if statements == point:
                 stop()
             return done

@@ -103,7 +103,9 @@ class Machine:
         try:
             exec(_compiled(source, "exec"), self.names)
         except Exception as error:
-            if not _left_open(error) and (isinstance(error, DatabaseError) or not self._caused(error)):
+            if not _left_open(error) and (
+                isinstance(error, DatabaseError) or not self._caused(error)
+            ):
                 return "refused"
             self.figures.raised[f"{type(error).__name__}: {error}"[:200]] = (source, "")
             return "raised"
@@ -134,7 +136,9 @@ class Machine:
                 self._differs(item, answer, hit)
             item.warm = hit is not None
 
-    def _dropped(self, item: judge.Live, changed: bool, touched: set[judge.Row], parts: set[judge.Row]) -> None:
+    def _dropped(
+        self, item: judge.Live, changed: bool, touched: set[judge.Row], parts: set[judge.Row]
+    ) -> None:
         count = self.figures.count
         count["drops"] += 1
         if changed:
@@ -166,7 +170,10 @@ class Machine:
             if isinstance(error, DatabaseError) and item.answer == judge.refused(error):
                 return item.answer, None
             self.figures.count["reads raised"] += 1
-            self.figures.raised[f"{type(error).__name__}: {error}"[:200]] = (item.text, traceback.format_exc()[-1500:])
+            self.figures.raised[f"{type(error).__name__}: {error}"[:200]] = (
+                item.text,
+                traceback.format_exc()[-1500:],
+            )
             self.pool.remove(item)
             return item.answer, None
         self.figures.count["hits"] += bool(hit)
@@ -179,7 +186,9 @@ class Machine:
             self.pool.remove(item)
             return
         self.figures.count["stale"] += 1
-        self.figures.stale.append(Stale(self.seed, tuple(self.steps), item.text, answer, item.answer))
+        self.figures.stale.append(
+            Stale(self.seed, tuple(self.steps), item.text, answer, item.answer)
+        )
         redis_client.flushdb()
         for other in self.pool:
             other.warm = False
@@ -279,7 +288,9 @@ def _compiled(source: str, mode: str) -> Any:
 
 def _left_open(error: BaseException) -> bool:
     """Tell whether a commit could not go back to autocommit, for what the cache asked after it had begun a transaction."""
-    return any(frame.name == "_set_autocommit" for frame in traceback.extract_tb(error.__traceback__))
+    return any(
+        frame.name == "_set_autocommit" for frame in traceback.extract_tb(error.__traceback__)
+    )
 
 
 def in_transaction() -> bool:

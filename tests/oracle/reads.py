@@ -48,7 +48,10 @@ def spelled(value: Any, inside: tuple[int, ...] = ()) -> str:
             zip(plain, each(plain.values()), strict=True),
             zip(state.fields_cache, each(state.fields_cache.values()), strict=True),
         )
-        far = {name: sorted(each(item)) for name, item in held.get("_prefetched_objects_cache", {}).items()}
+        far = {
+            name: sorted(each(item))
+            for name, item in held.get("_prefetched_objects_cache", {}).items()
+        }
         return f"{type(value).__name__}({sorted(own)} {sorted(near)} {sorted(far.items())})"
     if isinstance(value, dict):
         pairs = (": ".join(each(pair)) for pair in sorted(value.items(), key=repr))
@@ -118,7 +121,10 @@ def bulk(queryset: Any, pks: list[int]) -> str:
     return spelled(queryset.in_bulk(pks))
 
 
-OPERATIONS = {item.__name__: item for item in (rows, ranked, cached, count, exists, total, one, first, last, bulk)}
+OPERATIONS = {
+    item.__name__: item
+    for item in (rows, ranked, cached, count, exists, total, one, first, last, bulk)
+}
 
 
 @contextmanager

@@ -13,7 +13,16 @@ from oracle.rover import models as rover
 
 Content = dict[str, dict[Any, Any]]
 
-_MODELS = (rover.Country, rover.Region, rover.Author, rover.Category, rover.Item, rover.Detail, rover.Comment, rover.Role)
+_MODELS = (
+    rover.Country,
+    rover.Region,
+    rover.Author,
+    rover.Category,
+    rover.Item,
+    rover.Detail,
+    rover.Comment,
+    rover.Role,
+)
 _SPECIAL = (11, 12)
 _FIRST_OWN_KEY = 20
 """From which number the database gives keys by itself, so that those in steps are known."""
@@ -24,11 +33,20 @@ def fill(rng: Random, names: dict[str, Any]) -> None:
     _empty({model._meta.db_table for model in apps.get_models(include_auto_created=True)})
     with transaction.atomic():
         for model in _MODELS:
-            pks = [pk for pk in range(1, values.COUNTS[model.__name__] + 1) if model is not rover.Item or pk not in _SPECIAL]
-            made = [model(pk=pk, **eval(f"dict({writes.whole(rng, model, len(pks))})", names)) for pk in pks]
+            pks = [
+                pk
+                for pk in range(1, values.COUNTS[model.__name__] + 1)
+                if model is not rover.Item or pk not in _SPECIAL
+            ]
+            made = [
+                model(pk=pk, **eval(f"dict({writes.whole(rng, model, len(pks))})", names))
+                for pk in pks
+            ]
             model.objects.bulk_create(_consistent(made))
         for pk in _SPECIAL:
-            rover.Special(pk=pk, **eval(f"dict({writes.whole(rng, rover.Special, 6)})", names)).save(force_insert=True)
+            rover.Special(
+                pk=pk, **eval(f"dict({writes.whole(rng, rover.Special, 6)})", names)
+            ).save(force_insert=True)
         for item in rover.Item.objects.all():
             item.authors.set(rng.sample(range(1, 7), rng.choice((0, 1, 2))))
             item.alike.set(rng.sample(range(1, 11), rng.choice((0, 0, 1))))
@@ -53,7 +71,9 @@ def content() -> Content:
                 continue
             columns = [field.column for field in model._meta.local_fields]
             at = columns.index(model._meta.pk.column)
-            cursor.execute(f"SELECT {', '.join(map(connection.ops.quote_name, columns))} FROM {model._meta.db_table}")
+            cursor.execute(
+                f"SELECT {', '.join(map(connection.ops.quote_name, columns))} FROM {model._meta.db_table}"
+            )
             found[model._meta.db_table] = {row[at]: row for row in cursor.fetchall()}
     return found
 
@@ -79,7 +99,10 @@ def _empty(names: set[str]) -> None:
             return
         cursor.execute("DELETE FROM sqlite_sequence")
         for table in tables:
-            cursor.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (%s, %s)", (table, _FIRST_OWN_KEY - 1))
+            cursor.execute(
+                "INSERT INTO sqlite_sequence (name, seq) VALUES (%s, %s)",
+                (table, _FIRST_OWN_KEY - 1),
+            )
 
 
 @cache

@@ -95,27 +95,56 @@ def main() -> int:
     for column in columns:
         sys.stdout.write(f"{column.line()}\n")
     report(columns, options)
-    return int(Exit.FINE if sound([column.count for column in columns if not column.name.startswith("bare")]) else Exit.LOOK)
+    return int(
+        Exit.FINE
+        if sound([column.count for column in columns if not column.name.startswith("bare")])
+        else Exit.LOOK
+    )
 
 
 def parsed(arguments: list[str]) -> argparse.Namespace:
     """Decode the command line."""
     parser = argparse.ArgumentParser(prog="nox -s oracle --", description=__doc__)
-    parser.add_argument("--steps", type=int, default=100_000, help="rule executions, summed over seeds")
+    parser.add_argument(
+        "--steps", type=int, default=100_000, help="rule executions, summed over seeds"
+    )
     parser.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
-    parser.add_argument("--isolation", choices=("read-committed", "repeatable-read"), default="read-committed")
+    parser.add_argument(
+        "--isolation", choices=("read-committed", "repeatable-read"), default="read-committed"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--release", help="a pinned release (default: the locked one)")
-    parser.add_argument("--tree", type=Path, help="a folder in place of the release with the series")
-    parser.add_argument("--columns", default="bare,bare-insideout,series", help="which trees are judged")
     parser.add_argument(
-        "--workload", choices=("anything", "rover"), default="anything", help="rover: the mix that section 9 measures"
+        "--tree", type=Path, help="a folder in place of the release with the series"
     )
-    parser.add_argument("--environment", default="py311-django5.2", help="an environment of fork.toml")
-    parser.add_argument("--spare", type=int, default=0, help="bytes after which the server evicts what it likes (default: never)")
-    parser.add_argument("--shrink", type=int, default=3, help="how many stale reads of a process are reduced to a reproducer")
+    parser.add_argument(
+        "--columns", default="bare,bare-insideout,series", help="which trees are judged"
+    )
+    parser.add_argument(
+        "--workload",
+        choices=("anything", "rover"),
+        default="anything",
+        help="rover: the mix that section 9 measures",
+    )
+    parser.add_argument(
+        "--environment", default="py311-django5.2", help="an environment of fork.toml"
+    )
+    parser.add_argument(
+        "--spare",
+        type=int,
+        default=0,
+        help="bytes after which the server evicts what it likes (default: never)",
+    )
+    parser.add_argument(
+        "--shrink",
+        type=int,
+        default=3,
+        help="how many stale reads of a process are reduced to a reproducer",
+    )
     parser.add_argument("--jobs", type=int, default=2, help="processes at a time")
-    parser.add_argument("--fresh", action="store_true", help="judge portions anew that an earlier run has finished")
+    parser.add_argument(
+        "--fresh", action="store_true", help="judge portions anew that an earlier run has finished"
+    )
     parser.add_argument("--json", type=Path, default=ROOT / ".fork" / "oracle.json")
     return parser.parse_args(arguments)
 
@@ -124,18 +153,26 @@ def judged(options: argparse.Namespace) -> list[Column]:
     """Run every column, in portions, a few processes at a time."""
     repo = Repository(ROOT)
     with repo.alone():
-        subjects = list(subjects_of(repo, options.columns.split(","), options.release, options.tree))
+        subjects = list(
+            subjects_of(repo, options.columns.split(","), options.release, options.tree)
+        )
     with ExitStack() as stack:
-        place = stack.enter_context(Place.made(repo, options.environment, Database(options.database, options.isolation)))
+        place = stack.enter_context(
+            Place.made(repo, options.environment, Database(options.database, options.isolation))
+        )
         columns = [Column(subject.name) for subject in subjects]
-        portions = [min(PORTION, options.steps - start) for start in range(0, options.steps, PORTION)]
+        portions = [
+            min(PORTION, options.steps - start) for start in range(0, options.steps, PORTION)
+        ]
         jobs = [
             (column, subject, n, steps)
             for n, steps in enumerate(portions)
             for column, subject in zip(columns, subjects, strict=True)
         ]
         store = Store(repo.work / "results", fresh=options.fresh)
-        advance = stack.enter_context(progress(f"judging {', '.join(column.name for column in columns)}", len(jobs)))
+        advance = stack.enter_context(
+            progress(f"judging {', '.join(column.name for column in columns)}", len(jobs))
+        )
 
         def run_one(job: tuple[Column, Subject, int, int]) -> None:
             column, subject, number, steps = job
@@ -211,12 +248,18 @@ def report(columns: list[Column], options: argparse.Namespace) -> None:
     for column in columns:
         for found in column.reproducers:
             sys.stdout.write(f"\n{column.name}, seed {found['seed']}: stale is {found['query']}\n")
-            sys.stdout.write("".join(f"    {line}\n" for step in found["steps"] for line in step.splitlines()))
+            sys.stdout.write(
+                "".join(f"    {line}\n" for step in found["steps"] for line in step.splitlines())
+            )
         for error, (source, _) in column.raised.items():
             sys.stdout.write(f"\n{column.name} raises {error}\n    {source}\n")
     options.json.parent.mkdir(exist_ok=True)
     found = [{"name": item.name, "needless": item.needless, **vars(item)} for item in columns]
-    options.json.write_text(json.dumps({"options": {k: str(v) for k, v in vars(options).items()}, "columns": found}, indent=1))
+    options.json.write_text(
+        json.dumps(
+            {"options": {k: str(v) for k, v in vars(options).items()}, "columns": found}, indent=1
+        )
+    )
 
 
 if __name__ == "__main__":

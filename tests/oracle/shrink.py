@@ -72,7 +72,11 @@ def _only(answer: str, other: str) -> str:
 def _first(stale: Stale, fails: Callable[[Steps], bool]) -> Steps | None:
     """Find steps to begin with, few if possible."""
     writes = tuple(step for step in stale.steps[:-1] if not is_read(step))
-    for steps in ((stale.query, stale.steps[-1]), (*writes, stale.query, stale.steps[-1]), stale.steps):
+    for steps in (
+        (stale.query, stale.steps[-1]),
+        (*writes, stale.query, stale.steps[-1]),
+        stale.steps,
+    ):
         if fails(steps):
             return steps
     return None

@@ -5,7 +5,11 @@ from collections import Counter
 import pytest
 from oracle.cells import Database, sound
 
-DATABASES = [Database("sqlite"), Database("postgresql", "read-committed"), Database("postgresql", "repeatable-read")]
+DATABASES = [
+    Database("sqlite"),
+    Database("postgresql", "read-committed"),
+    Database("postgresql", "repeatable-read"),
+]
 
 
 TINY = 30_000
@@ -28,8 +32,14 @@ def test_the_series_is_stale_in_no_case_and_drops_what_changed(judge):
     found = judge("series", "--workload", "cases")
     assert [case for case, seen in found.items() if seen["stale"]] == []
     alone = {case: seen for case, seen in found.items() if "steps beside" not in seen}
-    assert {case: seen.get("drops needed") for case, seen in alone.items()} == dict.fromkeys(alone, 1)
-    assert [case for case, seen in found.items() if not seen["warm"] or seen["writes done"] != seen["writes"]] == []
+    assert {case: seen.get("drops needed") for case, seen in alone.items()} == dict.fromkeys(
+        alone, 1
+    )
+    assert [
+        case
+        for case, seen in found.items()
+        if not seen["warm"] or seen["writes done"] != seen["writes"]
+    ] == []
 
 
 @pytest.mark.parametrize("database", DATABASES, ids=str)

@@ -38,7 +38,15 @@ POOLS = {
     "TextField": TEXT,
     "SlugField": ("''", "'alpha'", "'Alpha'", "'beta'", "'x-1'", "'x_1'"),
     "IntegerField": ("-1", "0", "1", "2", "3", "7"),
-    "BigIntegerField": ("0", "1", "2**53", "2**53 + 1", "1700000000000000001", "1700000000000000002", "-1"),
+    "BigIntegerField": (
+        "0",
+        "1",
+        "2**53",
+        "2**53 + 1",
+        "1700000000000000001",
+        "1700000000000000002",
+        "-1",
+    ),
     "DecimalField": (
         "Decimal('1.5')",
         "Decimal('1.50')",
@@ -50,7 +58,12 @@ POOLS = {
     ),
     "FloatField": ("0.0", "-0.0", "1.5", "0.5", "1.0", "-2.25", "1e20"),
     "BooleanField": ("True", "False"),
-    "DateField": ("date(2024, 2, 29)", "date(2024, 12, 30)", "date(2025, 1, 1)", "date(2023, 12, 31)"),
+    "DateField": (
+        "date(2024, 2, 29)",
+        "date(2024, 12, 30)",
+        "date(2025, 1, 1)",
+        "date(2023, 12, 31)",
+    ),
     "DateTimeField": (
         "at('2024-12-31T23:30:00+00:00')",
         "at('2025-01-01T00:30:00+01:00')",
@@ -60,7 +73,12 @@ POOLS = {
         "at('2024-07-01T01:59:59+02:00')",
     ),
     "TimeField": ("time(0, 0)", "time(12, 30)", "time(23, 59, 59, 500000)"),
-    "DurationField": ("timedelta(0)", "timedelta(days=1)", "timedelta(hours=24)", "timedelta(seconds=90)"),
+    "DurationField": (
+        "timedelta(0)",
+        "timedelta(days=1)",
+        "timedelta(hours=24)",
+        "timedelta(seconds=90)",
+    ),
     "UUIDField": (
         "UUID('12345678-1234-5678-1234-567812345678')",
         "UUID('00000000-0000-0000-0000-0000000000aa')",

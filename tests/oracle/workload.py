@@ -25,11 +25,16 @@ _DAY = date(2024, 1, 1)
 def fill(rng: Random) -> None:
     """Add rows to the first ones, so that tables are no longer tiny, and give those that foreign keys lead to plain values."""
     for model, number in ((Item, _LAST - _FIRST + 1), (Comment, 60)):
-        made = [model(pk=_FIRST + n, **{name: _plain(rng, name) for name in _COLUMNS[model]}) for n in range(number)]
+        made = [
+            model(pk=_FIRST + n, **{name: _plain(rng, name) for name in _COLUMNS[model]})
+            for n in range(number)
+        ]
         model.objects.bulk_create(made)
     for model in (Author, Category, Region):
         for pk in model.objects.order_by("pk").values_list("pk", flat=True):
-            model.objects.filter(pk=pk).update(**{name: _plain(rng, name) for name in _COLUMNS[model]})
+            model.objects.filter(pk=pk).update(
+                **{name: _plain(rng, name) for name in _COLUMNS[model]}
+            )
 
 
 def read(rng: Random) -> str:
@@ -45,7 +50,13 @@ def read(rng: Random) -> str:
         conditions[0] = _joined(rng, model)
     made = f"{model.__name__}.objects.filter({', '.join(_once(conditions))})"
     return rng.choices(
-        (f"rows({made})", f"ranked({made}.order_by('pk')[:10])", f"count({made})", f"exists({made})"), (5, 2, 2, 1)
+        (
+            f"rows({made})",
+            f"ranked({made}.order_by('pk')[:10])",
+            f"count({made})",
+            f"exists({made})",
+        ),
+        (5, 2, 2, 1),
     )[0]
 
 
@@ -58,7 +69,18 @@ def write(rng: Random) -> str:
 
 
 _COLUMNS: dict[Any, tuple[str, ...]] = {
-    Item: ("title", "body", "slug", "rank", "price", "live", "day", "at", "category_id", "owner_id"),
+    Item: (
+        "title",
+        "body",
+        "slug",
+        "rank",
+        "price",
+        "live",
+        "day",
+        "at",
+        "category_id",
+        "owner_id",
+    ),
     Comment: ("text", "likes", "item_id", "author_id", "made"),
     Author: ("name", "nick"),
     Category: ("name", "slug"),
@@ -90,7 +112,11 @@ def _source(rng: Random, name: str) -> str:
 def _spelled(value: Any) -> str:
     if isinstance(value, datetime):
         return f"at({value.isoformat()!r})"
-    return f"date({value.year}, {value.month}, {value.day})" if isinstance(value, date) else repr(value)
+    return (
+        f"date({value.year}, {value.month}, {value.day})"
+        if isinstance(value, date)
+        else repr(value)
+    )
 
 
 def _own(rng: Random, model: Any) -> str:
@@ -101,14 +127,28 @@ def _own(rng: Random, model: Any) -> str:
         return rng.choice((f"pk={some[0]}", f"pk__in={some[: rng.choice((2, 5, 12))]}"))
     value = _source(rng, name)
     if name in _TEXT:
-        return rng.choice((f"{name}={value}", f"{name}__iexact={value}", f"{name}__in=[{value}, {_source(rng, name)}]"))
+        return rng.choice(
+            (
+                f"{name}={value}",
+                f"{name}__iexact={value}",
+                f"{name}__in=[{value}, {_source(rng, name)}]",
+            )
+        )
     if name == "live":
         return f"live={value}"
     if name.endswith("_id"):
-        return rng.choice((f"{name}={value}", f"{name}={value}", f"{name}__in=[{value}, {_source(rng, name)}]"))
+        return rng.choice(
+            (f"{name}={value}", f"{name}={value}", f"{name}__in=[{value}, {_source(rng, name)}]")
+        )
     low, high = sorted((_plain(rng, name), _plain(rng, name)))
     limits = rng.choice((f"{name}__gte", f"{name}__lt")), f"{name}__range"
-    return rng.choice((f"{name}={value}", f"{limits[0]}={value}", f"{limits[1]}=({_spelled(low)}, {_spelled(high)})"))
+    return rng.choice(
+        (
+            f"{name}={value}",
+            f"{limits[0]}={value}",
+            f"{limits[1]}=({_spelled(low)}, {_spelled(high)})",
+        )
+    )
 
 
 def _joined(rng: Random, model: Any) -> str:
@@ -122,7 +162,13 @@ def _joined(rng: Random, model: Any) -> str:
             "category__parent__name",
             "category__region__name",
         ),
-        Comment: ("item__title", "item__slug", "author__name", "item__category__name", "item__owner__name"),
+        Comment: (
+            "item__title",
+            "item__slug",
+            "author__name",
+            "item__category__name",
+            "item__owner__name",
+        ),
     }
     path = rng.choice(paths[model])
     return f"{path}{rng.choice(('', '', '__iexact'))}={_source(rng, 'name')}"
@@ -137,7 +183,11 @@ def _single(rng: Random) -> str:
     model = rng.choices((Item, Comment, Author, Category), (10, 4, 1, 1))[0]
     names = rng.sample(_COLUMNS[model], rng.choice((1, 1, 2)))
     values = ", ".join(f"{name}={_source(rng, name)}" for name in names)
-    pk = rng.choice(_AUTHORS) if model in (Author, Category) else rng.randrange(_FIRST, _FIRST + (80 if model is Item else 60))
+    pk = (
+        rng.choice(_AUTHORS)
+        if model in (Author, Category)
+        else rng.randrange(_FIRST, _FIRST + (80 if model is Item else 60))
+    )
     whole = ", ".join(f"{name}={_source(rng, name)}" for name in _COLUMNS[model])
     kinds = {
         f"save({model.__name__}, {pk}, {values})": 60,

@@ -7,7 +7,17 @@ from random import Random
 from typing import Any
 
 from oracle import queries, values
-from oracle.rover.models import Author, Category, Comment, Country, Detail, Item, Region, Role, Special
+from oracle.rover.models import (
+    Author,
+    Category,
+    Comment,
+    Country,
+    Detail,
+    Item,
+    Region,
+    Role,
+    Special,
+)
 
 _MODELS = (
     Item,
@@ -34,7 +44,12 @@ _LINKS = (
     (Item, "liked", Item),
     (Special, "authors", Author),
 )
-_CHILDREN = ((Category, "items", Item), (Author, "owned", Item), (Author, "pupils", Author), (Category, "children", Category))
+_CHILDREN = (
+    (Category, "items", Item),
+    (Author, "owned", Item),
+    (Author, "pupils", Author),
+    (Category, "children", Category),
+)
 
 
 def write(rng: Random, pool: Sequence[str]) -> str:
@@ -102,7 +117,9 @@ def _beside(rng: Random, pool: Sequence[str]) -> str:
         other = single(rng) if rng.random() < 0.5 else _transaction(rng, 0)
     here = (single(rng), _transaction(rng, 0), f"look({read!r})")
     action = rng.choices(here, (5, 2, 3 if chance >= 0.55 else 0))[0]
-    point = rng.choice(("1", "1", "2", "3", "'commit'", "'committed'") if chance >= 0.4 else ("1", "1", "2"))
+    point = rng.choice(
+        ("1", "1", "2", "3", "'commit'", "'committed'") if chance >= 0.4 else ("1", "1", "2")
+    )
     first = "forget()\n" if read == known and rng.random() < 0.8 else ""
     return f"{first}with beside({point}, {other!r}):\n" + indented(action)
 
@@ -114,18 +131,28 @@ def indented(text: str) -> str:
 
 def columns(model: Any) -> list[Any]:
     """List the columns that a write may set."""
-    return [f for f in model._meta.get_fields() if f.concrete and not f.many_to_many and not f.primary_key]
+    return [
+        f
+        for f in model._meta.get_fields()
+        if f.concrete and not f.many_to_many and not f.primary_key
+    ]
 
 
 def assigned(rng: Random, model: Any, least: int = 0) -> str:
     """Return keyword arguments for some columns."""
-    some = rng.sample(columns(model), min(len(columns(model)), max(least, rng.choice((1, 1, 2, 3)))))
+    some = rng.sample(
+        columns(model), min(len(columns(model)), max(least, rng.choice((1, 1, 2, 3))))
+    )
     return ", ".join(f"{f.attname}={_value(rng, f)}" for f in some if not f.auto_created)
 
 
 def _value(rng: Random, field: Any) -> str:
     if field.is_relation:
-        return "None" if field.null and rng.random() < 0.25 else str(values.keys(rng, field.related_model, beyond=0)[0])
+        return (
+            "None"
+            if field.null and rng.random() < 0.25
+            else str(values.keys(rng, field.related_model, beyond=0)[0])
+        )
     return values.stored(rng, field)
 
 
@@ -142,12 +169,20 @@ def _part(rng: Random, model: Any) -> str:
     names = ", ".join(repr(f.name) for f in rng.sample(columns(model), 1))
     how = rng.choice(("save_fields", "save_only", "save_expression", "delete_only", "updated_only"))
     if how == "save_expression":
-        numbers = [f for f in columns(model) if f.get_internal_type() in ("IntegerField", "BigIntegerField")]
+        numbers = [
+            f
+            for f in columns(model)
+            if f.get_internal_type() in ("IntegerField", "BigIntegerField")
+        ]
         if numbers:
             return f"save({model.__name__}, {values.key(rng, model)}, {numbers[0].name}=F({numbers[0].name!r}) + 1)"
         how = "save_fields"
     if how == "delete_only":
-        return f"delete_only({model.__name__}, {values.key(rng, model)})" if rng.random() < 0.3 else _save(rng, model)
+        return (
+            f"delete_only({model.__name__}, {values.key(rng, model)})"
+            if rng.random() < 0.3
+            else _save(rng, model)
+        )
     if how == "updated_only":
         return f"invalidated({model.__name__}.objects.only('pk').filter({queries.leaf(rng, model, 0)}), {assigned(rng, model)})"
     more = assigned(rng, model)
@@ -162,9 +197,14 @@ def _create(rng: Random, model: Any) -> str:
 
 def whole(rng: Random, model: Any, more: int | None = None) -> str:
     """Return keyword arguments for all columns that a row needs, and for some more."""
-    needed = [f for f in columns(model) if not f.null and not f.has_default() and not f.auto_created]
+    needed = [
+        f for f in columns(model) if not f.null and not f.has_default() and not f.auto_created
+    ]
     others = [f for f in columns(model) if f not in needed and not f.auto_created]
-    some = [*needed, *rng.sample(others, min(len(others), rng.choice((1, 3, 6)) if more is None else more))]
+    some = [
+        *needed,
+        *rng.sample(others, min(len(others), rng.choice((1, 3, 6)) if more is None else more)),
+    ]
     return ", ".join(f"{f.attname}={_value(rng, f)}" for f in some)
 
 
@@ -175,15 +215,25 @@ def _delete(rng: Random, model: Any) -> str:
 
 
 def _update(rng: Random, model: Any) -> str:
-    where = queries.leaf(rng, model, rng.choice((0, 0, 0, 1))) if rng.random() < 0.6 else f"pk={values.key(rng, model)}"
-    numbers = [f.name for f in columns(model) if f.get_internal_type() in ("IntegerField", "BigIntegerField")]
+    where = (
+        queries.leaf(rng, model, rng.choice((0, 0, 0, 1)))
+        if rng.random() < 0.6
+        else f"pk={values.key(rng, model)}"
+    )
+    numbers = [
+        f.name
+        for f in columns(model)
+        if f.get_internal_type() in ("IntegerField", "BigIntegerField")
+    ]
     texts = [f.name for f in columns(model) if f.get_internal_type() in ("CharField", "TextField")]
     what = assigned(rng, model)
     chance = rng.random()
     if numbers and chance < 0.25:
         what = f"{numbers[0]}=F({numbers[0]!r}) + 1"
     elif texts and chance < 0.4:
-        what = rng.choice((f"{texts[0]}=Upper({texts[0]!r})", f"{texts[0]}=F({rng.choice(texts)!r})"))
+        what = rng.choice(
+            (f"{texts[0]}=Upper({texts[0]!r})", f"{texts[0]}=F({rng.choice(texts)!r})")
+        )
     return f"update({model.__name__}.objects.filter({where}), {what})"
 
 

@@ -68,13 +68,20 @@ VALUES = {
     "name": TEXTS,
     "number": NUMBERS,
     "rank": [-1, 0, 1, 2],
-    "amount": [Decimal(text) for text in ("0", "-0.00", "1.5", "1.50", "1.51", "100", "1E+2", "-1.25")],
+    "amount": [
+        Decimal(text) for text in ("0", "-0.00", "1.5", "1.50", "1.51", "100", "1E+2", "-1.25")
+    ],
     "ratio": [0.0, -0.0, 1.5, 2.0, -2.0, 1e300, 0.1, 0.1 + 0.2],
     "flag": [True, False],
     "moment": MOMENTS,
     "day": DAYS,
     "clock": CLOCKS,
-    "span": [dt.timedelta(0), dt.timedelta(hours=1), dt.timedelta(days=1, microseconds=1), dt.timedelta(-1)],
+    "span": [
+        dt.timedelta(0),
+        dt.timedelta(hours=1),
+        dt.timedelta(days=1, microseconds=1),
+        dt.timedelta(-1),
+    ],
     "uid": UIDS,
     "owner": [1, 2, 3],
     "maker": [1, 2],
@@ -96,7 +103,17 @@ SPELLINGS = {
     "text": [1, True],
 }
 ORDERED = ["gt", "gte", "lt", "lte"]
-PATTERNS = ["contains", "icontains", "startswith", "istartswith", "endswith", "iendswith", "iexact", "regex", "iregex"]
+PATTERNS = [
+    "contains",
+    "icontains",
+    "startswith",
+    "istartswith",
+    "endswith",
+    "iendswith",
+    "iexact",
+    "regex",
+    "iregex",
+]
 DATES = {
     "year": [2024, 2025, 2, "2024"],
     "iso_year": [2020, 2024, 2025],
@@ -120,9 +137,15 @@ def leaves(field):
     """Give a strategy of (lookup, operand) for a column."""
     name = field.rpartition("__")[2]
     operands = VALUES[name] + SPELLINGS.get(name, [])
-    choices = [*_compared(operands, ordered=name not in _UNORDERED), st.tuples(st.just("isnull"), st.booleans())]
+    choices = [
+        *_compared(operands, ordered=name not in _UNORDERED),
+        st.tuples(st.just("isnull"), st.booleans()),
+    ]
     if name in {"text", "body", "name"}:
-        choices += [st.tuples(st.just(pattern), st.sampled_from(TEXTS).filter(_is_regex(pattern))) for pattern in PATTERNS]
+        choices += [
+            st.tuples(st.just(pattern), st.sampled_from(TEXTS).filter(_is_regex(pattern)))
+            for pattern in PATTERNS
+        ]
     for part, numbers in PARTS.get(name, {}).items():
         choices += [_within(part, choice) for choice in _compared(numbers, ordered=True)]
     return st.one_of(choices)
@@ -147,7 +170,9 @@ def _is_regex(pattern):
 
 def trees(fields, size=8):
     """Give a strategy of Q trees over columns."""
-    leaf = st.sampled_from(fields).flatmap(lambda field: leaves(field).map(lambda found: Q(**{f"{field}__{found[0]}": found[1]})))
+    leaf = st.sampled_from(fields).flatmap(
+        lambda field: leaves(field).map(lambda found: Q(**{f"{field}__{found[0]}": found[1]}))
+    )
     return st.recursive(leaf, _combined, max_leaves=size)
 
 
@@ -170,9 +195,17 @@ def few_trees(fields):
 
     def leaf(field):
         one = st.sampled_from(FEW[field.rpartition("__")[2]])
-        exact = st.tuples(st.sampled_from(["exact", "in"] if field in {"text", "name"} else ["exact"]), one)
-        choice = st.one_of(exact, st.tuples(st.just("isnull"), st.sampled_from([True, True, False])))
-        return choice.map(lambda found: Q(**{f"{field}__{found[0]}": [found[1]] if found[0] == "in" else found[1]}))
+        exact = st.tuples(
+            st.sampled_from(["exact", "in"] if field in {"text", "name"} else ["exact"]), one
+        )
+        choice = st.one_of(
+            exact, st.tuples(st.just("isnull"), st.sampled_from([True, True, False]))
+        )
+        return choice.map(
+            lambda found: Q(
+                **{f"{field}__{found[0]}": [found[1]] if found[0] == "in" else found[1]}
+            )
+        )
 
     return st.recursive(st.sampled_from(fields).flatmap(leaf), _combined, max_leaves=3)
 
@@ -183,9 +216,13 @@ def every_lookup(name):
     yield from _every(operands, ordered=name not in _UNORDERED)
     yield from (("isnull", flag) for flag in (True, False))
     if name in {"text", "body", "name"}:
-        yield from ((pattern, text) for pattern in PATTERNS for text in TEXTS if _is_regex(pattern)(text))
+        yield from (
+            (pattern, text) for pattern in PATTERNS for text in TEXTS if _is_regex(pattern)(text)
+        )
     for part, numbers in PARTS.get(name, {}).items():
-        yield from ((f"{part}__{lookup}", operand) for lookup, operand in _every(numbers, ordered=True))
+        yield from (
+            (f"{part}__{lookup}", operand) for lookup, operand in _every(numbers, ordered=True)
+        )
 
 
 def _every(operands, *, ordered):
@@ -205,7 +242,10 @@ def rows(fields, *, given=False):
     """Give a strategy of a row's values."""
     return st.fixed_dictionaries(
         {
-            name: st.one_of(st.none(), st.sampled_from(VALUES[name] + (SPELLINGS.get(name, []) if given else [])))
+            name: st.one_of(
+                st.none(),
+                st.sampled_from(VALUES[name] + (SPELLINGS.get(name, []) if given else [])),
+            )
             for name in fields
         }
     )
@@ -213,7 +253,9 @@ def rows(fields, *, given=False):
 
 def row_of(instance):
     """Return a row by column name, as a write reports it."""
-    return {field.column: getattr(instance, field.attname) for field in instance._meta.concrete_fields}
+    return {
+        field.column: getattr(instance, field.attname) for field in instance._meta.concrete_fields
+    }
 
 
 def drops(alias, found, model, *changed):

@@ -20,13 +20,20 @@ class Database:
     def __init__(self, server):
         self._server = server
         self.folder = str(server.get_postmaster_info().socket_dir)
-        self.settings = {"ENGINE": "django.db.backends.postgresql", "NAME": "postgres", "USER": "postgres", "HOST": self.folder}
+        self.settings = {
+            "ENGINE": "django.db.backends.postgresql",
+            "NAME": "postgres",
+            "USER": "postgres",
+            "HOST": self.folder,
+        }
         self.run("ALTER SYSTEM SET synchronous_commit = local")
         self.run("ALTER SYSTEM SET lock_timeout = 0")
 
     def run(self, *statements):
         """Run statements past Django, and return the last one's rows."""
-        with psycopg.connect(host=self.folder, user="postgres", dbname="postgres", autocommit=True) as connection:
+        with psycopg.connect(
+            host=self.folder, user="postgres", dbname="postgres", autocommit=True
+        ) as connection:
             for sql in statements:
                 done = connection.execute(sql)
             return done.fetchall() if done.description else None
@@ -34,7 +41,9 @@ class Database:
     def hold(self):
         """Have COMMITs of sessions with `synchronous_commit = on` hang."""
         self.run("ALTER SYSTEM SET synchronous_standby_names = 'nobody'", "SELECT pg_reload_conf()")
-        live.until(lambda: self.run("SHOW synchronous_standby_names") == [("nobody",)], "nothing is held")
+        live.until(
+            lambda: self.run("SHOW synchronous_standby_names") == [("nobody",)], "nothing is held"
+        )
 
     def release(self):
         """Let go of those that hang; others hang no more."""
@@ -43,7 +52,10 @@ class Database:
 
     def hanging(self):
         """Return the ids of the processes whose COMMIT hangs."""
-        return [pid for (pid,) in self.run("SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep'")]
+        return [
+            pid
+            for (pid,) in self.run("SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep'")
+        ]
 
     def until_one_hangs(self):
         live.until(self.hanging, "no COMMIT hangs")
@@ -79,7 +91,9 @@ class Wire:
     """A port that relays to the server's socket, until it is cut on both sides."""
 
     def __init__(self, folder):
-        self._target = next(str(path) for path in Path(folder).glob(".s.PGSQL.*") if path.suffix != ".lock")
+        self._target = next(
+            str(path) for path in Path(folder).glob(".s.PGSQL.*") if path.suffix != ".lock"
+        )
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         self._open = []

@@ -16,7 +16,9 @@ def among(column, *operands):
 
 
 def equal_and_among(column, value, other, *operands):
-    items = json.loads(spelled(column, "exact", None)) + json.loads(spelled(other, "in", list(operands)))
+    items = json.loads(spelled(column, "exact", None)) + json.loads(
+        spelled(other, "in", list(operands))
+    )
     return Conj(dumped(items), (value,))
 
 

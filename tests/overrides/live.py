@@ -8,7 +8,19 @@ from rover_overrides.transport import pipeline
 from scripts.probes.servers import free_port
 from tests.support.servers import ROOT, Cluster, Live, Sentinel, answers, text, until
 
-__all__ = ["ROOT", "Cluster", "Live", "Sentinel", "answers", "free_port", "new_process", "round_trips", "text", "until", "use"]
+__all__ = [
+    "ROOT",
+    "Cluster",
+    "Live",
+    "Sentinel",
+    "answers",
+    "free_port",
+    "new_process",
+    "round_trips",
+    "text",
+    "until",
+    "use",
+]
 
 
 def use(monkeypatch, client):

@@ -89,7 +89,9 @@ class Load:
         came = {"reads": 0, "hits": 0, "writes": 0, "stale": []}
         queries = []
         connection.force_debug_cursor = False  # it keeps every statement
-        with connection.execute_wrapper(lambda run, *words: (queries.append(words[0]), run(*words))[1]):
+        with connection.execute_wrapper(
+            lambda run, *words: (queries.append(words[0]), run(*words))[1]
+        ):
             while wanted(came["reads"] + came["writes"]):
                 if self._random.random() * READS_PER_WRITE < 1 and not self._board.only_reads:
                     self._write(next(self._mine))
@@ -114,7 +116,11 @@ class Load:
         name, read = self._random.choice(list(READS.items()))
         least = self._board.saved(row)
         found = read(row)
-        return [] if found >= least else [f"{name}: row {row} was {found} after {least} had been saved"]
+        return (
+            []
+            if found >= least
+            else [f"{name}: row {row} was {found} after {least} had been saved"]
+        )
 
 
 def _only(**conditions):

@@ -42,7 +42,12 @@ class Process:
         }
         command = [sys.executable, str(HERE / "process_main.py")]
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, text=True
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment,
+            text=True,
         )
         self.pid = self._process.pid
 
@@ -93,7 +98,11 @@ class Process:
 def processes(tree, folder, redis, **settings):
     """Give a function that starts processes on one database and one Redis, with more settings of their own."""
     begun = []
-    database = {"ENGINE": "django.db.backends.sqlite3", "NAME": f"{folder}/application.sqlite3", "OPTIONS": {"timeout": 20}}
+    database = {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": f"{folder}/application.sqlite3",
+        "OPTIONS": {"timeout": 20},
+    }
 
     def start(**more):
         common = {
@@ -105,7 +114,9 @@ def processes(tree, folder, redis, **settings):
         }
         begun.append(Process(tree, **{**common, "CACHEOPS_REDIS": redis, **settings, **more}))
         if len(begun) == 1:
-            begun[0].ask("from django.core.management import call_command; call_command('migrate', run_syncdb=True, verbosity=0)")
+            begun[0].ask(
+                "from django.core.management import call_command; call_command('migrate', run_syncdb=True, verbosity=0)"
+            )
         return begun[-1]
 
     try:

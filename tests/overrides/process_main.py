@@ -30,7 +30,9 @@ def main():
     names = {"__name__": "application"}
     if IS_CACHED:
         exec("from cacheops import *", names)
-    exec("from django.db import connection, models, transaction; from written.models import *", names)
+    exec(
+        "from django.db import connection, models, transaction; from written.models import *", names
+    )
     for line in sys.stdin:
         answers.write(json.dumps(answer(json.loads(line), names), default=repr) + "\n")
         answers.flush()
@@ -44,7 +46,10 @@ def answer(source, names):
     body = ast.parse(source).body
     last = ast.Expression(body.pop().value) if body and isinstance(body[-1], ast.Expr) else None
     value = None
-    with CaptureQueriesContext(connection) as queries, warnings.catch_warnings(record=True) as warned:
+    with (
+        CaptureQueriesContext(connection) as queries,
+        warnings.catch_warnings(record=True) as warned,
+    ):
         warnings.simplefilter("always")
         try:
             exec(compile(ast.Module(body, []), "told", "exec"), names)
@@ -52,7 +57,11 @@ def answer(source, names):
                 value = eval(compile(last, "told", "eval"), names)
         except Exception as error:
             return {"raised": f"{type(error).__name__}: {error}"}
-    return {"value": value, "queries": [query["sql"] for query in queries], "warned": [str(each.message) for each in warned]}
+    return {
+        "value": value,
+        "queries": [query["sql"] for query in queries],
+        "warned": [str(each.message) for each in warned],
+    }
 
 
 if __name__ == "__main__":

@@ -28,8 +28,14 @@ def empty_tables(alias):
 def drop_tables(alias):
     connection = connections[alias]
     with connection.cursor() as cursor:
-        for table in (name for name in connection.introspection.table_names(cursor) if name.startswith("written_")):
-            cursor.execute(f'DROP TABLE "{table}"' + (" CASCADE" if connection.vendor == "postgresql" else ""))
+        for table in (
+            name
+            for name in connection.introspection.table_names(cursor)
+            if name.startswith("written_")
+        ):
+            cursor.execute(
+                f'DROP TABLE "{table}"' + (" CASCADE" if connection.vendor == "postgresql" else "")
+            )
 
 
 class Recorder:
@@ -56,7 +62,11 @@ class Recorder:
 
     def take(self):
         """Return the changes, (table, old, new), without the app's prefix, and forget them."""
-        changes = [(change.table.replace("written_", ""), change.old, change.new) for _, all_ in self.calls for change in all_]
+        changes = [
+            (change.table.replace("written_", ""), change.old, change.new)
+            for _, all_ in self.calls
+            for change in all_
+        ]
         self.calls.clear()
         return changes
 

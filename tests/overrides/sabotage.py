@@ -19,8 +19,12 @@ FAULTS["sqlite"] = {
     "transaction ended": "INSERT OR ROLLBACK INTO written_shelf SELECT * FROM written_shelf",
 }
 READS = [
-    lambda: list(Tag.objects.filter(book__title="Left").order_by("pk").values_list("slug", flat=True)),
-    lambda: list(Book.objects.filter(shelf__name="Oak").order_by("pk").values_list("title", flat=True)),
+    lambda: list(
+        Tag.objects.filter(book__title="Left").order_by("pk").values_list("slug", flat=True)
+    ),
+    lambda: list(
+        Book.objects.filter(shelf__name="Oak").order_by("pk").values_list("title", flat=True)
+    ),
     lambda: list(Book.objects.filter(pages__gt=1).order_by("pk").values_list("pages", flat=True)),
     lambda: Loan.objects.filter(book__shelf__name="Oak").count(),
     lambda: sorted(Tag.objects.values_list("slug", "hits")),
@@ -115,7 +119,9 @@ WRITES = {
     "delete": _delete,
     "update": lambda _log: Book.objects.filter(shelf__name="Oak").update(pages=5),
     "update with F": lambda _log: Book.objects.update(pages=models.F("pages") + 1),
-    "bulk_update": lambda _log: Book.objects.bulk_update([Book(pk=1, title="A"), Book(pk=2, title="B")], ["title"]),
+    "bulk_update": lambda _log: Book.objects.bulk_update(
+        [Book(pk=1, title="A"), Book(pk=2, title="B")], ["title"]
+    ),
     "upsert": lambda _log: len(_upserted()),
     "get_or_create": lambda _log: Tag.objects.get_or_create(slug="new")[1],
     "m2m": lambda _log: Book.objects.get(pk=2).tags.set([1, 2]),
@@ -132,7 +138,9 @@ WRITES = {
 
 def _upserted():
     tags = [Tag(slug="red", hits=8), Tag(slug="green", hits=9)]
-    return Tag.objects.bulk_create(tags, update_conflicts=True, unique_fields=["slug"], update_fields=["hits"])
+    return Tag.objects.bulk_create(
+        tags, update_conflicts=True, unique_fields=["slug"], update_fields=["hits"]
+    )
 
 
 def play(name, fault=None, number=0, cached=True):
@@ -168,7 +176,10 @@ def play_all(cached):
         first = play(name, cached=cached)
         found.append([name, 0, None, first])
         for number in range(1, first["used"] + 1):
-            found += [[name, number, fault, play(name, sql, number)] for fault, sql in FAULTS[connection.vendor].items()]
+            found += [
+                [name, number, fault, play(name, sql, number)]
+                for fault, sql in FAULTS[connection.vendor].items()
+            ]
     return found
 
 
@@ -206,7 +217,12 @@ def _fill():
         model.objects.all().delete()
     Shelf.objects.bulk_create([Shelf(pk=1, name="Oak"), Shelf(pk=2, name="Fir")])
     Tag.objects.bulk_create([Tag(pk=1, slug="red", hits=1), Tag(pk=2, slug="blue", hits=2)])
-    Book.objects.bulk_create([Book(pk=1, title="Left", pages=1, shelf_id=1), Book(pk=2, title="Two", pages=2, shelf_id=2)])
+    Book.objects.bulk_create(
+        [
+            Book(pk=1, title="Left", pages=1, shelf_id=1),
+            Book(pk=2, title="Two", pages=2, shelf_id=2),
+        ]
+    )
     Book.objects.get(pk=1).tags.add(1)
     Loan.objects.create(pk=1, book_id=1, reader="Ann")
 

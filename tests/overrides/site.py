@@ -36,11 +36,28 @@ def wheel():
 def start(*words, redis, program=SCENES / "play.py", **settings):
     """Start a process, which plays scenes of a file of `scenes/`: all of them unless some are named."""
     folder, profile = wheel()
-    wanted = {"ALLOWED_HOSTS": ["*"], "CACHEOPS_DEGRADE_ON_FAILURE": True, **profile, "CACHEOPS_REDIS": redis, **settings}
+    wanted = {
+        "ALLOWED_HOSTS": ["*"],
+        "CACHEOPS_DEGRADE_ON_FAILURE": True,
+        **profile,
+        "CACHEOPS_REDIS": redis,
+        **settings,
+    }
     path = os.pathsep.join(map(str, (folder, ROOT / "tests" / "probes", SCENES.parent)))
-    environment = {**os.environ, "PYTHONPATH": path, "PROBE_SERVER_URL": "", "PROBE_SETTINGS": repr(wanted)}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": path,
+        "PROBE_SERVER_URL": "",
+        "PROBE_SETTINGS": repr(wanted),
+    }
     environment["DJANGO_SETTINGS_MODULE"] = "probe_project.settings"
-    return subprocess.Popen([sys.executable, str(program), *words], env=environment, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        [sys.executable, str(program), *words],
+        env=environment,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
 
 
 def play(scenes, *names, redis, **settings):
@@ -57,4 +74,6 @@ def play(scenes, *names, redis, **settings):
 def names_of(scenes):
     """Return the scenes of a file, in its order."""
     lines = (SCENES / f"{scenes}.py").read_text().splitlines()
-    return [line[len("def scene_") :].split("(")[0] for line in lines if line.startswith("def scene_")]
+    return [
+        line[len("def scene_") :].split("(")[0] for line in lines if line.startswith("def scene_")
+    ]

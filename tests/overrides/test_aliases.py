@@ -19,10 +19,15 @@ def played(tmp_path_factory):
         "mirror": database("three", TEST={"MIRROR": "default"}),
     }
     plain = {"ops": "all", "timeout": 3600}
-    profiles = {"probe_project.tag": {**plain, "db_agnostic": True}, "probe_project.section": {**plain, "db_agnostic": False}}
+    profiles = {
+        "probe_project.tag": {**plain, "db_agnostic": True},
+        "probe_project.section": {**plain, "db_agnostic": False},
+    }
     with live.Live("valkey9", tmp_path_factory.mktemp("server")) as server:
         redis = {"host": "127.0.0.1", "port": server.port}
-        return site.play("aliases", redis=redis, DATABASES=databases, CACHEOPS={**profiles, "*.*": plain})
+        return site.play(
+            "aliases", redis=redis, DATABASES=databases, CACHEOPS={**profiles, "*.*": plain}
+        )
 
 
 @pytest.mark.parametrize("scene", site.names_of("aliases"))

@@ -34,7 +34,11 @@ CHECKED = settings(
     derandomize="ANALYSIS_EXAMPLES" not in os.environ,
     database=None,
 )
-COLUMNS = [field.name for field in Item._meta.concrete_fields if field.name in VALUES and not field.is_relation]
+COLUMNS = [
+    field.name
+    for field in Item._meta.concrete_fields
+    if field.name in VALUES and not field.is_relation
+]
 ROOTS = {
     Item: [
         "text",
@@ -48,9 +52,32 @@ ROOTS = {
         "tags",
         "pk",
     ],
-    Owner: ["name", "items__text", "items__number", "items__tags__name", "items", "maker__name", "maker__items__text", "maker"],
-    Tag: ["name", "items", "items__number", "items__owner__name", "items__owner", "items__maker__name"],
-    Maker: ["name", "rank", "items__text", "owners__items__text", "owners__name", "owners__items__tags"],
+    Owner: [
+        "name",
+        "items__text",
+        "items__number",
+        "items__tags__name",
+        "items",
+        "maker__name",
+        "maker__items__text",
+        "maker",
+    ],
+    Tag: [
+        "name",
+        "items",
+        "items__number",
+        "items__owner__name",
+        "items__owner",
+        "items__maker__name",
+    ],
+    Maker: [
+        "name",
+        "rank",
+        "items__text",
+        "owners__items__text",
+        "owners__name",
+        "owners__items__tags",
+    ],
 }
 PKS = {Maker: [1, 2], Owner: [1, 2, 3], Tag: [1, 2], Item: [1, 2, 3]}
 FIELDS = {
@@ -74,16 +101,25 @@ def test_row_that_meets_a_lookup_or_its_negation_is_met(alias, name, zone):
     """Every value of a column against every lookup with every operand."""
     values = [None, *VALUES[name], *SPELLINGS.get(name, [])]
     with transaction.atomic(using=alias), timezone.override(zone):
-        given_rows = {pk: row_of(Item(pk=pk, **{name: value})) for pk, value in enumerate(values, start=1)}
-        Item.objects.using(alias).bulk_create(Item(pk=pk, **{name: value}) for pk, value in enumerate(values, start=1))
+        given_rows = {
+            pk: row_of(Item(pk=pk, **{name: value})) for pk, value in enumerate(values, start=1)
+        }
+        Item.objects.using(alias).bulk_create(
+            Item(pk=pk, **{name: value}) for pk, value in enumerate(values, start=1)
+        )
         stored = {item.pk: row_of(item) for item in Item.objects.using(alias)}
         for lookup, operand in every_lookup(name):
             condition = Q(**{f"{name}__{lookup}": operand})
-            for queryset in (Item.objects.using(alias).filter(condition), Item.objects.using(alias).exclude(condition)):
+            for queryset in (
+                Item.objects.using(alias).filter(condition),
+                Item.objects.using(alias).exclude(condition),
+            ):
                 found = dependencies(queryset)
                 for pk in queryset.values_list("pk", flat=True):
                     for row in (stored[pk], given_rows[pk]):
-                        assert drops(alias, found, Item, row), f"{lookup} {operand!r}: {row[name]!r}\n{found}"
+                        assert drops(alias, found, Item, row), (
+                            f"{lookup} {operand!r}: {row[name]!r}\n{found}"
+                        )
         transaction.set_rollback(True, using=alias)
 
 
@@ -91,7 +127,10 @@ def test_row_that_meets_a_lookup_or_its_negation_is_met(alias, name, zone):
 @CHECKED
 def test_row_that_meets_the_conditions_is_met(alias, data):
     """Whether the row is spelled as it was given or as the database gives it."""
-    with transaction.atomic(using=alias), timezone.override(data.draw(st.sampled_from(["UTC", "Europe/Prague", "Asia/Tokyo"]))):
+    with (
+        transaction.atomic(using=alias),
+        timezone.override(data.draw(st.sampled_from(["UTC", "Europe/Prague", "Asia/Tokyo"]))),
+    ):
         given_rows = data.draw(st.lists(rows(COLUMNS, given=True), min_size=1, max_size=3))
         items = {pk: Item(pk=pk, **fields) for pk, fields in enumerate(given_rows, start=1)}
         for item in items.values():
@@ -121,7 +160,11 @@ def _written(data, alias, model):
         return
     fields = {name: data.draw(st.sampled_from([None, *FEW[name]])) for name in FIELDS[model]}
     keys = {name: value for name, value in fields.items() if name in {"owner", "maker"}}
-    present = {name: value for name, value in keys.items() if _target(name).objects.using(alias).filter(pk=value).exists()}
+    present = {
+        name: value
+        for name, value in keys.items()
+        if _target(name).objects.using(alias).filter(pk=value).exists()
+    }
     plain = {name: value for name, value in fields.items() if name not in keys}
     if data.draw(st.booleans()):
         column = data.draw(st.sampled_from(sorted(plain)))
@@ -169,7 +212,9 @@ def test_writes_that_change_a_result_drop_it(alias, purpose, data):
                     ).save(using=alias)
         _some_writes(data, alias, data.draw(st.integers(0, 4)))
         queryset = _restricted(data, alias)
-        found = dependencies(queryset.values_list("pk", flat=True) if purpose == "rows" else queryset, purpose)
+        found = dependencies(
+            queryset.values_list("pk", flat=True) if purpose == "rows" else queryset, purpose
+        )
         before, result = state(alias), sorted(queryset.values_list("pk", flat=True))
         _some_writes(data, alias, data.draw(st.integers(1, 2)))
         after = state(alias)

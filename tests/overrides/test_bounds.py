@@ -16,8 +16,24 @@ from tests.overrides.asked.models import Item
 LEAVES = 2000
 CALLS_PER_LEAF = 300
 FEW_CALLS = 3000
-CHECKED = settings(deadline=None, max_examples=20, suppress_health_check=list(HealthCheck), derandomize=True, database=None)
-COLUMNS = ["text", "body", "number", "ratio", "owner__name", "owner__maker__name", "tags__name", "maker__rank", "day__year"]
+CHECKED = settings(
+    deadline=None,
+    max_examples=20,
+    suppress_health_check=list(HealthCheck),
+    derandomize=True,
+    database=None,
+)
+COLUMNS = [
+    "text",
+    "body",
+    "number",
+    "ratio",
+    "owner__name",
+    "owner__maker__name",
+    "tags__name",
+    "maker__rank",
+    "day__year",
+]
 
 
 def calls_of(function):
@@ -37,7 +53,9 @@ def calls_of(function):
 
 
 def analysed(queryset, leaves):
-    dependencies(Item.objects.filter(balanced(0, 30)))  # what a process finds out once of each class
+    dependencies(
+        Item.objects.filter(balanced(0, 30))
+    )  # what a process finds out once of each class
     found, calls = calls_of(lambda: dependencies(queryset))
     assert calls <= FEW_CALLS + CALLS_PER_LEAF * leaves, f"{calls} calls for {leaves} conditions"
     kept = bounded(found)
@@ -78,11 +96,17 @@ def pairs(number):
 SHAPES = {
     "excluded-pairs": (lambda n: ~pairs(n // 2)),
     "pairs": (lambda n: pairs(n // 2)),
-    "and-of-ors": lambda n: functools.reduce(operator.and_, (Q(number=i) | Q(text=str(i)) for i in range(n // 2))),
+    "and-of-ors": lambda n: functools.reduce(
+        operator.and_, (Q(number=i) | Q(text=str(i)) for i in range(n // 2))
+    ),
     "and": lambda n: functools.reduce(operator.and_, (~Q(number=i) for i in range(n))),
     "or": lambda n: functools.reduce(operator.or_, (Q(number=i) for i in range(n))),
     "lists": lambda n: functools.reduce(
-        operator.and_, (Q(**{column + "__in": range(max(1, n // 5))}) for column in ("number", "text", "body", "owner", "maker"))
+        operator.and_,
+        (
+            Q(**{column + "__in": range(max(1, n // 5))})
+            for column in ("number", "text", "body", "owner", "maker")
+        ),
     ),
 }
 

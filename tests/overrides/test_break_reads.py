@@ -48,7 +48,13 @@ def unkept(queryset: Any) -> bool:
 
 
 @pytest.mark.parametrize(
-    "ordering", [["?"], [Random()], [F("name").asc(), Random()], [Func(function="random", template="%(function)s()")]]
+    "ordering",
+    [
+        ["?"],
+        [Random()],
+        [F("name").asc(), Random()],
+        [Func(function="random", template="%(function)s()")],
+    ],
 )
 def test_rows_in_the_random_order_of_their_model_are_not_kept(ordering, monkeypatch):
     monkeypatch.setattr(Maker._meta, "ordering", ordering)
@@ -85,7 +91,13 @@ def coin(currency: str) -> Coin:
 
 @pytest.mark.parametrize(
     ("value", "survives"),
-    [(Cash(1), True), (Cash(1, "EUR"), False), (Coin(1), True), (coin("EUR"), False), (Handle("a"), True)],
+    [
+        (Cash(1), True),
+        (Cash(1, "EUR"), False),
+        (Coin(1), True),
+        (coin("EUR"), False),
+        (Handle("a"), True),
+    ],
 )
 def test_object_that_would_come_back_with_another_value_is_found(value, survives):
     shelf = Shelf(pk=1)
@@ -93,7 +105,14 @@ def test_object_that_would_come_back_with_another_value_is_found(value, survives
     middle = Book(pk=2, shelf=shelf)
     far = Book(pk=3)
     far._state.fields_cache["other"] = middle
-    rows: list[Any] = [[value], [([value],)], [{"prices": {"a": (1, value)}}], [shelf], [middle], [far]]
+    rows: list[Any] = [
+        [value],
+        [([value],)],
+        [{"prices": {"a": (1, value)}}],
+        [shelf],
+        [middle],
+        [far],
+    ]
     assert [survive(some) for some in rows] == [survives] * len(rows)
 
 
@@ -168,7 +187,11 @@ def test_model_with_a_maker_of_its_own_is_told():
 
     def shelf(name: str, *bases: type, field: Any = None) -> Any:
         options = type("Meta", (), {"app_label": "written", "apps": Apps()})
-        return type(name, (*bases, Model), {"__module__": __name__, "Meta": options, **({"said": field} if field else {})})
+        return type(
+            name,
+            (*bases, Model),
+            {"__module__": __name__, "Meta": options, **({"said": field} if field else {})},
+        )
 
     assert not made_objects.makes_own(Shelf)
     assert made_objects.makes_own(shelf("Noted", Noting))
@@ -196,9 +219,14 @@ def restricted(sql: str) -> Any:
 
 def test_condition_that_compiles_itself_is_read_in_its_sql():
     assert set(dependencies(restricted('"asked_maker"."rank" = 2'))) == {MAKERS}
-    assert dependencies(restricted('"asked_maker"."id" IN (SELECT "made_by" FROM "asked_item")'))[ITEMS] == [TRUE]
+    assert dependencies(restricted('"asked_maker"."id" IN (SELECT "made_by" FROM "asked_item")'))[
+        ITEMS
+    ] == [TRUE]
 
 
-@pytest.mark.parametrize("sql", ['"asked_maker"."id" IN (SELECT "id" FROM "elsewhere")', "nobody_knows(1) = 1", "now() > 1"])
+@pytest.mark.parametrize(
+    "sql",
+    ['"asked_maker"."id" IN (SELECT "id" FROM "elsewhere")', "nobody_knows(1) = 1", "now() > 1"],
+)
 def test_condition_that_compiles_itself_to_what_nobody_can_read_is_not_kept(sql):
     assert unkept(restricted(sql))

@@ -15,7 +15,12 @@ UPSERT = "Tag.objects.bulk_create([Tag(slug={}, hits={})], update_conflicts=True
 def postgresql(tree, plain_server, new_database, tmp_path):
     """Give a function that starts processes on one PostgreSQL."""
     plain_server.flush()
-    with processes(tree, tmp_path, f"redis://127.0.0.1:{plain_server.port}", DATABASES={"default": new_database}) as begin:
+    with processes(
+        tree,
+        tmp_path,
+        f"redis://127.0.0.1:{plain_server.port}",
+        DATABASES={"default": new_database},
+    ) as begin:
         yield begin
 
 
@@ -61,14 +66,20 @@ def test_snapshot_is_not_mixed_with_what_the_cache_has_of_later(postgresql, begi
     else:
         begin = f"connection.cursor().execute('{begin}')"
     try:
-        reader.ask(f"atomic = transaction.atomic(); atomic.__enter__(); {begin}; Shelf.objects.nocache().get(pk=1)")
+        reader.ask(
+            f"atomic = transaction.atomic(); atomic.__enter__(); {begin}; Shelf.objects.nocache().get(pk=1)"
+        )
         writer.ask("Tag.objects.update(hits=2)")
         assert (writer.value(HITS), writer.is_hit(HITS)) == ([2], True)
         assert reader.value(HITS) == [1]
         reader.ask("atomic.__exit__(None, None, None)")
-        assert (reader.value(HITS), reader.is_hit(HITS)) == ([2], True), "outside it the cache answers"
+        assert (reader.value(HITS), reader.is_hit(HITS)) == ([2], True), (
+            "outside it the cache answers"
+        )
     finally:
-        writer.ask("connection.cursor().execute('ALTER ROLE CURRENT_USER RESET default_transaction_isolation')")
+        writer.ask(
+            "connection.cursor().execute('ALTER ROLE CURRENT_USER RESET default_transaction_isolation')"
+        )
 
 
 def test_serializable_transaction_that_must_fail_does(postgresql):
@@ -78,7 +89,9 @@ def test_serializable_transaction_that_must_fail_does(postgresql):
     assert (first.value(HITS), first.is_hit(HITS), second.is_hit(HITS)) == ([1], True, True)
     for process in (first, second):
         level = LEVEL.format("SERIALIZABLE")
-        process.ask(f"atomic = transaction.atomic(); atomic.__enter__(); {level}; [hits] = {HITS}; shelf = Shelf.objects.get()")
+        process.ask(
+            f"atomic = transaction.atomic(); atomic.__enter__(); {level}; [hits] = {HITS}; shelf = Shelf.objects.get()"
+        )
     first.ask("shelf.name = str(hits); shelf.save(); atomic.__exit__(None, None, None)")
     with pytest.raises(AssertionError, match="could not serialize"):
         second.ask("Tag.objects.update(hits=len(shelf.name)); atomic.__exit__(None, None, None)")
@@ -97,7 +110,10 @@ statements._sent = lambda *args: sent.append(args) or original(*args)
     assert reader.value(HITS) == [1]
     reader.ask(f"with transaction.atomic():\n  {HITS}")
     reader.ask("sent.clear()")
-    assert reader.value(f"with transaction.atomic():\n  found = {HITS}, {HITS}\nfound") == [[1], [1]]
+    assert reader.value(f"with transaction.atomic():\n  found = {HITS}, {HITS}\nfound") == [
+        [1],
+        [1],
+    ]
     assert reader.value("len(sent)") == 0
 
 
@@ -127,7 +143,9 @@ ENDED_BY_DRIVER = {
 }
 
 
-@pytest.mark.parametrize(("kind", "end"), [("postgresql", "with"), ("postgresql", "commit"), ("start", "commit")])
+@pytest.mark.parametrize(
+    ("kind", "end"), [("postgresql", "with"), ("postgresql", "commit"), ("start", "commit")]
+)
 def test_what_the_driver_commits_is_invalidated_before_the_connection_is_closed(request, kind, end):
     begin = request.getfixturevalue(kind)
     writer, reader = begin(), begin()
@@ -141,7 +159,9 @@ def test_script_of_sqlite_is_raw_sql(start):
     process = start()
     process.ask(FILL)
     assert (process.value(HITS), process.is_hit(HITS)) == ([1], True)
-    process.ask("with connection.cursor() as cursor:\n  cursor.executescript('UPDATE written_tag SET hits = 2; SELECT 1')")
+    process.ask(
+        "with connection.cursor() as cursor:\n  cursor.executescript('UPDATE written_tag SET hits = 2; SELECT 1')"
+    )
     assert process.value(HITS) == [2]
 
 
@@ -231,7 +251,9 @@ def test_error_of_a_connection_that_was_lost_is_the_first_one(postgresql, query)
     """It is found by a statement of the cache's; the application is told as if it had been its own, and the connection opened anew."""
     process = postgresql()
     process.ask(FILL)
-    process.ask("Shelf.objects.create(pk=2, name='Fir'); Book.objects.create(pk=1, title='One', shelf_id=1)")
+    process.ask(
+        "Shelf.objects.create(pk=2, name='Fir'); Book.objects.create(pk=1, title='One', shelf_id=1)"
+    )
     process.ask(LOST)
     assert process.value("list(Tag.objects.filter(book__title='One'))") == []
     assert process.value(HITS) == [1]
@@ -268,7 +290,9 @@ def test_write_that_waited_in_vain_for_a_lock_does_not_wait_again(request, kind)
     begin = request.getfixturevalue("start" if kind == "sqlite" else "postgresql")
     holder, writer = begin(), begin()
     holder.ask(FILL)
-    writer.ask(f"connection.cursor().execute('{'PRAGMA busy_timeout = 100' if kind == 'sqlite' else 'SET lock_timeout = 100'}')")
+    writer.ask(
+        f"connection.cursor().execute('{'PRAGMA busy_timeout = 100' if kind == 'sqlite' else 'SET lock_timeout = 100'}')"
+    )
     writer.ask(COUNT_WAITS)
     holder.ask("atomic = transaction.atomic(); atomic.__enter__(); Tag.objects.update(hits=5)")
     assert writer.value("fail()") == LOCKED[kind]

@@ -198,7 +198,9 @@ def test_slow_attempts_are_fewer(clock):
     assert len(done) == 2
 
 
-@pytest.mark.parametrize("error", [redis.TimeoutError, redis.AuthenticationError, redis.ResponseError])
+@pytest.mark.parametrize(
+    "error", [redis.TimeoutError, redis.AuthenticationError, redis.ResponseError]
+)
 def test_what_was_waited_for_and_what_will_not_change_are_not_repeated(clock, error):
     done = []
     with pytest.raises(error):

@@ -92,7 +92,9 @@ def test_digest_of_a_value_is_repeated(value):
 @pytest.mark.parametrize("value", DIFFERENT, ids=range(len(DIFFERENT)))
 def test_short_way_of_spelling_is_the_same_spelling(value):
     if type(value) in encoding.PLAIN:
-        assert encoding._spell_plain((SQL, (value, value))) == encoding._spell((SQL, (value, value)))
+        assert encoding._spell_plain((SQL, (value, value))) == encoding._spell(
+            (SQL, (value, value))
+        )
 
 
 @pytest.mark.parametrize("value", UNSTABLE, ids=range(len(UNSTABLE)))
@@ -116,7 +118,10 @@ def test_equal_texts_need_not_be_one_object():
 
 def test_digest_is_the_same_on_every_python():
     params = ("red", 1, None, 1.5, decimal.Decimal("1.50"), b"x")
-    assert sql_digest(SQL, params) == "d32d04e644406e7746665312d9c12f671e855d57c386ebbc382e379677cbace7"
+    assert (
+        sql_digest(SQL, params)
+        == "d32d04e644406e7746665312d9c12f671e855d57c386ebbc382e379677cbace7"
+    )
 
 
 def test_digest_is_the_same_in_processes_that_hash_differently():
@@ -130,7 +135,11 @@ def test_digest_is_the_same_in_processes_that_hash_differently():
             check=True,
             capture_output=True,
             text=True,
-            env={**os.environ, "PYTHONHASHSEED": str(seed), "PYTHONPATH": os.pathsep.join(sys.path)},
+            env={
+                **os.environ,
+                "PYTHONHASHSEED": str(seed),
+                "PYTHONPATH": os.pathsep.join(sys.path),
+            },
         ).stdout
         for seed in (1, 2, 3)
     }

@@ -50,7 +50,11 @@ class Pair(NamedTuple):
 
 def named(value):
     """Name an object as cacheops does: a function by where it is, any other by its text."""
-    return [value.__module__, value.__name__, value.__code__.co_firstlineno] if hasattr(value, "__code__") else str(value)
+    return (
+        [value.__module__, value.__name__, value.__code__.co_firstlineno]
+        if hasattr(value, "__code__")
+        else str(value)
+    )
 
 
 def key(*args, function=None, extra=None):
@@ -147,7 +151,8 @@ def test_request_has_the_key_of_its_uri():
             return "http://site/page"
 
     found = [
-        call_key((None, (asked,), {}), lambda request: request.build_absolute_uri()) for asked in (Request(), "http://site/page")
+        call_key((None, (asked,), {}), lambda request: request.build_absolute_uri())
+        for asked in (Request(), "http://site/page")
     ]
     assert found[0] == found[1]
 
@@ -163,7 +168,12 @@ def test_what_cannot_be_spelled_has_a_key_that_is_never_found_again():
 def test_key_is_the_same_in_processes_with_other_hash_seeds():
     code = "from rover_overrides.keys.call_keys import call_key; print(call_key([None, [{'a', 'b', 'c'}], {'x': 1, 'y': (2,)}], str))"
     run = [
-        subprocess.run([sys.executable, "-c", code], env={"PYTHONHASHSEED": seed}, capture_output=True, text=True)
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={"PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+        )
         for seed in "123"
     ]
     assert len({one.stdout for one in run}) == 1

@@ -9,7 +9,14 @@ import pytest
 from django.db import models
 from django.test import override_settings
 
-from rover_overrides.conditions.canonical_values import UncertainError, comparable, kind_of, read, spell, tells_null
+from rover_overrides.conditions.canonical_values import (
+    UncertainError,
+    comparable,
+    kind_of,
+    read,
+    spell,
+    tells_null,
+)
 from tests.overrides.asked.models import Document, Item
 
 UTC = dt.UTC
@@ -43,7 +50,14 @@ SAME = [
     ("ratio", [1.5, "1.50", Decimal("1.5")]),
     ("flag", [True, 1]),
     ("text", ["red", Code.RED]),
-    ("moment", [NOON, NOON.astimezone(dt.timezone(dt.timedelta(hours=9))), NOON.astimezone(dt.timezone(-dt.timedelta(hours=3)))]),
+    (
+        "moment",
+        [
+            NOON,
+            NOON.astimezone(dt.timezone(dt.timedelta(hours=9))),
+            NOON.astimezone(dt.timezone(-dt.timedelta(hours=3))),
+        ],
+    ),
     ("span", [dt.timedelta(hours=1), dt.timedelta(minutes=60)]),
     ("uid", [uuid.UUID(int=1), str(uuid.UUID(int=1)), uuid.UUID(int=1).hex]),
     ("address", ["2001:DB8::0:1", "2001:db8::1", "2001:0db8::0001"]),
@@ -122,9 +136,25 @@ def test_switched_off_only_plain_kinds_are_known():
     with override_settings(CACHEOPS_ROVER_OFF=("canonical-values",)):
         known = {
             name: kind_of(field(name))
-            for name in ("number", "text", "uid", "day", "flag", "amount", "ratio", "moment", "address")
+            for name in (
+                "number",
+                "text",
+                "uid",
+                "day",
+                "flag",
+                "amount",
+                "ratio",
+                "moment",
+                "address",
+            )
         }
-    assert [name for name, kind in known.items() if kind] == ["number", "text", "uid", "day", "flag"]
+    assert [name for name, kind in known.items() if kind] == [
+        "number",
+        "text",
+        "uid",
+        "day",
+        "flag",
+    ]
 
 
 @pytest.mark.parametrize(

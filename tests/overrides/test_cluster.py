@@ -47,7 +47,11 @@ def shared_application(tree, shared_cluster, tmp_path_factory, request):
     """Give a process that talks to the cluster, its keys spread or kept by table."""
     shared_cluster.flush()
     address = f"redis://127.0.0.1:{shared_cluster.nodes[0].port}"
-    more = {"CACHEOPS_CLIENT_CLASS": CLIENT, "CACHEOPS_ROVER_SHARD_BY_TABLE": request.param, "CACHEOPS_DEGRADE_ON_FAILURE": False}
+    more = {
+        "CACHEOPS_CLIENT_CLASS": CLIENT,
+        "CACHEOPS_ROVER_SHARD_BY_TABLE": request.param,
+        "CACHEOPS_DEGRADE_ON_FAILURE": False,
+    }
     with processes(tree, tmp_path_factory.mktemp("application"), address, **more) as start:
         process = start()
         process.ask(PREPARED)
@@ -81,10 +85,30 @@ RENAME = "book = Book.objects.nocache().get(pages=3); book.title = 'New'; book.s
     [
         ("Book.objects.get(pages=3).title", "Book 3", "New", RENAME),
         ("Book.objects.filter(title='New').count()", 0, 1, RENAME),
-        ("[b.title for b in Book.objects.filter(pages__lt=5, pages__gt=2)]", ["Book 3", "Book 4"], ["New", "Book 4"], RENAME),
-        ("[b.pk for b in Book.objects.filter(shelf__name='Shelf 3')]", [4], [], "Shelf.objects.filter(pk=4).update(name='x')"),
-        ("[b.pk for b in Book.objects.filter(tags__slug='tag-3')]", [4], [], "Tag.objects.filter(pk=4).update(slug='x')"),
-        ("[b.pk for b in Book.objects.filter(tags__slug='tag-3')]", [4], [], "Book.objects.get(pk=4).tags.clear()"),
+        (
+            "[b.title for b in Book.objects.filter(pages__lt=5, pages__gt=2)]",
+            ["Book 3", "Book 4"],
+            ["New", "Book 4"],
+            RENAME,
+        ),
+        (
+            "[b.pk for b in Book.objects.filter(shelf__name='Shelf 3')]",
+            [4],
+            [],
+            "Shelf.objects.filter(pk=4).update(name='x')",
+        ),
+        (
+            "[b.pk for b in Book.objects.filter(tags__slug='tag-3')]",
+            [4],
+            [],
+            "Tag.objects.filter(pk=4).update(slug='x')",
+        ),
+        (
+            "[b.pk for b in Book.objects.filter(tags__slug='tag-3')]",
+            [4],
+            [],
+            "Book.objects.get(pk=4).tags.clear()",
+        ),
         ("as_function(1)", [1, "Book 3"], [1, "New"], RENAME),
         ("locked()", "Book 3", "New", RENAME),
         ("viewed()", "Book 3", "New", RENAME),
@@ -97,7 +121,11 @@ def test_hits_end_with_a_write(application, call, before, after, write):
 
 @pytest.mark.parametrize(
     "invalidation",
-    ["invalidate_obj(Book.objects.nocache().get(pages=3))", "invalidate_model(Book)", "invalidate_all()"],
+    [
+        "invalidate_obj(Book.objects.nocache().get(pages=3))",
+        "invalidate_model(Book)",
+        "invalidate_all()",
+    ],
 )
 def test_explicit_invalidation(application, invalidation):
     change(application, "Book.objects.get(pages=3).title", invalidation)
@@ -107,23 +135,34 @@ def test_explicit_invalidation(application, invalidation):
 def test_simple_cache(application):
     assert application.value("plain(1); plain(1); calls.count('plain')") == 1
     assert application.value("plain.invalidate(1); plain(1); calls.count('plain')") == 2
-    assert application.value("cache.set('a', [1], 60); cache.set('b', 2); [cache.get('a'), cache.get('b')]") == [[1], 2]
+    assert application.value(
+        "cache.set('a', [1], 60); cache.set('b', 2); [cache.get('a'), cache.get('b')]"
+    ) == [[1], 2]
     missed = "cache.delete('a')\ntry:\n  found = cache.get('a')\nexcept CacheMiss:\n  found = 'miss'\nfound"
     assert application.value(missed) == "miss"
 
 
 def test_conj_reaper_does_no_harm(application):
     application.value("Book.objects.get(pages=3).title")
-    application.ask("from django.core.management import call_command; call_command('reapconjs', min_conj_set_size=0)")
+    application.ask(
+        "from django.core.management import call_command; call_command('reapconjs', min_conj_set_size=0)"
+    )
     assert application.is_hit("Book.objects.get(pages=3).title")
 
 
 def test_keys_are_on_all_masters(application, shared_cluster):
-    application.ask("for n in range(20):\n  list(Book.objects.filter(pages=n, shelf__name=f'Shelf {n}'))")
-    assert application.is_hit("for n in range(20):\n  list(Book.objects.filter(pages=n, shelf__name=f'Shelf {n}'))")
+    application.ask(
+        "for n in range(20):\n  list(Book.objects.filter(pages=n, shelf__name=f'Shelf {n}'))"
+    )
+    assert application.is_hit(
+        "for n in range(20):\n  list(Book.objects.filter(pages=n, shelf__name=f'Shelf {n}'))"
+    )
     for node in shared_cluster.nodes:
         assert any(":q:" in f":{name}" for name in node.names()), "results"
-    stamped = [sum("stamp:" in name and "book" in name for name in node.names()) for node in shared_cluster.nodes]
+    stamped = [
+        sum("stamp:" in name and "book" in name for name in node.names())
+        for node in shared_cluster.nodes
+    ]
     assert sum(map(bool, stamped)) == (1 if application.by_table else 3), stamped
 
 

@@ -5,7 +5,9 @@ import pytest
 from tests.overrides.process import processes
 
 READ = "list(Tag.objects.filter(book__title='Left').values_list('slug', flat=True))"
-MANUAL = "transaction.set_autocommit(False)\n{}\ntransaction.commit()\ntransaction.set_autocommit(True)"
+MANUAL = (
+    "transaction.set_autocommit(False)\n{}\ntransaction.commit()\ntransaction.set_autocommit(True)"
+)
 
 
 @pytest.fixture
@@ -15,13 +17,19 @@ def site(tree, plain_server, new_database, tmp_path):
     url = f"redis://127.0.0.1:{plain_server.port}"
     with processes(tree, tmp_path, url, DATABASES={"default": new_database}) as start:
         made = start()
-        made.ask("Tag.objects.create(pk=1, slug='red')\nBook.objects.create(pk=1, title='Left').tags.add(1)")
+        made.ask(
+            "Tag.objects.create(pk=1, slug='red')\nBook.objects.create(pk=1, title='Left').tags.add(1)"
+        )
         assert made.value(READ) == ["red"]
         assert made.is_hit(READ)
         yield made
 
 
-@pytest.mark.parametrize("around", ["{}", "with transaction.atomic():\n  {}", MANUAL], ids=["autocommit", "atomic", "manual"])
+@pytest.mark.parametrize(
+    "around",
+    ["{}", "with transaction.atomic():\n  {}", MANUAL],
+    ids=["autocommit", "atomic", "manual"],
+)
 @pytest.mark.parametrize(
     ("write", "found"),
     [

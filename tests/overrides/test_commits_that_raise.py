@@ -67,7 +67,11 @@ def clock(monkeypatch):
 
 
 def entries(server):
-    return [name for name in server.names() if name in {pending_writes.key("", "t"), pending_writes.old_key("", "t")}]
+    return [
+        name
+        for name in server.names()
+        if name in {pending_writes.key("", "t"), pending_writes.old_key("", "t")}
+    ]
 
 
 def test_commit_that_nobody_can_ask_about_counts_as_done_after_its_time(server, clock):

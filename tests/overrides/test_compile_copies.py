@@ -59,7 +59,9 @@ KINDS = {
     "several times through many": lambda: ITEMS.filter(tags__name="a").filter(tags__name="b"),
     "order": lambda: ITEMS.order_by("-number", "pk"),
     "order by a relation": lambda: ITEMS.order_by("owner__maker__name", "owner"),
-    "order by an expression": lambda: ITEMS.order_by(Lower("text").desc(), F("owner__rank").asc(nulls_last=True)),
+    "order by an expression": lambda: ITEMS.order_by(
+        Lower("text").desc(), F("owner__rank").asc(nulls_last=True)
+    ),
     "order by a subquery": lambda: ITEMS.order_by(rank()),
     "slice": lambda: ITEMS.order_by("pk")[2:5],
     "reversed": lambda: ITEMS.order_by("owner__name").reverse(),
@@ -71,35 +73,57 @@ KINDS = {
     "values of an expression": lambda: ITEMS.values("text", low=Lower("text")),
     "list of values": lambda: ITEMS.values_list("owner__maker__rank", flat=True),
     "named values": lambda: ITEMS.values_list("text", "number", named=True),
-    "annotation": lambda: ITEMS.annotate(twice=F("number") * 2, day_of=TruncDay("moment")).filter(twice__gt=2),
-    "annotation through a relation": lambda: ITEMS.annotate(theirs=F("owner__maker__rank")),
-    "annotation by a subquery": lambda: ITEMS.annotate(theirs=rank()).filter(theirs__gt=1).order_by("theirs"),
-    "case": lambda: ITEMS.annotate(kind=Case(When(maker__in=MAKERS.filter(rank=1), then=Value(1)), default=rank())),
-    "wrapped": lambda: ITEMS.annotate(sum=ExpressionWrapper(F("number") + F("ratio"), output_field=FloatField())),
-    "aggregate of each": lambda: (
-        OWNERS.annotate(n=Count("items", filter=Q(items__tags__name="a"))).filter(n__gt=0).order_by("-n")
+    "annotation": lambda: ITEMS.annotate(twice=F("number") * 2, day_of=TruncDay("moment")).filter(
+        twice__gt=2
     ),
-    "grouped": lambda: ITEMS.values("owner__name").annotate(n=Count("pk"), most=Coalesce(Sum("number"), 0)),
+    "annotation through a relation": lambda: ITEMS.annotate(theirs=F("owner__maker__rank")),
+    "annotation by a subquery": lambda: (
+        ITEMS.annotate(theirs=rank()).filter(theirs__gt=1).order_by("theirs")
+    ),
+    "case": lambda: ITEMS.annotate(
+        kind=Case(When(maker__in=MAKERS.filter(rank=1), then=Value(1)), default=rank())
+    ),
+    "wrapped": lambda: ITEMS.annotate(
+        sum=ExpressionWrapper(F("number") + F("ratio"), output_field=FloatField())
+    ),
+    "aggregate of each": lambda: (
+        OWNERS.annotate(n=Count("items", filter=Q(items__tags__name="a")))
+        .filter(n__gt=0)
+        .order_by("-n")
+    ),
+    "grouped": lambda: ITEMS.values("owner__name").annotate(
+        n=Count("pk"), most=Coalesce(Sum("number"), 0)
+    ),
     "window": lambda: ITEMS.annotate(place=Window(Rank(), partition_by="owner", order_by="number")),
     "alias": lambda: ITEMS.alias(low=Lower("text")).filter(low="a").order_by("low"),
     "exists": lambda: ITEMS.filter(Exists(MAKERS.filter(pk=OuterRef("maker")))),
-    "not exists": lambda: ITEMS.filter(~Exists(MAKERS.filter(pk=OuterRef("maker"), owners__name="a"))),
+    "not exists": lambda: ITEMS.filter(
+        ~Exists(MAKERS.filter(pk=OuterRef("maker"), owners__name="a"))
+    ),
     "in a query": lambda: ITEMS.filter(owner__in=OWNERS.filter(maker__in=MAKERS.filter(name="a"))),
-    "in a query of values": lambda: ITEMS.filter(number__in=OWNERS.order_by("name").values("maker__rank")),
+    "in a query of values": lambda: ITEMS.filter(
+        number__in=OWNERS.order_by("name").values("maker__rank")
+    ),
     "in a list with a query": lambda: ITEMS.filter(number__in=[1, rank()]),
     "in the whole table": lambda: ITEMS.filter(owner__in=OWNERS.all()),
     "exact a query": lambda: ITEMS.filter(number=OWNERS.order_by("pk").values("rank")[:1]),
     "either": lambda: ITEMS.filter(Q(owner__name="a") | Q(maker__in=MAKERS.all()) & ~Q(text="b")),
     "combined by or": lambda: ITEMS.filter(owner__name="a") | ITEMS.filter(maker__name="b"),
-    "filtered relation": lambda: OWNERS.annotate(some=FilteredRelation("items", condition=Q(items__text="a"))).filter(
-        some__number=1
-    ),
+    "filtered relation": lambda: OWNERS.annotate(
+        some=FilteredRelation("items", condition=Q(items__text="a"))
+    ).filter(some__number=1),
     "union": lambda: few().union(many()),
     "ordered union": lambda: few().union(many()).order_by("number"),
     "values of an ordered union": lambda: few().union(many()).order_by("number").values("text"),
-    "list of an ordered union": lambda: few().union(many()).order_by("number").values_list("text", flat=True),
-    "union of values": lambda: few().values_list("number").union(MAKERS.values_list("rank"), all=True),
-    "union of annotations": lambda: few().annotate(x=rank()).union(many().annotate(x=Value(1))).order_by("x"),
+    "list of an ordered union": lambda: (
+        few().union(many()).order_by("number").values_list("text", flat=True)
+    ),
+    "union of values": lambda: (
+        few().values_list("number").union(MAKERS.values_list("rank"), all=True)
+    ),
+    "union of annotations": lambda: (
+        few().annotate(x=rank()).union(many().annotate(x=Value(1))).order_by("x")
+    ),
     "sliced union": lambda: few().union(many()).order_by("-text")[:2],
     "union with nothing": lambda: few().union(ITEMS.none()),
     "union of unions": lambda: few().union(many().union(ITEMS.filter(text="a"))),
@@ -108,8 +132,12 @@ KINDS = {
     "extra column": lambda: ITEMS.extra(select={"more": "number + 1"}).order_by("more"),
     "extra condition": lambda: ITEMS.extra(where=["asked_item.number > %s"], params=[1]),
     "extra table": lambda: ITEMS.extra(tables=["asked_maker"], where=["asked_maker.id = made_by"]),
-    "extra table with an order": lambda: ITEMS.extra(tables=["asked_maker"], where=["asked_maker.id = 1"]).order_by("text"),
-    "extra table that is joined": lambda: ITEMS.filter(maker__name="a").extra(tables=["asked_maker"]).order_by("owner__name"),
+    "extra table with an order": lambda: ITEMS.extra(
+        tables=["asked_maker"], where=["asked_maker.id = 1"]
+    ).order_by("text"),
+    "extra table that is joined": lambda: (
+        ITEMS.filter(maker__name="a").extra(tables=["asked_maker"]).order_by("owner__name")
+    ),
     "extra order": lambda: ITEMS.extra(order_by=["-number"]),
     "related manager": Owner(pk=1).items.all,
     "many to many manager": lambda: Item(pk=1).tags.order_by("items__text"),
@@ -138,13 +166,17 @@ def structure(value, seen=()):
     state = getattr(value, "__dict__", None)
     if state is None:
         return repr(value)
-    return type(value).__qualname__, structure({name: held for name, held in state.items() if is_told(value, name, held)}, seen)
+    return type(value).__qualname__, structure(
+        {name: held for name, held in state.items() if is_told(value, name, held)}, seen
+    )
 
 
 def is_told(value, name, held):
     """Return whether an attribute says more than the class's own default, and is not just computed and kept."""
     default = getattr(type(value), name, value)
-    return not isinstance(default, cached_property) and not (isinstance(held, bool) and held is default)
+    return not isinstance(default, cached_property) and not (
+        isinstance(held, bool) and held is default
+    )
 
 
 def sample(queryset):
@@ -185,7 +217,9 @@ def test_copy_compiles_to_the_same_as_the_query(kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_key_is_repeated(kind):
-    assert query_keys.result_key(sample(KINDS[kind]())) == query_keys.result_key(sample(KINDS[kind]()))
+    assert query_keys.result_key(sample(KINDS[kind]())) == query_keys.result_key(
+        sample(KINDS[kind]())
+    )
 
 
 def test_keys_of_all_kinds_differ():
@@ -193,15 +227,24 @@ def test_keys_of_all_kinds_differ():
     named = {}
     for kind, make in KINDS.items():
         named.setdefault(query_keys.result_key(sample(make())), set()).add(kind)
-    assert [kinds for kinds in named.values() if len(kinds) > 1] == [{"all", "full"}, {"none", "empty in"}]
+    assert [kinds for kinds in named.values() if len(kinds) > 1] == [
+        {"all", "full"},
+        {"none", "empty in"},
+    ]
 
 
-@pytest.mark.parametrize("kind", ["filter", "annotation", "through a foreign key", "several times through many"])
+@pytest.mark.parametrize(
+    "kind", ["filter", "annotation", "through a foreign key", "several times through many"]
+)
 def test_query_is_equal_before_and_after_an_aggregate_of_it(kind):
     queryset = KINDS[kind]().filter(tags__rank=1)
     queryset.clone = queryset._clone
     before = structure(queryset.query)
-    assert described(queryset, (Count("pk"),), {"sum": Sum("tags__rank"), "most": Coalesce("sum", 0), "n": Count("owner__items")})
+    assert described(
+        queryset,
+        (Count("pk"),),
+        {"sum": Sum("tags__rank"), "most": Coalesce("sum", 0), "n": Count("owner__items")},
+    )
     assert structure(queryset.query) == before
 
 

@@ -10,7 +10,15 @@ from django.db.models.lookups import In
 from django.test import override_settings
 
 from rover_overrides.conditions import conditions
-from rover_overrides.conditions.conditions import MAX_OPERAND_BYTES, TRUE, Conj, coarser, columns_needed, has_operands, met
+from rover_overrides.conditions.conditions import (
+    MAX_OPERAND_BYTES,
+    TRUE,
+    Conj,
+    coarser,
+    columns_needed,
+    has_operands,
+    met,
+)
 from rover_overrides.queries.analysis import dependencies
 from tests.overrides.asked.models import Document, Item, Owner, Tag
 
@@ -60,18 +68,33 @@ CASES = {
         ["text iexact ANY, owner_id.name iequal b", "text iexact a, owner_id.name iequal b"],
     ),
     "not exact": (~Q(number=1), ["not number in 1", "number isnull 1"]),
-    "not (a or b)": (~(Q(number__isnull=True) | Q(number__gt=1)), ["number isnull 0, number lte 1"]),
+    "not (a or b)": (
+        ~(Q(number__isnull=True) | Q(number__gt=1)),
+        ["number isnull 0, number lte 1"],
+    ),
     "range": (Q(number__range=(1, 5)), ["number gte 1, number lte 5"]),
     "not range": (~Q(number__range=(1, 5)), ["number gt 5", "number isnull 1", "number lt 1"]),
     "isnull": (Q(number__isnull=True), ["number isnull 1"]),
     "decimal": (Q(amount="1.50"), ["amount exact 1.5"]),
     "decimal of too many places": (Q(amount="1.505"), ["any"]),
     "part": (Q(day__year=2024), ["day year@ exact 2024"]),
-    "part in a zone": (Q(moment__date=dt.date(2024, 6, 1)), ["moment date@America/Chicago exact 2024-06-01"]),
+    "part in a zone": (
+        Q(moment__date=dt.date(2024, 6, 1)),
+        ["moment date@America/Chicago exact 2024-06-01"],
+    ),
     "foreign key": (Q(owner=1), ["owner_id exact 1"]),
-    "through a foreign key": (Q(owner__name="a"), ["owner_id.name exact ANY", "owner_id.name exact a"]),
-    "through two": (Q(owner__maker__name="a"), ["owner_id.maker_id.name exact ANY", "owner_id.maker_id.name exact a"]),
-    "key through one": (Q(owner__maker=1), ["owner_id.maker_id exact 1", "owner_id.maker_id exact ANY"]),
+    "through a foreign key": (
+        Q(owner__name="a"),
+        ["owner_id.name exact ANY", "owner_id.name exact a"],
+    ),
+    "through two": (
+        Q(owner__maker__name="a"),
+        ["owner_id.maker_id.name exact ANY", "owner_id.maker_id.name exact a"],
+    ),
+    "key through one": (
+        Q(owner__maker=1),
+        ["owner_id.maker_id exact 1", "owner_id.maker_id exact ANY"],
+    ),
     "text in order": (Q(text__gt="a"), ["any"]),
     "regular expression": (Q(text__regex="a"), ["any"]),
     "column": (Q(number=F("maker")), ["any"]),
@@ -107,7 +130,14 @@ def test_what_cannot_be_told_makes_any_row_matter(case):
 
 @pytest.mark.parametrize("patch", PATCHES)
 def test_switched_off_patch_makes_its_conditions_coarser(patch):
-    queryset = Item.objects.filter(owner__name="a", number__gt=1, text__iexact="a", maker__name__in="abcde", amount=1, flag=True)
+    queryset = Item.objects.filter(
+        owner__name="a",
+        number__gt=1,
+        text__iexact="a",
+        maker__name__in="abcde",
+        amount=1,
+        flag=True,
+    )
     before = conjs(queryset)
     with override_settings(CACHEOPS_ROVER_OFF=(patch,)):
         after = conjs(queryset)
@@ -123,7 +153,10 @@ def test_absence_behind_an_absent_row_is_no_condition():
 
 def test_absence_counts_with_what_the_parent_must_be():
     found = dependencies(Owner.objects.filter(items__isnull=True, name="a"))
-    assert [readable(conj) for conj in found["asked_item"]] == ["owner_id.name exact ANY", "owner_id.name exact a"]
+    assert [readable(conj) for conj in found["asked_item"]] == [
+        "owner_id.name exact ANY",
+        "owner_id.name exact a",
+    ]
     assert [readable(conj) for conj in found["asked_owner"]] == ["name exact a"]
 
 
@@ -176,7 +209,11 @@ def test_entry_that_is_not_understood_drops_all():
 def test_row_is_asked_once_for_a_column_that_many_conditions_compare(monkeypatch):
     asked, real = [], conditions._value
     monkeypatch.setattr(conditions, "_value", lambda *words: asked.append(words) or real(*words))
-    entries = {conj.entry for n in range(50) for conj in dependencies(Item.objects.filter(number__gt=n, flag=True))[TABLE]}
+    entries = {
+        conj.entry
+        for n in range(50)
+        for conj in dependencies(Item.objects.filter(number__gt=n, flag=True))[TABLE]
+    }
     assert len(met(TABLE, entries, {"number": 9, "flag": True})) == 1 + 9
     assert len(asked) == 2
 
@@ -194,4 +231,7 @@ def test_columns_of_related_rows_are_asked_for():
     conj, whatever = dependencies(Item.objects.filter(owner__maker__name="a", number=1))[TABLE]
     assert conj.entry == whatever.entry
     (column,) = columns_needed([conj.entry])
-    assert (column.name, [hop[1] for hop in column.path]) == ("name", ["asked_owner", "asked_maker"])
+    assert (column.name, [hop[1] for hop in column.path]) == (
+        "name",
+        ["asked_owner", "asked_maker"],
+    )

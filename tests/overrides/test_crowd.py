@@ -11,7 +11,11 @@ def place(tmp_path_factory):
     with live.Live("valkey9", folder) as server:
         database = {"ENGINE": "django.db.backends.sqlite3", "NAME": str(folder / "db.sqlite3")}
         at = {"host": "127.0.0.1", "port": server.port}
-        yield {"redis": at, "DATABASES": {"default": database}, "CACHEOPS_ROVER_QUEUE_REDIS": {**at, "db": 1}}
+        yield {
+            "redis": at,
+            "DATABASES": {"default": database},
+            "CACHEOPS_ROVER_QUEUE_REDIS": {**at, "db": 1},
+        }
 
 
 @pytest.fixture(scope="module")

@@ -25,13 +25,19 @@ def filled(process, read):
     return before
 
 
-@pytest.mark.parametrize(("committed", "after", "range_after"), [(True, [], []), (False, [1], ["One"])])
+@pytest.mark.parametrize(
+    ("committed", "after", "range_after"), [(True, [], []), (False, [1], ["One"])]
+)
 def test_writer_killed_around_its_commit_leaves_nothing_stale(start, committed, after, range_after):
     reader, writer = start(), start()
-    reader.ask("Shelf.objects.create(pk=1, name='Left'); Book.objects.create(pk=1, title='One', pages=1)")
+    reader.ask(
+        "Shelf.objects.create(pk=1, name='Left'); Book.objects.create(pk=1, title='One', pages=1)"
+    )
     assert (filled(reader, READ), filled(reader, RANGE)) == ([1], ["One"])
     writer.ask(DIE.format(committed=committed))
-    writer.tell("with transaction.atomic():\n  Shelf.objects.update(name='Right')\n  Book.objects.update(pages=20)")
+    writer.tell(
+        "with transaction.atomic():\n  Shelf.objects.update(name='Right')\n  Book.objects.update(pages=20)"
+    )
     writer.killed()
     assert (reader.value(READ), reader.value(RANGE)) == (after, range_after)
 

@@ -105,10 +105,17 @@ def before(tmp_path_factory):
     folder = tmp_path_factory.mktemp("before")
     subprocess.run(["tar", "-x", "-C", str(folder)], input=archive.stdout, check=True)
     (folder / ".fork").mkdir()
-    for name in ("upstream.git", "sdists"):  # what the releases are made of is the same, and is brought once
+    for name in (
+        "upstream.git",
+        "sdists",
+    ):  # what the releases are made of is the same, and is brought once
         if (live.ROOT / ".fork" / name).exists():
-            subprocess.run(["cp", "-r", str(live.ROOT / ".fork" / name), str(folder / ".fork")], check=True)
-    done = subprocess.run([sys.executable, "-c", BUILD], cwd=folder, capture_output=True, text=True, check=True)
+            subprocess.run(
+                ["cp", "-r", str(live.ROOT / ".fork" / name), str(folder / ".fork")], check=True
+            )
+    done = subprocess.run(
+        [sys.executable, "-c", BUILD], cwd=folder, capture_output=True, text=True, check=True
+    )
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -124,7 +131,10 @@ def sides(shared_server, hanging, tree, before, tmp_path_factory):
     """Give a function that starts processes of either wheel."""
     url, folder = f"redis://127.0.0.1:{shared_server.port}", tmp_path_factory.mktemp("sides")
     common = {"DATABASES": {"default": hanging.settings}}
-    with processes(tree, folder, url, **common) as new, processes(before[0], folder, url, **common, **before[1]) as old:
+    with (
+        processes(tree, folder, url, **common) as new,
+        processes(before[0], folder, url, **common, **before[1]) as old,
+    ):
         yield {"old": old, "new": new}
 
 
@@ -142,7 +152,9 @@ def pair(request, started, sides, shared_server):
     for process in started.values():
         process.ask("connection.close()")
     started[reader].ask("Book.objects.all().delete(); Shelf.objects.all().delete()")
-    started[reader].ask("Shelf.objects.create(pk=1, name='Left'); Book.objects.create(pk=1, title='One', pages=1)")
+    started[reader].ask(
+        "Shelf.objects.create(pk=1, name='Left'); Book.objects.create(pk=1, title='One', pages=1)"
+    )
     cached(started[reader], READS)
     return started[writer], started[reader], sides[writer]
 
@@ -205,13 +217,17 @@ def test_nothing_is_stored_while_the_commit_of_the_other_hangs(pair, hanging):
     cached(reader, OUTDATED)
 
 
-def test_commit_of_ours_that_nobody_knows_of_is_kept_from_the_wheel_before(sides, started, shared_server, hanging):
+def test_commit_of_ours_that_nobody_knows_of_is_kept_from_the_wheel_before(
+    sides, started, shared_server, hanging
+):
     """Also while its own writers come and go on the same table."""
     shared_server.flush()
     old, new = started["old"], started["new"]
     old.ask("connection.close()")
     new.ask("connection.close(); Book.objects.all().delete(); Shelf.objects.all().delete()")
-    new.ask("Shelf.objects.create(pk=1, name='Left'); Book.objects.create(pk=1, title='One', pages=1)")
+    new.ask(
+        "Shelf.objects.create(pk=1, name='Left'); Book.objects.create(pk=1, title='One', pages=1)"
+    )
     cached(old, READS)
     with Wire(hanging.folder) as wire:
         there = {**hanging.settings, "HOST": "127.0.0.1", "PORT": wire.port}
@@ -232,10 +248,16 @@ def test_commit_of_ours_that_nobody_knows_of_is_kept_from_the_wheel_before(sides
                     assert not process.is_hit(READ)
         finally:
             hanging.release()
-        live.until(lambda: hanging.run("SELECT pages FROM written_book") == [(20,)], "it does not become visible")
+        live.until(
+            lambda: hanging.run("SELECT pages FROM written_book") == [(20,)],
+            "it does not become visible",
+        )
         for process in (old, new):
             fresh(process, OUTDATED)
-        live.until(lambda: writer.ask(CONTACT) and writer.value("len(unknown.open_commits)") == 0, "it is not known")
+        live.until(
+            lambda: writer.ask(CONTACT) and writer.value("len(unknown.open_commits)") == 0,
+            "it is not known",
+        )
     for process in (old, new):
         cached(process, OUTDATED)
 
@@ -277,7 +299,9 @@ def test_outbox_of_the_one_is_drained_by_the_other(pair, sides):
     reading = sides["new" if start is sides["old"] else "old"]
     options = {"CACHEOPS_ROVER_OUTBOX": True, "CACHEOPS_ROVER_OUTBOX_SECONDS": 0}
     writer, reader = start(**options), reading(**options)
-    writer.ask("from django.core.management import call_command; call_command('migrate', verbosity=0)")
+    writer.ask(
+        "from django.core.management import call_command; call_command('migrate', verbosity=0)"
+    )
     for read, value in READS.items():
         assert reader.value(read) == value
     writer.ask(CUT_OFF)

@@ -47,20 +47,40 @@ ENDS = {  # statements in a transaction that Django rolls back, where they can b
     "and CHAIN": (f"{WRITE}\n{raw('COMMIT AND CHAIN')}", ["postgresql"], True),
     "in one statement": (raw(f"{RAW}; COMMIT"), ["postgresql"], True),
     "by the driver": (f"{WRITE}\nconnection.connection.commit()", BOTH, True),
-    "by the driver, before it closes": (f"{WRITE}\nconnection.connection.commit()\nconnection.close()", BOTH, True),
+    "by the driver, before it closes": (
+        f"{WRITE}\nconnection.connection.commit()\nconnection.close()",
+        BOTH,
+        True,
+    ),
     "not at all, before it closes": (f"{WRITE}\nconnection.close()", BOTH, False),
     "by a script": (f"{WRITE}\nconnection.cursor().executescript('SELECT 1')", ["sqlite"], True),
-    "by a script that writes": (f"connection.cursor().executescript({RAW!r})\nconnection.connection.commit()", ["sqlite"], True),
+    "by a script that writes": (
+        f"connection.cursor().executescript({RAW!r})\nconnection.connection.commit()",
+        ["sqlite"],
+        True,
+    ),
     "raw ROLLBACK": (f"{WRITE}\n{raw('ROLLBACK')}", BOTH, False),
     "not at all": (WRITE, BOTH, False),
 }
 SAVEPOINTS = {  # and whether the release of a savepoint commits in manual mode on SQLite
     "atomic": (f"with transaction.atomic():\n    {WRITE}", True),
-    "atomic in atomic": (f"with transaction.atomic():\n  with transaction.atomic():\n    {WRITE}", True),
-    "atomic without a savepoint": (f"with transaction.atomic(savepoint=False):\n    {WRITE}", False),
-    "atomic after a write": (f"Shelf.objects.filter(pk=2).update(name='Elm')\nwith transaction.atomic():\n    {WRITE}", False),
+    "atomic in atomic": (
+        f"with transaction.atomic():\n  with transaction.atomic():\n    {WRITE}",
+        True,
+    ),
+    "atomic without a savepoint": (
+        f"with transaction.atomic(savepoint=False):\n    {WRITE}",
+        False,
+    ),
+    "atomic after a write": (
+        f"Shelf.objects.filter(pk=2).update(name='Elm')\nwith transaction.atomic():\n    {WRITE}",
+        False,
+    ),
     "update_or_create": ("Shelf.objects.update_or_create(pk=1, defaults={'name': 'Ash'})", True),
-    "savepoint": (f"made = transaction.savepoint()\n{WRITE}\ntransaction.savepoint_commit(made)", False),  # Django makes none
+    "savepoint": (
+        f"made = transaction.savepoint()\n{WRITE}\ntransaction.savepoint_commit(made)",
+        False,
+    ),  # Django makes none
     "raw SAVEPOINT": (f"{raw('SAVEPOINT a')}\n{WRITE}\n{raw('RELEASE a')}", True),
     "raw SAVEPOINT, raw write": (raw("SAVEPOINT a", RAW, "RELEASE SAVEPOINT a"), True),
 }
@@ -71,11 +91,15 @@ def _cases():
     for name, (frame, indent) in FRAMES.items():
         for what, (statements, databases, commits) in ENDS.items():
             for database in databases:
-                yield pytest.param(database, frame, indent, statements, commits, id=f"{database}, {name}, {what}")
+                yield pytest.param(
+                    database, frame, indent, statements, commits, id=f"{database}, {name}, {what}"
+                )
         for what, (statements, commits) in SAVEPOINTS.items():
             for database in BOTH:
                 is_first = commits and (database, name) == ("sqlite", "manual")
-                yield pytest.param(database, frame, indent, statements, is_first, id=f"{database}, {name}, {what}")
+                yield pytest.param(
+                    database, frame, indent, statements, is_first, id=f"{database}, {name}, {what}"
+                )
 
 
 @pytest.fixture(scope="module")
@@ -87,13 +111,18 @@ def sites(tree, plain_server, postgres, tmp_path_factory):
     url = f"redis://127.0.0.1:{plain_server.port}"
     with connections[postgres].cursor() as cursor:
         cursor.execute("CREATE DATABASE ended_without_django")
-    settings = {"DATABASES": {"default": {**connections.settings[postgres], "NAME": "ended_without_django"}}}
+    settings = {
+        "DATABASES": {"default": {**connections.settings[postgres], "NAME": "ended_without_django"}}
+    }
     folder = tmp_path_factory.mktemp("site")
     with (
         processes(tree, folder, f"{url}/0") as on_sqlite,
         processes(tree, folder, f"{url}/1", **settings) as on_postgresql,
     ):
-        yield {"sqlite": (on_sqlite(), on_sqlite()), "postgresql": (on_postgresql(), on_postgresql())}
+        yield {
+            "sqlite": (on_sqlite(), on_sqlite()),
+            "postgresql": (on_postgresql(), on_postgresql()),
+        }
 
 
 @pytest.fixture
@@ -108,7 +137,9 @@ def site(database, sites):
 
 
 @pytest.mark.parametrize(("database", "frame", "indent", "statements", "commits"), list(_cases()))
-def test_rollback_that_comes_too_late_leaves_nothing_stale(site, frame, indent, statements, commits):
+def test_rollback_that_comes_too_late_leaves_nothing_stale(
+    site, frame, indent, statements, commits
+):
     writer, reader = site
     writer.ask(frame.format("\n".join(" " * indent + line for line in statements.splitlines())))
     assert writer.value("connection.get_autocommit() and not connection.in_atomic_block") is True
@@ -123,5 +154,7 @@ def test_raw_commit_is_seen_before_the_block_ends(site):
     writer, reader = site
     writer.ask(f"block = transaction.atomic()\nblock.__enter__()\n{WRITE}\n{raw('COMMIT')}")
     assert reader.value(NAMES) == ["Ash", "Fir"]
-    writer.ask("try:\n  block.__exit__(None, None, None)\nexcept DatabaseError:\n  pass\nconnection.close()")
+    writer.ask(
+        "try:\n  block.__exit__(None, None, None)\nexcept DatabaseError:\n  pass\nconnection.close()"
+    )
     assert reader.is_hit(NAMES)

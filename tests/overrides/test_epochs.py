@@ -38,10 +38,15 @@ class Address(Proxy):
 
 @pytest.fixture(scope="module", params=["redis6.2", "valkey9"])
 def running(request, tmp_path_factory):
-    with live.Live(request.param, tmp_path_factory.mktemp("a")) as a, live.Live(request.param, tmp_path_factory.mktemp("b")) as b:
+    with (
+        live.Live(request.param, tmp_path_factory.mktemp("a")) as a,
+        live.Live(request.param, tmp_path_factory.mktemp("b")) as b,
+    ):
         for server in (a, b):  # the clocks that are set by hand are some seconds ahead of theirs
             with server.client() as client:
-                live.until(lambda: client.info("server")["uptime_in_seconds"] > 3, "it does not get old")
+                live.until(
+                    lambda: client.info("server")["uptime_in_seconds"] > 3, "it does not get old"
+                )
         yield a, b
 
 
@@ -159,7 +164,9 @@ def test_time_for_which_it_is_believed_is_a_setting(address, servers, clock):
         assert not is_hit()
 
 
-def test_look_costs_a_connection_and_two_commands_and_no_round_trip_of_ours(address, servers, clock):
+def test_look_costs_a_connection_and_two_commands_and_no_round_trip_of_ours(
+    address, servers, clock
+):
     filled()
     with servers[0].client() as client, watching(client) as ran, live.round_trips() as counted:
         assert is_hit()
@@ -183,7 +190,9 @@ def test_connection_that_the_application_made_before_is_made_anew(address, serve
     assert not as_process(monkeypatch, client, is_hit)
 
 
-def test_writer_that_dropped_at_the_wrong_server_renews_the_epoch_of_the_right_one(address, servers, clock, monkeypatch):
+def test_writer_that_dropped_at_the_wrong_server_renews_the_epoch_of_the_right_one(
+    address, servers, clock, monkeypatch
+):
     _, b = servers
     pipeline.run([("GET", "a")])
     epochs.use("")
@@ -352,7 +361,10 @@ def test_user_may_have_a_right_to_the_prefix_alone(address, servers, monkeypatch
     for server in servers:
         with server.client() as client:
             client.execute_command("ACL", "SETUSER", "tenant", "on", ">word", "~tenant:*", "+@all")
-    live.use(monkeypatch, redis.Redis(host="127.0.0.1", port=address.port, username="tenant", password="word"))
+    live.use(
+        monkeypatch,
+        redis.Redis(host="127.0.0.1", port=address.port, username="tenant", password="word"),
+    )
     monkeypatch.setattr(epochs, "used", {})
     with pytest.raises(redis.RedisError):
         pipeline.run([("GET", "other")])
@@ -398,7 +410,9 @@ def test_restart_that_may_be_older_than_a_drop_costs_one(tmp_path, monkeypatch):
         server.start()
         as_process(monkeypatch, busy, filled)
         assert known.dropped
-        known.dropped = time.monotonic()  # however long the restart took: the server says only whole seconds
+        known.dropped = (
+            time.monotonic()
+        )  # however long the restart took: the server says only whole seconds
         as_process(monkeypatch, writer, lambda: pipeline.run([("GET", "a")]))
         assert not as_process(monkeypatch, busy, is_hit)
 
@@ -408,7 +422,10 @@ def pair(tmp_path):
     """Give a master and its replica."""
     for name in ("master", "replica"):
         (tmp_path / name).mkdir()
-    with live.Live("valkey9", tmp_path / "master") as master, live.Live("valkey9", tmp_path / "replica") as replica:
+    with (
+        live.Live("valkey9", tmp_path / "master") as master,
+        live.Live("valkey9", tmp_path / "replica") as replica,
+    ):
         attach(replica, master)
         yield master, replica
 
@@ -416,7 +433,9 @@ def pair(tmp_path):
 def attach(replica, master):
     with replica.client() as client:
         client.replicaof("127.0.0.1", master.port)
-        live.until(lambda: client.info("replication")["master_link_status"] == "up", "no replication")
+        live.until(
+            lambda: client.info("replication")["master_link_status"] == "up", "no replication"
+        )
 
 
 def promote(server):
@@ -432,7 +451,9 @@ def has_all(master, replica):
 
 @AT_ONCE
 @pytest.mark.parametrize(("writes", "is_kept"), [(False, True), (True, False)])
-def test_promoted_replica_costs_an_epoch_only_who_may_have_written_past_it(pair, monkeypatch, writes, is_kept):
+def test_promoted_replica_costs_an_epoch_only_who_may_have_written_past_it(
+    pair, monkeypatch, writes, is_kept
+):
     master, replica = pair
     with Proxy.__enter__(Address(master.port)) as address:
         idle, busy = address.process(), address.process()
@@ -475,7 +496,9 @@ class Named(Sentinel):
 
 @AT_ONCE
 @pytest.mark.parametrize("by", ["read", "write"])
-def test_sentinel_that_names_another_master_and_the_first_again_brings_nothing_back(servers, monkeypatch, by):
+def test_sentinel_that_names_another_master_and_the_first_again_brings_nothing_back(
+    servers, monkeypatch, by
+):
     a, b = servers
     sentinel = Named([])
     sentinel.master = a

@@ -17,10 +17,15 @@ def pair(tmp_path):
     """Give a master and a replica that has all it has."""
     for name in ("master", "replica"):
         (tmp_path / name).mkdir()
-    with live.Live("valkey9", tmp_path / "master") as master, live.Live("valkey9", tmp_path / "replica") as replica:
+    with (
+        live.Live("valkey9", tmp_path / "master") as master,
+        live.Live("valkey9", tmp_path / "replica") as replica,
+    ):
         with replica.client() as client:
             client.replicaof("127.0.0.1", master.port)
-            live.until(lambda: client.info("replication")["master_link_status"] == "up", "no replication")
+            live.until(
+                lambda: client.info("replication")["master_link_status"] == "up", "no replication"
+            )
         yield master, replica
 
 
@@ -59,7 +64,9 @@ def test_master_that_was_a_replica_for_a_while_brings_nothing_back(pair, monkeyp
         drop("u", TRUE)
         assert stamp_key("", "u", TRUE) not in master.names()
         client.replicaof("127.0.0.1", replica.port)
-        live.until(lambda: client.info("replication")["master_link_status"] == "up", "no replication")
+        live.until(
+            lambda: client.info("replication")["master_link_status"] == "up", "no replication"
+        )
         monkeypatch.setattr(pipeline, "time", Later)
         assert stamp_key("", "u", TRUE) in master.names(), "the old master has the old stamps again"
         assert pipeline.run([("GET", "q:1")])[0].value is not None
@@ -89,7 +96,12 @@ def test_sentinel_leads_to_the_master_and_its_failover_brings_nothing_back(tree,
     (tmp_path / "sentinel").mkdir()
     with live.Sentinel(master, tmp_path / "sentinel") as sentinel:
         live.until(sentinel.sees_replica, "the Sentinel does not see the replica")
-        found = {"locations": [["127.0.0.1", sentinel.port]], "service_name": sentinel.NAME, "db": 0, "socket_timeout": 5}
+        found = {
+            "locations": [["127.0.0.1", sentinel.port]],
+            "service_name": sentinel.NAME,
+            "db": 0,
+            "socket_timeout": 5,
+        }
         with processes(tree, tmp_path, None, CACHEOPS_SENTINEL=found) as start:
             reader, writer = start(), start()
             writer.ask("Shelf.objects.create(pk=1, name='Left')")

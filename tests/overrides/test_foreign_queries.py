@@ -88,9 +88,15 @@ READING = {
     "order of its own": lambda: A.order_by(Written(F("number"), output_field=INTEGER)),
     "template of a class": lambda: A.annotate(found=Rendered("number")),
     "template of one": lambda: A.annotate(found=Func(template=SQL, output_field=INTEGER)),
-    "function of one": lambda: A.annotate(found=Func("number", function=f"COALESCE({SQL}, 1) + ABS", output_field=INTEGER)),
-    "joiner of one": lambda: A.annotate(found=Func("number", "pk", function="", arg_joiner=f" + {SQL} + ", output_field=INTEGER)),
-    "template of a subquery": lambda: A.annotate(found=Subquery(A.values("number")[:1], template=f"((%(subquery)s) + {SQL})")),
+    "function of one": lambda: A.annotate(
+        found=Func("number", function=f"COALESCE({SQL}, 1) + ABS", output_field=INTEGER)
+    ),
+    "joiner of one": lambda: A.annotate(
+        found=Func("number", "pk", function="", arg_joiner=f" + {SQL} + ", output_field=INTEGER)
+    ),
+    "template of a subquery": lambda: A.annotate(
+        found=Subquery(A.values("number")[:1], template=f"((%(subquery)s) + {SQL})")
+    ),
     "class of a subquery": lambda: A.annotate(found=Beside(A.values("number")[:1])),
     "aggregate": lambda: A.values("text").annotate(found=Summed("number")),
     "aggregate of all": lambda: watched(A.all(), found=Summed("number")),
@@ -104,7 +110,10 @@ READING = {
 
 
 def watched(queryset, **expressions):
-    resolved = {alias: each.resolve_expression(queryset.query, summarize=True) for alias, each in expressions.items()}
+    resolved = {
+        alias: each.resolve_expression(queryset.query, summarize=True)
+        for alias, each in expressions.items()
+    }
     return watching(queryset, resolved)
 
 
@@ -129,7 +138,9 @@ PRECISE = {
     "cast": lambda: A.annotate(found=Coalesce(Cast("number", CharField()), Value(""))),
     "own class, known function": lambda: A.annotate(found=Lowered("text")),
     "known function": lambda: A.annotate(found=Func("text", function="UPPER")),
-    "known template": lambda: A.annotate(found=Func("text", template="(%(expressions)s || 'x')", output_field=CharField())),
+    "known template": lambda: A.annotate(
+        found=Func("text", template="(%(expressions)s || 'x')", output_field=CharField())
+    ),
 }
 
 
@@ -151,7 +162,9 @@ def test_function_that_nobody_knows_is_not_kept_unless_the_site_vouches_for_it()
 
 
 def test_value_that_says_now_is_not_kept():
-    assert dependencies(A.annotate(found=Func(Value("now"), function="date"))) == {"asked_item": [UNCACHED]}
+    assert dependencies(A.annotate(found=Func(Value("now"), function="date"))) == {
+        "asked_item": [UNCACHED]
+    }
 
 
 # Queries of libraries
@@ -164,9 +177,7 @@ class TreeCompiler(SQLCompiler):
 
     def as_sql(self, *args, **more):
         sql, params = super().as_sql(*args, **more)
-        recursion = (
-            f"SELECT id FROM {self.relation} UNION ALL SELECT __tree.id FROM __tree JOIN asked_maker T ON T.id = __tree.id"
-        )
+        recursion = f"SELECT id FROM {self.relation} UNION ALL SELECT __tree.id FROM __tree JOIN asked_maker T ON T.id = __tree.id"
         return f"WITH RECURSIVE __tree(id) AS ({recursion}) SELECT * FROM ({sql}) q, __tree", params
 
 
@@ -232,7 +243,10 @@ WHOLE = {
         lambda: A.filter(number=1, owner__in=of(TreeQuery, Owner.objects.all())),
         {"asked_item", "asked_owner", "asked_maker"},
     ),
-    "aggregate": (lambda: watched(of(TreeQuery), found=Summed("number")), {"asked_item", "asked_maker"}),
+    "aggregate": (
+        lambda: watched(of(TreeQuery), found=Summed("number")),
+        {"asked_item", "asked_maker"},
+    ),
     "empty": (lambda: of(TreeQuery).filter(number__in=[]), {"asked_item"}),
     "join": (joined, {"asked_item", "asked_owner"}),
 }
@@ -265,7 +279,9 @@ def test_query_with_a_compiler_of_its_own_depends_on_what_that_names():
 
 def test_reading_the_sql_of_a_query_changes_nothing_in_it():
     queryset = (
-        of(TreeQuery).filter(Exists(Maker.objects.order_by("rank"))).annotate(found=Subquery(A.order_by("day").values("pk")[:1]))
+        of(TreeQuery)
+        .filter(Exists(Maker.objects.order_by("rank")))
+        .annotate(found=Subquery(A.order_by("day").values("pk")[:1]))
     )
     before = str(queryset.query), queryset.query.alias_refcount.copy()
     dependencies(queryset)
@@ -279,12 +295,16 @@ class Restricted(ForeignObject):
 
     def get_extra_restriction(self, alias, _related_alias):
         rank = self.related_model._meta.get_field("rank")
-        return Exact(rank.get_col(alias), Subquery(Maker.objects.order_by("-rank").values("rank")[:1]))
+        return Exact(
+            rank.get_col(alias), Subquery(Maker.objects.order_by("-rank").values("rank")[:1])
+        )
 
 
 def test_table_that_the_condition_of_a_relation_asks_is_depended_on():
     queryset = A.filter(owner__name="a")
-    (join,) = [each for each in queryset.query.alias_map.values() if each.table_name == "asked_owner"]
+    (join,) = [
+        each for each in queryset.query.alias_map.values() if each.table_name == "asked_owner"
+    ]
     join.join_field = Restricted(Owner, None, ["owner"], ["id"])
     join.join_field.model = Item
     assert "asked_maker" in dependencies(queryset)

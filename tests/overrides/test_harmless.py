@@ -27,7 +27,9 @@ def test_adding_to_a_relation_selects_nothing_first(process):
     process.ask("Tag.objects.create(pk=1, slug='red'); Book.objects.create(pk=1, title='One')")
     said = process.ask("Book(pk=1).tags.add(1)")
     assert [sql.split()[0] for sql in said.queries] == ["BEGIN", "INSERT", "COMMIT"]
-    assert process.value("list(Tag.objects.filter(book__title='One').values_list('slug', flat=True))") == ["red"]
+    assert process.value(
+        "list(Tag.objects.filter(book__title='One').values_list('slug', flat=True))"
+    ) == ["red"]
 
 
 def test_procedure_takes_what_django_takes(process):
@@ -53,7 +55,9 @@ def test_block_that_fails_leaves_no_transaction_behind(process, fails):
         f"try:\n{indented}\nexcept Exception:\n  pass\nconnection.close() if connection.in_atomic_block else None"
     )
     names = "list(Shelf.objects.order_by('pk').values_list('name', flat=True))"
-    assert process.value(names) == process.value("list(Shelf.objects.nocache().order_by('pk').values_list('name', flat=True))")
+    assert process.value(names) == process.value(
+        "list(Shelf.objects.nocache().order_by('pk').values_list('name', flat=True))"
+    )
     assert process.is_hit(names)
 
 
@@ -105,4 +109,7 @@ warnings.simplefilter("error")
 def test_warnings_that_are_raised_break_nothing_while_redis_is_away(start, source):
     """As they are under `-W error`."""
     start().ask(AWAY.format("pass"))
-    assert start(CACHEOPS_REDIS="redis://127.0.0.1:1/0").value(AWAY.format(source) + "'not raised'") == "not raised"
+    assert (
+        start(CACHEOPS_REDIS="redis://127.0.0.1:1/0").value(AWAY.format(source) + "'not raised'")
+        == "not raised"
+    )

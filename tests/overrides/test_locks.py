@@ -180,7 +180,11 @@ def test_reader_waits_once_where_redis_hangs_while_it_waits_for_a_lock(server, m
 def test_nodes_of_a_cluster_are_not_asked_in_the_same_wait(cluster, monkeypatch):
     client, asked = pipeline.client(), []
     real = client.nodes_manager.initialize
-    monkeypatch.setattr(client.nodes_manager, "initialize", lambda *args, **named: asked.append(1) or real(*args, **named))
+    monkeypatch.setattr(
+        client.nodes_manager,
+        "initialize",
+        lambda *args, **named: asked.append(1) or real(*args, **named),
+    )
     hanging = Hanging(monkeypatch, 1)
     with pytest.raises(redis.TimeoutError):
         pipeline.run([("GET", "a")])

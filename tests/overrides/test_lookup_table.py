@@ -34,8 +34,31 @@ MUST = {
         "iendswith",
     ],
     "IntegerField": ["exact", "in", "isnull", "gt", "gte", "lt", "lte", "range"],
-    "DateField": ["exact", "range", "year", "iso_year", "month", "day", "week", "week_day", "iso_week_day", "quarter"],
-    "DateTimeField": ["exact", "range", "date", "time", "year", "month", "day", "week", "hour", "minute", "second"],
+    "DateField": [
+        "exact",
+        "range",
+        "year",
+        "iso_year",
+        "month",
+        "day",
+        "week",
+        "week_day",
+        "iso_week_day",
+        "quarter",
+    ],
+    "DateTimeField": [
+        "exact",
+        "range",
+        "date",
+        "time",
+        "year",
+        "month",
+        "day",
+        "week",
+        "hour",
+        "minute",
+        "second",
+    ],
     "TimeField": ["exact", "gt", "hour", "minute", "second"],
 }
 
@@ -58,7 +81,9 @@ def test_promised_lookups_count_everywhere_on_the_wheel(current, field):
     for lookup in MUST[field]:
         # Through a reverse relation `isnull=True` asks for the absence of a row too.
         expected = [True, True, lookup != "isnull", True, True]
-        assert wheel[field, lookup] == expected, f"{field} {lookup}: {dict(zip(table.PLACES, wheel[field, lookup], strict=True))}"
+        assert wheel[field, lookup] == expected, (
+            f"{field} {lookup}: {dict(zip(table.PLACES, wheel[field, lookup], strict=True))}"
+        )
 
 
 def test_nothing_that_counts_on_bare_upstream_is_lost(current):

@@ -13,7 +13,9 @@ pytestmark = pytest.mark.xdist_group("a million results")
 MOST = 1000
 RESULTS = 1_000_000
 SEEDED = 50_000  # in a script
-STEPS = int(os.environ.get("REAPER_STEPS", "100"))  # of the reaper, which are all alike; 10,000 are more than there are
+STEPS = int(
+    os.environ.get("REAPER_STEPS", "100")
+)  # of the reaper, which are all alike; 10,000 are more than there are
 TEMPLATES = 998  # that fill the registry of the table, but for the one of the tests
 BLOCKING = {"KEYS", "SMEMBERS", "SUNION", "HGETALL", "SORT", "FLUSHALL", "SSCAN"}
 KEYLESS = {"INFO", "HELLO", "CLIENT", "SELECT", "FLUSHDB", "PING"}
@@ -79,7 +81,9 @@ def full(tree, plain_server, tmp_path_factory):
 def seed(client):
     """Copy a result, which stays one that can be hit, by a script that the tests do not watch."""
     [first] = client.keys("q:*")
-    copies = Script(client, "for n = ARGV[1], ARGV[2] do redis.call('copy', KEYS[1], KEYS[1] .. n) end")
+    copies = Script(
+        client, "for n = ARGV[1], ARGV[2] do redis.call('copy', KEYS[1], KEYS[1] .. n) end"
+    )
     for start in range(0, RESULTS, SEEDED):
         copies(keys=[first], args=[start, start + SEEDED - 1])
 
@@ -90,7 +94,9 @@ def touched(client, unit):
     for command in unit:
         if command.name in KEYLESS:
             continue
-        found = client.execute_command("COMMAND GETKEYS", command.name, *(each.encode("latin-1") for each in command.args))
+        found = client.execute_command(
+            "COMMAND GETKEYS", command.name, *(each.encode("latin-1") for each in command.args)
+        )
         keys.update(found)
         lists.update(found if command.name in LISTS else ())
     return len(keys) + sum(client.llen(key) - 1 for key in lists if client.type(key) == b"list")
@@ -103,7 +109,9 @@ def test_no_command_touches_many_keys(full, plain_server, name):
             full.ask(CALLS[name])
         assert ran
         steps = [command.args for command in ran if command.name == "SCAN"]
-        assert all(int(args[args.index("COUNT") + 1]) <= MOST for args in steps), "a SCAN looks at that many keys"
+        assert all(int(args[args.index("COUNT") + 1]) <= MOST for args in steps), (
+            "a SCAN looks at that many keys"
+        )
         assert not steps or name in {"reaper", "reclaim"}
         for unit in units([command for command in ran if command.name != "SCAN"]):
             assert not BLOCKING & {command.name for command in unit}

@@ -18,7 +18,9 @@ SHELF = "written_shelf"
 def waiting(postgres, server, monkeypatch):
     """Give a database in whose outbox a table waits, and the list of what is dropped."""
     dropped = []
-    monkeypatch.setattr(two_phase, "drop_tables", lambda using, places: dropped.append(sorted(places)))
+    monkeypatch.setattr(
+        two_phase, "drop_tables", lambda using, places: dropped.append(sorted(places))
+    )
     monkeypatch.setattr(outbox, "_next_look", 0.0)
     monkeypatch.setattr(outbox, "_is_unread", False)
     compilers.install()
@@ -82,9 +84,13 @@ def powerless(waiting):
     run("DROP ROLE powerless")
 
 
-def test_look_that_fails_leaves_reads_to_the_database_and_is_not_repeated_at_each(powerless, monkeypatch):
+def test_look_that_fails_leaves_reads_to_the_database_and_is_not_repeated_at_each(
+    powerless, monkeypatch
+):
     looks, read = [], statements.read
-    monkeypatch.setattr(statements, "read", lambda *args, **kwargs: looks.append(1) or read(*args, **kwargs))
+    monkeypatch.setattr(
+        statements, "read", lambda *args, **kwargs: looks.append(1) or read(*args, **kwargs)
+    )
     with override_settings(CACHEOPS_ROVER_OUTBOX_SECONDS=1000):
         with pytest.warns(RuntimeWarning, match="cannot be read"):
             assert outbox._before_read() is False
@@ -97,7 +103,9 @@ def test_look_that_fails_leaves_reads_to_the_database_and_is_not_repeated_at_eac
         assert outbox._before_read()
 
 
-def test_read_takes_no_result_and_stores_none_while_the_outbox_cannot_be_read(powerless, monkeypatch):
+def test_read_takes_no_result_and_stores_none_while_the_outbox_cannot_be_read(
+    powerless, monkeypatch
+):
     monkeypatch.setattr(results, "before_read", [outbox._before_read])
     with pytest.warns(RuntimeWarning, match="cannot be read"):
         assert read() == (None, False)

@@ -69,9 +69,14 @@ def pair(tree, plain_server, tmp_path_factory):
     waits = "socket_timeout=0.5&socket_connect_timeout=0.5"
     address = f"redis://127.0.0.1:{plain_server.port}"
     looks = {"CACHEOPS_ROVER_OUTBOX_SECONDS": 0}
-    with faults.Proxy(plain_server.port) as proxy, processes(tree, tmp_path_factory.mktemp("owed"), address, **looks) as start:
+    with (
+        faults.Proxy(plain_server.port) as proxy,
+        processes(tree, tmp_path_factory.mktemp("owed"), address, **looks) as start,
+    ):
         reader = start(CACHEOPS_ROVER_OUTBOX=True)
-        writer = start(CACHEOPS_REDIS=f"redis://127.0.0.1:{proxy.port}?{waits}", CACHEOPS_ROVER_OUTBOX=True)
+        writer = start(
+            CACHEOPS_REDIS=f"redis://127.0.0.1:{proxy.port}?{waits}", CACHEOPS_ROVER_OUTBOX=True
+        )
         writer.ask(SETUP)
         yield proxy, writer, reader
 
@@ -87,7 +92,9 @@ def cut_off(pair, plain_server, outbox):
     """Give them with a result that is cached."""
     proxy, writer, reader = pair
     proxy.fault(WORKING)
-    writer.ask("owed._owed.clear(); back(); transport.circuit.worked(); settings.CACHEOPS_ROVER_RETRY_SECONDS = 0")
+    writer.ask(
+        "owed._owed.clear(); back(); transport.circuit.worked(); settings.CACHEOPS_ROVER_RETRY_SECONDS = 0"
+    )
     plain_server.flush()
     writer.ask("connection.cursor().execute('DELETE FROM rover_outbox')")
     writer.ask(f"settings.CACHEOPS_ROVER_OUTBOX = {outbox}")
@@ -143,7 +150,9 @@ def entries(server):
     return [name for name in server.names() if name.startswith(("pending:", "writers:"))]
 
 
-@pytest.mark.parametrize("write", [*WRITES, "lambda: connection.cursor().execute('UPDATE written_shelf SET name = 1')"])
+@pytest.mark.parametrize(
+    "write", [*WRITES, "lambda: connection.cursor().execute('UPDATE written_shelf SET name = 1')"]
+)
 def test_what_a_writer_that_gave_up_has_registered_it_takes_back(cut_off, plain_server, write):
     """A server that hung carries out the commands of who did not wait for it."""
     _, writer, reader = cut_off
@@ -195,10 +204,14 @@ def test_raw_writes_and_explicit_invalidation_do_without_redis_too(cut_off):
     assert reader.value(READ) == []
 
 
-@pytest.mark.parametrize("write", [*WRITES, *(f"lambda: {CONTACTS[name]}" for name in ("raw", "explicit"))])
+@pytest.mark.parametrize(
+    "write", [*WRITES, *(f"lambda: {CONTACTS[name]}" for name in ("raw", "explicit"))]
+)
 def test_outbox_table_that_is_missing_raises_nothing(cut_off, write):
     _, writer, reader = cut_off
-    writer.ask("settings.CACHEOPS_ROVER_OUTBOX = True; connection.cursor().execute('DROP TABLE rover_outbox')")
+    writer.ask(
+        "settings.CACHEOPS_ROVER_OUTBOX = True; connection.cursor().execute('DROP TABLE rover_outbox')"
+    )
     try:
         writer.ask(f"transport._run = away; ({write})()")
         assert writer.value(READ) == ([] if write in WRITES else [1])

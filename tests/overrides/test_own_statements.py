@@ -35,14 +35,20 @@ def played(request, tree, plain_server, tmp_path):
         cached, plain = start(), start(IS_CACHED=False)
         for process in (plain, cached):
             process.ask("import sabotage")
-        without = {name: came for name, _, _, came in plain.value("sabotage.play_all(False)", seconds=600)}
+        without = {
+            name: came for name, _, _, came in plain.value("sabotage.play_all(False)", seconds=600)
+        }
         yield without, cached.value("sabotage.play_all(True)", seconds=600)
 
 
 def test_each_failure_changes_nothing_but_what_is_dropped(played):
     without, found = played
     assert sum(fault is not None for *_, fault, _ in found) > 100, "too few statements were seen"
-    wrong = [[name, number, fault] for name, number, fault, came in found if not _is_right(without[name], fault, came)]
+    wrong = [
+        [name, number, fault]
+        for name, number, fault, came in found
+        if not _is_right(without[name], fault, came)
+    ]
     assert wrong == []
 
 
@@ -56,7 +62,9 @@ def _is_right(plain, fault, came):
     if came["outcome"] == plain["outcome"]:
         return came["rows"] == plain["rows"] and came["callbacks"] == plain["callbacks"]
     return (
-        came["outcome"][0] == "raised" and came["rows"] == came["before"] and not {"committed", "called"} & {*came["callbacks"]}
+        came["outcome"][0] == "raised"
+        and came["rows"] == came["before"]
+        and not {"committed", "called"} & {*came["callbacks"]}
     )
 
 
@@ -74,10 +82,16 @@ def test_migration_that_locks_another_table_is_neither_waited_for_nor_the_victim
     writer, migration = postgresql(), postgresql()
     writer.ask(FILL)
     assert writer.value(JOINED) == ["One"]
-    writer.ask("atomic = transaction.atomic(); atomic.__enter__(); Book.objects.filter(pk=1).update(title='Two')")
+    writer.ask(
+        "atomic = transaction.atomic(); atomic.__enter__(); Book.objects.filter(pk=1).update(title='Two')"
+    )
     migration.ask("migrates = transaction.atomic(); migrates.__enter__()")
-    migration.ask("connection.cursor().execute('LOCK TABLE written_shelf IN ACCESS EXCLUSIVE MODE')")
-    migration.tell("connection.cursor().execute('LOCK TABLE written_book'); migrates.__exit__(None, None, None)")
+    migration.ask(
+        "connection.cursor().execute('LOCK TABLE written_shelf IN ACCESS EXCLUSIVE MODE')"
+    )
+    migration.tell(
+        "connection.cursor().execute('LOCK TABLE written_book'); migrates.__exit__(None, None, None)"
+    )
     writer.ask("atomic.__exit__(None, None, None)")
     migration.answer()
     assert writer.value(JOINED) == ["Two"]
@@ -102,12 +116,20 @@ found + [asked('SHOW lock_timeout'), asked('SELECT count(*) FROM own')]
 def test_thousand_saves_in_a_transaction_lock_rows_in_few_savepoints(postgresql):
     """Each savepoint that locks takes a transaction id; of the others the table is invalidated."""
     writer = postgresql()
-    writer.ask(f"{COUNT_STATEMENTS}\nTag.objects.bulk_create(Tag(pk=n, slug=str(n)) for n in range(1000))")
-    ids, shared = f"before = {TRANSACTIONS}", f"asked('SELECT 1'); connection.cursor().execute('CHECKPOINT'); held = {MULTIXACTS}"
+    writer.ask(
+        f"{COUNT_STATEMENTS}\nTag.objects.bulk_create(Tag(pk=n, slug=str(n)) for n in range(1000))"
+    )
+    ids, shared = (
+        f"before = {TRANSACTIONS}",
+        f"asked('SELECT 1'); connection.cursor().execute('CHECKPOINT'); held = {MULTIXACTS}",
+    )
     writer.ask(f"{ids}\n{shared}\nsent.clear()")
-    writer.ask("with transaction.atomic():\n  for tag in Tag.objects.nocache():\n    tag.hits += 1; tag.save()")
+    writer.ask(
+        "with transaction.atomic():\n  for tag in Tag.objects.nocache():\n    tag.hits += 1; tag.save()"
+    )
     used = writer.value(
-        "connection.cursor().execute('CHECKPOINT'); [len(sent), " + f"{TRANSACTIONS} - before, {MULTIXACTS} - held]"
+        "connection.cursor().execute('CHECKPOINT'); [len(sent), "
+        + f"{TRANSACTIONS} - before, {MULTIXACTS} - held]"
     )
     statements, transactions, multixacts = used
     assert statements <= 2 * 32
@@ -121,7 +143,9 @@ def test_savepoint_is_at_most_one_round_trip_more(postgresql):
     writer.ask(f"{COUNT_STATEMENTS}\n{FILL}")
     writer.ask("sent.clear()\nBook.objects.filter(pk=1).update(title='Two')")
     assert writer.value("len(sent)") == 1, "alone in its transaction a write has no savepoint"
-    writer.ask("sent.clear()\nwith transaction.atomic():\n  Book.objects.filter(pk=1).update(title='Three')")
+    writer.ask(
+        "sent.clear()\nwith transaction.atomic():\n  Book.objects.filter(pk=1).update(title='Three')"
+    )
     assert writer.value("len(sent)") == 2
     assert writer.ask("Book.objects.filter(pk=1).update(title='Four')").queries == [
         """UPDATE "written_book" SET "title" = 'Four' WHERE "written_book"."id" = 1"""
@@ -150,7 +174,9 @@ with connection.cursor() as cursor:
     assert (writer.value(atomic), writer.value(named)) == (1, [1])
 
 
-def test_outbox_that_a_role_may_not_read_leaves_transactions_alone(tree, plain_server, new_database, tmp_path):
+def test_outbox_that_a_role_may_not_read_leaves_transactions_alone(
+    tree, plain_server, new_database, tmp_path
+):
     plain_server.flush()
     settings = {"DATABASES": {"default": new_database}, **OUTBOX}
     with processes(tree, tmp_path, f"redis://127.0.0.1:{plain_server.port}", **settings) as start:
@@ -164,7 +190,9 @@ with connection.cursor() as cursor:
     cursor.execute('SET ROLE writer_of_some')
 """
         writer.ask(with_role)
-        said = writer.ask(f"with transaction.atomic():\n  found = {JOINED}\n  Book.objects.update(title='Two')\nfound")
+        said = writer.ask(
+            f"with transaction.atomic():\n  found = {JOINED}\n  Book.objects.update(title='Two')\nfound"
+        )
         assert said.value == ["One"]
         assert any("permission denied" in warning for warning in said.warned)
         assert writer.value(JOINED) == ["Two"]
@@ -182,11 +210,16 @@ def writer(request, tree, plain_server, tmp_path):
         yield process
 
 
-@pytest.mark.parametrize(("end", "found"), [("COMMIT", ["Two", "Three"]), ("ROLLBACK", ["One"]), ("END", ["Two", "Three"])])
+@pytest.mark.parametrize(
+    ("end", "found"),
+    [("COMMIT", ["Two", "Three"]), ("ROLLBACK", ["One"]), ("END", ["Two", "Three"])],
+)
 def test_transaction_that_raw_sql_begins_is_left_to_raw_sql(writer, end, found):
     titles = "list(Book.objects.order_by('pk').values_list('title', flat=True))"
     assert (writer.value(titles), writer.is_hit(titles)) == (["One"], True)
-    writer.ask("connection.cursor().execute('BEGIN'); Book.objects.filter(pk=1).update(title='Two')")
+    writer.ask(
+        "connection.cursor().execute('BEGIN'); Book.objects.filter(pk=1).update(title='Two')"
+    )
     writer.ask("Book.objects.create(pk=2, title='Three')")
     assert writer.value(titles) == ["Two", "Three"], "a reader inside it bypasses the cache"
     writer.ask(f"connection.cursor().execute('{end}')")
@@ -250,7 +283,9 @@ django.conf.settings.CACHEOPS_PREFIX = settings.CACHEOPS_PREFIX = lambda query: 
     assert writer.value(titles) == ["Two"]
 
 
-def test_raw_statement_outside_a_transaction_is_announced_before_it_runs(tree, plain_server, tmp_path):
+def test_raw_statement_outside_a_transaction_is_announced_before_it_runs(
+    tree, plain_server, tmp_path
+):
     """Whoever dies right after it leaves nothing stale."""
     plain_server.flush()
     titles = "list(Book.objects.order_by('pk').values_list('title', flat=True))"

@@ -105,7 +105,9 @@ def test_who_is_entered_is_asked_after_the_stamps_are_seen_on_whatever_node(clus
     sent = []
     real = pipeline._exchange
     monkeypatch.setattr(
-        pipeline, "_exchange", lambda batches: sent.append([c[0] for _, b in batches for c in b]) or real(batches)
+        pipeline,
+        "_exchange",
+        lambda batches: sent.append([c[0] for _, b in batches for c in b]) or real(batches),
     )
     deps = {f"t{n}": [equal("x")] for n in range(9)}
     cached(lambda: "data", deps)
@@ -134,7 +136,9 @@ def moving(cluster, monkeypatch):
 
 
 @pytest.mark.parametrize("step", range(1, 5))
-def test_reader_between_any_two_steps_of_a_writer_stores_nothing_while_the_slot_moves(moving, monkeypatch, step):
+def test_reader_between_any_two_steps_of_a_writer_stores_nothing_while_the_slot_moves(
+    moving, monkeypatch, step
+):
     """Its condition is of a shape that is new, so that the writer knows of it only if it looks after it has entered."""
     changes = [Change(SHELVES, {"id": 1, "name": "a"}, {"id": 1, "name": "b"})]
     deps = {SHELVES: [equal("id", "1")]}

@@ -83,8 +83,12 @@ def test_raw_write_in_a_transaction_waits_for_its_commit(alias, seen):
 
 def test_statement_of_the_orm_is_not_raw(alias, seen):
     Tag.objects.using(alias).filter(pk=1).update(hits=3)
-    Tag.objects.using(alias).select_for_update().filter(pk=1).exists() if alias == "default" else None
-    assert seen.take() == [("tag", {"id": 1, "slug": "red", "hits": 0}, {"id": 1, "slug": "red", "hits": 3})]
+    Tag.objects.using(alias).select_for_update().filter(
+        pk=1
+    ).exists() if alias == "default" else None
+    assert seen.take() == [
+        ("tag", {"id": 1, "slug": "red", "hits": 0}, {"id": 1, "slug": "red", "hits": 3})
+    ]
 
 
 def test_debug_cursor_and_bytes_count_too(alias, seen):

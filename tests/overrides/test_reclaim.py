@@ -10,7 +10,11 @@ from rover_overrides.operations.reclaim import Reclaimed, reclaim
 from rover_overrides.transport import pipeline
 from tests.probes.probe_project.redis_watch import watching
 
-DEPS = {"a": [TRUE], "t": conjs_of([Atom(Column((), "x"), "exact", ("1",))]) + conjs_of([Atom(Column((), "y"), "gt", ("1",))])}
+DEPS = {
+    "a": [TRUE],
+    "t": conjs_of([Atom(Column((), "x"), "exact", ("1",))])
+    + conjs_of([Atom(Column((), "y"), "gt", ("1",))]),
+}
 
 
 def fill(key, deps=DEPS, prefix=""):
@@ -52,7 +56,10 @@ def test_what_is_no_result_has_no_label(value):
 def test_keys_of_a_table_share_a_slot_where_a_setting_says_so():
     conjs = [Conj("x", (str(n),)) for n in range(20)]
     with override_settings(CACHEOPS_ROVER_SHARD_BY_TABLE=True):
-        names = [*registry.keys("p:", "t"), *(registry.stamp_key("p:", "t", conj) for conj in [TRUE, *conjs])]
+        names = [
+            *registry.keys("p:", "t"),
+            *(registry.stamp_key("p:", "t", conj) for conj in [TRUE, *conjs]),
+        ]
     assert len({key_slot(name.encode()) for name in names}) == 1
     assert len({key_slot(registry.stamp_key("p:", "t", conj).encode()) for conj in conjs}) > 10
 
@@ -60,8 +67,13 @@ def test_keys_of_a_table_share_a_slot_where_a_setting_says_so():
 def check_dead_alone_are_freed(names):
     for number in range(50):
         fill(f"q:{number}", {"t": conjs_of([Atom(Column((), "x"), "exact", (str(number),))])})
-    pipeline.run([("SET", "c:foreign", "x" * 100), ("LPUSH", "list", 1), ("SET", b"\xff\xfe", "x" * 100)])
-    dead = [{"t": conjs_of([Atom(Column((), "x"), "exact", (str(number),))])} for number in range(0, 50, 2)]
+    pipeline.run(
+        [("SET", "c:foreign", "x" * 100), ("LPUSH", "list", 1), ("SET", b"\xff\xfe", "x" * 100)]
+    )
+    dead = [
+        {"t": conjs_of([Atom(Column((), "x"), "exact", (str(number),))])}
+        for number in range(0, 50, 2)
+    ]
     pipeline.unlink([registry.stamp_key("", "t", conj) for deps in dead for conj in deps["t"]])
     before = set(names())
     assert reclaim(dry_run=True) == Reclaimed(50, 25)
@@ -147,4 +159,8 @@ def test_no_step_touches_many_keys(server):
             assert reclaim() == Reclaimed(20_003, 20_003)
     assert max(len(command.args) for command in ran if command.name == "UNLINK") <= 1000
     assert not {command.name for command in ran} & {"KEYS", "FLUSHDB", "SMEMBERS", "SORT"}
-    assert all(int(command.args[command.args.index("COUNT") + 1]) <= 1000 for command in ran if command.name == "SCAN")
+    assert all(
+        int(command.args[command.args.index("COUNT") + 1]) <= 1000
+        for command in ran
+        if command.name == "SCAN"
+    )

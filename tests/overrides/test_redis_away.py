@@ -12,9 +12,13 @@ from tests.overrides.process import processes
 READ = "list(Shelf.objects.filter(name='Left').values_list('id', flat=True))"
 OTHER = "list(Shelf.objects.filter(name='Right').values_list('id', flat=True))"
 WRITE = "with transaction.atomic():\n  Shelf.objects.update(name='Right')"
-HEARD = {RESET}  # the server did hear the announcement, of which nobody knows: it keeps its tables out of the cache for a minute
+HEARD = {
+    RESET
+}  # the server did hear the announcement, of which nobody knows: it keeps its tables out of the cache for a minute
 MOST_ATTEMPTS = 8  # to connect, or to say something: twice for a command, a few times to connect, the greeting included
-MOST_OF_A_WRITE = 40  # what a write says is tried more often: before the commit, and four times after it
+MOST_OF_A_WRITE = (
+    40  # what a write says is tried more often: before the commit, and four times after it
+)
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +27,9 @@ def cut_off(tree, plain_server, tmp_path_factory):
     waits = "socket_timeout=0.2&socket_connect_timeout=0.2"
     with faults.Proxy(plain_server.port) as proxy:
         folder = tmp_path_factory.mktemp("away")
-        with processes(tree, folder, f"redis://127.0.0.1:{plain_server.port}", CACHEOPS_ROVER_OUTBOX_SECONDS=0) as start:
+        with processes(
+            tree, folder, f"redis://127.0.0.1:{plain_server.port}", CACHEOPS_ROVER_OUTBOX_SECONDS=0
+        ) as start:
             reader = start(CACHEOPS_ROVER_OUTBOX=True)
             writer = start(CACHEOPS_REDIS=f"redis://127.0.0.1:{proxy.port}?{waits}")
             yield proxy, writer, reader
@@ -86,7 +92,9 @@ def with_outbox(away):
     """Have the writer use the outbox, which nobody but a reader drains."""
     proxy, writer, reader = away
     writer.ask("from django.conf import settings; settings.CACHEOPS_ROVER_OUTBOX = True")
-    writer.ask("from django.core.management import call_command; call_command('migrate', verbosity=0)")
+    writer.ask(
+        "from django.core.management import call_command; call_command('migrate', verbosity=0)"
+    )
     yield proxy, writer, reader
     writer.ask("settings.CACHEOPS_ROVER_OUTBOX = False")
     reader.ask(READ)
@@ -110,7 +118,9 @@ def doubled(number): calls.append(number); return 2 * number
 doubled(1)
 """
 RESTING = "from rover_overrides.transport import pipeline as transport; from django.conf import settings; settings.CACHEOPS_ROVER_RETRY_SECONDS = 3600"
-ASKED_AGAIN = "settings.CACHEOPS_ROVER_RETRY_SECONDS = 0; transport.circuit.worked()  # an hour later"
+ASKED_AGAIN = (
+    "settings.CACHEOPS_ROVER_RETRY_SECONDS = 0; transport.circuit.worked()  # an hour later"
+)
 FUNCTION = "calls.clear(); [doubled(1), doubled(2), len(calls)]"
 GET = "try:\n  found = cache.get('word')\nexcept CacheMiss:\n  found = 'miss'\nfound"
 
@@ -136,7 +146,11 @@ def test_simple_cache_and_querysets_wait_once_together(patient, how, first):
     attempts = proxy.connections, proxy.told
     assert max(attempts) <= MOST_ATTEMPTS
     assert any(attempts) or how == REFUSED
-    assert (writer.value(FUNCTION), writer.value(GET), writer.value(READ)) == ([2, 4, 2], "miss", [1])
+    assert (writer.value(FUNCTION), writer.value(GET), writer.value(READ)) == (
+        [2, 4, 2],
+        "miss",
+        [1],
+    )
     assert writer.ask("cache.set('word', 'lost', 600)").warned == []
     assert (proxy.connections, proxy.told) == attempts
     proxy.fault(WORKING)
@@ -166,7 +180,9 @@ cursor.fetchone()[0]
 def test_outbox_goes_with_its_transaction(with_outbox):
     proxy, writer, _ = with_outbox
     proxy.fault(REFUSED)
-    writer.ask("with transaction.atomic():\n  Shelf.objects.update(name='Right'); transaction.set_rollback(True)")
+    writer.ask(
+        "with transaction.atomic():\n  Shelf.objects.update(name='Right'); transaction.set_rollback(True)"
+    )
     assert writer.value(WAITING) == 0
     writer.ask(WRITE)
     assert writer.value(WAITING) == 1
@@ -212,7 +228,9 @@ def test_cluster_that_is_down(tree, tmp_path):
     (tmp_path / "cluster").mkdir()
     with live.Cluster(tmp_path / "cluster") as cluster:
         more = {"CACHEOPS_CLIENT_CLASS": "redis.cluster.RedisCluster"}
-        with processes(tree, tmp_path, f"redis://127.0.0.1:{cluster.nodes[0].port}", **more) as start:
+        with processes(
+            tree, tmp_path, f"redis://127.0.0.1:{cluster.nodes[0].port}", **more
+        ) as start:
             process = start()
             process.ask("Shelf.objects.create(pk=1, name='Left')")
             process.ask(READ)

@@ -194,7 +194,9 @@ def test_same_generation_on_another_server_is_read_anew():
 
     def absorb(identity, *entries):
         asked = copies.commands_to_read([KEY])
-        return copies.absorb(asked, [Reply(b"g", identity), Reply([e.encode() for e in entries], identity)])
+        return copies.absorb(
+            asked, [Reply(b"g", identity), Reply([e.encode() for e in entries], identity)]
+        )
 
     assert absorb(b"one", "x") == [("x",)]
     assert absorb(b"two") == [None]

@@ -95,7 +95,10 @@ def test_redis_is_left_alone_for_a_moment(user, degrades):
 
 @NO_RETRY
 @pytest.mark.parametrize("degrades", [False, True])
-@pytest.mark.parametrize("login", [{"username": "site", "password": "wrong"}, {"username": "nobody", "password": "word"}, {}])
+@pytest.mark.parametrize(
+    "login",
+    [{"username": "site", "password": "wrong"}, {"username": "nobody", "password": "word"}, {}],
+)
 def test_refused_login_is_told_once(user, server, monkeypatch, login, degrades):
     with server.client() as admin:
         live.use(monkeypatch, server.client(**login))
@@ -142,7 +145,9 @@ SIMPLE = "try:\n  found = cache.get('word')\nexcept CacheMiss:\n  found = 'miss'
 def test_site_runs_without_a_right_and_goes_on_with_it(tree, plain_server, tmp_path, degrades):
     plain_server.flush()
     with plain_server.client() as client:
-        client.execute_command("ACL", "SETUSER", "site", "reset", "on", ">word", *ALL, "-@dangerous")
+        client.execute_command(
+            "ACL", "SETUSER", "site", "reset", "on", ">word", *ALL, "-@dangerous"
+        )
         found = f"redis://site:word@127.0.0.1:{plain_server.port}"
         with processes(tree, tmp_path, found, CACHEOPS_DEGRADE_ON_FAILURE=degrades) as start:
             process = start()

@@ -25,7 +25,9 @@ def pair(start):
     one, other = start(), start()
     other.ask(OTHER_FORMAT)
     other.ask(DISTURBED)
-    one.ask("Shelf.objects.create(pk=1, name='Left'); Book.objects.create(pk=1, title='One', pages=1)")
+    one.ask(
+        "Shelf.objects.create(pk=1, name='Left'); Book.objects.create(pk=1, title='One', pages=1)"
+    )
     return one, other
 
 

@@ -33,19 +33,27 @@ def tags(sqlite, server):
 
 def test_rows_of_a_transaction_are_dropped_in_a_few_round_trips(server, tags):
     deps = [
-        dependencies(Tag.objects.filter(**{name: value})) for name, value in (("slug", "s7"), ("hits", 7), ("hits__gt", 3000))
+        dependencies(Tag.objects.filter(**{name: value}))
+        for name, value in (("slug", "s7"), ("hits", 7), ("hits__gt", 3000))
     ]
     for number, found in enumerate(deps):
         with results.getting(f"q:{number}", found, ""):
             results.fill("", f"q:{number}", "old", found, 100)
     before = set(server.names())
-    with live.round_trips() as counted, server.client() as client, watching(client) as ran, atomic():
+    with (
+        live.round_trips() as counted,
+        server.client() as client,
+        watching(client) as ran,
+        atomic(),
+    ):
         for tag in tags:
             tag.hits += ROWS
             tag.save()
         assert counted["trips"] == 0
     dropped = before - set(server.names())
-    assert dropped == {stamp_key("", "written_tag", conj) for found in deps for conj in found["written_tag"]}
+    assert dropped == {
+        stamp_key("", "written_tag", conj) for found in deps for conj in found["written_tag"]
+    }
     sizes = [len(command.args) for command in ran if command.name == "UNLINK"]
     assert max(sizes) == 1000
     assert sum(sizes) > 2 * 2 * ROWS, "old and new values, before the commit and after it"

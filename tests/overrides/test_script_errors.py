@@ -41,7 +41,9 @@ def fail_to_save(server, client):
     (server.folder / "dump.rdb").mkdir(exist_ok=True)
     client.config_set("save", "3600 1000000")
     client.bgsave()
-    live.until(lambda: client.info("persistence")["rdb_last_bgsave_status"] == "err", "it was saved")
+    live.until(
+        lambda: client.info("persistence")["rdb_last_bgsave_status"] == "err", "it was saved"
+    )
 
 
 def append():
@@ -50,7 +52,10 @@ def append():
 
 @pytest.mark.parametrize("how", REFUSALS)
 def test_refusal_in_a_script_is_an_absent_server(server, how):
-    with refusing(server, how), pytest.raises(redis.ConnectionError, match=r"NOREPLICAS|read only|MISCONF"):
+    with (
+        refusing(server, how),
+        pytest.raises(redis.ConnectionError, match=r"NOREPLICAS|read only|MISCONF"),
+    ):
         append()
     assert append()
 
@@ -97,7 +102,10 @@ IN_62 = "Error running script (call to f_{}): @user_script:18: @user_script: 18:
         ("-CLUSTERDOWN The cluster is down", "refusal"),
         ("-OOM command not allowed when used memory > 'maxmemory'.", "full"),
         ("The user executing the script can't run this command or subcommand", "right"),
-        ("The user executing the script can't access at least one of the keys mentioned in the command arguments", "right"),
+        (
+            "The user executing the script can't access at least one of the keys mentioned in the command arguments",
+            "right",
+        ),
         ("-WRONGTYPE Operation against a key holding the wrong kind of value", "wrong"),
         ("Wrong number of args calling Redis command From Lua script", "wrong"),
     ],
@@ -113,5 +121,8 @@ def test_error_of_a_command_in_a_script_of_redis_6(start, said, kind):
 
 
 def test_other_errors_stay_as_they_are():
-    for error in (redis.ResponseError("unknown command"), redis.exceptions.NoScriptError("No matching script")):
+    for error in (
+        redis.ResponseError("unknown command"),
+        redis.exceptions.NoScriptError("No matching script"),
+    ):
         assert plain(error) is error

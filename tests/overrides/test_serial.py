@@ -52,7 +52,9 @@ class Other(threading.Thread):
 
 
 def hits(recorder):
-    return sorted(((old or {}).get("hits"), (new or {}).get("hits")) for _, old, new in recorder.take())
+    return sorted(
+        ((old or {}).get("hits"), (new or {}).get("hits")) for _, old, new in recorder.take()
+    )
 
 
 @contextmanager
@@ -181,7 +183,9 @@ def test_statement_keeps_to_the_rows_that_were_looked_at(alias, seen):
     seen.take()
     with CaptureQueriesContext(connections[alias]) as queries:
         Book.objects.using(alias).filter(Q(shelf__name="Left") | Q(title="Two")).update(pages=7)
-    [update] = [query["sql"] for query in queries.captured_queries if query["sql"].startswith("UPDATE")]
+    [update] = [
+        query["sql"] for query in queries.captured_queries if query["sql"].startswith("UPDATE")
+    ]
     assert ("Left" in update) == (alias == "default")
     assert [part(new, "pages") for _, _, new in seen.take()] == [{"pages": 7}]
 

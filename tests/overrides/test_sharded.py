@@ -12,7 +12,9 @@ SETTINGS = {"spread": {}, "by-table": {"CACHEOPS_ROVER_SHARD_BY_TABLE": True}}
 def played(request, shared_cluster):
     shared_cluster.flush()
     address = {"host": "127.0.0.1", "port": shared_cluster.nodes[0].port}
-    return site.play("sharded", redis=address, CACHEOPS_CLIENT_CLASS=CLASS, **SETTINGS[request.param])
+    return site.play(
+        "sharded", redis=address, CACHEOPS_CLIENT_CLASS=CLASS, **SETTINGS[request.param]
+    )
 
 
 @pytest.mark.parametrize("scene", site.names_of("sharded"))

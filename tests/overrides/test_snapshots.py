@@ -15,7 +15,10 @@ from rover_overrides.database import snapshots
 from rover_overrides.database.snapshots import may_be_old
 from tests.overrides.databases import connected, sqlite
 
-READ_COMMITTED, REPEATABLE_READ = psycopg.IsolationLevel.READ_COMMITTED, psycopg.IsolationLevel.REPEATABLE_READ
+READ_COMMITTED, REPEATABLE_READ = (
+    psycopg.IsolationLevel.READ_COMMITTED,
+    psycopg.IsolationLevel.REPEATABLE_READ,
+)
 
 
 def old(using="default", tables=()):
@@ -56,7 +59,9 @@ def wal(tmp_path):
 @pytest.fixture
 def postgresql(postgres):
     """Give Django's settings of a PostgreSQL."""
-    return {name: connections.settings[postgres][name] for name in ("ENGINE", "NAME", "USER", "HOST")}
+    return {
+        name: connections.settings[postgres][name] for name in ("ENGINE", "NAME", "USER", "HOST")
+    }
 
 
 def test_connection_that_is_not_open_sees_nothing_old(memory):
@@ -108,7 +113,11 @@ def test_sqlite_snapshot_really_is_old(wal, tmp_path):
         ({"isolation_level": psycopg.IsolationLevel.SERIALIZABLE}, None, True),
         ({"options": "-c default_transaction_isolation=serializable"}, None, True),
         ({}, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ", True),
-        ({"isolation_level": REPEATABLE_READ}, "SET TRANSACTION ISOLATION LEVEL READ COMMITTED", False),
+        (
+            {"isolation_level": REPEATABLE_READ},
+            "SET TRANSACTION ISOLATION LEVEL READ COMMITTED",
+            False,
+        ),
     ],
 )
 def test_postgresql_transaction_is_old_at_some_isolations(postgresql, options, begin, expected):
@@ -136,7 +145,9 @@ def test_failed_transaction_may_be_old(postgresql):
 def test_database_is_asked_once_a_transaction_and_past_django(postgresql, monkeypatch):
     monkeypatch.setattr(transaction_states, "_states", defaultdict(TransactionState))
     asked, real = [], snapshots._ask
-    monkeypatch.setattr(snapshots, "_ask", lambda connection, sql: asked.append(sql) or real(connection, sql))
+    monkeypatch.setattr(
+        snapshots, "_ask", lambda connection, sql: asked.append(sql) or real(connection, sql)
+    )
     with connected(default=postgresql):
         select()
         with atomic():
@@ -147,7 +158,9 @@ def test_database_is_asked_once_a_transaction_and_past_django(postgresql, monkey
             transaction_states["default"].rollback()
         with atomic():
             transaction_states["default"].begin()
-            connections["default"].cursor().execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            connections["default"].cursor().execute(
+                "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"
+            )
             assert [old(), old()] == [True, True]
             transaction_states["default"].rollback()
     assert asked == ["SHOW transaction_isolation"] * 2

@@ -72,8 +72,23 @@ def owned():
 
 
 OTHERS = [
-    *("get_placeholder", "get_placeholder_sql", "select_format", "get_lookup", "get_transform", "get_prep_value"),
-    *("get_db_prep_value", "get_db_prep_save", "to_python", "from_db_value", "db_type", "rel_db_type", "cast_db_type"),
+    *(
+        "get_placeholder",
+        "get_placeholder_sql",
+        "select_format",
+        "get_lookup",
+        "get_transform",
+        "get_prep_value",
+    ),
+    *(
+        "get_db_prep_value",
+        "get_db_prep_save",
+        "to_python",
+        "from_db_value",
+        "db_type",
+        "rel_db_type",
+        "cast_db_type",
+    ),
     *(
         "get_internal_type",
         "db_parameters",
@@ -186,7 +201,9 @@ def test_part_of_a_date_of_an_application_is_not_compared():
         field._unregister_lookup(SchoolYear)
 
 
-def test_column_that_another_model_of_the_table_takes_for_something_else_is_not_compared(monkeypatch):
+def test_column_that_another_model_of_the_table_takes_for_something_else_is_not_compared(
+    monkeypatch,
+):
     field = Item._meta.get_field("number")
     _forget_in(monkeypatch, our_lookups, our_lookups._is_agreed)
     monkeypatch.setattr(our_lookups, "field_of", lambda *_: models.CharField())
@@ -197,7 +214,9 @@ def test_column_that_another_model_of_the_table_takes_for_something_else_is_not_
 
 
 def wrapper(**own):
-    return type("DatabaseWrapper", (DatabaseWrapper,), own)({"NAME": ":memory:", "OPTIONS": {}}, alias="other")
+    return type("DatabaseWrapper", (DatabaseWrapper,), own)(
+        {"NAME": ":memory:", "OPTIONS": {}}, alias="other"
+    )
 
 
 @pytest.mark.parametrize(
@@ -207,8 +226,18 @@ def wrapper(**own):
         (lambda: connections["postgres"], True),
         (lambda: wrapper(get_new_connection=DatabaseWrapper.get_new_connection, helper=1), True),
         (lambda: wrapper(operators={"exact": "LIKE %s"}), False),
-        (lambda: wrapper(ops_class=type("Operations", (DatabaseOperations,), {"lookup_cast": None})), False),
-        (lambda: wrapper(features_class=type("Features", (DatabaseFeatures,), {"supports_timezones": True})), False),
+        (
+            lambda: wrapper(
+                ops_class=type("Operations", (DatabaseOperations,), {"lookup_cast": None})
+            ),
+            False,
+        ),
+        (
+            lambda: wrapper(
+                features_class=type("Features", (DatabaseFeatures,), {"supports_timezones": True})
+            ),
+            False,
+        ),
     ],
 )
 def test_engine_is_known_if_it_compares_as_djangos_own(connection, known):
@@ -231,7 +260,9 @@ def test_relation_over_several_columns_leads_to_no_single_field():
 
     class Guest(models.Model):
         house, number = models.IntegerField(), models.IntegerField()
-        room = models.ForeignObject(Room, models.CASCADE, from_fields=["house", "number"], to_fields=["house", "number"])
+        room = models.ForeignObject(
+            Room, models.CASCADE, from_fields=["house", "number"], to_fields=["house", "number"]
+        )
 
         class Meta:
             apps, app_label = Room._meta.apps, "several"

@@ -58,19 +58,28 @@ def no_transaction(monkeypatch):
         ({"t": [equal("x"), equal("x")]}, {"t": [equal("x")]}),
         ({"t": [equal("y"), equal("x")]}, {"t": [equal("x"), equal("y")]}),
         # 30 stamps, a generation and the epoch are 32 keys, 30 and two and the epoch are not; nor are 31 and one and the epoch.
-        ({"t": [equal("x", str(n)) for n in range(30)]}, {"t": sorted(equal("x", str(n)) for n in range(30))}),
+        (
+            {"t": [equal("x", str(n)) for n in range(30)]},
+            {"t": sorted(equal("x", str(n)) for n in range(30))},
+        ),
         ({"t": [equal("x", str(n)) for n in range(29)] + [among("y", "1")]}, {"t": [TRUE]}),
         ({"t": [equal("x", str(n)) for n in range(31)]}, {"t": [TRUE]}),
         # The table with most keys goes first, and no more tables than have to.
         (
-            {"t": [equal("x", str(n)) for n in range(20)], "u": [equal("x", str(n)) for n in range(12)]},
+            {
+                "t": [equal("x", str(n)) for n in range(20)],
+                "u": [equal("x", str(n)) for n in range(12)],
+            },
             {"t": [TRUE], "u": sorted(equal("x", str(n)) for n in range(12))},
         ),
         ({f"t{n}": [TRUE] for n in range(31)}, {f"t{n}": [TRUE] for n in range(31)}),
         ({f"t{n}": [TRUE] for n in range(32)}, None),
         (
             {f"t{n}": [equal("x")] for n in range(20)},
-            {f"t{n}": [equal("x")] if n in {0, 1, 10, 11, 12, 13, 14, 15, 16, 17, 18} else [TRUE] for n in range(20)},
+            {
+                f"t{n}": [equal("x")] if n in {0, 1, 10, 11, 12, 13, 14, 15, 16, 17, 18} else [TRUE]
+                for n in range(20)
+            },
         ),
         ({f"t{n}": [equal("x")] for n in range(32)}, None),
         ({"t": [equal("x")], "u": [UNCACHED]}, None),
@@ -83,7 +92,11 @@ def test_dependencies_are_bounded(deps, expected):
 @pytest.mark.parametrize("tables", range(1, 40))
 @pytest.mark.parametrize("each", [1, 2, 7, 40])
 def test_bounded_dependencies_have_few_keys(tables, each):
-    deps = {f"t{n}": [equal("x", str(m)) for m in range(each)] + [among("y", str(m)) for m in range(each)] for n in range(tables)}
+    deps = {
+        f"t{n}": [equal("x", str(m)) for m in range(each)]
+        + [among("y", str(m)) for m in range(each)]
+        for n in range(tables)
+    }
     plan = results._planned(deps, "")
     if tables >= MOST_KEYS:
         assert plan is None
@@ -128,7 +141,9 @@ def test_hit_is_one_round_trip_and_few_keys(server):
         with server.client() as client, watching(client) as ran, live.round_trips() as counted:
             assert is_hit(deps)
         assert counted["trips"] == 1
-        read = [command for command in ran if command.name not in {"HELLO", "CLIENT", "ECHO", "INFO"}]
+        read = [
+            command for command in ran if command.name not in {"HELLO", "CLIENT", "ECHO", "INFO"}
+        ]
         assert [command.name for command in read] == ["MGET"] + ["LINDEX"] * (len(read) - 1)
         assert len(read[0].args) + len(read) - 1 <= 1 + MOST_KEYS
 
@@ -151,7 +166,10 @@ def test_long_list_costs_a_hit_as_many_keys_as_a_short_one(server):
             assert is_hit(deps)
         read = [command.args for command in ran if command.name in {"MGET", "GET", "LINDEX"}]
         keys_read.append([len(args) for args in read])
-    assert keys_read == [[3, 2], [3, 2]]  # the result, the epoch and a stamp; a registry and the place in it
+    assert keys_read == [
+        [3, 2],
+        [3, 2],
+    ]  # the result, the epoch and a stamp; a registry and the place in it
 
 
 def test_write_during_the_computation_leaves_no_old_result(server):
@@ -298,7 +316,9 @@ def test_next_stamps_live_as_long_as_the_longest_timeout_seen(server, monkeypatc
 
 
 def fill_up(table, which):
-    commands = [registry.append_command(keys("", table)[which], [f"e{n}" for n in range(CAP)], 1000)]
+    commands = [
+        registry.append_command(keys("", table)[which], [f"e{n}" for n in range(CAP)], 1000)
+    ]
     results._run_scripts(commands)
 
 
@@ -323,7 +343,9 @@ def test_plan_that_is_kept_gives_way_while_a_registry_is_full(server):
     cached(lambda: "first", deps)
     assert is_hit(deps)
     with override_settings(CACHEOPS_ROVER_REGISTRY_SECONDS=0):  # empties it
-        results._run_scripts([registry.append_command(keys("", "t")[1], [f"e{n}" for n in range(CAP + 1)], 1000)])
+        results._run_scripts(
+            [registry.append_command(keys("", "t")[1], [f"e{n}" for n in range(CAP + 1)], 1000)]
+        )
     fill_up("t", 1)
     assert not is_hit(deps)
     cached(lambda: "second", deps)
@@ -369,7 +391,10 @@ def test_template_that_rotation_lost_is_appended_again(server):
     with override_settings(CACHEOPS_ROVER_REGISTRY_SECONDS=0):
         cached(lambda: "both", deps)
     assert is_hit(deps)
-    assert sorted(registry.Registry().read(keys("", "t"))[1]) == [among("x", "1").entry, among("y", "1").entry]
+    assert sorted(registry.Registry().read(keys("", "t"))[1]) == [
+        among("x", "1").entry,
+        among("y", "1").entry,
+    ]
 
 
 def test_formats_do_not_serve_each_other(server, monkeypatch):

@@ -20,7 +20,11 @@ READ = {
     'SELECT MAX(m.rank) FROM "asked_maker" AS m': {MAKER},
     "SELECT MAX(rank) FROM `asked_maker`": {MAKER},
     "SELECT 1 FROM public.asked_maker, main.asked_item i": {MAKER, ITEM},
-    "SELECT 1 FROM asked_item i JOIN asked_maker m ON (m.id = i.made_by), asked_owner o WHERE o.id = 1, 2": {ITEM, MAKER, OWNER},
+    "SELECT 1 FROM asked_item i JOIN asked_maker m ON (m.id = i.made_by), asked_owner o WHERE o.id = 1, 2": {
+        ITEM,
+        MAKER,
+        OWNER,
+    },
     "SELECT 1 FROM (asked_item i LEFT JOIN asked_maker m ON 1 = 1)": {ITEM, MAKER},
     "SELECT 1 FROM (SELECT 1 FROM asked_item) x, asked_maker": {ITEM, MAKER},
     "SELECT 1 FROM ONLY asked_item, LATERAL (SELECT 1 FROM asked_maker) y": {ITEM, MAKER},
@@ -29,8 +33,14 @@ READ = {
     "WITH x AS (SELECT 1 FROM asked_item) SELECT 1 FROM x": {ITEM},
     "WITH RECURSIVE x(a, b) AS (SELECT 1 FROM asked_item UNION ALL SELECT 1 FROM x), y AS MATERIALIZED (SELECT 1 FROM x)"
     " SELECT 1 FROM y JOIN asked_maker ON 1 = 1": {ITEM, MAKER},
-    "WITH RECURSIVE x AS ((SELECT 1 FROM asked_item) UNION ALL (SELECT 1 FROM x)) SELECT 1 FROM x": {ITEM},
-    "SELECT 1 FROM ((SELECT 1 FROM asked_item) UNION (SELECT 1 FROM asked_maker)) x, asked_owner": {ITEM, MAKER, OWNER},
+    "WITH RECURSIVE x AS ((SELECT 1 FROM asked_item) UNION ALL (SELECT 1 FROM x)) SELECT 1 FROM x": {
+        ITEM
+    },
+    "SELECT 1 FROM ((SELECT 1 FROM asked_item) UNION (SELECT 1 FROM asked_maker)) x, asked_owner": {
+        ITEM,
+        MAKER,
+        OWNER,
+    },
     "WITH asked_item AS (SELECT 1 FROM asked_item) SELECT 1 FROM asked_item": {ITEM},
     "EXTRACT(YEAR FROM day) = 1 AND SUBSTRING(text FROM 1 FOR 2) = TRIM(BOTH 'x' FROM text)": set(),
     "number IS NOT DISTINCT FROM ratio AND POSITION('a' IN text) > 0": set(),

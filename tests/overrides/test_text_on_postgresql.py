@@ -28,11 +28,15 @@ def contributed():
     config = shutil.which("pg_config")
     if config is None:
         return None, "no PostgreSQL is on PATH"
-    say = lambda option: subprocess.run([config, option], capture_output=True, text=True, check=True).stdout.strip()  # noqa: E731
+    say = lambda option: subprocess.run(
+        [config, option], capture_output=True, text=True, check=True
+    ).stdout.strip()  # noqa: E731
     programs = Path(say("--bindir"))
     if not (programs / "initdb").exists():
         return None, f"{programs} has no server"
-    if not Path(say("--sharedir"), "extension", "citext.control").exists() or "with-icu" not in say("--configure"):
+    if not Path(say("--sharedir"), "extension", "citext.control").exists() or "with-icu" not in say(
+        "--configure"
+    ):
         return None, "the PostgreSQL on PATH has no citext or no ICU"
     return programs, ""
 
@@ -70,7 +74,13 @@ def test_text_counts_and_nothing_is_stale(trees, host, shared_server):
 def test_profile_alone_makes_equality_of_text_count(trees, host, shared_server):
     found = answers(trees[0], host, shared_server)
     kept = [name for name, (kept, _) in found.items() if kept]
-    assert kept == ["text exact", "text exact beyond ASCII", "text in", "text other case", "char exact"]
+    assert kept == [
+        "text exact",
+        "text exact beyond ASCII",
+        "text in",
+        "text other case",
+        "char exact",
+    ]
 
 
 @pytest.mark.skipif(PROGRAMS is None, reason=REASON)
@@ -81,6 +91,12 @@ def test_columns_that_ignore_case_by_themselves_stay_fresh(trees, extended_host,
 
 
 @pytest.mark.skipif(PROGRAMS is None, reason=REASON)
-def test_columns_that_ignore_case_by_themselves_are_stale_on_bare_upstream(trees, extended_host, shared_server):
+def test_columns_that_ignore_case_by_themselves_are_stale_on_bare_upstream(
+    trees, extended_host, shared_server
+):
     found = answers(trees[0], extended_host, shared_server, "extended")
-    assert [name for name, (_, fresh) in found.items() if not fresh] == ["citext exact", "citext in", "collated exact"]
+    assert [name for name, (_, fresh) in found.items() if not fresh] == [
+        "citext exact",
+        "citext in",
+        "collated exact",
+    ]

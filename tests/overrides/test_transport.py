@@ -69,12 +69,17 @@ def test_restart_is_another_identity(tmp_path, monkeypatch):
 def test_promotion_is_another_identity_on_a_connection_that_stays(tmp_path, monkeypatch):
     for name in ("master", "replica"):
         (tmp_path / name).mkdir()
-    with live.Live("valkey9", tmp_path / "master") as master, live.Live("valkey9", tmp_path / "replica") as server:
+    with (
+        live.Live("valkey9", tmp_path / "master") as master,
+        live.Live("valkey9", tmp_path / "replica") as server,
+    ):
         live.use(monkeypatch, server.client())
         before = identities(FEW)
         with server.client() as client:
             client.replicaof("127.0.0.1", master.port)
-            live.until(lambda: client.info("replication")["master_link_status"] == "up", "no replication")
+            live.until(
+                lambda: client.info("replication")["master_link_status"] == "up", "no replication"
+            )
             with pytest.raises(redis.ConnectionError):
                 run(FEW)
             client.replicaof("NO", "ONE")
@@ -144,7 +149,9 @@ def listening(answer):
 def test_server_that_refuses_is_not_waited_for(monkeypatch):
     client = redis.Redis(host="127.0.0.1", port=live.free_port())
     live.use(monkeypatch, client)
-    monkeypatch.setattr("redis.retry.sleep", pytest.fail)  # what redis-py does between its own attempts
+    monkeypatch.setattr(
+        "redis.retry.sleep", pytest.fail
+    )  # what redis-py does between its own attempts
     with pytest.raises(redis.ConnectionError):
         run(FEW)
 
@@ -168,7 +175,12 @@ def test_server_that_hangs_costs_one_timeout(monkeypatch):
     with listening(lambda connection: None) as (accepted, port):
         live.use(
             monkeypatch,
-            redis.Redis(host="127.0.0.1", port=port, socket_timeout=0.05, retry=redis.retry.Retry(redis.backoff.NoBackoff(), 0)),
+            redis.Redis(
+                host="127.0.0.1",
+                port=port,
+                socket_timeout=0.05,
+                retry=redis.retry.Retry(redis.backoff.NoBackoff(), 0),
+            ),
         )
         with pytest.raises(redis.TimeoutError):
             run(FEW)
@@ -207,9 +219,13 @@ def test_forked_process_uses_connections_of_its_own(server):
     run(FEW)
     child = os.fork()
     if not child:
-        right = all(values([("SET", "child", n), ("GET", "child")]) == [b"OK", b"%d" % n] for n in range(50))
+        right = all(
+            values([("SET", "child", n), ("GET", "child")]) == [b"OK", b"%d" % n] for n in range(50)
+        )
         os._exit(0 if right else 1)
-    right = all(values([("SET", "parent", n), ("GET", "parent")]) == [b"OK", b"%d" % n] for n in range(50))
+    right = all(
+        values([("SET", "parent", n), ("GET", "parent")]) == [b"OK", b"%d" % n] for n in range(50)
+    )
     assert os.waitpid(child, 0)[1] == 0
     assert right
 
@@ -236,8 +252,12 @@ def test_what_follows_a_drop_runs_without_one(server):
 def test_values_come_before_the_replies_of_commands_and_drops_before_both(server):
     run([("SET", "a", 1), ("SET", "b", 2)])
     with live.round_trips() as counted, server.client() as client, watching(client) as ran:
-        assert [reply.value for reply in run([("EXISTS", "b")], values=["a", "b", "c"], dropped=["b"])] == [b"1", None, None, 0]
-    assert [command.name for command in ran if command.name in {"UNLINK", "MGET", "GET", "EXISTS"}] == [
+        assert [
+            reply.value for reply in run([("EXISTS", "b")], values=["a", "b", "c"], dropped=["b"])
+        ] == [b"1", None, None, 0]
+    assert [
+        command.name for command in ran if command.name in {"UNLINK", "MGET", "GET", "EXISTS"}
+    ] == [
         "UNLINK",
         "MGET",
         "EXISTS",
@@ -248,7 +268,12 @@ def test_values_come_before_the_replies_of_commands_and_drops_before_both(server
 def test_cluster_takes_values_and_drops_key_by_key(cluster):
     run([("SET", key, key) for key in MANY])
     replies = run([("EXISTS", MANY[0])], values=MANY, dropped=MANY[:2])
-    assert [reply.value for reply in replies] == [None, None, *(key.encode() for key in MANY[2:]), 0]
+    assert [reply.value for reply in replies] == [
+        None,
+        None,
+        *(key.encode() for key in MANY[2:]),
+        0,
+    ]
     assert len({reply.identity for reply in replies}) == 3
 
 
@@ -266,13 +291,17 @@ def test_cluster_gets_one_pipeline_a_node_at_a_time(cluster):
     with live.round_trips() as counted:
         replies = run([("GET", key) for key in MANY])
     assert [reply.value.decode() for reply in replies] == MANY
-    assert {reply.identity.decode() for reply in replies} == {identity_of(node) for node in cluster.nodes}
+    assert {reply.identity.decode() for reply in replies} == {
+        identity_of(node) for node in cluster.nodes
+    }
     assert counted["trips"] == 1
     assert all(node.names() for node in cluster.nodes)
 
 
 def test_script_goes_to_the_node_of_its_key(cluster):
-    said = values([("EVAL", "return redis.call('set', KEYS[1], ARGV[1])", 1, key, key) for key in MANY])
+    said = values(
+        [("EVAL", "return redis.call('set', KEYS[1], ARGV[1])", 1, key, key) for key in MANY]
+    )
     assert said == [b"OK"] * len(MANY)
 
 

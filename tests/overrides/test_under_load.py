@@ -71,7 +71,9 @@ def crowd(tree, folder, port, **settings):
         each = [start() for _ in range(PROCESSES)]
         each[0].ask("import load; load.prepare()")
         for number, process in enumerate(each):
-            process.ask(f"import load; load = load.Load({str(folder / 'board')!r}, {number}, {PROCESSES})")
+            process.ask(
+                f"import load; load = load.Load({str(folder / 'board')!r}, {number}, {PROCESSES})"
+            )
         yield Crowd(each, Board(folder / "board", PROCESSES))
 
 
@@ -94,9 +96,13 @@ def pairs(shared_nodes):
 
 @pytest.mark.parametrize("by_table", [False, True], ids=["spread", "by table"])
 def test_slots_that_move_bring_nothing_back(tree, pairs, tmp_path, by_table):
-    with crowd(tree, tmp_path, pairs[0][0].port, **CLUSTER, CACHEOPS_ROVER_SHARD_BY_TABLE=by_table) as load:
+    with crowd(
+        tree, tmp_path, pairs[0][0].port, **CLUSTER, CACHEOPS_ROVER_SHARD_BY_TABLE=by_table
+    ) as load:
         load.work()
-        source, target, other = sorted((master for master, _ in pairs), key=lambda node: -len(node.names()))
+        source, target, other = sorted(
+            (master for master, _ in pairs), key=lambda node: -len(node.names())
+        )
         ids = {node: id_of(node) for node in (source, target)}
         with load.working():
             slots = sorted({key_slot(name.encode()) for name in source.names()})
@@ -112,7 +118,10 @@ def test_slots_that_move_bring_nothing_back(tree, pairs, tmp_path, by_table):
                 for node in (target, source, other):
                     at(node, "SETSLOT", slot, "NODE", ids[target])
             load.save_every_row()
-        live.until(lambda: {owner(slot, other) for slot in slots} == {target.port}, "the slots are not there")
+        live.until(
+            lambda: {owner(slot, other) for slot in slots} == {target.port},
+            "the slots are not there",
+        )
         load.work()
 
 
@@ -127,7 +136,10 @@ def test_replicas_that_lag_and_take_over_bring_nothing_back(tree, pairs, tmp_pat
             for master, replica in pairs:
                 assert offset(replica, "slave_repl_offset") < offset(master, "master_repl_offset")
                 at(replica, "FAILOVER", "TAKEOVER")
-                live.until(lambda master=master: role(master) == "slave", "the old master does not hear of it")
+                live.until(
+                    lambda master=master: role(master) == "slave",
+                    "the old master does not hear of it",
+                )
                 assert role(replica) == "master"
             load.save_every_row()
         load.work()
@@ -178,7 +190,9 @@ def leave_behind(master, replica):
     with replica.client() as client, master.client() as its_master:
         client.config_set("masterauth", "a password that the master does not have")
         its_master.execute_command("CLIENT KILL TYPE replica")
-        live.until(lambda: client.info("replication")["master_link_status"] == "down", "it hears yet")
+        live.until(
+            lambda: client.info("replication")["master_link_status"] == "down", "it hears yet"
+        )
 
 
 def offset(node, name):

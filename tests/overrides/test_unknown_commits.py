@@ -56,9 +56,14 @@ def pair(tree, plain_server, hanging, tmp_path_factory):
     """Start a reader, and a writer whose connection can be cut and whose COMMIT hangs."""
     url = f"redis://127.0.0.1:{plain_server.port}"
     common = {"DATABASES": {"default": hanging.settings}}
-    with Wire(hanging.folder) as wire, processes(tree, tmp_path_factory.mktemp("pair"), url, **common) as start:
+    with (
+        Wire(hanging.folder) as wire,
+        processes(tree, tmp_path_factory.mktemp("pair"), url, **common) as start,
+    ):
         reader = start()
-        writer = start(DATABASES={"default": {**hanging.settings, "HOST": "127.0.0.1", "PORT": wire.port}})
+        writer = start(
+            DATABASES={"default": {**hanging.settings, "HOST": "127.0.0.1", "PORT": wire.port}}
+        )
         writer.ask(SETUP)
         yield reader, writer, wire
 
@@ -68,7 +73,9 @@ def site(pair, plain_server, hanging):
     """Give them with a result that is cached, and have COMMITs hang."""
     reader, writer, _ = pair
     plain_server.flush()
-    reader.ask("connection.close(); Shelf.objects.all().delete(); Shelf.objects.create(pk=1, name='Left')")
+    reader.ask(
+        "connection.close(); Shelf.objects.all().delete(); Shelf.objects.create(pk=1, name='Left')"
+    )
     assert reader.value(READ) == [1]
     assert reader.is_hit(READ)
     writer.ask(NEW)
@@ -111,7 +118,10 @@ def test_nothing_is_stored_while_a_commit_may_become_visible(site, hanging, plai
             assert not reader.is_hit(READ)
         assert writer.value(KNOWN) == 1
     hanging.release()
-    live.until(lambda: hanging.run("SELECT name FROM written_shelf") == [("Right",)], "it does not become visible")
+    live.until(
+        lambda: hanging.run("SELECT name FROM written_shelf") == [("Right",)],
+        "it does not become visible",
+    )
     assert reader.value(READ) == []
     until_hit(reader, writer)
     assert reader.value(READ) == []
@@ -120,7 +130,9 @@ def test_nothing_is_stored_while_a_commit_may_become_visible(site, hanging, plai
 
 @pytest.mark.parametrize("how", ["terminated", "crashed"])
 @pytest.mark.parametrize("write", ["atomic", "raw"])
-def test_commit_that_ended_with_its_connection_is_known_at_the_next_contact(site, hanging, write, how):
+def test_commit_that_ended_with_its_connection_is_known_at_the_next_contact(
+    site, hanging, write, how
+):
     reader, writer, wire = site
     writer.tell(f"tried({write})")
     lose(hanging, wire, how)

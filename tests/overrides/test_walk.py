@@ -48,9 +48,15 @@ HOLDING = {
     "not exists": lambda: A.filter(~Exists(Maker.objects.filter(pk=OuterRef("maker")))),
     "annotation": lambda: A.annotate(found=ranks()),
     "in a function": lambda: A.annotate(found=Coalesce(ranks(), Value(0))),
-    "in a case": lambda: A.annotate(found=Case(When(number=ranks(), then=Value(1)), default=Value(0))),
-    "condition of a case": lambda: A.annotate(found=Case(When(maker__in=MAKERS, then=Value(1)), default=Value(0))),
-    "filter of an aggregate": lambda: Owner.objects.annotate(found=Count("items", filter=Q(items__maker__in=MAKERS))),
+    "in a case": lambda: A.annotate(
+        found=Case(When(number=ranks(), then=Value(1)), default=Value(0))
+    ),
+    "condition of a case": lambda: A.annotate(
+        found=Case(When(maker__in=MAKERS, then=Value(1)), default=Value(0))
+    ),
+    "filter of an aggregate": lambda: Owner.objects.annotate(
+        found=Count("items", filter=Q(items__maker__in=MAKERS))
+    ),
     "order": lambda: A.order_by(ranks().asc()),
     "window": lambda: A.annotate(found=Window(Rank(), partition_by=[ranks()])),
     "union": lambda: A.values_list("number").union(MAKERS.values_list("rank")),
@@ -73,8 +79,12 @@ VOLATILE = {
     "now": lambda: A.filter(moment__lt=Now()),
     "random order": lambda: A.order_by("?"),
     "random": lambda: A.annotate(found=Random()),
-    "deep": lambda: A.filter(maker__in=Maker.objects.annotate(found=Random()).filter(found__gt=0.5)),
-    "function by name": lambda: A.annotate(found=Func(function="clock_timestamp", output_field=IntegerField())),
+    "deep": lambda: A.filter(
+        maker__in=Maker.objects.annotate(found=Random()).filter(found__gt=0.5)
+    ),
+    "function by name": lambda: A.annotate(
+        found=Func(function="clock_timestamp", output_field=IntegerField())
+    ),
     "function by template": lambda: A.filter(moment__lt=TransactionNow()),
     "random key": lambda: A.annotate(found=RandomUUID()),
     "order": lambda: A.order_by(Random()),

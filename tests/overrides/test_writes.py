@@ -12,7 +12,17 @@ from django.db.models.functions import Now, Upper
 from django.test.utils import CaptureQueriesContext, override_settings
 
 from tests.overrides.recorded import ALL, Recorder, empty_tables, part
-from tests.overrides.written.models import Book, Cafe, Loan, OldBook, Place, Plain, Shelf, Tag, Token
+from tests.overrides.written.models import (
+    Book,
+    Cafe,
+    Loan,
+    OldBook,
+    Place,
+    Plain,
+    Shelf,
+    Tag,
+    Token,
+)
 
 if django.VERSION >= (5, 0):
     from tests.overrides.written.models import Computed
@@ -81,7 +91,9 @@ def test_insert_of_expression_leaves_column_unknown(alias, seen):
     Tag.objects.using(alias).create(pk=7, slug=Upper(Value("blue")))
     [(_, old, new)] = seen.take()
     assert old is None
-    assert new == ({"id": 7, "hits": 0} if django.VERSION < (6, 0) else {"id": 7, "hits": 0, "slug": "BLUE"})
+    assert new == (
+        {"id": 7, "hits": 0} if django.VERSION < (6, 0) else {"id": 7, "hits": 0, "slug": "BLUE"}
+    )
 
 
 def test_save_over_existing_key_records_replaced_row(alias, seen):
@@ -90,7 +102,10 @@ def test_save_over_existing_key_records_replaced_row(alias, seen):
 
 
 def test_save_of_new_key_shows_the_queries_of_django(alias, seen):
-    assert queries_of(alias, lambda: Shelf(pk=9, name="Top").save(using=alias)) == ["UPDATE", "INSERT"]
+    assert queries_of(alias, lambda: Shelf(pk=9, name="Top").save(using=alias)) == [
+        "UPDATE",
+        "INSERT",
+    ]
     assert seen.take() == [("shelf", None, {"id": 9, "name": "Top"})]
 
 
@@ -103,7 +118,11 @@ def test_forced_insert_of_existing_key_records_nothing(alias, seen):
 def test_values_are_recorded_as_they_are_stored(alias, seen):
     Book(pk=3, title=5, pages="7", price=2.5).save(using=alias, force_insert=True)
     [(_, _, new)] = seen.take()
-    assert part(new, "title", "pages", "price") == {"title": "5", "pages": 7, "price": Decimal("2.5")}
+    assert part(new, "title", "pages", "price") == {
+        "title": "5",
+        "pages": 7,
+        "price": Decimal("2.5"),
+    }
     assert type(new["title"]) is str
     assert type(new["pages"]) is int
 
@@ -129,7 +148,9 @@ def test_changed_json_is_unknown_and_kept_json_is_not(alias, seen):
 
 def test_update_records_each_row(alias, seen):
     rows = []
-    assert queries_of(alias, lambda: rows.append(Book.objects.using(alias).filter(pages__gt=0).update(pages=9))) == ["UPDATE"]
+    assert queries_of(
+        alias, lambda: rows.append(Book.objects.using(alias).filter(pages__gt=0).update(pages=9))
+    ) == ["UPDATE"]
     assert rows == [2]
     assert sorted(short(seen.take(), "id", "pages"), key=str) == [
         ("book", {"id": 1, "pages": 1}, {"id": 1, "pages": 9}),
@@ -156,14 +177,18 @@ def test_update_through_relation_records_own_rows(alias, seen):
     Book.objects.using(alias).filter(pk=2).update(shelf=2)
     seen.take()
     Book.objects.using(alias).filter(shelf__name="Right").update(pages=5)
-    assert short(seen.take(), "id", "pages") == [("book", {"id": 2, "pages": 2}, {"id": 2, "pages": 5})]
+    assert short(seen.take(), "id", "pages") == [
+        ("book", {"id": 2, "pages": 2}, {"id": 2, "pages": 5})
+    ]
 
 
 def test_update_of_foreign_key_by_object(alias, seen):
     shelf = Shelf.objects.using(alias).create(pk=2, name="Right")
     seen.take()
     Book.objects.using(alias).filter(pk=2).update(shelf=shelf)
-    assert short(seen.take(), "id", "on_shelf") == [("book", {"id": 2, "on_shelf": 1}, {"id": 2, "on_shelf": 2})]
+    assert short(seen.take(), "id", "on_shelf") == [
+        ("book", {"id": 2, "on_shelf": 1}, {"id": 2, "on_shelf": 2})
+    ]
 
 
 def test_update_of_key_by_value_records_both(alias, seen):
@@ -192,7 +217,11 @@ def test_save_of_some_fields_and_of_deferred_ones(alias, seen):
     book.save()
     book.save(update_fields=["title"])
     assert short(seen.take(), "title", "pages", "on_shelf")[:1] == [
-        ("book", {"title": "One", "pages": 1, "on_shelf": 1}, {"title": "Uno", "pages": 1, "on_shelf": 1})
+        (
+            "book",
+            {"title": "One", "pages": 1, "on_shelf": 1},
+            {"title": "Uno", "pages": 1, "on_shelf": 1},
+        )
     ]
 
 
@@ -210,10 +239,14 @@ def test_bulk_update(alias, seen):
 def test_bulk_create(alias, seen):
     Tag.objects.using(alias).bulk_create([Tag(slug="a"), Tag(slug="b", hits=2)])
     changes = seen.take()
-    assert short(changes, "slug", "hits") == [("tag", None, {"slug": "a", "hits": 0}), ("tag", None, {"slug": "b", "hits": 2})]
+    assert short(changes, "slug", "hits") == [
+        ("tag", None, {"slug": "a", "hits": 0}),
+        ("tag", None, {"slug": "b", "hits": 2}),
+    ]
     returned = connections[alias].features.can_return_rows_from_bulk_insert
     assert [new.get("id") for _, _, new in changes] == [
-        tag.pk if returned else None for tag in Tag.objects.using(alias).filter(pk__gt=1).order_by("slug")
+        tag.pk if returned else None
+        for tag in Tag.objects.using(alias).filter(pk__gt=1).order_by("slug")
     ]
 
 
@@ -226,7 +259,9 @@ def test_bulk_create_that_ignores_conflicts(alias, seen):
 
 
 def upsert(alias, tags, unique=("slug",)):
-    Tag.objects.using(alias).bulk_create(tags, update_conflicts=True, unique_fields=list(unique), update_fields=["hits"])
+    Tag.objects.using(alias).bulk_create(
+        tags, update_conflicts=True, unique_fields=list(unique), update_fields=["hits"]
+    )
 
 
 @pytest.mark.skipif(django.VERSION < (4, 1), reason="update_conflicts came with Django 4.1")
@@ -244,7 +279,10 @@ def test_bulk_create_that_updates_conflicts(alias, seen):
 @pytest.mark.skipif(django.VERSION < (4, 1), reason="update_conflicts came with Django 4.1")
 def test_bulk_create_that_updates_the_unique_field_is_coarse(alias, seen):
     Tag.objects.using(alias).bulk_create(
-        [Tag(slug="red", hits=3)], update_conflicts=True, unique_fields=["slug"], update_fields=["slug", "hits"]
+        [Tag(slug="red", hits=3)],
+        update_conflicts=True,
+        unique_fields=["slug"],
+        update_fields=["slug", "hits"],
     )
     assert seen.take() == [("tag", *ALL)]
 
@@ -284,8 +322,16 @@ def test_delete_sets_null_and_records_whole_rows(alias, seen):
     Shelf.objects.using(alias).all().delete()
     changes = seen.take()
     assert sorted(short(changes, "id", "title", "on_shelf"), key=str) == [
-        ("book", {"id": 1, "title": "One", "on_shelf": 1}, {"id": 1, "title": "One", "on_shelf": None}),
-        ("book", {"id": 2, "title": "Two", "on_shelf": 1}, {"id": 2, "title": "Two", "on_shelf": None}),
+        (
+            "book",
+            {"id": 1, "title": "One", "on_shelf": 1},
+            {"id": 1, "title": "One", "on_shelf": None},
+        ),
+        (
+            "book",
+            {"id": 2, "title": "Two", "on_shelf": 1},
+            {"id": 2, "title": "Two", "on_shelf": None},
+        ),
         ("shelf", {"id": 1}, None),
     ]
 
@@ -311,7 +357,10 @@ def test_delete_through_relation(alias, seen):
 def test_inherited_model_changes_each_table(alias, seen):
     cafe = Cafe(pk=1, name="Corner", seats=4)
     cafe.save(using=alias)
-    assert seen.take() == [("place", None, {"id": 1, "name": "Corner"}), ("cafe", None, {"place_ptr_id": 1, "seats": 4})]
+    assert seen.take() == [
+        ("place", None, {"id": 1, "name": "Corner"}),
+        ("cafe", None, {"place_ptr_id": 1, "seats": 4}),
+    ]
     cafe.name = "Center"
     cafe.save()
     assert seen.take() == [("place", {"id": 1, "name": "Corner"}, {"id": 1, "name": "Center"})]
@@ -323,12 +372,17 @@ def test_inherited_model_changes_each_table(alias, seen):
     Cafe.objects.using(alias).filter(seats=5).update(name="Edge")
     assert seen.take() == [("place", {"id": 1, "name": "Middle"}, {"id": 1, "name": "Edge"})]
     Place.objects.using(alias).get(pk=1).delete()
-    assert seen.take() == [("cafe", {"place_ptr_id": 1, "seats": 5}, None), ("place", {"id": 1, "name": "Edge"}, None)]
+    assert seen.take() == [
+        ("cafe", {"place_ptr_id": 1, "seats": 5}, None),
+        ("place", {"id": 1, "name": "Edge"}, None),
+    ]
 
 
 def test_proxy_changes_the_table_of_its_model(alias, seen):
     OldBook.objects.using(alias).filter(pk=1).update(pages=5)
-    assert short(seen.take(), "id", "pages") == [("book", {"id": 1, "pages": 1}, {"id": 1, "pages": 5})]
+    assert short(seen.take(), "id", "pages") == [
+        ("book", {"id": 1, "pages": 1}, {"id": 1, "pages": 5})
+    ]
     OldBook.objects.using(alias).filter(pk=1).delete()
     assert short(seen.take(), "id", "pages") == [("book", {"id": 1, "pages": 5}, None)]
 
@@ -347,7 +401,9 @@ def test_key_of_uuid(alias, seen):
 def test_model_without_profile_is_coarse_and_not_read(alias, seen):
     assert queries_of(alias, lambda: Plain(name="a").save(using=alias)) == ["INSERT"]
     assert queries_of(alias, lambda: Plain.objects.using(alias).update(name="b")) == ["UPDATE"]
-    assert queries_of(alias, lambda: Plain.objects.using(alias).filter(name="b").update(name="b")) == ["UPDATE"]
+    assert queries_of(
+        alias, lambda: Plain.objects.using(alias).filter(name="b").update(name="b")
+    ) == ["UPDATE"]
     assert Plain.objects.using(alias).filter(name="z").update(name="b") == 0
     assert seen.take() == [("plain", *ALL)] * 3
     Plain.objects.using(alias).all().delete()
@@ -377,7 +433,11 @@ def test_switched_off_is_coarse(alias, seen, patch):
         Tag.objects.using(alias).filter(pk=1)._raw_delete(alias)
         assert seen.take() == [("tag", *ALL)]
         Shelf.objects.using(alias).create(pk=2, name="x")
-        assert seen.take() == ([("shelf", *ALL)] if patch == "track-all-writes" else [("shelf", None, {"id": 2, "name": "x"})])
+        assert seen.take() == (
+            [("shelf", *ALL)]
+            if patch == "track-all-writes"
+            else [("shelf", None, {"id": 2, "name": "x"})]
+        )
 
 
 @pytest.mark.parametrize("settings", [{"CACHEOPS_ENABLED": False}, {"CACHEOPS_INSIDEOUT": False}])
@@ -406,7 +466,11 @@ def test_computed_columns(alias, seen):
     }
     Computed.objects.using(alias).update(name="b")
     assert short(seen.take(), "name", "loud", "kind") == [
-        ("computed", {"name": "a", "loud": "A", "kind": "plain"}, {"name": "b", "loud": "B", "kind": "plain"})
+        (
+            "computed",
+            {"name": "a", "loud": "A", "kind": "plain"},
+            {"name": "b", "loud": "B", "kind": "plain"},
+        )
     ]
     computed = Computed.objects.using(alias).get()
     computed.name = "c"
@@ -450,5 +514,9 @@ def test_time_of_the_database(alias, seen):
 
 def test_condition_with_subquery_and_with_or(alias, seen):
     shelves = Shelf.objects.using(alias).filter(name="Left")
-    Book.objects.using(alias).filter(Q(shelf__in=shelves) & (Q(pages=1) | Q(pages=7))).update(pages=3)
-    assert short(seen.take(), "id", "pages") == [("book", {"id": 1, "pages": 1}, {"id": 1, "pages": 3})]
+    Book.objects.using(alias).filter(Q(shelf__in=shelves) & (Q(pages=1) | Q(pages=7))).update(
+        pages=3
+    )
+    assert short(seen.take(), "id", "pages") == [
+        ("book", {"id": 1, "pages": 1}, {"id": 1, "pages": 3})
+    ]

@@ -57,18 +57,38 @@ TAKEN = {
     "save with arithmetic": ("Company(num=top() + 1).save()", NUMBERS, [1, 2, 4]),
     "save over": ("one.num = top(); one.save()", NUMBERS, [2, 3]),
     "bulk_create": ("Company.objects.bulk_create([Company(num=top())])", NUMBERS, [1, 2, 3]),
-    "bulk_update": ("one.num = top(); Company.objects.bulk_update([one], ['num'])", NUMBERS, [2, 3]),
+    "bulk_update": (
+        "one.num = top(); Company.objects.bulk_update([one], ['num'])",
+        NUMBERS,
+        [2, 3],
+    ),
     "value": ("Company.objects.create(num=Value(7))", NUMBERS, [1, 2, 7]),
-    "update_or_create": ("Company.objects.update_or_create(code='1', defaults={'num': top()})", NUMBERS, [2, 3]),
-    "invalidated_update": ("Company.objects.filter(num=1).invalidated_update(num=top())", NUMBERS, [2, 3]),
+    "update_or_create": (
+        "Company.objects.update_or_create(code='1', defaults={'num': top()})",
+        NUMBERS,
+        [2, 3],
+    ),
+    "invalidated_update": (
+        "Company.objects.filter(num=1).invalidated_update(num=top())",
+        NUMBERS,
+        [2, 3],
+    ),
     "object for an id": ("desk.company_id = two; desk.save()", DESKS, [2]),
-    "object for an id in defaults": ("Desk.objects.update_or_create(pk=1, defaults={'company_id': two})", DESKS, [2]),
+    "object for an id in defaults": (
+        "Desk.objects.update_or_create(pk=1, defaults={'company_id': two})",
+        DESKS,
+        [2],
+    ),
     "deferred relation": (
         "each = Desk.objects.defer('company').get(); each.note = 'x'; each.save()",
         "list(Desk.objects.values_list('note', flat=True))",
         ["x"],
     ),
-    "deletion of an object without its code": ("Company.objects.only('pk').get(code='2').delete()", NUMBERS, [1]),
+    "deletion of an object without its code": (
+        "Company.objects.only('pk').get(code='2').delete()",
+        NUMBERS,
+        [1],
+    ),
     "cleared members": ("club.members.clear()", MEMBERS, []),
     "added members": ("club.members.add(two.pk)", MEMBERS, [1, 2]),
     "removed members": ("club.members.remove(one)", MEMBERS, []),
@@ -103,7 +123,9 @@ REFUSED = {
 
 def test_write_that_django_refuses_is_refused_as_by_django(process):
     for case, write in REFUSED.items():
-        process.ask(f"raised = None\ntry:\n    {write}\nexcept ValueError as error:\n    raised = type(error).__name__")
+        process.ask(
+            f"raised = None\ntry:\n    {write}\nexcept ValueError as error:\n    raised = type(error).__name__"
+        )
         assert process.value("raised") == "ValueError", case
         assert process.value(NUMBERS) == [1, 2], case
 
@@ -116,8 +138,14 @@ def test_handlers_ask_the_database_nothing(process):
     ]
     for write, statement, table, selects in writes:
         ran = process.ask(write).queries
-        assert [query.split()[0] for query in ran if query.startswith(("INSERT", "UPDATE", "DELETE"))] == [statement]
-        selected = [query for query in ran if query.startswith("SELECT") and f'FROM "written_{table}"' in query]
+        assert [
+            query.split()[0] for query in ran if query.startswith(("INSERT", "UPDATE", "DELETE"))
+        ] == [statement]
+        selected = [
+            query
+            for query in ran
+            if query.startswith("SELECT") and f'FROM "written_{table}"' in query
+        ]
         assert len(selected) == selects, ran
 
 
@@ -132,7 +160,11 @@ GIVEN = {
 
 def test_any_object_can_be_invalidated(process):
     for case, given in GIVEN.items():
-        read = DESKS if "Desk" in given else "list(Company.objects.filter(num=1).values_list('num', flat=True))"
+        read = (
+            DESKS
+            if "Desk" in given
+            else "list(Company.objects.filter(num=1).values_list('num', flat=True))"
+        )
         process.ask(f"given = {given}")
         process.value(read)
         assert process.is_hit(read), case
@@ -152,7 +184,9 @@ def test_signal_that_is_sent_by_hand_reaches_no_handler_but_that_of_a_save(proce
     process.ask("from django.db.models import signals")
     for name, words in SIGNALS.items():
         for action in ("pre_clear", "post_clear", "post_add", "pre_remove"):
-            process.ask(f"action = {action!r}; sent = signals.{name.split()[0]}.send({words}, using='default')")
+            process.ask(
+                f"action = {action!r}; sent = signals.{name.split()[0]}.send({words}, using='default')"
+            )
             assert process.value("len(sent)") == (name == "post_save"), name
 
 

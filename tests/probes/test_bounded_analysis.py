@@ -51,7 +51,10 @@ def pairs(number):
 
 
 def lists(number):
-    return reduce(lambda one, other: one & other, (Q(**{column + "__in": range(number)}) for column in COLUMNS[:4]))
+    return reduce(
+        lambda one, other: one & other,
+        (Q(**{column + "__in": range(number)}) for column in COLUMNS[:4]),
+    )
 
 
 def kinds_of_keys(probe):
@@ -68,11 +71,14 @@ def test_analysis_of_lists_is_linear(probe):
     read = lambda number: lambda: Wide.objects.filter(lists(number)).count()  # noqa: E731
     read(1)()
     small, large = (calls_of(read(number)) for number in (2, 6))
-    assert large < 4 * small, "lists three times as long take %.0f times the calls" % (large / small)
+    assert large < 4 * small, "lists three times as long take %.0f times the calls" % (
+        large / small
+    )
 
 
 @pytest.mark.parametrize(
-    "condition", [lists(3), reduce(or_, (Q(**{column: 1}) & Q(k=n) for n, column in enumerate(COLUMNS * 5)))]
+    "condition",
+    [lists(3), reduce(or_, (Q(**{column: 1}) & Q(k=n) for n, column in enumerate(COLUMNS * 5)))],
 )
 def test_result_depends_on_few_keys(probe, condition):
     read = lambda: Wide.objects.filter(condition).count()  # noqa: E731

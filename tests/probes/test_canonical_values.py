@@ -60,7 +60,9 @@ SPELLINGS = {
 
 
 def pks(model, **conditions):
-    return lambda: list(model.objects.filter(**conditions).order_by("pk").values_list("pk", flat=True))
+    return lambda: list(
+        model.objects.filter(**conditions).order_by("pk").values_list("pk", flat=True)
+    )
 
 
 @pytest.mark.parametrize("spelling", SPELLINGS)
@@ -100,7 +102,9 @@ def test_value_that_the_column_rounds_stays_fresh(probe):
     read = pks(Measure, amount=Decimal("1.12"))
     assert probe.fill(read) == []
     Measure(pk=9, amount=Decimal("1.1200001")).save()
-    assert read() == list(Measure.objects.nocache().filter(amount=Decimal("1.12")).values_list("pk", flat=True))
+    assert read() == list(
+        Measure.objects.nocache().filter(amount=Decimal("1.12")).values_list("pk", flat=True)
+    )
 
 
 COLLATED = [Shade, Label] if django.VERSION >= (3, 2) else [Shade]

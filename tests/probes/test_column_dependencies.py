@@ -18,13 +18,19 @@ from probe_project.models import Article, Section, Tag
 @pytest.fixture(autouse=True)
 def tagged(probe):
     """Give the first article a tag and a section; `probe` has made the rows before."""
-    Article.tags.through.objects.create(article_id=1, tag_id=1)  # releases before 4.2 have no tags.add() on Django 3.0
-    Article.objects.filter(pk=1).update(pages=1, section=Section.objects.nocache().order_by("pk").first())
+    Article.tags.through.objects.create(
+        article_id=1, tag_id=1
+    )  # releases before 4.2 have no tags.add() on Django 3.0
+    Article.objects.filter(pk=1).update(
+        pages=1, section=Section.objects.nocache().order_by("pk").first()
+    )
 
 
 def titles_of(number):
     """Return a reader of values of the articles with so many pages."""
-    return lambda: list(Article.objects.filter(pages=number).order_by("slug").values_list("title", flat=True))
+    return lambda: list(
+        Article.objects.filter(pages=number).order_by("slug").values_list("title", flat=True)
+    )
 
 
 def tagged_by_pages():
@@ -32,7 +38,9 @@ def tagged_by_pages():
 
 
 def sections_of_long_articles():
-    return list(Section.objects.filter(articles__pages__gt=0).distinct().values_list("name", flat=True))
+    return list(
+        Section.objects.filter(articles__pages__gt=0).distinct().values_list("name", flat=True)
+    )
 
 
 def most_pages_of_each_section():
@@ -49,7 +57,11 @@ def any_of_one_page():
 
 
 def pages_by_section():
-    return list(Article.objects.values("section").order_by("section_id").annotate(number=Count("pk"), pages=Sum("pages")))
+    return list(
+        Article.objects.values("section")
+        .order_by("section_id")
+        .annotate(number=Count("pk"), pages=Sum("pages"))
+    )
 
 
 JOINED = [tagged_by_pages, sections_of_long_articles, most_pages_of_each_section]

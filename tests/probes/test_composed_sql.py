@@ -65,13 +65,22 @@ def run(kind, driver, words, many=False):
             raise AssertionError("executing %r raised %r" % (sql, error)) from error
 
 
-EVERY = [(text, ""), (plain, "psycopg"), (composed, "psycopg"), (plain, "psycopg2"), (composed, "psycopg2"), (silent, "")]
+EVERY = [
+    (text, ""),
+    (plain, "psycopg"),
+    (composed, "psycopg"),
+    (plain, "psycopg2"),
+    (composed, "psycopg2"),
+    (silent, ""),
+]
 TELLS = EVERY[:4]
 ON_ITS_OWN_LINE = pytest.mark.parametrize("newline", ["", "\n"], ids=["plain", "newline"])
 
 
 def named(kinds):
-    return pytest.mark.parametrize(("kind", "driver"), kinds, ids=["%s-%s" % (driver, kind.__name__) for kind, driver in kinds])
+    return pytest.mark.parametrize(
+        ("kind", "driver"), kinds, ids=["%s-%s" % (driver, kind.__name__) for kind, driver in kinds]
+    )
 
 
 @named(EVERY)

@@ -19,7 +19,9 @@ from probe_project.models import Article, Tag
 
 def pages(number):
     """Return a reader of the titles with so many pages."""
-    return lambda: list(Article.objects.filter(pages=number).order_by("pk").values_list("title", flat=True))
+    return lambda: list(
+        Article.objects.filter(pages=number).order_by("pk").values_list("title", flat=True)
+    )
 
 
 def deferred():

@@ -20,7 +20,9 @@ pytestmark = pytest.mark.filterwarnings("ignore:The cacheops cache:RuntimeWarnin
 
 @pytest.fixture(autouse=True)
 def _asked_again_at_once():
-    with override_settings(CACHEOPS_ROVER_RETRY_SECONDS=0):  # for then nobody would ask a server again that failed
+    with override_settings(
+        CACHEOPS_ROVER_RETRY_SECONDS=0
+    ):  # for then nobody would ask a server again that failed
         yield
 
 

@@ -64,7 +64,10 @@ def test_cached_fragment_is_a_hit_until_invalidated(probe):
 
 
 def test_cached_as_fragment_is_a_hit_until_its_query_is_invalidated(probe):
-    template, calls = compiled("{% cached_as articles 60 'fragment' %}{{ calls }}{% endcached_as %}"), Calls()
+    template, calls = (
+        compiled("{% cached_as articles 60 'fragment' %}{{ calls }}{% endcached_as %}"),
+        Calls(),
+    )
     context = Context({"calls": calls, "articles": Article.objects.filter(pages=1)})
     assert [template.render(context), template.render(context)] == ["call 1", "call 1"]
     Article.objects.create(pk=9, title="Delta", pages=1)
@@ -76,7 +79,10 @@ def test_tag_of_the_library_gets_its_arguments(probe):
 
 
 def test_tag_of_the_library_gets_the_context(probe):
-    assert compiled("{% named 'who' %}reads{% endnamed %}").render(Context({"who": "Ann"})) == "Ann reads"
+    assert (
+        compiled("{% named 'who' %}reads{% endnamed %}").render(Context({"who": "Ann"}))
+        == "Ann reads"
+    )
 
 
 def test_wrong_arguments_are_a_syntax_error(probe):

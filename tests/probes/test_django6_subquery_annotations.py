@@ -20,7 +20,9 @@ def with_output_field():
 
 def sections(subquery):
     """Return a reader of a section and the title that the subquery finds for it."""
-    return lambda: list(Section.objects.filter(pk=1).annotate(last=subquery()).values_list("name", "last"))
+    return lambda: list(
+        Section.objects.filter(pk=1).annotate(last=subquery()).values_list("name", "last")
+    )
 
 
 @pytest.mark.parametrize("subquery", [plain, with_output_field])
@@ -49,7 +51,10 @@ def test_subquery_that_is_filtered_by_counts(probe):
 def test_subquery_on_same_table_leaves_the_outer_conditions(probe, inner):
     other = Article.objects.filter(**inner).order_by("-pages").values("title")[:1]
     read = lambda: list(  # noqa: E731
-        Article.objects.filter(pages=3).order_by("pk").annotate(other=Subquery(other)).values_list("title", "other")
+        Article.objects.filter(pages=3)
+        .order_by("pk")
+        .annotate(other=Subquery(other))
+        .values_list("title", "other")
     )
     assert [title for title, _ in probe.fill(read)] == ["Gamma"]
     Tag(pk=3, name="green").save()
@@ -61,7 +66,9 @@ def test_subquery_on_same_table_leaves_the_outer_conditions(probe, inner):
 def test_save_in_same_table_drops_result_of_subquery(probe):
     drafts = Article.objects.filter(draft=True).order_by("-pages").values("title")[:1]
     read = lambda: list(  # noqa: E731
-        Article.objects.filter(pages=3).annotate(draft_title=Subquery(drafts)).values_list("title", "draft_title")
+        Article.objects.filter(pages=3)
+        .annotate(draft_title=Subquery(drafts))
+        .values_list("title", "draft_title")
     )
     assert probe.fill(read) == [("Gamma", None)]
     Article(pk=4, title="Delta", pages=9, draft=True).save()

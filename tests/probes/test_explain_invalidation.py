@@ -28,7 +28,13 @@ def read(**conditions):
 
 
 def test_conditions_that_a_row_meets_are_listed(probe):
-    for conditions in ({"pages": 2}, {"pages": 3}, {"pages__gt": 1}, {"title__iexact": "BETA"}, {"section__name": "Sport"}):
+    for conditions in (
+        {"pages": 2},
+        {"pages": 3},
+        {"pages__gt": 1},
+        {"title__iexact": "BETA"},
+        {"section__name": "Sport"},
+    ):
         probe.fill(read(**conditions))
     said = told("cacheops_why", "probe_project.Article.2")
     assert "pages = 2" in said
@@ -57,7 +63,10 @@ def test_row_that_is_not_there_is_named(probe, row):
 
 
 def test_counters_tell_hits_misses_and_drops(probe):
-    counted, report = need("rover_overrides.counters.counted"), need("rover_overrides.counters.report")
+    counted, report = (
+        need("rover_overrides.counters.counted"),
+        need("rover_overrides.counters.report"),
+    )
     seen = {}
 
     def listen(counts, **kwargs):

@@ -25,7 +25,9 @@ from probe_project.models import Article, Label, Section
 
 def pks(*args, **conditions):
     """Return a reader of the matching articles."""
-    return lambda: list(Article.objects.filter(*args, **conditions).order_by("pk").values_list("pk", flat=True))
+    return lambda: list(
+        Article.objects.filter(*args, **conditions).order_by("pk").values_list("pk", flat=True)
+    )
 
 
 def create(**fields):
@@ -34,7 +36,11 @@ def create(**fields):
 
 
 def stored(pk, *only):
-    return Article.objects.nocache().only(*only).get(pk=pk) if only else Article.objects.nocache().get(pk=pk)
+    return (
+        Article.objects.nocache().only(*only).get(pk=pk)
+        if only
+        else Article.objects.nocache().get(pk=pk)
+    )
 
 
 FIELDS = ["title", "subtitle", "slug"]

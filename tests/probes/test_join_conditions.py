@@ -17,7 +17,9 @@ from probe_project.models import Article, City, Region, Section, Shop, Tag
 
 
 def shops(*args, **conditions):
-    return lambda: list(Shop.objects.filter(*args, **conditions).order_by("pk").values_list("name", flat=True))
+    return lambda: list(
+        Shop.objects.filter(*args, **conditions).order_by("pk").values_list("name", flat=True)
+    )
 
 
 def stored(model, pk):
@@ -121,7 +123,9 @@ def test_row_of_many_to_many_relation_that_leads_elsewhere_keeps_result(probe):
 
 
 def test_child_of_another_parent_keeps_result_of_reverse_filter(probe):
-    read = lambda: list(Section.objects.filter(name="News", articles__draft=True).values_list("pk", flat=True))  # noqa: E731
+    read = lambda: list(
+        Section.objects.filter(name="News", articles__draft=True).values_list("pk", flat=True)
+    )  # noqa: E731
     assert probe.fill(read) == []
     Article(pk=8, title="Delta", draft=True, section_id=2).save()
     probe.assert_kept(read)

@@ -38,7 +38,9 @@ from probe_project.models import Article
 
 def save_title(title):
     """Commit a row and its invalidation in a thread of its own, as another process would."""
-    shared = connections["default"]  # not the proxy, which looks itself up in the thread that it is in
+    shared = connections[
+        "default"
+    ]  # not the proxy, which looks itself up in the thread that it is in
     saved = []
 
     def work():
@@ -160,7 +162,9 @@ def test_eviction_of_any_key_that_another_query_makes_anew_keeps_no_old_result(p
         probe.redis.delete(key)
         list(Article.objects.filter(title="title %d" % number))
         save_title("Beta %d" % number)
-        assert read() != old, "%r was evicted, another query was cached, then the row was saved" % key
+        assert read() != old, (
+            "%r was evicted, another query was cached, then the row was saved" % key
+        )
 
 
 def test_eviction_of_any_key_while_reading_keeps_no_old_result(probe):

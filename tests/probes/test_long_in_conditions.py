@@ -18,7 +18,9 @@ MANY = 1000
 
 
 def pks(*args, **conditions):
-    return lambda: list(Article.objects.filter(*args, **conditions).order_by("pk").values_list("pk", flat=True))
+    return lambda: list(
+        Article.objects.filter(*args, **conditions).order_by("pk").values_list("pk", flat=True)
+    )
 
 
 def texts(count):
@@ -91,7 +93,11 @@ def test_hit_on_a_thousand_values_reads_no_more_keys_than_on_twenty(probe):
         with watching(probe.redis) as commands:
             read()
         # A client may greet the server anew, and ask who it is.
-        return sum(len(command.args) for command in commands if command.name not in {"CLIENT", "HELLO", "INFO"})
+        return sum(
+            len(command.args)
+            for command in commands
+            if command.name not in {"CLIENT", "HELLO", "INFO"}
+        )
 
     long = pks(title__in=texts(MANY))
     assert keys_read(long) == keys_read(pks(title__in=texts(20)))

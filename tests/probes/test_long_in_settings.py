@@ -10,7 +10,11 @@ LENGTH = 20
 
 
 def low_pages():
-    return list(Article.objects.filter(pages__in=range(LENGTH)).order_by("pk").values_list("title", flat=True))
+    return list(
+        Article.objects.filter(pages__in=range(LENGTH))
+        .order_by("pk")
+        .values_list("title", flat=True)
+    )
 
 
 def assert_counts(probe):

@@ -19,7 +19,9 @@ from probe_project.models import Article, Measure
 
 
 def pks(model, *args, **conditions):
-    return lambda: list(model.objects.filter(*args, **conditions).order_by("pk").values_list("pk", flat=True))
+    return lambda: list(
+        model.objects.filter(*args, **conditions).order_by("pk").values_list("pk", flat=True)
+    )
 
 
 def holds(probe, model, condition, outside, inside):
@@ -55,7 +57,9 @@ def test_number_outside_the_bounds_keeps_result(probe, lookup):
 def test_fraction_outside_the_bounds_keeps_result(probe, lookup, field):
     operand, outside, inside = NUMBERS[lookup]
     # SQLite keeps more places of a decimal than Django reads, so a value that reads as the bound may be beyond it.
-    rows = [{field: number} for number in outside if (field, number) != ("amount", operand)] + [{field: None}]
+    rows = [{field: number} for number in outside if (field, number) != ("amount", operand)] + [
+        {field: None}
+    ]
     holds(probe, Measure, {field + "__" + lookup: operand}, rows, {field: inside})
 
 
@@ -106,7 +110,13 @@ def test_part_of_another_time_keeps_result(probe, lookup):
     }
     outside, inside = values[field]
     with timezone.override("UTC"):
-        holds(probe, Measure, {lookup: PARTS[lookup]}, [{field: outside}, {field: None}], {field: inside})
+        holds(
+            probe,
+            Measure,
+            {lookup: PARTS[lookup]},
+            [{field: outside}, {field: None}],
+            {field: inside},
+        )
 
 
 def test_date_is_taken_in_the_current_time_zone(probe):
@@ -186,14 +196,21 @@ def test_row_that_a_negation_leaves_out_keeps_result(probe, negation):
     holds(probe, Article, condition, [{"title": outside}], {"title": inside})
 
 
-@pytest.mark.parametrize(("lookup", "operand", "outside", "inside"), [("gt", 5, 6, 5), ("lte", 5, 5, 6), ("range", (5, 7), 7, 8)])
+@pytest.mark.parametrize(
+    ("lookup", "operand", "outside", "inside"),
+    [("gt", 5, 6, 5), ("lte", 5, 5, 6), ("range", (5, 7), 7, 8)],
+)
 def test_number_that_a_negation_leaves_out_keeps_result(probe, lookup, operand, outside, inside):
     rows = [{"title": "x", "pages": outside}]
-    holds(probe, Article, ~Q(**{"pages__" + lookup: operand}), rows, {"title": "x", "pages": inside})
+    holds(
+        probe, Article, ~Q(**{"pages__" + lookup: operand}), rows, {"title": "x", "pages": inside}
+    )
 
 
 def test_exclude_keeps_and_drops(probe):
-    read = lambda: list(Article.objects.exclude(subtitle="x").order_by("pk").values_list("pk", flat=True))  # noqa: E731
+    read = lambda: list(
+        Article.objects.exclude(subtitle="x").order_by("pk").values_list("pk", flat=True)
+    )  # noqa: E731
     assert probe.fill(read) == [1, 2, 3]
     Article(pk=8, title="Delta", subtitle="x").save()
     probe.assert_kept(read)

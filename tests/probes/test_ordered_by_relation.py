@@ -25,7 +25,11 @@ def titles(*order):
     return lambda: list(queryset.order_by(*order).values_list("title", flat=True))
 
 
-ORDERS = {"name": "section__name", "name-down": "-section__name", "expression": F("section__name").asc()}
+ORDERS = {
+    "name": "section__name",
+    "name-down": "-section__name",
+    "expression": F("section__name").asc(),
+}
 
 
 @pytest.mark.parametrize("order", ORDERS)
@@ -52,7 +56,9 @@ def test_order_by_a_relation_whose_model_is_ordered_by_another_drops_result(prob
 
 
 def test_slice_drops_when_the_order_changes(probe):
-    read = lambda: [article.title for article in Article.objects.order_by("section__name", "pk")[:1]]  # noqa: E731
+    read = lambda: [
+        article.title for article in Article.objects.order_by("section__name", "pk")[:1]
+    ]  # noqa: E731
     assert probe.fill(read) == ["Alpha"]
     rename(Section, 1, "Zoo")
     assert probe.assert_dropped(read) == ["Beta"]
@@ -60,24 +66,36 @@ def test_slice_drops_when_the_order_changes(probe):
 
 @pytest.mark.parametrize("related", [("section",), ()])
 def test_change_of_selected_related_row_drops_result(probe, related):
-    read = lambda: [article.section.name for article in Article.objects.select_related("section").filter(pages=1)]  # noqa: E731
+    read = lambda: [
+        article.section.name
+        for article in Article.objects.select_related("section").filter(pages=1)
+    ]  # noqa: E731
     if not related:
-        read = lambda: [city.region.name for city in City.objects.select_related().filter(name="Oslo")]  # noqa: E731
+        read = lambda: [
+            city.region.name for city in City.objects.select_related().filter(name="Oslo")
+        ]  # noqa: E731
     before = probe.fill(read)
     rename(*((Section, 1) if related else (Region, 1)), name="Elsewhere")
     assert probe.assert_dropped(read) == ["Elsewhere"] != before
 
 
 def test_selected_row_two_hops_away_drops_result(probe):
-    read = lambda: [shop.city.region.name for shop in Shop.objects.select_related("city__region").order_by("pk")]  # noqa: E731
+    read = lambda: [
+        shop.city.region.name for shop in Shop.objects.select_related("city__region").order_by("pk")
+    ]  # noqa: E731
     assert probe.fill(read) == ["North", "South"]
     rename(Region, 2, "Down")
     assert probe.assert_dropped(read) == ["North", "Down"]
 
 
 def test_row_that_the_conditions_leave_out_keeps_result(probe):
-    ordered = lambda: list(Article.objects.filter(pages=1).order_by("section__name").values_list("title", flat=True))  # noqa: E731
-    selected = lambda: [article.section.name for article in Article.objects.select_related("section").filter(pages=1)]  # noqa: E731
+    ordered = lambda: list(
+        Article.objects.filter(pages=1).order_by("section__name").values_list("title", flat=True)
+    )  # noqa: E731
+    selected = lambda: [
+        article.section.name
+        for article in Article.objects.select_related("section").filter(pages=1)
+    ]  # noqa: E731
     for read in (ordered, selected):
         probe.fill(read)
     Article(pk=9, title="Delta", pages=2, section_id=1).save()

@@ -19,7 +19,10 @@ from django.db import transaction
 from django.test import override_settings
 from probe_project.models import Article
 
-pytestmark = [pytest.mark.filterwarnings("ignore:The cacheops cache"), pytest.mark.usefixtures("no_waiting")]
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:The cacheops cache"),
+    pytest.mark.usefixtures("no_waiting"),
+]
 
 
 @contextmanager
@@ -40,7 +43,9 @@ def unheard():
 
 @pytest.fixture(autouse=True)
 def outbox():
-    with override_settings(CACHEOPS_ROVER_OUTBOX=True, CACHEOPS_ROVER_OUTBOX_SECONDS=0, CACHEOPS_ROVER_RETRY_SECONDS=0):
+    with override_settings(
+        CACHEOPS_ROVER_OUTBOX=True, CACHEOPS_ROVER_OUTBOX_SECONDS=0, CACHEOPS_ROVER_RETRY_SECONDS=0
+    ):
         call_command("migrate", verbosity=0)
         yield
 

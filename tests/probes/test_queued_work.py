@@ -30,7 +30,11 @@ def test_dead_results_are_freed(probe):
         probe.fill(titled(pages))
     before = set(probe.keys())
     Article.objects.filter(pk=2).update(title="Omega")
-    results = [key for key in before & set(probe.keys()) if probe.redis.type(key) == b"string" and probe.redis.strlen(key) > 40]
+    results = [
+        key
+        for key in before & set(probe.keys())
+        if probe.redis.type(key) == b"string" and probe.redis.strlen(key) > 40
+    ]
     assert len(results) == 3, "the write only drops what tells that a result is true"
     call_command("reapconjs", stdout=StringIO())
     assert len(set(results) & set(probe.keys())) == 2
@@ -48,7 +52,19 @@ def test_it_goes_in_steps_and_may_be_repeated(probe):
     for _ in range(2):
         with watching(redis_client) as commands:
             reap()
-        assert max(sum(max(1, len(command.args)) for command in unit) for unit in units(commands)) <= 1000
+        assert (
+            max(sum(max(1, len(command.args)) for command in unit) for unit in units(commands))
+            <= 1000
+        )
         assert not [command for command in commands if command.name in {"KEYS", "SMEMBERS"}]
-    assert len([key for key in probe.keys() if probe.redis.type(key) == b"string" and probe.redis.strlen(key) > 40]) == 1
+    assert (
+        len(
+            [
+                key
+                for key in probe.keys()
+                if probe.redis.type(key) == b"string" and probe.redis.strlen(key) > 40
+            ]
+        )
+        == 1
+    )
     probe.assert_kept(titled(1))

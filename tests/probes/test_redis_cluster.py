@@ -34,10 +34,17 @@ def site():
     settings = ast.literal_eval(os.environ.get("PROBE_SETTINGS", "{}"))
     settings["CACHEOPS_CLIENT_CLASS"] = "redis.cluster.RedisCluster"
     path = os.pathsep.join([*filter(None, sys.path), str(Path(__file__).parent)])
-    environment = {**os.environ, "PROBE_SERVER_URL": os.environ["PROBE_CLUSTER_URL"], "PROBE_SETTINGS": repr(settings)}
+    environment = {
+        **os.environ,
+        "PROBE_SERVER_URL": os.environ["PROBE_CLUSTER_URL"],
+        "PROBE_SETTINGS": repr(settings),
+    }
     environment["PYTHONPATH"] = path
     environment.pop("PROBE_DATABASE_URL", None)
-    command, pipes = [sys.executable, "-c", MAIN], {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    command, pipes = (
+        [sys.executable, "-c", MAIN],
+        {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE},
+    )
     with Path("site.errors").open("wb") as errors:
         return subprocess.Popen(command, env=environment, text=True, stderr=errors, **pipes)
 

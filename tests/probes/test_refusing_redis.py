@@ -24,12 +24,17 @@ from django.test import override_settings
 from probe_project.models import Article
 from probe_project.redis_watch import masters
 
-pytestmark = [pytest.mark.filterwarnings("ignore:The cacheops cache"), pytest.mark.usefixtures("no_waiting")]
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:The cacheops cache"),
+    pytest.mark.usefixtures("no_waiting"),
+]
 
 
 @pytest.fixture(autouse=True)
 def _asked_again_at_once():
-    with override_settings(CACHEOPS_ROVER_RETRY_SECONDS=0):  # for then readers would leave a server alone that failed
+    with override_settings(
+        CACHEOPS_ROVER_RETRY_SECONDS=0
+    ):  # for then readers would leave a server alone that failed
         yield
     cache.delete("nothing")  # it works again, so the next test need not wait
 
@@ -130,9 +135,13 @@ def test_reads_wait_once_for_a_server_that_is_away(probe, monkeypatch, tmp_path)
             raise redis.TimeoutError("Timeout connecting to server")
 
     now = time.monotonic()
-    monkeypatch.setattr(time, "monotonic", lambda: now)  # the clock stands, and for the next test all this is over
+    monkeypatch.setattr(
+        time, "monotonic", lambda: now
+    )  # the clock stands, and for the next test all this is over
     with override_settings(CACHEOPS_ROVER_RETRY_SECONDS=0.001):
-        monkeypatch.setattr(redis_client, "connection_pool", redis.ConnectionPool(connection_class=Nobody))
+        monkeypatch.setattr(
+            redis_client, "connection_pool", redis.ConnectionPool(connection_class=Nobody)
+        )
         assert doubled(3) == 6
         attempts = len(made)
         assert attempts

@@ -17,12 +17,16 @@ from probe_project.models import Article, City, Region, Section, Shop
 
 def without_articles(name="Culture"):
     childless = {"articles__isnull": True, "name": name}
-    return lambda: list(Section.objects.filter(**childless).order_by("pk").values_list("pk", flat=True))
+    return lambda: list(
+        Section.objects.filter(**childless).order_by("pk").values_list("pk", flat=True)
+    )
 
 
 def without_tags(**conditions):
     return lambda: list(
-        Article.objects.filter(**(conditions or {"tags__isnull": True})).order_by("pk").values_list("pk", flat=True)
+        Article.objects.filter(**(conditions or {"tags__isnull": True}))
+        .order_by("pk")
+        .values_list("pk", flat=True)
     )
 
 
@@ -71,7 +75,9 @@ def test_parent_that_does_not_match_keeps_result(probe, culture):
     assert probe.assert_dropped(read) == [3, 5]
 
 
-@pytest.mark.parametrize("conditions", [{"tags__isnull": True}, {"tags__name__isnull": True}, {"tags": None}])
+@pytest.mark.parametrize(
+    "conditions", [{"tags__isnull": True}, {"tags__name__isnull": True}, {"tags": None}]
+)
 def test_first_row_of_many_to_many_relation_drops_result(probe, conditions):
     read = without_tags(**conditions)
     assert probe.fill(read) == [1, 2, 3]
@@ -89,7 +95,9 @@ def test_row_of_many_to_many_relation_of_another_article_keeps_result(probe):
 
 
 def test_absence_behind_a_child_drops_result(probe):
-    read = lambda: list(Section.objects.filter(articles__tags__name__isnull=True).values_list("pk", flat=True))  # noqa: E731
+    read = lambda: list(
+        Section.objects.filter(articles__tags__name__isnull=True).values_list("pk", flat=True)
+    )  # noqa: E731
     assert sorted(probe.fill(read)) == [1, 2, 2]
     Article.objects.nocache().get(pk=1).tags.add(1)
     assert sorted(probe.assert_dropped(read)) == [2, 2]
@@ -97,7 +105,11 @@ def test_absence_behind_a_child_drops_result(probe):
 
 def test_first_child_that_has_what_its_parent_lacked_drops_result(probe):
     Region(pk=3, name="West").save()
-    read = lambda: list(City.objects.filter(shops__city__name__isnull=True, name="Bonn").values_list("pk", flat=True))  # noqa: E731
+    read = lambda: list(
+        City.objects.filter(shops__city__name__isnull=True, name="Bonn").values_list(
+            "pk", flat=True
+        )
+    )  # noqa: E731
     City(pk=3, name="Bonn", region_id=3).save()
     assert probe.fill(read) == [3]
     Shop(pk=9, name="Kiosk", city_id=3).save()
@@ -105,7 +117,11 @@ def test_first_child_that_has_what_its_parent_lacked_drops_result(probe):
 
 
 def test_absence_in_or_drops_result(probe, culture):
-    read = lambda: sorted(Section.objects.filter(Q(articles__isnull=True) | Q(articles__draft=True)).values_list("pk", flat=True))  # noqa: E731
+    read = lambda: sorted(
+        Section.objects.filter(Q(articles__isnull=True) | Q(articles__draft=True)).values_list(
+            "pk", flat=True
+        )
+    )  # noqa: E731
     assert probe.fill(read) == [3]
     Article(pk=9, title="Delta", section=culture).save()
     assert probe.assert_dropped(read) == []
@@ -124,7 +140,9 @@ def test_filtered_relation_drops_result(probe):
 
 def test_count_of_none_drops_result(probe, culture):
     read = lambda: list(  # noqa: E731
-        Section.objects.annotate(number=Count("articles")).filter(number=0).values_list("pk", flat=True)
+        Section.objects.annotate(number=Count("articles"))
+        .filter(number=0)
+        .values_list("pk", flat=True)
     )
     assert probe.fill(read) == [3]
     Article(pk=9, title="Delta", section=culture).save()

@@ -16,7 +16,9 @@ from probe_project.models import Article
 
 def pages(number):
     """Return a reader of the titles with so many pages."""
-    return lambda: list(Article.objects.filter(pages=number).order_by("pk").values_list("title", flat=True))
+    return lambda: list(
+        Article.objects.filter(pages=number).order_by("pk").values_list("title", flat=True)
+    )
 
 
 @pytest.fixture

@@ -54,7 +54,9 @@ def test_save_of_row_frees_its_dependents_in_steps(probe):
     with watching(probe.redis) as commands:
         Article(pk=2, title="Beta 2", pages=2).save()
 
-    freed_at_once = {unit[0].name: len(freed_keys(unit)) for unit in sorted(units(commands), key=_freed)}
+    freed_at_once = {
+        unit[0].name: len(freed_keys(unit)) for unit in sorted(units(commands), key=_freed)
+    }
     too_much = {name: freed for name, freed in freed_at_once.items() if freed > MOST}
     assert not too_much, "more than %d keys were freed at once, by %s" % (MOST, too_much)
     left = {key for key in originals + copies if probe.redis.exists(key)}

@@ -50,7 +50,9 @@ def test_text_in_list_counts(probe):
     assert probe.assert_dropped(read) == ["Alpha", "Beta", "Epsilon"]
 
 
-@pytest.mark.parametrize("text", ["", 'two\nlines\tand a "quote"', "na\u00efve \U0001f980", "100% [a-z]* {x} \\"])
+@pytest.mark.parametrize(
+    "text", ["", 'two\nlines\tand a "quote"', "na\u00efve \U0001f980", "100% [a-z]* {x} \\"]
+)
 def test_text_of_any_characters_counts(probe, text):
     def read():
         return titles(body=text)

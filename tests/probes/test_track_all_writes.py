@@ -24,11 +24,15 @@ from probe_project.models import Article, Section, Tag
 
 def pages(number):
     """Return a reader of the titles with so many pages."""
-    return lambda: list(Article.objects.filter(pages=number).order_by("pk").values_list("title", flat=True))
+    return lambda: list(
+        Article.objects.filter(pages=number).order_by("pk").values_list("title", flat=True)
+    )
 
 
 def titles_of(**conditions):
-    return lambda: list(Article.objects.filter(**conditions).order_by("pk").values_list("title", flat=True))
+    return lambda: list(
+        Article.objects.filter(**conditions).order_by("pk").values_list("title", flat=True)
+    )
 
 
 def update():
@@ -55,7 +59,10 @@ def save_over_existing_key():
 
 def upsert():
     Article.objects.bulk_create(
-        [Article(pk=1, title="Alpha", pages=5)], update_conflicts=True, unique_fields=["pk"], update_fields=["pages"]
+        [Article(pk=1, title="Alpha", pages=5)],
+        update_conflicts=True,
+        unique_fields=["pk"],
+        update_fields=["pages"],
     )
 
 
@@ -147,4 +154,7 @@ def test_save_asks_no_more_than_upstream(probe):
     with probe.queries() as queries:
         article.save()
     kinds = [query["sql"].split()[0] for query in queries.captured_queries]
-    assert [kind for kind in kinds if kind in {"SELECT", "UPDATE", "INSERT"}] in (["SELECT", "UPDATE"], ["UPDATE"])
+    assert [kind for kind in kinds if kind in {"SELECT", "UPDATE", "INSERT"}] in (
+        ["SELECT", "UPDATE"],
+        ["UPDATE"],
+    )

@@ -47,11 +47,15 @@ def inside_or():
 
 def annotated():
     name = Subquery(news().filter(pk=OuterRef("section")).values("name")[:1])
-    return Article.objects.annotate(found=Coalesce(name, Value("none"), output_field=CharField())).exclude(found="none")
+    return Article.objects.annotate(
+        found=Coalesce(name, Value("none"), output_field=CharField())
+    ).exclude(found="none")
 
 
 def in_case():
-    found = Case(When(section__in=news(), then=Value("yes")), default=Value("no"), output_field=CharField())
+    found = Case(
+        When(section__in=news(), then=Value("yes")), default=Value("no"), output_field=CharField()
+    )
     return Article.objects.annotate(found=found).filter(found="yes")
 
 
@@ -59,7 +63,16 @@ def nested():
     return Article.objects.filter(pk__in=Article.objects.filter(section__in=news()).values("pk"))
 
 
-READS = [in_queryset, in_values, not_in_queryset, exact_subquery, inside_or, annotated, in_case, nested]
+READS = [
+    in_queryset,
+    in_values,
+    not_in_queryset,
+    exact_subquery,
+    inside_or,
+    annotated,
+    in_case,
+    nested,
+]
 
 
 def titles(queryset):
@@ -73,10 +86,14 @@ def test_row_of_inner_table_that_matches_drops_result(probe, queryset):
     section = Section.objects.nocache().get(pk=1)
     section.name = "Culture"
     section.save()
-    assert probe.assert_dropped(read) == (["Alpha", "Beta", "Gamma"] if queryset is not_in_queryset else [])
+    assert probe.assert_dropped(read) == (
+        ["Alpha", "Beta", "Gamma"] if queryset is not_in_queryset else []
+    )
 
 
-@pytest.mark.parametrize("queryset", [read for read in READS if read is not in_values])  # which reads the table outside too
+@pytest.mark.parametrize(
+    "queryset", [read for read in READS if read is not in_values]
+)  # which reads the table outside too
 def test_row_of_inner_table_that_does_not_match_keeps_result(probe, queryset):
     read = titles(queryset)
     probe.fill(read)
@@ -122,7 +139,9 @@ def test_row_that_exists_drops_result_and_others_keep_it(probe, queryset):
 
 
 def test_exclude_through_a_many_to_many_relation_drops_result(probe):
-    read = lambda: list(exclude_of_children_of_children().order_by("pk").values_list("pk", flat=True))  # noqa: E731
+    read = lambda: list(
+        exclude_of_children_of_children().order_by("pk").values_list("pk", flat=True)
+    )  # noqa: E731
     assert probe.fill(read) == [1, 2]
     Article.objects.nocache().get(pk=1).tags.add(2)
     probe.assert_kept(read)

@@ -23,7 +23,10 @@ from django.db import connection, transaction
 from django.test import override_settings
 from probe_project.models import Article, Section
 
-pytestmark = [pytest.mark.filterwarnings("ignore:The cacheops cache"), pytest.mark.usefixtures("no_waiting")]
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:The cacheops cache"),
+    pytest.mark.usefixtures("no_waiting"),
+]
 
 
 class Death(BaseException):
@@ -47,7 +50,9 @@ def unheard_after_commit(error=redis.ConnectionError):
 
     base.send_packed_command, connection._commit = sent, committed
     try:
-        with override_settings(CACHEOPS_ROVER_RETRY_SECONDS=0):  # for then readers would leave a server alone that failed
+        with override_settings(
+            CACHEOPS_ROVER_RETRY_SECONDS=0
+        ):  # for then readers would leave a server alone that failed
             yield
     finally:
         base.send_packed_command = send
@@ -76,7 +81,9 @@ def rename():
         article.save()
 
 
-@pytest.mark.parametrize(("read", "before", "after"), [(beta, ["Beta"], ["Omega"]), (computed, "Beta", "Omega")])
+@pytest.mark.parametrize(
+    ("read", "before", "after"), [(beta, ["Beta"], ["Omega"]), (computed, "Beta", "Omega")]
+)
 def test_writer_that_dies_after_its_commit_leaves_nothing_stale(probe, read, before, after):
     assert probe.fill(read) == before
     with suppress(Death), unheard_after_commit(Death):

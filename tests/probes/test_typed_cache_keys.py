@@ -42,7 +42,9 @@ def titles(**conditions):
 
 def annotated(value, output_field):
     """Read a constant that only the parameters of the query hold."""
-    queryset = Article.objects.filter(pk=1).annotate(constant=Value(value, output_field=output_field))
+    queryset = Article.objects.filter(pk=1).annotate(
+        constant=Value(value, output_field=output_field)
+    )
     return queryset.values_list("constant", flat=True).get()
 
 

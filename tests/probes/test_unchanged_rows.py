@@ -13,7 +13,9 @@ from probe_project.models import Article, Section, Tag
 
 def pages(number):
     """Return a reader of the titles with so many pages."""
-    return lambda: list(Article.objects.filter(pages=number).order_by("pk").values_list("title", flat=True))
+    return lambda: list(
+        Article.objects.filter(pages=number).order_by("pk").values_list("title", flat=True)
+    )
 
 
 def save():
@@ -44,7 +46,9 @@ def test_write_of_the_same_values_keeps_results(probe, write):
     reads = [
         pages(1),
         Article.objects.all().count,
-        lambda: list(Section.objects.filter(articles__title="Alpha").values_list("name", flat=True)),
+        lambda: list(
+            Section.objects.filter(articles__title="Alpha").values_list("name", flat=True)
+        ),
         lambda: list(Tag.objects.filter(article__pk=1).values_list("name", flat=True)),
     ]
     for read in reads:

@@ -28,9 +28,16 @@ def assert_unlinked(probe, invalidate):
     # A key may be moved aside first, its set is freed under the new name then.
     moved = dict(c.args for c in commands if c.name == "RENAME")
     freed = {moved.get(key, key) for key in freed}
-    named = {name: {key for c in commands if c.name == name for key in c.args} for name in ("DEL", "UNLINK")}
-    assert not freed & named["DEL"], "freed with DEL, which blocks: %s" % sorted(freed & named["DEL"])
-    assert freed <= named["UNLINK"], "freed by neither DEL nor UNLINK: %s" % sorted(freed - named["UNLINK"])
+    named = {
+        name: {key for c in commands if c.name == name for key in c.args}
+        for name in ("DEL", "UNLINK")
+    }
+    assert not freed & named["DEL"], "freed with DEL, which blocks: %s" % sorted(
+        freed & named["DEL"]
+    )
+    assert freed <= named["UNLINK"], "freed by neither DEL nor UNLINK: %s" % sorted(
+        freed - named["UNLINK"]
+    )
 
 
 def test_save_unlinks_conj_keys_of_its_row(probe):

@@ -38,7 +38,9 @@ def fork(template, tmp_path):
 @pytest.fixture(scope="session")
 def old_larder(tmp_path_factory, worker_id):
     """Give a fork that stands on 1.1, with 2.0 pinned and every patch of the situations tried; parallel workers share it."""
-    return rebasing.Larder(once(tmp_path_factory, worker_id, "old_larder", rebasing.make_old_larder) / "fork")
+    return rebasing.Larder(
+        once(tmp_path_factory, worker_id, "old_larder", rebasing.make_old_larder) / "fork"
+    )
 
 
 @pytest.fixture

@@ -72,7 +72,13 @@ class Fork:
 
     def run(self, *words, **env):
         """Run the command line to its end."""
-        done = subprocess.run(command(self.root, words), cwd=PROJECT, env=_around() | env, capture_output=True, check=False)
+        done = subprocess.run(
+            command(self.root, words),
+            cwd=PROJECT,
+            env=_around() | env,
+            capture_output=True,
+            check=False,
+        )
         return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
 
     def start(self, *words, **env):
@@ -126,7 +132,9 @@ def make_fork(folder, root):
     """Copy a fork's files, to run with the Python that runs the tests."""
     shutil.copytree(folder, root)
     fork = Fork(root)
-    fork.replace("fork.toml", 'python = "3.11"', f'python = "{sys.version_info[0]}.{sys.version_info[1]}"')
+    fork.replace(
+        "fork.toml", 'python = "3.11"', f'python = "{sys.version_info[0]}.{sys.version_info[1]}"'
+    )
     return fork
 
 
@@ -162,6 +170,10 @@ def releases(folder, name):
     """Return an index that has a made-up upstream's releases; each folder holds what changed since the one before."""
     files, found = {}, LocalIndex(project=name.replace("_", "-"))
     for release in sorted(folder.iterdir()):
-        files |= {str(path.relative_to(release)): path.read_bytes() for path in release.rglob("*") if path.is_file()}
+        files |= {
+            str(path.relative_to(release)): path.read_bytes()
+            for path in release.rglob("*")
+            if path.is_file()
+        }
         found.files[f"{name}-{release.name}.tar.gz"] = File(sdist(release.name, files, name=name))
     return found

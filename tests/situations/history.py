@@ -21,7 +21,9 @@ from tests.situations.rebasing import Larder
 
 HISTORY = HERE / "rover_history"
 ENVIRONMENTS = ("py311-django2.2", "py311-django3.2", "py311-django5.2")
-CONFLICT = re.compile(r"^<<<<<<< [^\n]*\n(.*?)^=======\n.*?^>>>>>>> [^\n]*\n", re.MULTILINE | re.DOTALL)
+CONFLICT = re.compile(
+    r"^<<<<<<< [^\n]*\n(.*?)^=======\n.*?^>>>>>>> [^\n]*\n", re.MULTILINE | re.DOTALL
+)
 
 
 @dataclass(frozen=True)
@@ -41,21 +43,32 @@ class Rover(Larder):
     @property
     def bases(self):
         """The releases on which the live patches are written."""
-        found = [re.search(r"^Base: (.*)$", path.read_text(), re.MULTILINE)[1] for path in self.root.glob("patches/*.patch")]
+        found = [
+            re.search(r"^Base: (.*)$", path.read_text(), re.MULTILINE)[1]
+            for path in self.root.glob("patches/*.patch")
+        ]
         return set(found)
 
     @property
     def settings(self):
         """The profile's settings by the patch that each stands for."""
-        return ast.literal_eval(self.read("rover_overrides/profile.py").split("SETTINGS: dict[str, dict[str, object]] = ")[1])
+        return ast.literal_eval(
+            self.read("rover_overrides/profile.py").split(
+                "SETTINGS: dict[str, dict[str, object]] = "
+            )[1]
+        )
 
     @property
     def proofs(self):
         """The release and the way in which each retired patch became unnecessary."""
         found = {}
         for path in self.root.glob("patches/retired/*.patch"):
-            release, how, cells = re.search(r"^Applied-Upstream: (.*); (.*); (.*)$", path.read_text(), re.MULTILINE).groups()
-            word, target = re.fullmatch(r"(\w+), the probes pass bare on (\S+)( with .*)?", how).group(1, 2)
+            release, how, cells = re.search(
+                r"^Applied-Upstream: (.*); (.*); (.*)$", path.read_text(), re.MULTILINE
+            ).groups()
+            word, target = re.fullmatch(
+                r"(\w+), the probes pass bare on (\S+)( with .*)?", how
+            ).group(1, 2)
             assert all(cell.startswith(f"{target}@") for cell in cells.split(", ")), (
                 f"{path.name} is not proven on {target}: {cells}"
             )
@@ -68,7 +81,9 @@ class Rover(Larder):
         done = self.run("rebase", target)
         while done.code == 20:
             assert self.content() == before, "a rebase that stopped has changed something"
-            patch, why = re.search(r"^(\S+) (conflicts|is broken)", done.stderr, re.MULTILINE).groups()
+            patch, why = re.search(
+                r"^(\S+) (conflicts|is broken)", done.stderr, re.MULTILINE
+            ).groups()
             stops.append((patch, why))
             if why == "conflicts":
                 self._resolve_all(HISTORY / "resolutions" / way / patch)
@@ -85,7 +100,9 @@ class Rover(Larder):
         for file in files:
             path = self.tree / file
             conflicts = list(CONFLICT.finditer(path.read_text()))
-            for conflict, text in zip(conflicts, (typed / f"{file}.txt").read_text().split("%%\n"), strict=True):
+            for conflict, text in zip(
+                conflicts, (typed / f"{file}.txt").read_text().split("%%\n"), strict=True
+            ):
                 resolved = text.replace("%upstream\n", conflict[1])
                 path.write_text(path.read_text().replace(conflict[0], resolved))
         self.git("add", *files)
@@ -96,7 +113,9 @@ def make_rover(root, releases=None):
 
     With `releases`, a dict of environments and specifiers, it is tried there alone, and upstream's own tests are left out.
     """
-    shutil.copytree(HISTORY, root, ignore=shutil.ignore_patterns("resolutions", "mends", "__pycache__"))
+    shutil.copytree(
+        HISTORY, root, ignore=shutil.ignore_patterns("resolutions", "mends", "__pycache__")
+    )
     for name in ("tox.ini", "toxfile.py", "LICENSE"):
         shutil.copyfile(PROJECT / name, root / name)
     (root / "tests").mkdir()
@@ -106,7 +125,9 @@ def make_rover(root, releases=None):
     fork.write("fork.toml", tomli_w.dumps(_configuration(releases)))
     (root / "upstream").mkdir()
     lock = (PROJECT / "upstream/lock.toml").read_text()
-    fork.write("upstream/lock.toml", re.sub(r"^locked = .*$", 'locked = "4.0.7"', lock, flags=re.MULTILINE))
+    fork.write(
+        "upstream/lock.toml", re.sub(r"^locked = .*$", 'locked = "4.0.7"', lock, flags=re.MULTILINE)
+    )
     _share(fork)
     return fork
 
@@ -115,12 +136,17 @@ def _configuration(releases):
     """Return this repository's configuration without what Rover has added since, and without what would only take long."""
     found = tomllib.loads((PROJECT / "fork.toml").read_text())
     found["overrides"]["common"] = ["__init__.py", "profile.py"]
-    found["environments"] = [item for item in found["environments"] if item["id"] in (releases or ENVIRONMENTS)]
+    found["environments"] = [
+        item for item in found["environments"] if item["id"] in (releases or ENVIRONMENTS)
+    ]
     for item in found["environments"] if releases else ():
         item["releases"] = releases[item["id"]]
     found["suite"] |= {"modes": {"default": {}}, "excused": {}}
     suite = () if releases else ("suite",)
-    return {name: found[name] for name in ("upstream", "overrides", "probes", *suite, "servers", "environments")}
+    return {
+        name: found[name]
+        for name in ("upstream", "overrides", "probes", *suite, "servers", "environments")
+    }
 
 
 def _share(fork):

@@ -16,7 +16,9 @@ _GIT = {
     "GIT_CONFIG_GLOBAL": os.devnull,
     "GIT_CONFIG_NOSYSTEM": "1",
     **{
-        f"GIT_{who}_{what}": value for who in ("AUTHOR", "COMMITTER") for what, value in (("NAME", "Rover"), ("EMAIL", "r@rover"))
+        f"GIT_{who}_{what}": value
+        for who in ("AUTHOR", "COMMITTER")
+        for what, value in (("NAME", "Rover"), ("EMAIL", "r@rover"))
     },
 }
 _TRAILERS = "Origin: vendor\nForwarded: no\nLast-Update: 2026-11-24\nDrop-When: upstream does it\n"
@@ -35,7 +37,12 @@ class Larder(Fork):
         """Run git as a person would, in the rebase's work tree or elsewhere."""
         command = ["git", *words]
         return subprocess.run(
-            command, cwd=at or self.tree, env=os.environ | _GIT, check=True, capture_output=True, text=True
+            command,
+            cwd=at or self.tree,
+            env=os.environ | _GIT,
+            check=True,
+            capture_output=True,
+            text=True,
         ).stdout
 
     def patch(self, name, edits, probe=None, modules=None, **trailers):
@@ -47,7 +54,9 @@ class Larder(Fork):
         if probe:
             self.write(path, probe)
         words = "".join(f"{key.replace('_', '-')}: {value}\n" for key, value in trailers.items())
-        message = f"{name}\n\nFor a test.\n\nId: {name}\nBase: 1.1\nProbes: {path}\n{words}{_TRAILERS}"
+        message = (
+            f"{name}\n\nFor a test.\n\nId: {name}\nBase: 1.1\nProbes: {path}\n{words}{_TRAILERS}"
+        )
         place = self.root / ".fork" / "series"
         self._must("import") if not modules else self._import_despite(modules)
         for file, old, new in edits:
@@ -89,7 +98,9 @@ class Larder(Fork):
         worktrees = self.root / ".fork" / "upstream.git" / "worktrees"
         found = [str(path.relative_to(self.root)) for path in (self.root / ".fork").glob("rebase*")]
         found += [f"worktree {path.name}" for path in worktrees.glob("*")]
-        return found + [path.name for path in (self.root / ".fork").glob("t*") if path.name != "trees"]
+        return found + [
+            path.name for path in (self.root / ".fork").glob("t*") if path.name != "trees"
+        ]
 
 
 def content_of(root):
@@ -99,7 +110,10 @@ def content_of(root):
         parts = path.relative_to(root).parts
         if parts[0] in {".fork", ".tox", ".git"} or "__pycache__" in parts or path.is_dir():
             continue
-        found["/".join(parts)] = (path.lstat().st_mode, path.read_bytes() if path.is_file() else os.readlink(path))
+        found["/".join(parts)] = (
+            path.lstat().st_mode,
+            path.read_bytes() if path.is_file() else os.readlink(path),
+        )
     return found
 
 
@@ -110,7 +124,11 @@ def releases(folder, *names):
         for source in ("larder_releases", "rebase_releases"):
             shutil.copytree(HERE / source, joined, dirs_exist_ok=True)
     index = harness.releases(joined, "made_up_larder")
-    index.files = {name: file for name, file in index.files.items() if name.endswith(tuple(f"-{item}.tar.gz" for item in names))}
+    index.files = {
+        name: file
+        for name, file in index.files.items()
+        if name.endswith(tuple(f"-{item}.tar.gz" for item in names))
+    }
     return index
 
 

@@ -43,9 +43,13 @@ def test_status_beside_another_run_shows_the_last_results_and_who_that_is(waitin
     done = beside(fork, "status")
     assert process.poll() is None, "it did not wait"
     assert done.code == 0, done.stderr
-    assert done.stdout.splitlines()[0] == "Nothing to do: all features are needed on 2.0; 2 are retired."
+    assert (
+        done.stdout.splitlines()[0]
+        == "Nothing to do: all features are needed on 2.0; 2 are retired."
+    )
     assert re.search(
-        r"\nthese are the results of 20\d\d-\d\d-\d\d \d\d:\d\d; patches, probes or pins have changed since\n", done.stdout
+        r"\nthese are the results of 20\d\d-\d\d-\d\d \d\d:\d\d; patches, probes or pins have changed since\n",
+        done.stdout,
     )
     words = f"python -m scripts --repo {fork.root} status --format json"
     who = rf"`{re.escape(words)}` \(process {process.pid}, since \d\d:\d\d\) works on this folder, so nothing is run\n"
@@ -63,7 +67,9 @@ def test_chosen_patch_is_shown_from_the_last_results_too(waiting):
 def test_who_asks_for_a_run_waits_and_is_told_for_whom(waiting, words):
     fork, first, started = waiting
     second = fork.start("status", *words)
-    assert second.stderr.readline() == "another run works on this folder; waiting for it to finish\n"
+    assert (
+        second.stderr.readline() == "another run works on this folder; waiting for it to finish\n"
+    )
     assert f" status --format json` (process {first.pid}, since " in second.stderr.readline()
     started.with_name("started.go").touch()
     assert first.wait(PATIENCE_SECONDS) == 0
@@ -73,7 +79,9 @@ def test_who_asks_for_a_run_waits_and_is_told_for_whom(waiting, words):
 
 def test_killed_run_is_not_named(fork):
     repo = Repository(fork.root)
-    (repo.work / "holder.json").write_text(f'{{"words": "nox -s pin", "process": {ENDED}, "since": "09:00"}}')
+    (repo.work / "holder.json").write_text(
+        f'{{"words": "nox -s pin", "process": {ENDED}, "since": "09:00"}}'
+    )
     assert repo.busy() is None
     with FileLock(repo.work / "lock"):
         assert repo.busy() == "one that has not said which yet"

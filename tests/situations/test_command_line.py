@@ -8,12 +8,20 @@ def test_release_is_chosen_and_the_series_tried_on_it(fork):
     assert done.code == 0, done.stderr
     assert done.report["upstream"]["releases"] == ["1.1"]
     cell = done.cell("trim-headings", "1.1")
-    assert [cell[name] for name in ("bare", "configured", "series", "without")] == ["failed", None, "passed", "failed"]
+    assert [cell[name] for name in ("bare", "configured", "series", "without")] == [
+        "failed",
+        None,
+        "passed",
+        "failed",
+    ]
     assert done.patches["trim-headings"]["releases"]["1.1"]["applies"] == "clean"
 
 
 def test_releases_stay_in_their_order_however_they_are_asked_for(fork):
-    assert fork.status("--upstream", "2.0", "--upstream", "1.0").report["upstream"]["releases"] == ["1.0", "2.0"]
+    assert fork.status("--upstream", "2.0", "--upstream", "1.0").report["upstream"]["releases"] == [
+        "1.0",
+        "2.0",
+    ]
 
 
 def test_patch_is_chosen(fork):
@@ -24,9 +32,15 @@ def test_patch_is_chosen(fork):
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
-        (["status", "--patch", "trim-heading"], "error: there is no patch trim-heading; did you mean trim-headings?\n"),
+        (
+            ["status", "--patch", "trim-heading"],
+            "error: there is no patch trim-heading; did you mean trim-headings?\n",
+        ),
         (["status", "--upstream", "2.O"], "error: there is no release 2.O; did you mean 2.0?\n"),
-        (["status", "--upstream", "nine"], "error: there is no release nine; known: 1.0, 1.1, 2.0\n"),
+        (
+            ["status", "--upstream", "nine"],
+            "error: there is no release nine; known: 1.0, 1.1, 2.0\n",
+        ),
         (["cell", "2.0@plane"], "error: there is no cell 2.0@plane; did you mean 2.0@plain?\n"),
     ],
     ids=["patch", "release", "strange-release", "cell"],
@@ -47,13 +61,19 @@ def test_folder_that_is_no_fork_is_said_so(tmp_path, fork):
     (fork.root / "fork.toml").unlink()
     done = fork.status()
     assert (done.code, done.stdout) == (2, "")
-    assert done.stderr == f"error: there is no fork.toml in {fork.root}\n  next: run this in a fork, or give --repo DIR\n"
+    assert (
+        done.stderr
+        == f"error: there is no fork.toml in {fork.root}\n  next: run this in a fork, or give --repo DIR\n"
+    )
 
 
 def test_fork_without_pins_is_told_to_pin(fork):
     (fork.root / "upstream/lock.toml").unlink()
     done = fork.status()
-    assert (done.code, done.stderr) == (2, "error: nothing is pinned yet: upstream/lock.toml is missing\n  next: nox -s pin\n")
+    assert (done.code, done.stderr) == (
+        2,
+        "error: nothing is pinned yet: upstream/lock.toml is missing\n  next: nox -s pin\n",
+    )
 
 
 def test_all_mistakes_of_the_configuration_are_listed_at_once(fork):

@@ -31,7 +31,9 @@ def fan_out(fork, folder):
     assert plan.code == 0, plan.stderr
     codes = []
     for job in json.loads(plan.stdout)["include"]:
-        done = fork.status("--cells", job["cells"], "--results", str(folder / f"{job['name']}.json"))
+        done = fork.status(
+            "--cells", job["cells"], "--results", str(folder / f"{job['name']}.json")
+        )
         codes.append(done.code)
     return codes
 
@@ -64,7 +66,10 @@ def test_probe_without_teeth_in_its_own_job_gets_them_from_another(two, tmp_path
     fan_out(two, tmp_path / "results")
     joined = two.status("--merge", str(tmp_path / "results"))
     assert joined.verdicts["count-hits"] == "absorbed"
-    assert joined.patches["count-hits"]["releases"]["2.0"]["cells"]["2.0@second"]["verdict"] == "absorbed"
+    assert (
+        joined.patches["count-hits"]["releases"]["2.0"]["cells"]["2.0@second"]["verdict"]
+        == "absorbed"
+    )
 
 
 def test_job_that_is_missing_is_named(two, tmp_path):
@@ -72,7 +77,10 @@ def test_job_that_is_missing_is_named(two, tmp_path):
     (tmp_path / "results/second.json").unlink()
     done = two.run("status", "--merge", str(tmp_path / "results"))
     assert done.code == 0, done.stderr
-    assert "not tried here: 1.1@second, 2.0@second: no result file has it; run its job again" in done.stdout
+    assert (
+        "not tried here: 1.1@second, 2.0@second: no result file has it; run its job again"
+        in done.stdout
+    )
 
 
 def test_results_of_another_commit_are_refused(two, tmp_path):
@@ -96,4 +104,6 @@ def test_sample_workflow_uses_options_that_are_there():
     commands = re.findall(r"nox -s status -- (.*?)(?:\)|$| >| \|\|)", text, re.MULTILINE)
     assert len(commands) == 5
     known = {name for option in cli.commands["status"].params for name in option.opts}
-    assert {word for command in commands for word in command.split() if word.startswith("--")} <= known
+    assert {
+        word for command in commands for word in command.split() if word.startswith("--")
+    } <= known

@@ -22,7 +22,11 @@ def hashes(fork, *seeds):
     """Return what a word hashes to under hash seeds, in the fork's own environment."""
     command = [fork.root / ".tox/plain/bin/python", "-c", "print(hash('larder'))"]
     return [
-        int(subprocess.run(command, env=os.environ | {"PYTHONHASHSEED": seed}, capture_output=True, check=True).stdout)
+        int(
+            subprocess.run(
+                command, env=os.environ | {"PYTHONHASHSEED": seed}, capture_output=True, check=True
+            ).stdout
+        )
         for seed in seeds
     ]
 
@@ -41,7 +45,9 @@ ROUNDS = "(in order with PYTHONHASHSEED=1, then in reverse with PYTHONHASHSEED=2
 
 def test_seed_that_tells_the_rounds_apart(absorbed):
     (one,) = hashes(absorbed, "1")
-    absorbed.append(PROBE, f"\n\ndef test_set():\n    assert hash('larder') == {one}, 'other order'\n")
+    absorbed.append(
+        PROBE, f"\n\ndef test_set():\n    assert hash('larder') == {one}, 'other order'\n"
+    )
     found = doubt(absorbed)
     start = "flaky: two runs of the bare column differ: test_count_hits.py::test_set: passed, then failed: AssertionError: other order"
     assert found.startswith(start)
@@ -49,7 +55,10 @@ def test_seed_that_tells_the_rounds_apart(absorbed):
 
 
 def test_seed_that_no_other_process_has(absorbed):
-    absorbed.append(PROBE, f"\n\ndef test_set():\n    assert hash('larder') in {hashes(absorbed, '1', '2')}, 'other order'\n")
+    absorbed.append(
+        PROBE,
+        f"\n\ndef test_set():\n    assert hash('larder') in {hashes(absorbed, '1', '2')}, 'other order'\n",
+    )
     assert doubt(absorbed).startswith(
         "flaky: two runs of the bare column differ: test_count_hits.py::test_set: "
         "passed twice, then failed in a cold interpreter with PYTHONHASHSEED=N: AssertionError: other order"
@@ -80,9 +89,12 @@ def test_order(absorbed):
 def test_module_that_another_probe_left_warm(absorbed):
     absorbed.append("tests/probes/test_trim_headings.py", "\nimport wave\n")
     absorbed.status("--fresh")
-    absorbed.append(PROBE, "\n\ndef test_wave():\n    assert 'wave' in __import__('sys').modules, 'cold'\n")
-    assert "test_wave: passed twice, then failed in a cold interpreter with PYTHONHASHSEED=N: AssertionError: cold" in doubt(
-        absorbed
+    absorbed.append(
+        PROBE, "\n\ndef test_wave():\n    assert 'wave' in __import__('sys').modules, 'cold'\n"
+    )
+    assert (
+        "test_wave: passed twice, then failed in a cold interpreter with PYTHONHASHSEED=N: AssertionError: cold"
+        in doubt(absorbed)
     )
 
 
@@ -90,7 +102,9 @@ def test_what_decides_a_retirement_is_asked_cold_with_a_seed_that_is_shown(absor
     done = absorbed.run("status", "--patch", "hits", "--why", "--fresh")
     assert "asking once more, cold: 1 processes" in done.stderr
     words = " ".join(done.stdout.split())
-    assert re.search(r"bare: passed once more in a cold interpreter with PYTHONHASHSEED=\d{3,}", words)
+    assert re.search(
+        r"bare: passed once more in a cold interpreter with PYTHONHASHSEED=\d{3,}", words
+    )
 
 
 SEES = """
@@ -108,6 +122,10 @@ def test_sees():
 def test_interpreters_see_nothing_of_the_users_python(absorbed, tmp_path):
     (tmp_path / "elsewhere").mkdir()
     absorbed.append(PROBE, SEES)
-    outside = {"PYTHONHASHSEED": "7", "PYTHONUSERBASE": str(tmp_path / "elsewhere"), "PYTHONOPTIMIZE": "2"}
+    outside = {
+        "PYTHONHASHSEED": "7",
+        "PYTHONUSERBASE": str(tmp_path / "elsewhere"),
+        "PYTHONOPTIMIZE": "2",
+    }
     done = absorbed.status(PYTHONPATH=str(tmp_path / "elsewhere"), **outside)
     assert (done.code, done.verdicts["hits"]) == (0, "absorbed"), done.stdout

@@ -12,7 +12,11 @@ from tests.situations.harness import HERE, make_fork
 TABULATE = {
     "blank-as-dash": ("needed", "NNNNNNN", ["not absorbed up to 0.10.0"]),
     "none-as-dash": ("redundant", "NNNNrNN", ["not absorbed up to 0.10.0"]),
-    "column-width": ("needed", "NNNNNaa", ["absorbed in 0.9.0; confirmed in plain, where 0.8.9 fails"]),
+    "column-width": (
+        "needed",
+        "NNNNNaa",
+        ["absorbed in 0.9.0; confirmed in plain, where 0.8.9 fails"],
+    ),
     "keep-spaces": (
         "configurable",
         "NcccccN",
@@ -21,11 +25,17 @@ TABULATE = {
             "configurable from 0.8.1 to 0.9.0, not in 0.10.0; confirmed in plain, where 0.7.7 fails",
         ],
     ),
-    "colon-grid": ("needed", "NNNNNNa", ["absorbed in 0.10.0; confirmed in plain, where 0.9.0 fails"]),
+    "colon-grid": (
+        "needed",
+        "NNNNNNa",
+        ["absorbed in 0.10.0; confirmed in plain, where 0.9.0 fails"],
+    ),
     "plain-commas": (
         "absorbed",
         "---Naaa",
-        ["absorbed up to 0.8.3, not in 0.8.8; absorbed in 0.8.9; confirmed in plain, where 0.8.8 fails"],
+        [
+            "absorbed up to 0.8.3, not in 0.8.8; absorbed in 0.8.9; confirmed in plain, where 0.8.8 fails"
+        ],
     ),
     "grouped-integers": ("needed", "NNNNNNN", ["not absorbed up to 0.10.0"]),
     "rows-in-order": (
@@ -34,11 +44,19 @@ TABULATE = {
         ["no teeth: it passes on the bare tree of every release, so it proves nothing"],
     ),
     "wide-letters": ("untested", ".......", ["no cell here can say"]),
-    "github-tables": ("absorbed", "NNaaaaa", ["absorbed in 0.8.3; confirmed in plain, where 0.8.1 fails"]),
+    "github-tables": (
+        "absorbed",
+        "NNaaaaa",
+        ["absorbed in 0.8.3; confirmed in plain, where 0.8.1 fails"],
+    ),
 }
 JINJA2 = {
     "initials": ("needed", "NNNN", ["not absorbed up to 3.1.4"]),
-    "items-filter": ("needed", "NNNa", ["absorbed in 3.1.4; confirmed in plain, where 3.0.3 fails"]),
+    "items-filter": (
+        "needed",
+        "NNNa",
+        ["absorbed in 3.1.4; confirmed in plain, where 3.0.3 fails"],
+    ),
     "keep-newline": (
         "configurable",
         "cccc",
@@ -62,7 +80,9 @@ def made(folder, name):
     for verb in ("pin", "vendor"):
         done = fork.run(verb)
         assert done.code == 0, done.stderr
-    assert fork.read("upstream/lock.toml") == (HERE / name / "upstream/lock.toml").read_text(), "the ids are every machine's"
+    assert fork.read("upstream/lock.toml") == (HERE / name / "upstream/lock.toml").read_text(), (
+        "the ids are every machine's"
+    )
     return fork
 
 
@@ -84,7 +104,10 @@ def test_tabulate_gets_the_verdicts_of_its_changelog(tmp_path):
     done = fork.status()
     assert told(fork, done) == TABULATE, done.stderr
     assert done.code == 20, "a probe that fails nowhere wants somebody to look"
-    since = {name: (patch["absorbed_in"], patch["configurable_since"]) for name, patch in done.patches.items()}
+    since = {
+        name: (patch["absorbed_in"], patch["configurable_since"])
+        for name, patch in done.patches.items()
+    }
     assert {name: found for name, found in since.items() if any(found)} == {
         "column-width": ("0.9.0", None),
         "keep-spaces": (None, "0.8.1"),
@@ -93,7 +116,10 @@ def test_tabulate_gets_the_verdicts_of_its_changelog(tmp_path):
         "github-tables": ("0.8.3", None),
     }
     assert done.patches["keep-spaces"]["configurable_until"] == "0.9.0"
-    assert "keep-spaces: configurable from 0.8.1 to 0.9.0, no longer in 0.10.0" in fork.run("status").stdout
+    assert (
+        "keep-spaces: configurable from 0.8.1 to 0.9.0, no longer in 0.10.0"
+        in fork.run("status").stdout
+    )
     assert fork.status().ran == 0
 
 
@@ -103,13 +129,19 @@ def test_jinja2_is_followed_into_src(tmp_path):
     assert (done.code, told(fork, done)) == (0, JINJA2), done.stderr
     moved = fork.status("--upstream", "2.11.3", "--patch", "initials")
     cell = moved.cell("initials", "2.11.3")
-    assert [cell[name] for name in ("bare", "series", "without")] == ["failed", "passed", "failed"], moved.stdout
+    assert [cell[name] for name in ("bare", "series", "without")] == [
+        "failed",
+        "passed",
+        "failed",
+    ], moved.stdout
 
 
 # Rebases
 
 
-CONFLICT = re.compile(r"^<<<<<<< [^\n]*\n(.*?)^=======\n.*?^>>>>>>> [^\n]*\n", re.DOTALL | re.MULTILINE)
+CONFLICT = re.compile(
+    r"^<<<<<<< [^\n]*\n(.*?)^=======\n.*?^>>>>>>> [^\n]*\n", re.DOTALL | re.MULTILINE
+)
 
 
 def resolve(fork, file, *edits):
@@ -172,7 +204,9 @@ def test_tabulate_is_rebased_to_where_its_module_is_a_package_and_back(tmp_path)
     assert f"grouped-integers conflicts with 0.10.0: {went}" in done.stderr
     resolve(fork, package, group)
     done = rebase(fork, "--continue", code=20)
-    assert "keep-spaces is broken: fails with the series applied" in done.stderr, "0.10.0 does not read the setting any more"
+    assert "keep-spaces is broken: fails with the series applied" in done.stderr, (
+        "0.10.0 does not read the setting any more"
+    )
     done = rebase(fork, "--skip")
     assert done.stdout.startswith(
         "moved from 0.8.9 to 0.10.0\n"
@@ -189,12 +223,18 @@ def test_tabulate_is_rebased_to_where_its_module_is_a_package_and_back(tmp_path)
     }
 
     done = rebase(fork, "0.8.9", *WAIVE, code=20)
-    assert f"blank-as-dash conflicts with 0.8.9: {package} moved to tabulate.py (47 % alike)" in done.stderr
+    assert (
+        f"blank-as-dash conflicts with 0.8.9: {package} moved to tabulate.py (47 % alike)"
+        in done.stderr
+    )
     resolve(fork, "tabulate.py", *DASHES)
     rebase(fork, "--continue", code=20)
     resolve(fork, "tabulate.py", group)
     done = rebase(fork, "--continue")
-    assert "  take back column-width: needed again on 0.8.9\n  take back colon-grid: needed again on 0.8.9\n" in done.stdout
+    assert (
+        "  take back column-width: needed again on 0.8.9\n  take back colon-grid: needed again on 0.8.9\n"
+        in done.stdout
+    )
     verdicts = fork.status().verdicts
     assert {name for name, verdict in verdicts.items() if verdict == "needed"} == {
         "blank-as-dash",
@@ -210,14 +250,18 @@ def jinja2(tmp_path):
 
 
 def test_jinja2_is_rebased_into_src_and_back_to_the_same_patches(jinja2):
-    before = {name: jinja2.read(f"patches/{name}") for name in ("0001-initials.patch", "0002-items-filter.patch")}
-    went = (
-        "initials: conflict ambiguous: jinja2/filters.py moved to src/jinja2/filters.py (32 % alike); its hunks fit in more than"
-    )
+    before = {
+        name: jinja2.read(f"patches/{name}")
+        for name in ("0001-initials.patch", "0002-items-filter.patch")
+    }
+    went = "initials: conflict ambiguous: jinja2/filters.py moved to src/jinja2/filters.py (32 % alike); its hunks fit in more than"
     assert went in rebase(jinja2, "3.1.4", "--dry-run", code=20).stdout
     rebase(jinja2, "3.1.4", code=20)
     done = rebase(jinja2, "--continue")
-    assert "\n  retire items-filter: 3.1.4; absorbed, the probes pass bare on 3.1.4; 3.1.4@plain\n" in done.stdout
+    assert (
+        "\n  retire items-filter: 3.1.4; absorbed, the probes pass bare on 3.1.4; 3.1.4@plain\n"
+        in done.stdout
+    )
     assert "+++ b/src/jinja2/filters.py\n" in jinja2.read("patches/0001-initials.patch")
     after = jinja2.status()
     assert (after.code, after.verdicts) == (
@@ -229,7 +273,11 @@ def test_jinja2_is_rebased_into_src_and_back_to_the_same_patches(jinja2):
     done = rebase(jinja2, "--continue")
     assert "\n  take back items-filter: needed again on 2.10.3\n" in done.stdout
     assert {name: jinja2.read(f"patches/{name}") for name in before} == before
-    assert jinja2.status().verdicts == {"initials": "needed", "items-filter": "needed", "keep-newline": "configurable"}
+    assert jinja2.status().verdicts == {
+        "initials": "needed",
+        "items-filter": "needed",
+        "keep-newline": "configurable",
+    }
 
 
 def test_settings_that_no_profile_takes_are_refused_before_anything_is_replayed(jinja2):

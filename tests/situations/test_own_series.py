@@ -16,7 +16,16 @@ from tests.situations.upstream_history import History
 def own(tmp_path_factory):
     """Give a copy of this project that has one environment, its releases, and upstream's repository made from them."""
     root = tmp_path_factory.mktemp("own") / "fork"
-    kept = ("fork.toml", "tox.ini", "toxfile.py", "patches", "rover_overrides", "upstream/lock.toml", "tests/probes", "scripts")
+    kept = (
+        "fork.toml",
+        "tox.ini",
+        "toxfile.py",
+        "patches",
+        "rover_overrides",
+        "upstream/lock.toml",
+        "tests/probes",
+        "scripts",
+    )
     for name in kept:
         origin, place = PROJECT / name, root / name
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -25,7 +34,9 @@ def own(tmp_path_factory):
     head, *environments = fork.read("fork.toml").split("[[environments]]")
     chosen = next(text for text in environments if 'id = "py311-django5.2"' in text)
     text = re.sub(r"^environments = .*$", "environments = []", head, flags=re.MULTILINE)
-    text = re.sub(r"^\[django\].*?(?=^\[\[)", "", text, flags=re.MULTILINE | re.DOTALL)  # it names other environments
+    text = re.sub(
+        r"^\[django\].*?(?=^\[\[)", "", text, flags=re.MULTILINE | re.DOTALL
+    )  # it names other environments
     fork.write("fork.toml", f"{text}[[environments]]{chosen}")
     done = fork.run("vendor")
     assert done.code == 0, done.stderr
@@ -35,7 +46,11 @@ def own(tmp_path_factory):
 
 def _two(series):
     """Choose a live patch that upstream could take as it is, and one to leave: a rebase may retire any that a name would say."""
-    taken = next(patch for patch in series.active if patch.hunks and not patch.overrides and not patch.depends)
+    taken = next(
+        patch
+        for patch in series.active
+        if patch.hunks and not patch.overrides and not patch.depends
+    )
     others = (patch for patch in reversed(series.active) if patch is not taken and not patch.needs)
     return taken, next(patch for patch in others if taken.id not in patch.depends)
 

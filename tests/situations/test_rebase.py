@@ -37,11 +37,16 @@ def test_absorbed_and_configurable_patches_retire_and_the_rest_moves(larder):
         "  retire long-units: 2.0; configurable, the probes pass bare on 2.0 with MILLILITRE='millilitres'; 2.0@plain\n"
         "  replay trim-headings\n"
     )
-    assert re.search(r"^1:  \w+ = 1:  \w+ Trim headings$", done.stdout, re.MULTILINE), "the range-diff"
+    assert re.search(r"^1:  \w+ = 1:  \w+ Trim headings$", done.stdout, re.MULTILINE), (
+        "the range-diff"
+    )
     assert re.search(r"^2:  \w+ < -:  -+ Count hits$", done.stdout, re.MULTILINE)
     assert ids(larder) == ["trim-headings"]
     assert "\nBase: 2.0\n" in larder.read("patches/0001-trim-headings.patch")
-    assert "Applied-Upstream: 2.0; absorbed, the probes pass bare on 2.0; 2.0@plain\n\ndiff" in retired(larder, "hits")
+    assert (
+        "Applied-Upstream: 2.0; absorbed, the probes pass bare on 2.0; 2.0@plain\n\ndiff"
+        in retired(larder, "hits")
+    )
     assert "\nBase: 1.1\n" in retired(larder, "hits")
     assert larder.read("larder_overrides/profile.py").endswith(
         'SETTINGS = {\n    "fold-names": {"FOLD": True},\n    "long-units": {"MILLILITRE": "millilitres"},\n}\n'
@@ -50,7 +55,10 @@ def test_absorbed_and_configurable_patches_retire_and_the_rest_moves(larder):
     assert "FOLD" in larder.read("upstream/src/larder/__init__.py")
     assert "(retired: 2.0) | Write out millilitres" in larder.read("README.md")
     after = larder.status()
-    assert (after.code, after.report["answer"]["settings"]) == (0, {"FOLD": True, "MILLILITRE": "millilitres"})
+    assert (after.code, after.report["answer"]["settings"]) == (
+        0,
+        {"FOLD": True, "MILLILITRE": "millilitres"},
+    )
     assert (larder.run("lint").code, larder.leftovers()) == (0, [])
 
 
@@ -88,7 +96,13 @@ def test_rebase_to_where_the_fork_stands_writes_old_patches_on_it(larder):
 
 def test_release_that_is_not_pinned_yet_is_asked_for(larder, tmp_path):
     lock = larder.read("upstream/lock.toml")
-    done = run_with(releases(tmp_path, "1.0", "1.1", "2.0", "2.1"), larder, "rebase", "2.1", FORK_KILL_AT="deciding")
+    done = run_with(
+        releases(tmp_path, "1.0", "1.1", "2.0", "2.1"),
+        larder,
+        "rebase",
+        "2.1",
+        FORK_KILL_AT="deciding",
+    )
     assert (done.code, larder.read("upstream/lock.toml")) == (-9, lock)
     rebase(larder, "--continue")
     assert 'locked = "2.1"' in larder.read("upstream/lock.toml")
@@ -100,7 +114,10 @@ def test_release_that_is_not_pinned_yet_is_asked_for(larder, tmp_path):
     ("version", "words"),
     [
         ("3.0", "has no made-up-larder 3.0; it has 1.0, 1.1, 2.0"),
-        ("path:upstream/src", "not a release: 'path:upstream/src'; what is not released is never pinned"),
+        (
+            "path:upstream/src",
+            "not a release: 'path:upstream/src'; what is not released is never pinned",
+        ),
     ],
 )
 def test_release_that_nobody_has_is_refused(larder, tmp_path, version, words):
@@ -139,11 +156,19 @@ def test_patch_that_no_cell_can_try_is_moved_and_named(larder):
 
 
 def test_committed_subtree_is_left_to_vendor(larder):
-    for words in (["init", "-q"], ["add", "."], ["add", "-f", "upstream/src"], ["commit", "-qm", "Begin"]):
+    for words in (
+        ["init", "-q"],
+        ["add", "."],
+        ["add", "-f", "upstream/src"],
+        ["commit", "-qm", "Begin"],
+    ):
         larder.git(*words, at=larder.root)
     source = larder.read("upstream/src/larder/__init__.py")
     done = rebase(larder)
-    assert "\nupstream/src/ is a subtree and left as it is; nox -s vendor -- --subtree merges 2.0 into it\n" in done.stdout
+    assert (
+        "\nupstream/src/ is a subtree and left as it is; nox -s vendor -- --subtree merges 2.0 into it\n"
+        in done.stdout
+    )
     assert larder.read("upstream/src/larder/__init__.py") == source
 
 
@@ -154,7 +179,13 @@ def test_live_patch_stands_without_the_dependency_that_upstream_absorbed(larder)
     larder.lay("absorbed")
     larder.patch(
         "loud-left",
-        [("larder/twins.py", '    """Return the left jar."""\n', '    """Return the left jar."""\n    return "PLUM"\n')],
+        [
+            (
+                "larder/twins.py",
+                '    """Return the left jar."""\n',
+                '    """Return the left jar."""\n    return "PLUM"\n',
+            )
+        ],
         "from larder.twins import left\n\n\ndef test_left_is_loud():\n    assert left() == 'PLUM'\n",
         Depends="hits",
     )
@@ -167,13 +198,21 @@ def test_retired_patch_keeps_what_it_needed_of_a_live_one(larder):
     larder.patch(
         "hits",
         [
-            ("larder/shelf.py", "        self.jars = {}\n", "        self.jars = {}\n        self.hits = 0\n"),
+            (
+                "larder/shelf.py",
+                "        self.jars = {}\n",
+                "        self.jars = {}\n        self.hits = 0\n",
+            ),
             (
                 "larder/shelf.py",
                 "            return self.jars[name]\n",
                 "            self.hits += 1\n            return self.jars[name]\n",
             ),
-            ("larder/labels.py", "trim(line).capitalize()", "trim(line).capitalize()  # counted elsewhere"),
+            (
+                "larder/labels.py",
+                "trim(line).capitalize()",
+                "trim(line).capitalize()  # counted elsewhere",
+            ),
         ],
         Probes="tests/probes/test_count_hits.py",
         Depends="trim-headings",
@@ -183,18 +222,29 @@ def test_retired_patch_keeps_what_it_needed_of_a_live_one(larder):
     assert "\nAs it was then, it holds what it depended on: trim-headings.\n\nId: hits\n" in text
     assert "Depends:" not in text
     assert "+++ b/larder_overrides/trim.py\n" in text
-    larder.write("larder_overrides/trim.py", larder.read("larder_overrides/trim.py").replace("def trim", "def cut"))
-    assert larder.status().verdicts["hits"] == "absorbed", "later changes of the live patch are no matter"
+    larder.write(
+        "larder_overrides/trim.py",
+        larder.read("larder_overrides/trim.py").replace("def trim", "def cut"),
+    )
+    assert larder.status().verdicts["hits"] == "absorbed", (
+        "later changes of the live patch are no matter"
+    )
 
 
 def test_retired_patches_that_depend_on_each_other_share_a_module_once(larder):
-    helper = {"helper": '"""Adds."""\n\n\ndef add(number):\n    """Add one."""\n    return number + 1\n'}
+    helper = {
+        "helper": '"""Adds."""\n\n\ndef add(number):\n    """Add one."""\n    return number + 1\n'
+    }
     imported = "from larder_overrides.helper import add\nfrom larder import SETTINGS\n"
     larder.patch(
         "hits",
         [
             ("larder/shelf.py", "from larder import SETTINGS\n", imported),
-            ("larder/shelf.py", "        self.jars = {}\n", "        self.jars = {}\n        self.hits = 0\n"),
+            (
+                "larder/shelf.py",
+                "        self.jars = {}\n",
+                "        self.jars = {}\n        self.hits = 0\n",
+            ),
             (
                 "larder/shelf.py",
                 "            return self.jars[name]\n",
@@ -206,7 +256,13 @@ def test_retired_patches_that_depend_on_each_other_share_a_module_once(larder):
     )
     larder.patch(
         "more-hits",
-        [("larder/shelf.py", '    """Results by name."""\n', '    """Results by name, and how often they helped."""\n')],
+        [
+            (
+                "larder/shelf.py",
+                '    """Results by name."""\n',
+                '    """Results by name, and how often they helped."""\n',
+            )
+        ],
         Probes="tests/probes/test_count_hits.py",
         Overrides="helper",
         Depends="hits",
@@ -217,7 +273,11 @@ def test_retired_patches_that_depend_on_each_other_share_a_module_once(larder):
     assert "\nDepends: hits\n" in retired(larder, "more-hits")
     assert not (larder.root / "larder_overrides" / "helper.py").exists()
     done = larder.status()
-    assert (done.code, done.verdicts["hits"], done.verdicts["more-hits"]) == (0, "absorbed", "absorbed")
+    assert (done.code, done.verdicts["hits"], done.verdicts["more-hits"]) == (
+        0,
+        "absorbed",
+        "absorbed",
+    )
 
 
 def test_module_of_a_retired_patch_stays_where_a_live_one_names_it(larder):
@@ -229,7 +289,11 @@ def test_module_of_a_retired_patch_stays_where_a_live_one_names_it(larder):
                 "from larder import SETTINGS\n",
                 "from larder_overrides.trim import trim\nfrom larder import SETTINGS\n",
             ),
-            ("larder/shelf.py", "        self.jars = {}\n", "        self.jars = {}\n        self.hits = len(trim(''))\n"),
+            (
+                "larder/shelf.py",
+                "        self.jars = {}\n",
+                "        self.jars = {}\n        self.hits = len(trim(''))\n",
+            ),
             (
                 "larder/shelf.py",
                 "            return self.jars[name]\n",
@@ -250,7 +314,9 @@ def test_module_of_a_retired_patch_stays_where_a_live_one_names_it(larder):
 
 def test_settings_that_contradict_each_other_stop_the_rebase(larder):
     larder.lay("configurable")
-    larder.replace("larder_overrides/profile.py", '{"FOLD": True}', '{"FOLD": True, "MILLILITRE": "ML"}')
+    larder.replace(
+        "larder_overrides/profile.py", '{"FOLD": True}', '{"FOLD": True, "MILLILITRE": "ML"}'
+    )
     before = larder.content()
     done = larder.run("rebase", "2.0")
     assert (done.code, larder.content(), larder.leftovers()) == (20, before, [])
@@ -262,7 +328,11 @@ def test_settings_that_contradict_each_other_stop_the_rebase(larder):
 
 def test_the_same_setting_may_stand_for_two_patches(larder):
     larder.lay("configurable")
-    larder.replace("larder_overrides/profile.py", '{"FOLD": True}', '{"FOLD": True, "MILLILITRE": "millilitres"}')
+    larder.replace(
+        "larder_overrides/profile.py",
+        '{"FOLD": True}',
+        '{"FOLD": True, "MILLILITRE": "millilitres"}',
+    )
     done = larder.run("rebase", "2.0")
     assert done.code == 0, done.stderr
     assert ids(larder) == ["trim-headings"]

@@ -17,7 +17,9 @@ def bare(larder):
     """Give a fork on 1.1 in which nothing is retired."""
     for path in (larder.root / "patches" / "retired").iterdir():
         path.unlink()
-    larder.write("larder_overrides/profile.py", '"""None."""\n\nSETTINGS = {\n    "trim-headings": {},\n}\n')
+    larder.write(
+        "larder_overrides/profile.py", '"""None."""\n\nSETTINGS = {\n    "trim-headings": {},\n}\n'
+    )
     assert larder.run("lint", "--write").code == 0
     return larder
 
@@ -29,17 +31,31 @@ def linked(bare):
     bare.patch(
         "hits",
         [
-            (SHELF, "from larder import SETTINGS\n", "from larder_overrides.helper import add\nfrom larder import SETTINGS\n"),
+            (
+                SHELF,
+                "from larder import SETTINGS\n",
+                "from larder_overrides.helper import add\nfrom larder import SETTINGS\n",
+            ),
             (SHELF, "        self.jars = {}\n", "        self.jars = {}\n        self.hits = 0\n"),
             (SHELF, "            return self.jars[name]\n", COUNTED),
-            ("larder/labels.py", "trim(line).capitalize()", "trim(line).capitalize()  # counted elsewhere"),
+            (
+                "larder/labels.py",
+                "trim(line).capitalize()",
+                "trim(line).capitalize()  # counted elsewhere",
+            ),
         ],
         modules={"helper": HELPER},
         Probes="tests/probes/test_count_hits.py",
     )
     bare.patch(
         "loud-left",
-        [("larder/twins.py", '    """Return the left jar."""\n', '    """Return the left jar."""\n    return "PLUM"\n')],
+        [
+            (
+                "larder/twins.py",
+                '    """Return the left jar."""\n',
+                '    """Return the left jar."""\n    return "PLUM"\n',
+            )
+        ],
         "from larder.twins import left\n\n\ndef test_left_is_loud():\n    assert left() == 'PLUM'\n",
     )
     for name, depends in (("0004-hits", "trim-headings"), ("0005-loud-left", "hits")):
@@ -86,7 +102,10 @@ def test_forward_back_and_forward_again_is_the_same_each_time(linked):
 def test_patch_whose_file_says_no_place_comes_back_at_the_end(larder):
     rebase(larder)
     done = rebase(larder, "1.1")
-    assert "  take back count-hits: needed again on 1.1\n  take back fold-names: needed again on 1.1\n" in done.stdout
+    assert (
+        "  take back count-hits: needed again on 1.1\n  take back fold-names: needed again on 1.1\n"
+        in done.stdout
+    )
     listing = ["0001-trim-headings.patch", "0002-count-hits.patch", "0003-fold-names.patch"]
     assert larder.read("patches/series").splitlines() == listing
     assert "FOLD" not in larder.read("larder_overrides/profile.py")
@@ -100,7 +119,9 @@ def changed(linked):
     assert linked.run("import").code == 0
     place = linked.root / ".fork" / "series"
     text = (place / "larder/labels.py").read_text()
-    (place / "larder/labels.py").write_text(text.replace("trim(line).capitalize()", "trim(line).lower().capitalize()"))
+    (place / "larder/labels.py").write_text(
+        text.replace("trim(line).capitalize()", "trim(line).lower().capitalize()")
+    )
     linked.git("commit", "-qa", "--fixup=:/Trim headings", at=place)
     linked.git("-c", "sequence.editor=true", "rebase", "-q", "-i", "--autosquash", "2.0", at=place)
     assert linked.run("export").code == 0
@@ -109,9 +130,13 @@ def changed(linked):
 
 
 def test_change_of_a_patch_that_a_retired_one_holds_is_not_taken_back_with_it(changed):
-    changed.resolve("larder/labels.py", new="    return trim(line).lower().capitalize()  # counted elsewhere\n")
+    changed.resolve(
+        "larder/labels.py", new="    return trim(line).lower().capitalize()  # counted elsewhere\n"
+    )
     rebase(changed, "--continue")
-    assert "+    return trim(line).lower().capitalize()\n" in changed.read("patches/0001-trim-headings.patch")
+    assert "+    return trim(line).lower().capitalize()\n" in changed.read(
+        "patches/0001-trim-headings.patch"
+    )
     assert (changed.status().code, changed.run("lint").code) == (0, 0)
 
 
@@ -133,7 +158,10 @@ def test_patch_that_no_older_release_needs_retires_there_and_comes_back(bare):
     assert bare.run("lint", "--write").code == 0
     before = bare.content()
     done = rebase(bare, "1.1")
-    assert "  retire currency-last: 1.1; not needed, the probes pass bare on 1.1; 1.1@plain\n" in done.stdout
+    assert (
+        "  retire currency-last: 1.1; not needed, the probes pass bare on 1.1; 1.1@plain\n"
+        in done.stdout
+    )
     assert (ids(bare), bare.run("status").code) == (["trim-headings"], 0)
     rebase(bare)
     assert (bare.content(), bare.leftovers()) == (before, [])
@@ -152,7 +180,9 @@ def test_retired_by_hand_and_taken_back_every_byte_is_as_it_was(on_2):
     assert done.code == 0, done.stderr
     after = on_2.content()
     assert ids(on_2)[1] == "trim-headings"
-    assert "\nBase: 1.1\n" in on_2.read("patches/0003-long-units.patch"), "the others stay on their release"
+    assert "\nBase: 1.1\n" in on_2.read("patches/0003-long-units.patch"), (
+        "the others stay on their release"
+    )
     assert "\nPlace: 0002\nApplied-Upstream: 2.0; absorbed, " in retired(on_2, "hits")
     for verb, content in (("unretire", before), ("retire", after), ("unretire", before)):
         assert on_2.run(verb, "hits").code == 0
@@ -166,9 +196,19 @@ def test_taken_back_in_another_clone_it_is_what_it_was(on_2):
     done = on_2.run("unretire", "long-units", "hits")
     assert done.code == 0, done.stderr
     assert "  take back hits: by hand\n" in done.stdout
-    written = {name: what for name, what in on_2.content().items() if name not in ("patches/series", PROFILE)}
-    assert written == {name: what for name, what in before.items() if name not in ("patches/series", PROFILE)}
-    names = [line for line in on_2.read("patches/series").splitlines() if line and not line.startswith("#")]
+    written = {
+        name: what
+        for name, what in on_2.content().items()
+        if name not in ("patches/series", PROFILE)
+    }
+    assert written == {
+        name: what for name, what in before.items() if name not in ("patches/series", PROFILE)
+    }
+    names = [
+        line
+        for line in on_2.read("patches/series").splitlines()
+        if line and not line.startswith("#")
+    ]
     assert names == ["0001-trim-headings.patch", "0002-hits.patch", "0003-long-units.patch"]
     assert "long-units" not in on_2.read(PROFILE)
 

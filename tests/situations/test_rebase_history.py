@@ -31,7 +31,10 @@ def _go_to_6_2(root):
     fork = make_rover(root, RELEASES)
     assert fork.advance("4.2") == [("stepwise-invalidation", "conflicts")]
     assert fork.live == ["conj-reaper", "stepwise-invalidation", "iexact-conditions"]
-    assert fork.advance("6.2") == [("stepwise-invalidation", "conflicts"), ("iexact-conditions", "conflicts")]
+    assert fork.advance("6.2") == [
+        ("stepwise-invalidation", "conflicts"),
+        ("iexact-conditions", "conflicts"),
+    ]
 
 
 def test_fork_of_4_0_7_comes_to_6_2(at_6_2):

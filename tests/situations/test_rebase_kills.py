@@ -74,7 +74,9 @@ def test_kill_leaves_the_old_repository_or_the_new_one(moved, tmp_path, step):
 def check_recovery(fork, standing, new, step):
     """Go on, be killed at the same step where it comes again, and go on to the end."""
     code = drive(fork, FORK_KILL_AT=step)
-    assert fork.content() == (standing if code == -signal.SIGKILL else new), "after the kill of the recovery"
+    assert fork.content() == (standing if code == -signal.SIGKILL else new), (
+        "after the kill of the recovery"
+    )
     assert drive(fork) == 0
     assert (fork.content(), fork.leftovers()) == (new, [])
 
@@ -135,7 +137,9 @@ os.kill(os.getppid(), signal.SIGKILL)
 """
 
 
-@pytest.mark.parametrize("words", [["worktree", "add"], ["cherry-pick", "--allow-empty"], ["commit", "--reuse-message"]])
+@pytest.mark.parametrize(
+    "words", [["worktree", "add"], ["cherry-pick", "--allow-empty"], ["commit", "--reuse-message"]]
+)
 def test_kill_in_the_middle_of_a_git_command(moved, tmp_path, words):
     origin, new = moved
     fork = copied(origin, tmp_path / "fork")

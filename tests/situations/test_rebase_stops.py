@@ -51,10 +51,17 @@ def test_conflict_is_named_kept_and_resolved(conflict):
     before = conflict.content()
     done = stopped(conflict)
     assert STOPPED in done.stderr
-    assert done.stderr.endswith("then `nox -s rebase -- --continue`; or --skip, which leaves two-digits out; or --abort\n")
+    assert done.stderr.endswith(
+        "then `nox -s rebase -- --continue`; or --skip, which leaves two-digits out; or --abort\n"
+    )
     assert conflict.content() == before
     state = json.loads(conflict.read(".fork/rebase/state.json"))
-    assert (state["origin"], state["target"], state["at"], state["queue"]) == ("1.1", "2.0", ["two-digits"], ["two-digits"])
+    assert (state["origin"], state["target"], state["at"], state["queue"]) == (
+        "1.1",
+        "2.0",
+        ["two-digits"],
+        ["two-digits"],
+    )
     assert state["stopped"].startswith("two-digits conflicts with 2.0: larder/prices.py: line 3 ")
     told = "A rebase to 2.0 is under way: two-digits conflicts with 2.0: larder/prices.py: line 3"
     assert told in " ".join(conflict.run("status").stdout.split())
@@ -62,16 +69,22 @@ def test_conflict_is_named_kept_and_resolved(conflict):
     assert "a rebase is under way" in refused(conflict, "2.0", code=2)
     conflict.resolve()
     rebase(conflict, "--continue")
-    assert '+    return f"EUR {cents / 100:.2f}"\n' in conflict.read("patches/0005-two-digits.patch")
+    assert '+    return f"EUR {cents / 100:.2f}"\n' in conflict.read(
+        "patches/0005-two-digits.patch"
+    )
     after = conflict.run("status")
     assert (after.code, "under way" in after.stdout, conflict.leftovers()) == (0, False, [])
 
 
 def test_message_and_author_survive_a_conflict(conflict):
     patch = "patches/0005-two-digits.patch"
-    conflict.replace(patch, "Rover maintainers <fork@rover.invalid>", "Åse Ærlig <ase@rover.invalid>")
     conflict.replace(
-        patch, "2.5 EUR looks like a version.", "2.5 EUR looks like a version.\n\n# 1 of the reasons\nBase: of no importance"
+        patch, "Rover maintainers <fork@rover.invalid>", "Åse Ærlig <ase@rover.invalid>"
+    )
+    conflict.replace(
+        patch,
+        "2.5 EUR looks like a version.",
+        "2.5 EUR looks like a version.\n\n# 1 of the reasons\nBase: of no importance",
     )
     head = conflict.read(patch).partition("\ndiff ")[0]
     stopped(conflict)
@@ -125,12 +138,20 @@ def test_earlier_patch_may_be_mended_while_stopped(conflict):
     later = conflict.git("rev-parse", "HEAD").strip()
     conflict.git("reset", "-q", "--hard", "HEAD^")
     text = (conflict.tree / "larder/labels.py").read_text()
-    (conflict.tree / "larder/labels.py").write_text(text.replace("trim(line).capitalize()", "trim(line).lower().capitalize()"))
+    (conflict.tree / "larder/labels.py").write_text(
+        text.replace("trim(line).capitalize()", "trim(line).lower().capitalize()")
+    )
     conflict.git("commit", "-qa", "--amend", "--no-edit")
     conflict.git("cherry-pick", later)
     rebase(conflict, "--continue")
-    assert "+    return trim(line).lower().capitalize()\n" in conflict.read("patches/0001-trim-headings.patch")
-    assert (ids(conflict), conflict.status().code, conflict.leftovers()) == (["trim-headings", "two-digits"], 0, [])
+    assert "+    return trim(line).lower().capitalize()\n" in conflict.read(
+        "patches/0001-trim-headings.patch"
+    )
+    assert (ids(conflict), conflict.status().code, conflict.leftovers()) == (
+        ["trim-headings", "two-digits"],
+        0,
+        [],
+    )
 
 
 def test_ambiguous_place_stops_and_is_accepted(larder):
@@ -140,7 +161,10 @@ def test_ambiguous_place_stops_and_is_accepted(larder):
         [("larder/twins.py", left, f"{left}.upper()")],
         "from larder import twins\n\n\ndef test_left_alone_is_loud():\n    assert (twins.left(), twins.right()) == ('PLUM', 'plum')\n",
     )
-    done = stopped(larder, "loud-left conflicts with 2.0: ambiguous: its hunks fit in more than one place of larder/twins.py")
+    done = stopped(
+        larder,
+        "loud-left conflicts with 2.0: ambiguous: its hunks fit in more than one place of larder/twins.py",
+    )
     assert "Look at the last commit there; `--continue` accepts its place." in done.stderr
     assert "  next: mend it (git commit --amend) in " in done.stderr
     rebase(larder, "--continue")
@@ -154,7 +178,10 @@ def test_resolution_is_used_again_and_named(conflict):
     assert conflict.run("rebase", "--abort").code == 0
     done = rebase(conflict)
     assert "two-digits: its conflict was resolved as once before (git rerere)\n" in done.stderr
-    assert "two-digits: its conflict was resolved as once before; look at it in the range-diff\n" in done.stdout
+    assert (
+        "two-digits: its conflict was resolved as once before; look at it in the range-diff\n"
+        in done.stdout
+    )
 
 
 def test_resolution_of_a_rebase_does_not_change_what_status_says(conflict):
@@ -171,7 +198,11 @@ def test_resolution_of_a_rebase_does_not_change_what_status_says(conflict):
 
 @pytest.mark.parametrize(
     ("name", "verb"),
-    [("patches/0001-trim-headings.patch", "--continue"), ("patches/series", "--skip"), ("upstream/lock.toml", "--continue")],
+    [
+        ("patches/0001-trim-headings.patch", "--continue"),
+        ("patches/series", "--skip"),
+        ("upstream/lock.toml", "--continue"),
+    ],
 )
 def test_what_the_rebase_will_replace_must_not_change_meanwhile(conflict, name, verb):
     stopped(conflict)
@@ -180,7 +211,10 @@ def test_what_the_rebase_will_replace_must_not_change_meanwhile(conflict, name, 
     conflict.append(name, "\n# mine\n")
     what = name if name.startswith("upstream") else "patches/"
     words = refused(conflict, verb)
-    assert f"error: {what} changed since the rebase to 2.0 began; going on would lose that change\n" in words
+    assert (
+        f"error: {what} changed since the rebase to 2.0 began; going on would lose that change\n"
+        in words
+    )
     conflict.write(name, kept)
     rebase(conflict, verb)
 
@@ -196,7 +230,9 @@ def test_override_that_was_mended_while_stopped_is_taken(conflict):
 def test_file_that_changes_while_the_proof_runs_is_not_overwritten(larder):
     larder.append("tests/probes/test_trim_headings.py", SCRIBBLE)
     done = larder.run("rebase", "2.0", SCRIBBLE=str(larder.root / "larder_overrides/trim.py"))
-    assert (done.code, larder.read("larder_overrides/trim.py").count("# mine")) == (20, 1), done.stderr
+    assert (done.code, larder.read("larder_overrides/trim.py").count("# mine")) == (20, 1), (
+        done.stderr
+    )
     assert "larder_overrides/ changed while the rebase ran" in done.stderr
 
 
@@ -221,7 +257,9 @@ def test_folder_that_was_copied_while_stopped_is_refused(conflict, tmp_path):
     conflict.resolve()
     shutil.copytree(conflict.root, tmp_path / "copy", symlinks=True)
     copy = type(conflict)(tmp_path / "copy")
-    assert "the folder was moved or copied while the rebase was stopped" in refused(copy, "--continue")
+    assert "the folder was moved or copied while the rebase was stopped" in refused(
+        copy, "--continue"
+    )
     assert copy.run("rebase", "--abort").code == 0
     rebase(conflict, "--continue")
 
@@ -255,7 +293,9 @@ def test_skipped_patch_leaves_with_its_module_its_settings_and_its_dependents(la
     assert ids(larder) == ["trim-headings"]
     assert not (larder.root / "larder_overrides/digits.py").exists()
     assert (larder.root / "tests/probes/test_two_digits.py").exists()
-    assert larder.read("larder_overrides/profile.py").endswith('SETTINGS = {\n    "fold-names": {"FOLD": True},\n}\n')
+    assert larder.read("larder_overrides/profile.py").endswith(
+        'SETTINGS = {\n    "fold-names": {"FOLD": True},\n}\n'
+    )
     assert (larder.run("lint").code, larder.status().code, larder.leftovers()) == (0, 0, [])
 
 
@@ -271,7 +311,9 @@ def test_without_a_rebase_there_is_nothing_to_go_on_with(larder, words):
 
 @pytest.mark.parametrize("words", [[], ["2.0", "--skip"], ["--abort", "--continue"], ["--dry-run"]])
 def test_command_line_asks_for_one_thing(larder, words):
-    assert "give a release, or one of --continue, --skip and --abort" in refused(larder, *words, code=2)
+    assert "give a release, or one of --continue, --skip and --abort" in refused(
+        larder, *words, code=2
+    )
 
 
 # The proof
@@ -283,12 +325,17 @@ def test_conflict_resolved_to_nothing_is_not_absorbed(conflict):
     conflict.git("checkout", "--ours", PRICES)
     conflict.git("add", PRICES)
     words = refused(conflict, "--continue")
-    assert "replayed, but not proven:\ntwo-digits is broken: no hunk of it is left, which does not make it absorbed; " in words
+    assert (
+        "replayed, but not proven:\ntwo-digits is broken: no hunk of it is left, which does not make it absorbed; "
+        in words
+    )
     assert "next: mend it (git commit --amend) in " in words
     assert "or --skip, which leaves two-digits out; or --abort" in words
     assert "two-digits is broken" in refused(conflict, "--continue")
     assert conflict.content() == before
-    (conflict.tree / PRICES).write_text((conflict.tree / PRICES).read_text().replace("/ 100}", "/ 100:.2f}"))
+    (conflict.tree / PRICES).write_text(
+        (conflict.tree / PRICES).read_text().replace("/ 100}", "/ 100:.2f}")
+    )
     conflict.git("commit", "-qa", "--amend", "--no-edit")
     rebase(conflict, "--continue")
     assert (ids(conflict), conflict.status().code) == (["trim-headings", "two-digits"], 0)
@@ -298,7 +345,13 @@ def test_patch_that_lost_its_hunks_stops_also_where_another_one_covers_it(larder
     larder.lay("conflict")
     larder.patch(
         "all-digits",
-        [("larder/twins.py", "def right", "import larder.prices\n\nlarder.prices.price = '{:.2f}'.format\n\n\ndef right")],
+        [
+            (
+                "larder/twins.py",
+                "def right",
+                "import larder.prices\n\nlarder.prices.price = '{:.2f}'.format\n\n\ndef right",
+            )
+        ],
         "from larder import prices, twins\n\n\ndef test_price():\n    assert prices.price(2.5) == '2.50'\n",
     )
     larder.write(
@@ -308,7 +361,10 @@ def test_patch_that_lost_its_hunks_stops_also_where_another_one_covers_it(larder
     stopped(larder)
     larder.git("checkout", "--ours", PRICES)
     larder.git("add", PRICES)
-    assert "two-digits is redundant: no hunk of it is left, which does not make it absorbed; " in refused(larder, "--continue")
+    assert (
+        "two-digits is redundant: no hunk of it is left, which does not make it absorbed; "
+        in refused(larder, "--continue")
+    )
     rebase(larder, "--skip")
     assert ids(larder) == ["trim-headings", "all-digits"]
 
@@ -319,7 +375,10 @@ def test_patch_that_is_broken_on_the_target_can_be_left_out(larder):
     stopped(larder)
     larder.resolve()
     words = refused(larder, "--continue")
-    assert "replayed, but not proven:\nround-weights is broken: fails with the series applied: " in words
+    assert (
+        "replayed, but not proven:\nround-weights is broken: fails with the series applied: "
+        in words
+    )
     rebase(larder, "--skip")
     assert ids(larder) == ["trim-headings", "two-digits"]
 
@@ -342,7 +401,9 @@ def test_patch_that_breaks_upstreams_own_tests_stops_the_rebase(conflict):
         "tests/test_prices.py::test_currency_comes_first (default, plain): "
     ) in words
     (conflict.tree / PRICES).write_text(
-        (conflict.tree / PRICES).read_text().replace("{cents / 100:.2f} EUR", "EUR {cents / 100:.2f}")
+        (conflict.tree / PRICES)
+        .read_text()
+        .replace("{cents / 100:.2f} EUR", "EUR {cents / 100:.2f}")
     )
     conflict.git("commit", "-qa", "--amend", "--no-edit")
     rebase(conflict, "--continue")
@@ -356,7 +417,9 @@ def test_proof_is_kept_when_a_stopped_rebase_is_killed(conflict):
     refused(conflict, "--continue")
     assert conflict.run("rebase", "--skip", FORK_KILL_AT="replayed").code == -9
     told = " ".join(conflict.run("status").stdout.split())
-    assert told.startswith("A rebase to 2.0 is under way, killed or still at work (--abort is the other way). ")
+    assert told.startswith(
+        "A rebase to 2.0 is under way, killed or still at work (--abort is the other way). "
+    )
     assert " next: nox -s rebase -- --continue " in told
     assert "did not stop at a live patch" in refused(conflict, "--skip", code=2)
     rebase(conflict, "--continue")

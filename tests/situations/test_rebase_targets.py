@@ -33,14 +33,20 @@ def to_2_2(larder, tmp_path):
     """Return a function that rebases to 2.2, which is 1.1 with other files, and returns what was said."""
     larder.write("fork.toml", larder.read("fork.toml") + MATRIX)
     source = larder.root / "upstream" / "src"
-    files = {str(path.relative_to(source)): path.read_bytes() for path in source.rglob("*") if path.is_file()}
+    files = {
+        str(path.relative_to(source)): path.read_bytes()
+        for path in source.rglob("*")
+        if path.is_file()
+    }
     for path in (larder.root / "patches" / "retired").iterdir():
         path.unlink()
     larder.write("larder_overrides/profile.py", '"""None."""\n\nSETTINGS = {}\n')
 
     def move(change):
         index = releases(tmp_path, "1.0", "1.1", "2.0")
-        index.files["made_up_larder-2.2.tar.gz"] = File(sdist("2.2", change(dict(files)), name="made_up_larder"))
+        index.files["made_up_larder-2.2.tar.gz"] = File(
+            sdist("2.2", change(dict(files)), name="made_up_larder")
+        )
         return run_with(index, larder, "rebase", "2.2")
 
     return move
@@ -86,10 +92,14 @@ def test_patch_moves_with_its_file(loud, to_2_2):
 
 
 def test_conflict_shows_what_changed_where_the_file_went(loud, to_2_2):
-    done = to_2_2(lambda files: renamed(files, ("Return the left jar.", "Return the jar on the left.")))
+    done = to_2_2(
+        lambda files: renamed(files, ("Return the left jar.", "Return the jar on the left."))
+    )
     assert done.code == 20
     assert f"loud-left conflicts with 2.2: {TWINS} moved to {JARS} (" in done.stderr
-    assert '\n-    """Return the left jar."""\n+    """Return the jar on the left."""\n' in done.stderr
+    assert (
+        '\n-    """Return the left jar."""\n+    """Return the jar on the left."""\n' in done.stderr
+    )
     assert '-    """Return the right jar."""' not in done.stderr, "not a whole deleted file"
     loud.resolve(JARS, new='    """Return the jar on the left."""\n    return "PLUM"\n')
     rebase(loud, "--continue")
@@ -99,7 +109,10 @@ def test_conflict_shows_what_changed_where_the_file_went(loud, to_2_2):
 def test_file_that_is_gone_is_shown_as_before(loud, to_2_2):
     done = to_2_2(lambda files: {name: text for name, text in files.items() if name != TWINS})
     assert done.code == 20
-    assert f"loud-left conflicts with 2.2: {TWINS}: the file is gone or binary (hunks @@ -2,2 +2,3 @@" in done.stderr
+    assert (
+        f"loud-left conflicts with 2.2: {TWINS}: the file is gone or binary (hunks @@ -2,2 +2,3 @@"
+        in done.stderr
+    )
     assert '-    """Return the right jar."""' in done.stderr
 
 
@@ -123,7 +136,8 @@ def test_exclusion_that_named_the_release_before_is_told(to_2_2):
 
 def test_probe_without_teeth_stops_with_the_command_that_waives_it(larder):
     larder.write(
-        "tests/probes/test_trim_headings.py", "import larder.labels\n\n\ndef test_nothing():\n    assert larder.labels\n"
+        "tests/probes/test_trim_headings.py",
+        "import larder.labels\n\n\ndef test_nothing():\n    assert larder.labels\n",
     )
     before = larder.content()
     for words in (["2.0"], ["2.0", "--dry-run"]):
@@ -142,7 +156,10 @@ def test_probe_without_teeth_stops_with_the_command_that_waives_it(larder):
     [
         (["2.0", "--waive", "nobody=so"], "--waive names nobody, which is no patch"),
         (["2.0", "--waive", "trim-headings"], "'trim-headings' has no reason; give ID=reason"),
-        (["--abort", "--waive", "trim-headings=so"], "--waive goes with a release or with --continue"),
+        (
+            ["--abort", "--waive", "trim-headings=so"],
+            "--waive goes with a release or with --continue",
+        ),
     ],
 )
 def test_waiver_that_says_nothing_is_refused(larder, words, said):
@@ -152,7 +169,8 @@ def test_waiver_that_says_nothing_is_refused(larder, words, said):
 
 def test_evidence_of_a_release_that_is_not_pinned_begins_with_pin(larder, to_2_2):
     larder.write(
-        "tests/probes/test_trim_headings.py", "import larder.labels\n\n\ndef test_nothing():\n    assert larder.labels\n"
+        "tests/probes/test_trim_headings.py",
+        "import larder.labels\n\n\ndef test_nothing():\n    assert larder.labels\n",
     )
     done = to_2_2(dict)
     assert done.code == 20

@@ -36,23 +36,35 @@ def test_second_run_runs_nothing(fork):
 def test_edited_probe_runs_again_alone(fork):
     fork.append(PROBE, "\n# a comment\n")
     done = fork.run("-v", "status", "--format", "json")
-    assert (done.code, done.ran) == (0, 4), "three bare trees and the series; without its only patch it is the bare tree"
+    assert (done.code, done.ran) == (0, 4), (
+        "three bare trees and the series; without its only patch it is the bare tree"
+    )
     assert fork.status().ran == 0
 
 
 def test_edited_override_runs_only_what_has_it(fork):
     fork.append("larder_overrides/trim.py", "\n# a comment\n")
-    assert fork.status().ran == 1, "the series; no bare tree holds the module, and neither does the series without the patch"
+    assert fork.status().ran == 1, (
+        "the series; no bare tree holds the module, and neither does the series without the patch"
+    )
 
 
 def test_edited_patch_runs_only_its_trees(fork):
-    fork.replace("patches/0001-trim-headings.patch", "+    return trim(line).", "+    return trim(trim(line)).")
+    fork.replace(
+        "patches/0001-trim-headings.patch",
+        "+    return trim(line).",
+        "+    return trim(trim(line)).",
+    )
     done = fork.status()
     assert (done.code, done.verdicts["trim-headings"], done.ran) == (0, "needed", 1)
 
 
 def test_edited_words_of_a_patch_run_nothing(fork):
-    fork.replace("patches/0001-trim-headings.patch", "sorts before all others", "sorts before all other headings")
+    fork.replace(
+        "patches/0001-trim-headings.patch",
+        "sorts before all others",
+        "sorts before all other headings",
+    )
     assert fork.status().ran == 0
 
 
@@ -69,8 +81,12 @@ def test_result_that_was_cut_off_is_run_again(fork):
 
 
 def test_settings_are_part_of_a_result(fork):
-    fork.replace("larder_overrides/profile.py", '{"FOLD": True}', '{"FOLD": True, "MILLILITRE": "cl"}')
-    assert fork.status().ran == 5, "2.0 bare, under the profile and with the series, and the trees that hold profile.py"
+    fork.replace(
+        "larder_overrides/profile.py", '{"FOLD": True}', '{"FOLD": True, "MILLILITRE": "cl"}'
+    )
+    assert fork.status().ran == 5, (
+        "2.0 bare, under the profile and with the series, and the trees that hold profile.py"
+    )
 
 
 NOTED = """
@@ -106,7 +122,11 @@ def test_file_that_failed_is_not_run_to_its_end(notes):
 
 
 def test_file_of_which_single_tests_are_named_is_run_to_its_end(fork, notes):
-    fork.replace("patches/0001-trim-headings.patch", f"Probes: {PROBE}", f"Probes: {PROBE}::test_heading_has_no_space_around_it")
+    fork.replace(
+        "patches/0001-trim-headings.patch",
+        f"Probes: {PROBE}",
+        f"Probes: {PROBE}::test_heading_has_no_space_around_it",
+    )
     assert notes().count("bare") == 2 * len(fork.status().report["upstream"]["releases"])
 
 
@@ -130,7 +150,10 @@ def test_cell_that_decides_nothing_is_run_once(fork, notes):
 
 
 def test_probe_has_the_server_that_it_needs_beside_the_cells(fork):
-    fork.append(PROBE, "\n\ndef test_beside():\n    assert __import__('os').environ['PROBE_SHELF_URL'].startswith('unix://')\n")
+    fork.append(
+        PROBE,
+        "\n\ndef test_beside():\n    assert __import__('os').environ['PROBE_SHELF_URL'].startswith('unix://')\n",
+    )
     assert fork.status().verdicts["trim-headings"] == "broken"
     fork.replace(
         "fork.toml",
@@ -161,7 +184,9 @@ def waiting(fork, tmp_path):
 
 def kept(fork):
     """Count the probe files whose results are kept."""
-    return sum('"tests"' in path.read_text() for path in (fork.root / ".fork/results").rglob("*.json"))
+    return sum(
+        '"tests"' in path.read_text() for path in (fork.root / ".fork/results").rglob("*.json")
+    )
 
 
 SERVER = """[[servers]]
@@ -212,7 +237,9 @@ def test_killed_run_leaves_no_process(waiting):
 def test_second_run_at_once_waits_for_the_first(waiting):
     fork, first, started = waiting
     second = fork.start("status", "--format", "json")
-    assert second.stderr.readline() == "another run works on this folder; waiting for it to finish\n"
+    assert (
+        second.stderr.readline() == "another run works on this folder; waiting for it to finish\n"
+    )
     started.with_name("started.go").touch()
     output, complaint = first.communicate(timeout=PATIENCE_SECONDS)
     same, words = second.communicate(timeout=PATIENCE_SECONDS)
@@ -222,6 +249,10 @@ def test_second_run_at_once_waits_for_the_first(waiting):
 
 
 def test_probes_see_nothing_of_how_python_and_pytest_are_set_up_outside(fork):
-    outside = {"PYTEST_ADDOPTS": "--collect-only", "PYTEST_PLUGINS": "nowhere", "PYTHONOPTIMIZE": "2"}
+    outside = {
+        "PYTEST_ADDOPTS": "--collect-only",
+        "PYTEST_PLUGINS": "nowhere",
+        "PYTHONOPTIMIZE": "2",
+    }
     done = fork.status("--fresh", **outside)
     assert (done.code, done.verdicts["trim-headings"]) == (0, "needed")

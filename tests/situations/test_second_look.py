@@ -25,7 +25,10 @@ def test_undeclared_dependency_is_found_by_applying(fork):
     fork.lay("undeclared")
     done = fork.status("--graph")
     assert done.report["dependencies"]["drop-stops"] == {"declared": [], "found": ["trim-headings"]}
-    assert "drop-stops depends on trim-headings (its header: nothing)" in fork.run("status", "--graph").stdout
+    assert (
+        "drop-stops depends on trim-headings (its header: nothing)"
+        in fork.run("status", "--graph").stdout
+    )
 
 
 def test_redundant_patch_is_missed_by_nobody(fork):
@@ -37,10 +40,18 @@ def test_redundant_patch_is_missed_by_nobody(fork):
 
 def test_dependents_go_with_what_they_need(fork):
     fork.lay("undeclared")
-    fork.replace("patches/0009-drop-stops.patch", "Drop-When:", "Depends: trim-headings\nDrop-When:")
+    fork.replace(
+        "patches/0009-drop-stops.patch", "Drop-When:", "Depends: trim-headings\nDrop-When:"
+    )
     done = fork.status("--graph")
-    assert done.report["left_out"] == {"trim-headings": ["trim-headings", "drop-stops"], "drop-stops": ["drop-stops"]}
-    assert done.report["dependencies"]["drop-stops"] == {"declared": ["trim-headings"], "found": ["trim-headings"]}
+    assert done.report["left_out"] == {
+        "trim-headings": ["trim-headings", "drop-stops"],
+        "drop-stops": ["drop-stops"],
+    }
+    assert done.report["dependencies"]["drop-stops"] == {
+        "declared": ["trim-headings"],
+        "found": ["trim-headings"],
+    }
 
 
 # Upstream's own tests
@@ -72,7 +83,9 @@ def test_test_of_upstream_that_the_series_breaks_is_named(fork, checkout):
 
 def test_failure_that_bare_upstream_has_too_is_no_news(fork, checkout):
     text = (checkout.root / "checks/test_labels.py").read_text()
-    (checkout.root / "checks/test_labels.py").write_text(text.replace("test_keeps_space", "keeps_space"))
+    (checkout.root / "checks/test_labels.py").write_text(
+        text.replace("test_keeps_space", "keeps_space")
+    )
     done = fork.status("--upstream", f"path:{checkout.root}", "--suite")
     assert (done.code, done.report["suite"]) == (0, [])
     words = fork.run("status", "--upstream", f"path:{checkout.root}", "--suite").stdout
@@ -80,7 +93,9 @@ def test_failure_that_bare_upstream_has_too_is_no_news(fork, checkout):
 
 
 def test_excused_test_is_named_with_its_reason(fork, checkout):
-    fork.append("fork.toml", '\n[suite.excused]\n"checks/test_labels.py::test_keeps_space" = "why not"\n')
+    fork.append(
+        "fork.toml", '\n[suite.excused]\n"checks/test_labels.py::test_keeps_space" = "why not"\n'
+    )
     done = fork.run("status", "--upstream", f"path:{checkout.root}", "--suite")
     assert done.code == 0, done.stderr
     assert "plain, mode default: 1 of the 2 tests that pass bare" in done.stdout

@@ -8,20 +8,29 @@ def test_tiny_fork_gets_its_verdicts(tmp_path):
     for verb in ("pin", "vendor"):
         done = fork.run(verb)
         assert done.code == 0, done.stderr
-    assert fork.read("upstream/lock.toml") == (HERE / "tiny_fork/upstream/lock.toml").read_text(), "the ids are every machine's"
+    assert fork.read("upstream/lock.toml") == (HERE / "tiny_fork/upstream/lock.toml").read_text(), (
+        "the ids are every machine's"
+    )
     assert (fork.root / "upstream/src/inflection/__init__.py").exists()
 
     done = fork.status("--check")
     assert done.code == 10, done.stderr
     assert done.verdicts == {"passersby": "absorbed", "uncountable-phrases": "needed"}
     assert done.patches["passersby"]["absorbed_in"] == "0.5.1"
-    cells = {name: [done.cell(name, release) for release in ("0.3.1", "0.5.1")] for name in done.patches}
-    columns = {name: [[cell[name] for name in ("bare", "series", "without")] for cell in found] for name, found in cells.items()}
+    cells = {
+        name: [done.cell(name, release) for release in ("0.3.1", "0.5.1")] for name in done.patches
+    }
+    columns = {
+        name: [[cell[name] for name in ("bare", "series", "without")] for cell in found]
+        for name, found in cells.items()
+    }
     assert columns == {
         "passersby": [["failed", None, None], ["passed", None, None]],
         "uncountable-phrases": [["failed", None, None], ["failed", "passed", "failed"]],
     }
-    assert done.patches["uncountable-phrases"]["releases"]["0.5.1"]["applies"] == "three-way", "upstream moved the file"
+    assert done.patches["uncountable-phrases"]["releases"]["0.5.1"]["applies"] == "three-way", (
+        "upstream moved the file"
+    )
     assert done.report["smallest_series"] == ["uncountable-phrases"]
     assert done.report["answer"] == {
         "release": "0.5.1",

@@ -31,7 +31,10 @@ def at(done):
 
 def untouched(fork):
     """Return what a source must never change."""
-    return {name: fork.read(name) for name in ("upstream/lock.toml", "patches/series", "upstream/src/larder/labels.py")}
+    return {
+        name: fork.read(name)
+        for name in ("upstream/lock.toml", "patches/series", "upstream/src/larder/labels.py")
+    }
 
 
 # A branch
@@ -42,8 +45,14 @@ def test_branch_that_changes_nothing_for_us_gives_the_verdicts_of_its_release(fo
     done = fork.status("--upstream", f"git:{history.root}@main")
     assert done.code == 0, done.stderr
     assert re.fullmatch(r"2\.0\+git\.main\.[0-9a-f]{10}", at(done))
-    assert done.report["answer"]["text"].startswith(f"No: bare made-up-larder {at(done)} is not enough; 1 patch stands")
-    assert done.verdicts == {"trim-headings": "needed", "count-hits": "absorbed", "fold-names": "configurable"}
+    assert done.report["answer"]["text"].startswith(
+        f"No: bare made-up-larder {at(done)} is not enough; 1 patch stands"
+    )
+    assert done.verdicts == {
+        "trim-headings": "needed",
+        "count-hits": "absorbed",
+        "fold-names": "configurable",
+    }
     assert done.patches["trim-headings"]["releases"][at(done)]["applies"] == "clean"
     assert untouched(fork) == before
     assert fork.status().report["upstream"]["releases"] == list(VERSIONS), "a source is not tracked"
@@ -61,7 +70,9 @@ def test_patch_whose_place_a_branch_rewrote_would_conflict(fork, history):
     history.change("Loud", "larder/labels.py", CAPITALIZE, "    return line.upper()\n")
     done = fork.status("--upstream", f"git:{history.root}@main")
     assert (done.code, done.verdicts["trim-headings"]) == (20, "conflict")
-    assert done.cell("trim-headings", at(done))["detail"].startswith("larder/labels.py: line 8 (hunks ")
+    assert done.cell("trim-headings", at(done))["detail"].startswith(
+        "larder/labels.py: line 8 (hunks "
+    )
 
 
 def test_retired_patch_that_a_branch_takes_back_would_regress(fork, history):
@@ -76,7 +87,10 @@ def test_branch_is_fetched_anew_each_time(fork, history):
     first = fork.status("--upstream", source)
     history.change("Trim", "larder/labels.py", CAPITALIZE, STRIP)
     second = fork.status("--upstream", source)
-    assert (first.verdicts["trim-headings"], second.verdicts["trim-headings"]) == ("needed", "absorbed")
+    assert (first.verdicts["trim-headings"], second.verdicts["trim-headings"]) == (
+        "needed",
+        "absorbed",
+    )
     assert fork.status("--upstream", source).ran == 0
 
 
@@ -84,7 +98,9 @@ def test_tag_and_commit_are_taken_too(fork, history):
     tip = history.git("rev-parse", "1.1")
     by_tag = fork.status("--upstream", f"git:{history.root}@1.1")
     by_commit = fork.status("--upstream", f"git:{history.root}@{tip}")
-    assert at(by_tag) == f"1.1+git.1.1.{tip[:10]}", "it stands beside the release that it is nearest to"
+    assert at(by_tag) == f"1.1+git.1.1.{tip[:10]}", (
+        "it stands beside the release that it is nearest to"
+    )
     assert at(by_commit).startswith("1.1+git.")
     assert by_tag.verdicts == by_commit.verdicts
     assert by_tag.verdicts["count-hits"] == "needed"
@@ -109,7 +125,9 @@ def test_checkout_is_tried_as_it_stands(fork, history):
     assert re.fullmatch(r"2\.0\+path\.[0-9a-f]{10}", at(first))
     assert first.verdicts["trim-headings"] == "absorbed"
     (history.root / "run.log").write_text("2")
-    assert fork.status("--upstream", f"path:{history.root}").ran == 0, "what git ignores is no part of it"
+    assert fork.status("--upstream", f"path:{history.root}").ran == 0, (
+        "what git ignores is no part of it"
+    )
     labels.write_text(labels.read_text().replace(STRIP, CAPITALIZE))
     assert fork.status("--upstream", f"path:{history.root}").verdicts["trim-headings"] == "needed"
 
@@ -122,7 +140,10 @@ def test_checkout_is_tried_as_it_stands(fork, history):
         ("git:{root}", "error: not a source: "),
         ("git:{root}@..main", "error: not a source: "),
         ("git:{root}@main..1.0", "names no commit: 1.0 is not after main"),
-        ("path:{patches}", "error: that is not made-up-larder: it has no file of any pinned release"),
+        (
+            "path:{patches}",
+            "error: that is not made-up-larder: it has no file of any pinned release",
+        ),
     ],
 )
 def test_wrong_source_is_named(fork, history, source, complaint):
@@ -215,7 +236,9 @@ class Watched:
 @pytest.fixture
 def watched(fork, history):
     """Give a fork that watches a branch, and the index that has its releases."""
-    fork.replace("fork.toml", 'track = ">=1"', f'track = ">=1"\nwatch = ["git:{history.root}@main"]')
+    fork.replace(
+        "fork.toml", 'track = ">=1"', f'track = ">=1"\nwatch = ["git:{history.root}@main"]'
+    )
     with serving(releases(HERE / "larder_releases", "made_up_larder")) as index:
         yield Watched(fork, index)
 
@@ -235,7 +258,10 @@ def test_watch_speaks_of_a_branch_once(watched, history):
     second = watched.watch()
     assert (second.code, second.stdout.splitlines()) == (
         0,
-        ["Nothing to do, as the last time: all features are needed on 2.0; 2 are retired.", "next: nox -s watch"],
+        [
+            "Nothing to do, as the last time: all features are needed on 2.0; 2 are retired.",
+            "next: nox -s watch",
+        ],
     )
 
 
@@ -245,7 +271,10 @@ def test_watch_says_which_patch_could_go(watched, history):
     done = watched.watch()
     assert done.code == 10, done.stderr
     assert "  trim-headings: absorbed, needed the last time" in done.stdout.splitlines()
-    assert done.stdout.splitlines()[1] == f"next: nox -s status -- --upstream git:{history.root}@main --patch trim-headings --why"
+    assert (
+        done.stdout.splitlines()[1]
+        == f"next: nox -s status -- --upstream git:{history.root}@main --patch trim-headings --why"
+    )
     page = done.stdout.split("evidence: ")[1].strip()
     assert "Can go: absorbed." in Path(page).read_text()
 
@@ -255,7 +284,10 @@ def test_watch_calls_somebody_where_a_branch_would_conflict(watched, history):
     history.change("Loud", "larder/labels.py", CAPITALIZE, "    return line.upper()\n")
     done = watched.watch()
     assert done.code == 20
-    assert "\n  trim-headings: conflict, needed the last time: larder/labels.py: line 8 (hunks " in done.stdout
+    assert (
+        "\n  trim-headings: conflict, needed the last time: larder/labels.py: line 8 (hunks "
+        in done.stdout
+    )
     assert watched.watch().code == 0
 
 
@@ -265,7 +297,10 @@ def test_watch_looks_at_what_a_repository_has_checked_out(watched, history):
     assert (done.code, done.stderr.count("error")) == (10, 0)
     assert re.search(r"2\.0\+git\.head\.\w{10} is here, not looked at before", done.stdout)
     history.git("switch", "--quiet", "--detach", "1.1")
-    assert re.search(r"1\.1\+git\.head\.\w{10} is here, 2\.0\+git\.head\.\w{10} the last time", watched.watch().stdout)
+    assert re.search(
+        r"1\.1\+git\.head\.\w{10} is here, 2\.0\+git\.head\.\w{10} the last time",
+        watched.watch().stdout,
+    )
 
 
 def stripping(version):
@@ -273,7 +308,11 @@ def stripping(version):
     files = {}
     for name in VERSIONS:
         folder = HERE / "larder_releases" / name
-        files |= {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
+        files |= {
+            str(path.relative_to(folder)): path.read_text()
+            for path in folder.rglob("*")
+            if path.is_file()
+        }
     files["larder/labels.py"] = files["larder/labels.py"].replace(CAPITALIZE, STRIP)
     return File(sdist(version, files, name="made_up_larder"))
 
@@ -324,7 +363,10 @@ def test_watch_finds_a_release_that_is_not_pinned(watched):
     ]
     assert watched.fork.read("upstream/lock.toml") == lock, "watching pins nothing"
     again = watched.watch()
-    assert (again.code, again.stdout.splitlines()[0]) == (0, f"As the last time: {done.stdout.splitlines()[0]}")
+    assert (again.code, again.stdout.splitlines()[0]) == (
+        0,
+        f"As the last time: {done.stdout.splitlines()[0]}",
+    )
     told = watched.fork.run("status").stdout.splitlines()
     assert told[:2] == [
         "3.0 is released, which is not tried yet; the fork stands on 2.0.",
@@ -335,11 +377,18 @@ def test_watch_finds_a_release_that_is_not_pinned(watched):
 def test_watch_writes_the_text_of_an_issue(watched, history):
     watched.watch()
     history.change("Trim", "larder/labels.py", CAPITALIZE, STRIP)
-    done = watched.fork.run("watch", "--format", "markdown", PIP_INDEX_URL=watched.index.address, NO_PROXY="127.0.0.1")
+    done = watched.fork.run(
+        "watch", "--format", "markdown", PIP_INDEX_URL=watched.index.address, NO_PROXY="127.0.0.1"
+    )
     title, blank, command, *rest = done.stdout.splitlines()
-    assert re.fullmatch(r"# 1 feature can go on 2\.0\+git\.main\.\w{10}: trim-headings \(absorbed\)\.", title)
+    assert re.fullmatch(
+        r"# 1 feature can go on 2\.0\+git\.main\.\w{10}: trim-headings \(absorbed\)\.", title
+    )
     assert (done.code, blank) == (10, "")
-    assert command == f"Next: `nox -s status -- --upstream git:{history.root}@main --patch trim-headings --why`"
+    assert (
+        command
+        == f"Next: `nox -s status -- --upstream git:{history.root}@main --patch trim-headings --why`"
+    )
     assert "- trim-headings: absorbed, needed the last time" in rest
     assert rest[-1] == f"Evidence: `nox -s status -- --upstream git:{history.root}@main --why`"
 
@@ -350,7 +399,10 @@ def test_source_that_is_away_hides_no_other(watched, history):
     done = watched.watch()
     assert (done.code, done.stdout.splitlines()) == (
         3,
-        ["Not known: 1 of the 2 sources could not be looked at, and at the others nothing has changed.", "next: nox -s watch"],
+        [
+            "Not known: 1 of the 2 sources could not be looked at, and at the others nothing has changed.",
+            "next: nox -s watch",
+        ],
     )
     assert "does not appear to be a git repository" in done.stderr
     shutil.move(f"{history.root}.away", history.root)

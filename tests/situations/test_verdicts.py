@@ -11,7 +11,11 @@ def columns(cell):
 def test_needed_patch_in_an_orderly_fork(fork):
     done = fork.status()
     assert done.code == 0, done.stderr
-    assert done.verdicts == {"trim-headings": "needed", "count-hits": "absorbed", "fold-names": "configurable"}
+    assert done.verdicts == {
+        "trim-headings": "needed",
+        "count-hits": "absorbed",
+        "fold-names": "configurable",
+    }
     assert columns(done.cell("trim-headings")) == ["failed", None, "passed", "failed"]
     assert done.patches["trim-headings"]["releases"]["2.0"]["applies"] == "clean"
     assert done.patches["count-hits"]["absorbed_in"] == "2.0"
@@ -28,7 +32,11 @@ def test_needed_patch_in_an_orderly_fork(fork):
 def test_report_has_the_keys_that_programs_read(fork):
     report = fork.status().report
     assert list(report) == ["schema", "upstream", "answer", "patches", "smallest_series", "summary"]
-    assert report["upstream"] == {"name": "made-up-larder", "locked": "2.0", "releases": ["1.0", "1.1", "2.0"]}
+    assert report["upstream"] == {
+        "name": "made-up-larder",
+        "locked": "2.0",
+        "releases": ["1.0", "1.1", "2.0"],
+    }
     assert report["smallest_series"] == ["trim-headings"]
     assert report["summary"] == {"needed": 1, "configurable": 1, "absorbed": 1}
     patch = report["patches"][0]
@@ -64,8 +72,15 @@ def test_patch_that_upstream_absorbed(fork):
     done = fork.status("--check")
     assert (done.code, done.verdicts["hits"]) == (10, "absorbed")
     assert columns(done.cell("hits")) == ["passed", None, None, None]
-    assert [at["verdict"] for at in done.patches["hits"]["releases"].values()] == ["needed", "needed", "absorbed"]
-    assert (done.patches["hits"]["absorbed_in"], done.patches["hits"]["releases"]["2.0"]["text"]) == ("2.0", "present")
+    assert [at["verdict"] for at in done.patches["hits"]["releases"].values()] == [
+        "needed",
+        "needed",
+        "absorbed",
+    ]
+    assert (
+        done.patches["hits"]["absorbed_in"],
+        done.patches["hits"]["releases"]["2.0"]["text"],
+    ) == ("2.0", "present")
     assert done.report["smallest_series"] == ["trim-headings"]
     assert fork.status().code == 0, "without --check a patch that can go is no reason to stop"
 
@@ -121,7 +136,9 @@ def test_patch_that_no_cell_can_try(fork):
         "verdict": "untested",
         "detail": "no cell here meets what it needs",
     }
-    assert done.report["answer"]["text"].endswith("in the way: trim-headings. Untested here: future-pytest.")
+    assert done.report["answer"]["text"].endswith(
+        "in the way: trim-headings. Untested here: future-pytest."
+    )
 
 
 def test_switching_the_feature_off_replaces_nothing(fork):
@@ -152,9 +169,15 @@ def test_undeclared_dependency_is_named(fork):
 
 def test_declared_dependency_is_left_out_with_what_it_needs(fork):
     fork.lay("undeclared")
-    fork.replace("patches/0009-drop-stops.patch", "Drop-When:", "Depends: trim-headings\nDrop-When:")
+    fork.replace(
+        "patches/0009-drop-stops.patch", "Drop-When:", "Depends: trim-headings\nDrop-When:"
+    )
     done = fork.status()
-    assert (done.code, done.verdicts["trim-headings"], done.verdicts["drop-stops"]) == (0, "needed", "needed")
+    assert (done.code, done.verdicts["trim-headings"], done.verdicts["drop-stops"]) == (
+        0,
+        "needed",
+        "needed",
+    )
 
 
 def test_reverse_mutation_gives_teeth_to_a_behaviour_that_every_release_has(fork):
@@ -186,7 +209,15 @@ def test_patch_that_applies_on_its_base_with_an_offset_alone(fork):
 
 
 def test_all_at_once(fork):
-    for situation in ("cache_off", "absorbed", "configurable", "redundant", "conflict", "broken", "untested"):
+    for situation in (
+        "cache_off",
+        "absorbed",
+        "configurable",
+        "redundant",
+        "conflict",
+        "broken",
+        "untested",
+    ):
         fork.lay(situation)
     done = fork.status()
     assert done.code == 20
@@ -199,7 +230,13 @@ def test_all_at_once(fork):
         "absorbed": 2,
         "untested": 1,
     }
-    assert done.report["answer"]["in_the_way"] == ["trim-headings", "no-nones", "drop-tabs", "two-digits", "round-weights"]
+    assert done.report["answer"]["in_the_way"] == [
+        "trim-headings",
+        "no-nones",
+        "drop-tabs",
+        "two-digits",
+        "round-weights",
+    ]
     assert done.report["smallest_series"] == [
         "trim-headings",
         "no-nones",

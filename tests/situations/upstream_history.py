@@ -27,7 +27,9 @@ class History:
     def git(self, *words):
         """Run git sealed and return what it prints."""
         self.root.mkdir(exist_ok=True)
-        done = subprocess.run(["git", *words], cwd=self.root, env=sealed_environment(), capture_output=True, text=True)
+        done = subprocess.run(
+            ["git", *words], cwd=self.root, env=sealed_environment(), capture_output=True, text=True
+        )
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 

@@ -21,11 +21,23 @@ class Live:
     """A server of a kind that fork.toml names, on a port of its own; it can be killed and started again."""
 
     def __init__(self, kind, folder, *options):
-        self._program = program(next(server for server in read_config(ROOT / "fork.toml").servers if server.id == kind))
+        self._program = program(
+            next(server for server in read_config(ROOT / "fork.toml").servers if server.id == kind)
+        )
         assert self._program, f"the program of {kind} is not here"
         self.port = free_port()
         self.folder = folder
-        self._options = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder), *options]
+        self._options = [
+            "--port",
+            str(self.port),
+            "--bind",
+            "127.0.0.1",
+            "--save",
+            "",
+            "--dir",
+            str(folder),
+            *options,
+        ]
         self._process = None
 
     def __enter__(self):
@@ -72,7 +84,11 @@ class Sentinel(Live):
 
     def __init__(self, master, folder, kind="valkey9"):
         super().__init__(kind, folder)
-        watched = ["monitor {} 127.0.0.1 {} 1", "down-after-milliseconds {} 60000", "failover-timeout {} 10000"]
+        watched = [
+            "monitor {} 127.0.0.1 {} 1",
+            "down-after-milliseconds {} 60000",
+            "failover-timeout {} 10000",
+        ]
         said = [f"sentinel {line.format(self.NAME, master.port)}" for line in watched]
         lines = [f"port {self.port}", "bind 127.0.0.1", f"dir {folder}", *said]
         (folder / "sentinel.conf").write_text("\n".join(lines) + "\n")
@@ -97,7 +113,14 @@ class Cluster:
     """Three masters with a third of the slots each, and a replica for each if they are asked for, which takes over when told to."""
 
     def __init__(self, folder, *, replicas=False, kind="valkey9"):
-        options = ["--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--cluster-replica-no-failover", "yes"]
+        options = [
+            "--cluster-enabled",
+            "yes",
+            "--cluster-node-timeout",
+            "2000",
+            "--cluster-replica-no-failover",
+            "yes",
+        ]
         every = []
         for number in range(6 if replicas else 3):
             (folder / str(number)).mkdir()
@@ -109,7 +132,9 @@ class Cluster:
         for number, node in enumerate(self.nodes):
             self._stack.enter_context(node)
             with node.client() as client:
-                client.execute_command("CLUSTER ADDSLOTS", *range(SLOTS * number // 3, SLOTS * (number + 1) // 3))
+                client.execute_command(
+                    "CLUSTER ADDSLOTS", *range(SLOTS * number // 3, SLOTS * (number + 1) // 3)
+                )
             self._meet(node)
         for node in self.replicas:
             self._stack.enter_context(node)
@@ -118,7 +143,10 @@ class Cluster:
         for master, replica in zip(self.nodes[: len(self.replicas)], self.replicas, strict=True):
             with replica.client() as client:
                 client.execute_command("CLUSTER REPLICATE", self.id_of(master))
-                until(lambda: client.info("replication").get("master_link_status") == "up", "no replication")
+                until(
+                    lambda: client.info("replication").get("master_link_status") == "up",
+                    "no replication",
+                )
         return self
 
     def __exit__(self, *_):

@@ -4,7 +4,15 @@ import shutil
 
 import pytest
 
-from tests.tooling.local_index import ONE, TWO, Fork, LocalIndex, clean_environment, make_fork, serving
+from tests.tooling.local_index import (
+    ONE,
+    TWO,
+    Fork,
+    LocalIndex,
+    clean_environment,
+    make_fork,
+    serving,
+)
 from tests.tooling.shipping import shop, shop_template, storage, warehouse  # noqa: F401 (fixtures)
 
 
@@ -57,4 +65,9 @@ def two_releases():
 def copied(stage, folder, index):
     """Return a copy of a stage that asks this index."""
     shutil.copytree(stage, folder / "fork")
-    return Fork(folder / "fork", folder / "home", index, clean_environment(folder / "home", PIP_INDEX_URL=index.address))
+    return Fork(
+        folder / "fork",
+        folder / "home",
+        index,
+        clean_environment(folder / "home", PIP_INDEX_URL=index.address),
+    )

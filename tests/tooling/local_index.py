@@ -34,14 +34,22 @@ ONE = {
     ),
     "tally/words.py": "HELLO = 'hello'\n\n\nBYE = 'bye'\n",
 }
-TWO = {**ONE, "tally/words.py": "HELLO = 'good day'\n\n\nBYE = 'bye'\n", "tally/more.py": "MORE = 1\n"}
+TWO = {
+    **ONE,
+    "tally/words.py": "HELLO = 'good day'\n\n\nBYE = 'bye'\n",
+    "tally/more.py": "MORE = 1\n",
+}
 
 
 # Archives
 
 
 def sdist(
-    version: str, files: Mapping[str, str | bytes], *, executable: Sequence[str] = (), name: str = "made_up_tally"
+    version: str,
+    files: Mapping[str, str | bytes],
+    *,
+    executable: Sequence[str] = (),
+    name: str = "made_up_tally",
 ) -> bytes:
     """Return an sdist with these files below its top folder."""
     members = []
@@ -115,7 +123,12 @@ class LocalIndex:
     def _json(self) -> tuple[str, bytes]:
         files = []
         for name, file in self.files.items():
-            entry: dict[str, Any] = {"filename": name, "url": self._url(name), "hashes": _hashes(file), "yanked": file.yanked}
+            entry: dict[str, Any] = {
+                "filename": name,
+                "url": self._url(name),
+                "hashes": _hashes(file),
+                "yanked": file.yanked,
+            }
             if file.upload_time:
                 entry |= {"upload-time": file.upload_time, "size": len(file.content)}
             files.append(entry)
@@ -126,11 +139,15 @@ class LocalIndex:
         links = []
         for name, file in self.files.items():
             fragment = f"#sha256={hashlib.sha256(file.content).hexdigest()}" if file.stated else ""
-            links.append(f'<a href="{self._url(name)}{fragment}"{" data-yanked" if file.yanked else ""}>{name}</a>')
+            links.append(
+                f'<a href="{self._url(name)}{fragment}"{" data-yanked" if file.yanked else ""}>{name}</a>'
+            )
         return "text/html", f"<!DOCTYPE html><html><body>{''.join(links)}</body></html>".encode()
 
     def _url(self, name: str) -> str:
-        return f"{self.absolute_links}/files/{name}" if self.absolute_links else f"../../files/{name}"
+        return (
+            f"{self.absolute_links}/files/{name}" if self.absolute_links else f"../../files/{name}"
+        )
 
 
 def sdist_name(version: str) -> str:
@@ -149,7 +166,9 @@ class _Handler(BaseHTTPRequestHandler):
             index.asked.append((self.path, self.headers["Authorization"]))
         index.gate.wait(20)
         if index.login and self.headers["Authorization"] != _basic(*index.login):
-            self._answer(401, "text/plain", b"who are you", {"WWW-Authenticate": 'Basic realm="index"'})
+            self._answer(
+                401, "text/plain", b"who are you", {"WWW-Authenticate": 'Basic realm="index"'}
+            )
         elif self.path.startswith("/simple/"):
             self._page(index)
         else:
@@ -174,9 +193,20 @@ class _Handler(BaseHTTPRequestHandler):
         body = file.content if file.served is None else file.served
         self._answer(200, "application/gzip", body, cut_at=file.cut_at)
 
-    def _answer(self, status: int, kind: str, body: bytes, headers: Mapping[str, str] = {}, cut_at: int | None = None) -> None:
+    def _answer(
+        self,
+        status: int,
+        kind: str,
+        body: bytes,
+        headers: Mapping[str, str] = {},
+        cut_at: int | None = None,
+    ) -> None:
         self.send_response(status)
-        for key, value in {"Content-Type": kind, "Content-Length": str(len(body)), **headers}.items():
+        for key, value in {
+            "Content-Type": kind,
+            "Content-Length": str(len(body)),
+            **headers,
+        }.items():
             self.send_header(key, value)
         self.end_headers()
         if self.command == "GET":
@@ -235,11 +265,25 @@ class Fork:
     index: LocalIndex
     env: dict[str, str]
 
-    def run(self, *words: str, env: Mapping[str, str] | None = None, ok: int | None = 0, **kwargs: Any) -> Done:
+    def run(
+        self, *words: str, env: Mapping[str, str] | None = None, ok: int | None = 0, **kwargs: Any
+    ) -> Done:
         """Run a verb through the command line; `ok` is the exit code it must end with (None: any)."""
-        command = [sys.executable, *kwargs.pop("python", ("-m", "scripts")), "--repo", str(self.root), *words]
+        command = [
+            sys.executable,
+            *kwargs.pop("python", ("-m", "scripts")),
+            "--repo",
+            str(self.root),
+            *words,
+        ]
         done = subprocess.run(
-            command, cwd=ROOT, env={**self.env, **(env or {})}, capture_output=True, text=True, check=False, **kwargs
+            command,
+            cwd=ROOT,
+            env={**self.env, **(env or {})},
+            capture_output=True,
+            text=True,
+            check=False,
+            **kwargs,
         )
         result = Done(done.returncode, done.stdout, done.stderr)
         assert ok is None or result.code == ok, result.output
@@ -256,11 +300,20 @@ class Fork:
             text=True,
             check=False,
         )
-        assert done.returncode == -9, f"{event} {text!r} never happened:\n{done.stdout}{done.stderr}"
+        assert done.returncode == -9, (
+            f"{event} {text!r} never happened:\n{done.stdout}{done.stderr}"
+        )
 
     def git(self, *words: str, cwd: Path | None = None) -> str:
         """Run git in the fork's clone, or in `cwd`, as its user."""
-        done = subprocess.run(["git", *words], cwd=cwd or self.root, env=self.env, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            ["git", *words],
+            cwd=cwd or self.root,
+            env=self.env,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout.strip()
 

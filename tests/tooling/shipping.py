@@ -77,7 +77,11 @@ class Shop(harness.Fork):
     def run(self, *words, ok=0, allow_traceback=False, **env):
         """Run the command line; it must end with `ok` (None: any), and never show the password or a traceback."""
         done = subprocess.run(
-            harness.command(self.root, words), cwd=harness.PROJECT, env=self.env(**env), capture_output=True, text=True
+            harness.command(self.root, words),
+            cwd=harness.PROJECT,
+            env=self.env(**env),
+            capture_output=True,
+            text=True,
         )
         result = harness.Done(done.returncode, done.stdout, done.stderr)
         assert ok is None or done.returncode == ok, done.stdout + done.stderr
@@ -88,7 +92,12 @@ class Shop(harness.Fork):
     def publish(self, *words, ok=0, **env):
         """Publish to the index `local`, with the right password unless another one is given."""
         return self.run(
-            "publish", "--index", "local", *words, ok=ok, **({"TWINE_USERNAME": USER, "TWINE_PASSWORD": PASSWORD} | env)
+            "publish",
+            "--index",
+            "local",
+            *words,
+            ok=ok,
+            **({"TWINE_USERNAME": USER, "TWINE_PASSWORD": PASSWORD} | env),
         )
 
     def started(self, *words):
@@ -96,7 +105,12 @@ class Shop(harness.Fork):
         env = self.env(TWINE_USERNAME=USER, TWINE_PASSWORD=PASSWORD)
         command = harness.command(self.root, ("publish", "--index", "local", *words))
         return subprocess.Popen(
-            command, cwd=harness.PROJECT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+            command,
+            cwd=harness.PROJECT,
+            env=env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
 
     def killed(self, event, text):
@@ -115,16 +129,29 @@ class Shop(harness.Fork):
         ]
         env = self.env(TWINE_USERNAME=USER, TWINE_PASSWORD=PASSWORD)
         done = subprocess.run(command, cwd=harness.PROJECT, env=env, capture_output=True, text=True)
-        assert done.returncode == -signal.SIGKILL, f"{event} {text!r} never happened:\n{done.stdout}{done.stderr}"
+        assert done.returncode == -signal.SIGKILL, (
+            f"{event} {text!r} never happened:\n{done.stdout}{done.stderr}"
+        )
 
     def env(self, **extra):
         """Return the user's environment without this machine's credentials."""
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(("TWINE_", "NETRC"))}
+        kept = {
+            key: value
+            for key, value in os.environ.items()
+            if not key.startswith(("TWINE_", "NETRC"))
+        }
         return kept | _sealed(self.home) | extra
 
     def git(self, *words):
         """Run git as the fork's maintainer."""
-        return subprocess.run(["git", *words], cwd=self.root, env=self.env(), capture_output=True, text=True, check=True).stdout
+        return subprocess.run(
+            ["git", *words],
+            cwd=self.root,
+            env=self.env(),
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
 
     def commit(self):
         """Commit whatever is there."""
@@ -133,7 +160,10 @@ class Shop(harness.Fork):
 
     def at(self, upload, simple):
         """Publish to these addresses from now on."""
-        self.append("fork.toml", f'\n[[indexes]]\nname = "local"\nupload = "{upload}"\nsimple = "{simple}"\n')
+        self.append(
+            "fork.toml",
+            f'\n[[indexes]]\nname = "local"\nupload = "{upload}"\nsimple = "{simple}"\n',
+        )
         self.commit()
 
     @property
@@ -153,7 +183,12 @@ def program_environment(home, **extra):
     """Return an environment for pip and uv without any configuration of this machine's or this user's."""
     foreign = ("PIP_", "UV_", "NETRC", "VIRTUAL_ENV")
     kept = {key: value for key, value in os.environ.items() if not key.startswith(foreign)}
-    return kept | _sealed(home) | {"PIP_CONFIG_FILE": os.devnull, "PIP_NO_CACHE_DIR": "1", "UV_NO_CONFIG": "0"} | extra
+    return (
+        kept
+        | _sealed(home)
+        | {"PIP_CONFIG_FILE": os.devnull, "PIP_NO_CACHE_DIR": "1", "UV_NO_CONFIG": "0"}
+        | extra
+    )
 
 
 def _sealed(home):
@@ -168,7 +203,9 @@ def _sealed(home):
 
 def cache_folder():
     """Return uv's cache, which a new home folder would hide."""
-    done = subprocess.run([sys.executable, "-m", "uv", "cache", "dir"], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "uv", "cache", "dir"], capture_output=True, text=True, check=True
+    )
     return Path(done.stdout.strip())
 
 
@@ -255,8 +292,12 @@ def pypiserver(folder, authenticated="update,download,list"):
         authenticated,
         "--disable-fallback",
     ]
-    with program([sys.executable, "-m", "pypiserver", "run", *options, str(packages)], port, folder / "log"):
-        yield RunningIndex(f"http://127.0.0.1:{port}/", f"http://127.0.0.1:{port}/simple/", packages)
+    with program(
+        [sys.executable, "-m", "pypiserver", "run", *options, str(packages)], port, folder / "log"
+    ):
+        yield RunningIndex(
+            f"http://127.0.0.1:{port}/", f"http://127.0.0.1:{port}/simple/", packages
+        )
 
 
 @contextmanager
@@ -266,17 +307,29 @@ def devpi(folder, mirrored):
     words = ["--serverdir", str(state), "--no-root-pypi"]
     binaries = Path(sys.executable).parent
     subprocess.run([binaries / "devpi-init", *words], check=True, capture_output=True)
-    server = [str(binaries / "devpi-server"), "--host", "127.0.0.1", "--port", str(port), "--serverdir", str(state)]
+    server = [
+        str(binaries / "devpi-server"),
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--serverdir",
+        str(state),
+    ]
     with program(server, port, folder / "log"):
         address = f"http://127.0.0.1:{port}/{USER}"
         requests.put(address, json={"password": PASSWORD}, timeout=60).raise_for_status()
-        login = requests.post(f"http://127.0.0.1:{port}/+login", json={"user": USER, "password": PASSWORD}, timeout=60).json()
+        login = requests.post(
+            f"http://127.0.0.1:{port}/+login", json={"user": USER, "password": PASSWORD}, timeout=60
+        ).json()
         token = base64.b64encode(f"{USER}:{login['result']['password']}".encode()).decode()
         mirror = {"type": "mirror", "mirror_url": mirrored, "volatile": False}
         stage = {"type": "stage", "bases": [f"{USER}/mirror"], "volatile": False}
         for name, index in (("mirror", mirror), ("prod", stage)):
             headers = {"X-Devpi-Auth": token}
-            requests.put(f"{address}/{name}", json=index, headers=headers, timeout=60).raise_for_status()
+            requests.put(
+                f"{address}/{name}", json=index, headers=headers, timeout=60
+            ).raise_for_status()
         yield RunningIndex(f"{address}/prod/", f"{address}/prod/+simple/")
 
 
@@ -284,7 +337,9 @@ def devpi(folder, mirrored):
 def program(command, port, log):
     """Run a server until the block ends; it is up when it takes connections."""
     with log.open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            command, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
+        )
         try:
             until(lambda: process.poll() is not None or takes_connections(port), command[0])
             assert process.poll() is None, log.read_text()
@@ -324,8 +379,13 @@ def until(true, what):
 
 def small_wheel(name, version, *needs, text=""):
     """Return the file name and the bytes of a wheel with one module."""
-    head = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n" + "".join(f"Requires-Dist: {need}\n" for need in needs)
-    info = {"METADATA": f"{head}\n".encode(), "WHEEL": b"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"}
+    head = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n" + "".join(
+        f"Requires-Dist: {need}\n" for need in needs
+    )
+    info = {
+        "METADATA": f"{head}\n".encode(),
+        "WHEEL": b"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
     contents = Contents(name, version, {f"{name.replace('-', '_')}.py": text.encode()}, info)
     from datetime import UTC, datetime
 
@@ -369,7 +429,11 @@ class _Proxied(BaseHTTPRequestHandler):
             return
         body = self.rfile.read(size)
         if proxy.way in ("echo", "garbage", "lie"):
-            self._answer(502 if proxy.way == "echo" else 200, {}, f"you are {self.headers['Authorization']}".encode())
+            self._answer(
+                502 if proxy.way == "echo" else 200,
+                {},
+                f"you are {self.headers['Authorization']}".encode(),
+            )
             return
         self._forward(body)
 
@@ -387,7 +451,11 @@ class _Proxied(BaseHTTPRequestHandler):
             proxy.let_go.wait(PATIENCE_SECONDS)
             self.close_connection = True
             return
-        self._answer(answer.status, {"Content-Type": answer.headers.get("Content-Type", "text/html")}, content)
+        self._answer(
+            answer.status,
+            {"Content-Type": answer.headers.get("Content-Type", "text/html")},
+            content,
+        )
 
     def _answer(self, status, headers, body):
         self.send_response(status)

@@ -47,7 +47,9 @@ def load(x):
 {BODY}"""
 """Two functions with one body: a hunk with a line of context fits into both."""
 
-STRICT = BASE[: BASE.index("def load")] + BASE[BASE.index("def load") :].replace("check(x)", "check(x, strict=True)")
+STRICT = BASE[: BASE.index("def load")] + BASE[BASE.index("def load") :].replace(
+    "check(x)", "check(x, strict=True)"
+)
 
 
 @dataclasses.dataclass
@@ -68,7 +70,9 @@ class Bench:
                 handle.run("update-index", "--add", "--cacheinfo", f"100644,{blob},{path}")
             tree = handle.text("write-tree")
         commit = git.text("commit-tree", "-m", version, tree)
-        found = Release(version, f"tally-{version}.tar.gz", 0, "", datetime.fromtimestamp(0, UTC), tree, commit)
+        found = Release(
+            version, f"tally-{version}.tar.gz", 0, "", datetime.fromtimestamp(0, UTC), tree, commit
+        )
         self.releases.append(found)
         return found
 
@@ -77,9 +81,15 @@ class Bench:
         folder = self.repo.patches / "retired" if retired else self.repo.patches
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{name}.patch"
-        trailers = {"Id": name, "Base": base, **{key.replace("_", "-"): value for key, value in fields.items()}}
+        trailers = {
+            "Id": name,
+            "Base": base,
+            **{key.replace("_", "-"): value for key, value in fields.items()},
+        }
         lines = "".join(f"{key}: {value}\n" for key, value in trailers.items())
-        path.write_text(f"{HEAD}Subject: [PATCH] Do {name}\n\nIt must be done.\n\n{lines}\n{diff(old, new)}")
+        path.write_text(
+            f"{HEAD}Subject: [PATCH] Do {name}\n\nIt must be done.\n\n{lines}\n{diff(old, new)}"
+        )
         (self.retired if retired else self.active).append(path)
         return path
 
@@ -128,9 +138,16 @@ def diff(old, new):
         if before == after:
             continue
         found.append(f"diff --git a/{path} b/{path}\n")
-        found += ["new file mode 100644\n"] * (before is None) + ["deleted file mode 100644\n"] * (after is None)
-        names = f"a/{path}" if before is not None else "/dev/null", f"b/{path}" if after is not None else "/dev/null"
-        found += difflib.unified_diff((before or "").splitlines(True), (after or "").splitlines(True), *names, n=1)
+        found += ["new file mode 100644\n"] * (before is None) + ["deleted file mode 100644\n"] * (
+            after is None
+        )
+        names = (
+            f"a/{path}" if before is not None else "/dev/null",
+            f"b/{path}" if after is not None else "/dev/null",
+        )
+        found += difflib.unified_diff(
+            (before or "").splitlines(True), (after or "").splitlines(True), *names, n=1
+        )
     return "".join(found)
 
 
@@ -185,7 +202,9 @@ def test_patch_stands_on_those_before_it(bench):
 
 def test_commit_has_the_words_and_the_author_of_the_mail(bench):
     commit = bench.workshop.commits(bench.series.active).ids["strict"]
-    words = bench.repo.git.text("log", "-1", "--format=%an <%ae> %ad%n%B", "--date=iso-strict", commit)
+    words = bench.repo.git.text(
+        "log", "-1", "--format=%an <%ae> %ad%n%B", "--date=iso-strict", commit
+    )
     assert words == (
         "A Maintainer <maintainer@example.invalid> 2022-02-01T00:00:00+00:00\n"
         "Do strict\n\nIt must be done.\n\nId: strict\nBase: 1"
@@ -195,7 +214,12 @@ def test_commit_has_the_words_and_the_author_of_the_mail(bench):
 def test_commit_gives_back_the_hunks_of_the_mail(bench):
     commit = bench.workshop.commits(bench.series.active).ids["strict"]
     mail = bench.repo.git.run("format-patch", "--stdout", *FORMAT, f"{commit}^..{commit}").text
-    assert mail.endswith(bench.active[0].read_text().partition("+++ b/io.py\n")[2].replace("@@\n", "@@ def load(x):\n"))
+    assert mail.endswith(
+        bench.active[0]
+        .read_text()
+        .partition("+++ b/io.py\n")[2]
+        .replace("@@\n", "@@ def load(x):\n")
+    )
     assert difference(bench.repo.git, commit).count(b"@@ -") == 1
 
 
@@ -212,13 +236,17 @@ def test_offset_where_upstream_put_lines_before_it(bench):
     other = BASE.replace("    x = clean(x)\n", '    x = f"{x}"\n', 1)
     target = bench.release("2", {"io.py": "import sys\n\n" + other})
     assert bench.step(target).applies is Applies.OFFSET
-    assert bench.read(bench.build(target).tree, "io.py").endswith(STRICT[STRICT.index("def load") :])
+    assert bench.read(bench.build(target).tree, "io.py").endswith(
+        STRICT[STRICT.index("def load") :]
+    )
 
 
 def test_three_way_where_upstream_changed_the_context(bench):
     text = BASE.replace("    return x\n", "    return y\n")
     target = bench.release("2", {"io.py": text})
-    assert bench.step(target).applies is Applies.CONFLICT, "a neighbouring line is too near even for a merge"
+    assert bench.step(target).applies is Applies.CONFLICT, (
+        "a neighbouring line is too near even for a merge"
+    )
     target = bench.release("3", {"disk/io.py": BASE})
     assert bench.step(target).applies is Applies.THREE_WAY, "upstream moved the file"
     assert bench.read(bench.build(target).tree, "disk/io.py") == STRICT
@@ -227,7 +255,10 @@ def test_three_way_where_upstream_changed_the_context(bench):
 def test_conflict_names_file_line_and_hunk(bench):
     target = bench.release("2", {"io.py": BASE.replace("check(x)", "verify(x)")})
     step = bench.step(target)
-    assert (step.applies, step.detail) == (Applies.CONFLICT, "io.py: line 9 (hunks @@ -8,3 +8,3 @@)")
+    assert (step.applies, step.detail) == (
+        Applies.CONFLICT,
+        "io.py: line 9 (hunks @@ -8,3 +8,3 @@)",
+    )
     assert bench.build(target).tree == target.tree
 
 
@@ -236,7 +267,10 @@ def test_conflict_names_every_file(bench):
     bench.release("2", {"a.py": "1\n", "b.py": "1\n"})
     bench.patch("both", {"a.py": "1\n", "b.py": "1\n"}, {"a.py": "2\n", "b.py": "2\n"}, base="2")
     target = bench.release("3", {"a.py": "3\n", "b.py": "3\n"})
-    assert bench.step(target, "both").detail == "a.py: line 1 (hunks @@ -1,1 +1,1 @@); b.py: line 1 (hunks @@ -1,1 +1,1 @@)"
+    assert (
+        bench.step(target, "both").detail
+        == "a.py: line 1 (hunks @@ -1,1 +1,1 @@); b.py: line 1 (hunks @@ -1,1 +1,1 @@)"
+    )
 
 
 def test_conflict_says_that_upstream_removed_the_file(bench):
@@ -260,7 +294,10 @@ def test_patch_that_depends_on_one_that_conflicts_does_too(bench):
     bench.patch("header", {"io.py": STRICT}, {"io.py": "import sys\n" + STRICT}, Depends="strict")
     target = bench.release("2", {"io.py": BASE.replace("check(x)", "verify(x)")})
     built = bench.build(target)
-    assert (built.applied, built.steps["header"].detail) == ((), "depends on strict, which conflicts")
+    assert (built.applied, built.steps["header"].detail) == (
+        (),
+        "depends on strict, which conflicts",
+    )
 
 
 def test_patch_that_upstream_took_makes_no_difference(bench):
@@ -288,11 +325,16 @@ def test_hunk_that_plain_git_puts_into_the_wrong_function_is_a_conflict(bench, w
     head, tail = BASE[: BASE.index("def load")], BASE[BASE.index("def load") :]
     target = bench.release("2", {"io.py": head + tail.replace("check(x)", "verify(x)")})
 
-    wrong = head.replace("check(x)", "check(x, strict=True)") + tail.replace("check(x)", "verify(x)")
+    wrong = head.replace("check(x)", "check(x, strict=True)") + tail.replace(
+        "check(x)", "verify(x)"
+    )
     assert plain(bench, target, *words) == (0, wrong), "git succeeds, and makes `save` strict"
 
     step = bench.step(target)
-    assert (step.applies, step.detail) == (Applies.CONFLICT, "io.py: line 9 (hunks @@ -8,3 +8,3 @@)")
+    assert (step.applies, step.detail) == (
+        Applies.CONFLICT,
+        "io.py: line 9 (hunks @@ -8,3 +8,3 @@)",
+    )
     assert bench.build(target).tree == target.tree
 
 
@@ -302,7 +344,10 @@ def test_hunk_that_fits_into_a_new_function_is_ambiguous(bench, words):
     target = bench.release("2", {"io.py": f"{head}def peek(x):\n{BODY}\n\n{tail}"})
 
     code, text = plain(bench, target, *words)
-    assert (code, "def peek(x):\n    x = clean(x)\n    check(x, strict=True)" in text) == (0, True), "git makes `peek` strict"
+    assert (code, "def peek(x):\n    x = clean(x)\n    check(x, strict=True)" in text) == (
+        0,
+        True,
+    ), "git makes `peek` strict"
 
     step = bench.step(target)
     assert step.applies is Applies.CONFLICT
@@ -326,7 +371,13 @@ def two(bench):
 
 def test_tree_holds_the_modules_of_its_patches_and_their_list(two):
     built = two.build(two.releases[0])
-    assert two.files(built.tree) == ["extra/__init__.py", "extra/_series.py", "extra/alpha.py", "extra/beta.py", "io.py"]
+    assert two.files(built.tree) == [
+        "extra/__init__.py",
+        "extra/_series.py",
+        "extra/alpha.py",
+        "extra/beta.py",
+        "io.py",
+    ]
     listing = {}
     exec(two.read(built.tree, "extra/_series.py"), listing)
     assert listing["SERIES"] == ("strict", "quiet")
@@ -341,14 +392,24 @@ def test_leaving_a_patch_out_removes_its_hunks_and_its_code(two):
     two.build(two.releases[0])
     built = two.build(two.releases[0], without=["strict"])
     assert built.applied == ("quiet",)
-    assert two.files(built.tree) == ["extra/__init__.py", "extra/_series.py", "extra/beta.py", "io.py"]
+    assert two.files(built.tree) == [
+        "extra/__init__.py",
+        "extra/_series.py",
+        "extra/beta.py",
+        "io.py",
+    ]
     assert two.read(built.tree, "io.py") == BASE
     assert "strict" not in two.read(built.tree, "extra/_series.py")
 
 
 def test_leaving_out_a_patch_without_a_hunk_removes_its_code(two):
     built = two.build(two.releases[0], without=["quiet"])
-    assert two.files(built.tree) == ["extra/__init__.py", "extra/_series.py", "extra/alpha.py", "io.py"]
+    assert two.files(built.tree) == [
+        "extra/__init__.py",
+        "extra/_series.py",
+        "extra/alpha.py",
+        "io.py",
+    ]
 
 
 def test_leaving_everything_out_gives_the_bare_tree(two):
@@ -357,7 +418,12 @@ def test_leaving_everything_out_gives_the_bare_tree(two):
 
 def test_conflict_takes_the_code_of_its_patch_with_it(two):
     target = two.release("2", {"io.py": BASE.replace("check(x)", "verify(x)")})
-    assert two.files(two.build(target).tree) == ["extra/__init__.py", "extra/_series.py", "extra/beta.py", "io.py"]
+    assert two.files(two.build(target).tree) == [
+        "extra/__init__.py",
+        "extra/_series.py",
+        "extra/beta.py",
+        "io.py",
+    ]
 
 
 def test_edited_module_makes_another_tree(two):
@@ -369,11 +435,23 @@ def test_edited_module_makes_another_tree(two):
 
 def test_retired_patch_brings_its_code_as_a_new_file(bench):
     old, new = {"io.py": BASE}, {"io.py": STRICT, "extra/gone.py": "GONE = 1\n"}
-    bench.patch("gone", old, new, retired=True, Overrides="gone", Applied_Upstream="2; by itself; proven on plain")
+    bench.patch(
+        "gone",
+        old,
+        new,
+        retired=True,
+        Overrides="gone",
+        Applied_Upstream="2; by itself; proven on plain",
+    )
     (patch,) = bench.series.retired
     built = bench.workshop.build([patch], bench.releases[0])
     assert built.steps["gone"].applies is Applies.CLEAN
-    assert bench.files(built.tree) == ["extra/__init__.py", "extra/_series.py", "extra/gone.py", "io.py"]
+    assert bench.files(built.tree) == [
+        "extra/__init__.py",
+        "extra/_series.py",
+        "extra/gone.py",
+        "io.py",
+    ]
 
 
 def test_retired_patch_stands_on_one_with_an_older_base(bench):
@@ -381,7 +459,14 @@ def test_retired_patch_stands_on_one_with_an_older_base(bench):
     later = "import sys\n\n" + STRICT
     fields = {"retired": True, "Applied_Upstream": "2"}
     bench.patch("first", {"io.py": BASE}, {"io.py": STRICT}, **fields)
-    bench.patch("second", {"io.py": later}, {"io.py": later.replace("sys", "os")}, base="2", Depends="first", **fields)
+    bench.patch(
+        "second",
+        {"io.py": later},
+        {"io.py": later.replace("sys", "os")},
+        base="2",
+        Depends="first",
+        **fields,
+    )
     second = bench.series.retired[1]
     built = bench.workshop.build(bench.series.needed_by(second), bench.releases[1])
     assert built.applied == ("first", "second")
@@ -404,7 +489,11 @@ def test_tree_that_git_lost_is_built_again(bench):
 def test_folder_holds_the_tree(bench):
     built = bench.build(bench.releases[0])
     folder = bench.workshop.folder(built.tree)
-    assert sorted(path.name for path in folder.rglob("*") if path.is_file()) == ["__init__.py", "_series.py", "io.py"]
+    assert sorted(path.name for path in folder.rglob("*") if path.is_file()) == [
+        "__init__.py",
+        "_series.py",
+        "io.py",
+    ]
     assert (folder / "io.py").read_text() == STRICT
 
 
@@ -425,7 +514,9 @@ def test_text_of_a_patch_without_a_hunk_is_unknown(two):
 
 
 def test_mutation_is_applied_to_the_base(bench):
-    (bench.repo.root / "break.diff").write_text(diff({"io.py": BASE}, {"io.py": BASE.replace("check(x)", "pass")}))
+    (bench.repo.root / "break.diff").write_text(
+        diff({"io.py": BASE}, {"io.py": BASE.replace("check(x)", "pass")})
+    )
     bench.patch("safe", {}, {}, Mutation="break.diff")
     tree = bench.workshop.mutated(bench.series.features[1])
     assert bench.read(tree, "io.py") == BASE.replace("check(x)", "pass")
@@ -541,12 +632,19 @@ def transcript(folder):
     tabs = BASE + "\tx = 1 \n"
     attributes = {".gitattributes": "*.py text eol=crlf filter=evil\n", ".gitignore": "*\n"}
     bench.release("1", {"io.py": BASE, "ä.py": tabs, **attributes})
-    bench.patch("strict", {"io.py": BASE, "ä.py": tabs}, {"io.py": STRICT, "ä.py": tabs + "\ty = 2 \n"})
+    bench.patch(
+        "strict", {"io.py": BASE, "ä.py": tabs}, {"io.py": STRICT, "ä.py": tabs + "\ty = 2 \n"}
+    )
     bench.release("2", {"disk/io.py": BASE, "ä.py": "\n" + tabs, **attributes})
     bench.release("3", {"io.py": BASE.replace("check(x)", "verify(x)"), "ä.py": tabs})
     ids = bench.workshop.commits(bench.series.active).ids
     built = [bench.build(release) for release in bench.releases]
-    return [release.commit for release in bench.releases], ids, built, bench.read(built[0].tree, "ä.py")
+    return (
+        [release.commit for release in bench.releases],
+        ids,
+        built,
+        bench.read(built[0].tree, "ä.py"),
+    )
 
 
 def test_hostile_git_user_changes_no_id(tmp_path, hostile):
@@ -567,7 +665,11 @@ def test_hooks_in_the_private_repository_are_not_run(bench, hostile):
 def test_hostile_git_user_would_change_ids_of_an_open_git(tmp_path, hostile):
     canary = hostile()
     folder = tmp_path / "open"
-    env = {name: value for name, value in os.environ.items() if name not in {"GIT_DIR", "GIT_WORK_TREE", "GIT_OBJECT_DIRECTORY"}}
+    env = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in {"GIT_DIR", "GIT_WORK_TREE", "GIT_OBJECT_DIRECTORY"}
+    }
     subprocess.run(["git", "init", "-q", folder], env=env, check=True)
     (folder / "a.py").write_text("a\n")
     subprocess.run(["git", "add", "-f", "a.py"], cwd=folder, env=env, check=True)

@@ -46,7 +46,12 @@ class Broken(Fake):
 def no_settings(monkeypatch, tmp_path):
     """Take this machine's own settings away from what runs in this process."""
     for name in os.environ:
-        if name.startswith(("PIP_", "UV_")) or name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_DIR"):
+        if name.startswith(("PIP_", "UV_")) or name in (
+            "SSL_CERT_FILE",
+            "REQUESTS_CA_BUNDLE",
+            "CURL_CA_BUNDLE",
+            "SSL_CERT_DIR",
+        ):
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path / "nobody"))
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
@@ -56,7 +61,9 @@ def no_settings(monkeypatch, tmp_path):
 
 
 def configured(tmp_path, monkeypatch, *, fork=None, variable=None, file=None):
-    (tmp_path / "fork.toml").write_text(f'[upstream]\nindex = "{fork}"\n' if fork else "[upstream]\n")
+    (tmp_path / "fork.toml").write_text(
+        f'[upstream]\nindex = "{fork}"\n' if fork else "[upstream]\n"
+    )
     if variable:
         monkeypatch.setenv("PIP_INDEX_URL", variable)
     if file:
@@ -75,9 +82,16 @@ INSTALL = GLOBAL + "[install]\nindex-url = https://install.invalid/simple\n"
         ({}, None),
         ({"file": GLOBAL}, "https://global.invalid/simple"),
         ({"file": INSTALL}, "https://install.invalid/simple"),
-        ({"file": INSTALL, "variable": "https://variable.invalid/simple"}, "https://variable.invalid/simple"),
         (
-            {"file": INSTALL, "variable": "https://variable.invalid/simple", "fork": "https://fork.invalid/simple"},
+            {"file": INSTALL, "variable": "https://variable.invalid/simple"},
+            "https://variable.invalid/simple",
+        ),
+        (
+            {
+                "file": INSTALL,
+                "variable": "https://variable.invalid/simple",
+                "fork": "https://fork.invalid/simple",
+            },
             "https://fork.invalid/simple",
         ),
     ],
@@ -94,10 +108,19 @@ def test_index_comes_from_the_first_place_that_names_one(tmp_path, monkeypatch, 
         ({"PIP_CERT": "/pip.pem"}, "/pip.pem"),
         ({"PIP_CONFIG_FILE": os.devnull}, None),
         ({"PIP_CONFIG_FILE": os.devnull, "SSL_CERT_FILE": "/ssl.pem"}, "/ssl.pem"),
-        ({"PIP_CONFIG_FILE": os.devnull, "SSL_CERT_FILE": "/ssl.pem", "REQUESTS_CA_BUNDLE": "/requests.pem"}, "/requests.pem"),
+        (
+            {
+                "PIP_CONFIG_FILE": os.devnull,
+                "SSL_CERT_FILE": "/ssl.pem",
+                "REQUESTS_CA_BUNDLE": "/requests.pem",
+            },
+            "/requests.pem",
+        ),
     ],
 )
-def test_ca_comes_from_pip_then_from_the_usual_variables(tmp_path, monkeypatch, variables, expected):
+def test_ca_comes_from_pip_then_from_the_usual_variables(
+    tmp_path, monkeypatch, variables, expected
+):
     (tmp_path / "pip.conf").write_text(GLOBAL)
     for name, value in ({"PIP_CONFIG_FILE": str(tmp_path / "pip.conf")} | variables).items():
         monkeypatch.setenv(name, value)
@@ -113,16 +136,25 @@ def test_pips_configuration_counts_where_the_interpreter_has_no_pip(tmp_path, mo
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "bare"], check=True)
     monkeypatch.setattr(sys, "executable", str(tmp_path / "bare" / "bin" / "python"))
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
-    assert configured(tmp_path, monkeypatch, file=GLOBAL) == Clients("https://global.invalid/simple", "/global.pem")
+    assert configured(tmp_path, monkeypatch, file=GLOBAL) == Clients(
+        "https://global.invalid/simple", "/global.pem"
+    )
     monkeypatch.setenv("PATH", str(tmp_path))
     assert (
-        configured(tmp_path, monkeypatch, variable="https://variable.invalid/simple").index == "https://variable.invalid/simple"
+        configured(tmp_path, monkeypatch, variable="https://variable.invalid/simple").index
+        == "https://variable.invalid/simple"
     )
 
 
 def test_default_leaves_every_client_its_own_index():
     variables = Clients(None, None).environment()
-    assert not {"UV_DEFAULT_INDEX", "PIP_INDEX_URL", "SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE"} & set(variables)
+    assert not {
+        "UV_DEFAULT_INDEX",
+        "PIP_INDEX_URL",
+        "SSL_CERT_FILE",
+        "PIP_CERT",
+        "REQUESTS_CA_BUNDLE",
+    } & set(variables)
 
 
 # The clients
@@ -139,11 +171,24 @@ print(json.dumps(choose(Path(sys.argv[1])).environment()))
 def installing(fork, client):
     """Let pip or uv install what the index has, with nothing but what `choose` hands out."""
     command = [sys.executable, "-c", HAND_OUT, fork.root]
-    given = json.loads(subprocess.run(command, cwd=ROOT, env=fork.env, capture_output=True, text=True, check=True).stdout)
+    given = json.loads(
+        subprocess.run(
+            command, cwd=ROOT, env=fork.env, capture_output=True, text=True, check=True
+        ).stdout
+    )
     env = {key: value for key, value in fork.env.items() if not key.startswith("PIP_")} | given
     words = ["--target", str(fork.root / f"from-{client}"), "made-up-tally==1.1"]
-    commands = {"pip": ["pip", "install", "--no-cache-dir"], "uv": ["uv", "pip", "install", "--no-cache"]}
-    done = subprocess.run([sys.executable, "-m", *commands[client], *words], env=env, capture_output=True, text=True, check=False)
+    commands = {
+        "pip": ["pip", "install", "--no-cache-dir"],
+        "uv": ["uv", "pip", "install", "--no-cache"],
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", *commands[client], *words],
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     assert (fork.root / f"from-{client}" / "made_up_tally-1.1.dist-info").exists()
 
@@ -152,7 +197,9 @@ def with_environment(fork):
     """Let the fork's environment need what the index has, and tox make it."""
     config = fork.root / "fork.toml"
     config.write_text(config.read_text().partition("\n[[environments]]")[0] + REQUIRES)
-    (fork.root / "tox.ini").write_text("[tox]\nrequires =\n    tox-uv\nno_package = true\nenv_list =\n")
+    (fork.root / "tox.ini").write_text(
+        "[tox]\nrequires =\n    tox-uv\nno_package = true\nenv_list =\n"
+    )
     (fork.root / "toxfile.py").write_text((ROOT / "toxfile.py").read_text())
 
 
@@ -177,7 +224,9 @@ def in_address(fork):
 def in_fork_toml(fork):
     address = with_user(fork.index.address, f"{USER}:{QUOTED}")
     path = fork.root / "fork.toml"
-    path.write_text(path.read_text().replace('track = ">=1"', f'track = ">=1"\nindex = "{address}"'))
+    path.write_text(
+        path.read_text().replace('track = ">=1"', f'track = ">=1"\nindex = "{address}"')
+    )
     fork.env["PIP_INDEX_URL"] = "http://127.0.0.1:9/simple/"
 
 
@@ -192,15 +241,22 @@ def in_keyring(fork, services=None, backend="Fake", user=None):
     folder = fork.home / "python"
     folder.mkdir()
     host = fork.index.address.split("/")[2]
-    (folder / "fake_keyring.py").write_text(f"SERVICES = {services or [fork.index.address, host]!r}\n{BACKEND}")
+    (folder / "fake_keyring.py").write_text(
+        f"SERVICES = {services or [fork.index.address, host]!r}\n{BACKEND}"
+    )
     settings = fork.home / "settings" / "python_keyring" / "keyringrc.cfg"
     settings.parent.mkdir(parents=True)
-    settings.write_text(f"[backend]\ndefault-keyring = fake_keyring.{backend}\nkeyring-path = {folder}\n")
+    settings.write_text(
+        f"[backend]\ndefault-keyring = fake_keyring.{backend}\nkeyring-path = {folder}\n"
+    )
     program = fork.home / "bin" / "keyring"
     program.parent.mkdir()
     program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m keyring "$@"\n')
     program.chmod(0o755)
-    fork.env |= {"PATH": f"{program.parent}:{fork.env['PATH']}", "XDG_CONFIG_HOME": str(fork.home / "settings")}
+    fork.env |= {
+        "PATH": f"{program.parent}:{fork.env['PATH']}",
+        "XDG_CONFIG_HOME": str(fork.home / "settings"),
+    }
     del fork.env["PYTHON_KEYRING_BACKEND"]
     if user:
         fork.env["PIP_INDEX_URL"] = with_user(fork.index.address, user)
@@ -211,7 +267,9 @@ def assert_no_secret(*texts):
         assert [secret for secret in SECRETS if secret in text] == []
 
 
-@pytest.mark.parametrize("give", [in_address, in_fork_toml, in_netrc, in_keyring], ids=lambda give: give.__name__)
+@pytest.mark.parametrize(
+    "give", [in_address, in_fork_toml, in_netrc, in_keyring], ids=lambda give: give.__name__
+)
 def test_credentials_are_used_and_not_shown(fork, give):
     give(fork)
     assert_no_secret(fork.run("-v", "pin").output)
@@ -222,11 +280,16 @@ def test_credentials_are_used_and_not_shown(fork, give):
 
 
 @pytest.mark.parametrize(
-    ("service", "user"), [("address", USER), ("address without the last slash", None), ("host", None), ("host", USER)]
+    ("service", "user"),
+    [("address", USER), ("address without the last slash", None), ("host", None), ("host", USER)],
 )
 def test_keyring_is_asked_as_pip_asks_it(fork, service, user):
     address = fork.index.address
-    names = {"address": address, "address without the last slash": address.rstrip("/"), "host": address.split("/")[2]}
+    names = {
+        "address": address,
+        "address without the last slash": address.rstrip("/"),
+        "host": address.split("/")[2],
+    }
     in_keyring(fork, [names[service]], user=user)
     fork.run("pin")
 
@@ -237,7 +300,10 @@ def test_wrong_credentials_are_an_error_that_shows_none(fork, give):
     fork.index.login = (USER, "another")
     done = shown(fork, "-v", "pin")
     assert done.returncode == 3
-    assert f"the index {fork.index.address} did not give the list of made-up-tally's files: 401" in done.stderr
+    assert (
+        f"the index {fork.index.address} did not give the list of made-up-tally's files: 401"
+        in done.stderr
+    )
     assert_no_secret(done.stdout, done.stderr)
     assert_no_secret(fork.run("pin", ok=3).output)
 
@@ -245,7 +311,9 @@ def test_wrong_credentials_are_an_error_that_shows_none(fork, give):
 def shown(fork, *words):
     """Run a verb whose traceback is asked for with -v."""
     command = [sys.executable, "-m", "scripts", "--repo", str(fork.root), *words]
-    return subprocess.run(command, cwd=ROOT, env=fork.env, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        command, cwd=ROOT, env=fork.env, capture_output=True, text=True, check=False
+    )
 
 
 def test_keyring_that_fails_is_done_without_and_its_words_are_not_shown(fork):
@@ -261,7 +329,9 @@ def test_credentials_are_not_sent_to_another_host_that_the_index_links_to(fork, 
     give(fork)
     other = two_releases()
     with serving(other):
-        fork.index.absolute_links = other.address.removesuffix("/simple/").replace("127.0.0.1", "localhost")
+        fork.index.absolute_links = other.address.removesuffix("/simple/").replace(
+            "127.0.0.1", "localhost"
+        )
         fork.env["NO_PROXY"] = "127.0.0.1,localhost"
         fork.run("pin")
         assert len(other.asked) == 2
@@ -289,7 +359,11 @@ def test_every_client_installs_from_the_chosen_index_with_its_credentials(fork, 
         with_environment(fork)
         fork.run("pin")
         assert_no_secret(fork.run("-v", "status").output)
-        assert list((fork.root / ".tox" / "plain").glob("lib/python3*/site-packages/made_up_tally-1.1.dist-info"))
+        assert list(
+            (fork.root / ".tox" / "plain").glob(
+                "lib/python3*/site-packages/made_up_tally-1.1.dist-info"
+            )
+        )
     else:
         installing(fork, client)
     assert "made_up_tally-1.1-py3-none-any.whl" in fork.index.downloads
@@ -308,10 +382,18 @@ def test_tox_that_fails_shows_no_secret(fork):
 
 @pytest.mark.parametrize(
     "text",
-    [f"https://{USER}:{QUOTED}@host/simple", f"x //{USER}:p@ss:w@host/simple/ y", "git+ssh://token@host/path"],
+    [
+        f"https://{USER}:{QUOTED}@host/simple",
+        f"x //{USER}:p@ss:w@host/simple/ y",
+        "git+ssh://token@host/path",
+    ],
 )
 def test_credentials_are_taken_out_of_errors_and_echoed_commands(text):
-    for shown in (without_secret(text), str(EnvironmentFailedError(text)), EnvironmentFailedError(text).message):
+    for shown in (
+        without_secret(text),
+        str(EnvironmentFailedError(text)),
+        EnvironmentFailedError(text).message,
+    ):
         assert "host" in shown
         assert "@" not in shown
 
@@ -358,7 +440,10 @@ def test_private_ca_of_a_variable_is_trusted_by_every_client(secure, tmp_path, n
 
 def test_private_ca_of_pips_configuration_wins_over_another_variable(secure, tmp_path):
     (tmp_path / "pip.conf").write_text(f"[global]\ncert = {tmp_path}/ca.pem\n")
-    secure.env |= {"PIP_CONFIG_FILE": str(tmp_path / "pip.conf"), "REQUESTS_CA_BUNDLE": str(tmp_path / "other.pem")}
+    secure.env |= {
+        "PIP_CONFIG_FILE": str(tmp_path / "pip.conf"),
+        "REQUESTS_CA_BUNDLE": str(tmp_path / "other.pem"),
+    }
     secure.run("pin")
     for client in ("pip", "uv"):
         installing(secure, client)

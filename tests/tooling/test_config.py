@@ -66,17 +66,25 @@ def read(tmp_path, text=GOOD):
 
 def releases(*versions):
     """Return a lock on releases."""
-    return Lock("tally", versions[-1], tuple(Release(version, "", 0, "", None) for version in versions))
+    return Lock(
+        "tally", versions[-1], tuple(Release(version, "", 0, "", None) for version in versions)
+    )
 
 
 def test_cells_are_releases_in_the_environments_and_servers_that_run_them(tmp_path):
     cells = read(tmp_path).cells(releases("1.0", "1.9rc1", "2.0"))
-    assert cells == [Cell("1.0", "old", None), Cell("1.9rc1", "old", None), Cell("2.0", "new", "redis6")]
+    assert cells == [
+        Cell("1.0", "old", None),
+        Cell("1.9rc1", "old", None),
+        Cell("2.0", "new", "redis6"),
+    ]
     assert [cell.id for cell in cells] == ["1.0@old", "1.9rc1@old", "2.0@new@redis6"]
 
 
 def test_server_says_what_its_clients_need(tmp_path):
-    text = GOOD.replace('url = "unix', 'settings = { CLIENT = "many", RETRIES = 3 }\nurl = "unix', 1)
+    text = GOOD.replace(
+        'url = "unix', 'settings = { CLIENT = "many", RETRIES = 3 }\nurl = "unix', 1
+    )
     server = read(tmp_path, text).server("redis6")
     assert str(server.settings) == "CLIENT='many'; RETRIES=3"
     assert hash(server) != hash(read(tmp_path).server("redis6"))
@@ -102,15 +110,27 @@ def test_server_and_environment_are_found_by_name(tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "problem"),
     [
-        ('track = ">=1"', 'track = ">=1"\ntrak = 1', "upstream.trak: unknown key; did you mean track?"),
+        (
+            'track = ">=1"',
+            'track = ">=1"\ntrak = 1',
+            "upstream.trak: unknown key; did you mean track?",
+        ),
         (
             'track = ">=1"',
             'track = ">=1"\nzzz = 1',
             "upstream.zzz: unknown key; known: name, track, watch, index, prereleases, path",
         ),
         ("[upstream]", "[upstraem]\n[upstream]", "upstraem: unknown key; did you mean upstream?"),
-        ('servers = ["redis6"]', 'serves = ["redis6"]', "environments[1].serves: unknown key; did you mean servers?"),
-        ('url = "unix', 'wheels = "a"\nurl = "unix', "servers[0].wheels: unknown key; did you mean wheel?"),
+        (
+            'servers = ["redis6"]',
+            'serves = ["redis6"]',
+            "environments[1].serves: unknown key; did you mean servers?",
+        ),
+        (
+            'url = "unix',
+            'wheels = "a"\nurl = "unix',
+            "servers[0].wheels: unknown key; did you mean wheel?",
+        ),
     ],
 )
 def test_unknown_key_gets_its_path_and_the_near_miss(problems, old, new, problem):
@@ -121,13 +141,25 @@ def test_unknown_key_gets_its_path_and_the_near_miss(problems, old, new, problem
     ("old", "new", "problem"),
     [
         ('name = "tally"', "name = 7", "upstream.name: Input should be a valid string"),
-        ('python = "3.11"', "python = 3.11", "environments[0].python: Input should be a valid string"),
-        ('python = "3.11"', 'python = "py311"', r"environments[0].python: String should match pattern '^3\.\d+$'"),
+        (
+            'python = "3.11"',
+            "python = 3.11",
+            "environments[0].python: Input should be a valid string",
+        ),
+        (
+            'python = "3.11"',
+            'python = "py311"',
+            r"environments[0].python: String should match pattern '^3\.\d+$'",
+        ),
         ('["six"]', '"six"', "environments[1].requires: Input should be a valid tuple"),
         ('["six"]', '["six", 6]', "environments[1].requires[1]: Input should be a valid string"),
         ("[probes]", "[probes]\ntimeout = 0", "probes.timeout: Input should be greater than 0"),
         ("[probes]", "[probes]\ntimeout = true", "probes.timeout: Input should be a valid integer"),
-        ('id = "old"', 'id = "../old"', "environments[0].id: String should match pattern '^[A-Za-z0-9][A-Za-z0-9._-]*$'"),
+        (
+            'id = "old"',
+            'id = "../old"',
+            "environments[0].id: String should match pattern '^[A-Za-z0-9][A-Za-z0-9._-]*$'",
+        ),
         ('name = "tally"\n', "", "upstream.name: Field required"),
     ],
 )
@@ -138,9 +170,21 @@ def test_wrong_type_or_form_gets_its_path(problems, old, new, problem):
 @pytest.mark.parametrize(
     ("old", "new", "problem"),
     [
-        ('track = ">=1"', 'track = "newest"', "upstream.track: not a version specifier such as '>=7,<8': 'newest'"),
-        ('releases = "<2"', 'releases = "=<2"', "environments[0].releases: not a version specifier such as '>=7,<8': '=<2'"),
-        ('["six"]', '["six=1"]', "environments[1].requires[0]: not a requirement such as 'Django==5.2.*': 'six=1'"),
+        (
+            'track = ">=1"',
+            'track = "newest"',
+            "upstream.track: not a version specifier such as '>=7,<8': 'newest'",
+        ),
+        (
+            'releases = "<2"',
+            'releases = "=<2"',
+            "environments[0].releases: not a version specifier such as '>=7,<8': '=<2'",
+        ),
+        (
+            '["six"]',
+            '["six=1"]',
+            "environments[1].requires[0]: not a requirement such as 'Django==5.2.*': 'six=1'",
+        ),
     ],
 )
 def test_bad_version_or_requirement(problems, old, new, problem):
@@ -148,15 +192,23 @@ def test_bad_version_or_requirement(problems, old, new, problem):
 
 
 def test_unknown_server_gets_its_near_miss(problems):
-    assert problems(('["redis6"]', '["redis7"]')) == ["environments[1].servers: no server 'redis7'; did you mean redis6?"]
-    assert problems(('["redis6"]', '["oracle"]')) == ["environments[1].servers: no server 'oracle'; known: redis6"]
+    assert problems(('["redis6"]', '["redis7"]')) == [
+        "environments[1].servers: no server 'redis7'; did you mean redis6?"
+    ]
+    assert problems(('["redis6"]', '["oracle"]')) == [
+        "environments[1].servers: no server 'oracle'; known: redis6"
+    ]
     beside = '[probes]\nbeside = [{ files = ["tests/probes/test_two.py"], server = "redis7", variable = "PROBE_SECOND_URL" }]'
-    assert problems(("[probes]", beside)) == ["probes.beside[0].server: no server 'redis7'; did you mean redis6?"]
+    assert problems(("[probes]", beside)) == [
+        "probes.beside[0].server: no server 'redis7'; did you mean redis6?"
+    ]
 
 
 def test_address_beside_a_cells_own_has_a_variable_to_itself(problems):
     beside = '[probes]\nbeside = [{ files = ["tests/probes/test_two.py"], server = "redis6", variable = "PROBE_SERVER_URL" }]'
-    assert problems(("[probes]", beside)) == ["probes.beside[0].variable: PROBE_SERVER_URL says the address of a cell's own"]
+    assert problems(("[probes]", beside)) == [
+        "probes.beside[0].variable: PROBE_SERVER_URL says the address of a cell's own"
+    ]
 
 
 def test_id_that_is_used_twice(problems):
@@ -165,7 +217,10 @@ def test_id_that_is_used_twice(problems):
 
 def test_all_problems_are_listed_at_once(problems):
     found = problems(
-        ('name = "tally"', "nam = 1"), ('track = ">=1"', 'track = "?"'), ('"3.12"', '"2"'), ('["redis6"]', '["redis7"]')
+        ('name = "tally"', "nam = 1"),
+        ('track = ">=1"', 'track = "?"'),
+        ('"3.12"', '"2"'),
+        ('["redis6"]', '["redis7"]'),
     )
     assert found == [
         "upstream.name: Field required",
@@ -190,7 +245,10 @@ def test_file_that_is_no_text(tmp_path):
 def test_file_that_is_missing(tmp_path):
     with pytest.raises(UsageError) as error:
         read_config(tmp_path / "fork.toml")
-    assert str(error.value) == f"there is no fork.toml in {tmp_path}\n  next: run this in a fork, or give --repo DIR"
+    assert (
+        str(error.value)
+        == f"there is no fork.toml in {tmp_path}\n  next: run this in a fork, or give --repo DIR"
+    )
 
 
 def test_near_miss_lists_what_is_known_where_nothing_is_near():
@@ -233,7 +291,12 @@ database = "postgresql"
 
 
 def test_near_miss_of_many_names_is_short():
-    cells = [f"{release}@py311-django{number}" for release in ("7.1", "7.2") for number in range(30)]
+    cells = [
+        f"{release}@py311-django{number}" for release in ("7.1", "7.2") for number in range(30)
+    ]
     assert near_miss("7.2@py311-djang0", cells[30:]) == "; did you mean 7.2@py311-django0?"
-    assert near_miss("7.2", cells) == "; did you mean 7.2@py311-django0 or 7.2@py311-django1 or 7.2@py311-django2?"
+    assert (
+        near_miss("7.2", cells)
+        == "; did you mean 7.2@py311-django0 or 7.2@py311-django1 or 7.2@py311-django2?"
+    )
     assert near_miss("x", cells) == f"; known: {', '.join(cells[:40])}, and 20 more"

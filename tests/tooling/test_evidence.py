@@ -5,7 +5,19 @@ from pathlib import Path
 
 import pytest
 
-from scripts.core.model import Applies, Cell, Feature, Outcome, Patch, Result, Settings, State, Text, Verdict, worst
+from scripts.core.model import (
+    Applies,
+    Cell,
+    Feature,
+    Outcome,
+    Patch,
+    Result,
+    Settings,
+    State,
+    Text,
+    Verdict,
+    worst,
+)
 from scripts.verdicts.aggregate import (
     NO_TEETH,
     CellReport,
@@ -37,7 +49,12 @@ N, A, U, C = Verdict.NEEDED, Verdict.ABSORBED, Verdict.UNTESTED, Verdict.CONFIGU
 def cell(verdict, environment="plain", release="1", **facts):
     """Return a patch on a cell that came to a verdict."""
     bare = BARE.get(verdict, FAIL)
-    return CellReport(Cell(release, environment, None), Facts(bare=bare, **facts), verdict, f"{verdict} in {environment}")
+    return CellReport(
+        Cell(release, environment, None),
+        Facts(bare=bare, **facts),
+        verdict,
+        f"{verdict} in {environment}",
+    )
 
 
 def release(number, **verdicts):
@@ -66,11 +83,23 @@ def report(name, verdict, state=State.ACTIVE, settings=None, at=()):
 
 
 def test_worst_verdict_counts():
-    order = ["regressed", "broken", "conflict", "unproven", "needed", "redundant", "configurable", "absorbed"]
+    order = [
+        "regressed",
+        "broken",
+        "conflict",
+        "unproven",
+        "needed",
+        "redundant",
+        "configurable",
+        "absorbed",
+    ]
     verdicts = [Verdict(name) for name in order]
     for number, verdict in enumerate(verdicts):
         assert worst(verdicts[number:]) is verdict
-        assert release("1", **{other.name: other for other in reversed(verdicts[number:])}).verdict is verdict
+        assert (
+            release("1", **{other.name: other for other in reversed(verdicts[number:])}).verdict
+            is verdict
+        )
 
 
 @pytest.mark.parametrize("nothing", [Verdict.UNTESTED, Verdict.UNSUPPORTED])
@@ -80,7 +109,9 @@ def test_cell_that_says_nothing_does_not_count_beside_one_that_does(nothing):
 
 def test_release_without_a_counting_cell():
     assert release("1", old=Verdict.UNTESTED).verdict is Verdict.UNTESTED
-    assert release("1", old=Verdict.UNTESTED, new=Verdict.UNSUPPORTED).verdict is Verdict.UNSUPPORTED
+    assert (
+        release("1", old=Verdict.UNTESTED, new=Verdict.UNSUPPORTED).verdict is Verdict.UNSUPPORTED
+    )
     assert release("1").verdict is Verdict.UNTESTED
 
 
@@ -97,7 +128,11 @@ def test_cells_that_agree_show_no_difference():
 
 def test_cell_is_judged_by_the_tests_that_its_bare_column_ran():
     bare = Result(Outcome.FAILED, tests=("a", "b"))
-    facts = Facts(bare=bare, series=Result(Outcome.PASSED, tests=("a",)), without=Result(Outcome.FAILED, tests=("a", "b")))
+    facts = Facts(
+        bare=bare,
+        series=Result(Outcome.PASSED, tests=("a",)),
+        without=Result(Outcome.FAILED, tests=("a", "b")),
+    )
     found = judge(Cell("1", "plain", None), facts)
     words = "nothing to go by in the series column: it collected other tests than the bare column"
     assert (found.verdict, found.detail) == (Verdict.UNPROVEN, words)
@@ -128,7 +163,15 @@ def test_release_that_was_not_tested_does_not_count():
 
 
 @pytest.mark.parametrize(
-    "bad", [Verdict.UNPROVEN, Verdict.REDUNDANT, Verdict.CONFLICT, Verdict.BROKEN, Verdict.CONFIGURABLE, Verdict.NOT_NEEDED]
+    "bad",
+    [
+        Verdict.UNPROVEN,
+        Verdict.REDUNDANT,
+        Verdict.CONFLICT,
+        Verdict.BROKEN,
+        Verdict.CONFIGURABLE,
+        Verdict.NOT_NEEDED,
+    ],
 )
 def test_release_that_is_anything_else_is_not_absorbed(bad):
     assert since(releases(N, A, bad, A), GOOD)[0] == "4"
@@ -147,12 +190,18 @@ def test_change_is_confirmed_in_an_environment_that_runs_both_releases():
 
 def test_change_of_the_environment_is_not_taken_for_upstreams():
     found = [release("1", old=A, new=N), release("2", old=A)]
-    assert since(found, GOOD) == (None, "the change between 1 and 2 is the environment's, not upstream's")
+    assert since(found, GOOD) == (
+        None,
+        "the change between 1 and 2 is the environment's, not upstream's",
+    )
 
 
 def test_change_that_no_environment_confirms_says_so():
     found = [release("1", old=N), release("2", new=A)]
-    assert since(found, GOOD) == ("2", "the change at 2 is not confirmed: no environment runs it and 1")
+    assert since(found, GOOD) == (
+        "2",
+        "the change at 2 is not confirmed: no environment runs it and 1",
+    )
 
 
 def test_environment_that_says_nothing_confirms_nothing():
@@ -162,11 +211,16 @@ def test_environment_that_says_nothing_confirms_nothing():
 
 def test_server_is_part_of_the_environment_that_confirms():
     def on(server, number, verdict):
-        return CellReport(Cell(number, "plain", server), Facts(bare=BARE.get(verdict, FAIL)), verdict, "")
+        return CellReport(
+            Cell(number, "plain", server), Facts(bare=BARE.get(verdict, FAIL)), verdict, ""
+        )
 
     first = over_cells("1", [on("old", "1", N)], Applies.UNTRIED, Text.UNKNOWN)
     second = over_cells("2", [on("new", "2", A)], Applies.UNTRIED, Text.UNKNOWN)
-    assert since([first, second], GOOD) == ("2", "the change at 2 is not confirmed: no environment runs it and 1")
+    assert since([first, second], GOOD) == (
+        "2",
+        "the change at 2 is not confirmed: no environment runs it and 1",
+    )
 
 
 # Not needed
@@ -179,7 +233,10 @@ def verdicts(found):
 
 def test_release_older_than_the_first_that_fails_does_not_need_the_patch():
     expected = [Verdict.NOT_NEEDED, Verdict.NOT_NEEDED, N, A]
-    assert verdicts(older_not_needed(releases(A, A, N, A))) == (expected, [[verdict] for verdict in expected])
+    assert verdicts(older_not_needed(releases(A, A, N, A))) == (
+        expected,
+        [[verdict] for verdict in expected],
+    )
 
 
 def test_untested_release_stays_untested_before_the_first_that_fails():
@@ -219,7 +276,9 @@ def test_failure_beside_a_broken_control_probe_gives_no_teeth():
 
 
 def test_what_a_toothless_probe_seems_to_show_is_unproven():
-    found = without_teeth([release("1", old=A, new=U), release("2", old=Verdict.BROKEN, new=Verdict.UNSUPPORTED)])
+    found = without_teeth(
+        [release("1", old=A, new=U), release("2", old=Verdict.BROKEN, new=Verdict.UNSUPPORTED)]
+    )
     assert verdicts(found) == (
         [Verdict.UNPROVEN, Verdict.BROKEN],
         [[Verdict.UNPROVEN, U], [Verdict.BROKEN, Verdict.UNSUPPORTED]],
@@ -238,15 +297,21 @@ def configured(*results):
 def test_settings_are_those_with_which_every_cell_passes():
     asked = feature("p", replaced_by=(Settings.of({"A": 1}), Settings.of({"B": 2})))
     first, second = cell(C, "old", configured=(PASS,)), cell(C, "new", configured=(FAIL, PASS))
-    assert common_settings(over_cells("1", [first], Applies.UNTRIED, Text.UNKNOWN), asked) == Settings.of({"A": 1})
-    assert common_settings(over_cells("1", [second], Applies.UNTRIED, Text.UNKNOWN), asked) == Settings.of({"B": 2})
+    assert common_settings(
+        over_cells("1", [first], Applies.UNTRIED, Text.UNKNOWN), asked
+    ) == Settings.of({"A": 1})
+    assert common_settings(
+        over_cells("1", [second], Applies.UNTRIED, Text.UNKNOWN), asked
+    ) == Settings.of({"B": 2})
 
 
 def test_no_settings_where_the_patch_is_not_configurable():
     asked = feature("p", replaced_by=(Settings.of({"A": 1}),))
     assert common_settings(release("1", old=N), asked) is None
     assert common_settings(None, asked) is None
-    both = over_cells("1", [cell(C, "old", configured=(PASS,)), cell(N, "new")], Applies.UNTRIED, Text.UNKNOWN)
+    both = over_cells(
+        "1", [cell(C, "old", configured=(PASS,)), cell(N, "new")], Applies.UNTRIED, Text.UNKNOWN
+    )
     assert common_settings(both, asked) is None
 
 
@@ -264,7 +329,10 @@ def test_bare_upstream_is_enough_without_patches():
 
 
 def test_bare_upstream_is_enough_where_everything_is_absorbed():
-    assert ask(report("a", A), report("b", Verdict.NOT_NEEDED)) == (True, "Yes: bare tally 2.0 is enough.")
+    assert ask(report("a", A), report("b", Verdict.NOT_NEEDED)) == (
+        True,
+        "Yes: bare tally 2.0 is enough.",
+    )
 
 
 def test_bare_upstream_is_enough_with_settings():
@@ -273,7 +341,9 @@ def test_bare_upstream_is_enough_with_settings():
     assert ask(found, report("b", A), profile={"LONG": 9}) == expected
 
 
-@pytest.mark.parametrize("verdict", [N, Verdict.REDUNDANT, Verdict.BROKEN, Verdict.CONFLICT, Verdict.UNPROVEN])
+@pytest.mark.parametrize(
+    "verdict", [N, Verdict.REDUNDANT, Verdict.BROKEN, Verdict.CONFLICT, Verdict.UNPROVEN]
+)
 def test_patch_stands_in_the_way(verdict):
     found = ask(report("a", A), report("b", verdict))
     assert found == (False, "No: bare tally 2.0 is not enough; 1 feature stands in the way: b.")
@@ -282,7 +352,10 @@ def test_patch_stands_in_the_way(verdict):
 def test_patches_stand_in_the_way_and_others_are_untested():
     found = answer("tally", "2.0", [report("a", N), report("b", U), report("c", N)], Settings())
     assert (found.bare_is_enough, found.in_the_way) == (False, ("a", "c"))
-    assert found.text == "No: bare tally 2.0 is not enough; 2 features stand in the way: a, c. Untested here: b."
+    assert (
+        found.text
+        == "No: bare tally 2.0 is not enough; 2 features stand in the way: a, c. Untested here: b."
+    )
 
 
 @pytest.mark.parametrize("verdict", [U, Verdict.UNSUPPORTED])
@@ -297,7 +370,8 @@ def test_nothing_run_is_no_answer():
 
 
 @pytest.mark.parametrize(
-    ("verdict", "enough"), [(Verdict.REGRESSED, False), (Verdict.BROKEN, False), (A, True), (C, True), (U, True)]
+    ("verdict", "enough"),
+    [(Verdict.REGRESSED, False), (Verdict.BROKEN, False), (A, True), (C, True), (U, True)],
 )
 def test_retired_patch_stands_in_the_way_only_where_it_failed(verdict, enough):
     assert ask(report("a", A), report("b", verdict, State.RETIRED))[0] is enough
@@ -308,7 +382,9 @@ def test_retired_patch_stands_in_the_way_only_where_it_failed(verdict, enough):
 
 def whole(*reports, warnings=()):
     """Return a report on a fork."""
-    return Report("tally", "2", ("1", "2"), reports, answer("tally", "2", reports, Settings()), (), warnings)
+    return Report(
+        "tally", "2", ("1", "2"), reports, answer("tally", "2", reports, Settings()), (), warnings
+    )
 
 
 @pytest.mark.parametrize("verdict", list(Verdict))
@@ -330,7 +406,12 @@ def test_live_patch_can_be_dropped_where_upstream_settings_or_another_patch_do_i
 
 @pytest.mark.parametrize(
     ("applies", "moved"),
-    [(Applies.CLEAN, False), (Applies.NO_HUNKS, False), (Applies.OFFSET, True), (Applies.THREE_WAY, True)],
+    [
+        (Applies.CLEAN, False),
+        (Applies.NO_HUNKS, False),
+        (Applies.OFFSET, True),
+        (Applies.THREE_WAY, True),
+    ],
 )
 def test_patch_that_moved_wants_a_refresh(applies, moved):
     at = over_cells("2", [cell(N)], applies, Text.ABSENT)
@@ -338,7 +419,9 @@ def test_patch_that_moved_wants_a_refresh(applies, moved):
 
 
 def test_summary_counts_patches_by_verdict_worst_first():
-    found = whole(report("a", A), report("b", N), report("c", A), report("d", Verdict.BROKEN)).summary
+    found = whole(
+        report("a", A), report("b", N), report("c", A), report("d", Verdict.BROKEN)
+    ).summary
     assert list(found.items()) == [("broken", 1), ("needed", 1), ("absorbed", 2)]
 
 
@@ -347,5 +430,9 @@ def test_somebody_must_look_at_a_fault_on_any_release_on_which_the_series_was_tr
         at = cell(verdict, release=number, try_series=tried)
         return over_cells(number, [at], Applies.UNTRIED, Text.UNKNOWN)
 
-    assert whole(report("a", N, at=[on("1", Verdict.CONFLICT, tried=True), on("2", N, tried=True)])).must_look
-    assert not whole(report("a", N, at=[on("1", Verdict.UNPROVEN, tried=False), on("2", N, tried=True)])).must_look
+    assert whole(
+        report("a", N, at=[on("1", Verdict.CONFLICT, tried=True), on("2", N, tried=True)])
+    ).must_look
+    assert not whole(
+        report("a", N, at=[on("1", Verdict.UNPROVEN, tried=False), on("2", N, tried=True)])
+    ).must_look

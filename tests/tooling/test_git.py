@@ -29,12 +29,18 @@ def fake_git(folder, text):
 def test_git_that_is_too_old_is_named(pinned, tmp_path, version):
     env = fake_git(tmp_path / "bin", f"echo git version {version}")
     done = pinned.run("vendor", env=env, ok=3)
-    assert f"git 2.34 or newer is needed, found: git version {version}\n  next: install a newer git" in done.stderr
+    assert (
+        f"git 2.34 or newer is needed, found: git version {version}\n  next: install a newer git"
+        in done.stderr
+    )
 
 
 def test_missing_git_is_named(pinned, tmp_path):
     (tmp_path / "empty").mkdir()
-    assert "cannot run git: No such file or directory" in pinned.run("vendor", env={"PATH": str(tmp_path / "empty")}, ok=3).stderr
+    assert (
+        "cannot run git: No such file or directory"
+        in pinned.run("vendor", env={"PATH": str(tmp_path / "empty")}, ok=3).stderr
+    )
 
 
 def test_work_tree_is_gone_afterwards_whatever_is_in_it(git):
@@ -92,7 +98,9 @@ def test_user_git_is_the_users_own_but_not_a_callers(tmp_path, monkeypatch):
     place.mkdir()
     user_git(place, "init", "--quiet")
     assert (place / ".git").is_dir()
-    assert user_git(place, "var", "GIT_AUTHOR_IDENT").text.startswith("Somebody <somebody@example.invalid>")
+    assert user_git(place, "var", "GIT_AUTHOR_IDENT").text.startswith(
+        "Somebody <somebody@example.invalid>"
+    )
 
 
 def test_private_repository_is_opened_again_as_it_is(git):

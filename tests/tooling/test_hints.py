@@ -11,7 +11,12 @@ import pytest
 from scripts.__main__ import cli
 
 ROOT = Path(__file__).parents[2]
-SESSIONS = {name.rstrip("_") for name in re.findall(r"^def (\w+)\(session: nox", (ROOT / "noxfile.py").read_text(), re.MULTILINE)}
+SESSIONS = {
+    name.rstrip("_")
+    for name in re.findall(
+        r"^def (\w+)\(session: nox", (ROOT / "noxfile.py").read_text(), re.MULTILINE
+    )
+}
 TEXTS = [
     *sorted((ROOT / "scripts").rglob("*.py")),
     *sorted((ROOT / "scripts/report/templates").iterdir()),
@@ -38,7 +43,10 @@ def hints():
                     if isinstance(part, ast.JoinedStr):
                         yield (
                             path.name,
-                            "".join(str(item.value) if isinstance(item, ast.Constant) else "X" for item in part.values),
+                            "".join(
+                                str(item.value) if isinstance(item, ast.Constant) else "X"
+                                for item in part.values
+                            ),
                         )
                         break
                     if isinstance(part, ast.Constant) and isinstance(part.value, str):
@@ -61,9 +69,15 @@ def test_hint_that_begins_with_a_command_is_nothing_else(name, hint):
     for line in hint.split("\n"):
         if line.startswith(("nox ", "git ", "rm ", "tox ")):
             words = shlex.split(line)
-            assert not any(word.endswith((",", ";")) or word in {"or", "and", "then", "takes"} for word in words), line
+            assert not any(
+                word.endswith((",", ";")) or word in {"or", "and", "then", "takes"}
+                for word in words
+            ), line
 
 
 def test_no_command_is_named_without_the_way_to_call_it():
     for path in (ROOT / "scripts").rglob("*.py"):
-        assert re.findall(r"(?<!-)\b(?:status|watch|publish|wheel|lint) --[a-z]+", path.read_text()) == [], path.name
+        assert (
+            re.findall(r"(?<!-)\b(?:status|watch|publish|wheel|lint) --[a-z]+", path.read_text())
+            == []
+        ), path.name

@@ -64,9 +64,23 @@ def exported(stages, tmp_path_factory):
     work.replace("__init__.py", "return a + b", "return b + a")
     work.commit(message("Add the other way round", "add"))
     work.replace("__init__.py", "return a * b", "return b * a")
-    work.commit(message("Größe: 日本, multiply", "multiply", body="Weil es nötig ist: ✓\n\n  indented\n> quoted"))
-    work.commit(message("[tag] Say nothing at all but do it in a subject that is so long that git folds it in a mail", "empty"))
-    work.commit(message("Bring odd files", "odd"), crlf__py=CRLF, binary__bin=BINARY, no_newline__txt="no newline")
+    work.commit(
+        message(
+            "Größe: 日本, multiply", "multiply", body="Weil es nötig ist: ✓\n\n  indented\n> quoted"
+        )
+    )
+    work.commit(
+        message(
+            "[tag] Say nothing at all but do it in a subject that is so long that git folds it in a mail",
+            "empty",
+        )
+    )
+    work.commit(
+        message("Bring odd files", "odd"),
+        crlf__py=CRLF,
+        binary__bin=BINARY,
+        no_newline__txt="no newline",
+    )
     work.replace("words.py", "BYE = 'bye'", "BYE = 'good bye'")
     work.commit(message("Say good bye", "bye"))
     done = fork.run("export")
@@ -118,14 +132,18 @@ def test_imported_branch_is_the_release_with_a_commit_a_patch(work):
     ]
     assert (work.place / "tally" / "crlf.py").read_bytes() == CRLF
     assert (work.place / "tally" / "binary.bin").read_bytes() == BINARY
-    assert "\n\n  indented\n> quoted\n\nId: multiply\n" in work.git("log", "-1", "--format=%B", "series~3")
+    assert "\n\n  indented\n> quoted\n\nId: multiply\n" in work.git(
+        "log", "-1", "--format=%B", "series~3"
+    )
     assert work.git("status", "--porcelain") == ""
 
 
 def test_import_and_export_of_the_real_series_changes_no_byte(tmp_path):
     root = tmp_path / "real"
     root.mkdir()
-    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    listed = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.splitlines()
     for name in listed:
         if (ROOT / name).exists():
             (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -133,11 +151,17 @@ def test_import_and_export_of_the_real_series_changes_no_byte(tmp_path):
     private = ROOT / ".fork" / "upstream.git"
     if not private.exists():
         pytest.skip("nothing is vendored here: nox -s vendor")
-    shutil.copytree(private, root / ".fork" / "upstream.git", ignore=shutil.ignore_patterns("worktrees", "*.lock"))
+    shutil.copytree(
+        private,
+        root / ".fork" / "upstream.git",
+        ignore=shutil.ignore_patterns("worktrees", "*.lock"),
+    )
     command = [sys.executable, "-m", "scripts", "--repo", str(root)]
     before = contents(root / "patches")
     for verb in ("import", "export"):
-        done = subprocess.run([*command, verb], cwd=ROOT, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [*command, verb], cwd=ROOT, capture_output=True, text=True, check=False
+        )
         assert done.returncode == 0, done.stderr
     assert "nothing changed: patches/ is the same to the byte\n" in done.stderr
     assert contents(root / "patches") == before
@@ -164,7 +188,10 @@ def test_patch_whose_place_moves_is_written_anew(fork, work):
     work.replace("__init__.py", "return b + a", "c = b + a\n    return c")
     work.git("commit", "--quiet", "--all", "--amend", "--no-edit")
     work.git("cherry-pick", "--allow-empty", "ORIG_HEAD~4..ORIG_HEAD")
-    assert fork.run("export").stderr.splitlines() == ["changed: patches/0001-add.patch", "changed: patches/0002-multiply.patch"]
+    assert fork.run("export").stderr.splitlines() == [
+        "changed: patches/0001-add.patch",
+        "changed: patches/0002-multiply.patch",
+    ]
     assert b"\n@@ -10,2 +10,2 @@ " in patches(fork)["0002-multiply.patch"]
 
 
@@ -187,7 +214,10 @@ def test_hand_written_form_of_an_untouched_patch_is_kept(fork):
 def test_new_commit_becomes_a_file_with_the_next_number_and_is_listed(fork, work):
     work.replace("more.py", "MORE = 1", "MORE = 2")
     work.commit(message("Say more", "more"))
-    assert fork.run("export").stderr.splitlines() == ["new: patches/0006-more.patch", "changed: patches/series"]
+    assert fork.run("export").stderr.splitlines() == [
+        "new: patches/0006-more.patch",
+        "changed: patches/series",
+    ]
     assert (fork.root / "patches" / "series").read_text().splitlines()[-1] == "0006-more.patch"
     fork.run("lint")
 
@@ -195,7 +225,10 @@ def test_new_commit_becomes_a_file_with_the_next_number_and_is_listed(fork, work
 def test_dropped_commit_leaves(fork, work):
     before = patches(fork)
     work.git("rebase", "--quiet", "--onto", "series~2", "series~1", "series")
-    assert fork.run("export").stderr.splitlines() == ["gone: patches/0004-odd.patch", "changed: patches/series"]
+    assert fork.run("export").stderr.splitlines() == [
+        "gone: patches/0004-odd.patch",
+        "changed: patches/series",
+    ]
     assert set(before) - set(patches(fork)) == {"0004-odd.patch"}
     fork.run("lint")
 
@@ -214,7 +247,10 @@ def test_reordered_commits_are_listed_in_their_new_order_under_their_old_names(f
     work.git("reset", "--quiet", "--hard", "series~2")
     work.git("cherry-pick", "ORIG_HEAD", "ORIG_HEAD~1")
     assert fork.run("export").stderr == "changed: patches/series\n"
-    assert (fork.root / "patches" / "series").read_text().splitlines()[-2:] == ["0005-bye.patch", "0004-odd.patch"]
+    assert (fork.root / "patches" / "series").read_text().splitlines()[-2:] == [
+        "0005-bye.patch",
+        "0004-odd.patch",
+    ]
     before.pop("series")
     after = patches(fork)
     after.pop("series")
@@ -258,9 +294,14 @@ def test_series_on_several_bases_is_given_one_by_import_and_export(fork):
 
 
 def test_body_line_that_looks_like_the_trailer_is_left_alone(fork, work):
-    work.commit(message("Say more", "more", body="Base: jumps are not meant.", base="1.0"), more__py="MORE = 3\n")
+    work.commit(
+        message("Say more", "more", body="Base: jumps are not meant.", base="1.0"),
+        more__py="MORE = 3\n",
+    )
     fork.run("export")
-    assert b"\nBase: jumps are not meant.\n\nId: more\nBase: 1.1\n" in patches(fork)["0006-more.patch"]
+    assert (
+        b"\nBase: jumps are not meant.\n\nId: more\nBase: 1.1\n" in patches(fork)["0006-more.patch"]
+    )
 
 
 # Refusals
@@ -275,7 +316,15 @@ def stray(work):
 
 
 def rebasing(work):
-    work.git("-c", "sequence.editor=sed -i 1s/pick/edit/", "rebase", "--quiet", "--interactive", "--keep-empty", "1.1")
+    work.git(
+        "-c",
+        "sequence.editor=sed -i 1s/pick/edit/",
+        "rebase",
+        "--quiet",
+        "--interactive",
+        "--keep-empty",
+        "1.1",
+    )
 
 
 def other_branch(work):
@@ -315,7 +364,11 @@ def no_work_tree(work):
 
 def changed_on_the_way(work):
     work.commit(
-        message("Fool git", "fool", body="diff --git a/tally/more.py b/tally/more.py\nis what it begins with"),
+        message(
+            "Fool git",
+            "fool",
+            body="diff --git a/tally/more.py b/tally/more.py\nis what it begins with",
+        ),
         more__py="MORE = 4\n",
     )
 
@@ -326,7 +379,10 @@ def no_base_trailer(work):
 
 def loses_a_line(work):
     work.commit(
-        message("Lose a line", "lose", body="From: Somebody Else <else@example.invalid>\n\nand more"), more__py="MORE = 4\n"
+        message(
+            "Lose a line", "lose", body="From: Somebody Else <else@example.invalid>\n\nand more"
+        ),
+        more__py="MORE = 4\n",
     )
 
 
@@ -335,8 +391,18 @@ def ends_early(work):
 
 
 REFUSED = [
-    (edit, 2, "has changes that are in no commit:\n M tally/more.py", "commit --all && nox -s export -- "),
-    (stray, 2, "has changes that are in no commit:\n?? tally/stray.py", "commit --all && nox -s export -- "),
+    (
+        edit,
+        2,
+        "has changes that are in no commit:\n M tally/more.py",
+        "commit --all && nox -s export -- ",
+    ),
+    (
+        stray,
+        2,
+        "has changes that are in no commit:\n?? tally/stray.py",
+        "commit --all && nox -s export -- ",
+    ),
     (rebasing, 2, "is in the middle of a rebase", "rebase --continue"),
     (other_branch, 2, "is on other, not on `series`", "checkout series"),
     (merge, 2, "the branch holds a merge", "git rebase 1.1"),
@@ -351,19 +417,33 @@ REFUSED = [
         "would not give the branch again:\n  0006-fool.patch: its trailers Id: and Base: cannot be read back",
         "look for lines in the commit message",
     ),
-    (no_base_trailer, 20, "0006-more.patch: its trailers Id: and Base: cannot be read back", "look for lines"),
+    (
+        no_base_trailer,
+        20,
+        "0006-more.patch: its trailers Id: and Base: cannot be read back",
+        "look for lines",
+    ),
     (
         loses_a_line,
         20,
         "would not give the branch again:\n  lose: it becomes another commit",
         "look for lines in the commit message",
     ),
-    (ends_early, 20, "would not give the branch again:\n  early: ", "look for lines in the commit message"),
+    (
+        ends_early,
+        20,
+        "would not give the branch again:\n  early: ",
+        "look for lines in the commit message",
+    ),
 ]
 
 
-@pytest.mark.parametrize(("change", "code", "words", "hint"), REFUSED, ids=[row[0].__name__ for row in REFUSED])
-def test_export_that_would_lose_something_is_refused_with_the_next_command(fork, work, change, code, words, hint):
+@pytest.mark.parametrize(
+    ("change", "code", "words", "hint"), REFUSED, ids=[row[0].__name__ for row in REFUSED]
+)
+def test_export_that_would_lose_something_is_refused_with_the_next_command(
+    fork, work, change, code, words, hint
+):
     before = patches(fork)
     change(work)
     done = fork.run("export", ok=code)
@@ -381,7 +461,11 @@ def test_every_commit_without_an_id_is_named_at_once(fork, work):
 def test_id_of_a_retired_patch_is_refused(fork, work):
     retired = fork.root / "patches" / "retired"
     retired.mkdir()
-    old = (fork.root / "patches" / "0005-bye.patch").read_text().replace("Id: bye", "Id: more\nApplied-Upstream: 1.1; so; all")
+    old = (
+        (fork.root / "patches" / "0005-bye.patch")
+        .read_text()
+        .replace("Id: bye", "Id: more\nApplied-Upstream: 1.1; so; all")
+    )
     (retired / "0001-more.patch").write_text(old)
     work.commit(message("Say more", "more"), more__py="MORE = 4\n")
     assert "Id: more is that of 0001-more.patch" in fork.run("export", ok=2).stderr
@@ -389,14 +473,20 @@ def test_id_of_a_retired_patch_is_refused(fork, work):
 
 def test_import_into_a_folder_that_is_taken_is_refused(fork, work):
     (work.place / "tally" / "words.py").write_text("my work")
-    assert f"{work.place} is not empty\n  next: export what is in it" in fork.run("import", ok=2).stderr
+    assert (
+        f"{work.place} is not empty\n  next: export what is in it"
+        in fork.run("import", ok=2).stderr
+    )
     assert (work.place / "tally" / "words.py").read_text() == "my work"
 
 
 def test_import_and_export_in_another_folder(fork, tmp_path):
     (tmp_path / "elsewhere").mkdir()
     fork.run("import", str(tmp_path / "elsewhere"))
-    assert fork.run("export", str(tmp_path / "elsewhere")).stderr == "nothing changed: patches/ is the same to the byte\n"
+    assert (
+        fork.run("export", str(tmp_path / "elsewhere")).stderr
+        == "nothing changed: patches/ is the same to the byte\n"
+    )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["elsewhere", "fork", "home"]
     assert (tmp_path / "elsewhere" / "tally" / "crlf.py").read_bytes() == CRLF
 
@@ -404,7 +494,10 @@ def test_import_and_export_in_another_folder(fork, tmp_path):
 def test_patch_that_does_not_apply_is_named_and_nothing_is_imported(fork):
     path = fork.root / "patches" / "0005-bye.patch"
     path.write_bytes(path.read_bytes().replace(b"-BYE = 'bye'", b"-BYE = 'adieu'"))
-    assert "bye does not apply exactly on its own base 1.1: error: " in fork.run("import", ok=20).stderr
+    assert (
+        "bye does not apply exactly on its own base 1.1: error: "
+        in fork.run("import", ok=20).stderr
+    )
     assert not (fork.root / ".fork" / "series").exists()
 
 
@@ -419,7 +512,9 @@ def test_patch_that_does_not_apply_is_named_and_nothing_is_imported(fork):
         ("os.rename", "transaction/0.new", True),
     ],
 )
-def test_export_that_is_killed_leaves_the_old_series_or_the_new_one(fork, work, event, text, changed):
+def test_export_that_is_killed_leaves_the_old_series_or_the_new_one(
+    fork, work, event, text, changed
+):
     before = patches(fork)
     edit(work)
     work.commit(message("Say more", "more"))
@@ -427,7 +522,9 @@ def test_export_that_is_killed_leaves_the_old_series_or_the_new_one(fork, work, 
     done = fork.run("vendor")  # any verb that works alone finishes what was decided
     assert ("killed while it replaced patches; finished now" in done.stderr) is changed
     assert (patches(fork) != before) is changed
-    assert fork.run("export").stderr.startswith("nothing changed" if changed else "new: patches/0006-more.patch")
+    assert fork.run("export").stderr.startswith(
+        "nothing changed" if changed else "new: patches/0006-more.patch"
+    )
     assert set(patches(fork)) == {*before, "0006-more.patch"}
 
 
@@ -435,14 +532,19 @@ def test_export_that_is_killed_leaves_the_old_series_or_the_new_one(fork, work, 
 def test_import_that_is_killed_leaves_no_work_tree_that_looks_ready(fork, text):
     fork.killed("subprocess.Popen", text, "import")
     fork.run("import")
-    assert sorted(path.name for path in (fork.root / ".fork").iterdir() if path.name.startswith(("tmp", "series"))) == ["series"]
+    assert sorted(
+        path.name
+        for path in (fork.root / ".fork").iterdir()
+        if path.name.startswith(("tmp", "series"))
+    ) == ["series"]
     assert not list(fork.root.glob("tmp-*"))
 
 
 def test_export_does_not_depend_on_the_users_settings(fork, work):
     before = patches(fork)
     (fork.home / ".gitconfig").write_text(
-        GITCONFIG + "[format]\nsignature = mine\nattach = true\nsubjectPrefix = MINE\nnumbered = true\n"
+        GITCONFIG
+        + "[format]\nsignature = mine\nattach = true\nsubjectPrefix = MINE\nnumbered = true\n"
         "[diff]\nnoprefix = true\nmnemonicPrefix = true\n"
         "context = 9\nalgorithm = patience\nrenames = false\n[core]\nautocrlf = true\nabbrev = 5\n"
         "[status]\nshowUntrackedFiles = no\n"
@@ -450,11 +552,16 @@ def test_export_does_not_depend_on_the_users_settings(fork, work):
     )
     work.commit(message("Say more", "more"), more__py="MORE = 4\n")
     hostile = {"LC_ALL": "POSIX", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
-    assert fork.run("export", env=hostile).stderr.splitlines() == ["new: patches/0006-more.patch", "changed: patches/series"]
+    assert fork.run("export", env=hostile).stderr.splitlines() == [
+        "new: patches/0006-more.patch",
+        "changed: patches/series",
+    ]
     after = patches(fork)
     more = after.pop("0006-more.patch")
     assert {**after, "series": before["series"]} == before
     assert b"\nSubject: [PATCH] Say more\n" in more
-    assert more.endswith(b"\n--- a/tally/more.py\n+++ b/tally/more.py\n@@ -1 +1 @@\n-MORE = 1\n+MORE = 4\n")
+    assert more.endswith(
+        b"\n--- a/tally/more.py\n+++ b/tally/more.py\n@@ -1 +1 @@\n-MORE = 1\n+MORE = 4\n"
+    )
     stray(work)
     assert "?? tally/stray.py" in fork.run("export", ok=2).stderr

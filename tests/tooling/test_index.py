@@ -15,7 +15,10 @@ def assert_nothing_pinned(fork):
 def test_index_that_is_down_is_named_with_the_reason(fork, index):
     fork.env["PIP_INDEX_URL"] = "http://127.0.0.1:9/simple/"
     done = fork.run("pin", ok=3)
-    assert "http://127.0.0.1:9/simple/ did not give the list of made-up-tally's files: Connection refused" in done.stderr
+    assert (
+        "http://127.0.0.1:9/simple/ did not give the list of made-up-tally's files: Connection refused"
+        in done.stderr
+    )
     assert "next: check the network and the index" in done.stderr
     fork.env["PIP_INDEX_URL"] = index.address
     fork.run("pin")
@@ -28,11 +31,17 @@ def test_index_that_is_down_is_named_with_the_reason(fork, index):
         ("status", 500, "500 Server Error"),
         ("page", b"{", "did not give the list of made-up-tally's files"),
         ("page", b"{}", "did not give the list of made-up-tally's files"),
-        ("page", b'{"meta": {"api-version": "2.0"}, "name": "x", "files": []}', "did not give the list of made-up-tally's files"),
+        (
+            "page",
+            b'{"meta": {"api-version": "2.0"}, "name": "x", "files": []}',
+            "did not give the list of made-up-tally's files",
+        ),
         ("files", {}, "has no release of made-up-tally that is >=1"),
     ],
 )
-def test_listing_that_cannot_be_used_is_an_error_and_the_next_run_works(fork, index, field, value, words):
+def test_listing_that_cannot_be_used_is_an_error_and_the_next_run_works(
+    fork, index, field, value, words
+):
     right = getattr(index, field)
     setattr(index, field, value)
     assert words in fork.run("pin", ok=2 if field == "files" else 3).stderr
@@ -51,7 +60,9 @@ def test_listing_that_cannot_be_used_is_an_error_and_the_next_run_works(fork, in
         ({"served": sdist("1.1", ONE)}, "other bytes than its own digest says"),
     ],
 )
-def test_file_that_does_not_come_as_stated_is_refused_and_the_next_run_works(fork, index, fault, words):
+def test_file_that_does_not_come_as_stated_is_refused_and_the_next_run_works(
+    fork, index, fault, words
+):
     file = index.files[sdist_name("1.1")]
     for name, value in fault.items():
         setattr(file, name, value)
@@ -69,7 +80,9 @@ def test_pinned_file_that_does_not_come_is_an_error_and_the_next_run_works(pinne
     for name, value in fault.items():
         setattr(file, name, value)
     assert "did not give made_up_tally-1.1.tar.gz" in pinned.run("vendor", ok=3).stderr
-    assert [path.name for path in (pinned.root / ".fork" / "sdists").iterdir()] == [sdist_name("1.0")]
+    assert [path.name for path in (pinned.root / ".fork" / "sdists").iterdir()] == [
+        sdist_name("1.0")
+    ]
     assert not pinned.source.exists()
     file.status, file.cut_at = 200, None
     pinned.run("vendor")

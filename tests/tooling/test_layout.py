@@ -23,16 +23,50 @@ def found(files):
         ({**FLAT, "src/speedups.c": ""}, "."),
         ({**FLAT, "src/helper/__init__.py": ""}, "."),
         ({**SRC, "src/Tally.egg-info/top_level.txt": "tally\n"}, "src"),
-        ({"lib/tally/__init__.py": "", "lib/Tally.egg-info/top_level.txt": "tally\n", "docs/__init__.py": ""}, "lib"),
+        (
+            {
+                "lib/tally/__init__.py": "",
+                "lib/Tally.egg-info/top_level.txt": "tally\n",
+                "docs/__init__.py": "",
+            },
+            "lib",
+        ),
         ({**FLAT, "src/helper/__init__.py": "", "Tally.egg-info/top_level.txt": "tally\n"}, "."),
         ({**SRC, "Tally.egg-info/top_level.txt": "gone\n"}, "src"),
         ({"py/tally/a.py": "", "pyproject.toml": '[tool.setuptools.package-dir]\n"" = "py"'}, "py"),
-        ({"py/tally/a.py": "", "pyproject.toml": '[tool.setuptools.packages.find]\nwhere = ["py"]'}, "py"),
-        ({"py/tally/a.py": "", "pyproject.toml": '[tool.setuptools]\npackages = ["tally"]\npackage-dir = { "" = "py" }'}, "py"),
-        ({"py/tally/a.py": "", "pyproject.toml": '[tool.poetry]\npackages = [{ include = "tally", from = "py" }]'}, "py"),
-        ({"py/tally/a.py": "", "pyproject.toml": '[tool.hatch.build.targets.wheel]\npackages = ["py/tally"]'}, "py"),
+        (
+            {
+                "py/tally/a.py": "",
+                "pyproject.toml": '[tool.setuptools.packages.find]\nwhere = ["py"]',
+            },
+            "py",
+        ),
+        (
+            {
+                "py/tally/a.py": "",
+                "pyproject.toml": '[tool.setuptools]\npackages = ["tally"]\npackage-dir = { "" = "py" }',
+            },
+            "py",
+        ),
+        (
+            {
+                "py/tally/a.py": "",
+                "pyproject.toml": '[tool.poetry]\npackages = [{ include = "tally", from = "py" }]',
+            },
+            "py",
+        ),
+        (
+            {
+                "py/tally/a.py": "",
+                "pyproject.toml": '[tool.hatch.build.targets.wheel]\npackages = ["py/tally"]',
+            },
+            "py",
+        ),
         ({"py/tally/a.py": "", "pyproject.toml": '[tool.pdm.build]\npackage-dir = "py"'}, "py"),
-        ({"py/tally/a.py": "", "pyproject.toml": '[tool.uv.build-backend]\nmodule-root = "py"'}, "py"),
+        (
+            {"py/tally/a.py": "", "pyproject.toml": '[tool.uv.build-backend]\nmodule-root = "py"'},
+            "py",
+        ),
         ({"py/tally/a.py": "", "setup.cfg": "[options]\npackage_dir =\n    = py\n"}, "py"),
         ({"py/tally/a.py": "", "setup.cfg": "[options.packages.find]\nwhere = py\n"}, "py"),
         ({"py/tally/a.py": "", "setup.py": 'setup(package_dir={"": "py"})'}, "py"),

@@ -9,7 +9,9 @@ from scripts.core.errors import UsageError
 from scripts.core.model import Lock, Release
 from tests.tooling.test_matrix import HEAD, MATRIX
 
-RELEASES = tuple(Release(name, "", 0, "", datetime(2020, 1, 1, tzinfo=UTC)) for name in ("1", "2", "3"))
+RELEASES = tuple(
+    Release(name, "", 0, "", datetime(2020, 1, 1, tzinfo=UTC)) for name in ("1", "2", "3")
+)
 AT_2, AT_3 = (Lock("tally", locked, RELEASES) for locked in ("2", "3"))
 EXCLUDE = """
 [[matrix.exclude]]
@@ -70,7 +72,9 @@ def test_exclusion_that_does_not_mean_the_locked_release_is_left_alone(configure
 
 def test_exclusion_of_the_release_that_was_locked_before_is_named(configured):
     (warning,) = configured("==2").stale_exclusions(AT_3, "2")
-    assert warning.startswith("fork.toml: matrix.exclude[0].releases = '==2' names 2, and 3 is locked; ")
+    assert warning.startswith(
+        "fork.toml: matrix.exclude[0].releases = '==2' names 2, and 3 is locked; "
+    )
     assert list(configured("==locked").stale_exclusions(AT_3, "2")) == []
 
 

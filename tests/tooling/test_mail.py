@@ -96,14 +96,21 @@ def test_patch_that_names_no_features_is_the_record_of_its_own(look):
     assert (wrong, feature.id, feature.title, feature.why) == ([], patch.id, patch.title, patch.why)
     assert feature.probes == ("tests/probes/test_order.py", "tests/probes/test_sums.py::test_sum")
     assert feature.needs == ("Django>=6", "six")
-    assert feature.replaced_by == (Settings.of({"ORDER": True, "PLACES": 2}), Settings.of({"ORDER": "right"}))
+    assert feature.replaced_by == (
+        Settings.of({"ORDER": True, "PLACES": 2}),
+        Settings.of({"ORDER": "right"}),
+    )
     assert feature.drop_when == "upstream adds in the right order, or not at all"
 
 
 def test_hunks_are_read_with_their_places(look):
     patch, _ = look()
     init = "tally/__init__.py"
-    assert patch.hunks == (Hunk(init, (1, 2), (1, 2)), Hunk(init, (9, 2), (9, 3)), Hunk("tally/new.py", (0, 0), (1, 1)))
+    assert patch.hunks == (
+        Hunk(init, (1, 2), (1, 2)),
+        Hunk(init, (9, 2), (9, 3)),
+        Hunk("tally/new.py", (0, 0), (1, 1)),
+    )
     assert patch.lines == 4
 
 
@@ -113,7 +120,9 @@ def test_patch_without_a_hunk_is_read(look):
 
 
 def test_subject_over_several_lines_and_in_an_encoding_is_one_title(look):
-    folded = MAIL.replace("Add in the right order", "=?UTF-8?q?Add_=C3=A4pfel?=\n in the right order")
+    folded = MAIL.replace(
+        "Add in the right order", "=?UTF-8?q?Add_=C3=A4pfel?=\n in the right order"
+    )
     assert look(folded)[0].title == "Add äpfel in the right order"
 
 
@@ -129,12 +138,16 @@ def test_missing_field_is_named(look, name):
 
 
 def test_missing_last_field_is_named(problems):
-    assert problems("Drop-When: upstream adds in the right order,\n or not at all\n", "") == ["the field Drop-When: is missing"]
+    assert problems("Drop-When: upstream adds in the right order,\n or not at all\n", "") == [
+        "the field Drop-When: is missing"
+    ]
 
 
 def test_retired_patch_says_which_release_took_it(problems, look):
     assert look(state=State.RETIRED)[1] == ["the field Applied-Upstream: is missing"]
-    assert problems("Drop-When:", "Applied-Upstream: 2.0; by itself\nDrop-When:", State.RETIRED) == []
+    assert (
+        problems("Drop-When:", "Applied-Upstream: 2.0; by itself\nDrop-When:", State.RETIRED) == []
+    )
 
 
 @pytest.mark.parametrize("name", ["Id", "Base", "Probes", "Overrides", "Depends"])
@@ -144,7 +157,9 @@ def test_field_that_may_be_there_once_is_there_twice(look, name):
 
 
 def test_unknown_field_gets_its_near_miss(problems):
-    assert problems("Overrides:", "Override:") == ["unknown field Override:; did you mean Overrides?"]
+    assert problems("Overrides:", "Override:") == [
+        "unknown field Override:; did you mean Overrides?"
+    ]
     assert problems("Forwarded:", "Forwaded:") == [
         "the field Forwarded: is missing",
         "unknown field Forwaded:; did you mean Forwarded?",
@@ -161,22 +176,43 @@ def test_line_among_the_trailers_that_is_none_is_shown(problems, line):
 
 def test_words_after_the_trailers_hide_them(look):
     _, wrong = look(MAIL.replace("\n\ndiff --git", "\n\nAnd so on.\n\ndiff --git", 1))
-    assert wrong[0] == "the last paragraph must be trailers (`Name: value`), this line is none: 'And so on.'"
+    assert (
+        wrong[0]
+        == "the last paragraph must be trailers (`Name: value`), this line is none: 'And so on.'"
+    )
     assert "the field Id: is missing" in wrong
 
 
 @pytest.mark.parametrize("line", ["---", "--- a/tally.py", "diff -u a b", "Index: tally.py"])
 def test_body_line_that_looks_like_a_patch_is_shown(problems, line):
-    assert problems("Found by chance.", f"Found by chance.\n{line}") == [f"the body line {line!r} would be taken for a patch"]
+    assert problems("Found by chance.", f"Found by chance.\n{line}") == [
+        f"the body line {line!r} would be taken for a patch"
+    ]
 
 
 @pytest.mark.parametrize(
     ("old", "new", "problem"),
     [
-        ("Origin: vendor", "Origin: me", r"Origin: 'me' is not of the form ^(vendor|backport, .+)$"),
-        ("Forwarded: no", "Forwarded: perhaps", r"Forwarded: 'perhaps' is not of the form ^(no|not-needed|https?://\S+)$"),
-        ("2022-02-01\nProbes", "1.2.2022\nProbes", r"Last-Update: '1.2.2022' is not of the form ^\d{4}-\d\d-\d\d$"),
-        ("Id: right-order", "Id: Right Order", r"Id: 'Right Order' is not of the form ^[a-z0-9][a-z0-9-]*$"),
+        (
+            "Origin: vendor",
+            "Origin: me",
+            r"Origin: 'me' is not of the form ^(vendor|backport, .+)$",
+        ),
+        (
+            "Forwarded: no",
+            "Forwarded: perhaps",
+            r"Forwarded: 'perhaps' is not of the form ^(no|not-needed|https?://\S+)$",
+        ),
+        (
+            "2022-02-01\nProbes",
+            "1.2.2022\nProbes",
+            r"Last-Update: '1.2.2022' is not of the form ^\d{4}-\d\d-\d\d$",
+        ),
+        (
+            "Id: right-order",
+            "Id: Right Order",
+            r"Id: 'Right Order' is not of the form ^[a-z0-9][a-z0-9-]*$",
+        ),
     ],
 )
 def test_malformed_value_is_shown(problems, old, new, problem):
@@ -184,7 +220,17 @@ def test_malformed_value_is_shown(problems, old, new, problem):
 
 
 @pytest.mark.parametrize(
-    "value", ["ORDER", "ORDER=order()", "ORDER=", "ORDER == 1", "import os", "ORDER=__import__('os')", "a.b=1", "A=B=1"]
+    "value",
+    [
+        "ORDER",
+        "ORDER=order()",
+        "ORDER=",
+        "ORDER == 1",
+        "import os",
+        "ORDER=__import__('os')",
+        "a.b=1",
+        "A=B=1",
+    ],
 )
 def test_replacement_that_is_no_literal_is_shown(problems, value):
     (problem,) = problems("ORDER='right'", value)
@@ -192,11 +238,15 @@ def test_replacement_that_is_no_literal_is_shown(problems, value):
 
 
 def test_empty_subject(problems):
-    assert problems("Subject: [PATCH] Add in the right order", "Subject: [PATCH]") == ["the subject is empty"]
+    assert problems("Subject: [PATCH] Add in the right order", "Subject: [PATCH]") == [
+        "the subject is empty"
+    ]
 
 
 def test_file_that_is_no_mail(problems):
-    words = "not a mail as `git format-patch` writes it: the first line is not `From <commit> <date>`"
+    words = (
+        "not a mail as `git format-patch` writes it: the first line is not `From <commit> <date>`"
+    )
     assert problems(HEAD.splitlines()[0] + "\n", "") == [words]
 
 
@@ -210,8 +260,12 @@ def test_hunk_that_lacks_a_line_is_unreadable(problems):
 
 
 def test_line_that_no_hunk_counts_is_shown(problems):
-    assert problems("+NEW = 1\n", "+NEW = 1\n+NEWER = 2\n") == ["the line '+NEWER = 2' is in no hunk, git would drop it"]
-    assert problems(" x = 1\n", " x = 1\n y = 2\n") == ["the line ' y = 2' is in no hunk, git would drop it"]
+    assert problems("+NEW = 1\n", "+NEW = 1\n+NEWER = 2\n") == [
+        "the line '+NEWER = 2' is in no hunk, git would drop it"
+    ]
+    assert problems(" x = 1\n", " x = 1\n y = 2\n") == [
+        "the line ' y = 2' is in no hunk, git would drop it"
+    ]
 
 
 @pytest.mark.parametrize("end", ["\\ No newline at end of file\n", "-- \n2.39.5\n\n", "\n"])
@@ -219,7 +273,9 @@ def test_what_git_writes_after_a_hunk_is_no_stray_line(look, end):
     assert look(MAIL + end)[1] == []
 
 
-@pytest.mark.parametrize("content", [b"", b"\n", b"\xff\xfe", b"From x\n\n", b"Subject: a\n\ndiff --git a/a b/a\n"])
+@pytest.mark.parametrize(
+    "content", [b"", b"\n", b"\xff\xfe", b"From x\n\n", b"Subject: a\n\ndiff --git a/a b/a\n"]
+)
 def test_any_bytes_are_read_or_complained_about(tmp_path, content):
     path = tmp_path / "0001-a.patch"
     path.write_bytes(content)

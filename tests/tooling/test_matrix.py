@@ -7,13 +7,27 @@ import pytest
 
 from scripts.core.config import read_config
 from scripts.core.errors import UsageError
-from scripts.core.model import Applies, Cell, Lock, Outcome, Release, Result, Settings, Text, Verdict
+from scripts.core.model import (
+    Applies,
+    Cell,
+    Lock,
+    Outcome,
+    Release,
+    Result,
+    Settings,
+    Text,
+    Verdict,
+)
 from scripts.verdicts.aggregate import judge, over_cells
 from scripts.verdicts.decide import Facts
 from scripts.verdicts.summary import Findings, Scope, reports_on
 from tests.tooling.test_evidence import feature
 
-LOCK = Lock("tally", "2", tuple(Release(name, "", 0, "", datetime(2020, 1, 1, tzinfo=UTC)) for name in ("1", "2")))
+LOCK = Lock(
+    "tally",
+    "2",
+    tuple(Release(name, "", 0, "", datetime(2020, 1, 1, tzinfo=UTC)) for name in ("1", "2")),
+)
 HEAD = """
 [upstream]
 name = "tally"
@@ -74,7 +88,11 @@ def ids(cells):
 
 
 def test_short_list_stays_what_it_was(config):
-    assert ids(config(MATRIX).cells(LOCK)) == ids(config("").cells(LOCK)) == ["1@py311-new@quick", "2@py311-new@quick"]
+    assert (
+        ids(config(MATRIX).cells(LOCK))
+        == ids(config("").cells(LOCK))
+        == ["1@py311-new@quick", "2@py311-new@quick"]
+    )
     assert ids(config("").matrix_cells(LOCK)) == ["1@py311-new@quick", "2@py311-new@quick"]
 
 
@@ -97,8 +115,14 @@ def test_matrix_is_the_product_of_the_axes_and_the_short_list(config):
     [
         ('servers = ["slow"]', lambda cell: cell.server == "slow"),
         ('environments = ["py312-*"]', lambda cell: cell.environment == "py312-new"),
-        ('databases = ["big"]\nmodes = ["loud"]', lambda cell: cell.database == "big" and cell.mode == "loud"),
-        ('databases = ["own"]\nmodes = ["profile"]', lambda cell: cell.database is None and cell.mode is None),
+        (
+            'databases = ["big"]\nmodes = ["loud"]',
+            lambda cell: cell.database == "big" and cell.mode == "loud",
+        ),
+        (
+            'databases = ["own"]\nmodes = ["profile"]',
+            lambda cell: cell.database is None and cell.mode is None,
+        ),
         ('releases = "<2"', lambda cell: False),
         ('releases = ">=2"', lambda cell: True),
     ],
@@ -107,7 +131,9 @@ def test_what_is_excluded_is_left_out_with_its_reason(config, exclusion, left_ou
     made = config(f'{MATRIX}\n[[matrix.exclude]]\nreason = "because"\n{exclusion}')
     for cell, reason in made.product(LOCK):
         assert reason == ("because" if left_out(cell) else None), cell.id
-        assert (cell in made.matrix_cells(LOCK)) is (not left_out(cell) or cell.id == "2@py311-new@quick")
+        assert (cell in made.matrix_cells(LOCK)) is (
+            not left_out(cell) or cell.id == "2@py311-new@quick"
+        )
 
 
 def test_environment_of_both_lists_is_one(config):
@@ -116,7 +142,12 @@ def test_environment_of_both_lists_is_one(config):
 
 
 def test_all_that_is_wrong_with_a_matrix_is_listed(config):
-    text = MATRIX.replace('"slow"]', '"slwo"]').replace('"big"]', '"bgi"]').replace('"loud"]', '"load"]').replace("3.*", "2.*")
+    text = (
+        MATRIX.replace('"slow"]', '"slwo"]')
+        .replace('"big"]', '"bgi"]')
+        .replace('"loud"]', '"load"]')
+        .replace("3.*", "2.*")
+    )
     with pytest.raises(UsageError) as caught:
         config(text)
     assert [line for line in str(caught.value).splitlines() if "matrix" in line] == [
@@ -142,7 +173,18 @@ def scope(*cells):
     modes = {"loud": Settings.of({"LOUD": True}), "soft": Settings.of({"LOUD": False})}
     servers = {"crowd": Settings.of({"CLIENT": "many"})}
     return Scope(
-        "tally", "2", "2", ("2",), (), cells, cells, None, {}, modes=modes, quiet={"loud": "it is loud"}, servers=servers
+        "tally",
+        "2",
+        "2",
+        ("2",),
+        (),
+        cells,
+        cells,
+        None,
+        {},
+        modes=modes,
+        quiet={"loud": "it is loud"},
+        servers=servers,
     )
 
 
@@ -165,7 +207,10 @@ def test_settings_of_a_server_go_with_those_of_the_cell():
 def test_what_nobody_tries_without_the_patch_is_needed_and_says_so():
     report = judge(Cell("2", "new", None), Facts(bare=FAIL, series=PASS, try_without=False))
     assert report.verdict is Verdict.NEEDED
-    assert report.detail == "bare upstream fails, the series passes: no (what it does without it is untried)"
+    assert (
+        report.detail
+        == "bare upstream fails, the series passes: no (what it does without it is untried)"
+    )
 
 
 @pytest.mark.parametrize(
@@ -173,7 +218,11 @@ def test_what_nobody_tries_without_the_patch_is_needed_and_says_so():
     [
         ([("new", "a"), ("new", "b")], [("old", "a"), ("old", "b")], "needed on new alone"),
         ([("new", "a"), ("old", "a")], [("new", "b"), ("old", "b")], "needed on a alone"),
-        ([("new", "a"), ("old", "b")], [("new", "b"), ("old", "a")], "needed on 2@new@a, 2@old@b alone"),
+        (
+            [("new", "a"), ("old", "b")],
+            [("new", "b"), ("old", "a")],
+            "needed on 2@new@a, 2@old@b alone",
+        ),
         ([("new", "a")], [("old", "a")], "needed on 2@new@a alone"),
     ],
 )
@@ -197,5 +246,13 @@ def test_own_matrix_gives_every_axis_of_the_brief_a_cell():
     assert {cell.server for cell in cells} == {"redis6.2", "redis", "valkey9", "valkey", "cluster"}
     assert {cell.database for cell in cells} == {None, "postgresql"}
     assert {cell.mode for cell in cells} == {None, "default", "INSIDEOUT"}
-    assert {cell.environment.partition("django")[2][:3] for cell in cells} == {"2.2", "3.0", "3.2", "4.2", "5.2", "6.0", "6.1"}
+    assert {cell.environment.partition("django")[2][:3] for cell in cells} == {
+        "2.2",
+        "3.0",
+        "3.2",
+        "4.2",
+        "5.2",
+        "6.0",
+        "6.1",
+    }
     assert set(made.cells(lock)) <= set(cells)

@@ -13,7 +13,10 @@ OLD = "larder/prices.py"
 NEW = "larder/money.py"
 ITEMS = [f"def item_{number}():\n    return {number}\n\n\n" for number in range(6)]
 PRICE = 'def price(cents):\n    """Return a price."""\n    euros = cents / 100\n    return f"{euros} EUR"\n\n\n'
-REWRITTEN = "".join(f"class Thing{number}:\n    kind = 'thing {number}'\n    size = {number}\n\n\n" for number in range(9))
+REWRITTEN = "".join(
+    f"class Thing{number}:\n    kind = 'thing {number}'\n    size = {number}\n\n\n"
+    for number in range(9)
+)
 BASE = "".join((*ITEMS[:3], PRICE, *ITEMS[3:]))
 TARGET = "".join((REWRITTEN, ITEMS[2], PRICE, ITEMS[3]))
 PATCHED = BASE.replace("{euros} EUR", "{euros:.2f} EUR")
@@ -29,10 +32,21 @@ class Upstream:
         """Return how a patch goes from its base onto a target, and the files after it."""
         on = commit(self.git, base)
         change = commit(self.git, {**base, **patched}, on)
-        patch = Patch(Path("p"), State.ACTIVE, "p", "p", "1", "", hunks=tuple(Hunk(path, (1, 2), (1, 2)) for path in patched))
+        patch = Patch(
+            Path("p"),
+            State.ACTIVE,
+            "p",
+            "p",
+            "1",
+            "",
+            hunks=tuple(Hunk(path, (1, 2), (1, 2)) for path in patched),
+        )
         with self.git.checkout(commit(self.git, target)) as work:
             step = cherry(work, change, patch)
-            files = {str(path.relative_to(work.work_tree)): path.read_bytes() for path in work.work_tree.rglob("*.py")}
+            files = {
+                str(path.relative_to(work.work_tree)): path.read_bytes()
+                for path in work.work_tree.rglob("*.py")
+            }
         return step, files
 
 
@@ -60,7 +74,12 @@ def test_patch_follows_a_file_that_moved_and_was_rewritten(upstream):
 
 def test_file_is_found_though_the_changed_lines_are_gone(upstream):
     step, _ = moved(
-        upstream, {NEW: TARGET.replace("{euros} EUR", "EUR {euros}").replace("euros = cents / 100", "euros = euro(cents)")}
+        upstream,
+        {
+            NEW: TARGET.replace("{euros} EUR", "EUR {euros}").replace(
+                "euros = cents / 100", "euros = euro(cents)"
+            )
+        },
     )
     assert step.applies is Applies.CONFLICT
     assert step.detail.startswith(f"{OLD} moved to {NEW} (")
@@ -97,7 +116,11 @@ def test_file_that_is_gone_is_named_as_that(upstream, other):
 
 def test_other_patch_is_picked_as_before(upstream):
     step, files = upstream.pick({OLD: BASE}, {OLD: PATCHED}, {OLD: "NEW = 1\n" + BASE})
-    assert (step.applies, step.detail, files) == (Applies.OFFSET, "", {OLD: ("NEW = 1\n" + PATCHED).encode()})
+    assert (step.applies, step.detail, files) == (
+        Applies.OFFSET,
+        "",
+        {OLD: ("NEW = 1\n" + PATCHED).encode()},
+    )
 
 
 # Line endings
@@ -131,16 +154,24 @@ def test_moved_file_with_other_line_endings_is_followed(upstream):
 
 
 def test_real_conflict_beside_other_line_endings_stays_one(upstream):
-    step, files = upstream.pick({OLD: BASE}, {OLD: PATCHED}, {OLD: crlf(BASE.replace("{euros} EUR", "EUR {euros}"))})
+    step, files = upstream.pick(
+        {OLD: BASE}, {OLD: PATCHED}, {OLD: crlf(BASE.replace("{euros} EUR", "EUR {euros}"))}
+    )
     assert step.applies is Applies.CONFLICT
     assert files[OLD].count(b"<<<<<<< ") == 1
     assert files[OLD].startswith(crlf("".join(ITEMS[:3])))
 
 
 def test_place_that_is_ambiguous_stays_so_under_other_line_endings(upstream):
-    twins = "".join(f'def {name}():\n    """{name}."""\n    jar = 1\n    return jar\n\n\n' for name in ("left", "right"))
+    twins = "".join(
+        f'def {name}():\n    """{name}."""\n    jar = 1\n    return jar\n\n\n'
+        for name in ("left", "right")
+    )
     patched = twins.replace("return jar\n\n\ndef right", "return jar + 1\n\n\ndef right")
-    target = crlf(twins.replace('def left():\n    """left."""\n    jar = 1\n', "def left():\n    jar = 2\n") + twins)
+    target = crlf(
+        twins.replace('def left():\n    """left."""\n    jar = 1\n', "def left():\n    jar = 2\n")
+        + twins
+    )
     step, _ = upstream.pick({OLD: twins}, {OLD: patched}, {OLD: target})
     assert step.applies is Applies.CONFLICT
 

@@ -50,7 +50,9 @@ def noxfile(monkeypatch):
         return types.SimpleNamespace(returncode=codes.get(words[2], 0))
 
     monkeypatch.setattr(names["subprocess"], "run", run)
-    monkeypatch.setitem(names["install"].__globals__, "choose", lambda _: types.SimpleNamespace(environment=dict))
+    monkeypatch.setitem(
+        names["install"].__globals__, "choose", lambda _: types.SimpleNamespace(environment=dict)
+    )
     return types.SimpleNamespace(**names, ran=ran, codes=codes)
 
 
@@ -63,7 +65,10 @@ def ended(session, function):
     return 0
 
 
-@pytest.mark.parametrize(("codes", "expected"), [({}, 0), ({"scripts": 2}, 2), ({"ruff": 1}, 20), ({"ruff": 1, "scripts": 2}, 2)])
+@pytest.mark.parametrize(
+    ("codes", "expected"),
+    [({}, 0), ({"scripts": 2}, 2), ({"ruff": 1}, 20), ({"ruff": 1, "scripts": 2}, 2)],
+)
 def test_lint_ends_with_the_code_of_what_is_wrong_and_runs_everything(noxfile, codes, expected):
     noxfile.codes.update(codes)
     assert ended(Session(), noxfile.lint) == expected
@@ -82,7 +87,9 @@ def test_lint_hands_its_words_to_the_series_alone(noxfile):
 def test_tools_that_cannot_be_installed_are_the_environments_fault(noxfile):
     session = Session(offline=True)
     assert ended(session, noxfile.status) == 3
-    assert session.logged == ["the tools could not be installed: check the network and the index, then run this again"]
+    assert session.logged == [
+        "the tools could not be installed: check the network and the index, then run this again"
+    ]
 
 
 def test_cell_runs_the_verb_of_its_name(noxfile):

@@ -25,7 +25,18 @@ from tests.situations import harness
 from tests.tooling.local_index import File, LocalIndex, serving
 from tests.tooling.shipping import program_environment, pypiserver, small_wheel
 
-MADE = {".fork", ".git", ".mypy_cache", ".nox", ".pytest_cache", ".ruff_cache", ".tox", ".venv", "__pycache__", "dist"}
+MADE = {
+    ".fork",
+    ".git",
+    ".mypy_cache",
+    ".nox",
+    ".pytest_cache",
+    ".ruff_cache",
+    ".tox",
+    ".venv",
+    "__pycache__",
+    "dist",
+}
 
 
 def build(root):
@@ -35,10 +46,18 @@ def build(root):
     downloads = harness.PROJECT / ".fork" / "sdists"
     if downloads.exists():
         shutil.copytree(downloads, root / ".fork" / "sdists")
-    done = subprocess.run(harness.command(root, ("wheel", "--no-verify")), cwd=harness.PROJECT, capture_output=True, text=True)
+    done = subprocess.run(
+        harness.command(root, ("wheel", "--no-verify")),
+        cwd=harness.PROJECT,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     (made,) = (root / "dist").iterdir()
-    assert done.stdout.splitlines()[:2] == [made.name, f"sha256 {hashlib.sha256(made.read_bytes()).hexdigest()}"]
+    assert done.stdout.splitlines()[:2] == [
+        made.name,
+        f"sha256 {hashlib.sha256(made.read_bytes()).hexdigest()}",
+    ]
     return made
 
 
@@ -80,8 +99,20 @@ def test_metadata_is_upstreams_plus_the_extra(own, lock):
     with tarfile.open(sdist(own, lock)) as archive:
         name = f"{lock.current.file.removesuffix('.tar.gz')}/PKG-INFO"
         theirs = Metadata.from_email(archive.extractfile(name).read(), validate=False)
-    assert (ours.name, str(ours.version)) == (theirs.name, f"{lock.locked}+rover.{own.name.split('.')[-2].split('-')[0]}")
-    for field in ("summary", "author", "author_email", "license", "home_page", "classifiers", "requires_python", "description"):
+    assert (ours.name, str(ours.version)) == (
+        theirs.name,
+        f"{lock.locked}+rover.{own.name.split('.')[-2].split('-')[0]}",
+    )
+    for field in (
+        "summary",
+        "author",
+        "author_email",
+        "license",
+        "home_page",
+        "classifiers",
+        "requires_python",
+        "description",
+    ):
         assert getattr(ours, field) == getattr(theirs, field), field
     needs = {canonicalize_name(need.name) for need in ours.requires_dist if need.marker is None}
     assert needs == {"django", "redis", "funcy"}
@@ -99,25 +130,39 @@ def test_upstreams_licence_is_inside_to_the_byte(own, lock):
 
 def test_record_is_complete(record, repo, lock):
     series = read_series(repo, lock)
-    assert record["upstream"] == {"version": lock.locked, "file": lock.current.file, "sha256": lock.current.sha256}
+    assert record["upstream"] == {
+        "version": lock.locked,
+        "file": lock.current.file,
+        "sha256": lock.current.sha256,
+    }
     assert len(record["tree"]) == 40
-    expected = [(patch.id, hashlib.sha256(patch.path.read_bytes()).hexdigest()) for patch in series.active]
+    expected = [
+        (patch.id, hashlib.sha256(patch.path.read_bytes()).hexdigest()) for patch in series.active
+    ]
     assert [(patch["id"], patch["sha256"]) for patch in record["patches"]] == expected
     assert record["waived"] == {}
 
 
 def test_bill_of_materials_is_valid_cyclonedx(own):
-    ((name, content),) = [(name, file) for name, file in read_contents(own).info.items() if name.startswith("sboms/")]
+    ((name, content),) = [
+        (name, file) for name, file in read_contents(own).info.items() if name.startswith("sboms/")
+    ]
     assert name == "sboms/django-cacheops.cdx.json"
     assert json.loads(content)["bomFormat"] == "CycloneDX"
     assert sbom_fault(content) == ""
 
 
 @pytest.mark.parametrize(
-    "words", [["twine", "check", "--strict"], ["check_wheel_contents", "--toplevel", "cacheops,rover_overrides"]]
+    "words",
+    [
+        ["twine", "check", "--strict"],
+        ["check_wheel_contents", "--toplevel", "cacheops,rover_overrides"],
+    ],
 )
 def test_checkers_accept_it(own, words):
-    done = subprocess.run([sys.executable, "-m", *words, own], cwd=own.parent, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", *words, own], cwd=own.parent, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -129,7 +174,10 @@ def index(tmp_path, own):
     """Give Rover's index: the wheel, upstream's release beside it, and a package that needs cacheops."""
     with pypiserver(tmp_path / "index", authenticated="update") as running:
         shutil.copy(own, running.folder)
-        for file, content in (small_wheel("django-cacheops", "7.2"), small_wheel("needs-cacheops", "1", "django-cacheops>=7")):
+        for file, content in (
+            small_wheel("django-cacheops", "7.2"),
+            small_wheel("needs-cacheops", "1", "django-cacheops>=7"),
+        ):
             (running.folder / file).write_bytes(content)
         yield running
 
@@ -151,7 +199,13 @@ def planned(folder, client, *words, ok=0, **env):
         command = ["pip", "install", "--dry-run", "--quiet", "--report", folder / "report", *words]
     else:
         command = ["uv", "pip", "install", "--dry-run", "--python", sys.executable, *words]
-    done = subprocess.run([sys.executable, "-m", *command], cwd=folder, env=environment, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", *command],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == ok, done.stdout + done.stderr
     if ok:
         return done.stdout + done.stderr
@@ -162,10 +216,15 @@ def planned(folder, client, *words, ok=0, **env):
 
 
 @pytest.mark.parametrize("client", ["pip", "uv"])
-def test_rovers_wheel_is_what_the_name_gives_and_what_satisfies_who_needs_it(tmp_path, own, index, client):
+def test_rovers_wheel_is_what_the_name_gives_and_what_satisfies_who_needs_it(
+    tmp_path, own, index, client
+):
     rovers = f"django-cacheops=={read_contents(own).version}"
     assert planned(tmp_path, client, "--index-url", index.simple, "django-cacheops") == [rovers]
-    assert planned(tmp_path, client, "--index-url", index.simple, "needs-cacheops") == [rovers, "needs-cacheops==1"]
+    assert planned(tmp_path, client, "--index-url", index.simple, "needs-cacheops") == [
+        rovers,
+        "needs-cacheops==1",
+    ]
 
 
 def test_pin_with_its_hash_refuses_another_file_of_that_name(tmp_path, own, index):
@@ -185,19 +244,35 @@ def test_second_index_of_pip_may_serve_another_projects_file(tmp_path, index, el
     assert planned(tmp_path, "pip", *words, "django-cacheops") == ["django-cacheops==99"]
 
 
-def test_uv_project_of_the_docs_takes_the_name_from_rovers_index_alone(tmp_path, own, index, elsewhere):
+def test_uv_project_of_the_docs_takes_the_name_from_rovers_index_alone(
+    tmp_path, own, index, elsewhere
+):
     text = (harness.PROJECT / "docs" / "publish.md").read_text()
     block = text.partition("```toml\n[[tool.uv.index]]")[2].partition("```")[0]
     version = read_contents(own).version
-    project = (
-        f'[project]\nname = "rover"\nversion = "1"\nrequires-python = ">=3.11"\ndependencies = ["django-cacheops=={version}"]\n'
-    )
+    project = f'[project]\nname = "rover"\nversion = "1"\nrequires-python = ">=3.11"\ndependencies = ["django-cacheops=={version}"]\n'
     settings = f"[[tool.uv.index]]{block}".replace("http://127.0.0.1:8080/simple/", index.simple)
     assert index.simple in settings
     (tmp_path / "pyproject.toml").write_text(f"{project}\n{settings}")
-    command = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--no-deps", "--generate-hashes", "pyproject.toml"]
+    command = [
+        sys.executable,
+        "-m",
+        "uv",
+        "pip",
+        "compile",
+        "--quiet",
+        "--no-deps",
+        "--generate-hashes",
+        "pyproject.toml",
+    ]
     env = program_environment(tmp_path, UV_DEFAULT_INDEX=elsewhere.address)
-    done = subprocess.run([*command, "--python", sys.executable], cwd=tmp_path, env=env, capture_output=True, text=True)
+    done = subprocess.run(
+        [*command, "--python", sys.executable],
+        cwd=tmp_path,
+        env=env,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     assert f"django-cacheops=={version}" in done.stdout
     assert hashlib.sha256(own.read_bytes()).hexdigest() in done.stdout

@@ -17,8 +17,32 @@ def upstream(tmp_path):
     folder = tmp_path / "upstream"
     for words in (
         ["init", "--quiet", "--initial-branch=main", folder],
-        ["-C", folder, "-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "--allow-empty", "--message", "One"],
-        ["-C", folder, "-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "--allow-empty", "--message", "Two"],
+        [
+            "-C",
+            folder,
+            "-c",
+            "user.name=a",
+            "-c",
+            "user.email=a@b",
+            "commit",
+            "--quiet",
+            "--allow-empty",
+            "--message",
+            "One",
+        ],
+        [
+            "-C",
+            folder,
+            "-c",
+            "user.name=a",
+            "-c",
+            "user.email=a@b",
+            "commit",
+            "--quiet",
+            "--allow-empty",
+            "--message",
+            "Two",
+        ],
     ):
         subprocess.run(["git", *words], check=True)
     return folder
@@ -43,7 +67,9 @@ def fetched(tmp_path, upstream, revision):
     repo = Repository(tmp_path / "fork")
     repo.work.mkdir(parents=True)
     source = parse(f"git:{upstream}@{revision}")
-    return repo.git.text("log", "-1", "--format=%s", _commit(repo.git, _fetched(repo, source), source, revision))
+    return repo.git.text(
+        "log", "-1", "--format=%s", _commit(repo.git, _fetched(repo, source), source, revision)
+    )
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
@@ -54,7 +80,9 @@ def test_upstream_of_another_user_can_be_tried(tmp_path, upstream):
     assert fetched(tmp_path, upstream, "main") == "Two"
 
 
-@pytest.mark.parametrize(("revision", "subject"), [("HEAD", "Two"), ("HEAD~1", "One"), ("HEAD^", "One")])
+@pytest.mark.parametrize(
+    ("revision", "subject"), [("HEAD", "Two"), ("HEAD~1", "One"), ("HEAD^", "One")]
+)
 def test_head_is_what_the_repository_has_checked_out(tmp_path, upstream, revision, subject):
     assert fetched(tmp_path, upstream, revision) == subject
 

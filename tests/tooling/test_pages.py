@@ -14,11 +14,24 @@ from scripts.report.pages import render
 from scripts.report.presentation import LETTERS, groups
 from scripts.verdicts.aggregate import CellReport, More, over_cells
 from scripts.verdicts.decide import Facts
-from tests.tooling.test_report import ABSORBED, CONFIGURABLE, FOLD, NEEDED, SENTENCE, UNTESTED, UNTRIED, feature, full, report  # noqa: F401
+from tests.tooling.test_report import (
+    ABSORBED,
+    CONFIGURABLE,
+    FOLD,
+    NEEDED,
+    SENTENCE,
+    UNTESTED,
+    UNTRIED,
+    feature,
+    full,
+    report,
+)  # noqa: F401
 
 NASTY = "</script><b>|`a`|</b> & \x1b[31m \"quoted\" ]]> 'x'"
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+BROWSER = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
 
 
 class Page(HTMLParser):
@@ -34,7 +47,9 @@ class Page(HTMLParser):
         assert self.open == [], "elements that are never closed"
 
     def handle_starttag(self, tag, attrs):
-        assert len({name for name, _ in attrs}) == len(attrs), f"an attribute twice in {tag}: {attrs}"
+        assert len({name for name, _ in attrs}) == len(attrs), (
+            f"an attribute twice in {tag}: {attrs}"
+        )
         element = (tag, dict(attrs), [])
         self.elements.append(element)
         if tag not in self.VOID:
@@ -66,7 +81,12 @@ def nasty():
     """Return a report whose probes say what no markup survives."""
     facts = Facts(bare=Result(Outcome.FAILED, NASTY), try_series=False)
     skips = {"9@<new>": NASTY}
-    return report(feature("a", facts, facts, notes=(NASTY,)), warnings=(NASTY,), skipped=skips, more=More(suite=(NASTY,)))
+    return report(
+        feature("a", facts, facts, notes=(NASTY,)),
+        warnings=(NASTY,),
+        skipped=skips,
+        more=More(suite=(NASTY,)),
+    )
 
 
 # One page
@@ -75,7 +95,11 @@ def nasty():
 def test_page_asks_nobody_else_for_anything(full):  # noqa: F811
     text = render(full, "html")
     assert re.findall(r"https?://|//[a-z]|@import|url\(", text.split("<script>")[0]) == []
-    assert [attrs for tag, attrs, _ in Page(text).elements if {"src", "srcset"} & attrs.keys() or tag == "link"] == []
+    assert [
+        attrs
+        for tag, attrs, _ in Page(text).elements
+        if {"src", "srcset"} & attrs.keys() or tag == "link"
+    ] == []
 
 
 def test_every_letter_of_the_heat_map_leads_to_its_evidence(page, full):  # noqa: F811
@@ -99,9 +123,15 @@ def test_two_verdicts_never_share_a_letter():
 
 
 def test_cell_shows_its_columns_settings_and_the_command_to_run_it_again(page):
-    ((attrs, cell),) = page.find("li", class_="cell", data_verdict="configurable", data_release="2", data_server="redis6")
+    ((attrs, cell),) = page.find(
+        "li", class_="cell", data_verdict="configurable", data_release="2", data_server="redis6"
+    )
     assert (attrs["data-environment"], cell) == ("plain", "2@plain@redis6")
-    words = next(words for attrs, words in page.find("details") if "data-evidence" in attrs and "configurable" in words)
+    words = next(
+        words
+        for attrs, words in page.find("details")
+        if "data-evidence" in attrs and "configurable" in words
+    )
     assert "bare failed test_sum: two is not one" in words
     assert "bare with FOLD=True the control probe does not pass failed: test_hit: no hit" in words
     assert "settings: upstream's own" in words
@@ -109,9 +139,14 @@ def test_cell_shows_its_columns_settings_and_the_command_to_run_it_again(page):
 
 
 def test_cell_shows_what_is_installed():
-    made = report(feature("one", UNTRIED, NEEDED), versions={"plain": {"python": "3.11.7", "django": "5.2.1"}})
+    made = report(
+        feature("one", UNTRIED, NEEDED), versions={"plain": {"python": "3.11.7", "django": "5.2.1"}}
+    )
     page = Page(render(made, "html"))
-    assert [words for _, words in page.find("a", href="#with-plain")] == ["2@plain@redis6", "1@plain@redis6"]
+    assert [words for _, words in page.find("a", href="#with-plain")] == [
+        "2@plain@redis6",
+        "1@plain@redis6",
+    ]
     assert [words for _, words in page.find("dt", id="with-plain")] == ["plain"]
     assert [words for _, words in page.find("dd")] == ["Python 3.11.7, django 5.2.1"]
 
@@ -128,7 +163,9 @@ def test_cells_that_show_the_same_share_their_evidence_and_those_that_decide_com
     ]
     at = over_cells("2", cells, Applies.UNTRIED, Text.UNKNOWN)
     found = groups(at, feature("one", NEEDED).feature, {"2@b": "it is not here"})
-    assert [([cell.environment for cell in group.cells], group.verdict, group.words) for group in found] == [
+    assert [
+        ([cell.environment for cell in group.cells], group.verdict, group.words) for group in found
+    ] == [
         (["a", "c"], Verdict.NEEDED, "because"),
         (["b"], Verdict.ABSORBED, "it is not here"),
         (["quiet"], Verdict.BROKEN, "because"),
@@ -144,7 +181,9 @@ def test_page_works_by_keyboard_on_a_phone_and_in_the_dark(page, full):  # noqa:
     assert len(page.find("details")) == len(page.find("summary"))
     (region, _) = next(iter(page.find("div", class_="scroll")))
     assert (region["tabindex"], region["role"]) == ("0", "region")
-    assert [attrs for tag, attrs, _ in page.elements if any(name.startswith("on") for name in attrs)] == []
+    assert [
+        attrs for tag, attrs, _ in page.elements if any(name.startswith("on") for name in attrs)
+    ] == []
 
 
 def test_page_without_script_hides_nothing_but_the_filter(page):
@@ -173,22 +212,42 @@ def test_filter_in_a_browser_says_what_it_shows(full, tmp_path):  # noqa: F811
     choose = "<script>form.elements.verdict.value = 'needed'; form.dispatchEvent(new Event('input'));</script>"
     place = tmp_path / "page.html"
     place.write_text(render(full, "html").replace("</body>", f"{choose}</body>"))
-    options = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", f"--user-data-dir={tmp_path / 'user'}"]
+    options = [
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--no-first-run",
+        f"--user-data-dir={tmp_path / 'user'}",
+    ]
     done = subprocess.run(
-        [BROWSER, *options, "--dump-dom", place.as_uri()], capture_output=True, text=True, timeout=60, check=True
+        [BROWSER, *options, "--dump-dom", place.as_uri()],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
     )
     shown = Page(done.stdout)
-    links = {attrs["aria-label"]: (letter, "hidden" in attrs) for attrs, letter in shown.find("a") if "data-words" in attrs}
+    links = {
+        attrs["aria-label"]: (letter, "hidden" in attrs)
+        for attrs, letter in shown.find("a")
+        if "data-words" in attrs
+    }
     assert links["one on 2: needed"] == ("N", False)
     assert links["two on 2: not shown"] == ("", True)
-    assert [attrs["data-patch"] for attrs, _ in shown.find("section") if "hidden" not in attrs] == ["one", "two", "three"]
+    assert [attrs["data-patch"] for attrs, _ in shown.find("section") if "hidden" not in attrs] == [
+        "one",
+        "two",
+        "three",
+    ]
 
 
 def test_words_of_a_probe_are_no_html():
     page = Page(render(nasty(), "html"))
     assert page.find("b") == []
     assert len(page.find("script")) == 1
-    assert any('</script><b>|`a`|</b> & \x1b[31m "quoted" ]]>' in words for _, words in page.find("code"))
+    assert any(
+        '</script><b>|`a`|</b> & \x1b[31m "quoted" ]]>' in words for _, words in page.find("code")
+    )
 
 
 def test_page_begins_with_the_answer_and_the_next_command(page):
@@ -201,16 +260,27 @@ def test_newest_release_comes_first(page):
     assert [words for attrs, words in page.find("th") if "data-release" in attrs] == ["2", "1"]
     row = next(words for attrs, words in page.find("tr") if attrs.get("data-row") == "two")
     assert row == "two absorbed in 2 a N"
-    evidence = [words for attrs, words in page.find("details") if "data-evidence" in attrs and " two " in words[:24]]
+    evidence = [
+        words
+        for attrs, words in page.find("details")
+        if "data-evidence" in attrs and " two " in words[:24]
+    ]
     assert [words.split(" two ")[0] for words in evidence] == ["a absorbed on 2", "N needed on 1"]
 
 
 def test_no_sentence_of_a_patch_stands_there_twice(full):  # noqa: F811
     shown = Page(render(full, "html"))
     for attrs, words in shown.find("section"):
-        for sentence in ("test_sum: two is not one", "bare upstream fails", "bare upstream passes", "failed: test_hit: no hit"):
+        for sentence in (
+            "test_sum: two is not one",
+            "bare upstream fails",
+            "bare upstream passes",
+            "failed: test_hit: no hit",
+        ):
             assert words.count(sentence) <= 1, (attrs, sentence)
-    shown = Page(render(report(feature("one", NEEDED), modes={"a": "why not", "b": "why not"}), "html"))
+    shown = Page(
+        render(report(feature("one", NEEDED), modes={"a": "why not", "b": "why not"}), "html")
+    )
     assert " ".join(words for _, words in shown.find("p")).count("why not") == 1
 
 
@@ -225,13 +295,18 @@ def test_junit_counts_what_it_holds(full):  # noqa: F811
         found = [len(element.findall(f".//{name}")) for name in ("testcase", "failure", "skipped")]
         assert [int(element.get(name)) for name in ("tests", "failures", "skipped")] == found
     assert [case.get("classname") for case in cases if case.find("failure") is not None] == ["five"]
-    assert [case.get("classname") for case in cases if case.find("skipped") is not None] == ["four", "four"]
+    assert [case.get("classname") for case in cases if case.find("skipped") is not None] == [
+        "four",
+        "four",
+    ]
 
 
 def test_junit_holds_no_character_that_xml_forbids():
     root = ET.fromstring(render(nasty(), "junit"))
     words = root.findtext("./testsuite/testcase/system-out")
-    assert words == f"needed: bare upstream fails: {NASTY} (series untried)".replace("\x1b", "\ufffd")
+    assert words == f"needed: bare upstream fails: {NASTY} (series untried)".replace(
+        "\x1b", "\ufffd"
+    )
     assert root.find('./testsuite[@name="upstream\'s own tests"]').get("failures") == "1"
 
 
@@ -263,7 +338,9 @@ def test_words_of_a_probe_are_no_markdown():
 
 def test_left_out_and_dependencies_are_shown_in_every_form():
     failed = Result(Outcome.FAILED, "test_sum: no sum")
-    without_hits = Result(Outcome.FAILED, "failed: test_hit: no hit", control=False, own="failed: test_all: none")
+    without_hits = Result(
+        Outcome.FAILED, "failed: test_hit: no hit", control=False, own="failed: test_all: none"
+    )
     more = More(
         left_out={"one": {"one": failed, "two": failed}, "two": {"two": without_hits}},
         declared={"two": ()},
@@ -282,10 +359,22 @@ def test_left_out_and_dependencies_are_shown_in_every_form():
         "two the control probe, so that nothing else is believed: failed: test_hit: no hit "
         "1 patch, with what the own probes came to two: failed: test_all: none"
     ) in rows
-    assert "2: plain, py: 5 of the 5 tests that pass bare" in [words for _, words in Page(render(made, "html")).find("li")]
+    assert "2: plain, py: 5 of the 5 tests that pass bare" in [
+        words for _, words in Page(render(made, "html")).find("li")
+    ]
 
 
 def test_forms_have_a_template_each():
     folder = Path(__file__).parents[2] / "scripts" / "report" / "templates"
-    assert {path.name for path in folder.iterdir()} == {"report.md.j2", "report.html.j2", "report.xml.j2"}
-    assert render(report(feature("one", CONFIGURABLE, CONFIGURABLE, settings=FOLD[0]), feature("x", UNTESTED, UNTESTED)), "html")
+    assert {path.name for path in folder.iterdir()} == {
+        "report.md.j2",
+        "report.html.j2",
+        "report.xml.j2",
+    }
+    assert render(
+        report(
+            feature("one", CONFIGURABLE, CONFIGURABLE, settings=FOLD[0]),
+            feature("x", UNTESTED, UNTESTED),
+        ),
+        "html",
+    )

@@ -52,7 +52,10 @@ def test_what_is_no_release_is_never_pinned(pinned, word):
 
 def test_version_that_the_index_lacks_is_named_with_what_it_has(pinned, index):
     before = pinned.lock.read_bytes()
-    assert f"the index {index.address} has no made-up-tally 3.0; it has 1.0, 1.1" in pinned.run("pin", "3.0", ok=2).stderr
+    assert (
+        f"the index {index.address} has no made-up-tally 3.0; it has 1.0, 1.1"
+        in pinned.run("pin", "3.0", ok=2).stderr
+    )
     assert pinned.lock.read_bytes() == before
 
 

@@ -54,6 +54,8 @@ def test_index_without_anything_but_candidates_is_named(fork, index):
 
 
 def test_release_without_sdist_is_named_and_left_out(fork, index):
-    index.files["made_up_tally-1.2-py3-none-any.whl"] = type(index.files["made_up_tally-1.1.tar.gz"])(wheel("1.2"))
+    index.files["made_up_tally-1.2-py3-none-any.whl"] = type(
+        index.files["made_up_tally-1.1.tar.gz"]
+    )(wheel("1.2"))
     assert "warning: 1.2 has no sdist; left out" in fork.run("pin").stderr
     assert pinned_versions(fork) == ["1.0", "1.1"]

@@ -59,12 +59,20 @@ def test_two_rounds_of_a_test(first, second, outcome):
 
 
 def test_what_follows_a_failure_is_left_out():
-    tests, left_out, result = found(log({"a": PASSED, "b": FAILED, "c": LEFT_OUT}), log({"b": FAILED}))
-    assert (tests, left_out, result.rounds) == ({"a": Outcome.PASSED, "b": Outcome.FAILED}, ["c"], 2)
+    tests, left_out, result = found(
+        log({"a": PASSED, "b": FAILED, "c": LEFT_OUT}), log({"b": FAILED})
+    )
+    assert (tests, left_out, result.rounds) == (
+        {"a": Outcome.PASSED, "b": Outcome.FAILED},
+        ["c"],
+        2,
+    )
 
 
 def test_failure_whose_cleanup_errs_decides_its_file_too():
-    tests, left_out, _ = found(log({"a": PASSED, "b": FAILS_AND_LEAKS, "c": LEFT_OUT}), log({"b": FAILS_AND_LEAKS}))
+    tests, left_out, _ = found(
+        log({"a": PASSED, "b": FAILS_AND_LEAKS, "c": LEFT_OUT}), log({"b": FAILS_AND_LEAKS})
+    )
     assert (tests, left_out) == ({"a": Outcome.PASSED, "b": Outcome.ERROR}, ["c"])
 
 
@@ -81,11 +89,17 @@ def test_test_without_a_second_report_is_flaky_where_nothing_failed(first):
 
 
 def test_complete_file_has_a_second_report_of_every_test():
-    assert found(log({"a": FAILED, "b": PASSED}), log({"a": FAILED}), stops=False)[0]["b"] is Outcome.FLAKY
+    assert (
+        found(log({"a": FAILED, "b": PASSED}), log({"a": FAILED}), stops=False)[0]["b"]
+        is Outcome.FLAKY
+    )
 
 
 def test_process_that_was_cut_in_its_second_round_proves_nothing():
-    assert found(log({"a": PASSED, "b": FAILED}), log({"b": FAILED}, cut=True))[0]["a"] is Outcome.FLAKY
+    assert (
+        found(log({"a": PASSED, "b": FAILED}), log({"b": FAILED}, cut=True))[0]["a"]
+        is Outcome.FLAKY
+    )
 
 
 def test_one_round_is_believed_where_one_was_asked_for():
@@ -94,5 +108,11 @@ def test_one_round_is_believed_where_one_was_asked_for():
 
 
 def test_process_without_a_round_is_a_problem():
-    assert file_result(FILE, [[], []], Ended(7, False, "E OSError: cold\n")).problem == "the process ended with 7: OSError: cold"
-    assert file_result(FILE, [[], []], Ended(-9, True, "")).problem == "the process ran into its timeout: it printed nothing"
+    assert (
+        file_result(FILE, [[], []], Ended(7, False, "E OSError: cold\n")).problem
+        == "the process ended with 7: OSError: cold"
+    )
+    assert (
+        file_result(FILE, [[], []], Ended(-9, True, "")).problem
+        == "the process ran into its timeout: it printed nothing"
+    )

@@ -42,13 +42,18 @@ def lines(done):
 
 def test_publish_plans_then_uploads_and_installs_then_finds_the_same_bytes(shop, warehouse):
     planned = shop.publish("--dry-run")
-    assert lines(planned) == [f"would be uploaded: local ({warehouse.upload}); nothing was sent (--dry-run)"]
+    assert lines(planned) == [
+        f"would be uploaded: local ({warehouse.upload}); nothing was sent (--dry-run)"
+    ]
     assert warehouse.files() == {}
     first = shop.publish()
     assert lines(first) == [UPLOADED, PROVEN]
     assert warehouse.files() == {WHEEL: shop.wheel.read_bytes()}
     assert first.stdout.splitlines()[0] == f"{WHEEL} sha256 {sha256(shop.wheel)} N 1"
-    assert first.stdout.splitlines()[-1] == f"pin it as: made-up-larder==2.0+rover.1 --hash=sha256:{sha256(shop.wheel)}"
+    assert (
+        first.stdout.splitlines()[-1]
+        == f"pin it as: made-up-larder==2.0+rover.1 --hash=sha256:{sha256(shop.wheel)}"
+    )
     assert lines(shop.publish()) == [THERE, PROVEN]
     for path in (path for path in shop.root.rglob("*") if path.is_file()):
         assert_no_secret(path.read_bytes().decode(errors="replace"))
@@ -83,7 +88,9 @@ def test_publish_to_devpi_with_the_password_of_pypirc(shop, tmp_path):
     with serving(other), devpi(tmp_path / "index", other.address) as index:
         shop.at(index.upload, index.simple)
         pypirc = shop.home / ".pypirc"
-        pypirc.write_text(f"[local]\nrepository = {index.upload}\nusername = {USER}\npassword = wr0ng/w0rd\n")
+        pypirc.write_text(
+            f"[local]\nrepository = {index.upload}\nusername = {USER}\npassword = wr0ng/w0rd\n"
+        )
         refused = shop.run("publish", "--index", "local", ok=3)
         assert "refused the user or the password of [local] in ~/.pypirc (401)" in refused.stderr
         pypirc.write_text(pypirc.read_text().replace("wr0ng/w0rd", PASSWORD))
@@ -94,7 +101,10 @@ def test_publish_to_devpi_with_the_password_of_pypirc(shop, tmp_path):
         shelf, other_wheel = stall(tmp_path, index.upload, index.simple)
         assert shelf.put(other_wheel) is Standing.OTHER
         assert listed(index, "made-up-larder") == [WHEEL]
-        assert shelf.look(Wheel(shop.wheel, other_wheel.contents, 1, sha256(shop.wheel))) is Standing.SAME
+        assert (
+            shelf.look(Wheel(shop.wheel, other_wheel.contents, 1, sha256(shop.wheel)))
+            is Standing.SAME
+        )
 
 
 def listed(index, project):
@@ -113,8 +123,12 @@ def test_uncommitted_tree_is_refused(shop, warehouse):
     assert warehouse.files() == {}
 
 
-def test_faulty_verdict_is_refused_until_it_is_waived_with_a_reason_that_the_record_carries(shop, warehouse):
-    shop.append("tests/probes/test_trim_headings.py", "\n\ndef test_never():\n    assert not 'today'\n")
+def test_faulty_verdict_is_refused_until_it_is_waived_with_a_reason_that_the_record_carries(
+    shop, warehouse
+):
+    shop.append(
+        "tests/probes/test_trim_headings.py", "\n\ndef test_never():\n    assert not 'today'\n"
+    )
     shop.commit()
     refused = shop.publish(ok=20)
     assert "not fit to publish:\n  - trim-headings is broken" in refused.stderr
@@ -122,12 +136,21 @@ def test_faulty_verdict_is_refused_until_it_is_waived_with_a_reason_that_the_rec
     assert "has no reason" in shop.publish("--waive", "trim-headings=", ok=2).stderr
     done = shop.publish("--waive", "trim-headings=the probe is wrong, see issue 12")
     assert lines(done) == [UPLOADED, PROVEN]
-    assert '"waived": {\n    "trim-headings": "the probe is wrong, see issue 12"\n  }' in archive_text(shop.wheel)
+    assert (
+        '"waived": {\n    "trim-headings": "the probe is wrong, see issue 12"\n  }'
+        in archive_text(shop.wheel)
+    )
 
 
 def test_waiver_of_what_is_no_fault_is_refused(shop, warehouse):
-    assert "the verdict on trim-headings is needed: nothing to waive" in shop.publish("--waive", "trim-headings=why", ok=2).stderr
-    assert "there is no patch trim-heading: nothing to waive" in shop.publish("--waive", "trim-heading=why", ok=2).stderr
+    assert (
+        "the verdict on trim-headings is needed: nothing to waive"
+        in shop.publish("--waive", "trim-headings=why", ok=2).stderr
+    )
+    assert (
+        "there is no patch trim-heading: nothing to waive"
+        in shop.publish("--waive", "trim-heading=why", ok=2).stderr
+    )
 
 
 def test_there_is_no_force(shop):
@@ -138,7 +161,10 @@ def test_publish_without_a_password_says_where_one_goes(shop):
     shop.at("http://127.0.0.1:9/", "http://127.0.0.1:9/")
     refused = shop.run("publish", "--index", "local", ok=2)
     assert "nothing says who uploads to local (http://127.0.0.1:9/)" in refused.stderr
-    assert "next: set TWINE_USERNAME and TWINE_PASSWORD, or fill [local] in ~/.pypirc" in refused.stderr
+    assert (
+        "next: set TWINE_USERNAME and TWINE_PASSWORD, or fill [local] in ~/.pypirc"
+        in refused.stderr
+    )
 
 
 def test_unknown_index_is_refused_with_the_near_miss(shop):
@@ -150,7 +176,9 @@ def test_unknown_index_is_refused_with_the_near_miss(shop):
 def test_password_in_fork_toml_is_refused_and_not_shown(shop):
     shop.at("http://rover:5up3r%2Fs3cret@127.0.0.1:9/", "http://127.0.0.1:9/")
     refused = shop.run("publish", "--index", "local", ok=2)
-    assert "indexes[0].upload: an address in fork.toml holds no user and no password" in refused.stderr
+    assert (
+        "indexes[0].upload: an address in fork.toml holds no user and no password" in refused.stderr
+    )
 
 
 # When something gets in the way
@@ -160,14 +188,17 @@ def test_wrong_password_is_named_and_not_shown_even_with_a_traceback(shop, wareh
     wrong = {"TWINE_USERNAME": USER, "TWINE_PASSWORD": "wr0ng/w0rd"}
     done = shop.run("-v", "publish", "--index", "local", ok=3, allow_traceback=True, **wrong)
     assert (
-        f"local ({warehouse.upload}) refused the user or the password of TWINE_USERNAME and TWINE_PASSWORD (403)" in done.stderr
+        f"local ({warehouse.upload}) refused the user or the password of TWINE_USERNAME and TWINE_PASSWORD (403)"
+        in done.stderr
     )
     assert "next: correct them, then nox -s publish -- --index local" in done.stderr
     assert "wr0ng" not in done.stdout + done.stderr
     assert warehouse.files() == {}
 
 
-@pytest.mark.parametrize(("way", "cause"), [("cut", "was cut off: "), ("garbage", "took the upload, but ")])
+@pytest.mark.parametrize(
+    ("way", "cause"), [("cut", "was cut off: "), ("garbage", "took the upload, but ")]
+)
 def test_verb_names_the_cause_and_the_next_command_and_shows_no_secret(shop, storage, way, cause):
     with proxied(storage, way) as proxy:
         shop.at(proxy.address, f"{proxy.address}simple/")
@@ -223,7 +254,9 @@ def test_bad_answer_to_a_look_is_named(tmp_path, storage):
     with proxied(storage, "broken") as proxy:
         shelf, wheel = stall(tmp_path, proxy.address)
         words = complaint(lambda: shelf.look(wheel))
-        assert words.startswith(f"the index {proxy.address}simple/ did not give the list of made-up-larder's files: 500 ")
+        assert words.startswith(
+            f"the index {proxy.address}simple/ did not give the list of made-up-larder's files: 500 "
+        )
 
 
 def test_upload_that_arrived_although_its_answer_was_cut_off_counts(tmp_path, storage):
@@ -275,12 +308,17 @@ STEPS = {
     "the upload": ("subprocess.Popen", "'twine', '--no-color', 'upload'"),
     "the new environment": ("subprocess.Popen", "'venv'"),
     "the installation": ("subprocess.Popen", "'pip', 'install'"),
-    "the installation is asked": ("subprocess.Popen", r"/tmp-[^/]+/environment/bin/python', '-I', '-m'"),
+    "the installation is asked": (
+        "subprocess.Popen",
+        r"/tmp-[^/]+/environment/bin/python', '-I', '-m'",
+    ),
     "the control probe": ("subprocess.Popen", r"/tmp-[^/]+/environment/bin/python', '-X'"),
 }
 
 
-def test_publish_killed_before_each_step_leaves_the_old_state_or_the_new_and_goes_on(shop, warehouse):
+def test_publish_killed_before_each_step_leaves_the_old_state_or_the_new_and_goes_on(
+    shop, warehouse
+):
     """Each run takes up what the one before left; it must come as far as its own step, and the last one to the end."""
     new, old = shop.wheel.read_bytes(), b"the wheel before"
     shop.wheel.write_bytes(old)
@@ -288,8 +326,12 @@ def test_publish_killed_before_each_step_leaves_the_old_state_or_the_new_and_goe
     for place, step in enumerate(steps):
         shop.killed(*STEPS[step])
         assert shop.git("status", "--porcelain") == "", step
-        assert shop.wheel.read_bytes() == (old if place <= steps.index("the wheel takes its place") else new), step
-        assert warehouse.files() == ({WHEEL: new} if place > steps.index("the upload") else {}), step
+        assert shop.wheel.read_bytes() == (
+            old if place <= steps.index("the wheel takes its place") else new
+        ), step
+        assert warehouse.files() == ({WHEEL: new} if place > steps.index("the upload") else {}), (
+            step
+        )
     assert lines(shop.publish()) == [THERE, PROVEN]
     assert warehouse.files() == {WHEEL: new}
     assert not list((shop.root / ".fork").glob("tmp-*"))
@@ -304,13 +346,17 @@ def home(tmp_path, monkeypatch):
     for name in ("TWINE_USERNAME", "TWINE_PASSWORD", "NETRC"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setattr("scripts.publish.credentials.from_keyring", lambda address, user: RING.get((address, user)))
+    monkeypatch.setattr(
+        "scripts.publish.credentials.from_keyring", lambda address, user: RING.get((address, user))
+    )
     RING.clear()
     return tmp_path
 
 
 RING = {}
-TARGET = IndexTarget(name="local", upload="http://127.0.0.1:9/up/", simple="http://127.0.0.1:9/simple/")
+TARGET = IndexTarget(
+    name="local", upload="http://127.0.0.1:9/up/", simple="http://127.0.0.1:9/simple/"
+)
 PYPIRC = "[distutils]\nindex-servers = local\n[local]\nusername = u-rc\npassword = p-rc\n"
 
 

@@ -46,7 +46,16 @@ def feature(name, *facts, state=State.ACTIVE, **found):
 def report(*items, **found):
     """Return a report on a fork that stands on release 2."""
     patches = tuple(item.feature.patch for item in items)
-    return Report("tally", "2", ("1", "2"), items, answer("tally", "2", items, Settings()), ("one",), patches=patches, **found)
+    return Report(
+        "tally",
+        "2",
+        ("1", "2"),
+        items,
+        answer("tally", "2", items, Settings()),
+        ("one",),
+        patches=patches,
+        **found,
+    )
 
 
 @pytest.fixture
@@ -73,7 +82,15 @@ def printed(show, *words):
 
 def test_json_has_the_documented_keys_in_their_order(full):
     found = as_json(full)
-    assert list(found) == ["schema", "upstream", "answer", "patches", "features", "smallest_series", "summary"]
+    assert list(found) == [
+        "schema",
+        "upstream",
+        "answer",
+        "patches",
+        "features",
+        "smallest_series",
+        "summary",
+    ]
     assert found["schema"] == 1
     assert found["upstream"] == {"name": "tally", "locked": "2", "releases": ["1", "2"]}
     assert found["answer"] == {
@@ -84,7 +101,13 @@ def test_json_has_the_documented_keys_in_their_order(full):
         "text": "No: bare tally 2 is not enough; 2 features stand in the way: one, five. Untested here: four.",
     }
     assert found["smallest_series"] == ["one"]
-    assert found["summary"] == {"broken": 1, "needed": 1, "configurable": 1, "absorbed": 1, "untested": 1}
+    assert found["summary"] == {
+        "broken": 1,
+        "needed": 1,
+        "configurable": 1,
+        "absorbed": 1,
+        "untested": 1,
+    }
 
 
 def test_json_of_a_patch(full):
@@ -176,9 +199,15 @@ def test_fault_is_named_with_its_reason_and_the_next_command(full):
 
 
 def test_notes_warnings_and_skipped_cells_are_shown(full):
-    skipped = {"1@new": "Python 3.99 is not here", "2@new": "Python 3.99 is not here", "2@old": "no server"}
+    skipped = {
+        "1@new": "Python 3.99 is not here",
+        "2@new": "Python 3.99 is not here",
+        "2@old": "no server",
+    }
     noted = feature("six", NEEDED, NEEDED, notes=("needed on 2@plain@redis6 alone",))
-    lines = printed(print_report, report(noted, warnings=("upstream/src/ was edited",), skipped=skipped))
+    lines = printed(
+        print_report, report(noted, warnings=("upstream/src/ was edited",), skipped=skipped)
+    )
     assert "six: needed on 2@plain@redis6 alone" in lines
     assert lines[:2] == ["Somebody must look: upstream/src/ was edited", "next: nox -s vendor"]
     assert "not tried here: 1@new, 2@new: Python 3.99 is not here" in lines
@@ -187,10 +216,16 @@ def test_notes_warnings_and_skipped_cells_are_shown(full):
 
 def test_unsupported_cells_are_named_once_whichever_patch_was_tried_there():
     lines = printed(
-        print_report, report(feature("four", UNTESTED, UNTESTED), *(feature(name, UNSUPPORTED, NEEDED) for name in "ab"))
+        print_report,
+        report(
+            feature("four", UNTESTED, UNTESTED),
+            *(feature(name, UNSUPPORTED, NEEDED) for name in "ab"),
+        ),
     )
     words = "the control probe does not pass on the bare release: failed: test_hit: no hit"
-    assert [line for line in lines if line.startswith("unsupported: ")] == [f"unsupported: 1@plain@redis6: {words}"]
+    assert [line for line in lines if line.startswith("unsupported: ")] == [
+        f"unsupported: 1@plain@redis6: {words}"
+    ]
 
 
 def test_words_of_a_probe_are_no_markup():
@@ -230,7 +265,10 @@ def test_why_shows_each_column_with_its_settings_and_words(full):
 def test_releases_that_show_the_same_share_their_evidence():
     found = feature("one", UNTRIED, UNTRIED, UNTRIED, UNTRIED, NEEDED)
     lines = printed(print_why, report(found))
-    assert [line for line in lines if line.endswith(": needed")] == ["  5: needed", "  4 … 1 (4 releases): needed"]
+    assert [line for line in lines if line.endswith(": needed")] == [
+        "  5: needed",
+        "  4 … 1 (4 releases): needed",
+    ]
     assert "    cells: 4@plain@redis6, 3@plain@redis6, 2@plain@redis6, 1@plain@redis6" in lines
     assert len([line for line in lines if "test_sum: two is not one" in line]) == 1
 
@@ -240,6 +278,10 @@ def test_narrow_console_cuts_no_release_off():
     console = Console(file=io.StringIO(), width=40)
     print_report(found, console)
     lines = console.file.getvalue().splitlines()
-    start = next(number for number, line in enumerate(lines) if line.startswith("  a-name-that-is-long"))
-    letters = lines[start].split()[2:] + [letter for line in lines[start + 1 : start + 3] for letter in line.split()]
+    start = next(
+        number for number, line in enumerate(lines) if line.startswith("  a-name-that-is-long")
+    )
+    letters = lines[start].split()[2:] + [
+        letter for line in lines[start + 1 : start + 3] for letter in line.split()
+    ]
     assert [letter for letter in letters if letter == "N"] == ["N"] * 10

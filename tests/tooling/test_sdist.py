@@ -25,7 +25,9 @@ EVIL = {
     "no folder": entry("escaped"),
     "symlink": entry(f"{TOP}/link", tarfile.SYMTYPE, "/etc"),
     "symlink upwards": entry(f"{TOP}/tally/link", tarfile.SYMTYPE, "../../PKG-INFO"),
-    "symlink upwards behind a name": entry(f"{TOP}/tally/link", tarfile.SYMTYPE, "words/../../PKG-INFO"),
+    "symlink upwards behind a name": entry(
+        f"{TOP}/tally/link", tarfile.SYMTYPE, "words/../../PKG-INFO"
+    ),
     "symlink to the folder itself": entry(f"{TOP}/tally/link", tarfile.SYMTYPE, ".."),
     "symlink to git": entry(f"{TOP}/link", tarfile.SYMTYPE, ".git/config"),
     "symlink on Windows": entry(f"{TOP}/link", tarfile.SYMTYPE, "..\\PKG-INFO"),
@@ -60,7 +62,10 @@ def test_archive_with_a_path_that_leaves_its_folder_is_refused(tmp_path, evil):
 LINKS = {
     "beside": (entry(f"{TOP}/link", tarfile.SYMTYPE, "PKG-INFO"), ("120000", b"PKG-INFO")),
     "with a dot": (entry(f"{TOP}/link", tarfile.SYMTYPE, "./PKG-INFO"), ("120000", b"./PKG-INFO")),
-    "upwards": (entry(f"{TOP}/tally/deep/link", tarfile.SYMTYPE, "../../PKG-INFO"), ("120000", b"../../PKG-INFO")),
+    "upwards": (
+        entry(f"{TOP}/tally/deep/link", tarfile.SYMTYPE, "../../PKG-INFO"),
+        ("120000", b"../../PKG-INFO"),
+    ),
     "hard": (entry(f"{TOP}/link", tarfile.LNKTYPE, f"{TOP}/PKG-INFO"), ("100644", b"text")),
 }
 
@@ -86,7 +91,9 @@ def test_release_that_is_refused_can_be_left_out_as_the_message_says(fork, index
     index.add("1.1", archive([(entry(f"{TOP}/PKG-INFO"), b""), (EVIL["symlink"], b"")]))
     assert "track = '…,!=VERSION'" in fork.run("pin", ok=3).stderr
     path = fork.root / "fork.toml"
-    path.write_text(re.sub(r'^track = "(.*)"$', r'track = "\1,!=1.1"', path.read_text(), flags=re.MULTILINE))
+    path.write_text(
+        re.sub(r'^track = "(.*)"$', r'track = "\1,!=1.1"', path.read_text(), flags=re.MULTILINE)
+    )
     fork.run("pin")
     fork.run("vendor")
 
@@ -124,8 +131,12 @@ def test_archive_damaged_in_the_middle_is_refused(tmp_path):
         read_sdist(path)
 
 
-@pytest.mark.parametrize(("mtime", "expected"), [(1, MTIME), (MTIME + 5, MTIME + 5), (2**40, 2**32 - 1)])
-def test_newest_time_is_that_of_the_newest_file_within_what_git_can_write(tmp_path, mtime, expected):
+@pytest.mark.parametrize(
+    ("mtime", "expected"), [(1, MTIME), (MTIME + 5, MTIME + 5), (2**40, 2**32 - 1)]
+)
+def test_newest_time_is_that_of_the_newest_file_within_what_git_can_write(
+    tmp_path, mtime, expected
+):
     late = entry(f"{TOP}/late")
     late.mtime = mtime
     path = tmp_path / f"{TOP}.tar.gz"
@@ -156,7 +167,9 @@ ODD = {
 }
 
 
-def test_every_file_comes_out_byte_for_byte_whatever_its_name_and_the_sdists_own_git_files(fork, index):
+def test_every_file_comes_out_byte_for_byte_whatever_its_name_and_the_sdists_own_git_files(
+    fork, index
+):
     members = []
     for name, content in ODD.items():
         info = entry(f"{TOP}/{name}")
@@ -167,7 +180,9 @@ def test_every_file_comes_out_byte_for_byte_whatever_its_name_and_the_sdists_own
     fork.run("vendor")
     assert fork.files() == ODD
     executable = [
-        str(path.relative_to(fork.source)) for path in fork.source.rglob("*") if path.is_file() and path.stat().st_mode & 0o100
+        str(path.relative_to(fork.source))
+        for path in fork.source.rglob("*")
+        if path.is_file() and path.stat().st_mode & 0o100
     ]
     assert executable == ["run.sh"]
     fork.run("vendor")  # and nothing of it looks edited

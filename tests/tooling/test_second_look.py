@@ -21,9 +21,17 @@ TAKES = {BASIC: {OLD, NEW, NEWER}, LATE: {NEW, NEWER}}
         ([OLD], [BASIC, LATE], [OLD]),
         ([], [BASIC, LATE], []),
     ],
-    ids=["short-list", "one-for-a-patch-that-needs-more", "short-list-is-not-here", "no-cell-for-a-patch", "nothing"],
+    ids=[
+        "short-list",
+        "one-for-a-patch-that-needs-more",
+        "short-list-is-not-here",
+        "no-cell-for-a-patch",
+        "nothing",
+    ],
 )
 def test_the_short_list_and_what_its_cells_cannot_show(here, patches, chosen):
     repo = SimpleNamespace(config=SimpleNamespace(cells=lambda lock: [OLD]))
-    trials = SimpleNamespace(ready=here.__contains__, takes=lambda patch, cell: cell in here and cell in TAKES[patch])
+    trials = SimpleNamespace(
+        ready=here.__contains__, takes=lambda patch, cell: cell in here and cell in TAKES[patch]
+    )
     assert _few_cells(repo, trials, None, patches, [OLD, NEW, NEWER]) == chosen

@@ -61,7 +61,9 @@ class Fork:
         self.patch("0001-one", Overrides="order")
         self.patch("0002-two", Depends="one")
         self.patch("retired/0001-old", Base="1.0", Applied_Upstream="2.0; by itself")
-        self.write("patches/series", "# the first\n0001-one.patch\n\n0002-two.patch   # and the second\n")
+        self.write(
+            "patches/series", "# the first\n0001-one.patch\n\n0002-two.patch   # and the second\n"
+        )
 
     def write(self, name, text):
         """Write a file."""
@@ -106,11 +108,17 @@ def test_series_in_order(fork):
 def test_dependents_go_all_the_way(fork):
     fork.patch("0003-three", Depends="two")
     fork.patch("0004-four")
-    fork.write("patches/series", "0001-one.patch\n0002-two.patch\n0003-three.patch\n0004-four.patch\n")
+    fork.write(
+        "patches/series", "0001-one.patch\n0002-two.patch\n0003-three.patch\n0004-four.patch\n"
+    )
     series = read_series(Repository(fork.root), LOCK)
     assert series.dependents(series.by_id["one"]) == {"one", "two", "three"}
     assert series.dependents(series.by_id["three"]) == {"three"}
-    assert [patch.id for patch in series.needed_by(series.by_id["three"])] == ["one", "two", "three"]
+    assert [patch.id for patch in series.needed_by(series.by_id["three"])] == [
+        "one",
+        "two",
+        "three",
+    ]
 
 
 def test_unlisted_patch(fork):
@@ -135,7 +143,9 @@ def test_missing_series(fork):
 
 def test_patch_of_another_folder_is_not_listed(fork):
     fork.write("patches/series", "0001-one.patch\n0002-two.patch\nretired/0001-old.patch\n")
-    assert fork.problems == ["patches/series: retired/0001-old.patch is listed, but there is no such file"]
+    assert fork.problems == [
+        "patches/series: retired/0001-old.patch is listed, but there is no such file"
+    ]
 
 
 def test_id_that_is_used_twice(fork):
@@ -161,9 +171,17 @@ def test_problem_of_a_file_names_it(fork):
     ("field", "value", "problem"),
     [
         ("Base", "3.0", "Base: 3.0 is not pinned in upstream/lock.toml"),
-        ("Probes", "tests/probes/test_oder.py", "Probes: tests/probes/test_oder.py matches nothing"),
+        (
+            "Probes",
+            "tests/probes/test_oder.py",
+            "Probes: tests/probes/test_oder.py matches nothing",
+        ),
         ("Probes", "tests/probes", "Probes: tests/probes matches nothing"),
-        ("Probes", "tests/probes/test_order.py::test_this", "Probes: tests/probes/test_order.py::test_this matches nothing"),
+        (
+            "Probes",
+            "tests/probes/test_order.py::test_this",
+            "Probes: tests/probes/test_order.py::test_this matches nothing",
+        ),
         ("Overrides", "odrer", "Overrides: there is no extra/odrer.py"),
         ("Depends", "zero", "Depends: there is no patch zero"),
         ("Depends", "two", "Depends: two comes later in the series"),
@@ -173,14 +191,21 @@ def test_problem_of_a_file_names_it(fork):
 )
 def test_name_that_stands_for_nothing(fork, field, value, problem):
     fork.patch("0002-two", **{field: value})
-    assert [text for text in fork.problems if not text.startswith("extra/")] == [f"patches/0002-two.patch: {problem}"]
+    assert [text for text in fork.problems if not text.startswith("extra/")] == [
+        f"patches/0002-two.patch: {problem}"
+    ]
 
 
 def test_probe_file_that_has_a_server_beside_the_cells_and_is_not_there(fork):
     beside = 'beside = [{ files = ["tests/probes/test_oder.py"], server = "quick", variable = "PROBE_QUICK_URL" }]'
     server = '[[servers]]\nid = "quick"\ncommand = ["quick"]\nurl = ""\n\n[[environments]]'
-    fork.write("fork.toml", FORK_TOML.replace("[probes]", f"[probes]\n{beside}").replace("[[environments]]", server))
-    assert fork.problems == ["fork.toml: probes.beside names tests/probes/test_oder.py, which is not here"]
+    fork.write(
+        "fork.toml",
+        FORK_TOML.replace("[probes]", f"[probes]\n{beside}").replace("[[environments]]", server),
+    )
+    assert fork.problems == [
+        "fork.toml: probes.beside names tests/probes/test_oder.py, which is not here"
+    ]
 
 
 def test_base_that_is_no_version(fork):

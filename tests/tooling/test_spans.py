@@ -7,7 +7,13 @@ from scripts.verdicts.aggregate import CellReport, over_cells
 from scripts.verdicts.decide import Facts
 from scripts.verdicts.spans import REPLACEABLE, flips, since, spans, taken_back
 
-LETTERS = {"N": Verdict.NEEDED, "a": Verdict.ABSORBED, "c": Verdict.CONFIGURABLE, "r": Verdict.REDUNDANT, ".": Verdict.UNTESTED}
+LETTERS = {
+    "N": Verdict.NEEDED,
+    "a": Verdict.ABSORBED,
+    "c": Verdict.CONFIGURABLE,
+    "r": Verdict.REDUNDANT,
+    ".": Verdict.UNTESTED,
+}
 LETTERS |= {"-": Verdict.NOT_NEEDED, "u": Verdict.UNSUPPORTED}
 
 

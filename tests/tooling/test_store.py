@@ -40,7 +40,9 @@ def test_fresh_store_sees_only_what_it_wrote_itself(store):
 
 def test_record_is_written_whole(store, monkeypatch):
     store.put("abcdef", 1)
-    monkeypatch.setattr("scripts.core.repository.Path.chmod", lambda *_: pytest.fail("the disk is gone"))
+    monkeypatch.setattr(
+        "scripts.core.repository.Path.chmod", lambda *_: pytest.fail("the disk is gone")
+    )
     with pytest.raises(pytest.fail.Exception):
         store.put("abcdef", 2)
     assert store.get("abcdef") == 1

@@ -28,7 +28,11 @@ def subtree(clone):
 
 def state(clone):
     """Return what a failure must leave as it is."""
-    return clone.git("rev-parse", "HEAD"), clone.git("status", "--porcelain", "--ignored"), contents(clone.root / "upstream")
+    return (
+        clone.git("rev-parse", "HEAD"),
+        clone.git("status", "--porcelain", "--ignored"),
+        contents(clone.root / "upstream"),
+    )
 
 
 def newer(clone):
@@ -45,7 +49,9 @@ def test_release_is_committed_as_a_squashed_subtree_and_no_longer_ignored(clone)
         "Stand on 1.0",
         "Begin",
     ]
-    assert clone.git("show", "-s", "--format=%s", "HEAD^2").startswith("Squashed 'upstream/src/' content from commit ")
+    assert clone.git("show", "-s", "--format=%s", "HEAD^2").startswith(
+        "Squashed 'upstream/src/' content from commit "
+    )
     assert clone.git("rev-parse", "HEAD:upstream/src") == clone.private("rev-parse", "1.0^{tree}")
     assert clone.git("show", "-s", "--format=%b", "HEAD^2").splitlines()[-2:] == [
         "git-subtree-dir: upstream/src",
@@ -67,11 +73,16 @@ def test_subtree_again_changes_nothing(subtree):
 def test_newer_release_is_merged(subtree):
     newer(subtree)
     done = subtree.run("vendor", ok=20)
-    assert "upstream/src/ is committed as 1.0, and 1.1 is locked\n  next: nox -s vendor -- --subtree" in done.stderr
+    assert (
+        "upstream/src/ is committed as 1.0, and 1.1 is locked\n  next: nox -s vendor -- --subtree"
+        in done.stderr
+    )
     assert subtree.files() == expected(ONE)
     subtree.run("vendor", "--subtree")
     assert subtree.files() == expected(TWO)
-    assert subtree.git("rev-parse", "HEAD:upstream/src") == subtree.private("rev-parse", "1.1^{tree}")
+    assert subtree.git("rev-parse", "HEAD:upstream/src") == subtree.private(
+        "rev-parse", "1.1^{tree}"
+    )
     assert subtree.git("log", "-1", "--format=%s") == "Vendor made-up-tally 1.1 as a subtree"
     subtree.run("vendor")
 
@@ -90,7 +101,10 @@ def test_change_in_the_committed_folder_is_reported_and_never_written_over(subtr
     path.write_text("mine")
     for words in ([], ["--restore"]):
         done = subtree.run("vendor", *words, ok=20)
-        assert "upstream/src/ is not release 1.0 as it was published; nothing is built from it:" in done.stderr
+        assert (
+            "upstream/src/ is not release 1.0 as it was published; nothing is built from it:"
+            in done.stderr
+        )
         assert "M upstream/src/tally/words.py\n" in done.stderr
     subtree.git("commit", "--quiet", "--all", "-m", "Edit upstream")
     for words in ([], ["--restore"], ["--subtree"]):
@@ -129,7 +143,9 @@ def test_line_endings_of_the_users_clone_are_no_edit(subtree):
 def test_series_is_built_from_the_release_whatever_is_committed(subtree):
     (subtree.source / "tally" / "words.py").write_text("mine")
     subtree.run("import")
-    assert (subtree.root / ".fork" / "series" / "tally" / "words.py").read_text() == ONE["tally/words.py"]
+    assert (subtree.root / ".fork" / "series" / "tally" / "words.py").read_text() == ONE[
+        "tally/words.py"
+    ]
 
 
 def dirty(clone):
@@ -175,8 +191,12 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("change", "code", "words", "hint"), REFUSED, ids=[row[0].__name__ for row in REFUSED])
-def test_subtree_that_cannot_be_is_refused_and_the_clone_is_as_before(clone, change, code, words, hint):
+@pytest.mark.parametrize(
+    ("change", "code", "words", "hint"), REFUSED, ids=[row[0].__name__ for row in REFUSED]
+)
+def test_subtree_that_cannot_be_is_refused_and_the_clone_is_as_before(
+    clone, change, code, words, hint
+):
     change(clone)
     before = state(clone)
     done = clone.run("vendor", "--subtree", ok=code)
@@ -206,7 +226,11 @@ def test_fork_inside_a_larger_repository_is_refused(vendored, tmp_path):
 
 def test_surrounding_git_variables_are_not_believed(clone):
     before = clone.git("rev-parse", "HEAD")
-    clone.run("vendor", "--subtree", env={"GIT_DIR": "/nowhere", "GIT_INDEX_FILE": "/nowhere", "GIT_WORK_TREE": "/"})
+    clone.run(
+        "vendor",
+        "--subtree",
+        env={"GIT_DIR": "/nowhere", "GIT_INDEX_FILE": "/nowhere", "GIT_WORK_TREE": "/"},
+    )
     assert clone.git("rev-list", "--count", f"{before}..HEAD") == "3"
 
 

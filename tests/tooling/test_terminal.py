@@ -73,11 +73,15 @@ def test_reports_are_ten_seconds_apart():
     assert console.REPORT_SECONDS == 10
 
 
-@pytest.mark.parametrize(("columns", "width"), [({}, 160), ({"COLUMNS": "72"}, 72), ({"COLUMNS": "250"}, 250)])
+@pytest.mark.parametrize(
+    ("columns", "width"), [({}, 160), ({"COLUMNS": "72"}, 72), ({"COLUMNS": "250"}, 250)]
+)
 def test_columns_count_also_in_a_pipe(columns, width):
     env = {name: value for name, value in os.environ.items() if name != "COLUMNS"} | columns
     code = "from scripts.core.console import out; print(out.width)"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, text=True, check=True
+    )
     assert done.stdout == f"{width}\n"
 
 

@@ -54,13 +54,22 @@ CASES = {
         file(BASE[:-1], ONE[:-1].replace(b"line 8", b"eight")),
         {"a.py": ONE[:-1].replace(b"line 8", b"eight")},
     ),
-    "with a newline": (file(BASE[:-1], ONE[:-1].replace(b"line 8", b"eight")), {"a.py": ONE.replace(b"line 8", b"eight")}),
-    "other bytes": (file(BASE, ONE.replace(b"three", b"\xff\x85\x0c")), {"a.py": ONE.replace(b"three", b"\xff\x85\x0c")}),
+    "with a newline": (
+        file(BASE[:-1], ONE[:-1].replace(b"line 8", b"eight")),
+        {"a.py": ONE.replace(b"line 8", b"eight")},
+    ),
+    "other bytes": (
+        file(BASE, ONE.replace(b"three", b"\xff\x85\x0c")),
+        {"a.py": ONE.replace(b"three", b"\xff\x85\x0c")},
+    ),
     "a new file": ([{"a.py": BASE}, {"a.py": BASE, "b.py": ONE}], {"a.py": BASE, "b.py": ONE}),
     "a new file that is not there": ([{"a.py": BASE}, {"a.py": BASE, "b.py": ONE}], {"a.py": BASE}),
     "a file that went": ([{"a.py": BASE, "b.py": ONE}, {"a.py": BASE}], {"a.py": BASE}),
     "a file of bytes": ([{"a.py": b"\0one"}, {"a.py": b"\0two"}], {"a.py": b"\0two"}),
-    "half of it": ([{"a.py": BASE, "b.py": BASE}, {"a.py": ONE, "b.py": ONE}], {"a.py": ONE, "b.py": BASE}),
+    "half of it": (
+        [{"a.py": BASE, "b.py": BASE}, {"a.py": ONE, "b.py": ONE}],
+        {"a.py": ONE, "b.py": BASE},
+    ),
 }
 
 

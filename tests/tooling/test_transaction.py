@@ -9,8 +9,18 @@ from scripts.core.atomic_files import recover, replace_all
 from scripts.core.errors import AttentionError
 from tests.tooling.local_index import ROOT, contents
 
-OLD = {"patches/0001.patch": b"old", "patches/gone.patch": b"old", "upstream/lock.toml": b"old", "overrides/a.py": b"old"}
-NEW = {"patches/0001.patch": b"new", "patches/0002.patch": b"new", "upstream/lock.toml": b"new", "added/b.py": b"new"}
+OLD = {
+    "patches/0001.patch": b"old",
+    "patches/gone.patch": b"old",
+    "upstream/lock.toml": b"old",
+    "overrides/a.py": b"old",
+}
+NEW = {
+    "patches/0001.patch": b"new",
+    "patches/0002.patch": b"new",
+    "upstream/lock.toml": b"new",
+    "added/b.py": b"new",
+}
 CHANGES = ("patches", "upstream/lock.toml", "added")
 REMOVED = ("overrides",)
 
@@ -51,14 +61,20 @@ def root(tmp_path):
 def driven(verb, step, root):
     """Tell whether the driver was killed at that step (a number, or a part of a path); False: it ran through."""
     done = subprocess.run(
-        [sys.executable, "-c", DRIVER, verb, str(step), root], cwd=ROOT, capture_output=True, text=True, check=False
+        [sys.executable, "-c", DRIVER, verb, str(step), root],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode in (0, -9), done.stderr
     return done.returncode == -9
 
 
 def state(root):
-    return {name: content for name, content in contents(root).items() if not name.startswith(".fork/")}
+    return {
+        name: content for name, content in contents(root).items() if not name.startswith(".fork/")
+    }
 
 
 def test_everything_is_replaced(root):
@@ -117,6 +133,8 @@ def test_path_that_somebody_wrote_again_after_the_kill_is_not_thrown_away(root):
 
 def test_failure_before_the_decision_changes_nothing(root):
     with pytest.raises(FileNotFoundError):
-        replace_all(root, root / ".fork", {root / "patches": root / ".fork" / "tmp-new" / "nothing"})
+        replace_all(
+            root, root / ".fork", {root / "patches": root / ".fork" / "tmp-new" / "nothing"}
+        )
     assert recover(root, root / ".fork") == []
     assert state(root) == OLD

@@ -24,7 +24,11 @@ def expected(files):
 
 
 def assert_tidy(fork):
-    assert sorted(path.name for path in (fork.root / ".fork").iterdir()) == ["lock", "sdists", "upstream.git"]
+    assert sorted(path.name for path in (fork.root / ".fork").iterdir()) == [
+        "lock",
+        "sdists",
+        "upstream.git",
+    ]
     assert not list((fork.root / ".fork" / "sdists").glob("*.part"))
     assert fork.private("worktree", "list", "--porcelain").count("worktree ") == 1
     assert sorted(path.name for path in fork.lock.parent.iterdir()) == ["lock.toml", "src"]
@@ -61,7 +65,9 @@ def test_untouched_folder_follows_the_lock(vendored):
     ],
     ids=["tampered", "truncated"],
 )
-def test_sdist_that_is_not_the_pinned_one_is_refused_even_if_the_index_vouches_for_it(pinned, index, served, words):
+def test_sdist_that_is_not_the_pinned_one_is_refused_even_if_the_index_vouches_for_it(
+    pinned, index, served, words
+):
     pinned.forget()
     index.add("1.1", served)
     done = pinned.run("vendor", ok=3)
@@ -92,10 +98,14 @@ def test_every_file_that_the_index_lacks_is_named(pinned, index):
 def test_lock_with_other_ids_than_the_files_give_is_refused(pinned, field):
     pinned.forget()
     lines = [
-        f'{field} = "{"0" * 40}"' if line.startswith(f"{field} =") else line for line in pinned.lock.read_text().splitlines()
+        f'{field} = "{"0" * 40}"' if line.startswith(f"{field} =") else line
+        for line in pinned.lock.read_text().splitlines()
     ]
     pinned.lock.write_text("\n".join(lines))
-    assert "pins other tree or commit ids than the files give: 1.0, 1.1" in pinned.run("vendor", ok=3).stderr
+    assert (
+        "pins other tree or commit ids than the files give: 1.0, 1.1"
+        in pinned.run("vendor", ok=3).stderr
+    )
     assert not pinned.source.exists()
 
 
@@ -111,9 +121,15 @@ def edit(fork):
 def test_edited_added_and_removed_files_are_named(vendored):
     edit(vendored)
     done = vendored.run("vendor", ok=20)
-    assert "upstream/src/ is not release 1.1 as it was published; nothing is built from it:" in done.stderr
+    assert (
+        "upstream/src/ is not release 1.1 as it was published; nothing is built from it:"
+        in done.stderr
+    )
     assert "    D PKG-INFO\n    A tally/new.py\n    M tally/words.py\n" in done.stderr
-    assert "next: keep the change as a patch (nox -s import), then nox -s vendor -- --restore" in done.stderr
+    assert (
+        "next: keep the change as a patch (nox -s import), then nox -s vendor -- --restore"
+        in done.stderr
+    )
     assert (vendored.source / "tally" / "new.py").exists()
 
 
@@ -124,11 +140,16 @@ def test_restore_mends_edits(vendored):
     assert_tidy(vendored)
 
 
-def test_edits_are_kept_and_named_against_the_release_they_were_made_on_when_another_is_locked(vendored):
+def test_edits_are_kept_and_named_against_the_release_they_were_made_on_when_another_is_locked(
+    vendored,
+):
     (vendored.source / "PKG-INFO").write_text("mine")
     vendored.run("pin", "1.0")
     done = vendored.run("vendor", ok=20)
-    assert "is not release 1.1 as it was published; nothing is built from it:\n    M PKG-INFO\n" in done.stderr
+    assert (
+        "is not release 1.1 as it was published; nothing is built from it:\n    M PKG-INFO\n"
+        in done.stderr
+    )
     vendored.run("vendor", "--restore")
     assert vendored.files() == expected(ONE)
 
@@ -147,7 +168,9 @@ def test_bytecode_is_no_edit(vendored):
 def test_series_is_imported_from_the_release_not_from_the_edited_folder(vendored):
     edit(vendored)
     vendored.run("import")
-    assert (vendored.root / ".fork" / "series" / "tally" / "words.py").read_text() == TWO["tally/words.py"]
+    assert (vendored.root / ".fork" / "series" / "tally" / "words.py").read_text() == TWO[
+        "tally/words.py"
+    ]
 
 
 # Kills
@@ -176,7 +199,11 @@ def test_kill_while_edits_are_thrown_away_is_finished_by_the_next_run(vendored, 
 
 @pytest.mark.parametrize(
     ("event", "text"),
-    [("subprocess.Popen", "'update-ref', '--stdin'"), ("open", "/upstream/.lock.toml-"), ("os.rename", "/upstream/.lock.toml-")],
+    [
+        ("subprocess.Popen", "'update-ref', '--stdin'"),
+        ("open", "/upstream/.lock.toml-"),
+        ("os.rename", "/upstream/.lock.toml-"),
+    ],
 )
 def test_pin_that_is_killed_leaves_the_old_lock_and_the_next_one_works(pinned, index, event, text):
     before = pinned.lock.read_bytes()
@@ -227,16 +254,26 @@ sha256sum "$RUN_DIR/fork/upstream/src/tally/noise" | cut -d ' ' -f 1
 
 def own_mounts():
     command = ["unshare", "--mount", "--map-root-user", "mount", "-t", "tmpfs", "none", "/mnt"]
-    return shutil.which("unshare") is not None and subprocess.run(command, capture_output=True, check=False).returncode == 0
+    return (
+        shutil.which("unshare") is not None
+        and subprocess.run(command, capture_output=True, check=False).returncode == 0
+    )
 
 
-@pytest.mark.skipif(not own_mounts(), reason="a small disk takes a mount namespace (unshare), which this system does not give")
+@pytest.mark.skipif(
+    not own_mounts(),
+    reason="a small disk takes a mount namespace (unshare), which this system does not give",
+)
 @pytest.mark.parametrize(
     ("stage", "room", "words"),
     [
         ("downloads", 150, f"cannot keep {sdist_name('1.2')}: No space left on device"),
         ("private repository", 150, "`git fast-import "),
-        ("upstream/src", 150, "`git checkout-index --all --force` ended with 1:\nerror: unable to write file tally/noise"),
+        (
+            "upstream/src",
+            150,
+            "`git checkout-index --all --force` ended with 1:\nerror: unable to write file tally/noise",
+        ),
     ],
 )
 def test_full_disk_is_a_clear_error_and_the_next_run_works(tmp_path, index, stage, room, words):
@@ -252,7 +289,19 @@ def test_full_disk_is_a_clear_error_and_the_next_run_works(tmp_path, index, stag
     disk.mkdir()
     verb = [sys.executable, "-m", "scripts", "--repo", f"{disk}/fork", "vendor"]
     done = subprocess.run(
-        ["unshare", "--mount", "--map-root-user", "sh", "-c", FULL, "sh", disk, fork.root, str(room), *verb],
+        [
+            "unshare",
+            "--mount",
+            "--map-root-user",
+            "sh",
+            "-c",
+            FULL,
+            "sh",
+            disk,
+            fork.root,
+            str(room),
+            *verb,
+        ],
         cwd=ROOT,
         env={**fork.env, "RUN_DIR": str(disk), "TMPDIR": str(disk)},
         capture_output=True,

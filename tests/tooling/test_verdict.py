@@ -12,7 +12,9 @@ FAIL = Result(Outcome.FAILED, "two is not one")
 ERROR = Result(Outcome.ERROR, "a fixture raised")
 SKIP = Result(Outcome.SKIPPED, "not today")
 NOTHING = Result(Outcome.MISSING, "nothing collected from probe.py")
-UNBUILT = Result(Outcome.MISSING, "cannot be built: without it other no longer applies (an undeclared Depends?)")
+UNBUILT = Result(
+    Outcome.MISSING, "cannot be built: without it other no longer applies (an undeclared Depends?)"
+)
 FLAKY = Result(Outcome.FLAKY, "passed, then failed")
 NO_CONTROL = Result(Outcome.PASSED, "failed: no hit", control=False)
 FAILED_NO_CONTROL = Result(Outcome.FAILED, "failed: no hit", control=False)
@@ -23,7 +25,10 @@ BARE, CONFIGURED, SERIES, WITHOUT, PROFILE = Column
 
 def play(facts, **answers):
     """Answer whatever is asked, and return verdict, words and the columns asked; an unexpected question fails."""
-    left = {Column(name): list(given) if isinstance(given, tuple) else [given] for name, given in answers.items()}
+    left = {
+        Column(name): list(given) if isinstance(given, tuple) else [given]
+        for name, given in answers.items()
+    }
     asked = []
     while (column := next_column(facts)) is not None:
         asked.append(column)
@@ -37,7 +42,11 @@ def play(facts, **answers):
 
 
 def test_absorbed_where_bare_passes():
-    assert play(Facts(alternatives=2), bare=PASS) == (Verdict.ABSORBED, "bare upstream passes", [BARE])
+    assert play(Facts(alternatives=2), bare=PASS) == (
+        Verdict.ABSORBED,
+        "bare upstream passes",
+        [BARE],
+    )
 
 
 def test_configurable_where_bare_passes_with_settings():
@@ -63,23 +72,37 @@ def test_needed_where_only_the_series_with_the_patch_passes():
 
 def test_needed_where_no_alternative_helps():
     asked = [BARE, CONFIGURED, CONFIGURED, SERIES, WITHOUT]
-    found = play(Facts(alternatives=2), bare=FAIL, configured=(FAIL, FAIL), series=PASS, without=FAIL)
+    found = play(
+        Facts(alternatives=2), bare=FAIL, configured=(FAIL, FAIL), series=PASS, without=FAIL
+    )
     assert found == (Verdict.NEEDED, "bare upstream fails: two is not one", asked)
 
 
 def test_redundant_where_the_series_passes_without_it():
-    expected = (Verdict.REDUNDANT, "the series passes without it: another patch covers it", [BARE, SERIES, WITHOUT])
+    expected = (
+        Verdict.REDUNDANT,
+        "the series passes without it: another patch covers it",
+        [BARE, SERIES, WITHOUT],
+    )
     assert play(Facts(), bare=FAIL, series=PASS, without=PASS) == expected
 
 
 def test_broken_where_it_fails_with_the_series():
     found = play(Facts(), bare=FAIL, series=FAIL)
-    assert found == (Verdict.BROKEN, "fails with the series applied: two is not one", [BARE, SERIES])
+    assert found == (
+        Verdict.BROKEN,
+        "fails with the series applied: two is not one",
+        [BARE, SERIES],
+    )
 
 
 def test_conflict_where_it_does_not_apply():
     facts = Facts(applies=Applies.CONFLICT, applies_detail="api.py: line 3 (hunks @@ -1,2 +1,2 @@)")
-    assert play(facts, bare=FAIL) == (Verdict.CONFLICT, "api.py: line 3 (hunks @@ -1,2 +1,2 @@)", [BARE])
+    assert play(facts, bare=FAIL) == (
+        Verdict.CONFLICT,
+        "api.py: line 3 (hunks @@ -1,2 +1,2 @@)",
+        [BARE],
+    )
 
 
 def test_absorbed_and_configurable_win_over_a_conflict():
@@ -88,7 +111,9 @@ def test_absorbed_and_configurable_win_over_a_conflict():
     assert play(facts, bare=FAIL, configured=PASS)[0] is Verdict.CONFIGURABLE
 
 
-@pytest.mark.parametrize("applies", [Applies.CLEAN, Applies.OFFSET, Applies.THREE_WAY, Applies.NO_HUNKS])
+@pytest.mark.parametrize(
+    "applies", [Applies.CLEAN, Applies.OFFSET, Applies.THREE_WAY, Applies.NO_HUNKS]
+)
 def test_how_it_applies_does_not_change_the_verdict(applies):
     assert play(Facts(applies=applies), bare=FAIL, series=PASS, without=FAIL)[0] is Verdict.NEEDED
 
@@ -158,7 +183,9 @@ def test_unsupported_says_what_the_series_does_there(series, words):
 
 
 def test_settings_that_break_the_control_probe_replace_nothing():
-    verdict, words, asked = play(Facts(alternatives=1), bare=FAIL, configured=NO_CONTROL, series=PASS, without=FAIL)
+    verdict, words, asked = play(
+        Facts(alternatives=1), bare=FAIL, configured=NO_CONTROL, series=PASS, without=FAIL
+    )
     assert (verdict, asked) == (Verdict.NEEDED, [BARE, CONFIGURED, SERIES, WITHOUT])
     assert words == (
         "bare upstream fails: two is not one; "
@@ -190,7 +217,10 @@ def test_a_conflict_is_not_asked_for_where_the_series_is_untried():
 
 
 def test_settings_are_tried_where_the_series_is_not():
-    assert play(Facts(alternatives=1, try_series=False), bare=FAIL, configured=PASS)[0] is Verdict.CONFIGURABLE
+    assert (
+        play(Facts(alternatives=1, try_series=False), bare=FAIL, configured=PASS)[0]
+        is Verdict.CONFIGURABLE
+    )
 
 
 def test_untested_where_no_cell_meets_its_needs():
@@ -217,12 +247,20 @@ def test_retired_is_broken_where_it_fails_on_its_base_although_bare_passes():
 
 def test_retired_is_broken_where_it_breaks_the_control_probe_of_its_base():
     found = play(Facts(retired=True), bare=FAIL, series=NO_CONTROL)
-    assert found == (Verdict.BROKEN, "fails on its base: the control probe does not pass: failed: no hit", [BARE, SERIES])
+    assert found == (
+        Verdict.BROKEN,
+        "fails on its base: the control probe does not pass: failed: no hit",
+        [BARE, SERIES],
+    )
 
 
 def test_retired_is_broken_where_it_does_not_apply_on_its_base():
     facts = Facts(retired=True, applies=Applies.CONFLICT, applies_detail="api.py: line 3")
-    assert play(facts, bare=FAIL) == (Verdict.BROKEN, "does not apply on its base: api.py: line 3", [BARE])
+    assert play(facts, bare=FAIL) == (
+        Verdict.BROKEN,
+        "does not apply on its base: api.py: line 3",
+        [BARE],
+    )
 
 
 def test_retired_regressed_where_bare_under_the_profile_fails():
@@ -244,7 +282,11 @@ def test_retired_configurable_where_bare_under_the_profile_passes():
 
 def test_retired_absorbed_where_bare_passes():
     facts = Facts(retired=True, try_series=False, try_profile=True)
-    assert play(facts, bare=PASS, profile=PASS) == (Verdict.ABSORBED, "bare upstream passes", [BARE, PROFILE])
+    assert play(facts, bare=PASS, profile=PASS) == (
+        Verdict.ABSORBED,
+        "bare upstream passes",
+        [BARE, PROFILE],
+    )
 
 
 @pytest.mark.parametrize("result", [ERROR, SKIP, NOTHING, FLAKY])
@@ -271,11 +313,17 @@ def test_a_column_that_ran_other_tests_says_nothing(column):
     )
     checked = same_tests(facts)
     result = checked.configured[0] if column is CONFIGURED else getattr(checked, column.value)
-    assert result == Result(Outcome.MISSING, "it collected other tests than the bare column", tests=("a",))
+    assert result == Result(
+        Outcome.MISSING, "it collected other tests than the bare column", tests=("a",)
+    )
 
 
 def test_columns_that_ran_the_same_tests_stay():
-    facts = Facts().known(BARE, Result(Outcome.FAILED, tests=("a",))).known(SERIES, Result(Outcome.PASSED, tests=("a",)))
+    facts = (
+        Facts()
+        .known(BARE, Result(Outcome.FAILED, tests=("a",)))
+        .known(SERIES, Result(Outcome.PASSED, tests=("a",)))
+    )
     assert same_tests(facts) == facts
 
 
@@ -300,8 +348,14 @@ EVERY_START = [
 
 def named(facts):
     """Name a start in a test's id."""
-    words = ["retired" if facts.retired else "live", f"{facts.alternatives}-settings", facts.applies]
-    return "-".join([*words, *(name for name in ("try_series", "try_profile") if getattr(facts, name))])
+    words = [
+        "retired" if facts.retired else "live",
+        f"{facts.alternatives}-settings",
+        facts.applies,
+    ]
+    return "-".join(
+        [*words, *(name for name in ("try_series", "try_profile") if getattr(facts, name))]
+    )
 
 
 def every_end(facts):

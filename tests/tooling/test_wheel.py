@@ -40,10 +40,21 @@ def test_two_builds_in_two_folders_on_two_days_are_the_same_bytes(shop, tmp_path
     clone = tmp_path / "another" / "place"
     shop.git("clone", "--quiet", str(shop.root), str(clone))
     shutil.copytree(shop.root / ".fork" / "sdists", clone / ".fork" / "sdists")
-    env = shop.env(TZ="Asia/Tokyo", LANG="C", PYTHONHASHSEED="7", SOURCE_DATE_EPOCH="1700000000", PIP_INDEX_URL="")
+    env = shop.env(
+        TZ="Asia/Tokyo",
+        LANG="C",
+        PYTHONHASHSEED="7",
+        SOURCE_DATE_EPOCH="1700000000",
+        PIP_INDEX_URL="",
+    )
     words = ["--repo", str(clone), "wheel", "--no-verify"]
     done = subprocess.run(
-        [sys.executable, "-c", ANOTHER_DAY, *words], cwd=harness.PROJECT, env=env, capture_output=True, text=True, umask=0o077
+        [sys.executable, "-c", ANOTHER_DAY, *words],
+        cwd=harness.PROJECT,
+        env=env,
+        capture_output=True,
+        text=True,
+        umask=0o077,
     )
     assert done.returncode == 0, done.stderr
     assert (clone / "dist" / WHEEL).read_bytes() == shop.wheel.read_bytes()
@@ -101,7 +112,16 @@ def test_number_counts_on_in_a_file_to_commit(shop):
 def installed(shop, tmp_path):
     """Give the folder into which pip installed the wheel."""
     place = tmp_path / "site"
-    words = ["install", "--isolated", "--quiet", "--no-deps", "--no-index", "--target", place, shop.wheel]
+    words = [
+        "install",
+        "--isolated",
+        "--quiet",
+        "--no-deps",
+        "--no-index",
+        "--target",
+        place,
+        shop.wheel,
+    ]
     subprocess.run([sys.executable, "-m", "pip", *words], check=True)
     return place
 
@@ -109,7 +129,13 @@ def installed(shop, tmp_path):
 def asked(place):
     """Ask an installation what it is."""
     words = [sys.executable, "-m", "larder_overrides"]
-    return subprocess.run(words, cwd=place.parent, env={**os.environ, "PYTHONPATH": str(place)}, capture_output=True, text=True)
+    return subprocess.run(
+        words,
+        cwd=place.parent,
+        env={**os.environ, "PYTHONPATH": str(place)},
+        capture_output=True,
+        text=True,
+    )
 
 
 def test_installation_says_what_it_is(shop, installed):
@@ -163,33 +189,45 @@ def test_installation_without_a_readable_record_says_so(installed, text):
 
 def test_failure_of_upstreams_own_tests_that_bare_lacks_is_named_in_every_mode(shop):
     shop.write(
-        "larder_overrides/trim.py", '"""Trims too much."""\n\n\ndef trim(text):\n    """Remove all."""\n    return text[:1]\n'
+        "larder_overrides/trim.py",
+        '"""Trims too much."""\n\n\ndef trim(text):\n    """Remove all."""\n    return text[:1]\n',
     )
     before = shop.wheel.read_bytes()
     refused = shop.run("wheel", ok=20)
     assert "error: the installed wheel fails what it has to pass:" in refused.stderr
     assert "  - trim-headings on 2.0@plain: failed " in refused.stderr
     for mode in ("default", "other"):
-        assert f"  - tests/test_own.py::test_heading ({mode}, plain): AssertionError" in refused.stderr
+        assert (
+            f"  - tests/test_own.py::test_heading ({mode}, plain): AssertionError" in refused.stderr
+        )
     assert "test_fails_everywhere" in OWN_TESTS
     assert "test_fails_everywhere" not in refused.stderr
     assert shop.wheel.read_bytes() == before
 
 
 def test_retired_patchs_probe_that_fails_on_the_installed_wheel_is_named(shop):
-    shop.write("larder_overrides/profile.py", '"""Nothing."""\n\nSETTINGS = {"fold-names": {"FOLD": False}}\n')
+    shop.write(
+        "larder_overrides/profile.py",
+        '"""Nothing."""\n\nSETTINGS = {"fold-names": {"FOLD": False}}\n',
+    )
     assert "  - fold-names on 2.0@plain: failed " in shop.run("wheel", ok=20).stderr
 
 
 def test_description_that_cannot_be_shown_is_not_sound(shop):
-    shop.replace("fork.toml", '"text/plain", Description = "A larder."', '"text/x-rst", Description = "`unclosed"')
+    shop.replace(
+        "fork.toml",
+        '"text/plain", Description = "A larder."',
+        '"text/x-rst", Description = "`unclosed"',
+    )
     refused = shop.run("wheel", ok=20)
     assert "error: the wheel is not sound:" in refused.stderr
     assert "`long_description` has syntax errors in markup" in refused.stderr
 
 
 def test_file_that_nobody_can_import_is_not_sound(shop):
-    shop.replace("fork.toml", 'common = ["__init__.py"', 'common = ["__init__.py", "not-a-module.py"')
+    shop.replace(
+        "fork.toml", 'common = ["__init__.py"', 'common = ["__init__.py", "not-a-module.py"'
+    )
     shop.write("larder_overrides/not-a-module.py", "")
     assert "W004: Module is not located at importable path" in shop.run("wheel", ok=20).stderr
 
@@ -197,7 +235,10 @@ def test_file_that_nobody_can_import_is_not_sound(shop):
 def test_series_that_conflicts_is_not_built(shop):
     shop.lay("conflict")
     refused = shop.run("wheel", ok=20)
-    assert "the series does not apply, so there is nothing to ship:\n    two-digits: " in refused.stderr
+    assert (
+        "the series does not apply, so there is nothing to ship:\n    two-digits: "
+        in refused.stderr
+    )
 
 
 def test_file_that_upstreams_build_leaves_out_is_refused(shop):
@@ -217,7 +258,11 @@ def test_waiver_of_no_patch_is_refused(shop):
     [
         ("a-1-cp311-cp311-linux_x86_64.whl", {}, "which is not for every Python 3"),
         ("a.whl", {}, "which is no wheel"),
-        ("a-1-py3-none-any.whl", {"a-1.data/scripts/run": b""}, "installs scripts or data outside the library: a-1.data"),
+        (
+            "a-1-py3-none-any.whl",
+            {"a-1.data/scripts/run": b""},
+            "installs scripts or data outside the library: a-1.data",
+        ),
     ],
 )
 def test_backends_wheel_that_is_more_than_a_library_is_refused(tmp_path, name, files, words):

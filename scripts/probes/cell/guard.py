@@ -12,7 +12,10 @@ import threading
 
 def main(command):
     """Start the command and wait for its end, for a signal or for the parent's end."""
-    user, once = {}, command[0] == "--once"  # a command that ends by itself, in a group that is killed as a whole
+    user, once = (
+        {},
+        command[0] == "--once",
+    )  # a command that ends by itself, in a group that is killed as a whole
     command = command[once:]
     if command[0] == "--user":
         user = {"user": int(command[1]), "extra_groups": []}

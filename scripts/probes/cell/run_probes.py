@@ -36,7 +36,9 @@ class Deciding:
         import pytest
 
         if self._is_decided(item):
-            item.user_properties.append(("left_out", True))  # which scripts/probes/report_log.py looks for
+            item.user_properties.append(
+                ("left_out", True)
+            )  # which scripts/probes/report_log.py looks for
             pytest.skip("its file is decided")
 
     def pytest_runtest_logreport(self, report):
@@ -55,10 +57,27 @@ def run_probes(log, root, files, *, complete=(), failed=(), reverse=False):
     """
     import pytest
 
-    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # looking for plugins takes as long as a small file's tests
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = (
+        "1"  # looking for plugins takes as long as a small file's tests
+    )
     # The last two only warn, after a full garbage collection.
-    plugins = ["pytest_reportlog.plugin", "no:cacheprovider", "no:unraisableexception", "no:threadexception"]
-    common = ["-c", os.devnull, "--rootdir", root, "--confcutdir", root, "-q", "--tb=native", "--continue-on-collection-errors"]
+    plugins = [
+        "pytest_reportlog.plugin",
+        "no:cacheprovider",
+        "no:unraisableexception",
+        "no:threadexception",
+    ]
+    common = [
+        "-c",
+        os.devnull,
+        "--rootdir",
+        root,
+        "--confcutdir",
+        root,
+        "-q",
+        "--tb=native",
+        "--continue-on-collection-errors",
+    ]
     common += [f"-p{plugin}" for plugin in plugins]
     extra = [Deciding(complete, failed), *([Reversed()] if reverse else [])]
     return int(pytest.main([*common, "--report-log", log, *files], plugins=extra))

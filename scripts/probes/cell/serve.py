@@ -60,7 +60,9 @@ def main():
             code, timed_out = look(pid, end)
             if code is not None:
                 del running[pid]
-                sys.stdout.write(json.dumps({"number": number, "code": code, "timed_out": timed_out}) + "\n")
+                sys.stdout.write(
+                    json.dumps({"number": number, "code": code, "timed_out": timed_out}) + "\n"
+                )
                 sys.stdout.flush()
 
 
@@ -154,7 +156,11 @@ def share_bytecode(folder, trees):
 
 def installed_modules():
     """Name the modules that came from the environment or the standard library, not from a tree or a probe."""
-    return [name for name, module in list(sys.modules.items()) if (getattr(module, "__file__", None) or "").startswith(HOMES)]
+    return [
+        name
+        for name, module in list(sys.modules.items())
+        if (getattr(module, "__file__", None) or "").startswith(HOMES)
+    ]
 
 
 if __name__ == "__main__":

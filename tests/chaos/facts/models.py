@@ -17,7 +17,9 @@ class Tag(models.Model):
 class Fact(models.Model):
     name = models.CharField(max_length=40)
     version = models.BigIntegerField(default=0)
-    label = models.CharField(max_length=40, default="")  # of the version: a condition that a row meets for a while
+    label = models.CharField(
+        max_length=40, default=""
+    )  # of the version: a condition that a row meets for a while
     group = models.ForeignKey(Group, related_name="facts", on_delete=models.CASCADE)
     tags = models.ManyToManyField(Tag, related_name="facts")
 

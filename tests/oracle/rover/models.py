@@ -46,7 +46,9 @@ class Item(models.Model):
     title = models.CharField(max_length=60)
     body = models.TextField(null=True)
     slug = models.SlugField(default="")
-    plain = models.CharField(max_length=40, null=True, db_collation=None if POSTGRESQL else "NOCASE")
+    plain = models.CharField(
+        max_length=40, null=True, db_collation=None if POSTGRESQL else "NOCASE"
+    )
     mood = models.CharField(max_length=10, default="calm")
     rank = models.IntegerField(null=True)
     big = models.BigIntegerField(default=0)

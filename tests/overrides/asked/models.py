@@ -33,7 +33,9 @@ class Item(models.Model):
     uid = models.UUIDField(null=True)
     address = models.GenericIPAddressField(null=True, unpack_ipv4=True)
     owner = models.ForeignKey(Owner, null=True, on_delete=models.CASCADE, related_name="items")
-    maker = models.ForeignKey(Maker, null=True, on_delete=models.CASCADE, related_name="items", db_column="made_by")
+    maker = models.ForeignKey(
+        Maker, null=True, on_delete=models.CASCADE, related_name="items", db_column="made_by"
+    )
     tags = models.ManyToManyField(Tag, related_name="items")
 
 

@@ -30,7 +30,10 @@ django.setup()
 from django.db import DatabaseError, connection, models, transaction  # noqa: E402
 from django.test.utils import CaptureQueriesContext  # noqa: E402
 
-NOON, LATE = dt.datetime(2024, 2, 28, 12, 30, 15, tzinfo=dt.UTC), dt.datetime(2025, 7, 31, 23, 45, 59, tzinfo=dt.UTC)
+NOON, LATE = (
+    dt.datetime(2024, 2, 28, 12, 30, 15, tzinfo=dt.UTC),
+    dt.datetime(2025, 7, 31, 23, 45, 59, tzinfo=dt.UTC),
+)
 # By field: how it is made, and values of which most lookups meet some and leave some out; the second is the operand.
 FIELDS = {
     "CharField": (models.CharField(max_length=100, null=True), ["Alpha", "Beta", "Gamma", None]),
@@ -42,24 +45,56 @@ FIELDS = {
     ),
     "FloatField": (models.FloatField(null=True), [1.0, 2.5, 3.0, None]),
     "BooleanField": (models.BooleanField(null=True), [True, False, None]),
-    "DateField": (models.DateField(null=True), [NOON.date(), LATE.date(), dt.date(2026, 8, 1), None]),
+    "DateField": (
+        models.DateField(null=True),
+        [NOON.date(), LATE.date(), dt.date(2026, 8, 1), None],
+    ),
     "DateTimeField": (models.DateTimeField(null=True), [NOON, LATE, LATE.replace(year=2026), None]),
-    "TimeField": (models.TimeField(null=True), [NOON.time(), dt.time(20, 31, 20), LATE.time(), None]),
-    "DurationField": (models.DurationField(null=True), [dt.timedelta(hours=number) for number in (1, 2, 3)] + [None]),
-    "UUIDField": (models.UUIDField(null=True), [uuid.UUID(int=number * 2**100) for number in (1, 2, 3)] + [None]),
-    "GenericIPAddressField": (models.GenericIPAddressField(null=True), ["10.0.0.1", "10.0.0.2", "::1", None]),
+    "TimeField": (
+        models.TimeField(null=True),
+        [NOON.time(), dt.time(20, 31, 20), LATE.time(), None],
+    ),
+    "DurationField": (
+        models.DurationField(null=True),
+        [dt.timedelta(hours=number) for number in (1, 2, 3)] + [None],
+    ),
+    "UUIDField": (
+        models.UUIDField(null=True),
+        [uuid.UUID(int=number * 2**100) for number in (1, 2, 3)] + [None],
+    ),
+    "GenericIPAddressField": (
+        models.GenericIPAddressField(null=True),
+        ["10.0.0.1", "10.0.0.2", "::1", None],
+    ),
     "JSONField": (models.JSONField(null=True), [{"a": 1}, {"b": 2}, {"c": 3}]),
     "BinaryField": (models.BinaryField(null=True), [b"one", b"two", b"three", None]),
     "FileField": (models.FileField(null=True), ["one.txt", "two.txt", "three.txt"]),
 }
-PATTERNS = {"contains", "icontains", "startswith", "istartswith", "endswith", "iendswith", "regex", "iregex", "iexact"}
+PATTERNS = {
+    "contains",
+    "icontains",
+    "startswith",
+    "istartswith",
+    "endswith",
+    "iendswith",
+    "regex",
+    "iregex",
+    "iexact",
+}
 PLACES = ["main table", "foreign key", "reverse relation", "negated", "inside OR"]
 
 
 def model(name, **more):
     columns = {label.lower(): field.clone() for label, (field, _) in FIELDS.items()}
     return type(
-        name, (models.Model,), {"__module__": "cacheops", **columns, **more, "Meta": type("Meta", (), {"app_label": "cacheops"})}
+        name,
+        (models.Model,),
+        {
+            "__module__": "cacheops",
+            **columns,
+            **more,
+            "Meta": type("Meta", (), {"app_label": "cacheops"}),
+        },
     )
 
 
@@ -69,7 +104,9 @@ Thing = model(
     mark=models.IntegerField(default=0),
     parent=models.ForeignKey(Parent, models.CASCADE, null=True, related_name="things"),
 )
-Child = model("Child", thing=models.ForeignKey(Thing, models.CASCADE, null=True, related_name="children"))
+Child = model(
+    "Child", thing=models.ForeignKey(Thing, models.CASCADE, null=True, related_name="children")
+)
 MODELS = [Parent, Thing, Child]
 
 
@@ -84,7 +121,11 @@ def operand(name, lookup, values):
     if lookup == "iexact" and name in {"CharField", "TextField"}:
         return value.upper()
     if lookup in PATTERNS and name != "JSONField":
-        return {"s": "Be", "e": "ta"}.get(lookup.lstrip("i")[0], "et") if name in {"CharField", "TextField"} else str(value)
+        return (
+            {"s": "Be", "e": "ta"}.get(lookup.lstrip("i")[0], "et")
+            if name in {"CharField", "TextField"}
+            else str(value)
+        )
     if parts.get(lookup):
         return getattr(value, parts[lookup])()
     if lookup in {"has_key", "has_keys", "has_any_keys"}:
@@ -109,7 +150,10 @@ def counts(place, field, condition, values, server):
     """Tell whether a lookup counts in a place, that the result is stale instead, or None where no value shows it."""
     with transaction.atomic():
         made = [Parent.objects.create(**{field: value}) for value in values]
-        met = [Parent.objects.nocache().filter(condition("")).filter(pk=parent.pk).exists() for parent in made]
+        met = [
+            Parent.objects.nocache().filter(condition("")).filter(pk=parent.pk).exists()
+            for parent in made
+        ]
         transaction.set_rollback(True)
     wanted = place == "negated"
     outside = next((number for number, meets in enumerate(met) if meets is wanted), None)
@@ -123,7 +167,13 @@ def counts(place, field, condition, values, server):
     server.flushall()
     prefix = {"foreign key": "parent__", "reverse relation": "children__"}.get(place, "")
     found = condition(prefix)
-    found = ~found if place == "negated" else found | models.Q(mark=77) if place == "inside OR" else found
+    found = (
+        ~found
+        if place == "negated"
+        else found | models.Q(mark=77)
+        if place == "inside OR"
+        else found
+    )
     read = lambda: list(Thing.objects.filter(found).values_list("pk", flat=True))  # noqa: E731
     read()
     if not hit(read):  # as bare upstream with bytes, whose address it takes into the key
@@ -136,7 +186,12 @@ def counts(place, field, condition, values, server):
     else:
         Thing(**{field: value}).save()
     kept = hit(read)
-    return "stale" if kept and read() != list(Thing.objects.nocache().filter(found).values_list("pk", flat=True)) else kept
+    return (
+        "stale"
+        if kept
+        and read() != list(Thing.objects.nocache().filter(found).values_list("pk", flat=True))
+        else kept
+    )
 
 
 def find():
@@ -146,11 +201,17 @@ def find():
             editor.create_model(each)
     for name, (_, values) in FIELDS.items():
         field = name.lower()
-        for lookup in sorted(Thing._meta.get_field(field).get_lookups()):  # a transform stands for its `exact`
+        for lookup in sorted(
+            Thing._meta.get_field(field).get_lookups()
+        ):  # a transform stands for its `exact`
             wanted = operand(name, lookup, values)
             condition = lambda prefix: models.Q(**{f"{prefix}{field}__{lookup}": wanted})  # noqa: E731, B023
             try:
-                yield name, lookup, [counts(place, field, condition, values, server) for place in PLACES]
+                yield (
+                    name,
+                    lookup,
+                    [counts(place, field, condition, values, server) for place in PLACES],
+                )
             except (DatabaseError, TypeError, ValueError):  # Django or SQLite refuses the query
                 yield name, lookup, None
 

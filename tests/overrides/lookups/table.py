@@ -21,7 +21,13 @@ ROOT = Path(__file__).parents[3]
 DOCUMENT = ROOT / "docs" / "lookups.md"
 FOUND = Path(__file__).with_name("found.py")
 PLACES = ["main table", "foreign key", "reverse relation", "negated", "inside OR"]
-WORDS = {(True, True): "both", (False, True): "wheel", ("stale", False): "stale on bare", (False, False): "no", (None, None): "·"}
+WORDS = {
+    (True, True): "both",
+    (False, True): "wheel",
+    ("stale", False): "stale on bare",
+    (False, False): "no",
+    (None, None): "·",
+}
 INTRODUCTION = """# Which lookups count
 
 A lookup counts where a save of a row that it leaves out keeps the result. This table is written by
@@ -62,21 +68,28 @@ def run(program, tree, server, *words, **more):
         **more,
     }
     server.flush()
-    done = subprocess.run([sys.executable, program, *words], cwd="/", env=env, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, program, *words], cwd="/", env=env, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     return json.loads(done.stdout)
 
 
 def found(tree, server):
     """Return what counts on a tree by field and lookup."""
-    return {(field, lookup): counts or [None] * len(PLACES) for field, lookup, counts in run(FOUND, tree, server)}
+    return {
+        (field, lookup): counts or [None] * len(PLACES)
+        for field, lookup, counts in run(FOUND, tree, server)
+    }
 
 
 def document(bare, wheel):
     """Return the text of the document; fields with the same answers share a line."""
     lines = defaultdict(list)
     for field, lookup in sorted(wheel, key=lambda pair: pair[1]):
-        cells = tuple(WORDS[pair] for pair in zip(bare[field, lookup], wheel[field, lookup], strict=True))
+        cells = tuple(
+            WORDS[pair] for pair in zip(bare[field, lookup], wheel[field, lookup], strict=True)
+        )
         lines[lookup, cells].append(field.removesuffix("Field"))
     head = ["lookup", "fields", *PLACES]
     table = [

@@ -73,7 +73,11 @@ CASES = {  # the operand, another value, one that is equal for the database
     "collated exact": ("collated", {"collated": "Prague"}, None, "PRAGUE"),
     "collated isnull": ("collated", {"collated__isnull": False}, None, ""),
 }
-Note = type("Note", (models.Model,), {"__module__": "cacheops", **COLUMNS, "Meta": type("Meta", (), {"app_label": "cacheops"})})
+Note = type(
+    "Note",
+    (models.Model,),
+    {"__module__": "cacheops", **COLUMNS, "Meta": type("Meta", (), {"app_label": "cacheops"})},
+)
 
 
 def hit(read):
@@ -94,7 +98,9 @@ def answer(server, column, condition, other, equal):
         kept = hit(read)
         read()
     Note(pk=9, **{column: equal}).save()
-    assert list(Note.objects.nocache().filter(**condition).values_list("pk", flat=True)) == [9], condition
+    assert list(Note.objects.nocache().filter(**condition).values_list("pk", flat=True)) == [9], (
+        condition
+    )
     return kept, read() == [9]
 
 
@@ -109,7 +115,10 @@ def main():
         cursor.execute("DROP TABLE IF EXISTS cacheops_note")
     with connection.schema_editor() as editor:
         editor.create_model(Note)
-    json.dump({name: answer(server, *case) for name, case in CASES.items() if case[0] in COLUMNS}, sys.stdout)
+    json.dump(
+        {name: answer(server, *case) for name, case in CASES.items() if case[0] in COLUMNS},
+        sys.stdout,
+    )
 
 
 if __name__ == "__main__":

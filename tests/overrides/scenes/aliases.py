@@ -34,7 +34,9 @@ def scene_databases_keep_their_rows_apart():
     for _ in range(2):
         for alias, title in (("default", "Alpha"), ("same", "Alpha"), ("other", "other")):
             assert [row.title for row in Article.objects.using(alias).filter(pk=1)] == [title]
-            assert Article.objects.using(alias).filter(pk=1).aggregate(title=Max("title")) == {"title": title}
+            assert Article.objects.using(alias).filter(pk=1).aggregate(title=Max("title")) == {
+                "title": title
+            }
             assert Article.objects.using(alias).filter(title=title).count() == 1
 
 

@@ -70,7 +70,10 @@ def scene_entry_of_a_dead_writer_ends_by_itself():
     from rover_overrides.cache import pending_writes
 
     def entries():
-        return [name("", "probe_project_article") for name in (pending_writes.key, pending_writes.old_key)]
+        return [
+            name("", "probe_project_article")
+            for name in (pending_writes.key, pending_writes.old_key)
+        ]
 
     fill(titled(2))
     forked(killed("after"))
@@ -123,7 +126,12 @@ def scene_jobs_run_in_a_worker_twice_and_in_any_order():
     from rq import Queue
 
     queue = Queue("work", connection=rq_queue._connection())
-    for name, args in (("reclaim", ()), ("retry", ("default", ["probe_project_article"])), ("reclaim", ()), ("reclaim", ())):
+    for name, args in (
+        ("reclaim", ()),
+        ("retry", ("default", ["probe_project_article"])),
+        ("reclaim", ()),
+        ("reclaim", ()),
+    ):
         queue.enqueue(f"rover_overrides.jobs.{name}", *args, result_ttl=60)
     assert work() == 0
     assert queue.count == 0

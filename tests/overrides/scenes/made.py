@@ -11,7 +11,19 @@ from cacheops import cached, cached_as
 from django.apps.registry import Apps
 from django.core.exceptions import FieldError
 from django.db import connection, connections, models
-from django.db.models import Case, Count, ExpressionWrapper, F, FloatField, Func, IntegerField, Max, Sum, Value, When
+from django.db.models import (
+    Case,
+    Count,
+    ExpressionWrapper,
+    F,
+    FloatField,
+    Func,
+    IntegerField,
+    Max,
+    Sum,
+    Value,
+    When,
+)
 from django.db.models.functions import Coalesce, TruncDay
 from django.db.models.query import ModelIterable
 from django.test.utils import CaptureQueriesContext, override_settings
@@ -63,7 +75,12 @@ def scene_rows_of_a_related_manager_have_their_readers_object():
     hit(lambda: list(second.articles.all()))
     second.name = "never saved"
     list(second.articles.filter(pages__gt=0))
-    same(lambda: [row.section.name for row in Article.objects.filter(section=second.pk, pages__gt=0)], ["new"] * 2)
+    same(
+        lambda: [
+            row.section.name for row in Article.objects.filter(section=second.pk, pages__gt=0)
+        ],
+        ["new"] * 2,
+    )
     hit(lambda: list(Article.objects.filter(section=second.pk, pages__gt=0)))
     second.lock = threading.Lock()
     hit(lambda: list(second.articles.filter(pages__gt=1)))
@@ -103,7 +120,10 @@ def scene_proxy_of_a_parent_is_not_read_by_its_model():
 
     parent = section()
     for kind in (Chapter, Section):
-        same(lambda: [type(row.section) for row in kind.objects.get(pk=parent.pk).articles.all()], [kind, kind])
+        same(
+            lambda: [type(row.section) for row in kind.objects.get(pk=parent.pk).articles.all()],
+            [kind, kind],
+        )
         hit(lambda: list(kind.objects.get(pk=parent.pk).articles.all()))
 
 
@@ -132,7 +152,11 @@ class Prefixed(Func):
 
 
 def scene_equal_sql_gives_each_reader_values_of_its_output_field():
-    for field, expected in ((IntegerField(), 2), (FloatField(), 2.5), (models.DecimalField(), Decimal("2.5"))):
+    for field, expected in (
+        (IntegerField(), 2),
+        (FloatField(), 2.5),
+        (models.DecimalField(), Decimal("2.5")),
+    ):
 
         def half(field=field):
             return ExpressionWrapper(F("pages") + Value(0.5), output_field=field)
@@ -142,8 +166,14 @@ def scene_equal_sql_gives_each_reader_values_of_its_output_field():
 
         right = expected, type(expected)
         same(lambda: typed(Article.objects.annotate(n=half()).get(pk=2).n), right)
-        same(lambda: typed(Article.objects.annotate(n=half()).values_list("n", flat=True).get(pk=2)), right)
-        same(lambda: typed(Article.objects.annotate(n=Case(When(pk=2, then=half()))).get(pk=2).n), right)
+        same(
+            lambda: typed(Article.objects.annotate(n=half()).values_list("n", flat=True).get(pk=2)),
+            right,
+        )
+        same(
+            lambda: typed(Article.objects.annotate(n=Case(When(pk=2, then=half()))).get(pk=2).n),
+            right,
+        )
         same(lambda: typed(Article.objects.filter(pk=2).aggregate(n=Max(half()))["n"]), right)
         hit(lambda: Article.objects.annotate(n=half()).get(pk=2))
         hit(lambda: Article.objects.filter(pk=2).aggregate(n=Max(half())))
@@ -151,11 +181,30 @@ def scene_equal_sql_gives_each_reader_values_of_its_output_field():
 
 def scene_converters_count_with_their_state():
     for plus in (1, 100):
-        same(lambda: Article.objects.annotate(n=ExpressionWrapper(F("pages"), Plus(plus=plus))).get(pk=2).n, 2 + plus)
-        same(lambda: Article.objects.filter(pk=2).aggregate(n=Max("pages", output_field=Plus(plus=plus)))["n"], 2 + plus)
-        hit(lambda: Article.objects.annotate(n=ExpressionWrapper(F("pages"), Plus(plus=plus))).get(pk=2))
+        same(
+            lambda: (
+                Article.objects.annotate(n=ExpressionWrapper(F("pages"), Plus(plus=plus)))
+                .get(pk=2)
+                .n
+            ),
+            2 + plus,
+        )
+        same(
+            lambda: Article.objects.filter(pk=2).aggregate(
+                n=Max("pages", output_field=Plus(plus=plus))
+            )["n"],
+            2 + plus,
+        )
+        hit(
+            lambda: Article.objects.annotate(n=ExpressionWrapper(F("pages"), Plus(plus=plus))).get(
+                pk=2
+            )
+        )
     for prefix in "ab":
-        same(lambda: Article.objects.annotate(n=Prefixed("pages", prefix=prefix)).get(pk=2).n, f"{prefix}2")
+        same(
+            lambda: Article.objects.annotate(n=Prefixed("pages", prefix=prefix)).get(pk=2).n,
+            f"{prefix}2",
+        )
         hit(lambda: Article.objects.annotate(n=Prefixed("pages", prefix=prefix)).get(pk=2))
 
 
@@ -166,8 +215,16 @@ def scene_converters_that_no_name_gives_are_not_cached():
             def from_db_value(self, value, expression, connection, number=number):
                 return number
 
-        same(lambda: Article.objects.annotate(n=ExpressionWrapper(F("pages"), Local())).get(pk=2).n, number)
-        same(lambda: Article.objects.annotate(n=ExpressionWrapper(F("pages"), Plus(plus=3))).get(pk=2).n, 5)
+        same(
+            lambda: Article.objects.annotate(n=ExpressionWrapper(F("pages"), Local())).get(pk=2).n,
+            number,
+        )
+        same(
+            lambda: (
+                Article.objects.annotate(n=ExpressionWrapper(F("pages"), Plus(plus=3))).get(pk=2).n
+            ),
+            5,
+        )
 
 
 def scene_annotations_are_cached():
@@ -314,7 +371,11 @@ def scene_rows_of_an_iterable_are_counted_from_the_cache():
 
     parent = section()
     same(lambda: rows().count(), 2)
-    for call in (lambda: rows().count(), lambda: rows().exists(), lambda: rows().aggregate(Max("pages"))):
+    for call in (
+        lambda: rows().count(),
+        lambda: rows().exists(),
+        lambda: rows().aggregate(Max("pages")),
+    ):
         hit(call)
 
 
@@ -350,8 +411,14 @@ def scene_fetch_modes_are_kept_apart():
 
 
 def scene_aggregates_may_name_each_other():
-    same(lambda: Article.objects.filter(pk=2).aggregate(sum=Sum("pages"), most=Coalesce("sum", 0)), {"sum": 2, "most": 2})
-    same(lambda: list(Article.objects.aggregate(Max("pages"), sum=Sum("pages"))), ["sum", "pages__max"])
+    same(
+        lambda: Article.objects.filter(pk=2).aggregate(sum=Sum("pages"), most=Coalesce("sum", 0)),
+        {"sum": 2, "most": 2},
+    )
+    same(
+        lambda: list(Article.objects.aggregate(Max("pages"), sum=Sum("pages"))),
+        ["sum", "pages__max"],
+    )
     same(lambda: Article.objects.none().aggregate(n=Coalesce(Sum("pages"), 7)), {"n": 7})
     same(lambda: Article.objects.none().aggregate(n=Coalesce(Sum("pages"), 8)), {"n": 8})
     same(lambda: Article.objects.aggregate(), {})
@@ -387,7 +454,9 @@ def scene_extra_table_with_an_order_is_cached():
     tag = Tag.objects.create(name="a")
 
     def titles():
-        rows = Article.objects.extra(tables=["probe_project_tag"], where=["probe_project_tag.id = %s"], params=[tag.pk])
+        rows = Article.objects.extra(
+            tables=["probe_project_tag"], where=["probe_project_tag.id = %s"], params=[tag.pk]
+        )
         return list(rows.order_by("pk").values_list("title", flat=True))
 
     same(titles, ["Alpha", "Beta", "Gamma"])
@@ -395,7 +464,9 @@ def scene_extra_table_with_an_order_is_cached():
 
 
 def scene_order_by_a_query_that_refers_to_the_row_is_cached():
-    of_section = Section.objects.filter(pk=models.OuterRef("section")).order_by("name").values("name")[:1]
+    of_section = (
+        Section.objects.filter(pk=models.OuterRef("section")).order_by("name").values("name")[:1]
+    )
     hit(lambda: list(Article.objects.order_by(models.Subquery(of_section))))
 
 

@@ -2,7 +2,15 @@
 
 from io import StringIO
 
-from cacheops import cached_as, cached_view_as, invalidate_all, invalidate_fragment, invalidate_model, invalidate_obj, reap_conjs
+from cacheops import (
+    cached_as,
+    cached_view_as,
+    invalidate_all,
+    invalidate_fragment,
+    invalidate_model,
+    invalidate_obj,
+    reap_conjs,
+)
 from cacheops.redis import redis_client
 from django.core.management import call_command
 from django.db import transaction
@@ -20,7 +28,9 @@ ELEMENTS = {"LRANGE", "HSCAN", "SSCAN", "ZRANGE"}
 
 
 def titled(**conditions):
-    return lambda: list(Article.objects.filter(**conditions).order_by("pk").values_list("title", flat=True))
+    return lambda: list(
+        Article.objects.filter(**conditions).order_by("pk").values_list("title", flat=True)
+    )
 
 
 def seed():
@@ -29,7 +39,11 @@ def seed():
         titled(pages=2, title__gt=str(number))()
         titled(pages=2, draft=False, pk__gt=number)()
     fill(titled(pages=2))
-    (key,) = [key for key in redis_client.keys("q:*") if b"Beta" in redis_client.get(key) and redis_client.strlen(key) < 200][:1]
+    (key,) = [
+        key
+        for key in redis_client.keys("q:*")
+        if b"Beta" in redis_client.get(key) and redis_client.strlen(key) < 200
+    ][:1]
     value = redis_client.get(key)
     for start in range(0, RESULTS, MOST):
         redis_client.mset({f"q:{number:032x}": value for number in range(start, start + MOST)})

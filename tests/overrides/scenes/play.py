@@ -35,7 +35,9 @@ def main():
     module = import_module(file)
     rows.create_tables()
     wanted = names or [name[len("scene_") :] for name in vars(module) if name.startswith("scene_")]
-    sys.stdout.write(json.dumps({name: outcome(getattr(module, "scene_" + name)) for name in wanted}) + "\n")
+    sys.stdout.write(
+        json.dumps({name: outcome(getattr(module, "scene_" + name)) for name in wanted}) + "\n"
+    )
 
 
 main()

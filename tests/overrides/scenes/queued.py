@@ -23,7 +23,9 @@ def work():
     connection.close()
     pid = os.fork()
     if not pid:
-        Worker([rq_queue.queue("work")], connection=rq_queue._connection()).work(burst=True, logging_level="WARNING")
+        Worker([rq_queue.queue("work")], connection=rq_queue._connection()).work(
+            burst=True, logging_level="WARNING"
+        )
         os._exit(0)
     assert os.waitpid(pid, 0)[1] == 0
     assert rq_queue.queue("work").failed_job_registry.count == 0

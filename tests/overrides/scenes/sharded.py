@@ -27,7 +27,9 @@ from watch import fill, kept
 
 
 def titled(**conditions):
-    return lambda: list(Article.objects.filter(**conditions).order_by("pk").values_list("title", flat=True))
+    return lambda: list(
+        Article.objects.filter(**conditions).order_by("pk").values_list("title", flat=True)
+    )
 
 
 def scene_hit_and_drop():
@@ -68,7 +70,11 @@ def scene_joins_over_shards():
 
 
 def scene_transaction_over_shards():
-    reads = [titled(pages=1), lambda: [s.name for s in Section.objects.filter(pk=1)], lambda: [t.name for t in Tag.objects.all()]]
+    reads = [
+        titled(pages=1),
+        lambda: [s.name for s in Section.objects.filter(pk=1)],
+        lambda: [t.name for t in Tag.objects.all()],
+    ]
     for read in reads:
         fill(read)
     with transaction.atomic():
@@ -151,7 +157,11 @@ def scene_invalidate_obj():
 
 
 def scene_invalidate_model():
-    reads = [titled(pages=1), titled(section__name="Sport"), lambda: list(Section.objects.values_list("pk"))]
+    reads = [
+        titled(pages=1),
+        titled(section__name="Sport"),
+        lambda: list(Section.objects.values_list("pk")),
+    ]
     for read in reads:
         fill(read)
     invalidate_model(Article)
@@ -209,6 +219,8 @@ def scene_reaper():
 def scene_keys_spread():
     for number in range(60):
         fill(titled(pages=number))
-    counts = [redis_client.get_redis_connection(node).dbsize() for node in redis_client.get_primaries()]
+    counts = [
+        redis_client.get_redis_connection(node).dbsize() for node in redis_client.get_primaries()
+    ]
     assert len(counts) == 3
     assert min(counts) >= 8, counts

@@ -63,14 +63,18 @@ def request():
 
 READS = {
     "fetch": lambda: [row.title for row in Article.objects.order_by("pk")],
-    "fetch under a lock": lambda: [row.title for row in Article.objects.filter(pk__gt=1).order_by("pk").cache(lock=True)],
+    "fetch under a lock": lambda: [
+        row.title for row in Article.objects.filter(pk__gt=1).order_by("pk").cache(lock=True)
+    ],
     "get": lambda: Article.objects.get(pk=1).title,
     "first": lambda: Article.objects.order_by("pk").first().title,
     "values": lambda: list(Article.objects.order_by("pk").values_list("title", flat=True)),
     "aggregate": lambda: Article.objects.aggregate(most=Max("title")),
     "cached_as": lambda: cached_as(Article)(computed)(),
     "cached_as under a lock": lambda: cached_as(Article, lock=True, extra="lock")(computed)(),
-    "cached_as that is kept fresh": lambda: cached_as(Article, keep_fresh=True, extra="fresh")(computed)(),
+    "cached_as that is kept fresh": lambda: cached_as(Article, keep_fresh=True, extra="fresh")(
+        computed
+    )(),
     "cached": lambda: cached(timeout=60)(computed)(),
     "file cache": lambda: FILES.cached(timeout=60)(computed)(),
     "cached_view": lambda: cached_view(timeout=60)(view)(request()).content,
@@ -178,7 +182,10 @@ class Failing:
 
 def scene_lack_of_memory_and_an_exit_are_no_misses():
     for kind in (MemoryError, SystemExit, KeyboardInterrupt):
-        for decorate in (cached(timeout=60, extra=kind.__name__), cached_as(Article, extra=kind.__name__)):
+        for decorate in (
+            cached(timeout=60, extra=kind.__name__),
+            cached_as(Article, extra=kind.__name__),
+        ):
             read = decorate(lambda kind=kind: Failing(kind))
             read()
             try:

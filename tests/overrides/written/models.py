@@ -16,7 +16,9 @@ class Book(models.Model):
     price = models.DecimalField(max_digits=8, decimal_places=2, null=True)
     changed = models.DateTimeField(auto_now=True)
     extra = models.JSONField(null=True)
-    shelf = models.ForeignKey(Shelf, null=True, on_delete=models.SET_NULL, related_name="books", db_column="on_shelf")
+    shelf = models.ForeignKey(
+        Shelf, null=True, on_delete=models.SET_NULL, related_name="books", db_column="on_shelf"
+    )
     tags = models.ManyToManyField("Tag")
 
 
@@ -61,7 +63,9 @@ if django.VERSION >= (5, 0):
 
     class Computed(models.Model):
         name = models.CharField(max_length=100)
-        loud = models.GeneratedField(expression=Upper("name"), output_field=models.CharField(max_length=100), db_persist=True)
+        loud = models.GeneratedField(
+            expression=Upper("name"), output_field=models.CharField(max_length=100), db_persist=True
+        )
         kind = models.CharField(max_length=100, db_default="plain")
 
     MODELS.append(Computed)

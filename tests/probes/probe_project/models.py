@@ -23,7 +23,9 @@ class Article(models.Model):
     price = models.DecimalField(max_digits=8, decimal_places=2, null=True)
     published = models.DateTimeField(null=True)
     draft = models.BooleanField(default=False)
-    section = models.ForeignKey(Section, null=True, on_delete=models.SET_NULL, related_name="articles")
+    section = models.ForeignKey(
+        Section, null=True, on_delete=models.SET_NULL, related_name="articles"
+    )
     tags = models.ManyToManyField(Tag)
 
 
@@ -41,7 +43,10 @@ class NocaseField(models.CharField):
     """Text that the database compares without case, where it has such a rule, said in a way that every Django has."""
 
     def db_type(self, connection):
-        return "varchar(%d)%s" % (self.max_length, " COLLATE NOCASE" if connection.vendor == "sqlite" else "")
+        return "varchar(%d)%s" % (
+            self.max_length,
+            " COLLATE NOCASE" if connection.vendor == "sqlite" else "",
+        )
 
 
 class Shade(models.Model):

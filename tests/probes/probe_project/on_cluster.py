@@ -25,7 +25,9 @@ def row():
 
 
 def relation():
-    return list(Article.objects.filter(section__name="Sport", pages=2).values_list("title", flat=True))
+    return list(
+        Article.objects.filter(section__name="Sport", pages=2).values_list("title", flat=True)
+    )
 
 
 def outcome(call, *args):
@@ -66,7 +68,9 @@ def behind(title, invalidate):
 
     def change():
         with connection.cursor() as cursor:
-            cursor.execute('UPDATE "%s" SET "title" = \'%s\' WHERE "id" = 2' % (Article._meta.db_table, title))
+            cursor.execute(
+                'UPDATE "%s" SET "title" = \'%s\' WHERE "id" = 2' % (Article._meta.db_table, title)
+            )
         invalidate()
 
     return change

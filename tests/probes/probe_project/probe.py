@@ -68,7 +68,9 @@ class Probe:
     def _command_calls(self):
         calls = Counter()
         for stats in (master.info("commandstats") for master in masters(self.redis)):
-            calls.update({name.split("_", 1)[1].lower(): stat["calls"] for name, stat in stats.items()})
+            calls.update(
+                {name.split("_", 1)[1].lower(): stat["calls"] for name, stat in stats.items()}
+            )
         return calls
 
     def keys(self, pattern="*"):

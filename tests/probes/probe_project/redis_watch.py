@@ -68,18 +68,24 @@ def units(commands):
     """
     parts, in_transaction = [], False
     for command in commands:
-        if parts and (in_transaction or (command.source == "lua" and parts[-1][0].name in _SCRIPTS)):
+        if parts and (
+            in_transaction or (command.source == "lua" and parts[-1][0].name in _SCRIPTS)
+        ):
             parts[-1].append(command)
         else:
             parts.append([command])
         # Clients on a socket share an address. A probe has one thread, so its transactions do not overlap.
-        in_transaction = command.name == "MULTI" or (in_transaction and command.name not in {"EXEC", "DISCARD"})
+        in_transaction = command.name == "MULTI" or (
+            in_transaction and command.name not in {"EXEC", "DISCARD"}
+        )
     return parts
 
 
 def freed_keys(commands):
     """Return the keys that DEL and UNLINK name in `commands`."""
-    return {key for command in commands if command.name in {"DEL", "UNLINK"} for key in command.args}
+    return {
+        key for command in commands if command.name in {"DEL", "UNLINK"} for key in command.args
+    }
 
 
 def _until(monitor, end):

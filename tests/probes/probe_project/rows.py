@@ -6,7 +6,19 @@ from cacheops import no_invalidation
 from django.core.management.color import no_style
 from django.db import connection
 
-from probe_project.models import Article, Blob, City, Label, Measure, Region, Section, Shade, Shop, Tag, Wide
+from probe_project.models import (
+    Article,
+    Blob,
+    City,
+    Label,
+    Measure,
+    Region,
+    Section,
+    Shade,
+    Shop,
+    Tag,
+    Wide,
+)
 
 MODELS = [Section, Tag, Article, Label, Blob, Shade, Measure, Region, City, Shop, Wide]
 
@@ -45,7 +57,9 @@ def statements():
 @no_invalidation
 def write():
     """Replace all rows."""
-    tables = [Article.tags.through._meta.db_table] + [model._meta.db_table for model in reversed(MODELS)]
+    tables = [Article.tags.through._meta.db_table] + [
+        model._meta.db_table for model in reversed(MODELS)
+    ]
     with connection.cursor() as cursor:
         for table in tables:
             cursor.execute('DELETE FROM "%s"' % table)

@@ -20,7 +20,12 @@ def folds(field: Any) -> bool:
 def iexact_term(lookup: Any) -> tuple[str, str, str, bool] | None:
     """Return the term of a lookup, or None where it stays coarse."""
     operand = lookup.rhs
-    if type(lookup) is not IExact or not folds(lookup.lhs.target) or not isinstance(operand, str) or not operand.isascii():
+    if (
+        type(lookup) is not IExact
+        or not folds(lookup.lhs.target)
+        or not isinstance(operand, str)
+        or not operand.isascii()
+    ):
         return None
     return lookup.lhs.alias, lookup.lhs.target.attname + _SUFFIX, operand.lower(), True
 
@@ -36,7 +41,12 @@ def add_any(disj: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def add_folded(fields: Iterable[Any], row: dict[str, Any]) -> dict[str, Any]:
     """Return the row with the folded value of each text column."""
-    return {**row, **{field.attname + _SUFFIX: _folded(row, field.attname) for field in fields if folds(field)}}
+    return {
+        **row,
+        **{
+            field.attname + _SUFFIX: _folded(row, field.attname) for field in fields if folds(field)
+        },
+    }
 
 
 def _folded(row: dict[str, Any], attname: str) -> str | None:

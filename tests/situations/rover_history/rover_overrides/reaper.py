@@ -24,7 +24,10 @@ return #expired
 
 
 def reap_conjs(
-    chunk_size: int = 1000, min_conj_set_size: int = 1000, using: str = DEFAULT_DB_ALIAS, dry_run: bool = False
+    chunk_size: int = 1000,
+    min_conj_set_size: int = 1000,
+    using: str = DEFAULT_DB_ALIAS,
+    dry_run: bool = False,
 ) -> int:
     """Unlist expired results and return their number; a `dry_run` only counts."""
     # Imported late, for cacheops imports this module.
@@ -53,7 +56,9 @@ class ReapCommand(BaseCommand):
         parser.add_argument("--using", default=DEFAULT_DB_ALIAS)
         parser.add_argument("--dry-run", action="store_true")
 
-    def handle(self, chunk_size: int, min_conj_set_size: int, using: str, dry_run: bool, **options: Any) -> None:
+    def handle(
+        self, chunk_size: int, min_conj_set_size: int, using: str, dry_run: bool, **options: Any
+    ) -> None:
         """Say how many there were."""
         reaped = reap_conjs(chunk_size, min_conj_set_size, using, dry_run)
         self.stdout.write(f"{'Would reap' if dry_run else 'Reaped'} {reaped} expired results")

@@ -7,7 +7,10 @@ import os
 
 import pytest
 
-for name in ("Iterable", "Mapping"):  # which old releases look for where Python 3.10 no longer has them
+for name in (
+    "Iterable",
+    "Mapping",
+):  # which old releases look for where Python 3.10 no longer has them
     setattr(collections, name, getattr(collections.abc, name))
 
 import tabulate  # noqa: E402
