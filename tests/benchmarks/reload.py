@@ -26,7 +26,7 @@ def main():
     from django.conf import settings
 
     settings.configure()
-    from tests.overrides import live, site
+    from tests.support import live, site
 
     del tests
     with tempfile.TemporaryDirectory() as folder, live.Live("valkey9", folder) as server:

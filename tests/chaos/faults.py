@@ -16,7 +16,7 @@ from redis.crc import key_slot
 
 from tests.chaos.places import OUTBOX_SECONDS
 from tests.chaos.steps import STEPS
-from tests.overrides.faults import HUNG, REFUSED, RESET, WORKING
+from tests.support.redis_proxy import HUNG, REFUSED, RESET, WORKING
 from tests.support.servers import text, until
 
 ENTRY_SECONDS = 2

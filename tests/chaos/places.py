@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from contextlib import ExitStack, suppress
 from urllib.parse import parse_qs, urlsplit
 
-from tests.overrides.faults import Proxy, reset
+from tests.support.redis_proxy import Proxy, reset
 from tests.support.servers import Cluster, Live, Sentinel, until
 
 TIMEOUT_SECONDS = 1

@@ -14,7 +14,7 @@ from scripts.gates.django_excuses import counting, read_excuses
 from scripts.gates.django_plan import Selection, Stand, Subject, gate_of, jobs, subject_of
 from scripts.gates.django_run import Runner
 from scripts.probes.environments import Ready
-from tests.overrides.site import ROOT
+from tests.support.site import ROOT
 
 pytestmark = pytest.mark.xdist_group("gate")
 

@@ -24,7 +24,7 @@ if not settings.configured:
     settings.configure(
         USE_TZ=True,
         DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
-        INSTALLED_APPS=["tests.overrides.written", "tests.overrides.asked"],
+        INSTALLED_APPS=["tests.support.written", "tests.support.asked"],
         DATABASES={
             "default": {
                 "ENGINE": "django.db.backends.sqlite3",
@@ -52,8 +52,8 @@ from cacheops.transaction import install_cacheops_transaction_support  # noqa: E
 from django.db import connections  # noqa: E402
 
 from rover_overrides.writes import compilers  # noqa: E402
-from tests.overrides import live  # noqa: E402
-from tests.overrides.recorded import create_tables, drop_tables  # noqa: E402
+from tests.support import live  # noqa: E402
+from tests.support.recorded import create_tables, drop_tables  # noqa: E402
 
 NUMBERS = count()
 
@@ -131,7 +131,7 @@ def cluster(shared_cluster, monkeypatch):
 @pytest.fixture(scope="session")
 def tree():
     """Give the folder of the release with the series on it."""
-    from tests.overrides.process import series_tree
+    from tests.support.process import series_tree
 
     return series_tree()
 
@@ -146,7 +146,7 @@ def plain_server(tmp_path_factory):
 @pytest.fixture
 def start(tree, plain_server, tmp_path):
     """Give a function that starts a process of an application; they share an empty server and a database."""
-    from tests.overrides.process import processes
+    from tests.support.process import processes
 
     plain_server.flush()
     with processes(tree, tmp_path, f"redis://127.0.0.1:{plain_server.port}") as begin:

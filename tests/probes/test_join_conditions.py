@@ -125,7 +125,7 @@ def test_row_of_many_to_many_relation_that_leads_elsewhere_keeps_result(probe):
 def test_child_of_another_parent_keeps_result_of_reverse_filter(probe):
     read = lambda: list(
         Section.objects.filter(name="News", articles__draft=True).values_list("pk", flat=True)
-    )  # noqa: E731
+    )
     assert probe.fill(read) == []
     Article(pk=8, title="Delta", draft=True, section_id=2).save()
     probe.assert_kept(read)

@@ -210,7 +210,7 @@ def test_number_that_a_negation_leaves_out_keeps_result(probe, lookup, operand, 
 def test_exclude_keeps_and_drops(probe):
     read = lambda: list(
         Article.objects.exclude(subtitle="x").order_by("pk").values_list("pk", flat=True)
-    )  # noqa: E731
+    )
     assert probe.fill(read) == [1, 2, 3]
     Article(pk=8, title="Delta", subtitle="x").save()
     probe.assert_kept(read)

@@ -58,7 +58,7 @@ def test_order_by_a_relation_whose_model_is_ordered_by_another_drops_result(prob
 def test_slice_drops_when_the_order_changes(probe):
     read = lambda: [
         article.title for article in Article.objects.order_by("section__name", "pk")[:1]
-    ]  # noqa: E731
+    ]
     assert probe.fill(read) == ["Alpha"]
     rename(Section, 1, "Zoo")
     assert probe.assert_dropped(read) == ["Beta"]
@@ -69,11 +69,11 @@ def test_change_of_selected_related_row_drops_result(probe, related):
     read = lambda: [
         article.section.name
         for article in Article.objects.select_related("section").filter(pages=1)
-    ]  # noqa: E731
+    ]
     if not related:
         read = lambda: [
             city.region.name for city in City.objects.select_related().filter(name="Oslo")
-        ]  # noqa: E731
+        ]
     before = probe.fill(read)
     rename(*((Section, 1) if related else (Region, 1)), name="Elsewhere")
     assert probe.assert_dropped(read) == ["Elsewhere"] != before
@@ -82,7 +82,7 @@ def test_change_of_selected_related_row_drops_result(probe, related):
 def test_selected_row_two_hops_away_drops_result(probe):
     read = lambda: [
         shop.city.region.name for shop in Shop.objects.select_related("city__region").order_by("pk")
-    ]  # noqa: E731
+    ]
     assert probe.fill(read) == ["North", "South"]
     rename(Region, 2, "Down")
     assert probe.assert_dropped(read) == ["North", "Down"]
@@ -91,11 +91,11 @@ def test_selected_row_two_hops_away_drops_result(probe):
 def test_row_that_the_conditions_leave_out_keeps_result(probe):
     ordered = lambda: list(
         Article.objects.filter(pages=1).order_by("section__name").values_list("title", flat=True)
-    )  # noqa: E731
+    )
     selected = lambda: [
         article.section.name
         for article in Article.objects.select_related("section").filter(pages=1)
-    ]  # noqa: E731
+    ]
     for read in (ordered, selected):
         probe.fill(read)
     Article(pk=9, title="Delta", pages=2, section_id=1).save()

@@ -97,7 +97,7 @@ def test_row_of_many_to_many_relation_of_another_article_keeps_result(probe):
 def test_absence_behind_a_child_drops_result(probe):
     read = lambda: list(
         Section.objects.filter(articles__tags__name__isnull=True).values_list("pk", flat=True)
-    )  # noqa: E731
+    )
     assert sorted(probe.fill(read)) == [1, 2, 2]
     Article.objects.nocache().get(pk=1).tags.add(1)
     assert sorted(probe.assert_dropped(read)) == [2, 2]
@@ -109,7 +109,7 @@ def test_first_child_that_has_what_its_parent_lacked_drops_result(probe):
         City.objects.filter(shops__city__name__isnull=True, name="Bonn").values_list(
             "pk", flat=True
         )
-    )  # noqa: E731
+    )
     City(pk=3, name="Bonn", region_id=3).save()
     assert probe.fill(read) == [3]
     Shop(pk=9, name="Kiosk", city_id=3).save()
@@ -121,7 +121,7 @@ def test_absence_in_or_drops_result(probe, culture):
         Section.objects.filter(Q(articles__isnull=True) | Q(articles__draft=True)).values_list(
             "pk", flat=True
         )
-    )  # noqa: E731
+    )
     assert probe.fill(read) == [3]
     Article(pk=9, title="Delta", section=culture).save()
     assert probe.assert_dropped(read) == []

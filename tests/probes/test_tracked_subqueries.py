@@ -141,7 +141,7 @@ def test_row_that_exists_drops_result_and_others_keep_it(probe, queryset):
 def test_exclude_through_a_many_to_many_relation_drops_result(probe):
     read = lambda: list(
         exclude_of_children_of_children().order_by("pk").values_list("pk", flat=True)
-    )  # noqa: E731
+    )
     assert probe.fill(read) == [1, 2]
     Article.objects.nocache().get(pk=1).tags.add(2)
     probe.assert_kept(read)

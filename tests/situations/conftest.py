@@ -3,9 +3,9 @@
 import pytest
 from filelock import FileLock
 
-from tests.situations import rebasing
-from tests.situations.harness import HERE, Fork, copy_fork, make_fork, once, releases
-from tests.tooling.local_index import serving
+from tests.support import rebasing
+from tests.support.harness import HERE, Fork, copy_fork, make_fork, once, releases
+from tests.support.local_index import serving
 
 collect_ignore_glob = ["*/*"]  # the forks' own probes, which run in their cells
 

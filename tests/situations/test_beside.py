@@ -6,8 +6,8 @@ import pytest
 from filelock import FileLock
 
 from scripts.core.repository import Repository
-from tests.situations.harness import PATIENCE_SECONDS, Done, until
 from tests.situations.test_runs import HANG, PROBE
+from tests.support.harness import PATIENCE_SECONDS, Done, until
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from scripts.__main__ import cli
-from tests.situations.harness import PROJECT
+from tests.support.harness import PROJECT
 
 SECOND = """
 [[environments]]

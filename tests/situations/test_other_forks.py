@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from tests.situations.harness import HERE, make_fork
+from tests.support.harness import HERE, make_fork
 
 # A letter a release, and what `bisect` has to say. What upstream did when is from the changelogs; the words are the tool's.
 

@@ -8,8 +8,8 @@ import pytest
 from scripts.core.lockfile import read_lock
 from scripts.core.repository import Repository
 from scripts.series.series import read_series
-from tests.situations.harness import PROJECT, Fork
-from tests.situations.upstream_history import History
+from tests.support.harness import PROJECT, Fork
+from tests.support.upstream_history import History
 
 
 @pytest.fixture(scope="module")

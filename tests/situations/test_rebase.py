@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.situations.rebasing import releases, run_with
+from tests.support.rebasing import releases, run_with
 
 MOVED = ("upstream/lock.toml", "upstream/src", "patches", "larder_overrides", "README.md")
 

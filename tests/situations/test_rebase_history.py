@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.situations.harness import once
-from tests.situations.history import Rover, copied_rover, make_rover
+from tests.support.fork_history import Rover, copied_rover, make_rover
+from tests.support.harness import once
 
 pytestmark = pytest.mark.xdist_group("the history of rover")
 

@@ -8,8 +8,8 @@ import sys
 import pytest
 
 from scripts.rebase.state import STEPS
-from tests.situations.harness import once
-from tests.situations.rebasing import Larder, copied
+from tests.support.harness import once
+from tests.support.rebasing import Larder, copied
 
 AFTER = ("decided", "forgetting")
 """The steps at which the new repository stands already."""

@@ -2,10 +2,10 @@
 
 import pytest
 
-from tests.situations.rebasing import releases, run_with
 from tests.situations.test_rebase import rebase
 from tests.situations.test_rebase_stops import refused
-from tests.tooling.local_index import File, sdist
+from tests.support.local_index import File, sdist
+from tests.support.rebasing import releases, run_with
 
 LABELS, TWINS, JARS = "larder/labels.py", "larder/twins.py", "larder/jars.py"
 REWRITTEN = "".join(

@@ -6,7 +6,7 @@ from contextlib import suppress
 import psutil
 import pytest
 
-from tests.situations.harness import PATIENCE_SECONDS, until
+from tests.support.harness import PATIENCE_SECONDS, until
 
 PROBE = "tests/probes/test_trim_headings.py"
 EVERYTHING = 10

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.situations.upstream_history import History
+from tests.support.upstream_history import History
 
 SUITE = """
 [suite]

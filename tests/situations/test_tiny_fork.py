@@ -1,6 +1,6 @@
 """Another fork of another real package, from the machine's own index: nothing in the tools knows what is forked."""
 
-from tests.situations.harness import HERE, make_fork
+from tests.support.harness import HERE, make_fork
 
 
 def test_tiny_fork_gets_its_verdicts(tmp_path):

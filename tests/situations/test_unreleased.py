@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from scripts.status.bisect import first_good
-from tests.situations.harness import HERE, Fork, releases
-from tests.situations.upstream_history import CAPITALIZE, HITS, STRIP, History
-from tests.tooling.local_index import File, LocalIndex, sdist, serving
+from tests.support.harness import HERE, Fork, releases
+from tests.support.local_index import File, LocalIndex, sdist, serving
+from tests.support.upstream_history import CAPITALIZE, HITS, STRIP, History
 
 VERSIONS = ("1.0", "1.1", "2.0")
 

@@ -15,7 +15,7 @@ from scripts.core.result_cache import Store
 from scripts.series.apply import Workshop
 from scripts.series.series import read_series
 from scripts.upstream.vendor import bring
-from tests.overrides import live
+from tests.support import live
 
 ROOT = Path(__file__).parents[3]
 DOCUMENT = ROOT / "docs" / "lookups.md"
@@ -32,7 +32,7 @@ INTRODUCTION = """# Which lookups count
 
 A lookup counts where a save of a row that it leaves out keeps the result. This table is written by
 a test that saves such rows and looks, on SQLite with the locked release under the profile, and that fails where the table is not
-what it finds: `WRITE_DOCS=1 nox -s tests -- tests/overrides/test_lookup_table.py` writes it anew.
+what it finds: `WRITE_DOCS=1 nox -s tests -- tests/overrides/queries/test_lookup_table.py` writes it anew.
 
 - **both**: counts on bare upstream and on the wheel. **wheel**: on the wheel alone. **no**: any save of the table drops it, on either.
   **stale on bare**: bare upstream keeps a result that the save did change. **·**: no row shows it, or the database refuses the query.

@@ -1,0 +1,264 @@
+"""Registries are bounded and append only; whoever kept a copy of one notices that it is another."""
+
+import pytest
+from django.test import override_settings
+
+from rover_overrides.cache import registry
+from rover_overrides.cache.registry import (
+    CAP,
+    Known,
+    Registry,
+    append_command,
+    appended,
+    generation_command,
+    key_of,
+    keys,
+    stamp_key,
+)
+from rover_overrides.conditions.conditions import TRUE, UNCACHED, Conj
+from rover_overrides.transport import pipeline
+from rover_overrides.transport.pipeline import Reply
+from tests.support import live
+from tests.support.condition_texts import among, equal
+
+KEY, OPERANDS = keys("", "t")
+OTHER, _ = keys("", "u")
+LONG = 100
+
+
+def append(*entries, seconds=LONG, key=KEY):
+    """Append as a lease does; return the generation and for each template whether it is in."""
+    command = append_command(key, entries, seconds)
+    try:
+        (reply,) = pipeline.run([command])
+    except pipeline.redis.exceptions.NoScriptError:
+        (reply,) = pipeline.run([registry.with_source(command)])
+    generation, said = appended(reply, entries)
+    return generation.value, said
+
+
+def listed(server):
+    with server.client() as client:
+        generation, *entries = client.lrange(KEY, 0, -1)
+    return generation, [entry.decode() for entry in entries]
+
+
+def ttl(server):
+    with server.client() as client:
+        return client.ttl(KEY)
+
+
+def full(**options):
+    return append(*(f"e{n}" for n in range(CAP)), **options)
+
+
+def test_append_makes_a_registry_and_appends_what_is_not_in(server):
+    first, said = append("x", "y")
+    assert said == {"x": True, "y": True}
+    assert append("y", "z") == (first, {"y": True, "z": True})
+    assert append() == (first, {})
+    assert listed(server) == (first, ["x", "y", "z"])
+
+
+def test_script_is_sent_once(server):
+    with server.client() as client:
+        client.script_flush()
+    append("x")
+    pipeline.run([append_command(KEY, ["y"], LONG)])
+    assert listed(server)[1] == ["x", "y"]
+
+
+def test_generations_differ(server):
+    first, _ = append("x")
+    pipeline.unlink([KEY])
+    second, _ = append("x")
+    assert first != second
+
+
+def test_append_lengthens_the_life_of_a_registry_and_never_shortens_it(server):
+    append("x", seconds=100)
+    append("y", seconds=1000)
+    assert 900 < ttl(server) <= 1000
+    append("x", seconds=10)
+    assert 900 < ttl(server) <= 1000
+
+
+def test_full_registry_refuses_what_is_not_in(server):
+    first, said = full()
+    assert all(said.values())
+    assert append("e5", "late") == (first, {"e5": True, "late": False})
+    assert len(listed(server)[1]) == CAP
+
+
+def test_last_place_goes_to_the_first_template(server):
+    append(*(f"e{n}" for n in range(CAP - 1)))
+    assert append("one", "two")[1] == {"one": True, "two": False}
+
+
+def test_full_registry_that_is_old_enough_starts_anew(server):
+    first, _ = full()
+    with override_settings(CACHEOPS_ROVER_REGISTRY_SECONDS=0):
+        assert append("e5")[0] == first, "nothing is missing, so it stays"
+        second, said = append("e5", "late")
+    assert second != first
+    assert said == {"e5": True, "late": True}
+    assert listed(server) == (second, ["e5", "late"])
+
+
+def test_no_more_than_a_thousand_members(server):
+    full()
+    with server.client() as client:
+        assert client.llen(KEY) == 1000
+
+
+def test_registry_key_of_a_condition():
+    a, o = keys("p:", "t")
+    assert len({a, o, *keys("p:", "u"), *keys("q:", "t")}) == 6
+    assert key_of("p:", "t", equal("x")) == a
+    assert key_of("p:", "t", among("x", "1")) == o
+    assert key_of("p:", "t", TRUE) is None
+    assert key_of("p:", "t", UNCACHED) is None
+
+
+def test_stamp_keys_are_as_different_as_conditions():
+    conjs = [
+        TRUE,
+        equal("x", "1"),
+        equal("x", "2"),
+        equal("y", "1"),
+        Conj(equal("x").entry, ("1", "2")),
+        Conj(equal("x").entry, ('1","2',)),
+        Conj(equal("x").entry, ("\ud800",)),
+        among("x", "1", "2"),
+        among("x", '1","2'),
+    ]
+    made = [stamp_key("p:", table, conj) for table in ("t", "t:a") for conj in conjs]
+    assert len(set(made)) == len(made)
+    assert all(key.startswith("p:") for key in made)
+    assert stamp_key("p:", "t", equal("x", "1")) == stamp_key("p:", "t", equal("x", "1"))
+
+
+@pytest.fixture
+def copies():
+    return Registry()
+
+
+def commands(asked):
+    return [command[2:] for command in asked.commands if command[0] == "LRANGE"]
+
+
+def test_copy_reads_the_whole_once_and_then_what_came_after(server, copies):
+    append("x", "y")
+    with live.round_trips() as counted:
+        assert copies.read([KEY]) == [("x", "y")]
+    assert counted["trips"] == 1
+    append("z")
+    assert commands(copies.commands_to_read([KEY])) == [(3, -1)]
+    with live.round_trips() as counted:
+        assert copies.read([KEY]) == [("x", "y", "z")]
+    assert counted["trips"] == 1
+    assert commands(copies.commands_to_read([KEY])) == [(4, -1)]
+
+
+def test_copies_of_several_registries_in_one_round_trip(server, copies):
+    append("x")
+    append("y", key=OPERANDS)
+    with live.round_trips() as counted:
+        assert copies.read([KEY, OPERANDS, OTHER]) == [("x",), ("y",), ()]
+    assert counted["trips"] == 1
+    assert copies.read([]) == []
+
+
+def test_other_generation_is_read_anew_in_a_second_round_trip(server, copies):
+    append("x", "y")
+    append("x", key=OTHER)
+    copies.read([KEY, OTHER])
+    pipeline.unlink([KEY])
+    append("z")
+    with live.round_trips() as counted:
+        assert copies.read([KEY, OTHER]) == [("z",), ("x",)]
+    assert counted["trips"] == 2
+
+
+def test_registry_that_is_gone_leaves_nothing(server, copies):
+    append("x")
+    copies.read([KEY])
+    pipeline.unlink([KEY])
+    assert copies.read([KEY]) == [()]
+    append("y")
+    assert copies.read([KEY]) == [("y",)]
+
+
+def test_same_generation_on_another_server_is_read_anew():
+    copies = Registry()
+
+    def absorb(identity, *entries):
+        asked = copies.commands_to_read([KEY])
+        return copies.absorb(
+            asked, [Reply(b"g", identity), Reply([e.encode() for e in entries], identity)]
+        )
+
+    assert absorb(b"one", "x") == [("x",)]
+    assert absorb(b"two") == [None]
+    assert absorb(b"two", "x", "y") == [("x", "y")]
+
+
+def test_second_reading_is_whole_though_another_thread_has_a_copy(server, monkeypatch):
+    copies = Registry()
+    append("x")
+    copies.read([KEY])
+    pipeline.unlink([KEY])
+    append("y")
+    real = copies.absorb
+
+    def absorb(asked, replies):
+        found = real(asked, replies)
+        copies._copies[KEY] = registry._Copy(b"older", b"", ("w",))
+        return found
+
+    monkeypatch.setattr(copies, "absorb", absorb)
+    assert copies.read([KEY]) == [("y",)]
+
+
+def test_known_templates_hold_for_one_generation_on_one_server():
+    known, version = Known(), Reply(b"g", b"s")
+    assert not known.is_in(KEY, "x", version)
+    known.learn(KEY, version, {"x": True})
+    known.learn(KEY, version, {"y": True})
+    assert known.is_in(KEY, "x", version)
+    assert known.is_in(KEY, "y", version)
+    for other in (Reply(b"h", b"s"), Reply(b"g", b"t")):
+        assert not known.is_in(KEY, "x", other)
+    known.learn(KEY, Reply(b"h", b"s"), {"z": True})
+    assert not known.is_in(KEY, "x", version)
+
+
+def test_refused_template_is_asked_again_when_the_registry_may_rotate():
+    known, version = Known(), Reply(b"g", b"s")
+    known.learn(KEY, version, {"x": False, "y": True})
+    assert known.refused(KEY, "x")
+    assert not known.is_in(KEY, "x", version)
+    assert not known.refused(KEY, "y")
+    with override_settings(CACHEOPS_ROVER_REGISTRY_SECONDS=-1):
+        known.learn(KEY, version, {"x": False})
+    assert not known.refused(KEY, "x")
+
+
+def test_template_that_is_too_long_is_refused():
+    assert Known().refused(KEY, "x" * (registry.LONGEST + 1))
+    assert not Known().refused(KEY, "x" * registry.LONGEST)
+
+
+def test_what_a_process_knows_is_bounded(server):
+    known, copies = Known(), Registry()
+    version = Reply(b"g", b"s")
+    for number in range(registry._MOST_COPIES + 10):
+        known.learn(f"reg:{number}:a", version, {"x": True})
+        asked = copies.commands_to_read([f"reg:{number}:a"])
+        copies.absorb(asked, [version, Reply([b"x"], b"s")])
+    assert len(known._registries) <= registry._MOST_COPIES
+    assert len(copies._copies) <= registry._MOST_COPIES
+    for number in range(6 * CAP):
+        known.learn(KEY, version, {f"e{number}": False})
+    assert len(known._registries[KEY][1]) <= 4 * CAP + 1
+    assert generation_command(KEY) == ("LINDEX", KEY, 0)

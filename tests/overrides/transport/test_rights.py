@@ -1,0 +1,178 @@
+"""A user who has no right to what the cache needs: the site runs from the database, says once what to grant, and goes on by itself."""
+
+import warnings
+
+import pytest
+import redis
+from django.test import override_settings
+
+from rover_overrides.cache import results
+from rover_overrides.transport import pipeline, refusals
+from rover_overrides.transport.circuit_breaker import circuit
+from rover_overrides.transport.refusals import MissingRightError
+from tests.overrides.cache.test_results import DEPS, KEY
+from tests.support import live
+from tests.support.process import processes
+
+ALL = ("~*", "+@all")
+NO_RETRY = override_settings(CACHEOPS_ROVER_RETRY_SECONDS=0)
+
+
+@pytest.fixture
+def user(server, monkeypatch):
+    """Give a function that sets the rights of the user who the overrides log in as."""
+    monkeypatch.setattr(refusals, "_told", set())
+
+    def allow(*rights):
+        with server.client() as client:
+            client.execute_command("ACL", "SETUSER", "site", "reset", "on", ">word", *rights)
+
+    allow(*ALL)
+    live.use(monkeypatch, server.client(username="site", password="word"))
+    yield allow
+    with server.client() as client:
+        client.execute_command("ACL", "DELUSER", "site")
+    circuit.worked()
+
+
+def read(*, warned=None, prefix=""):
+    """Read as a request does, and store; return whether it was a hit."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        with results.getting(prefix + KEY, DEPS, prefix) as data:
+            results.fill(prefix, prefix + KEY, "computed", DEPS, 100)
+    if warned is not None:
+        warned.extend(str(each.message) for each in caught)
+    return data is not None
+
+
+@NO_RETRY
+@pytest.mark.parametrize("degrades", [False, True])
+@pytest.mark.parametrize(
+    ("rights", "says"),
+    [
+        ((*ALL, "-@dangerous"), "+info"),
+        ((*ALL, "-info"), "+info"),
+        ((*ALL, "-mget"), "+mget"),
+        ((*ALL, "-lindex"), "+lindex"),
+        ((*ALL, "-evalsha"), "+evalsha"),
+        ((*ALL, "-set"), "+set"),
+        ((*ALL, "-getex"), "+getex"),
+        ((*ALL, "-zcount"), "+zcount"),
+        ((*ALL, "-rpush"), "rpush"),
+        (("~other:*", "+@all"), "~<prefix>*"),
+    ],
+)
+def test_missing_right_is_told_once_and_reads_come_from_the_database(user, rights, says, degrades):
+    user(*rights)
+    warned = []
+    with override_settings(CACHEOPS_DEGRADE_ON_FAILURE=degrades):
+        assert [read(warned=warned) for _ in range(3)] == [False] * 3
+        assert len(warned) == 1
+        assert "ACL SETUSER" in warned[0]
+        assert says in warned[0] or "+@scripting" in warned[0]
+        user(*ALL)
+        assert [read(warned=warned) for _ in range(3)] == [False, True, True]
+        assert len(warned) == 1
+
+
+def test_remedy_names_the_command(user):
+    user(*ALL, "-@dangerous")
+    warned = []
+    read(warned=warned)
+    assert "+info" in warned[0]
+
+
+@pytest.mark.parametrize("degrades", [False, True])
+def test_redis_is_left_alone_for_a_moment(user, degrades):
+    user(*ALL, "-info")
+    with override_settings(CACHEOPS_DEGRADE_ON_FAILURE=degrades), live.round_trips() as counted:
+        assert not read()
+        first = counted["trips"]
+        assert [read() for _ in range(5)] == [False] * 5
+    assert counted["trips"] == first
+
+
+@NO_RETRY
+@pytest.mark.parametrize("degrades", [False, True])
+@pytest.mark.parametrize(
+    "login",
+    [{"username": "site", "password": "wrong"}, {"username": "nobody", "password": "word"}, {}],
+)
+def test_refused_login_is_told_once(user, server, monkeypatch, login, degrades):
+    with server.client() as admin:
+        live.use(monkeypatch, server.client(**login))
+        if not login:
+            admin.config_set("requirepass", "word")
+        try:
+            warned = []
+            with override_settings(CACHEOPS_DEGRADE_ON_FAILURE=degrades):
+                assert [read(warned=warned) for _ in range(3)] == [False] * 3
+            assert len(warned) == 1
+            assert "CACHEOPS_REDIS" in warned[0]
+        finally:
+            admin.execute_command("CONFIG", "SET", "requirepass", "")
+
+
+def test_transport_says_that_a_right_is_missing(user):
+    user(*ALL, "-get")
+    with pytest.raises(MissingRightError, match="get"):
+        pipeline.run([("GET", "a")])
+    assert issubclass(MissingRightError, redis.ConnectionError)
+    assert not pipeline.resting(), "it may be a counter's"
+
+
+def test_missing_right_is_not_asked_for_again(user):
+    user(*ALL, "-get")
+    with live.round_trips() as counted, pytest.raises(MissingRightError):
+        pipeline.repeated(lambda: pipeline.run([("GET", "a")]))
+    assert counted["trips"] == 1
+
+
+@NO_RETRY
+def test_other_errors_are_raised(user):
+    with pytest.raises(redis.ResponseError, match="wrong number"):
+        pipeline.run([("GET", "a", "b")])
+
+
+# An application
+
+READ = "list(Shelf.objects.filter(name='Left').values_list('id', flat=True))"
+SIMPLE = "try:\n  found = cache.get('word')\nexcept CacheMiss:\n  found = 'miss'\nfound"
+
+
+@pytest.mark.parametrize("degrades", [False, True])
+def test_site_runs_without_a_right_and_goes_on_with_it(tree, plain_server, tmp_path, degrades):
+    plain_server.flush()
+    with plain_server.client() as client:
+        client.execute_command(
+            "ACL", "SETUSER", "site", "reset", "on", ">word", *ALL, "-@dangerous"
+        )
+        found = f"redis://site:word@127.0.0.1:{plain_server.port}"
+        with processes(tree, tmp_path, found, CACHEOPS_DEGRADE_ON_FAILURE=degrades) as start:
+            process = start()
+            warned = []
+            for source in (
+                "Shelf.objects.create(pk=1, name='Left')",
+                "with transaction.atomic():\n  Shelf.objects.update(name='Left')",
+                READ,
+                "cache.set('word', 1, 60)",
+                SIMPLE,
+                "cache.delete('word')",
+                "Shelf.objects.invalidated_update(name='Left')",
+                "invalidate_model(Shelf)",
+                "with transaction.atomic():\n  Shelf.objects.get(pk=1).save()",
+            ):
+                warned += [text for text in process.ask(source).warned if "cacheops" in text]
+            assert len(warned) == 1
+            assert "+info" in warned[0]
+            assert process.value(READ) == [1]
+            assert process.value(SIMPLE) == "miss"
+            client.execute_command("ACL", "SETUSER", "site", "+info")
+            assert process.value(READ) == [1]
+            assert process.is_hit(READ)
+            process.ask("Shelf.objects.update(name='Right')")
+            assert process.value(READ) == []
+            process.ask("cache.set('word', 1, 60)")
+            assert process.value(SIMPLE) == 1
+        client.execute_command("ACL", "DELUSER", "site")

@@ -1,0 +1,38 @@
+"""Processes that share a database and a server: writers that are killed, wheels of two formats, and workers of RQ."""
+
+import pytest
+
+from tests.support import live, site
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("crowd")
+    with live.Live("valkey9", folder) as server:
+        database = {"ENGINE": "django.db.backends.sqlite3", "NAME": str(folder / "db.sqlite3")}
+        at = {"host": "127.0.0.1", "port": server.port}
+        yield {
+            "redis": at,
+            "DATABASES": {"default": database},
+            "CACHEOPS_ROVER_QUEUE_REDIS": {**at, "db": 1},
+        }
+
+
+@pytest.fixture(scope="module")
+def crowd(place):
+    return site.play("crowd", **place)
+
+
+@pytest.fixture(scope="module")
+def queued(place):
+    return site.play("queued", **place, CACHEOPS_ROVER_QUEUE="work")
+
+
+@pytest.mark.parametrize("scene", site.names_of("crowd"))
+def test_processes_see_nothing_stale(crowd, scene):
+    assert crowd[scene] is None, crowd[scene]
+
+
+@pytest.mark.parametrize("scene", site.names_of("queued"))
+def test_worker_invalidates(queued, scene):
+    assert queued[scene] is None, queued[scene]

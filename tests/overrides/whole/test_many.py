@@ -1,0 +1,16 @@
+"""Redis is never kept from serving others: seen by MONITOR, with many results stored."""
+
+import pytest
+
+from tests.support import live, site
+
+
+@pytest.fixture(scope="module")
+def played(tmp_path_factory):
+    with live.Live("valkey9", tmp_path_factory.mktemp("server")) as server:
+        return site.play("many", redis={"host": "127.0.0.1", "port": server.port})
+
+
+@pytest.mark.parametrize("scene", site.names_of("many"))
+def test_no_command_touches_many_keys(played, scene):
+    assert played[scene] is None, played[scene]

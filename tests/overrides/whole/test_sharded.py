@@ -1,0 +1,22 @@
+"""A cluster of three masters through `redis.cluster.RedisCluster`, chosen by settings: all of upstream's behaviours work."""
+
+import pytest
+
+from tests.support import site
+
+CLASS = "redis.cluster.RedisCluster"
+SETTINGS = {"spread": {}, "by-table": {"CACHEOPS_ROVER_SHARD_BY_TABLE": True}}
+
+
+@pytest.fixture(scope="module", params=SETTINGS)
+def played(request, shared_cluster):
+    shared_cluster.flush()
+    address = {"host": "127.0.0.1", "port": shared_cluster.nodes[0].port}
+    return site.play(
+        "sharded", redis=address, CACHEOPS_CLIENT_CLASS=CLASS, **SETTINGS[request.param]
+    )
+
+
+@pytest.mark.parametrize("scene", site.names_of("sharded"))
+def test_cluster_works(played, scene):
+    assert played[scene] is None, played[scene]

@@ -1,0 +1,73 @@
+"""A running index with two releases, and forks of it in three stages; a stage is made once a session and copied."""
+
+import shutil
+
+import pytest
+
+from tests.support.local_index import (
+    ONE,
+    TWO,
+    Fork,
+    LocalIndex,
+    clean_environment,
+    make_fork,
+    serving,
+)
+from tests.support.shipping import shop, shop_template, storage, warehouse  # noqa: F401 (fixtures)
+
+
+@pytest.fixture
+def index():
+    """Give an index with releases 1.0 and 1.1."""
+    with serving(two_releases()) as running:
+        yield running
+
+
+@pytest.fixture
+def fork(tmp_path, index):
+    """Give a fork in which nothing is pinned."""
+    return make_fork(tmp_path, index)
+
+
+@pytest.fixture(scope="session")
+def stages(tmp_path_factory):
+    """Make a fork that is pinned, and one that is vendored too."""
+    folder = tmp_path_factory.mktemp("stages")
+    with serving(two_releases()) as running:
+        made = make_fork(folder, running)
+        made.run("pin")
+        shutil.copytree(made.root, folder / "pinned")
+        made.run("vendor")
+        shutil.copytree(made.root, folder / "vendored")
+    return folder
+
+
+@pytest.fixture
+def pinned(stages, tmp_path, index):
+    """Give a fork with a lock, and with what `pin` downloaded."""
+    return copied(stages / "pinned", tmp_path, index)
+
+
+@pytest.fixture
+def vendored(stages, tmp_path, index):
+    """Give a fork whose `upstream/src/` stands, locked on 1.1."""
+    return copied(stages / "vendored", tmp_path, index)
+
+
+def two_releases():
+    """Return an index that is not running yet."""
+    found = LocalIndex()
+    found.add("1.0", ONE)
+    found.add("1.1", TWO)
+    return found
+
+
+def copied(stage, folder, index):
+    """Return a copy of a stage that asks this index."""
+    shutil.copytree(stage, folder / "fork")
+    return Fork(
+        folder / "fork",
+        folder / "home",
+        index,
+        clean_environment(folder / "home", PIP_INDEX_URL=index.address),
+    )
