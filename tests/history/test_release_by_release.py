@@ -2,8 +2,7 @@
 
 import pytest
 
-from tests.situations.test_rebase_history import BROKEN, check_7_2
-from tests.support.fork_history import copied_rover, make_rover
+from tests.support.fork_history import BROKEN, check_7_2, copied_rover, make_rover
 
 STEPWISE, IEXACT, REAPER = (
     ("stepwise-invalidation", "conflicts"),

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from oracle.postgresql import postgresql
+from support.postgresql import postgresql
 
 from scripts.core.errors import EnvironmentFailedError
 from scripts.core.repository import Repository

@@ -68,7 +68,7 @@ def test_analysis_of_an_excluded_or_is_linear(probe):
 
 
 def test_analysis_of_lists_is_linear(probe):
-    read = lambda number: lambda: Wide.objects.filter(lists(number)).count()  # noqa: E731
+    read = lambda number: lambda: Wide.objects.filter(lists(number)).count()
     read(1)()
     small, large = (calls_of(read(number)) for number in (2, 6))
     assert large < 4 * small, "lists three times as long take %.0f times the calls" % (
@@ -81,7 +81,7 @@ def test_analysis_of_lists_is_linear(probe):
     [lists(3), reduce(or_, (Q(**{column: 1}) & Q(k=n) for n, column in enumerate(COLUMNS * 5)))],
 )
 def test_result_depends_on_few_keys(probe, condition):
-    read = lambda: Wide.objects.filter(condition).count()  # noqa: E731
+    read = lambda: Wide.objects.filter(condition).count()
     assert probe.fill(read) == 0
     found = kinds_of_keys(probe)
     assert len(found) <= KEYS, "%d keys" % len(found)

@@ -113,7 +113,7 @@ COLLATED = [Shade, Label] if django.VERSION >= (3, 2) else [Shade]
 @pytest.mark.parametrize("model", COLLATED)
 @pytest.mark.parametrize("condition", [{"name": "red"}, {"name__in": ["red", "blue"]}])
 def test_equality_under_a_collation_without_case_stays_fresh(probe, model, condition):
-    read = lambda: model.objects.filter(**condition).count()  # noqa: E731
+    read = lambda: model.objects.filter(**condition).count()
     assert probe.fill(read) == 0
     model(name="RED").save()
     assert read() == model.objects.nocache().filter(**condition).count()

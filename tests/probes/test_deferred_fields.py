@@ -53,8 +53,8 @@ def test_unknown_field_drops_results_of_any_value(probe, reads, get):
 
 @pytest.mark.parametrize("get", [deferred, expressed])
 def test_known_fields_keep_results_of_other_values(probe, get):
-    other = lambda: list(Article.objects.filter(pk=2).values_list("title", flat=True))  # noqa: E731
-    tags = lambda: list(Tag.objects.filter(name="red"))  # noqa: E731
+    other = lambda: list(Article.objects.filter(pk=2).values_list("title", flat=True))
+    tags = lambda: list(Tag.objects.filter(name="red"))
     probe.fill(other)
     probe.fill(tags)
     invalidate_obj(get())
@@ -73,7 +73,7 @@ def test_whole_object_drops_its_own_results_alone(probe, reads):
 
 
 def test_model_drops_all_its_results_without_looking_for_keys(probe, reads):
-    tags = lambda: list(Tag.objects.filter(name="red"))  # noqa: E731
+    tags = lambda: list(Tag.objects.filter(name="red"))
     probe.fill(tags)
     with probe.commands() as ran:
         invalidate_model(Article)

@@ -37,7 +37,7 @@ def test_save_in_inner_table_drops_result(probe, subquery):
 
 
 def test_subquery_that_is_filtered_by_counts(probe):
-    read = lambda: list(  # noqa: E731
+    read = lambda: list(
         Section.objects.annotate(last=plain()).filter(last="Delta").values_list("name", flat=True)
     )
     assert probe.fill(read) == []
@@ -50,7 +50,7 @@ def test_subquery_that_is_filtered_by_counts(probe):
 @pytest.mark.parametrize("inner", [{"draft": True}, {"pk__in": []}])
 def test_subquery_on_same_table_leaves_the_outer_conditions(probe, inner):
     other = Article.objects.filter(**inner).order_by("-pages").values("title")[:1]
-    read = lambda: list(  # noqa: E731
+    read = lambda: list(
         Article.objects.filter(pages=3)
         .order_by("pk")
         .annotate(other=Subquery(other))
@@ -65,7 +65,7 @@ def test_subquery_on_same_table_leaves_the_outer_conditions(probe, inner):
 
 def test_save_in_same_table_drops_result_of_subquery(probe):
     drafts = Article.objects.filter(draft=True).order_by("-pages").values("title")[:1]
-    read = lambda: list(  # noqa: E731
+    read = lambda: list(
         Article.objects.filter(pages=3)
         .annotate(draft_title=Subquery(drafts))
         .values_list("title", "draft_title")

@@ -80,7 +80,7 @@ def test_delete_drops_iexact_result_of_its_value_alone(probe):
 
 
 def test_count_and_exists_are_kept_and_dropped(probe):
-    found = lambda: Article.objects.filter(title__iexact="delta")  # noqa: E731
+    found = lambda: Article.objects.filter(title__iexact="delta")
     count, exists = lambda: found().count(), lambda: found().exists()
     assert (probe.fill(count), probe.fill(exists)) == (0, False)
     create(title="Epsilon")
@@ -258,7 +258,7 @@ def test_set_null_of_other_condition_drops_iexact_result(probe):
 
 
 def test_column_that_database_collates_stays_fresh(probe):
-    read = lambda: Label.objects.filter(name__iexact="red").count()  # noqa: E731
+    read = lambda: Label.objects.filter(name__iexact="red").count()
     assert probe.fill(read) == 0
     Label(name="RED").save()
     assert probe.assert_dropped(read) == 1

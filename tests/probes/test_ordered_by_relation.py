@@ -42,14 +42,14 @@ def test_change_of_order_drops_result(probe, order):
 
 
 def test_order_of_the_model_drops_result(probe):
-    read = lambda: list(Shop.objects.all().values_list("name", flat=True))  # noqa: E731
+    read = lambda: list(Shop.objects.all().values_list("name", flat=True))
     assert probe.fill(read) == ["Bakery", "Tailor"]
     rename(City, 1, "Turin")
     assert probe.assert_dropped(read) == ["Tailor", "Bakery"]
 
 
 def test_order_by_a_relation_whose_model_is_ordered_by_another_drops_result(probe):
-    read = lambda: list(Shop.objects.order_by("city__region__name").values_list("name", flat=True))  # noqa: E731
+    read = lambda: list(Shop.objects.order_by("city__region__name").values_list("name", flat=True))
     assert probe.fill(read) == ["Bakery", "Tailor"]
     rename(Region, 1, "West")
     assert probe.assert_dropped(read) == ["Tailor", "Bakery"]
@@ -105,7 +105,7 @@ def test_row_that_the_conditions_leave_out_keeps_result(probe):
 
 def test_condition_of_the_ordering_relation_counts(probe):
     news = Article.objects.filter(section__name="News").order_by("section__name", "pk")
-    read = lambda: list(news.all().values_list("pk", flat=True))  # noqa: E731
+    read = lambda: list(news.all().values_list("pk", flat=True))
     assert probe.fill(read) == [1]
     Section(pk=9, name="Culture").save()
     probe.assert_kept(read)

@@ -15,7 +15,7 @@ from probe_project.models import Article
 @pytest.fixture
 def stale(probe):
     """Give an object, and have its row changed unseen."""
-    read = lambda: Article.objects.get(pk=1)  # noqa: E731
+    read = lambda: Article.objects.get(pk=1)
     assert probe.fill(read).title == "Alpha"
     article = read()
     article.refresh_from_db()  # whatever it caches is in

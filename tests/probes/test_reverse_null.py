@@ -139,7 +139,7 @@ def test_filtered_relation_drops_result(probe):
 
 
 def test_count_of_none_drops_result(probe, culture):
-    read = lambda: list(  # noqa: E731
+    read = lambda: list(
         Section.objects.annotate(number=Count("articles"))
         .filter(number=0)
         .values_list("pk", flat=True)
@@ -150,7 +150,7 @@ def test_count_of_none_drops_result(probe, culture):
 
 
 def test_exists_drops(probe, culture):
-    read = lambda: Section.objects.filter(articles__isnull=True).exists()  # noqa: E731
+    read = lambda: Section.objects.filter(articles__isnull=True).exists()
     assert probe.fill(read) is True
     Article(pk=9, title="Delta", section=culture).save()
     assert probe.assert_dropped(read) is False

@@ -109,7 +109,7 @@ def test_write_that_is_rolled_back_keeps_results(probe, move):
 
 def test_raw_sql_drops_results_of_its_table_alone(probe):
     left = pages(1)
-    tags = lambda: list(Tag.objects.filter(name="red"))  # noqa: E731
+    tags = lambda: list(Tag.objects.filter(name="red"))
     probe.fill(left)
     probe.fill(tags)
     raw_sql()

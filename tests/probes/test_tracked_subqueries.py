@@ -130,7 +130,7 @@ if django.VERSION >= (3, 0):
 
 @pytest.mark.parametrize("queryset", EXISTS)
 def test_row_that_exists_drops_result_and_others_keep_it(probe, queryset):
-    read = lambda: list(queryset().order_by("pk").values_list("pk", flat=True))  # noqa: E731
+    read = lambda: list(queryset().order_by("pk").values_list("pk", flat=True))
     before = probe.fill(read)
     Article(pk=8, title="Delta", section_id=1, draft=False).save()
     probe.assert_kept(read)
@@ -150,7 +150,7 @@ def test_exclude_through_a_many_to_many_relation_drops_result(probe):
 
 
 def test_condition_of_outer_query_still_counts(probe):
-    read = lambda: Article.objects.filter(section__in=news(), pages=7).count()  # noqa: E731
+    read = lambda: Article.objects.filter(section__in=news(), pages=7).count()
     assert probe.fill(read) == 0
     Article(pk=8, title="Delta", section_id=1, pages=6).save()
     probe.assert_kept(read)

@@ -5,13 +5,10 @@ import shutil
 import pytest
 
 from tests.support.local_index import (
-    ONE,
-    TWO,
-    Fork,
-    LocalIndex,
-    clean_environment,
+    copied,
     make_fork,
     serving,
+    two_releases,
 )
 from tests.support.shipping import shop, shop_template, storage, warehouse  # noqa: F401 (fixtures)
 
@@ -52,22 +49,3 @@ def pinned(stages, tmp_path, index):
 def vendored(stages, tmp_path, index):
     """Give a fork whose `upstream/src/` stands, locked on 1.1."""
     return copied(stages / "vendored", tmp_path, index)
-
-
-def two_releases():
-    """Return an index that is not running yet."""
-    found = LocalIndex()
-    found.add("1.0", ONE)
-    found.add("1.1", TWO)
-    return found
-
-
-def copied(stage, folder, index):
-    """Return a copy of a stage that asks this index."""
-    shutil.copytree(stage, folder / "fork")
-    return Fork(
-        folder / "fork",
-        folder / "home",
-        index,
-        clean_environment(folder / "home", PIP_INDEX_URL=index.address),
-    )

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.fork_history import Rover, copied_rover, make_rover
+from tests.support.fork_history import BROKEN, Rover, check_7_2, copied_rover, make_rover
 from tests.support.harness import once
 
 pytestmark = pytest.mark.xdist_group("the history of rover")
@@ -18,7 +18,6 @@ AT_6_2 = {
     "conj-reaper": ("6.2", "absorbed"),
 }
 AT_7_1 = AT_6_2 | {"stepwise-invalidation": ("7.1", "configurable")}
-BROKEN = [("iexact-conditions", "conflicts"), ("iexact-conditions", "is broken")]
 
 
 @pytest.fixture(scope="session")
@@ -54,17 +53,3 @@ def test_from_7_1_to_7_2_in_one_step(at_6_2, tmp_path):
     assert fork.advance("7.1") == BROKEN
     assert fork.advance("7.2") == []
     check_7_2(fork, AT_7_1)
-
-
-def check_7_2(fork, proofs):
-    """All is retired with proof but the one patch that is needed, and every verdict is clean."""
-    assert (fork.live, fork.bases, fork.proofs) == (["iexact-conditions"], {"7.2"}, proofs)
-    assert fork.settings == {
-        "text-conditions": {"CACHEOPS_SKIP_FIELDS": ()},
-        "stepwise-invalidation": {"CACHEOPS_INSIDEOUT": True},
-    }
-    done = fork.status()
-    assert (done.code, fork.run("lint").code) == (0, 0), done.stderr
-    assert done.report["answer"]["text"] == (
-        "No: bare django-cacheops 7.2 is not enough; 1 feature stands in the way: iexact-conditions."
-    )

@@ -166,3 +166,20 @@ def _share(fork):
 def copied_rover(template, root):
     """Copy a fork at some point of its history."""
     return Rover(copy_fork(template, root).root)
+
+
+BROKEN = [("iexact-conditions", "conflicts"), ("iexact-conditions", "is broken")]
+
+
+def check_7_2(fork, proofs):
+    """All is retired with proof but the one patch that is needed, and every verdict is clean."""
+    assert (fork.live, fork.bases, fork.proofs) == (["iexact-conditions"], {"7.2"}, proofs)
+    assert fork.settings == {
+        "text-conditions": {"CACHEOPS_SKIP_FIELDS": ()},
+        "stepwise-invalidation": {"CACHEOPS_INSIDEOUT": True},
+    }
+    done = fork.status()
+    assert (done.code, fork.run("lint").code) == (0, 0), done.stderr
+    assert done.report["answer"]["text"] == (
+        "No: bare django-cacheops 7.2 is not enough; 1 feature stands in the way: iexact-conditions."
+    )

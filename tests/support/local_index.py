@@ -432,3 +432,22 @@ def wheel(version: str) -> bytes:
         for name, text in files.items():
             file.writestr(name, text)
     return buffer.getvalue()
+
+
+def two_releases():
+    """Return an index that is not running yet."""
+    found = LocalIndex()
+    found.add("1.0", ONE)
+    found.add("1.1", TWO)
+    return found
+
+
+def copied(stage, folder, index):
+    """Return a copy of a stage that asks this index."""
+    shutil.copytree(stage, folder / "fork")
+    return Fork(
+        folder / "fork",
+        folder / "home",
+        index,
+        clean_environment(folder / "home", PIP_INDEX_URL=index.address),
+    )

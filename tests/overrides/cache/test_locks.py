@@ -8,8 +8,8 @@ from rover_overrides.cache import locks, results
 from rover_overrides.conditions.conditions import TRUE
 from rover_overrides.transport import pipeline
 from rover_overrides.transport.circuit_breaker import circuit
-from tests.overrides.cache.test_results import KEY, cached, drop, is_hit
 from tests.support.process import processes
+from tests.support.results import KEY, cached, drop, is_hit
 
 LOCK = f"{KEY}:lock"
 SHORT = override_settings(CACHEOPS_ROVER_LOCK_SECONDS=0.2)

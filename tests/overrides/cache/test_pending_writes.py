@@ -9,9 +9,9 @@ from rover_overrides.cache.registry import keys
 from rover_overrides.invalidation import two_phase
 from rover_overrides.invalidation.two_phase import Change, announce, complete
 from rover_overrides.transport import pipeline
-from tests.overrides.cache.test_results import cached, is_hit
 from tests.support import live
 from tests.support.condition_texts import among, equal
+from tests.support.results import cached, is_hit
 
 # The table is no model's: related rows are not asked for, and every column is taken as it is.
 CHANGES = [Change("t", {"x": "1", "y": "1"}, {"x": "2", "y": "1"})]

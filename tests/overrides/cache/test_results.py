@@ -5,7 +5,6 @@ from collections import defaultdict
 
 import pytest
 import redis
-from cacheops.conf import settings as cacheops_settings
 from cacheops.transaction import TransactionState, transaction_states
 from django.test import override_settings
 
@@ -16,31 +15,11 @@ from rover_overrides.conditions.conditions import TRUE, UNCACHED
 from rover_overrides.database import snapshots
 from rover_overrides.queries.dependencies import Kept
 from rover_overrides.transport import pipeline
-from tests.probes.probe_project.redis_watch import watching
 from tests.support import live
 from tests.support.condition_texts import among, equal, equal_and_among
 from tests.support.databases import connected, sqlite
-
-DEPS = {"t": [equal("x"), among("y", "1", "2")], "u": [TRUE]}
-KEY = "q:1"
-
-
-def cached(compute, deps=DEPS, key=KEY, *, lock=False, prefix="", timeout=100, dbs=(), expected=""):
-    """Read a result, or compute and store it, as cacheops does."""
-    with getting(key, deps, prefix, lock=lock) as data:
-        if data is not None:
-            return cacheops_settings.CACHEOPS_SERIALIZER.loads(data)
-        computed = compute()
-        fill(prefix, key, computed, deps, timeout, dbs, expected)
-        return computed
-
-
-def is_hit(deps=DEPS, key=KEY, **options):
-    return cached(lambda: None, deps, key, timeout=0, **options) is not None
-
-
-def drop(table, conj, prefix=""):
-    pipeline.unlink([stamp_key(prefix, table, conj)])
+from tests.support.redis_watch import watching
+from tests.support.results import DEPS, KEY, cached, drop, is_hit
 
 
 @pytest.fixture

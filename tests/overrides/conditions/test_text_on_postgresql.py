@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.oracle.postgresql import postgresql, served_by
-from tests.overrides.lookups import table
+from tests.support.lookups import table
+from tests.support.postgresql import postgresql, served_by
 
 TEXT = Path(table.__file__).with_name("text.py")
 COUNT = [

@@ -9,9 +9,9 @@ from django.test import override_settings
 
 from rover_overrides.cache import pending_writes
 from rover_overrides.invalidation import unknown_commits
-from tests.overrides.cache.test_results import cached, is_hit
 from tests.overrides.invalidation.test_commits import DEFAULT, manual, seen, slugs, tables  # noqa: F401 - fixtures
 from tests.support.condition_texts import equal
+from tests.support.results import cached, is_hit
 from tests.support.written.models import Tag
 
 DEPS = {"t": [equal("x", "1")]}

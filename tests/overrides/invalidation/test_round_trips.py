@@ -10,9 +10,9 @@ from rover_overrides.cache import results
 from rover_overrides.cache.registry import stamp_key
 from rover_overrides.queries.analysis import dependencies
 from rover_overrides.writes import compilers
-from tests.probes.probe_project.redis_watch import watching
 from tests.support import live
 from tests.support.recorded import create_tables, drop_tables, empty_tables
+from tests.support.redis_watch import watching
 from tests.support.written.models import Tag
 
 ROWS = 3500

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.overrides.transport.test_redis_away import OTHER, READ, WAITING, WRITE
 from tests.support import redis_proxy
+from tests.support.one_row import OTHER, READ, WAITING, WRITE
 from tests.support.process import processes
 from tests.support.redis_proxy import REFUSED
 

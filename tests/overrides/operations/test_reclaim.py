@@ -8,7 +8,7 @@ from rover_overrides.cache import labels, registry, results
 from rover_overrides.conditions.conditions import TRUE, Atom, Column, Conj, conjs_of
 from rover_overrides.operations.reclaim import Reclaimed, reclaim
 from rover_overrides.transport import pipeline
-from tests.probes.probe_project.redis_watch import watching
+from tests.support.redis_watch import watching
 
 DEPS = {
     "a": [TRUE],

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from tests.overrides.lookups import table
+from tests.support.lookups import table
 
 pytestmark = pytest.mark.xdist_group("the table of lookups")  # it takes a minute to find
 

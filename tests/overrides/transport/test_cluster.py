@@ -4,8 +4,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.probes.probe_project.redis_watch import watching
 from tests.support.process import processes
+from tests.support.redis_watch import watching
 
 CLIENT = "redis.cluster.RedisCluster"
 ROWS = """

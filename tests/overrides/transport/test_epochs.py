@@ -13,11 +13,11 @@ from rover_overrides.cache import results
 from rover_overrides.conditions.conditions import TRUE
 from rover_overrides.operations.reclaim import reclaim
 from rover_overrides.transport import epochs, pipeline
-from tests.overrides.cache.test_results import DEPS, cached, drop, is_hit
-from tests.probes.probe_project.redis_watch import watching
 from tests.support import live
 from tests.support.process import processes
 from tests.support.redis_proxy import Proxy
+from tests.support.redis_watch import watching
+from tests.support.results import DEPS, cached, drop, is_hit
 
 AT_ONCE = override_settings(CACHEOPS_ROVER_IDENTITY_SECONDS=0)
 WRITTEN = ("u", TRUE)

@@ -7,9 +7,9 @@ import pytest
 from rover_overrides.cache.registry import stamp_key
 from rover_overrides.conditions.conditions import TRUE
 from rover_overrides.transport import pipeline
-from tests.overrides.cache.test_results import DEPS, cached, drop, is_hit
 from tests.support import live
 from tests.support.process import processes
+from tests.support.results import DEPS, cached, drop, is_hit
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from django.test import override_settings
 
 from rover_overrides.transport import pipeline
 from rover_overrides.transport.pipeline import run, unlink
-from tests.probes.probe_project.redis_watch import watching
 from tests.support import live
+from tests.support.redis_watch import watching
 
 FEW = [("SET", "a", 1), ("GET", "a"), ("GET", "b")]
 

@@ -6,12 +6,10 @@ What a writer could not say it says before it next asks Redis; whom nobody hears
 import pytest
 
 from tests.support import live, redis_proxy
+from tests.support.one_row import OTHER, READ, WAITING, WRITE
 from tests.support.process import processes
 from tests.support.redis_proxy import FAULTS, HUNG, OOM, REFUSED, RESET, WORKING
 
-READ = "list(Shelf.objects.filter(name='Left').values_list('id', flat=True))"
-OTHER = "list(Shelf.objects.filter(name='Right').values_list('id', flat=True))"
-WRITE = "with transaction.atomic():\n  Shelf.objects.update(name='Right')"
 HEARD = {
     RESET
 }  # the server did hear the announcement, of which nobody knows: it keeps its tables out of the cache for a minute
@@ -168,13 +166,6 @@ def test_delete_is_tried_though_redis_was_away(patient):
     assert proxy.told
     writer.ask(ASKED_AGAIN)
     assert writer.value("calls.clear(); [doubled(1), len(calls)]") == [2, 1]
-
-
-WAITING = """
-cursor = connection.cursor()
-cursor.execute('SELECT COUNT(*) FROM rover_outbox')
-cursor.fetchone()[0]
-"""
 
 
 def test_outbox_goes_with_its_transaction(with_outbox):

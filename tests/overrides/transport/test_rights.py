@@ -10,9 +10,9 @@ from rover_overrides.cache import results
 from rover_overrides.transport import pipeline, refusals
 from rover_overrides.transport.circuit_breaker import circuit
 from rover_overrides.transport.refusals import MissingRightError
-from tests.overrides.cache.test_results import DEPS, KEY
 from tests.support import live
 from tests.support.process import processes
+from tests.support.results import DEPS, KEY
 
 ALL = ("~*", "+@all")
 NO_RETRY = override_settings(CACHEOPS_ROVER_RETRY_SECONDS=0)

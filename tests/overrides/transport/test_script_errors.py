@@ -9,8 +9,8 @@ from django.test import override_settings
 from rover_overrides.cache import registry, results
 from rover_overrides.transport import pipeline
 from rover_overrides.transport.refusals import is_full, is_refusal, plain
-from tests.overrides.cache.test_results import DEPS, KEY
 from tests.support import live
+from tests.support.results import DEPS, KEY
 
 DEGRADED = override_settings(CACHEOPS_DEGRADE_ON_FAILURE=True, CACHEOPS_ROVER_RETRY_SECONDS=0)
 REFUSALS = ["NOREPLICAS", "READONLY", "MISCONF"]

@@ -5,8 +5,8 @@ import os
 import pytest
 from redis.commands.core import Script
 
-from tests.probes.probe_project.redis_watch import units, watching
 from tests.support.process import processes
+from tests.support.redis_watch import units, watching
 
 pytestmark = pytest.mark.xdist_group("a million results")
 

@@ -12,8 +12,7 @@ import trustme
 
 from scripts.core.errors import EnvironmentFailedError, without_secret
 from scripts.core.index_settings import Clients, choose
-from tests.scripts.conftest import two_releases
-from tests.support.local_index import ROOT, File, make_fork, serving, wheel
+from tests.support.local_index import ROOT, File, make_fork, serving, two_releases, wheel
 
 USER, PASSWORD = "rover", "p@ss:w/rd"
 QUOTED = "p%40ss%3Aw%2Frd"

@@ -7,7 +7,7 @@ import pytest
 from scripts.core.config import read_config
 from scripts.core.errors import UsageError
 from scripts.core.model import Lock, Release
-from tests.scripts.status.test_matrix import HEAD, MATRIX
+from tests.support.matrix import HEAD, MATRIX
 
 RELEASES = tuple(
     Release(name, "", 0, "", datetime(2020, 1, 1, tzinfo=UTC)) for name in ("1", "2", "3")

@@ -55,7 +55,7 @@ def patches(fork):
 @pytest.fixture(scope="module")
 def exported(stages, tmp_path_factory):
     """Make a fork with a series of five odd patches, all made by `export`."""
-    from tests.scripts.conftest import copied, two_releases
+    from tests.support.local_index import copied, two_releases
 
     fork = copied(stages / "vendored", tmp_path_factory.mktemp("exported"), two_releases())
     (fork.home / ".gitconfig").write_text(GITCONFIG)

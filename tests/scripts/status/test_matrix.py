@@ -21,54 +21,14 @@ from scripts.core.model import (
 from scripts.verdicts.aggregate import judge, over_cells
 from scripts.verdicts.decide import Facts
 from scripts.verdicts.summary import Findings, Scope, reports_on
-from tests.scripts.verdicts.test_aggregate import feature
+from tests.support.matrix import HEAD, MATRIX
+from tests.support.reports import feature
 
 LOCK = Lock(
     "tally",
     "2",
     tuple(Release(name, "", 0, "", datetime(2020, 1, 1, tzinfo=UTC)) for name in ("1", "2")),
 )
-HEAD = """
-[upstream]
-name = "tally"
-track = ">=1"
-[overrides]
-package = "tally_overrides"
-[probes]
-control = ["tests/test_control.py"]
-[[servers]]
-id = "quick"
-command = ["quick"]
-url = "unix://{socket}"
-[[servers]]
-id = "slow"
-command = ["slow"]
-url = "unix://{socket}"
-[[databases]]
-id = "big"
-command = ["big"]
-url = "big:///{name}"
-[[modes]]
-id = "loud"
-settings = { LOUD = true }
-decides = false
-[[environments]]
-id = "py311-new"
-python = "3.11"
-requires = ["Flask==3.*"]
-servers = ["quick"]
-"""
-MATRIX = """
-[matrix]
-servers = ["quick", "slow"]
-databases = ["own", "big"]
-modes = ["profile", "loud"]
-[[matrix.environments]]
-id = "new"
-pythons = ["3.11", "3.12"]
-requires = ["Flask==3.*"]
-releases = ">=2"
-"""
 
 
 @pytest.fixture

@@ -1,16 +1,13 @@
 """What cells say together: over a release, over all releases, and for the whole fork."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from scripts.core.model import (
     Applies,
     Cell,
-    Feature,
     Outcome,
-    Patch,
     Result,
     Settings,
     State,
@@ -33,6 +30,7 @@ from scripts.verdicts.aggregate import (
 )
 from scripts.verdicts.decide import Facts
 from scripts.verdicts.spans import since
+from tests.support.reports import feature
 
 PASS = Result(Outcome.PASSED)
 FAIL = Result(Outcome.FAILED, "two is not one")
@@ -66,12 +64,6 @@ def release(number, **verdicts):
 def releases(*verdicts):
     """Return a patch on releases 1, 2, 3 ... of one environment."""
     return [release(str(number), plain=verdict) for number, verdict in enumerate(verdicts, 1)]
-
-
-def feature(name, state=State.ACTIVE, **fields):
-    """Return the one feature of a patch without a file."""
-    path = Path(f"{name}.patch")
-    return Feature(name, Patch(path, state, name, "", "1", ""), path, "", **fields)
 
 
 def report(name, verdict, state=State.ACTIVE, settings=None, at=()):

@@ -174,7 +174,7 @@ def counts(place, field, condition, values, server):
         if place == "inside OR"
         else found
     )
-    read = lambda: list(Thing.objects.filter(found).values_list("pk", flat=True))  # noqa: E731
+    read = lambda: list(Thing.objects.filter(found).values_list("pk", flat=True))
     read()
     if not hit(read):  # as bare upstream with bytes, whose address it takes into the key
         return False
@@ -205,7 +205,7 @@ def find():
             Thing._meta.get_field(field).get_lookups()
         ):  # a transform stands for its `exact`
             wanted = operand(name, lookup, values)
-            condition = lambda prefix: models.Q(**{f"{prefix}{field}__{lookup}": wanted})  # noqa: E731, B023
+            condition = lambda prefix: models.Q(**{f"{prefix}{field}__{lookup}": wanted})  # noqa: B023
             try:
                 yield (
                     name,

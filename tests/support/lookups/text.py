@@ -89,7 +89,7 @@ def hit(read):
 def answer(server, column, condition, other, equal):
     Note.objects.nocache().delete()
     server.flushall()
-    read = lambda: list(Note.objects.filter(**condition).values_list("pk", flat=True))  # noqa: E731
+    read = lambda: list(Note.objects.filter(**condition).values_list("pk", flat=True))
     read()
     assert hit(read), condition
     kept = None
