@@ -1,7 +1,7 @@
 # /// script
 # dependencies = ["nox[uv]"]
 # ///
-"""The maintainer's verbs. `nox -l` lists them, `nox -s VERB -- --help` explains one."""
+"""The maintainer's verbs: `nox -l` lists them, `nox -s VERB -- --help` explains one."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ nox.options.sessions = ["status"]
 
 
 def install(session: nox.Session, group: str) -> None:
-    """Install a dependency group from the one index that all clients use."""
+    """Install a dependency group from the index that all clients use."""
     session.env.update(choose(ROOT).environment())
     try:
         session.install("--quiet", *nox.project.dependency_groups(PROJECT, group))
@@ -41,7 +41,7 @@ def install(session: nox.Session, group: str) -> None:
 
 
 def code(session: nox.Session, *words: str) -> int:
-    """Run the session's Python and return its exit code, which nox alone would flatten to 1."""
+    """Run the session's Python and return its exit code, which nox itself would reduce to 1."""
     sys.stdout.flush()
     python = Path(session.bin, "python")
     environment = {
@@ -52,13 +52,13 @@ def code(session: nox.Session, *words: str) -> int:
 
 
 def end(found: int) -> None:
-    """End with an exit code (README lists them)."""
+    """Exit with a code, unless it is 0 (README lists the codes)."""
     if found:
         raise SystemExit(found)
 
 
 def verb(session: nox.Session, group: str = "tools") -> None:
-    """Run the verb of the session's name."""
+    """Run the verb that has the session's name."""
     install(session, group)
     end(code(session, "-m", "scripts", session.name, *session.posargs))
 
@@ -71,43 +71,43 @@ def status(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def matrix(session: nox.Session) -> None:
-    """Report as `status` does, from every cell of the matrix (minutes)."""
+    """Report as `status` does, from every cell of the matrix (takes minutes)."""
     verb(session, "matrix")
 
 
 @nox.session(default=False)
 def cell(session: nox.Session) -> None:
-    """Run every probe in one cell and show each column (-- NAME; `nox -s matrix -- --list` names them)."""
+    """Run every probe in one cell and show each column (-- NAME; `matrix -- --list` names them)."""
     verb(session, "matrix")
 
 
 @nox.session
 def watch(session: nox.Session) -> None:
-    """Say what changed upstream since the last time: the newest release, and sources that are not released."""
+    """Report upstream changes since the last run: the newest release and unreleased sources."""
     verb(session)
 
 
 @nox.session
 def bisect(session: nox.Session) -> None:
-    """Find the release or the commit since which upstream does what a patch does (-- [git:URL@A..B] --patch ID)."""
+    """Find which release or commit made a patch unnecessary (-- [git:URL@A..B] --patch ID)."""
     verb(session)
 
 
 @nox.session
 def pin(session: nox.Session) -> None:
-    """Write what the tracked releases are into upstream/lock.toml."""
+    """Pin the tracked releases in upstream/lock.toml."""
     verb(session)
 
 
 @nox.session
 def vendor(session: nox.Session) -> None:
-    """Bring the pinned releases, checked, and write upstream/src/."""
+    """Download and verify the pinned releases, and write upstream/src/."""
     verb(session)
 
 
 @nox.session(name="import")
 def import_(session: nox.Session) -> None:
-    """Make a work tree in which the series is a branch, a commit a patch."""
+    """Create a work tree in which the series is a branch, with one commit per patch."""
     verb(session)
 
 
@@ -119,7 +119,7 @@ def export(session: nox.Session) -> None:
 
 @nox.session
 def rebase(session: nox.Session) -> None:
-    """Stand on another release of upstream (-- VERSION, --continue, --skip, --abort)."""
+    """Move the series to another upstream release (-- VERSION, --continue, --skip, --abort)."""
     verb(session)
 
 
@@ -131,27 +131,28 @@ def retire(session: nox.Session) -> None:
 
 @nox.session
 def unretire(session: nox.Session) -> None:
-    """Take retired patches back into the series (-- ID)."""
+    """Move retired patches back into the series (-- ID)."""
     verb(session)
 
 
 @nox.session
 def wheel(session: nox.Session) -> None:
-    """Build the wheel into dist/ and prove it as an installation (-- --bump counts N on)."""
+    """Build the wheel into dist/ and test it as an installation (-- --bump increments N)."""
     verb(session, "wheel")
 
 
 @nox.session
 def publish(session: nox.Session) -> None:
-    """Build, prove, upload and install the wheel (-- --index NAME, --dry-run)."""
+    """Build, test, upload and install the wheel (-- --index NAME, --dry-run)."""
     verb(session, "wheel")
 
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Pass the tests of the tools, the overrides and the situations (-- PYTEST-ARGUMENTS)."""
+    """Run the tests of the tools, the overrides and the situations (-- PYTEST-ARGUMENTS)."""
     install(session, "tests")
-    # Many tests wait for servers, so a third process finds work on two cores; a group of tests shares what is costly to make.
+    # Many tests wait for servers, so two cores can run three processes. `loadgroup` runs the tests
+    # of a group in one process, so that they share what is expensive to create.
     workers = str(3 * (os.cpu_count() or 2) // 2 or 1)
     session.run(
         "pytest", *(session.posargs or ["-n", workers, "--dist", "loadgroup", "--durations", "15"])
@@ -160,40 +161,49 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def oracle(session: nox.Session) -> None:
-    """Hold cached answers against the database's, on bare upstream and on the series (-- --steps N, --database, --help)."""
+    """Check that no cached result differs from the database, on bare upstream and on the series.
+
+    Options: `-- --steps N`, `--database`, `--help`.
+    """
     install(session, "tools")
     end(code(session, "tests/oracle/run.py", *session.posargs))
 
 
 @nox.session(default=False)
 def django(session: nox.Session) -> None:
-    """Run Django's own tests under the wheel: nothing new fails, no answer is wrong (an hour a Django; -- --help)."""
+    """Run Django's own tests under the wheel (an hour per Django; -- --help).
+
+    Fails if a test newly fails or a result is wrong.
+    """
     verb(session, "matrix")
 
 
 @nox.session(default=False)
 def chaos(session: nox.Session) -> None:
-    """Read and write under faults: no answer is older than what was committed (an hour a server; -- --help)."""
+    """Check that no read under faults returns stale data (an hour per server; -- --help)."""
     verb(session, "chaos")
 
 
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
-    """Measure this wheel, upstream's two modes, django-cachalot and no cache side by side (some minutes; -- --help)."""
+    """Benchmark the wheel, upstream's two modes, django-cachalot and no cache (-- --help).
+
+    Takes some minutes.
+    """
     install(session, "bench")
     end(code(session, "tests/benchmarks/run.py", *session.posargs))
 
 
 @nox.session(default=False)
 def history(session: nox.Session) -> None:
-    """Take Rover's fork of 4.0.7 through every release to the newest, with upstream's own tests (some minutes)."""
+    """Move Rover's fork of 4.0.7 through every release, running upstream's own tests (minutes)."""
     install(session, "tests")
     session.run("pytest", "tests/history", *session.posargs)
 
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check the style of the code, the series, and README's table of patches (-- --write: only write that table)."""
+    """Check code style, the series, and README's table of patches (-- --write: only the table)."""
     install(session, "lint")
     styles = () if session.posargs else (("check", "."), ("format", "--check", "."))
     untidy = [code(session, "-m", "ruff", *words) for words in styles]
@@ -203,6 +213,6 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def types(session: nox.Session) -> None:
-    """Check the types, strictly."""
+    """Check the types with mypy in strict mode."""
     install(session, "types")
     session.run("mypy")

@@ -1,4 +1,4 @@
-"""tox's environments are those of fork.toml."""
+"""Define tox's environments from fork.toml."""
 
 from pathlib import Path
 

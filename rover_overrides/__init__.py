@@ -1,1 +1,1 @@
-"""What Rover adds to cacheops: the code behind the patches, reached from their hunks."""
+"""The code behind Rover's patches of cacheops, called from their hunks."""

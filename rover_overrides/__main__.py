@@ -1,6 +1,7 @@
-"""Say what is installed and hold its files against the record that the wheel brought: `python -m rover_overrides`.
+"""Compare the installed files with the wheel's record: `python -m rover_overrides`.
 
-Ends with 0, with 20 where files differ from the record (each is named), or with 2 where there is no record to read.
+Also prints what is installed. The exit code is 0, 20 if files differ from the record (each is
+named), or 2 if there is no readable record.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ _HERE = Path(__file__).resolve().parent
 _RECORD = _HERE / "_provenance.json"
 _CHANGED = 20
 _NO_RECORD = 2
-# `-m` looks into the folder that one is in first; `-I` does not.
+# `-m` puts the current directory first on `sys.path`; `-I` does not.
 _ELSE = "install the wheel; in the fork's own folder ask with `python -I -m rover_overrides`"
 
 
@@ -40,7 +41,7 @@ def main() -> int:
 
 
 def described(record: dict[str, Any]) -> Iterator[str]:
-    """Give the lines that say what is installed."""
+    """Yield the lines that describe what is installed."""
     upstream = record["upstream"]
     yield f"{record['name']} {record['version']}"
     yield f"  upstream  {upstream['version']}: {upstream['file']} sha256 {upstream['sha256']}"
@@ -52,7 +53,10 @@ def described(record: dict[str, Any]) -> Iterator[str]:
 
 
 def differences(files: dict[str, str], folder: Path) -> Iterator[str]:
-    """Name the files that are not as recorded, and modules that nobody recorded beside them."""
+    """Yield a line for each file that is missing, changed or added.
+
+    An added file is a `*.py` in a recorded package that is not in the record itself.
+    """
     for name, expected in files.items():
         path = folder / name
         if not path.is_file():

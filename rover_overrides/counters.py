@@ -1,4 +1,4 @@
-"""What the cache does, in numbers: the public names of `rover_overrides.metrics.counters`."""
+"""Counters of what the cache does: the public names of `rover_overrides.metrics.counters`."""
 
 from rover_overrides.metrics.counters import counted, report, totals
 

@@ -1,4 +1,4 @@
-"""Jobs for RQ: each may run twice, beside others, and in any order."""
+"""Jobs for RQ: each may run twice, concurrently with others, and in any order."""
 
 from __future__ import annotations
 
@@ -11,24 +11,27 @@ from rover_overrides.invalidation.two_phase import Change
 
 
 def invalidate(using: str, changes: Iterable[Sequence[Any]]) -> None:
-    """Drop what depends on rows that have changed."""
+    """Invalidate the results that depend on changed rows."""
     two_phase.invalidate(using, [Change(*change) for change in changes])
 
 
 def retry(using: str, tables: Iterable[str]) -> None:
-    """Drop what depends on tables whose invalidation Redis did not hear."""
+    """Invalidate all results of tables whose invalidation did not reach Redis."""
     two_phase.drop_tables(using, map(decode, tables))
 
 
 def reclaim(match: str = "*") -> tuple[int, int]:
-    """Free dead results; return how many results there were and how many were dead."""
+    """Free dead results; return the number of all results and of dead ones."""
     from rover_overrides.operations.reclaim import reclaim as free
 
     return free(match)
 
 
 def drain_outbox() -> int:
-    """Invalidate what writers that could not reach Redis left in their databases; return how many entries it was."""
+    """Invalidate the tables in the outbox of each database; return the number of entries.
+
+    The outbox holds the tables of writers that could not reach Redis.
+    """
     from rover_overrides.operations import outbox
 
     return sum(map(outbox.drain, outbox.aliases()))

@@ -1,7 +1,8 @@
-"""The settings Rover runs with: `from rover_overrides.profile import *` in the application's settings turns them on.
+"""The settings that Rover runs with: `from rover_overrides.profile import *` enables them.
 
-Each entry stands for a patch, live or retired, of the fork: where upstream made a patch unnecessary by a setting, that
-setting is here. The maintainers' tools read `SETTINGS` as a literal.
+The import belongs in the application's settings. Each entry stands for a patch of the fork, live
+or retired: if an upstream setting made a patch unnecessary, that setting is here. The
+maintainers' tools read `SETTINGS` as a literal.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""The maintainers' tools: a module a noun, a module a verb."""
+"""The maintainers' tools: each module is named after a noun or a command."""

@@ -1,4 +1,4 @@
-"""The command line: a verb a pipeline step."""
+"""The command line: one command for each step of the pipeline."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class _Context(click.Context):
-    """Calls a verb what a person types: `nox -s VERB --`, or with another repository this module."""
+    """Shows a command as a person types it: through nox, or for another repository this module."""
 
     @property
     def command_path(self) -> str:
-        """The words before the verb's own options."""
+        """The words before the command's own options."""
         around = self.parent.params if self.parent else {}
         if around.get("repo", Path()) != Path():
             return f"python -m scripts --repo {around['repo']} {self.info_name}"
@@ -54,10 +54,11 @@ class _Verbs(click.Group):
 )
 @click.pass_context
 def cli(context: click.Context, repo: Path, verbose: bool) -> None:
-    """Maintain a fork as a series of patches, and find by running them which ones upstream made unnecessary.
+    """Maintain a fork as a series of patches, and find by running them which ones upstream made
+    unnecessary.
 
-    Exit codes: 0 fine; 10 something can be dropped or refreshed (with --check); 20 somebody must look; 2 wrong use or
-    configuration; 3 the environment failed; 130 stopped by Ctrl-C; 1 a bug.
+    Exit codes: 0 fine; 10 something can be dropped or refreshed (with --check); 20 somebody must
+    look; 2 wrong use or configuration; 3 the environment failed; 130 stopped by Ctrl-C; 1 a bug.
     """
     logging.basicConfig(
         level=logging.DEBUG if verbose else logging.WARNING, format="%(message)s", stream=sys.stderr
@@ -75,15 +76,18 @@ def status(repo: Repository, asked: Asked) -> Exit:
 
     \b
     Examples:
-      nox -s status                                         every patch against every tracked release
-      nox -s status -- --patch iexact-conditions --why      one patch, with the evidence
-      nox -s status -- --upstream 7.1 --upstream 7.2        two releases, the series tried on both
-      nox -s status -- --upstream git:../cacheops@master    what is not released yet
-      nox -s status -- --format github                      a CI's jobs; each runs --cells '...' --results FILE
-      nox -s status -- --merge results/ --format html       one report from all of their files
-      nox -s status -- --graph --suite                      what leans on what, and upstream's own tests
-      nox -s status -- --format json | jq .answer           for a program
-      nox -s status -- --format html > status.html          one page: a heat map that opens to the evidence
+      nox -s status                                       every patch against every tracked release
+      nox -s status -- --patch iexact-conditions --why    one patch, with the evidence
+      nox -s status -- --upstream 7.1 --upstream 7.2      two releases, the series tried on both
+      nox -s status -- --upstream git:../cacheops@master  what is not released yet
+      nox -s status -- --format github                    a CI's jobs; each runs --cells '...'
+                                                          --results FILE
+      nox -s status -- --merge results/ --format html     one report from all of their files
+      nox -s status -- --graph --suite                    what leans on what, and upstream's own
+                                                          tests
+      nox -s status -- --format json | jq .answer         for a program
+      nox -s status -- --format html > status.html        one page: a heat map that opens to the
+                                                          evidence
     """
     return answer(repo, asked, asked.choice(matrix=False))
 
@@ -139,9 +143,8 @@ def cell(repo: Repository, name: str, fresh: bool) -> Exit:
     return answer(repo, Asked(why=True), Choice(cells=(name,), fresh=fresh))
 
 
-cli.add_command(
-    _Verb("probe", callback=cell.callback, params=cell.params, hidden=True)
-)  # what it was called before
+# `cell` was called `probe` before.
+cli.add_command(_Verb("probe", callback=cell.callback, params=cell.params, hidden=True))
 
 
 @cli.command()
@@ -155,11 +158,12 @@ cli.add_command(
 )
 @click.pass_obj
 def watch(repo: Repository, form: str) -> Exit:
-    """Look at the newest release on the index and at fork.toml's upstream.watch; say what changed since the last time.
+    """Look at the newest release on the index and at fork.toml's upstream.watch; say what changed
+    since the last time.
 
-    Exits with 20 where something changed and somebody must look, with 10 where something changed, with 0 where nothing did.
-    What was seen is kept in .fork/watch.json, the evidence in pages in .fork/watch/. docs/watch-workflow.yml runs it every
-    night and opens an issue.
+    Exits with 20 where something changed and somebody must look, with 10 where something changed,
+    with 0 where nothing did. What was seen is kept in .fork/watch.json, the evidence in pages in
+    .fork/watch/. docs/watch-workflow.yml runs it every night and opens an issue.
 
     \b
     Examples:
@@ -185,7 +189,8 @@ def watch(repo: Repository, form: str) -> Exit:
 @click.option("--fresh", is_flag=True, help="Ignore results of earlier runs.")
 @click.pass_obj
 def bisect(repo: Repository, source: str | None, patches: tuple[str, ...], fresh: bool) -> Exit:
-    """Find since when upstream does what a patch does: the release, or in SOURCE (git:URL@A..B) the commit.
+    """Find since when upstream does what a patch does: the release, or in SOURCE (git:URL@A..B) the
+    commit.
 
     \b
     Examples:
@@ -216,7 +221,8 @@ def pin(repo: Repository, version: str | None) -> Exit:
 
     lock = write_pins(repo, version)
     say(
-        f"pinned {len(lock.releases)} releases of {lock.name}, {lock.versions[0]} to {lock.versions[-1]}; locked: {lock.locked}"
+        f"pinned {len(lock.releases)} releases of {lock.name}, "
+        f"{lock.versions[0]} to {lock.versions[-1]}; locked: {lock.locked}"
     )
     return Exit.FINE
 
@@ -242,7 +248,8 @@ def vendor(repo: Repository, restore: bool, subtree: bool) -> Exit:
 
     lock = bring(repo, restore=restore, subtree=subtree)
     say(
-        f"upstream/src/ is {lock.name} {lock.locked}; {len(lock.releases)} releases are here and as pinned"
+        f"upstream/src/ is {lock.name} {lock.locked}; "
+        f"{len(lock.releases)} releases are here and as pinned"
     )
     return Exit.FINE
 
@@ -251,7 +258,8 @@ def vendor(repo: Repository, restore: bool, subtree: bool) -> Exit:
 @click.argument("folder", required=False, type=click.Path(file_okay=False, path_type=Path))
 @click.pass_obj
 def import_(repo: Repository, folder: Path | None) -> Exit:
-    """Make a work tree in which the series is a branch, a commit a patch, to edit with ordinary git.
+    """Make a work tree in which the series is a branch, a commit a patch, to edit with ordinary
+    git.
 
     \b
     Examples:
@@ -262,7 +270,8 @@ def import_(repo: Repository, folder: Path | None) -> Exit:
 
     place = import_series(repo, folder)
     say(
-        f"the series is the branch `series` in {place}\n  next: edit and commit there, then `nox -s export`"
+        f"the series is the branch `series` in {place}\n"
+        "  next: edit and commit there, then `nox -s export`"
     )
     return Exit.FINE
 
@@ -288,7 +297,7 @@ def export(repo: Repository, folder: Path | None) -> Exit:
 def _waivers(
     _context: click.Context, _option: click.Parameter, values: tuple[str, ...]
 ) -> dict[str, str]:
-    """Read `ID=reason` pairs."""
+    """Return the reasons by id; raises click.BadParameter for an id without a reason."""
     pairs = [value.partition("=") for value in values]
     wrong = [name for name, _, reason in pairs if not reason.strip()]
     if wrong:
@@ -297,7 +306,7 @@ def _waivers(
 
 
 def _waive(effect: str) -> Callable[[F], F]:
-    """Return the option that takes `ID=REASON`."""
+    """Return the option `--waive ID=REASON`, whose help starts with `effect`."""
     return click.option(
         "--waive",
         "waived",
@@ -338,10 +347,11 @@ def rebase(
     abort: bool,
     waived: dict[str, str],
 ) -> Exit:
-    """Stand on another release: retire what it made unnecessary, replay the rest, prove it, replace all at once.
+    """Stand on another release: retire what it made unnecessary, replay the rest, prove it, replace
+    all at once.
 
-    A retired patch that the release needs again is taken back. Exits with 20 where a patch conflicts, with --dry-run where one
-    would.
+    A retired patch that the release needs again is taken back. Exits with 20 where a patch
+    conflicts, with --dry-run where one would.
 
     \b
     Examples:
@@ -376,7 +386,8 @@ def rebase(
 @click.option("--dry-run", is_flag=True, help="Say what would be done.")
 @click.pass_obj
 def retire(repo: Repository, patches: tuple[str, ...], dry_run: bool) -> Exit:
-    """Move patches that bare upstream makes unnecessary to patches/retired/, with the proof; the others stay where they are.
+    """Move patches that bare upstream makes unnecessary to patches/retired/, with the proof; the
+    others stay where they are.
 
     Right after `unretire` it restores every byte. At a conflict it stops as `rebase` does.
 
@@ -393,7 +404,8 @@ def retire(repo: Repository, patches: tuple[str, ...], dry_run: bool) -> Exit:
 @click.option("--dry-run", is_flag=True, help="Say what would be done.")
 @click.pass_obj
 def unretire(repo: Repository, patches: tuple[str, ...], dry_run: bool) -> Exit:
-    """Take retired patches back into the series, with their modules, on the release that the others stand on.
+    """Take retired patches back into the series, with their modules, on the release that the others
+    stand on.
 
     Right after `retire` it restores every byte. At a conflict it stops as `rebase` does.
 
@@ -429,9 +441,11 @@ def _by_hand(repo: Repository, patches: tuple[str, ...], *, back: bool, dry_run:
 @_WAIVE
 @click.pass_obj
 def wheel(repo: Repository, bump: bool, no_verify: bool, waived: dict[str, str]) -> Exit:
-    """Build the locked release plus the series as one wheel in dist/, and prove it as an installation.
+    """Build the locked release plus the series as one wheel in dist/, and prove it as an
+    installation.
 
-    Stdout is its name, its sha256 and N, a line each. Equal content is equal bytes, on any day and in any folder.
+    Stdout is its name, its sha256 and N, a line each. Equal content is equal bytes, on any day and
+    in any folder.
 
     \b
     Examples:
@@ -453,10 +467,12 @@ def wheel(repo: Repository, bump: bool, no_verify: bool, waived: dict[str, str])
 @_WAIVE
 @click.pass_obj
 def publish(repo: Repository, name: str, dry_run: bool, waived: dict[str, str]) -> Exit:
-    """Upload the wheel to an index and install it from there; run it again after anything went wrong.
+    """Upload the wheel to an index and install it from there; run it again after anything went
+    wrong.
 
-    Refuses while the tree is not committed or a verdict is a fault. The same bytes twice is a success, other bytes under a
-    taken version are refused. Credentials: TWINE_USERNAME and TWINE_PASSWORD, .pypirc, keyring or netrc.
+    Refuses while the tree is not committed or a verdict is a fault. The same bytes twice is a
+    success, other bytes under a taken version are refused. Credentials: TWINE_USERNAME and
+    TWINE_PASSWORD, .pypirc, keyring or netrc.
 
     \b
     Examples:
@@ -517,9 +533,11 @@ def django(
     fresh: bool,
     form: str,
 ) -> Exit:
-    """Run Django's own tests under the wheel and beside it: no failure that plain Django lacks, and no wrong answer.
+    """Run Django's own tests under the wheel and beside it: no failure that plain Django lacks, and
+    no wrong answer.
 
-    Exits with 20 where something new fails or a cached answer is wrong, unless tests/django/excused.toml says why it may.
+    Exits with 20 where something new fails or a cached answer is wrong, unless
+    tests/django/excused.toml says why it may.
 
     \b
     Examples:
@@ -594,20 +612,23 @@ def chaos(
     listing: bool,
     form: str,
 ) -> Exit:
-    """Read and write in processes of an application while servers and writers fail: no answer is older than what was committed.
+    """Read and write in processes of an application while servers and writers fail: no answer is
+    older than what was committed.
 
-    Exits with 20 where an answer was, where an exception reached the application that plain Django lacks, or where less than
-    half of the reads between faults were hits; with 3 where nothing could be run. Everything runs on loopback and ends with it.
+    Exits with 20 where an answer was, where an exception reached the application that plain Django
+    lacks, or where less than half of the reads between faults were hits; with 3 where nothing could
+    be run. Everything runs on loopback and ends with it.
 
     \b
     Examples:
-      nox -s chaos                               every fault 20 times, and an hour at least, on each server
-      nox -s chaos -- --server valkey9 --seconds 600             ten minutes
+      nox -s chaos                                      every fault 20 times, and an hour at least,
+                                                        on each server
+      nox -s chaos -- --server valkey9 --seconds 600    ten minutes
       nox -s chaos -- --fault flushall --fault kill-writer --seconds 60
-      nox -s chaos -- --place cluster --seed 4711                the same faults as a run that said seed 4711
-      nox -s chaos -- --upstream --short                         that the gate sees
-      nox -s chaos -- --tree DIR --format json                   another tree, for a program
-      nox -s chaos -- --list                                     the kinds of faults
+      nox -s chaos -- --place cluster --seed 4711       the same faults as a run that said seed 4711
+      nox -s chaos -- --upstream --short                that the gate sees
+      nox -s chaos -- --tree DIR --format json          another tree, for a program
+      nox -s chaos -- --list                            the kinds of faults
     """
     from scripts.gates.chaos import Selection, list_faults
     from scripts.gates.chaos import chaos as gate
@@ -623,7 +644,9 @@ def chaos(
 @click.option("--write", is_flag=True, help="Write README's table of patches anew.")
 @click.pass_obj
 def lint(repo: Repository, write: bool) -> Exit:
-    """Check fork.toml, the lock, the series, the profile and README's table, without running anything."""
+    """Check fork.toml, the lock, the series, the profile and README's table, without running
+    anything.
+    """
     from scripts.core.lockfile import read_lock
     from scripts.series.profile import check_profile
     from scripts.series.readme_table import check_readme
@@ -649,9 +672,8 @@ def main() -> None:
     """Run the command line; expected errors are printed without a traceback."""
     forgive_closed_pipes()
     signal.signal(signal.SIGTERM, lambda *_: _interrupt())
-    signal.signal(
-        signal.SIGINT, signal.default_int_handler
-    )  # a shell without job control has it ignored in the background
+    # A shell without job control starts background processes with SIGINT ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     verb = next((word for word in sys.argv[1:] if word in cli.commands), "")
     try:
         with at_work(verb):
@@ -668,7 +690,8 @@ def main() -> None:
     except OSError as error:
         _fail(
             error,
-            f"{error.strerror or error}: {error.filename or ''}\n  next: check the disk and the permissions",
+            f"{error.strerror or error}: {error.filename or ''}\n"
+            "  next: check the disk and the permissions",
             Exit.ENVIRONMENT,
         )
     raise SystemExit(code if isinstance(code, int) else Exit.FINE)

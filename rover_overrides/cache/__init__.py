@@ -1,1 +1,1 @@
-"""Reading and storing results, under leases and registries."""
+"""Reads and stores results, using leases and registries."""

@@ -1,7 +1,7 @@
-"""The rows of a queryset: those of the database, stored without what belongs to their reader, and those that were stored.
+"""The rows of a queryset, from the database or from the cache.
 
-What the reader brings is attached after the read, as Django's own loop does: the objects that its related manager knows, the
-alias that it reads by, and the other objects of the same result.
+What belongs to one reader is not stored with a result. It is attached after each read, as Django
+does: the known related objects, the database alias, and the peers of the fetch mode.
 """
 
 from __future__ import annotations
@@ -24,13 +24,15 @@ from rover_overrides.keys.compile_copies import compile_copy
 
 _HAS_FETCH_MODES = django.VERSION >= (6, 1)
 _SKIPS_DEFERRED = django.VERSION >= (6, 1)
-"""Whether Django leaves out an object whose foreign key is not loaded, which it loaded before."""
+"""Whether Django skips an object whose foreign key is not loaded; earlier versions load the key."""
 
 
 def fetch(queryset: Any, key: str) -> list[Any]:
-    """Return the rows of the database, and store them with all that was read for them among their dependencies.
+    """Return the rows from the database, and store them with dependencies on all that was read.
 
-    If that is not known before, they are read again, under a lease on it; another process may have stored them by then.
+    Building the objects may run further queries. If these read tables that are not among the
+    dependencies yet, the rows are read again under a lease on those tables; another process may
+    have stored the result by then.
     """
     rows, is_known = _fetch(queryset, key)
     if not is_known:
@@ -46,7 +48,10 @@ def fetch(queryset: Any, key: str) -> list[Any]:
 
 
 def _fetch(queryset: Any, key: str) -> tuple[list[Any], bool]:
-    """Return the rows, and whether the dependencies name all that was read for them: then they are stored."""
+    """Return the rows, and whether the dependencies cover all that was read for them.
+
+    Rows that are not covered are not stored.
+    """
     kind = queryset._iterable_class
     source = _without_known(queryset) if _has_known(queryset) else queryset
     if settings.CACHEOPS_INSIDEOUT and results.has_lease(key):
@@ -64,9 +69,10 @@ def _fetch(queryset: Any, key: str) -> tuple[list[Any], bool]:
 
 
 def found(queryset: Any, rows: list[Any]) -> list[Any]:
-    """Return rows that were stored, as their reader's own."""
+    """Return stored rows, completed with what belongs to their reader."""
     if not rows or not isinstance(rows[0], Model):
         return rows
+    # Aliases of one database share results.
     if len(connections.settings) > 1 and rows[0]._state.db != queryset.db:
         for _, row in _with_related(rows):
             row._state.db = queryset.db
@@ -91,14 +97,17 @@ def _sql(queryset: Any) -> str:
 
 
 def _without_known(queryset: Any) -> Any:
-    """Return the queryset without the objects that its reader knows; a clone would compile anew what is compiled."""
+    """Return the queryset without its known related objects.
+
+    This copies the attributes, because a clone would compile the query again.
+    """
     bare = object.__new__(type(queryset))
     bare.__dict__.update(queryset.__dict__, _known_related_objects={})
     return bare
 
 
 def _attach(queryset: Any, rows: Sequence[Any]) -> None:
-    """Give each row the related object that its reader knows, unless it has one by select_related()."""
+    """Set the known related object on each row, unless select_related() has already set one."""
     for field, objects in queryset._known_related_objects.items():
         names = [_attname(queryset, field, name) for name in field.from_fields]
         key_of = attrgetter(*names)
@@ -108,7 +117,8 @@ def _attach(queryset: Any, rows: Sequence[Any]) -> None:
             ):
                 continue
             key = key_of(row)
-            if key in objects:  # it may lack one where querysets were combined
+            # A key may be missing if querysets were combined.
+            if key in objects:
                 setattr(row, field.name, objects[key])
 
 
@@ -118,7 +128,10 @@ def _attname(queryset: Any, field: Any, name: str) -> str:
 
 
 def _introduce(rows: Sequence[Any]) -> None:
-    """Have the objects of each kind know each other, which their fetch mode loads together; that cannot be stored."""
+    """Link the objects of each kind as peers, which their fetch mode loads together.
+
+    These links cannot be stored with a result.
+    """
     groups: dict[tuple[str, ...], list[Any]] = {}
     for path, row in _with_related(rows):
         peers = groups.setdefault(path, [])
@@ -127,7 +140,7 @@ def _introduce(rows: Sequence[Any]) -> None:
 
 
 def _with_related(rows: Sequence[Any]) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Yield the objects and those that were made along with them, each once, with the way that leads to it."""
+    """Yield each object and its related objects once, with the path of field names to it."""
     seen: set[int] = set()
     waiting: list[tuple[tuple[str, ...], Any]] = [((), row) for row in reversed(rows)]
     while waiting:

@@ -1,4 +1,4 @@
-"""Reads and writes of the cache, as `cacheops.query` asks for them: under CACHEOPS_INSIDEOUT ours, else upstream's."""
+"""The reads and writes that `cacheops.query` calls: ours under INSIDEOUT, else upstream's."""
 
 from __future__ import annotations
 
@@ -13,23 +13,27 @@ from rover_overrides.cache import nested_reads, results
 from rover_overrides.cache.serialization import UnreadableError, loads
 from rover_overrides.transport import pipeline
 
-_ATTEMPTS = 2  # at a result that cannot be read: another process may store one after it was deleted
+# Attempts at an unreadable result: another process may store a new one after the deletion.
+_ATTEMPTS = 2
 
 Found = tuple[Any]
-"""What was found, as a tuple, for None is a value too."""
+"""A cached value in a tuple, because None is a value too."""
 
 
 def getting(
     key: str, cond_dnfs: Any, prefix: str, lock: bool = False
 ) -> AbstractContextManager[Found | None]:
-    """Give what is stored under a key, or None; what is stored before the block ends is stored under its lease."""
+    """Return a context manager that yields the cached value of a key in a tuple, or None on a miss.
+
+    On a miss it takes a lease; a result that is stored before the block ends is stored under it.
+    """
     if nested_reads.watched.get():
         nested_reads.note(cond_dnfs)
     return (_Ours if settings.CACHEOPS_INSIDEOUT else _Upstreams)(key, cond_dnfs, prefix, lock)
 
 
 class _Ours(results.getting):
-    """Gives a value; what cannot be read is deleted and then a miss as any other, with its lease and its lock."""
+    """Yields a value; one that cannot be read is deleted and becomes a miss with lease and lock."""
 
     __slots__ = ()
 
@@ -44,11 +48,14 @@ class _Ours(results.getting):
                 self.__exit__()
                 with results.degrading():
                     pipeline.unlink([self._key])
-        return None  # without a lease, so nothing is stored
+        return None  # no lease is left, so nothing is stored
 
 
 class _Upstreams:
-    """The same of upstream's own storage, which has no leases: what is stored next takes the place of what cannot be read."""
+    """The same with upstream's own storage, which has no leases.
+
+    The next stored result replaces one that cannot be read.
+    """
 
     def __init__(self, *arguments: Any) -> None:
         self._reading = getset.getting(*arguments)
@@ -74,7 +81,7 @@ def cache_thing(
     precall_key: str = "",
     expected_checksum: str = "",
 ) -> Any:
-    """Store a result with what it depends on."""
+    """Store a result with its dependencies."""
     if settings.CACHEOPS_INSIDEOUT:
         return results.fill(prefix, cache_key, data, cond_dnfs, timeout, dbs, expected_checksum)
     return getset.cache_thing(

@@ -1,7 +1,7 @@
-"""What is written into a stored result beside its checksum: on which keys it depends, for whoever looks for dead ones.
+"""The label of a stored result: the keys that it depends on, used to find dead results.
 
-Reads do not look at it. A label is a short text: the prefix, and a line for each table with its registries, `a` and `o`, whether
-any row counts, `t`, and the ends of its stamps' keys.
+Reads skip it. A label is a short text: the prefix, then a line for each table with its registries
+(`a` and `o`), `t` if any row of the table counts, and the digests in its stamps' keys.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from rover_overrides.cache import registry
 from rover_overrides.conditions.conditions import TRUE, Conj, has_operands
 
 MAGIC = b"\x00rvr"
-"""Stands behind the checksum, for whoever meets the value of an unknown key."""
+"""Follows the checksum and identifies a result with a label among the values of unknown keys."""
 
-_SIZE = len(MAGIC) + 2
-_DIGEST = 16
+_SIZE = len(MAGIC) + 2  # with the length of the text
+_DIGEST = 16  # bytes
 
 
 class Label(NamedTuple):
-    """The keys of a result, in the order of its checksum."""
+    """The keys that a result depends on, in the order of its checksum."""
 
     registries: tuple[str, ...]
     stamps: tuple[str, ...]
@@ -35,12 +35,12 @@ def write(prefix: str, deps: Mapping[str, Sequence[Conj]]) -> bytes:
 
 
 def skip(value: bytes, start: int) -> int:
-    """Return where the data begins behind a label that begins at `start`."""
+    """Return the offset of the data after a label that begins at `start`."""
     return start + _SIZE + int.from_bytes(value[start + len(MAGIC) : start + _SIZE], "big")
 
 
 def read(value: bytes, start: int) -> Label | None:
-    """Return the keys that a label names, or None where there is none."""
+    """Return the keys that a label names, or None if there is no label."""
     if value[start : start + len(MAGIC)] != MAGIC:
         return None
     try:

@@ -1,8 +1,9 @@
-"""Locks around a result that is being computed: one caller computes it, others wait for it.
+"""Locks around a result that is being computed: one caller computes it, the others wait for it.
 
-A lock is a key of its own that expires after `CACHEOPS_ROVER_LOCK_SECONDS` (5 unless set) and is not renewed: where its holder
-died, or its release was lost, or it takes longer, somebody else computes. Nobody waits longer than that in all. Whoever waits is
-woken by a token in a list, which stays in it for the next one.
+A lock is a key of its own that expires after `CACHEOPS_ROVER_LOCK_SECONDS` (default 5) and is not
+renewed. If its holder dies, loses the release or takes longer, another caller computes the result.
+No caller waits longer than that in total. A waiting caller is woken by a token in a list, which
+stays in the list for the next one.
 """
 
 from __future__ import annotations
@@ -19,57 +20,58 @@ from rover_overrides.transport.pipeline import Command
 from rover_overrides.transport.refusals import refusals_as_absence
 
 SECONDS = 5
-"""How long a lock lives unless the setting says otherwise."""
+"""How many seconds a lock lives unless the setting says otherwise."""
 
-_SLICE = 1.0  # seconds of one wait: a wake-up that got lost costs no more
-_POLL = (
-    0.05  # seconds between two looks of a client that waits for no reply long enough to be woken
-)
+_SLICE = 1.0  # seconds of one wait, which bounds the cost of a lost wake-up
+# Seconds between two checks by a client whose socket timeout is too short for a blocking wait.
+_POLL = 0.05
 _RELEASE = (
     "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) end return 0"
 )
 
 
 def seconds() -> float:
-    """Return how long a lock lives, and how long a reader waits in all."""
+    """Return how many seconds a lock lives, and a reader waits in total."""
     return float(stated("CACHEOPS_ROVER_LOCK_SECONDS", SECONDS))
 
 
 def acquire(key: str) -> str | None:
-    """Return the token of a lock, or None where somebody else holds it."""
+    """Return the token of a lock, or None if another caller holds it."""
     token = os.urandom(16).hex()
     milliseconds = max(1, int(1000 * seconds()))
     locked, held = pipeline.run([("SET", _lock(key), token, "NX", "PX", milliseconds), holder(key)])
+    # A pipeline may be sent twice: then SET NX fails although this caller holds the lock.
     if locked.value is None and held.value != token.encode():
         return None
+    # A token that is left of an earlier release would wake the waiting callers at once.
     pipeline.run([("DEL", _signal(key))])
     return token
 
 
 def holder(key: str) -> Command:
-    """Return the command that reads the token of whoever holds a lock."""
+    """Return the command that reads the token of a lock's holder."""
     return ("GET", _lock(key))
 
 
 def wait(key: str, longest: float) -> None:
     """Wait until a lock is released, for a second at most."""
     patience = _socket_timeout() / 2
-    if patience < 5 * _POLL:  # the server looks for waits that are over only ten times a second
+    # The server checks for expired waits only ten times a second.
+    if patience < 5 * _POLL:
         time.sleep(min(longest, _POLL))
         return
     seconds = round(max(_POLL, min(longest, _SLICE, patience)), 3)
     try:
         with refusals_as_absence():
-            pipeline.client().brpoplpush(
-                _signal(key), _signal(key), timeout=seconds
-            )  # as upstream waits, and its tests look for
+            # Upstream waits with this command, and its tests expect it.
+            pipeline.client().brpoplpush(_signal(key), _signal(key), timeout=seconds)
     except (redis.ConnectionError, redis.TimeoutError):
         circuit.failed()
         raise
 
 
 def release(key: str, token: str) -> None:
-    """Release a lock if it is still this one, and wake those who wait."""
+    """Release a lock if it still has this token, and wake the waiting callers."""
     signal = _signal(key)
     pipeline.run(
         [("EVAL", _RELEASE, 1, _lock(key), token), ("LPUSH", signal, 1), ("EXPIRE", signal, 1)]
@@ -85,7 +87,7 @@ def _signal(key: str) -> str:
 
 
 def _socket_timeout() -> float:
-    """Return the client's own limit to a wait for a reply, which must not be reached."""
+    """Return the client's socket timeout in seconds, which a wait must not reach."""
     client = pipeline.client()
     pool = getattr(client, "connection_pool", None)
     kwargs = client.get_connection_kwargs() if pool is None else pool.connection_kwargs

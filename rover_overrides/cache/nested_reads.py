@@ -1,7 +1,8 @@
-"""What is read while the rows of a query are made into objects: an iterable, a model or a field may have queries of its own.
+"""Reads that happen while the rows of a query are turned into objects.
 
-The tables that they read, from the database or from the cache, are what the result depends on too. They are known only
-afterwards, when it is too late for a lease: so the result is read again, with a lease on those tables.
+An iterable, a model or a field may run queries of its own. The tables that these read, from the
+database or from the cache, are dependencies of the result too. They are known only afterwards, when
+it is too late for a lease, so the result is read again with a lease on those tables.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from django.db import connections
 from rover_overrides.conditions.conditions import TRUE, UNCACHED
 
 KEPT = 2048
-"""Of how many results a process remembers which tables were read."""
+"""For how many results a process remembers the tables that were read."""
 
 _WORD = re.compile(r"\w+")
 _START = re.compile(r"[\s(]*(\w+)")
@@ -29,7 +30,11 @@ _learned: dict[str, frozenset[str] | None] = {}
 
 
 class Reads:
-    """What was read in a block: statements, and the dependencies of what came from the cache or was put there."""
+    """What was read in a block.
+
+    Holds the statements, and the dependencies of results that were read from the cache or stored
+    there.
+    """
 
     def __init__(self) -> None:
         self.statements: list[str] = []
@@ -39,30 +44,34 @@ class Reads:
         self.has_connected = False
 
     def add(self, deps: Any) -> None:
-        """Note what a cached result depends on."""
+        """Add the dependencies of a cached result."""
         self.tables.update(deps)
         self.are_known = self.are_known and not any(UNCACHED in conjs for conjs in deps.values())
 
     def execute(self, execute: Callable[..., Any], sql: Any, *more: Any) -> Any:
-        """Note a statement, unless it is that of a queryset inside, whose dependencies are noted; and execute it."""
+        """Record a statement and execute it.
+
+        A statement of a nested queryset is not recorded, because the dependencies of that queryset
+        are.
+        """
         if watched.get()[-1:] == (self,) and _kind(sql) is not _Kind.NEITHER:
             self.statements.append(sql)
         return execute(sql, *more)
 
 
 watched: ContextVar[tuple[Reads, ...]] = ContextVar("rover_reads", default=())
-"""The blocks that are watched around the running code."""
+"""The watched blocks around the running code."""
 
 
 def note(deps: Any) -> None:
-    """Note for the blocks around it that something is read from the cache."""
+    """Add the dependencies of a read from the cache to the watched blocks around it."""
     for reads in watched.get():
         reads.add(deps)
 
 
 @contextmanager
 def watching() -> Iterator[Reads]:
-    """Watch what is read in a block."""
+    """Yield a `Reads` that records what is read in the block."""
     reads = Reads()
     token = watched.set((*watched.get(), reads))
     opened = _opened()
@@ -80,13 +89,19 @@ def watching() -> Iterator[Reads]:
 
 
 def _opened() -> list[Any]:
-    """Return the connections that this thread has; others may be of a database that is not there."""
-    found = (getattr(connections._connections, alias, None) for alias in connections)  # type: ignore[attr-defined]
+    """Return the connections that this thread has.
+
+    It opens no others: their database may not exist.
+    """
+    found = (
+        getattr(connections._connections, alias, None)  # type: ignore[attr-defined]
+        for alias in connections
+    )
     return [connection for connection in found if connection is not None]
 
 
 def learned(key: str, deps: Any) -> Any:
-    """Return dependencies with the tables that were read along with this result before."""
+    """Return dependencies with the tables that were read for this result before."""
     if not _learned or key not in _learned:
         return deps
     tables = _learned[key]
@@ -96,11 +111,13 @@ def learned(key: str, deps: Any) -> Any:
 
 
 def learn(key: str, deps: Any, reads: Reads, statement: str | None) -> bool:
-    """Return whether dependencies name all that was read beside the one statement of a query; else remember what they lack.
+    """Return whether dependencies cover all that was read besides the query's own statement.
 
-    An iterable of Django's runs that statement first.
+    If not, remember the missing tables. `statement` is the own SQL, or None for an iterable of
+    Django's, which runs it first.
     """
     others = _without_own(reads.statements, statement)
+    # A connection that was opened in the block was not watched.
     if not reads.are_all:
         return False
     if not others and not reads.tables and reads.are_known:
@@ -109,8 +126,9 @@ def learn(key: str, deps: Any, reads: Reads, statement: str | None) -> bool:
     known = reads.are_known and all(map(_tables, others))
     if known and all(deps.get(table) == [TRUE] for table in tables):
         return True
+    # Queries that set up a new connection (for its types, for example) do not run again.
     if reads.has_connected:
-        return False  # what is asked on a new connection, of its types say, is not asked again
+        return False
     if len(_learned) >= KEPT:
         _learned.clear()
     before = _learned.get(key, frozenset())
@@ -138,7 +156,7 @@ def _kind(sql: Any) -> _Kind:
 
 
 def _tables(sql: Any) -> set[str]:
-    """Return the tables, of those that models have, that a statement which only reads may read: empty where nobody knows."""
+    """Return the tables of models that a read-only statement may read; empty if unknown."""
     if _kind(sql) is not _Kind.READ:
         return set()
     words = set(_WORD.findall(sql.casefold()))

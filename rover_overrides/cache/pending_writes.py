@@ -1,14 +1,18 @@
-"""Writes that are about to commit.
+"""Pending writes: writers that are registered because they are about to commit.
 
-Before its COMMIT a write enters itself for each of its tables, then drops the stamps. While anyone is entered, no lease is given
-on the table, so nothing that is read before the COMMIT is stored under stamps made after the drop. After the COMMIT the
-write leaves. One that dies in between leaves nothing stale: its entry ends by itself after `CACHEOPS_ROVER_UNKNOWN_SECONDS`, and
-until then the table's results are read from the database. Entries are scored by when they end, by the writer's clock.
+Before its COMMIT a writer registers for each of its tables, then deletes the stamps. While any
+writer is registered, no reader gets a lease on the table, so nothing that is read before the COMMIT
+is stored under stamps created after the deletion. After the COMMIT the writer unregisters. A writer
+that dies in between leaves nothing stale: its registration ends after
+`CACHEOPS_ROVER_UNKNOWN_SECONDS`, and until then the table's results are read from the database. The
+score of a registration is the time when it ends, by the writer's clock.
 
-The entries and the registries of a table share a slot of a cluster, so that the one is seen before the other is read.
+The registrations and the registries of a table share a cluster slot, so that a registration takes
+effect before the registries are read.
 
-The wheel before scored its entries by when they began, and removes what is older than its own 60 seconds, with all entries that a
-key holds. So those have a key of their own, which a writer uses too, and a reader looks at, while `CACHEOPS_ROVER_COMPAT` is on.
+The previous wheel scored registrations by their start, and removes all that are older than its own
+60 seconds from a key. So its registrations have a key of their own, which writers also use and
+readers also check while `CACHEOPS_ROVER_COMPAT` is on.
 """
 
 from __future__ import annotations
@@ -22,41 +26,50 @@ from rover_overrides.transport import pipeline
 from rover_overrides.transport.pipeline import Command, Reply
 
 SECONDS = 60
-"""How long an entry of the wheel before lives, and by default one of ours."""
+"""How many seconds a registration of the previous wheel lives, and one of ours by default."""
 
 _KEPT_SECONDS = 86_400
-"""How long the entries of a table are kept after the last one: longer than any lives, whichever process says how long."""
+"""How many seconds the registrations of a table are kept after the last one.
+
+This is longer than any registration lives, whichever process sets its lifetime.
+"""
 
 _SKEW_SECONDS = 600
-"""How long an entry that has ended is kept: its writer's clock may be behind that of the one who removes it."""
+"""How many seconds a registration is kept after its end.
+
+The clock of its writer may be behind that of the process that removes it.
+"""
 
 Places = Iterable[tuple[str, str]]
-"""Tables with the prefixes of their keys."""
+"""Tables, each with the prefix of its keys first."""
 
 given_up: dict[str, tuple[float, tuple[tuple[str, str], ...]]] = {}
-"""Writers that gave up while their commands may still be on the way: when their entries have ended anyway, and their places."""
+"""Writers that gave up while their commands may still arrive, by token.
+
+Each has the time when its registrations have ended anyway, and its places.
+"""
 
 
 def seconds() -> float:
-    """Return how long the entry of a write that died keeps results of its tables out of the cache."""
+    """Return how many seconds the registration of a dead writer keeps its tables uncached."""
     return float(getattr(settings, "CACHEOPS_ROVER_UNKNOWN_SECONDS", SECONDS))
 
 
 def key(prefix: str, table: str) -> str:
-    """Return the key of the entries, by when they end."""
+    """Return the key of a table's registrations, scored by their end."""
     return f"{prefix}writers:{{{prefix}{table}}}"
 
 
 def old_key(prefix: str, table: str) -> str:
-    """Return the key of the entries as the wheel before has them, by when they began."""
+    """Return the key of a table's registrations for the previous wheel, scored by their start."""
     return f"{prefix}pending:{{{prefix}{table}}}"
 
 
 def enter(places: Places, token: str) -> list[Command]:
-    """Return the commands by which a write enters itself, or stays entered, and those that died leave."""
+    """Return the commands that register a writer, or renew it, and remove expired registrations."""
     now, lives = time.time(), seconds()
     kept = int(max(_KEPT_SECONDS, lives))
-    began = now - SECONDS + min(SECONDS, lives)  # so that it ends when it should
+    began = now - SECONDS + min(SECONDS, lives)  # makes it end at the same time
     commands: list[Command] = []
     for place in places:
         commands += _entering(key(*place), now - _SKEW_SECONDS, now + lives, token, kept)
@@ -66,29 +79,32 @@ def enter(places: Places, token: str) -> list[Command]:
 
 
 def was_missing(replies: Sequence[Reply]) -> bool:
-    """Return whether one of the entries that `enter` made was not there before."""
-    return any(reply.value for reply in replies[1::3])
+    """Return whether one of the registrations that `enter` made did not exist before."""
+    return any(reply.value for reply in replies[1::3])  # ZADD returns 1 for a new member
 
 
 def leave(places: Places, token: str) -> list[Command]:
-    """Return the commands by which a write leaves; each says whether the entry was there."""
+    """Return the commands that unregister a writer; each returns whether it was registered."""
     return [("ZREM", name, token) for place in places for name in _keys(*place)]
 
 
 def ask(prefix: str, table: str) -> list[Command]:
-    """Return the commands that count the writes that are entered."""
+    """Return the commands that count the registered writers of a table."""
     now = time.time()
     after = dict(zip(_keys(prefix, table), (now, now - SECONDS)))
     return [("ZCOUNT", name, f"({moment}", "+inf") for name, moment in after.items()]
 
 
 def may_have_ended(entered: float) -> bool:
-    """Return whether an entry that was made then may have ended, though it is kept; the clocks of readers may be ahead."""
+    """Return whether a registration made at `entered` may have ended, although it still exists.
+
+    The clocks of readers may be ahead.
+    """
     return time.monotonic() - entered >= seconds() / 2
 
 
 def give_up(places: Places, token: str) -> None:
-    """Remember a writer whose entry is to be taken back."""
+    """Remember a writer whose registrations must be removed."""
     now = time.monotonic()
     for other in [name for name, (until, _) in list(given_up.items()) if until < now]:
         given_up.pop(other, None)
@@ -96,10 +112,10 @@ def give_up(places: Places, token: str) -> None:
 
 
 def take_back() -> None:
-    """Remove the entries of writers that gave up.
+    """Remove the registrations of writers that gave up.
 
-    Their commands may be carried out late: by a server that hung, after it has read the first command of another connection. So
-    the removal has a round trip of its own, after one that was answered.
+    A server that hung may run their commands late, even after it has read the first command of
+    another connection. So the removal is a round trip of its own, after one that was answered.
     """
     taken = dict(given_up)
     leaving = [command for token, (_, places) in taken.items() for command in leave(places, token)]

@@ -1,10 +1,14 @@
-"""The registries: which templates of conditions a table's cached results use, for the writes to hold rows against.
+"""The registries: which condition templates the cached results of a table use.
 
-A registry is a Redis LIST of at most `CAP` templates behind its generation, a random token and when it was made. Templates are
-only ever appended, so a process keeps a copy and reads what came after it. A result depends on the generation: a registry that
-was evicted, expired, rotated or left behind by a restart has another, and every result that counted on it is a miss.
+A template is a condition without the values that a row gives. Writers compare their rows with the
+templates. A registry is a Redis LIST of its generation, which is a random token with the creation
+time, and at most `CAP` templates. Templates are only appended, so a process keeps a copy and reads
+only what was added after it. A result depends on the generation: a registry that was evicted,
+expired, rotated or left behind by a restart has another one, and every result that depends on the
+old one is a miss.
 
-A table has two: `:a` for templates whose values a row gives, and `:o` for those with operands of a query.
+A table has two registries: `:a` for templates whose values a row gives, `:o` for those with
+operands of a query.
 """
 
 from __future__ import annotations
@@ -23,16 +27,17 @@ from rover_overrides.conditions.conditions import TRUE, UNCACHED, Conj, has_oper
 from rover_overrides.transport import epochs, pipeline
 from rover_overrides.transport.pipeline import Command, Reply
 
-CAP = 999  # with the generation 1,000 members, the most that a command touches
-LONGEST = 65536  # characters of a template, so that a registry stays below 64 MiB
+CAP = 999  # with the generation 1,000 members, the most that a command may touch
+LONGEST = 65536  # characters of a template, which keeps a registry below 64 MiB
 
-_MOST_COPIES = 1024  # of registries in a process
+_MOST_COPIES = 1024  # registries that a process keeps copies of
 
-Version = Reply  # a generation and the server that has it
+Version = Reply  # a generation, and the identity of the server that holds it
 
-# One key. ARGV: a new generation, the cap, from which age on a full registry starts anew, the time now, the seconds to
-# live at least, the templates. Returns the generation and for each template whether it is in. The time is the caller's,
-# so that a replica can run the same script; callers whose clocks differ rotate a little sooner or later.
+# One key. ARGV: a new generation, the cap, the age in seconds from which a full registry rotates,
+# the current time, the least seconds to live, the templates. Returns the generation, and for each
+# template whether it is in. The caller passes the time, so that a replica can run the same script;
+# callers whose clocks differ rotate a little sooner or later.
 _APPEND = """
 local head = redis.call('lindex', KEYS[1], 0)
 local size = head and redis.call('llen', KEYS[1]) or 0
@@ -65,29 +70,32 @@ if redis.call('ttl', KEYS[1]) < tonumber(ARGV[5]) then
 end
 return said
 """
-_SHA = hashlib.sha1(_APPEND.encode()).hexdigest()  # noqa: S324 - that is what Redis calls scripts by
+_SHA = hashlib.sha1(_APPEND.encode()).hexdigest()  # noqa: S324 - Redis identifies scripts by it
 
 
 def keys(prefix: str, table: str) -> tuple[str, str]:
     """Return the keys of a table's two registries, `:a` and `:o`."""
-    if prefix not in epochs.used:  # whoever writes under it comes by here
+    if prefix not in epochs.used:  # every writer under the prefix needs these keys
         epochs.use(prefix)
     slot = _tagged(prefix, table)
     return f"{prefix}reg:{slot}:a", f"{prefix}reg:{slot}:o"
 
 
 def epoch_keys(prefix: str) -> tuple[str, ...]:
-    """Return the stamp that all results of a prefix depend on, if there is one: a cluster has none."""
+    """Return the key of the epoch, the stamp that all results of a prefix depend on.
+
+    A cluster has none.
+    """
     return () if pipeline.is_sharded() else (epochs.key(prefix),)
 
 
 def by_table() -> bool:
-    """Tell whether a cluster keeps all stamps of a table on one node; else they are spread."""
+    """Return whether a cluster keeps all stamps of a table on one node; else they are spread."""
     return bool(getattr(settings, "CACHEOPS_ROVER_SHARD_BY_TABLE", False))
 
 
 def stamp_key(prefix: str, table: str, conj: Conj) -> str:
-    """Return the key of a conj's stamp."""
+    """Return the key of a condition's stamp."""
     name = _tagged(prefix, table) if by_table() else table
     if conj == TRUE:
         return f"{prefix}stamp:{name}:"
@@ -96,12 +104,15 @@ def stamp_key(prefix: str, table: str, conj: Conj) -> str:
 
 
 def _tagged(prefix: str, table: str) -> str:
-    """Return what is in the keys that a cluster keeps together; its hash tag is the same in the keys of `pending`."""
+    """Return the part of the keys that a cluster keeps together.
+
+    Its hash tag is the same as in the keys of `pending_writes`.
+    """
     return f"{{{prefix}{table}}}"
 
 
 def key_of(prefix: str, table: str, conj: Conj) -> str | None:
-    """Return the key of the registry that a conj's template goes into; TRUE needs none, and UNCACHED has none."""
+    """Return the key of the registry for a condition's template; None for TRUE and UNCACHED."""
     if conj in {TRUE, UNCACHED}:
         return None
     return keys(prefix, table)[has_operands(conj.entry)]
@@ -113,7 +124,10 @@ def generation_command(key: str) -> Command:
 
 
 def append_command(key: str, entries: Iterable[str], seconds: int) -> Command:
-    """Return the command that appends what is not in yet and keeps the registry for at least `seconds`."""
+    """Return the command that appends missing templates to a registry.
+
+    It also keeps the registry for at least `seconds`.
+    """
     now = int(time.time())
     return (
         "EVALSHA",
@@ -130,7 +144,7 @@ def append_command(key: str, entries: Iterable[str], seconds: int) -> Command:
 
 
 def appended(reply: Reply, entries: Sequence[str]) -> tuple[Reply, dict[str, bool]]:
-    """Read an append's reply: the generation, and for each template whether it is in."""
+    """Return the generation in the reply to an append, and for each template whether it is in."""
     generation, *flags = reply.value
     return Reply(generation, reply.identity), {
         entry: bool(flag) for entry, flag in zip(entries, flags)
@@ -138,15 +152,19 @@ def appended(reply: Reply, entries: Sequence[str]) -> tuple[Reply, dict[str, boo
 
 
 def with_source(command: Command) -> Command:
-    """Return a command that the server understands though it has not seen the script yet."""
+    """Return a command that works on a server that does not have the script yet.
+
+    Other commands are returned unchanged.
+    """
     return ("EVAL", _APPEND, *command[2:]) if command[:2] == ("EVALSHA", _SHA) else command
 
 
 class Known:
-    """What this process knows of templates without reading registries: which are in and which found no room.
+    """What this process knows about templates without reading registries.
 
-    It holds for one generation on one server: another server, or the same after a restart, may have lost what was appended.
-    What found no room is asked again when the registry is old enough to start anew.
+    It remembers which templates are in a registry and which had no room. This holds for one
+    generation on one server: another server, or the same after a restart, may have lost what was
+    appended. A template that had no room is tried again when the registry is old enough to rotate.
     """
 
     def __init__(self) -> None:
@@ -154,30 +172,30 @@ class Known:
         self._full_until: dict[str, float] = {}
 
     def full(self, key: str) -> bool:
-        """Tell whether a registry had no room for some template lately."""
+        """Return whether a registry recently had no room for some template."""
         return key in self._full_until and time.monotonic() < self._full_until[key]
 
     def refused(self, key: str, entry: str) -> bool:
-        """Tell whether a template is known to be left out, in whatever generation."""
+        """Return whether a template is known to be left out, in any generation."""
         _, entries = self._registries.get(key, (None, _NO_ENTRIES))
         return len(entry) > LONGEST or time.monotonic() < entries.get(entry, 0.0) < math.inf
 
     def is_in(self, key: str, entry: str, version: Version) -> bool:
-        """Tell whether a template is known to be in that version of the registry."""
+        """Return whether a template is known to be in this version of the registry."""
         known, entries = self._registries.get(key, (None, _NO_ENTRIES))
         return known == version and entries.get(entry) == math.inf
 
     def learn(self, key: str, version: Version, entries: dict[str, bool]) -> None:
-        """Remember what an append said; of another version nothing is left."""
+        """Remember the result of an append, and forget what is known of another version."""
         known, before = self._registries.get(key, (None, _NO_ENTRIES))
-        if known != version or len(before) > 4 * CAP:
+        if known != version or len(before) > 4 * CAP:  # bounds the memory
             before = _NO_ENTRIES
         if key not in self._registries and len(self._registries) >= _MOST_COPIES:
             self._registries, self._full_until = {}, {}
         until = time.monotonic() + _rotation_seconds()
         if not all(entries.values()):
             self._full_until[key] = until
-        # A new dict, for other threads may be reading the old one.
+        # A new dict, because other threads may be reading the old one.
         self._registries[key] = (
             version,
             {**before, **{entry: math.inf if here else until for entry, here in entries.items()}},
@@ -191,7 +209,7 @@ class _Copy(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """Registries that are being read: what to send, and the copies that the replies continue."""
+    """A read of registries: the commands to send, and the copies that the replies extend."""
 
     keys: tuple[str, ...]
     copies: tuple[_Copy, ...]
@@ -199,13 +217,16 @@ class Asked(NamedTuple):
 
 
 class Registry:
-    """This process's copies of the registries, each a reading of the list's beginning in one generation."""
+    """This process's copies of the registries, each the beginning of the list in one generation."""
 
     def __init__(self) -> None:
         self._copies: dict[str, _Copy] = {}
 
     def commands_to_read(self, keys: Sequence[str], *, anew: bool = False) -> Asked:
-        """Say what to send: for each registry its generation and what came after the copy, or all of it."""
+        """Return the commands that read each registry's generation and what follows its copy.
+
+        With `anew` the copies are ignored.
+        """
         copies = tuple(_NOTHING if anew else self._copies.get(key, _NOTHING) for key in keys)
         pairs = [
             (generation_command(k), ("LRANGE", k, len(c.entries) + 1, -1))
@@ -214,12 +235,18 @@ class Registry:
         return Asked(tuple(keys), copies, [command for pair in pairs for command in pair])
 
     def absorb(self, asked: Asked, replies: Sequence[Reply]) -> list[tuple[str, ...] | None]:
-        """Return each registry's templates, or None where the generation changed and it has to be asked once more."""
+        """Return each registry's templates, or None where it must be read again.
+
+        That is the case if its generation changed.
+        """
         pairs = zip(replies[::2], replies[1::2])
         return [self._continued(*each) for each in zip(asked.keys, asked.copies, pairs)]
 
     def read(self, keys: Sequence[str], first: Sequence[Command] = ()) -> list[tuple[str, ...]]:
-        """Read registries: one round trip that begins with other commands, and a second one where a generation changed."""
+        """Return the templates of registries, in a round trip that starts with `first`.
+
+        A second round trip reads the registries whose generation changed.
+        """
         asked = self.commands_to_read(keys)
         found = dict(
             zip(keys, self.absorb(asked, pipeline.run([*first, *asked.commands])[len(first) :]))
@@ -237,10 +264,11 @@ class Registry:
         entries = tuple(entry.decode() for entry in tail.value)
         if copy is not _NOTHING and (head.value, head.identity) != copy[:2]:
             self._copies.pop(key, None)
-            # A registry that is gone takes its results along: nothing is left to read.
+            # The results of a registry that is gone are misses, so there is nothing to read.
             return None if head.value is not None else entries
-        # With no copy to continue, any generation will do. The two commands may see different ones: then this copy's is
-        # gone already, and the templates that were not seen are newer than the write they are held against.
+        # Without a copy to extend, any generation is valid. The two commands may see different
+        # ones. Then the generation of this copy is already gone, and the templates that were not
+        # seen are newer than the write that is compared with them.
         whole = _Copy(head.value, head.identity, copy.entries + entries)
         if head.value is not None and (entries or copy is _NOTHING):
             if len(self._copies) >= _MOST_COPIES:

@@ -1,12 +1,14 @@
-"""Cached results under leases: what `cacheops.getset` does under `CACHEOPS_INSIDEOUT`.
+"""Cached results under leases: replaces `cacheops.getset` under `CACHEOPS_INSIDEOUT`.
 
-A result is stored with a checksum of everything it depends on: the stamps of its conditions, the generations of the registries
-that hold their templates, and the identities of the servers that said so. A read fetches all of them in one pipeline, and the
-result is a hit while the checksum is the same.
+A result is stored with a checksum of everything that it depends on: the stamps of its conditions,
+the generations of the registries that hold their templates, and the identities of the servers that
+returned them. A read fetches all of these in one pipeline, and is a cache hit if the checksum is
+the same.
 
-On a miss the reader takes a lease: it creates what is missing and notes the checksum *before* its SELECT, and stores under
-that one. A write that commits in between drops a stamp, so what was read before it is stored under a checksum that is no
-longer true. Without a lease nothing is stored.
+On a miss the reader takes a lease: before its SELECT it creates what is missing and computes the
+checksum, under which it then stores the result. A write that commits in between deletes a stamp, so
+a result that was read before it is stored under a checksum that is no longer valid. Without a lease
+nothing is stored.
 """
 
 from __future__ import annotations
@@ -38,16 +40,17 @@ from rover_overrides.transport.refusals import do_without, is_full
 
 Dependencies = Mapping[str, Sequence[Conj]]
 
-MOST_KEYS = 32  # that a hit reads besides the result, the epoch among them
-CHECKSUM = 20  # bytes of it, at the beginning of a result
-FORMAT = "r4"  # of keys and values, in every checksum: a result of another one is none
+MOST_KEYS = 32  # that a hit reads besides the result, including the epoch
+CHECKSUM = 20  # bytes of the checksum at the beginning of a result
+FORMAT = "r4"  # of keys and values, in every checksum: other formats are misses
 
-_ROUNDS = 3  # of a lease: as appended, without operands, as any row
-_NEVER = "never match"  # what keep_fresh expects where it wants to know the stamps, which a lease does already
+_ROUNDS = 3  # of a lease: with full conditions, without operands, for any row
+# What keep_fresh passes to learn the stamps, which a lease already records.
+_NEVER = "never match"
 
 
 class Lease(NamedTuple):
-    """What a result depends on, as it was before the SELECT."""
+    """The state of what a result depends on, taken before the SELECT."""
 
     checksum: bytes
     seconds: int
@@ -59,12 +62,15 @@ class Lease(NamedTuple):
 class _Plan(NamedTuple):
     registries: tuple[tuple[str, tuple[str, ...]], ...]  # each with the templates it must hold
     stamps: tuple[str, ...]
-    generations: tuple[Command, ...]  # that read those of the registries
+    generations: tuple[Command, ...]  # that read the generations of the registries
     label: bytes
 
 
 before_read: list[Callable[[], object]] = []
-"""What is called before Redis is asked for a result; where one of them raises, or returns False, it is not."""
+"""Called before Redis is queried for a result.
+
+If one of them raises or returns False, Redis is not queried.
+"""
 
 _counters: Any = (
     import_module("rover_overrides.metrics.counters")
@@ -74,14 +80,15 @@ _counters: Any = (
 _known = registry.Known()
 _leases: ContextVar[Mapping[str, Lease | None]] = ContextVar("rover_leases")
 _NO_LEASES: Mapping[str, Lease | None] = {}
-_NOT_HELD = "none"  # of a reader who waited for a lock in vain
-_longest = 0  # timeout that this process has stored with
+_NOT_HELD = "none"  # the lock of a reader that waited for one in vain
+_longest = 0  # the longest timeout, in seconds, that this process has stored with
 
 
 class getting:  # noqa: N801 - upstream's name of a context manager
-    """Give a result, or None and for the time of the block what `fill` needs; with `lock` one caller computes, others wait.
+    """Yield a result, or None with a lease for `fill` that lasts for the block.
 
-    A hit takes no lease and changes nothing here, which is why this is a class: a generator costs as much as the rest of it.
+    With `lock` one caller computes the result and the others wait for it. A hit takes no lease and
+    changes nothing here. This is a class because a generator costs as much as the rest of a hit.
     """
 
     __slots__ = ("_before", "_deps", "_held", "_key", "_lock", "_prefix")
@@ -106,19 +113,18 @@ class getting:  # noqa: N801 - upstream's name of a context manager
 
     def __exit__(self, *_: object) -> None:
         try:
-            # Where Redis does not answer, the lock ends by itself, and one wait was enough.
+            # If Redis does not answer, the lock expires by itself, and one wait was enough.
             if self._held is not None and not (circuit.has_failed and circuit.is_open()):
                 with degrading():
                     locks.release(self._key, self._held)
         finally:
             if _leases.get(_NO_LEASES) is not self._before:
-                _leases.set(
-                    self._before
-                )  # no token: awaiting code leaves the block in another context than it entered
+                # Not reset by token: async code may leave the block in another context.
+                _leases.set(self._before)
 
 
 def read(key: str, deps: Dependencies, prefix: str) -> bytes | None:
-    """Return a result that is still true; on a miss take a lease for `fill` and return None."""
+    """Return a result that is still valid; on a miss take a lease for `fill` and return None."""
     plan = (
         None
         if (circuit.has_failed and is_resting()) or not switches.on("leased-storage")
@@ -140,10 +146,10 @@ def read(key: str, deps: Dependencies, prefix: str) -> bytes | None:
     if found is not None:
         _count("hits")
         return found
-    _without_lease(key)  # of an outer block, should this one fail
+    _without_lease(key)  # removes that of an outer block, in case this one fails
     lease = _take(deps, prefix, {k: reply for (k, _), reply in zip(plan.registries, generations)})
     _leases.set({**_leases.get(_NO_LEASES), key: lease})
-    # What was stored under coarser conditions than this process knew of.
+    # The result may have been stored under coarser conditions than this process knew of.
     found = _result(coded, lease and lease.checksum)
     _count("misses" if found is None else "hits")
     return found
@@ -165,7 +171,10 @@ def fill(
     dbs: Sequence[str] = (),
     expected: str = "",
 ) -> str:
-    """Store a result under the lease of its key; nothing where there is none or the reader may have seen old rows."""
+    """Store a result under the lease of its key.
+
+    Store nothing without a lease, or if the reader may have seen old rows.
+    """
     lease = _leases.get(_NO_LEASES).get(key)
     if expected == _NEVER or timeout <= 0:
         return ""
@@ -185,7 +194,7 @@ def fill(
     with degrading():
         if lease.lock and not _is_wanted(prefix, key, deps, lease):
             return ""
-        # What outlives its stamps is never read again.
+        # A result that outlives its stamps is never read again.
         pipeline.run([("SET", key, value, "EX", max(1, min(int(timeout), lease.seconds)))])
     return ""
 
@@ -196,10 +205,11 @@ def has_lease(key: str) -> bool:
 
 
 def bounded(deps: Dependencies) -> dict[str, list[Conj]] | None:
-    """Return dependencies that are `MOST_KEYS` with the epoch, coarser where they need more, or None for what must not be cached.
+    """Return dependencies that need at most `MOST_KEYS` keys, or None for what must not be cached.
 
-    That is what depends on UNCACHED, or on more tables than keys. The table with the most keys becomes coarser first.
-    Conditions beside TRUE, and twice the same, say nothing more.
+    That is what depends on UNCACHED, or on more tables than keys. The epoch counts as a key. If
+    more keys are needed, the table with the most becomes coarser first. Duplicates, and conditions
+    beside TRUE, are removed: they add nothing.
     """
     if any(UNCACHED in conjs for conjs in deps.values()):
         return None
@@ -214,7 +224,7 @@ def bounded(deps: Dependencies) -> dict[str, list[Conj]] | None:
 
 
 def checksum(replies: Sequence[Reply]) -> bytes | None:
-    """Return the checksum of generations and stamps in their order, or None where one is missing."""
+    """Return the checksum of generations and stamps in their order, or None if one is missing."""
     digest = blake2b(digest_size=CHECKSUM, person=FORMAT.encode())
     for value, identity in replies:
         if value is None:
@@ -237,7 +247,10 @@ def _size(conjs: Sequence[Conj]) -> int:
 
 
 def _planned(deps: Dependencies, prefix: str) -> _Plan | None:
-    """Return the keys to read; kept with dependencies that are kept, unless a registry has no room for one of them."""
+    """Return the keys to read.
+
+    Dependencies that are reused keep their plan, unless a registry has no room for a template.
+    """
     plans = getattr(deps, "plans", None)
     if plans is None:
         return _plan(deps, prefix)
@@ -252,7 +265,7 @@ def _planned(deps: Dependencies, prefix: str) -> _Plan | None:
 
 
 def _plan(deps: Dependencies, prefix: str) -> _Plan | None:
-    """Plan the keys to read, the same and in the same order in every process."""
+    """Return the keys to read, the same and in the same order in every process."""
     kept = bounded(
         {table: [_admitted(prefix, table, conj) for conj in conjs] for table, conjs in deps.items()}
     )
@@ -279,7 +292,7 @@ def _pairs(deps: Dependencies) -> Iterator[tuple[str, Conj]]:
 
 
 def _admitted(prefix: str, table: str, conj: Conj) -> Conj:
-    """Return the condition, or a coarser one where its registry is known to be full."""
+    """Return the condition, or a coarser one if its registry is known to be full."""
     while True:
         key = registry.key_of(prefix, table, conj)
         if key is None or not _known.refused(key, conj.entry):
@@ -295,9 +308,10 @@ def _result(coded: bytes | None, expected: bytes | None) -> bytes | None:
 
 
 def _take(deps: Dependencies, prefix: str, seen: dict[str, Reply]) -> Lease | None:
-    """Take a lease: append the templates, create the stamps, and note what they are.
+    """Take a lease: append the templates, create the stamps, and compute the checksum of both.
 
-    One pipeline (two where stamps are on nodes of their own), and again where a registry turned out to be full or rotated.
+    This is one pipeline (two if stamps are on nodes of their own), repeated if a registry proved to
+    be full or rotated. Return None if a writer is registered, or if nothing may be stored.
     """
     seconds = _stamp_seconds()
     for _ in range(_ROUNDS):
@@ -341,9 +355,12 @@ def _lease_commands(
 
 
 def _run_lease(commands: Sequence[Command], asked: Sequence[Command]) -> list[Reply]:
-    """Ask last who is about to commit: whoever enters later drops the stamps later."""
+    """Run the commands of a lease, and count the registered writers last.
+
+    A writer that registers later deletes the stamps later.
+    """
     if pipeline.is_sharded() and not registry.by_table():
-        # The nodes of a cluster are not in step with each other.
+        # Nodes of a cluster run their commands in no common order.
         return [*_run_scripts(commands), *pipeline.run(asked)]
     return _run_scripts([*commands, *asked])
 
@@ -356,15 +373,18 @@ def _run_scripts(commands: Sequence[Command]) -> list[Reply]:
 
 
 def _alone(key: str, deps: Dependencies, prefix: str) -> tuple[bytes | None, str | None]:
-    """Return a result, or the lock of the one who is to compute it; without a lock who has waited long enough."""
+    """Return a result, or the token of the lock under which the caller computes it.
+
+    A caller that has waited long enough gets neither, and computes the result without a lock.
+    """
     end = time.monotonic() + locks.seconds()
     while True:
         data = read(key, deps, prefix)
         if data is not None or not has_lease(key):
-            return data, None  # nor is there anything to wait for where nothing will be stored
+            return data, None  # without a lease nothing is stored, so there is no need to wait
         held = locks.acquire(key)
         if held is not None:
-            # Whoever had the lock may have stored the result after the look at it.
+            # The previous holder may have stored the result after the read above.
             data = read(key, deps, prefix)
             if data is None:
                 _lease_under_lock(key, held)
@@ -385,9 +405,11 @@ def _lease_under_lock(key: str, token: str) -> None:
 
 
 def _is_wanted(prefix: str, key: str, deps: Dependencies, lease: Lease) -> bool:
-    """Return whether to store what was computed under a lock: it is still held, or this is true yet and nobody else was faster.
+    """Return whether to store a result that was computed under a lock.
 
-    Were it never stored after the lock had ended, what takes longer than a lock lives would be computed for ever.
+    That is the case if the lock is still held, or if the result is still valid and no other caller
+    has stored one. Otherwise a computation that takes longer than its lock lives would never be
+    stored.
     """
     plan = _planned(deps, prefix)
     if plan is None:
@@ -401,9 +423,11 @@ def _is_wanted(prefix: str, key: str, deps: Dependencies, lease: Lease) -> bool:
 
 
 def _stamp_seconds() -> int:
-    """Return how long stamps and registries live: longer than any result, the same whatever the query's own timeout.
+    """Return how many seconds stamps and registries live: longer than any result.
 
-    `CACHEOPS_ROVER_STAMP_SECONDS` says it for all processes; else the profiles do, and timeouts that were longer.
+    This does not depend on the query's own timeout. `CACHEOPS_ROVER_STAMP_SECONDS` sets it for all
+    processes. Otherwise it follows from the profiles, and from longer timeouts that this process
+    has stored results with.
     """
     stated = getattr(settings, "CACHEOPS_ROVER_STAMP_SECONDS", None)
     profiles = [profile["timeout"] for profile in prepare_profiles().values() if profile]
@@ -417,7 +441,7 @@ def _remember(timeout: int) -> None:
 
 @contextmanager
 def degrading() -> Iterator[None]:
-    """Go on without the cache where Redis is away, as upstream does if it is told to, and where it is full."""
+    """Continue without the cache if Redis is full, or is away and upstream is set to degrade."""
     try:
         yield
     except (redis.ConnectionError, redis.TimeoutError, redis.ResponseError) as error:
@@ -425,7 +449,7 @@ def degrading() -> Iterator[None]:
 
 
 def _degrade(error: Exception) -> None:
-    """Warn of an error that the site survives; any other is raised again."""
+    """Warn of an error that the site survives, and raise any other again."""
     if isinstance(error, redis.AuthenticationError):
         do_without(error)
         return

@@ -1,7 +1,8 @@
-"""What is stored of a value, and what is made of it again.
+"""Serializes values for the cache, and restores them.
 
-A stored value that cannot be read is a miss: its class was moved by a deploy, its application or the version of a library that
-wrote it is not installed here. A value that cannot be stored is not. Both are counted, and warned of once each.
+A stored value that cannot be read is a miss: a deploy has moved its class, or the application or
+the library version that wrote it is not installed here. A value that cannot be serialized is not
+stored. Both are counted, and each kind of failure is warned of once.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class UnwritableError(Exception):
 
 
 def loads(data: bytes) -> Any:
-    """Return the value that is stored as `data`; raises UnreadableError."""
+    """Return the value that is stored as `data`; raise UnreadableError if it cannot be read."""
     try:
         return settings.CACHEOPS_SERIALIZER.loads(data)
     except MemoryError:
@@ -49,7 +50,7 @@ def loads(data: bytes) -> Any:
 
 
 def dumps(value: Any) -> bytes:
-    """Return what is stored of a value; raises UnwritableError."""
+    """Return the bytes to store for a value; raise UnwritableError if it cannot be stored."""
     try:
         data: bytes = settings.CACHEOPS_SERIALIZER.dumps(value)
     except MemoryError:
@@ -61,9 +62,10 @@ def dumps(value: Any) -> bytes:
 
 
 def loads_of_release(data: bytes) -> Any:
-    """Return a value of the simple cache; raises UnreadableError where another release stored it.
+    """Return a value of the simple cache; raise UnreadableError if another release stored it.
 
-    Its key is the application's own, and each release has to delete what another one stored: so the value names the release.
+    The key is the application's own, and each release must be able to delete what another one
+    stored. So the value names the release.
     """
     mark = _mark()
     if not mark:
@@ -74,7 +76,7 @@ def loads_of_release(data: bytes) -> Any:
 
 
 def dumps_of_release(value: Any) -> bytes:
-    """Return what the simple cache stores of a value; raises UnwritableError."""
+    """Return the bytes that the simple cache stores for a value; raise UnwritableError."""
     return _mark() + dumps(value)
 
 

@@ -1,7 +1,8 @@
-"""Whether values come out of the cache as they went in: pickling drops what a class of an application's adds to some objects.
+"""Whether values come out of the cache as they went in.
 
-A `Decimal` writes down its digits, a date its fields, a `FieldFile` its name. What a subclass of theirs puts into an object
-beside that is gone when it is read again, so a result that holds such an object is not stored.
+A `Decimal` pickles its digits, a date its fields, a `FieldFile` its name. What an application's
+subclass adds to such an object is lost when it is read again, so a result that holds such an object
+is not stored.
 """
 
 from __future__ import annotations
@@ -28,18 +29,18 @@ _BY_IDENTITY: Any = object.__eq__
 _PICKLING = ("__getstate__", "__reduce__", "__reduce_ex__", "__setstate__")
 
 _trying: ContextVar[bool] = ContextVar("rover_trying", default=False)
-"""Whether a value is read again to see what becomes of it: what it asks the database meanwhile is not stored."""
+"""Whether a value is being read back for a check: what it queries meanwhile is not stored."""
 
 
 def survive(rows: Iterable[Any]) -> bool:
-    """Return whether the objects in rows of a result, and in the related objects that were made along, can be stored whole."""
+    """Return whether all objects in rows, and in their related objects, can be stored unchanged."""
     if _trying.get():
         return False
     return not any(_loses(value) for value in _parts(rows) if _chooses(type(value)))
 
 
 def _parts(rows: Iterable[Any]) -> Iterator[Any]:
-    """Give the values in rows, in the lists and dictionaries among them, and in related objects, however far."""
+    """Yield the values in rows, including nested collections and related objects, at any depth."""
     seen: set[int] = set()
     waiting = [iter(rows)]
     while waiting:
@@ -60,7 +61,10 @@ def _held(value: Any) -> Iterable[Iterable[Any]]:
 
 @once
 def _chooses(kind: type) -> bool:
-    """Return whether a class with attributes of its own has them pickled otherwise than Python, or a model, does by itself."""
+    """Return whether a class has attributes of its own and its own way of pickling.
+
+    That is a way other than that of Python, or of a model, by default.
+    """
     if is_djangos(kind) or not (kind.__dictoffset__ or _slots(kind)):
         return False
     base = Model if issubclass(kind, Model) else object
@@ -69,7 +73,7 @@ def _chooses(kind: type) -> bool:
 
 @once
 def _slots(kind: type) -> list[str]:
-    """Return the attributes of a class's objects that are not in their dictionary."""
+    """Return the attributes of a class's objects that are not in their `__dict__`."""
     return [
         name
         for one in kind.__mro__
@@ -79,7 +83,10 @@ def _slots(kind: type) -> list[str]:
 
 
 def _loses(value: Any) -> bool:
-    """Return whether an object that is stored and read lacks an attribute, has another value in it, or asks the database."""
+    """Return whether storing and reading an object loses or changes one of its attributes.
+
+    An object that queries the database while it is read counts too.
+    """
     held = _state(value)
     if not held:
         return False
@@ -102,6 +109,6 @@ def _state(value: Any) -> dict[str, Any]:
 
 
 def _is_same(one: Any, other: Any) -> bool:
-    """Return whether values are equal, or of one class, where that does not say which of its objects are."""
+    """Return whether values are equal, or of one class whose objects compare by identity."""
     kind = type(one)
     return bool(one == other) or (kind is type(other) and kind.__eq__ is _BY_IDENTITY)

@@ -1,1 +1,1 @@
-"""The management commands, which upstream's modules of the same names import."""
+"""The management commands; upstream's modules of the same names import them."""

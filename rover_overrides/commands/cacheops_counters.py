@@ -10,11 +10,11 @@ from rover_overrides.metrics import counters
 
 
 class Command(BaseCommand):
-    """Show what the cache did."""
+    """Show the counters of the cache."""
 
     help = "Shows hits, misses, refused fills, and drops by table and shape."
 
     def handle(self, **_: Any) -> None:
-        """Print a line a number."""
+        """Print one line per counter."""
         for name, number in counters.totals().items():
             self.stdout.write(f"{number:12}  {name}")

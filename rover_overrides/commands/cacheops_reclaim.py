@@ -20,6 +20,6 @@ class Command(BaseCommand):
         parser.add_argument("--dry-run", action="store_true", help="only count them")
 
     def handle(self, match: str, dry_run: bool, **_: Any) -> None:
-        """Do it, and say how many there were."""
+        """Free the dead results, and print how many results there were."""
         found = reclaim(match, dry_run=dry_run)
         self.stdout.write(f"{found.results} results, {found.dead} of them dead")

@@ -22,7 +22,7 @@ class Command(BaseCommand):
         parser.add_argument("--database", default=DEFAULT_DB_ALIAS)
 
     def handle(self, row: str, database: str, **_: Any) -> None:
-        """Print each table, and below it the conditions that the row meets."""
+        """Print each table, followed by the conditions that the row meets."""
         try:
             app, name, pk = row.split(".", 2)
             model = apps.get_model(app, name)

@@ -1,4 +1,4 @@
-"""The command `manage.py drainoutbox`: tell Redis what writers could not tell it."""
+"""The command `manage.py drainoutbox`: invalidate what writers without Redis could not."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from rover_overrides.operations import outbox
 
 
 class Command(BaseCommand):
-    """Drop the results of all tables that wait in the outbox of any database."""
+    """Invalidate all results of the tables in the outbox of each database."""
 
     help = "Drop cached results of tables that were written while Redis was away"
 
     def handle(self, **_: Any) -> None:
-        """Do it, and say how many rows there were."""
+        """Drain each outbox, and print how many rows it had."""
         for using in outbox.aliases():
             self.stdout.write(f"{using}: {outbox.drain(using)} drained")

@@ -1,1 +1,1 @@
-"""Conditions on rows: their text, and the values in them."""
+"""Conditions on rows: how they are encoded, and how rows are compared with them."""

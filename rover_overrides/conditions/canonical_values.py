@@ -1,7 +1,7 @@
-"""How the value of a column is spelled, alike for the operand of a query and for the row that a write left.
+"""Canonical text of column values: the same for a query's operand and for a written row.
 
-A *kind* says how a column's values compare. A column whose kind is not known here, and a value that has no certain spelling,
-count for nothing: the query then depends on more rows.
+A *kind* is how the values of a column compare. If a column's kind is unknown here, or a value has
+no certain canonical text, the condition is left out: the query then depends on more rows.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from rover_overrides.introspection.stock import is_field, once, target
 
 
 class UncertainError(Exception):
-    """The value has no spelling on which every database agrees."""
+    """The value has no canonical text on which every database agrees."""
 
 
 _KINDS = {
@@ -51,21 +51,22 @@ _KINDS = {
     "DurationField": "duration",
     "GenericIPAddressField": "ip",
 }
-# Those that people spell in more than one way.
+# Kinds with several ways to write the same value, such as 1.0 and 1.00.
 _CANONICAL_ONLY = frozenset({"decimal", "float", "datetime", "time", "duration", "ip"})
 
 
 def kind_of(field: Field[Any, Any]) -> str | None:
-    """Return the kind of a column, or None where its values cannot be told apart with certainty."""
+    """Return the kind of a column, or None if its values cannot be compared with certainty."""
     kind, decimals = _kind_of(field)
     if kind is None or (kind in _CANONICAL_ONLY and not on("canonical-values")):
         return None
+    # The setting lists internal types of fields whose values conditions must not compare.
     return None if decimals in cacheops_settings.CACHEOPS_SKIP_FIELDS else kind
 
 
 @once
 def _kind_of(field: Field[Any, Any]) -> tuple[str | None, str]:
-    """Return the kind and the internal type of a field, that of its target for a foreign key."""
+    """Return the kind and the internal type of a field; for a foreign key, those of its target."""
     last = target(field)
     internal = last.get_internal_type()
     plain = getattr(last, "db_collation", None) is None and _stored_as_django(field)
@@ -73,17 +74,23 @@ def _kind_of(field: Field[Any, Any]) -> tuple[str | None, str]:
 
 
 def _stored_as_django(field: Field[Any, Any]) -> bool:
-    """Tell whether the field stores and shows its values as Django's own."""
+    """Return whether the field stores and loads values as Django's own, and is not generated."""
     return is_field(field) and not getattr(target(field), "generated", False)
 
 
 def tells_null(field: Field[Any, Any]) -> bool:
-    """Tell whether None stands for NULL in a column, and nothing else does: not so in JSON, files and fields of their own."""
+    """Return whether None, and nothing else, means NULL in a column.
+
+    This does not hold for JSON, file and custom fields.
+    """
     return _kind_of(field)[1] in _KINDS and _stored_as_django(field)
 
 
 def comparable(field: Field[Any, Any], kind: str, value: Any) -> Any:
-    """Return the value as one that compares as the database compares it; raises UncertainError where that is not certain."""
+    """Return the value in a form that compares in Python as it compares in the database.
+
+    Raises UncertainError if that is not certain.
+    """
     try:
         return _COMPARABLE[kind](field, value)
     except (TypeError, ValueError, OverflowError, InvalidOperation, ValidationError) as error:
@@ -91,17 +98,17 @@ def comparable(field: Field[Any, Any], kind: str, value: Any) -> Any:
 
 
 def digits(field: Field[Any, Any]) -> int:
-    """Return how many digits a decimal column has."""
+    """Return how many digits a decimal column has, or 0 if that is unknown."""
     return int(getattr(target(field), "max_digits", None) or 0)
 
 
 def spell(kind: str, value: Any) -> str:
-    """Return the one text that stands for a comparable value."""
+    """Return the canonical text of a comparable value."""
     return str(int(value)) if kind == "bool" else _SPELL.get(kind, str)(value)
 
 
 def read(kind: str, text: str) -> Any:
-    """Return the comparable value that a text stands for."""
+    """Return the comparable value of a canonical text."""
     return _READ[kind](text)
 
 
@@ -112,6 +119,7 @@ def _certain(condition: bool) -> None:
 
 def _int(_field: Field[Any, Any], value: Any) -> int:
     number = int(value)
+    # Reject a number with a fraction, which int() truncates.
     _certain(isinstance(value, str) or number == value)
     return number
 
@@ -123,9 +131,9 @@ def _bool(_field: Field[Any, Any], value: Any) -> bool:
 
 def _text(_field: Field[Any, Any], value: Any) -> str:
     _certain(isinstance(value, str))
-    # NOTE: of an Enum that is a str too, drivers send the content, while its str() is its name
+    # NOTE: for an Enum that is also a str, drivers send the value, but str() returns the name
     text = str.__str__(value)
-    text.encode()
+    text.encode()  # raises UnicodeEncodeError for a lone surrogate
     return text
 
 
@@ -133,17 +141,17 @@ def _decimal(field: Any, value: Any) -> Decimal:
     number = field.to_python(value)
     _certain(number.is_finite())
     places = getattr(target(field), "decimal_places", None)
-    # Of more places than the column has, some databases compare all, others round first.
+    # If a value has more places than the column, some databases compare all, others round first.
     _certain(places is None or number == round(number, places))
     plain = number.normalize() + 0 if number else Decimal(0)
-    _certain(plain == number)  # and not rounded by the context
+    _certain(plain == number)  # the decimal context may have rounded it
     return plain
 
 
 def _float(_field: Field[Any, Any], value: Any) -> float:
     number = float(value)
-    _certain(number == number)  # noqa: PLR0124 (not a number)
-    return number + 0.0  # -0.0 is 0.0
+    _certain(number == number)  # noqa: PLR0124 (false for NaN)
+    return number + 0.0  # turns -0.0 into 0.0
 
 
 def _date(_field: Field[Any, Any], value: Any) -> dt.date:
@@ -179,7 +187,7 @@ def _uuid(_field: Field[Any, Any], value: Any) -> uuid.UUID:
 
 
 def _ip(field: Field[Any, Any], value: Any) -> str:
-    # NOTE: the field may store an IPv4 address that is mapped into IPv6 as what it is
+    # NOTE: with `unpack_ipv4` the field stores an IPv4-mapped IPv6 address as IPv4
     return str(ipaddress.ip_address(target(field).get_prep_value(value)))
 
 

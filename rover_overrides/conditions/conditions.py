@@ -1,10 +1,12 @@
-"""What a query needs of a row to depend on it, as text that another process can hold against a row.
+"""Row conditions that a cached query depends on, encoded so that another process can test a row.
 
-An *atom* compares one column. A *conj* is atoms that a row must all meet. Its `entry` names them, and the `values` are what the
-row must have in the columns for which equality is asked: whoever writes a row computes those values from it, looks at the
-entries in use on its table, and so finds each conj that the row meets without searching.
+An *atom* compares one column. A *conj* is a conjunction of atoms: a row must meet all of them. Its
+`entry` is their text, without the operands of atoms that test equality; its `values` are these
+operands. A writer takes the entries in use on its table and computes the `values` from its row.
+So it gets each conj that the row meets without a search.
 
-Where the answer is not certain the row meets the conj: an atom may be dropped, it must never be made stronger.
+If it is not certain whether a row meets a conj, the row counts as meeting it: an atom may be
+dropped, but it must never be made stronger.
 """
 
 from __future__ import annotations
@@ -27,22 +29,32 @@ from rover_overrides.conditions.patterns import PATTERNS
 from rover_overrides.introspection.schema import field_of
 
 ANSWERED = frozenset({"exact", "isnull", "iexact"})
-"""Operators whose operand a row gives. The others are tests, with their operand in the entry; only a test can be negated."""
+"""Operators of *answered* atoms: the operand is computed from the row and is not in the entry.
+
+The other atoms are tests, whose operand is in the entry. Only a test can be negated.
+"""
 
 MAX_ATOMS = 12
 MAX_OPERAND_BYTES = 65_536
 
 Path = tuple[tuple[str, ...], ...]
-"""The hops to related rows: this side's column, the other table, its column; a fourth, `MANY`, where they may be many."""
+"""The hops to related rows, each with the own column, the other table and its column.
+
+A *reverse hop* goes backwards along a foreign key and may lead to many rows. It has `MANY` as a
+fourth item.
+"""
 
 MANY = "*"
 
 READS = "reads"
-"""The operator of an atom whose operands are the columns that a query reads: only a change of one of those matters."""
+"""The operator of an atom that lists the columns a query reads: only their changes matter."""
 
 
 class Column(NamedTuple):
-    """A column of the row, or of the one row that it leads to; `part` is a part of a date or time, and its zone."""
+    """A column of the row, or of the row that `path` leads to.
+
+    `part` is a part of a date or time and its time zone.
+    """
 
     path: Path
     name: str
@@ -50,7 +62,7 @@ class Column(NamedTuple):
 
 
 class Atom(NamedTuple):
-    """A comparison of a column with spelled operands."""
+    """A comparison of a column with operands in canonical text."""
 
     column: Column
     op: str
@@ -59,37 +71,40 @@ class Atom(NamedTuple):
 
     @property
     def answered(self) -> bool:
-        """Whether the row itself gives the operand."""
+        """Whether the operand is computed from the row."""
         return self.op in ANSWERED
 
 
 class Conj(NamedTuple):
-    """Atoms as an entry, and the values of those that a row answers."""
+    """A conjunction of atoms: their entry, and the operands of the answered atoms."""
 
     entry: str
     values: tuple[str, ...]
 
 
 TRUE = Conj("", ())
-"""Any row of the table."""
+"""The conj that any row of the table meets."""
 
 UNCACHED = Conj("!", ())
-"""Stands for what no row can say: a result that depends on it is not kept."""
+"""A condition that no row can decide: a result that depends on it is not stored."""
 
 Row = Mapping[Union[str, Column], Any]
-"""The values of a row by column name, and those of rows it leads to by `Column`; what is missing is unknown."""
+"""The values of a row by column name, and of related rows by `Column`; a missing one is unknown."""
 
 
 CHANGED = Column((), "*")
-"""Stands in a row for the names of the columns in which it was updated; without it all may have been."""
+"""The key in a row for the names of its updated columns. Without it, any column may be updated."""
 
 
 class _UnknownRowError(Exception):
-    """The row may meet conjs that nobody can compute."""
+    """The row may meet conjs that cannot be computed."""
 
 
 def conjs_of(atoms: Iterable[Atom]) -> list[Conj]:
-    """Return the conjs that a row with these atoms' properties drops; empty where no row can have them."""
+    """Return the conjs that a row which meets the atoms invalidates; empty if no row can meet them.
+
+    Those with `ANY` are for rows whose values are uncertain: a folded text, or related rows.
+    """
     kept = _fitting(atoms)
     if kept is None:
         return []
@@ -110,23 +125,23 @@ def conjs_of(atoms: Iterable[Atom]) -> list[Conj]:
 
 
 def coarser(conj: Conj) -> Conj:
-    """Return a conj without the operands that take room in a registry."""
+    """Return a conj without the atoms whose operands take space in a registry."""
     kept = [item for item in json.loads(conj.entry or "[]") if item[4] is None]
     return Conj(_dumped(kept), conj.values) if kept else TRUE
 
 
 def has_operands(entry: str) -> bool:
-    """Tell which of a table's two registries an entry belongs to."""
+    """Return whether an entry has tests: a table has a registry for those, and one for the rest."""
     return template(entry).has_tests
 
 
 def columns_needed(entries: Iterable[str]) -> set[Column]:
-    """Return the columns of related rows that entries compare."""
+    """Return the columns of related rows that the entries compare."""
     return {column for entry in entries for column in template(entry).columns if column.path}
 
 
 def many_of(entry: str) -> Path:
-    """Return the hop to many rows that an entry takes, as a path of one, or the empty path."""
+    """Return the reverse hop of an entry, as a path of one hop, or an empty path."""
     return next(
         (
             column.path[:1]
@@ -138,9 +153,11 @@ def many_of(entry: str) -> Path:
 
 
 def is_blind(entry: str, changed: Container[str], known: Container[str]) -> bool:
-    """Tell whether rows that an entry leads to may have been changed along with the row itself, nobody knows from what.
+    """Return whether an entry's related rows may also have changed, from unknown old values.
 
-    Of the many rows the changes may be `known`.
+    The entry must have a reverse hop. `changed` are the tables written along with the row. `known`
+    are the tables whose changed rows are known; that counts only for the table of the reverse hop,
+    not for those behind it.
     """
     many = many_of(entry)
     beyond = {
@@ -154,20 +171,24 @@ def is_blind(entry: str, changed: Container[str], known: Container[str]) -> bool
 
 
 def met(table: str, entries: Iterable[str], row: Row) -> set[Conj] | None:
-    """Return the conjs that a row meets, or None where it may meet any."""
+    """Return the conjs that a row meets, or None if it may meet any."""
     found = {TRUE}
     asked = _Asked(table, row)
     changed = row.get(CHANGED)
     try:
         entries = [entry for entry in entries if template(entry).is_touched(changed)]
         found.update(conj for entry in entries if (conj := _met_of(entry, asked)) is not None)
-    except (_UnknownRowError, LookupError, TypeError, ValueError):  # or an entry of another version
+    except (_UnknownRowError, LookupError, TypeError, ValueError):
+        # The row has an unknown value, or the entry is of another version.
         return None
     return found
 
 
 def _met_of(entry: str, row: _Asked) -> Conj | None:
-    """Return the conj of an entry that a row meets; raises _UnknownRowError where that is a matter of its own columns."""
+    """Return the conj of an entry that a row meets, or None.
+
+    Raises _UnknownRowError if a value is unknown and the entry compares the row's own columns only.
+    """
     asked = template(entry)
     try:
         values = asked.answer(row)
@@ -179,12 +200,12 @@ def _met_of(entry: str, row: _Asked) -> Conj | None:
 
 
 def _whatever(conj: Conj) -> Conj:
-    """Return the conj that is dropped where nobody can tell what related rows answer."""
+    """Return the conj that is invalidated if the values of related rows are unknown."""
     return conj._replace(values=(ANY,) * len(conj.values))
 
 
 class Template:
-    """An entry, ready to be held against rows."""
+    """A parsed entry, ready to test rows."""
 
     def __init__(self, entry: str) -> None:
         atoms = [_read_atom(item) for item in json.loads(entry)]
@@ -199,7 +220,7 @@ class Template:
         self._operands: dict[tuple[str, int], Any] = {}
 
     def is_touched(self, changed: Collection[str] | None) -> bool:
-        """Tell whether an update of those columns may matter."""
+        """Return whether an update of these columns may matter; None stands for any column."""
         return (
             changed is None
             or self._reads is None
@@ -207,9 +228,9 @@ class Template:
         )
 
     def answer(self, row: _Asked) -> tuple[str, ...] | None:
-        """Return the row's values in the columns that are asked for, or None where it does not meet the rest.
+        """Return the operands of the answered atoms, or None if the row does not meet the entry.
 
-        Raises _UnknownRowError where a value is unknown.
+        Raises _UnknownRowError if a value is unknown.
         """
         for number, atom in enumerate(self._tests):
             if not self._meets(number, atom, row):
@@ -221,7 +242,7 @@ class Template:
         try:
             value = row.value(atom.column)
         except (UncertainError, _UnknownRowError):
-            return True
+            return True  # it may meet the test
         if value is None:  # neither a comparison with NULL nor its negation is true
             return False
         if (row.table, number) not in self._operands:
@@ -230,7 +251,7 @@ class Template:
 
 
 class _Asked:
-    """A row of a table that many templates ask for the same columns."""
+    """A row of a table, with its values computed once for all templates."""
 
     def __init__(self, table: str, row: Row) -> None:
         self.table = table
@@ -239,13 +260,13 @@ class _Asked:
         self._answers: dict[tuple[Column, str], str | None] = {}
 
     def value(self, column: Column) -> Any:
-        """Return the comparable value of a column; raises as `_value` does."""
+        """Return the comparable value of a column; raise as `_value` does."""
         if column not in self._values:
             self._values[column] = _value(self.table, column, self._row)
         return self._values[column]
 
     def answer(self, column: Column, op: str) -> str | None:
-        """Return what the row answers to an operator; raises as `_answer` does."""
+        """Return the operand with which the row meets an operator; raise as `_answer` does."""
         if (column, op) not in self._answers:
             self._answers[column, op] = _answer(self.table, column, op, self._row)
         return self._answers[column, op]
@@ -253,12 +274,12 @@ class _Asked:
 
 @functools.lru_cache(maxsize=8192)
 def template(entry: str) -> Template:
-    """Return an entry ready to use; kept, as a process meets the same ones at each write."""
+    """Return the parsed entry, cached because each write tests the same entries."""
     return Template(entry)
 
 
 def spelled(field: Any, part: str, value: Any) -> str:
-    """Return the spelling of an operand; raises UncertainError."""
+    """Return the canonical text of an operand; raise UncertainError if it has none."""
     kind = _kind(field, part)
     return spell(kind, comparable(field, kind, value))
 
@@ -273,7 +294,11 @@ def _kind(field: Any, part: str) -> str:
 
 
 def _value(table: str, column: Column, row: Row) -> Any:
-    """Return the comparable value of a column in a row."""
+    """Return the comparable value of a column in a row, or None for NULL.
+
+    Raises _UnknownRowError if the row lacks the column, UncertainError if it cannot be compared.
+    """
+    # A related column is in the row once, for all of its parts.
     key: str | Column = column._replace(part="") if column.path else column.name
     if key not in row:
         raise _UnknownRowError
@@ -292,7 +317,10 @@ def _value(table: str, column: Column, row: Row) -> Any:
 
 
 def _answer(table: str, column: Column, op: str, row: Row) -> str | None:
-    """Return what a row answers to an operator, or None where it meets no operand."""
+    """Return the operand with which a row meets an operator, or None if it meets none.
+
+    Raises _UnknownRowError if the operand cannot be computed.
+    """
     if op == "isnull":
         key: str | Column = column if column.path else column.name
         if key not in row:
@@ -320,17 +348,17 @@ def _operand(table: str, atom: Atom) -> Any:
 
 
 def _fitting(atoms: Iterable[Atom]) -> list[Atom] | None:
-    """Return the atoms worth keeping, those that are answered first, or None where two contradict each other."""
+    """Return the atoms to keep, answered ones first, or None if two contradict each other."""
     answered: dict[tuple[Column, str], Atom] = {}
     tests: list[Atom] = []
     for atom in sorted(set(atoms)):
         if not atom.answered:
             tests.append(atom)
         elif atom.op == "iexact" and any(op == "iexact" for _, op in answered):
-            # One folded column doubles the conjs, so a second one is a test.
+            # A folded column doubles the conjs, so a second one becomes a test.
             tests.append(atom._replace(op="iequal"))
         elif answered.setdefault((atom.column, atom.op), atom) is not atom:
-            return None
+            return None  # no row meets the same operator with two operands
     fitting = [atom for atom in tests if sum(map(len, atom.operand)) <= MAX_OPERAND_BYTES]
     return [*answered.values(), *fitting][:MAX_ATOMS]
 

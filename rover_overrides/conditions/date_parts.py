@@ -1,4 +1,4 @@
-"""Parts of dates and times as Django's transforms take them: `year@`, `date@Europe/Prague`."""
+"""Parts of dates and times as Django's transforms extract them: `year@`, `date@Europe/Prague`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _OF_DATE: dict[str, Callable[[Any], int]] = {
 _OF_TIME: dict[str, Callable[[Any], int]] = {
     "hour": lambda moment: int(moment.hour),
     "minute": lambda moment: int(moment.minute),
-    # Before 4.2 Django has PostgreSQL compare the fraction too.
+    # Before 4.2, Django has PostgreSQL compare the fraction too.
     **({"second": lambda moment: int(moment.second)} if django.VERSION >= (4, 2) else {}),
 }
 _OF_DATETIME: dict[str, Callable[[dt.datetime], Any]] = {
@@ -34,7 +34,7 @@ _ALL: dict[str, Callable[[Any], Any]] = {**_OF_DATE, **_OF_TIME, **_OF_DATETIME}
 
 
 def part_kind(kind: str, part: str) -> str | None:
-    """Return the kind of a part of a column of a kind, or None where there is no such part."""
+    """Return the kind of a part of a column, or None if there is no such part or time zone."""
     name, _, zone = part.partition("@")
     if zone and not _is_known(zone):
         return None
@@ -55,7 +55,7 @@ def _is_known(zone: str) -> bool:
 
 
 def part_of(value: Any, part: str) -> Any:
-    """Return a part of a comparable date, time or datetime."""
+    """Return a part of a comparable date, time or datetime; raise ValueError if it has none."""
     name, _, zone = part.partition("@")
     try:
         return _ALL[name](value.astimezone(ZoneInfo(zone)) if zone else value)

@@ -1,4 +1,4 @@
-"""Conditions in words, for people: `status =, price < 10`."""
+"""Conditions as text for people, such as `status = new and price < 10`."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def condition(conj: Conj) -> str:
 
 
 def _apart(items: Sequence[Any]) -> tuple[list[Any], str]:
-    """Return the comparisons, and in words which columns are read of a row."""
+    """Return the comparisons, and as text which columns of a row are read."""
     read = [column for item in items if item[3] == READS for column in item[4]]
     return [
         item for item in items if item[3] != READS

@@ -1,6 +1,7 @@
-"""Patterns: whether a text may contain, begin or end with an operand.
+"""Patterns: whether a text may contain, start with, end with or equal an operand.
 
-A test that ignores case is certain of ASCII alone, and of a negation only where the case of each `i` agrees too.
+A test that ignores case is certain in ASCII only. It rules out a negation only if the case of each
+`i` agrees too.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def _ignoring_case(match: _Match) -> _Test:
     def test(value: str, operand: str, negated: bool) -> bool:
         folded, wanted = fold(value), fold(operand)
         if folded is None or wanted is None:
-            return True
+            return True  # not certain, so the row may match
         return not match(certain(value), certain(operand)) if negated else match(folded, wanted)
 
     return test

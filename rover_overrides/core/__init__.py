@@ -1,1 +1,1 @@
-"""Which patches are enabled, which way upstream works, and warnings: what every other folder may import."""
+"""Switches, invalidation modes and warnings: the modules that every other folder may import."""

@@ -1,4 +1,7 @@
-"""Which way upstream works, for its modules to ask while they import each other."""
+"""Which invalidation mode is active.
+
+Upstream's modules can use this module while they import each other.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +15,12 @@ from rover_overrides.core.switches import applied
 
 
 def batches() -> bool:
-    """Tell whether changes wait for the commit in a batch, not each by itself."""
+    """Return whether changes are batched until the commit instead of handled one by one."""
     return bool(settings.CACHEOPS_INSIDEOUT)
 
 
 def sees_writes() -> bool:
-    """Tell whether every write is seen where it is compiled."""
+    """Return whether every write is tracked where Django compiles it."""
     return bool(settings.CACHEOPS_INSIDEOUT) and applied("track-all-writes")
 
 
@@ -26,7 +29,7 @@ _done: ContextVar[bool] = ContextVar("rover_done", default=False)
 
 @contextmanager
 def done_already() -> Iterator[None]:
-    """Have explicit invalidations do nothing in a block: the write that asks for them was seen."""
+    """Make explicit invalidations do nothing in a block, because their write was tracked."""
     token = _done.set(True)
     try:
         yield
@@ -35,5 +38,5 @@ def done_already() -> Iterator[None]:
 
 
 def is_done() -> bool:
-    """Tell whether an explicit invalidation has nothing left to do."""
+    """Return whether an explicit invalidation has nothing left to do."""
     return _done.get()

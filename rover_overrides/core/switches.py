@@ -1,7 +1,8 @@
-"""Which features are at work: those that the patches in this tree bring, without those that a setting switches off.
+"""Which features are enabled: those of the patches in this tree that no setting disables.
 
-`CACHEOPS_ROVER_OFF = ("join-conditions", ...)` names features by their ids and is read at run time. A feature that is off makes
-results depend on more rows than they need to, or leaves them out of the cache; it never lets an old one be read.
+`CACHEOPS_ROVER_OFF = ("join-conditions", ...)` disables features by id and is read at run time.
+A disabled feature makes results depend on more rows than necessary, or keeps them out of the
+cache. It never lets a stale result be read.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ _FORMERLY = {
     "told-reasons": "explain-invalidation",
     "unknown-fields": "deferred-fields",
 }
-"""Ids that features had: settings may still name them."""
+"""Former ids of features, each with its current id: settings may still use the former."""
 
 
 def _features() -> frozenset[str] | None:
-    """Return the features in this tree, or None in the repository itself, where all of them are."""
+    """Return the features in this tree, or None in the repository itself, which has all."""
     try:
         return frozenset(import_module("rover_overrides._series").FEATURES)
     except ModuleNotFoundError:
@@ -38,24 +39,24 @@ _APPLIED = _features()
 
 
 def applied(feature: str) -> bool:
-    """Return whether a patch in this tree brings a feature."""
+    """Return whether a patch in this tree provides a feature."""
     return _APPLIED is None or feature in _APPLIED
 
 
 def on(feature: str) -> bool:
-    """Return whether a feature is here and not switched off."""
+    """Return whether a feature is in this tree and not disabled."""
     return applied(feature) and feature not in off()
 
 
 def off() -> Collection[str]:
-    """Return the features that the setting switches off."""
+    """Return the features that the setting disables."""
     found: Collection[str] = stated("CACHEOPS_ROVER_OFF", ())
     return _by_their_names(tuple(found)) if found else found
 
 
 @lru_cache(maxsize=16)
 def _by_their_names(names: tuple[str, ...]) -> frozenset[str]:
-    """Return the ids of features, also of those that are named as they were called once."""
+    """Return the current ids of features that may be given by their former ids."""
     for name in names:
         if name in _FORMERLY:
             warn(f"CACHEOPS_ROVER_OFF names {name}, which is called {_FORMERLY[name]} now")
@@ -63,5 +64,8 @@ def _by_their_names(names: tuple[str, ...]) -> frozenset[str]:
 
 
 def stated(name: str, default: Any) -> Any:
-    """Return a setting that is asked for at each hit and mostly not set: `settings` itself raises and catches for that."""
+    """Return a setting that is read at each cache hit and usually not set.
+
+    `settings` itself would raise and catch an exception for a setting that is not set.
+    """
     return getattr(settings._wrapped, name, default)

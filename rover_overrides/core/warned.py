@@ -1,4 +1,4 @@
-"""Warnings of the cache's own, for whoever runs the site: none breaks the read or write in which it is given."""
+"""Warnings for the operators of the site; none breaks the read or write that issues it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ _logger = logging.getLogger(__name__)
 
 
 def warn(said: str, *, stacklevel: int = 1) -> None:
-    """Give a RuntimeWarning, seen from the caller; where the application has warnings raised it goes to the log instead."""
+    """Issue a RuntimeWarning for the caller's line.
+
+    If the application turns warnings into errors, log it instead.
+    """
     try:
         warnings.warn(said, RuntimeWarning, stacklevel=stacklevel + 1)
     except RuntimeWarning:

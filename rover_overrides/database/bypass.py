@@ -1,4 +1,4 @@
-"""Whether a thread's reads bypass the cache, for what it wrote, or what its transaction sees."""
+"""Whether a thread's reads bypass the cache, due to its writes or what its transaction sees."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ _SAME_DATABASE = ("ENGINE", "HOST", "PORT", "NAME")
 
 
 def dirty(using: str | None) -> bool:
-    """Tell whether this thread's reads bypass the cache: they may see what is not committed, or only what their snapshot has.
+    """Return whether this thread's reads of a database bypass the cache.
 
-    An alias counts that goes to the same database as one with an open transaction: as a test mirror it shares its connection,
-    and elsewhere its reader expects to see the writes of its own thread.
+    They do if they may see uncommitted changes, or only what their snapshot contains. An alias of
+    the same database as one with an open transaction counts too: a test mirror shares its
+    connection, and in other cases a reader expects to see the writes of its own thread.
     """
     alias = using or DEFAULT_DB_ALIAS
     if len(connections.settings) == 1:
@@ -42,7 +43,7 @@ def _writing(alias: str) -> bool:
 
 
 def opened(alias: str) -> Any:
-    """Return the thread's connection of an alias without making one."""
+    """Return the thread's connection of an alias, or None; never create one."""
     return getattr(connections._connections, alias, None)  # type: ignore[attr-defined]
 
 

@@ -1,4 +1,7 @@
-"""What the cache knows of a database connection, in one object: its open transaction, and what waits for the end of it."""
+"""What the cache knows of a database connection, in one object.
+
+This is its open transaction, and what waits for the end of it.
+"""
 
 from __future__ import annotations
 
@@ -15,36 +18,45 @@ class ConnectionState:
     batch: Any = None
     """The changes of a transaction in manual mode (`set_autocommit(False)`), a `commits.Batch`."""
     announced: Any = None
-    """What was announced before the COMMIT that is under way."""
+    """What was announced before the COMMIT in progress."""
     backend: int = 0
-    """The id of the database's process that works on the COMMIT that is under way, 0 if it is not known."""
+    """The id of the database process that executes the COMMIT in progress, 0 if unknown."""
     is_in_outbox: bool = False
-    """Whether the tables of the COMMIT that is under way are in the outbox, and come with it."""
+    """Whether the COMMIT in progress includes outbox rows for its tables."""
     is_dirty: bool = False
-    """Whether manual mode has written something that is not committed."""
+    """Whether manual mode has uncommitted writes."""
     is_issuing: bool = False
-    """Whether a compiler of Django's is running its statement, which then is no raw SQL."""
+    """Whether a Django compiler is running its statement, which is not raw SQL then."""
     is_own_transaction: bool = False
-    """Whether the open transaction is one that the cache opened around a single write in autocommit mode."""
+    """Whether the cache opened the transaction, around a single write in autocommit mode.
+
+    It is reset just before that write is sent.
+    """
     looks: bool = True
-    """Whether the old rows of a write are read, which failed in this write's first transaction if not."""
+    """Whether the old rows of a write are read; False if that failed in its first transaction."""
     row_locks: int = 0
     """How many savepoints of the open transaction have locked rows."""
     aborted: Exception | None = None
     """The error of the cache's own statement that aborted the open transaction, if one did."""
 
     outermost: str = ""
-    """The savepoint that began the open transaction, as it does on SQLite outside any; its release commits."""
+    """The savepoint that began the open transaction; its release commits.
+
+    On SQLite a savepoint outside a transaction begins one.
+    """
 
     is_bound: bool | None = None
-    """Whether its transactions see a snapshot where nothing names an isolation level, None if that is not known yet."""
+    """Whether transactions without an explicit isolation level see a snapshot.
+
+    None if that is not known yet.
+    """
     names_isolation: bool = False
-    """Whether raw SQL has named an isolation level on the open connection."""
+    """Whether raw SQL has named an isolation level on this connection."""
     has_drained: bool = False
-    """Whether rows of the outbox were found in the open transaction, to be deleted after it."""
+    """Whether the open transaction read outbox rows that must be deleted after it."""
 
     def end_transaction(self) -> None:
-        """Forget what holds for the transaction that has ended."""
+        """Reset what applies to the transaction that has ended."""
         self.is_dirty = False
         self.row_locks = 0
         self.aborted = None

@@ -1,4 +1,4 @@
-"""Keeps the BEGIN and COMMIT of the cache's own transactions out of what an application sees of its queries."""
+"""Hides BEGIN and COMMIT of the cache's own transactions from the application's query log."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from typing import Any
 
 @contextmanager
 def begins_unseen(connection: Any) -> Iterator[None]:
-    """Show neither `connection.queries` nor `execute_wrapper` how a transaction begins; no other statement runs meanwhile."""
+    """Hide the start of a transaction from `connection.queries` and `execute_wrapper`.
+
+    No other statement runs in the block.
+    """
     kept = connection.execute_wrappers
     connection.execute_wrappers = []
     try:
@@ -20,7 +23,10 @@ def begins_unseen(connection: Any) -> Iterator[None]:
 
 
 def ends_unseen(connection: Any) -> Any:
-    """Return a context that leaves the end of a transaction out of `connection.queries`, but nothing that runs after it."""
+    """Return a context that hides the end of a transaction from `connection.queries`.
+
+    What runs after it is not hidden.
+    """
     return _unlogged(connection, "COMMIT", "ROLLBACK")
 
 
@@ -31,6 +37,7 @@ def _unlogged(connection: Any, *words: str) -> Iterator[None]:
     try:
         yield
     finally:
+        # The log is a bounded deque, so positions may have shifted.
         at = len(log)
         while at and log[at - 1] is not last:
             at -= 1

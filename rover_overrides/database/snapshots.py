@@ -1,7 +1,8 @@
-"""Whether what a reader sees may be older than a lease it took: then its result must not be stored.
+"""Whether a reader may see data older than its lease: then its result must not be stored.
 
-A lease is taken before the SELECT, which is enough where each statement sees what is committed when it starts. It is not in a
-transaction whose snapshot is from its first statement, nor on a replica that lags.
+A lease is taken before the SELECT. That is enough if each statement sees what is committed when
+it starts. It is not enough in a transaction whose snapshot dates from its first statement, nor on
+a replica that lags.
 """
 
 from __future__ import annotations
@@ -19,29 +20,33 @@ from rover_overrides.database import statements
 from rover_overrides.database.connection_state import state_of
 from rover_overrides.database.statements import StatementError
 
-_EACH_STATEMENT = frozenset(
-    {"read committed", "read uncommitted"}
-)  # sees what is committed when it starts
+# Isolation levels in which each statement sees what is committed when it starts.
+_EACH_STATEMENT = frozenset({"read committed", "read uncommitted"})
 _bound_by_default: dict[tuple[str, ...], bool] = {}
-_KEPT = "rover_snapshot"  # in the context of the outermost transaction: its isolation cannot change after a query
+# In the context of the outermost transaction, whose isolation level cannot change after a query.
+_KEPT = "rover_snapshot"
 
 
 def may_be_old(dbs: Iterable[str], tables: Iterable[str]) -> bool:
-    """Tell whether rows of the tables, read now through these aliases, may be from before what others have committed."""
+    """Return whether rows read now through these aliases may lack what others have committed."""
     tables = tuple(tables)
     return any(_is_replica(using, tables) or _has_snapshot(using) for using in dbs)
 
 
 def may_lack_commits(using: str) -> bool:
-    """Tell whether a writer does not see what others have committed since its transaction began; in SQLite nobody else can."""
+    """Return whether a writer cannot see what others have committed since its transaction began.
+
+    On SQLite nobody else can commit meanwhile.
+    """
     return connections[using].vendor != "sqlite" and _has_snapshot(using)
 
 
 def is_bound(using: str) -> bool:
-    """Tell whether a reader sees what was committed when its transaction began: a cached result may be newer than that.
+    """Return whether a reader sees only what was committed when its transaction began.
 
-    So that a read of the cache costs no round trip, PostgreSQL is asked for its default once in a process, and in a transaction
-    only where raw SQL or the driver has named another level.
+    A cached result may be newer than that. To save round trips at each read of the cache,
+    PostgreSQL's default level is queried once per process, and the level of a transaction only if
+    raw SQL or the driver has named another one.
     """
     connection = connections[using]
     if connection.connection is None:
@@ -54,18 +59,19 @@ def is_bound(using: str) -> bool:
         return _has_snapshot(using)
     if state.is_bound is None:
         state.is_bound = _is_bound_by_default(connection)
-    return state.is_bound is not False
+    return state.is_bound is not False  # unknown counts as bound
 
 
 def any_dirty() -> bool:
-    """Tell whether this thread has written in a transaction that is not committed, on any alias."""
+    """Return whether this thread has uncommitted writes on any alias."""
     return any(state.is_dirty() for state in list(transaction_states._states.values()))
 
 
 def _is_replica(using: str, tables: tuple[str, ...]) -> bool:
-    """Tell whether the alias is read only, by the router's word, the settings' or the server's.
+    """Return whether an alias is read-only according to the router, the settings or the server.
 
-    Without a router nobody says where writes go, and an alias that is named by hand may be a database of its own.
+    Without a router it is unknown where writes go, and an alias that the application names
+    explicitly may be a separate database.
     """
     if connections[using].settings_dict.get("TEST", {}).get("MIRROR"):
         return True
@@ -77,7 +83,7 @@ def _is_replica(using: str, tables: tuple[str, ...]) -> bool:
 
 
 def _in_hot_standby(raw: Any) -> bool:
-    """Ask what a PostgreSQL from 14 on tells its client unasked."""
+    """Return whether the server is a hot standby, which PostgreSQL reports unasked since 14."""
     info: Any = getattr(raw, "info", None)  # psycopg 3, and psycopg2 from 2.8
     return hasattr(info, "parameter_status") and info.parameter_status("in_hot_standby") == "on"
 
@@ -88,11 +94,12 @@ def _models(table: str) -> tuple[type[models.Model], ...]:
 
 
 def _has_snapshot(using: str) -> bool:
-    """Tell whether the connection is in a transaction that does not see what others commit."""
+    """Return whether the connection is in a transaction that does not see what others commit."""
     connection = connections[using]
     if connection.connection is None or not statements.in_transaction(connection):
         return False
     contexts = transaction_states[using]
+    # Not kept before the first statement: until then the isolation level may still change.
     if not contexts or not statements.has_begun(connection):
         return _keeps_snapshot(connection)
     if _KEPT not in contexts[0]:
@@ -101,7 +108,10 @@ def _has_snapshot(using: str) -> bool:
 
 
 def _keeps_snapshot(connection: Any) -> bool:
-    """Ask the database itself, past Django: what its default is, a role's setting or SET TRANSACTION may have changed."""
+    """Return whether the current transaction keeps one snapshot, by a query past Django.
+
+    Its level may differ from the default by a role's setting or SET TRANSACTION.
+    """
     if connection.vendor == "postgresql":
         return _ask(connection, "SHOW transaction_isolation") not in _EACH_STATEMENT
     if connection.vendor == "sqlite":
@@ -127,5 +137,5 @@ def _ask(connection: Any, sql: str) -> str:
     try:
         ((value, *_), *_) = statements.read(connection, sql)
     except StatementError:
-        return ""  # unknown, as in a transaction that has failed
+        return ""  # unknown, for example in a failed transaction
     return str(value).lower()

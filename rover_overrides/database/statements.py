@@ -1,12 +1,15 @@
-"""The cache's own statements on the application's database: none changes what becomes of the application's transaction.
+"""The cache's own statements on the application's database connections.
 
-They go to the driver, for they are no queries of the application's: neither `connection.queries` nor `execute_wrapper` sees them
-(the logger of this module does). In the application's transaction a statement runs in a savepoint of its own on PostgreSQL,
-where an error would abort the transaction; as it is on SQLite, where an error does not; and not at all on any other database.
-A statement that fails raises `StatementError`, and all is as it was.
+None of them changes the outcome of the application's transaction. They go directly to the driver,
+because they are not the application's queries: neither `connection.queries` nor `execute_wrapper`
+sees them (the logger of this module does). In the application's transaction a statement runs in
+its own savepoint on PostgreSQL, where an error would abort the transaction; without a savepoint on
+SQLite, where an error does not; and not at all on any other database. A statement that fails
+raises `StatementError` and leaves everything as it was.
 
-A savepoint that locks rows takes a transaction id, and PostgreSQL slows down for everybody beyond 64 of them, so a transaction
-has `MAX_ROW_LOCKS`. A savepoint that only reads is rolled back, which takes back its `SET LOCAL` too.
+A savepoint that locks rows uses a transaction id, and PostgreSQL slows down for everybody beyond
+64 of them, so a transaction has at most `MAX_ROW_LOCKS`. A savepoint that only reads is rolled
+back, which reverts its `SET LOCAL` too.
 """
 
 from __future__ import annotations
@@ -22,10 +25,13 @@ from django.db import Error, InterfaceError, OperationalError
 from rover_overrides.database.connection_state import state_of
 
 MAX_ROW_LOCKS = 32
-"""How many savepoints of one transaction lock rows; after that its writes invalidate their tables."""
+"""How many savepoints of a transaction lock rows; later writes invalidate whole tables."""
 
 LOCK_TIMEOUT_MS = 100
-"""How long a statement waits for a lock on a table that is not being written: less than PostgreSQL's `deadlock_timeout`."""
+"""How long a statement waits for a lock on a table that is not being written.
+
+This is less than PostgreSQL's `deadlock_timeout`.
+"""
 
 FAILURES = (
     ArithmeticError,
@@ -37,54 +43,57 @@ FAILURES = (
     ValidationError,
     ValueError,
 )
-"""What a statement may raise while it is compiled, sent or read; the exception of a signal handler is none of these."""
+"""What a statement may raise while it is compiled, sent or read.
+
+The exception of a signal handler is none of these.
+"""
 
 _SAVEPOINT = "rover_cache"
 _RELEASE = f"RELEASE SAVEPOINT {_SAVEPOINT}"
 _ROLLBACK = f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}; {_RELEASE}"
 _LIMIT = f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}; "
-# RELEASE keeps what SET LOCAL has set, so what is not rolled back puts the application's own value back.
+# RELEASE keeps what SET LOCAL has set, so a savepoint that is not rolled back restores the
+# application's own value.
 _REMEMBER = "SELECT set_config('rover.lock_timeout', current_setting('lock_timeout'), true); "
 _RESTORE = "; SELECT set_config('lock_timeout', current_setting('rover.lock_timeout'), true)"
 _LOCK_TIMEOUT = "55P03"
 _NO_TABLE = "42P01"
-_IDLE, _OPEN, _FAILED = (
-    0,
-    2,
-    3,
-)  # of libpq's transaction status; others are of a statement under way and of a lost connection
+# libpq's transaction status; others mean a statement in progress or a lost connection.
+_IDLE, _OPEN, _FAILED = 0, 2, 3
 
-_logger = logging.getLogger("rover_overrides.statements")  # as documented, wherever the module is
+# The documented name, wherever the module is.
+_logger = logging.getLogger("rover_overrides.statements")
 
 Row = tuple[Any, ...]
 
 
 class StatementError(Exception):
-    """A statement of the cache's own failed or could not run; the application's transaction is as it was."""
+    """One of the cache's statements failed or could not run; the transaction is as it was."""
 
 
 class _Manner(NamedTuple):
-    keeps: bool = False  # its locks and its effect last as long as the transaction
+    keeps: bool = False  # its locks and effects last until the transaction ends
     waits: bool = False  # for locks, as long as the application's own statements do
-    may_abort: bool = (
-        False  # a transaction that the cache opened itself, and that nothing was written in
-    )
+    # It is in a transaction that the cache opened itself and that has no writes.
+    may_abort: bool = False
 
 
 def read(
     connection: Any, sql: str, params: Sequence[Any] = (), *, waits: bool = False
 ) -> list[Row]:
-    """Return the rows of a SELECT, of which the transaction keeps nothing; it waits for locks 100 ms unless it `waits`.
+    """Return the rows of a SELECT that has no lasting effect on the transaction.
 
-    Raises StatementError where it fails, and the database's error where that ended the application's transaction.
+    It waits at most 100 ms for locks unless `waits` is True. Raise StatementError if it fails, and
+    the database's error if that ended the application's transaction.
     """
     return _run(connection, sql, params, _Manner(waits=waits))
 
 
 def lock(connection: Any, sql: str, params: Sequence[Any] = ()) -> list[Row]:
-    """Return the rows of a statement that keeps others off them until the transaction ends; raises as `read` does.
+    """Return the rows of a statement that locks them until the transaction ends.
 
-    In a transaction that the cache opened itself an error aborts that, and the caller rolls it back.
+    Raise the same errors as `read`. In a transaction that the cache opened itself, an error aborts
+    the transaction, and the caller rolls it back.
     """
     return _run(
         connection,
@@ -95,18 +104,24 @@ def lock(connection: Any, sql: str, params: Sequence[Any] = ()) -> list[Row]:
 
 
 def write(connection: Any, sql: str, params: Sequence[Any]) -> None:
-    """Write rows of a table of the cache's own, in the open transaction if there is one; raises as `read` does."""
+    """Write rows of one of the cache's own tables, in the open transaction if there is one.
+
+    Raise the same errors as `read`.
+    """
     _run(connection, sql, params, _Manner(keeps=True))
 
 
 def write_apart(connection: Any, sql: str, params: Sequence[Any]) -> None:
-    """Write rows of a table of the cache's own between two transactions, in one that is committed; raises as `read` does."""
+    """Write and commit rows of one of the cache's own tables, between two transactions.
+
+    Raise the same errors as `read`, and StatementError if a transaction is open.
+    """
     if connection.in_atomic_block or is_open(connection):
         raise StatementError("a transaction is open")
     try:
         write(connection, sql, params)
     finally:
-        if is_open(connection):
+        if is_open(connection):  # in manual mode the driver has begun a transaction
             _commit(connection)
 
 
@@ -119,14 +134,20 @@ def _commit(connection: Any) -> None:
 
 
 def check_commit(connection: Any) -> None:
-    """Raise the error of the statement of the cache's own that ended the transaction, if one did: a COMMIT would do nothing."""
+    """Raise the error of the cache's own statement that ended the transaction, if one did.
+
+    A COMMIT would do nothing then.
+    """
     aborted = state_of(connection).aborted
     if aborted is not None and connection.connection is not None and not is_usable(connection):
         raise aborted
 
 
 def in_transaction(connection: Any) -> bool:
-    """Return whether statements are part of a transaction: of an atomic block, of manual mode, or begun by raw SQL."""
+    """Return whether statements are part of a transaction.
+
+    It may be an atomic block, manual mode, or a transaction that raw SQL began.
+    """
     return bool(
         connection.in_atomic_block
         or not connection.get_autocommit()
@@ -135,17 +156,17 @@ def in_transaction(connection: Any) -> bool:
 
 
 def is_begun_by_hand(connection: Any) -> bool:
-    """Return whether raw SQL has begun a transaction in autocommit mode, as the driver knows."""
+    """Return whether, according to the driver, raw SQL began a transaction in autocommit mode."""
     raw = connection.connection
     if raw is None or connection.in_atomic_block or not connection.autocommit:
         return False
     if connection.vendor == "postgresql":
         return _status(connection) != _IDLE
-    return bool(getattr(raw, "in_transaction", False))  # of sqlite3
+    return bool(getattr(raw, "in_transaction", False))  # sqlite3
 
 
 def is_usable(connection: Any) -> bool:
-    """Return whether the driver would run a statement: its own state, which costs no query."""
+    """Return whether the driver would run a statement, by its own state and without a query."""
     if connection.connection is None:
         return False
     if connection.vendor == "postgresql":
@@ -154,7 +175,7 @@ def is_usable(connection: Any) -> bool:
 
 
 def is_idle(connection: Any) -> bool:
-    """Return whether the connection is to a PostgreSQL, and nothing was done on it since its last transaction."""
+    """Return whether a PostgreSQL connection has done nothing since its last transaction."""
     if (
         connection.vendor != "postgresql"
         or connection.connection is None
@@ -165,27 +186,28 @@ def is_idle(connection: Any) -> bool:
 
 
 def is_open(connection: Any) -> bool:
-    """Return whether the driver knows of a transaction that is open, of which PostgreSQL may refuse to go on with."""
+    """Return whether the driver reports an open transaction, even a failed one on PostgreSQL."""
     if connection.connection is None:
         return False
     if connection.vendor == "postgresql":
         return _status(connection) in {_OPEN, _FAILED}
-    return bool(getattr(connection.connection, "in_transaction", False))  # of sqlite3
+    return bool(getattr(connection.connection, "in_transaction", False))  # sqlite3
 
 
 def has_ended(connection: Any) -> bool:
-    """Return whether the driver knows that no transaction is open, of which Django may not know."""
+    """Return whether the driver reports that no transaction is open; Django may not know."""
     if connection.connection is None:
         return True
     if connection.vendor == "postgresql":
         return _status(connection) == _IDLE
-    return getattr(connection.connection, "in_transaction", None) is False  # of sqlite3
+    return getattr(connection.connection, "in_transaction", None) is False  # sqlite3
 
 
 def is_lost(connection: Any, error: BaseException) -> bool:
-    """Return whether the database may still work on a statement that raised, and will not say any more what becomes of it.
+    """Return whether the outcome of a statement that raised can no longer be learned.
 
-    SQLite does its work in this process. What drivers other than PostgreSQL's know of a connection is not known.
+    The database may still be executing it. SQLite runs in this process. For drivers other than
+    PostgreSQL's the state of a connection is unknown, so the type of the error decides.
     """
     if connection.vendor == "sqlite":
         return False
@@ -197,29 +219,33 @@ def is_lost(connection: Any, error: BaseException) -> bool:
 
 
 def lacks_table(error: StatementError) -> bool:
-    """Return whether a statement failed since its table does not exist."""
-    return _code(error) == _NO_TABLE or "no such table" in str(error.__cause__)  # of SQLite
+    """Return whether a statement failed because its table does not exist."""
+    return _code(error) == _NO_TABLE or "no such table" in str(error.__cause__)  # SQLite
 
 
 def _code(error: StatementError) -> str | None:
     raised = getattr(error.__cause__, "__cause__", None)
-    return getattr(raised, "sqlstate", None) or getattr(
-        raised, "pgcode", None
-    )  # psycopg 3, psycopg2
+    # psycopg 3 has `sqlstate`, psycopg2 has `pgcode`.
+    return getattr(raised, "sqlstate", None) or getattr(raised, "pgcode", None)
 
 
 def would_wait_again(connection: Any, error: StatementError) -> bool:
-    """Return whether the application's own statement would wait for the same lock as long, and end with the same error."""
+    """Return whether the application's own statement would wait as long for the same lock.
+
+    It would then fail with the same error.
+    """
     cause = error.__cause__
     if connection.vendor == "sqlite":
         return isinstance(cause, OperationalError) and "database is locked" in str(cause)
-    return (
-        state_of(connection).is_own_transaction and _code(error) == _LOCK_TIMEOUT
-    )  # a transaction of its own would be aborted
+    # A transaction of the application's own would be aborted by that error.
+    return state_of(connection).is_own_transaction and _code(error) == _LOCK_TIMEOUT
 
 
 def has_begun(connection: Any) -> bool:
-    """Return whether the database has run a statement of the open transaction, as far as the driver knows."""
+    """Return whether, according to the driver, the open transaction has run a statement.
+
+    This is known only for PostgreSQL, and assumed for other databases.
+    """
     return connection.vendor != "postgresql" or (
         connection.connection is not None and _status(connection) != _IDLE
     )
@@ -237,7 +263,7 @@ def _run(connection: Any, sql: str, params: Sequence[Any], manner: _Manner) -> l
             )
         return _WAYS.get(connection.vendor, _elsewhere)(connection, sql, params, manner)
     except FAILURES as error:
-        if state_of(connection).aborted is not None:
+        if state_of(connection).aborted is not None:  # it ended the application's transaction
             raise
         raise StatementError(f"{type(error).__name__}: {error}") from error
 
@@ -274,9 +300,10 @@ def _count_row_lock(connection: Any, manner: _Manner) -> None:
 
 
 def _end_savepoint(connection: Any, sql: str, failure: BaseException | None = None) -> None:
-    """End the savepoint; where that fails so does the transaction, and the application is told, by the first error of the two.
+    """End the savepoint; if that fails, raise the first error, as the transaction has failed too.
 
-    The application's own statement would have raised it; of a lost connection the second says only that it is closed.
+    The application's own statement would have raised that error. On a lost connection the second
+    error only means that the connection is closed.
     """
     try:
         _sent(connection, "", sql)
@@ -286,19 +313,21 @@ def _end_savepoint(connection: Any, sql: str, failure: BaseException | None = No
 
 
 def _sent(connection: Any, before: str, sql: str, params: Sequence[Any] = ()) -> list[Row]:
-    """Send statements in one go, and return the rows of the last one."""
+    """Send statements in one round trip, and return the rows of the last one."""
     with connection.wrap_database_errors, closing(_client_cursor(connection)) as cursor:
         text = cursor.mogrify(sql, params)
         cursor.execute(before.encode() + text if isinstance(text, bytes) else before + text)
-        while (
-            hasattr(cursor, "pgresult") and cursor.nextset()
-        ):  # psycopg 3 shows the result of each
+        # psycopg 3 has a result for each statement: go to the last one.
+        while hasattr(cursor, "pgresult") and cursor.nextset():
             pass
         return list(cursor.fetchall()) if cursor.description else []
 
 
 def _client_cursor(connection: Any) -> Any:
-    """Return a cursor that puts parameters into the SQL, for only then several statements are sent in one go."""
+    """Return a cursor that puts parameters into the SQL on the client.
+
+    Only then can several statements be sent in one round trip.
+    """
     cursor = connection.create_cursor()
     if hasattr(cursor, "mogrify"):
         return cursor
@@ -311,13 +340,15 @@ def _status(connection: Any) -> int:
 
 
 def _is_pipelined(connection: Any) -> bool:
-    return bool(
-        getattr(getattr(connection.connection, "pgconn", None), "pipeline_status", 0)
-    )  # of psycopg 3
+    # psycopg2 has no pipeline mode.
+    return bool(getattr(getattr(connection.connection, "pgconn", None), "pipeline_status", 0))
 
 
 def _on_sqlite(connection: Any, sql: str, params: Sequence[Any], _manner: _Manner) -> list[Row]:
-    """Run it as it is; an error leaves the transaction open, but for those by which SQLite ends it, as a full disk."""
+    """Run a statement without a savepoint.
+
+    An error leaves the transaction open, unless SQLite ends it, for example when the disk is full.
+    """
     raw = connection.connection
     was_open = raw.in_transaction
     try:
@@ -329,7 +360,10 @@ def _on_sqlite(connection: Any, sql: str, params: Sequence[Any], _manner: _Manne
 
 
 def _elsewhere(connection: Any, sql: str, params: Sequence[Any], manner: _Manner) -> list[Row]:
-    """Run it where an error can end no transaction but the cache's own: what else it may end is not known of every database."""
+    """Run a statement if an error can end no transaction but the cache's own.
+
+    What else an error may end is not known for every database.
+    """
     if in_transaction(connection) and not manner.may_abort:
         raise StatementError(f"nothing is known of savepoints on {connection.vendor}")
     return _executed(connection, sql, params)

@@ -1,4 +1,4 @@
-"""What cacheops keeps for a thread or does to a function, for code that awaits."""
+"""Makes what cacheops keeps for a thread, or does to a function, work for async code."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ __all__ = ["ContextDecorator", "Depth", "cached_as_async", "cached_async", "isco
 
 
 class Depth:
-    """How many blocks deep the running code is; it goes along where code awaits, or is awaited in another thread."""
+    """The number of blocks around the running code.
+
+    It is kept across `await`, and in another thread that runs code for it.
+    """
 
     def __init__(self) -> None:
         self._depth: ContextVar[int] = ContextVar("depth", default=0)
@@ -34,10 +37,13 @@ class Depth:
 
 
 class ContextDecorator(funcy.ContextDecorator):  # type: ignore[misc]
-    """A context manager that decorates functions, and for an `async def` lasts until it is through."""
+    """A context manager that decorates functions.
+
+    Around an `async def` it lasts until that has finished.
+    """
 
     def __call__(self, func: Callable[..., Any]) -> Callable[..., Any]:
-        """Return the function inside the context."""
+        """Return the function wrapped in the context."""
         if not iscoroutinefunction(func):
             decorated: Callable[..., Any] = super().__call__(func)
             return decorated
@@ -53,7 +59,10 @@ class ContextDecorator(funcy.ContextDecorator):  # type: ignore[misc]
 def cached_async(
     cache: Any, get_key: Callable[..., str], func: Callable[..., Any], timeout: int | None
 ) -> Callable[..., Any]:
-    """Return an `async def` with its results in a simple cache of cacheops, whose blocking calls run in a thread."""
+    """Return an `async def` that stores its results in a simple cache of cacheops.
+
+    The blocking calls of the cache run in a thread.
+    """
     from cacheops.conf import settings
     from cacheops.simple import CacheMiss
 
@@ -87,7 +96,7 @@ def cached_as_async(
     lock: bool,
     keep_fresh: bool,
 ) -> Callable[..., Any]:
-    """Return an `async def` cached like querysets, whose blocking calls run in a thread."""
+    """Return an `async def` that is cached like querysets, with blocking calls in a thread."""
     from cacheops import query, transaction
     from cacheops.conf import settings
     from cacheops.sharding import get_prefix
@@ -102,7 +111,10 @@ def cached_as_async(
         return prefix, lambda *more: get_cache_key(func, args, kwargs, qs_keys, extra_val, *more)
 
     def watch(prefix: str, key: str, other: str) -> dict[str, Any]:
-        """Leave what an invalidation during the call takes away, as `keep_fresh` of plain functions does."""
+        """Return arguments that keep the result from being stored if the call is invalidated.
+
+        This is what `keep_fresh` does for plain functions.
+        """
         if not keep_fresh:
             return {}
         if settings.CACHEOPS_INSIDEOUT:
@@ -142,9 +154,10 @@ def cached_as_async(
 
 @asynccontextmanager
 async def _entered(manager: Any, *, in_turn: bool) -> AsyncIterator[Any]:
-    """Enter and leave a blocking context manager in a thread.
+    """Enter and exit a blocking context manager in a thread.
 
-    One that waits for a lock gets a thread of its own: the holder of the lock may need the thread that such calls share.
+    One that waits for a lock gets a thread of its own: the holder of the lock may need the thread
+    that such calls share.
     """
     entered = await sync_to_async(manager.__enter__, thread_sensitive=in_turn)()
     try:

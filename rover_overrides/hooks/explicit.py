@@ -1,7 +1,7 @@
-"""Explicit invalidation: `invalidate_obj()`, `invalidate_model()` and what leads there.
+"""Explicit invalidation: `invalidate_obj()`, `invalidate_model()` and the functions that call them.
 
-An object may lack fields: those that it deferred, and those that hold an expression such as `F()`. They are unknown, so that the
-results of any value of them are dropped.
+An object may lack fields: deferred ones, and those that hold an expression such as `F()`. Their
+values are unknown, so results for any value of these fields are invalidated.
 """
 
 from __future__ import annotations
@@ -21,10 +21,13 @@ __all__ = ["invalidate_row", "invalidate_table", "is_done", "prepared"]
 
 
 def invalidate_row(model: Any, obj_dict: Mapping[str, Any], using: str) -> bool:
-    """Drop what depends on a row that is given by attributes, in each table it is in; tell whether that is how it works here."""
+    """Invalidate what depends on a row, given by its attributes, in each of its tables.
+
+    Return False without CACHEOPS_INSIDEOUT, where upstream's own code has to do it.
+    """
     if not settings.CACHEOPS_INSIDEOUT:
         return False
-    if is_done():
+    if is_done():  # the write that asks for it was recorded
         return True
     for table in [model._meta, *(parent._meta for parent in _parents(model))]:
         fields = table.concrete_model._meta.local_concrete_fields
@@ -38,20 +41,24 @@ def invalidate_row(model: Any, obj_dict: Mapping[str, Any], using: str) -> bool:
 
 
 def prepared(field: Any, value: Any) -> Iterator[tuple[str, Any]]:
-    """Give a field's attribute and its value as it is stored; nothing where only the database knows, or the field refuses it.
+    """Yield a field's attribute and its value as it is stored, or nothing.
 
-    A write with that value raises by itself where it has to.
+    Nothing is yielded if only the database knows the value, or if the field rejects it. A write of
+    a rejected value raises by itself where it has to.
     """
     if is_expression(value):
         return
     try:
         yield field.attname, field.get_prep_value(value)
-    except Exception:  # noqa: BLE001 - whatever a field raises for an odd value, as an object where a key is wanted
+    except Exception:  # noqa: BLE001 - a field may raise anything for an unsuitable value
         return
 
 
 def invalidate_table(model: Any, using: str) -> bool:
-    """Drop what depends on any row of a model's table; tell whether that is how it works here."""
+    """Invalidate what depends on any row of a model's table.
+
+    Return False without CACHEOPS_INSIDEOUT, where upstream's own code has to do it.
+    """
     if not settings.CACHEOPS_INSIDEOUT:
         return False
     commits.record(using, Change(model._meta.db_table, None, None))
@@ -59,7 +66,7 @@ def invalidate_table(model: Any, using: str) -> bool:
 
 
 def _parents(model: Any) -> list[Any]:
-    """Return the models with other tables that a row is spread over."""
+    """Return the parent models whose own tables hold parts of a row."""
     own = model._meta.db_table
     parents = {parent._meta.db_table: parent for parent in model._meta.get_parent_list()}
     return [parent for table, parent in parents.items() if table != own]

@@ -1,4 +1,4 @@
-"""What upstream's querysets call when they read."""
+"""The functions that upstream's querysets call to read."""
 
 from rover_overrides.cache.fetching import fetch, found
 from rover_overrides.cache.getset import cache_thing, getting

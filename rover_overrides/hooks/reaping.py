@@ -1,4 +1,4 @@
-"""What upstream's `reap_conjs()` calls."""
+"""The function that upstream's `reap_conjs()` calls."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ _logger = logging.getLogger("cacheops.reaper")
 
 
 def is_reaped(*, dry_run: bool) -> bool:
-    """Return whether nothing is left to reap: under INSIDEOUT conj keys are stamps, not sets, and dead results are reclaimed."""
+    """Return whether upstream has nothing left to reap.
+
+    Under INSIDEOUT the conj keys are stamps, not sets, and dead results are reclaimed instead.
+    """
     if not settings.CACHEOPS_INSIDEOUT:
         return False
     if applied("queued-work"):

@@ -1,4 +1,4 @@
-"""`refresh_from_db()` reads the database: whoever calls it wants to know what is there now."""
+"""`refresh_from_db()` reads from the database, because its caller wants the current values."""
 
 from __future__ import annotations
 
@@ -14,15 +14,18 @@ _refreshing: ContextVar[bool] = ContextVar("refreshing", default=False)
 
 
 def is_refreshing() -> bool:
-    """Tell whether an object is being refreshed, so that a read bypasses the cache."""
+    """Return whether an object is being refreshed, so that reads bypass the cache."""
     return _refreshing.get()
 
 
 def install() -> None:
-    """Have every model's `refresh_from_db()` bypass the cache, those included that override it and call their parent's."""
+    """Make `refresh_from_db()` of every model bypass the cache.
+
+    This includes models that override it and call the method of their parent.
+    """
     model: Any = Model
     original = model.refresh_from_db
-    if hasattr(original, "_rover_refreshes"):
+    if hasattr(original, "_rover_refreshes"):  # installed already
         return
 
     @wraps(original)

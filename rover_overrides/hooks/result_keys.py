@@ -1,4 +1,4 @@
-"""What upstream's querysets call for the keys of their results."""
+"""The functions that upstream's querysets call for the keys of their results."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ __all__ = ["aggregated", "is_bare", "result_key"]
 
 
 def aggregated(queryset: Any, cached_as: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """Return what `aggregate()` does, from the cache where its key can be told; what is no valid aggregate Django refuses."""
+    """Return the result of `aggregate()`, from the cache if its key can be computed.
+
+    An invalid aggregate is left to Django, which raises.
+    """
 
     def compute() -> Any:
         return queryset._no_monkey.aggregate(queryset, *args, **kwargs)

@@ -1,4 +1,7 @@
-"""What upstream's handlers of signals still do where every write is seen as it is compiled: nothing twice."""
+"""What is left for upstream's signal handlers if every write is recorded where it is compiled.
+
+No write is invalidated twice.
+"""
 
 from __future__ import annotations
 
@@ -16,23 +19,26 @@ from rover_overrides.core.modes import done_already, sees_writes
 def is_idle(signal: Signal) -> bool:
     """Return whether upstream's handler of a signal would have nothing to do.
 
-    A listener, even one with nothing to do, takes fast deletes and adds without conflicts away from Django.
+    Even an idle listener makes Django give up fast deletes, and adding that ignores conflicts.
     """
     return sees_writes() and signal in (pre_save, post_delete)
 
 
 def invalidate_obj(obj: Any, using: str = DEFAULT_DB_ALIAS) -> None:
-    """Invalidate what a handler asks for, unless that is done."""
+    """Invalidate the object of a handler, unless its write was recorded."""
     _ask(invalidation.invalidate_obj, obj, using=using)
 
 
 def invalidate_dict(model: Any, obj_dict: dict[str, Any], using: str = DEFAULT_DB_ALIAS) -> None:
-    """Invalidate what a handler asks for, unless that is done."""
+    """Invalidate the row of a handler, unless its write was recorded."""
     _ask(invalidation.invalidate_dict, model, obj_dict, using=using)
 
 
 def keep_saved(queryset: Any, instance: Any) -> None:
-    """Store a saved object where `cache_on_save` wants it; what we hold may be old by now, so a read takes its lease first."""
+    """Store a saved object if `cache_on_save` asks for it.
+
+    The object may be outdated by now, so it is read again, under a lease.
+    """
     if sees_writes():
         queryset.cache()._fetch_all()
     else:
@@ -40,7 +46,10 @@ def keep_saved(queryset: Any, instance: Any) -> None:
 
 
 def _ask(invalidate: Callable[..., None], *args: Any, using: str) -> None:
-    """Go the handlers' way also where it leads to nothing: others may have put themselves in it."""
+    """Call an invalidation, even if it has nothing to do.
+
+    Other code may have replaced the function.
+    """
     if not sees_writes():
         invalidate(*args, using=using)
         return

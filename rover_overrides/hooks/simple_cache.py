@@ -1,8 +1,9 @@
-"""The connection of the simple cache, `cacheops.cache` and `@cached`, with the transport's patience.
+"""The connection of the simple cache (`cacheops.cache` and `@cached`), with the transport's limits.
 
-Upstream's talks to the client as it is: it waits as long as that is told to, again at each call, and knows fewer ways for a
-server to be away. Here they are all ConnectionErrors, and a server that failed a moment ago is not asked again, neither for
-a value nor to store one: what failed may have been a queryset's read.
+Upstream's simple cache uses the client directly: it waits as long as the client is set to, again at
+each call, and recognizes fewer ways in which a server can be away. Here all of these are
+ConnectionErrors. A server that failed a moment ago is not queried again, neither to read nor to
+store a value; a queryset's read may have been what failed.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from rover_overrides.transport.circuit_breaker import circuit
 
 
 class Connection:
-    """Does what the simple cache asks of a client, and leaves the rest to that."""
+    """Implements the client methods that the simple cache calls, and delegates all others."""
 
     def __init__(self, client: Any) -> None:
         self._client = client
@@ -30,7 +31,7 @@ class Connection:
         return getattr(self._client, name)
 
     def get(self, key: str) -> Any:
-        """Return a value or None, which it is too where the server was away a moment ago."""
+        """Return a value or None; also None if the server was away a moment ago."""
         return _degrading(self._get)(key)
 
     def _get(self, key: str) -> Any:
@@ -39,7 +40,7 @@ class Connection:
         return None if _resting() else _asked("GET", key)
 
     def set(self, key: str, value: bytes) -> None:
-        """Store a value for ever."""
+        """Store a value without a timeout."""
         if not _ours():
             self._client.set(key, value)
         elif not _resting():
@@ -54,7 +55,10 @@ class Connection:
             _asked("SET", key, value, "EX", seconds)
 
     def delete(self, key: str) -> None:
-        """Free a value; tried even where the server was away a moment ago, for nobody tries it later."""
+        """Delete a value.
+
+        This is tried even if the server was away a moment ago, because it is not retried later.
+        """
         if _ours():
             _asked("UNLINK", key)
         else:
@@ -62,7 +66,7 @@ class Connection:
 
 
 def _degrading(call: Callable[..., Any]) -> Callable[..., Any]:
-    """Have a call return None where Redis is away, if upstream is told to go on then."""
+    """Make a call return None if Redis is away, provided that upstream is set to degrade."""
     from cacheops.redis import handle_connection_failure
 
     wrapped: Callable[..., Any] = handle_connection_failure(call)

@@ -1,4 +1,4 @@
-"""The settings as upstream's simple and file caches read them: with a serializer whose failures are misses."""
+"""Settings for upstream's simple and file caches, with a serializer whose failures are misses."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from rover_overrides.cache.serialization import (
 )
 
 _NOTHING = b""
-"""What is stored of a value that cannot be stored: it takes the place of the old one, and is a miss."""
+"""Stored for a value that cannot be stored: it replaces the old value and is a miss."""
 
 
 class _Serializer:
     """Reads and writes the values of the simple caches."""
 
     def loads(self, data: bytes) -> Any:
-        """Return the value; raises CacheMiss where it cannot be read here."""
+        """Return the value; raise CacheMiss if it cannot be read here."""
         if data == _NOTHING:
             _miss()
         try:
@@ -31,7 +31,10 @@ class _Serializer:
             _miss()
 
     def load(self, file: BinaryIO) -> Any:
-        """Return the value in a file, which is removed where it cannot be read here, for a file is never written over."""
+        """Return the value in a file; raise CacheMiss if it cannot be read here.
+
+        The file is then deleted, because a file is never overwritten.
+        """
         try:
             return loads_of_release(file.read())
         except UnreadableError:
@@ -39,7 +42,7 @@ class _Serializer:
             _miss()
 
     def dumps(self, value: Any) -> bytes:
-        """Return what is stored of a value."""
+        """Return the bytes to store for a value."""
         try:
             return dumps_of_release(value)
         except UnwritableError:
@@ -47,7 +50,7 @@ class _Serializer:
 
 
 class _Settings:
-    """Upstream's settings but for the serializer."""
+    """Upstream's settings, except for the serializer."""
 
     CACHEOPS_SERIALIZER = _Serializer()
 

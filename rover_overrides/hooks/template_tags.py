@@ -1,6 +1,7 @@
-"""`parse_bits` of Django's template library, as cacheops calls it.
+"""`parse_bits` of Django's template library, with the signature that cacheops calls.
 
-Since Django 6.1 it no longer takes `takes_context`: who calls it removes the context from the parameters.
+Since Django 6.1 it does not accept `takes_context`: the caller removes the context from the
+parameters.
 """
 
 from __future__ import annotations

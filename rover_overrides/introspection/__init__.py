@@ -1,1 +1,1 @@
-"""What can be known of Django's classes, of the models behind tables, and of a piece of SQL."""
+"""What can be known about Django's classes, the models behind tables, and a piece of SQL."""

@@ -1,4 +1,4 @@
-"""Which model and field stand behind a table and its column."""
+"""Which model and field a table and its column belong to."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from django.db.models import Field, Model
 
 @functools.lru_cache(maxsize=1)
 def _models() -> dict[str, type[Model]]:
-    """Map tables to concrete models; those made by Django for many-to-many fields included."""
+    """Map tables to concrete models, including those that Django makes for many-to-many fields."""
     found: dict[str, type[Model]] = {}
     for model in apps.get_models(include_auto_created=True):
         if not model._meta.proxy:
@@ -25,7 +25,10 @@ def model_of(table: str) -> type[Model] | None:
 
 
 def table_named(name: str, *, exactly: bool) -> str | None:
-    """Return the table of a model that SQL names, perhaps with a schema; one that is not quoted in any case."""
+    """Return the table of a model that SQL names, perhaps with a schema, or None.
+
+    A name that is not quoted (`exactly` is False) matches in any case.
+    """
     return _named(name, exactly=exactly) or (
         _named(name, exactly=exactly) if _rescanned() else None
     )
@@ -33,7 +36,7 @@ def table_named(name: str, *, exactly: bool) -> str | None:
 
 @functools.lru_cache(maxsize=8192)
 def field_of(table: str, column: str) -> Field[Any, Any] | None:
-    """Return the field that a table's column belongs to, or None."""
+    """Return the field of a table's column, or None."""
     model = model_of(table)
     fields = model._meta.local_concrete_fields if model is not None else ()
     return next((field for field in fields if field.column == column), None)
@@ -50,12 +53,12 @@ def _named(name: str, *, exactly: bool) -> str | None:
 
 @functools.lru_cache(maxsize=1)
 def _spellings() -> dict[str, str]:
-    """Map the names that tables have in SQL, without quotes, to the names that Django has for them."""
+    """Map the names of tables in SQL, without quotes, to their names in Django."""
     return {table.strip('"').replace('"."', "."): table for table in _models()}
 
 
 def _rescanned() -> bool:
-    """Look again for tables; tell whether there are others now."""
+    """Rebuild the map of tables, and return whether it has changed."""
     before = set(_models())
     _models.cache_clear()
     _spellings.cache_clear()
@@ -63,7 +66,7 @@ def _rescanned() -> bool:
 
 
 def _rescan(table: str) -> type[Model] | None:
-    """Look again: tests and applications may make models late."""
+    """Rebuild the map of tables and look again: models may be defined late, as in tests."""
     _models.cache_clear()
     _spellings.cache_clear()
     return _models().get(table)

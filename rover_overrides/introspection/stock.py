@@ -1,7 +1,8 @@
-"""What is exactly Django's own: fields, lookups, expressions, queries, and the connections that they are compiled for.
+"""Which objects are Django's own: fields, lookups, expressions, queries and connections.
 
-Nobody can know what a class of an application's does. A class counts as Django's own if Django's module gives the very same class
-by its name. A subclass counts as well where it overrides nothing that Django asks for when it makes SQL of it.
+It cannot be known what an application's class does. A class counts as Django's own if Django's
+module has the very same class under its name. A subclass counts too if it overrides nothing that
+Django uses to generate SQL.
 """
 
 from __future__ import annotations
@@ -19,50 +20,59 @@ from django.db.models.lookups import Lookup
 from django.db.models.sql.datastructures import BaseTable, Join
 
 KEPT = 4096
-"""Of how many classes or fields a process keeps what was found."""
+"""For how many classes or fields each function keeps its results."""
 
 ANY_CLASS = frozenset(
     """
-    __abstractmethods__ __annotate__ __annotate_func__ __annotations__ __annotations_cache__ __class_getitem__ __dict__ __doc__
-    __firstlineno__ __init__ __init_subclass__ __module__ __orig_bases__ __parameters__ __qualname__ __repr__ __slots__
-    __static_attributes__ __str__ __weakref__ _abc_impl
-    """.split()  # noqa: SIM905 - it reads better than thirty quotes
+    __abstractmethods__ __annotate__ __annotate_func__ __annotations__ __annotations_cache__
+    __class_getitem__ __dict__ __doc__ __firstlineno__ __init__ __init_subclass__ __module__
+    __orig_bases__ __parameters__ __qualname__ __repr__ __slots__ __static_attributes__ __str__
+    __weakref__ _abc_impl
+""".split()  # noqa: SIM905 - it reads better than thirty quotes
 )
 """What any class may define."""
 _FORMS = frozenset(
     """
-    _default_hint _description _get_default check class_lookups clean deconstruct default_error_messages default_validators
-    description error_messages formfield get_choices get_default has_default run_validators save_form_data validate validators
-    value_to_string
-    """.split()  # noqa: SIM905 - as above
+    _default_hint _description _get_default check class_lookups clean deconstruct
+    default_error_messages default_validators description error_messages formfield get_choices
+    get_default has_default run_validators save_form_data validate validators value_to_string
+""".split()  # noqa: SIM905 - as above
 )
-"""What a field may override without changing its SQL: forms, checks, migrations; lookups have classes of their own."""
+"""What a field may override without changing its SQL: forms, checks, migrations.
+
+Lookups have classes of their own.
+"""
 _OPTIONAL = frozenset(
     """
     __getattr__ from_db_value get_placeholder get_placeholder_sql
     """.split()  # noqa: SIM905 - as above
 )
-"""What Django asks of a field where it has it, and its own fields mostly lack."""
+"""What Django uses if a field defines it, which Django's own fields mostly do not."""
 _SESSIONS = frozenset(
     """
-    Database SchemaEditorClass _close _commit _cursor _rollback _savepoint _savepoint_commit _savepoint_rollback
-    _set_autocommit _start_transaction_under_autocommit chunked_cursor client_class close close_if_health_check_failed
-    close_if_unusable_or_obsolete commit connect create_cursor creation_class cursor display_name ensure_connection features_class
-    get_connection_params get_new_connection init_connection_state introspection_class is_usable make_cursor
-    make_debug_cursor ops_class pool close_pool rollback savepoint savepoint_commit savepoint_rollback set_autocommit
-    """.split()  # noqa: SIM905 - as above
+    Database SchemaEditorClass _close _commit _cursor _rollback _savepoint _savepoint_commit
+    _savepoint_rollback _set_autocommit _start_transaction_under_autocommit chunked_cursor
+    client_class close close_if_health_check_failed close_if_unusable_or_obsolete commit connect
+    create_cursor creation_class cursor display_name ensure_connection features_class
+    get_connection_params get_new_connection init_connection_state introspection_class is_usable
+    make_cursor make_debug_cursor ops_class pool close_pool rollback savepoint savepoint_commit
+    savepoint_rollback set_autocommit
+""".split()  # noqa: SIM905 - as above
 )
-"""What an engine may override without changing what a comparison means: how it connects, and whom it tells."""
+"""What a database backend may override without changing what a comparison means.
+
+This is how it connects and what it notifies.
+"""
 
 
 Found = TypeVar("Found")
 
 
 def once(function: Callable[[Any], Found]) -> Callable[[Any], Found]:
-    """Have a function asked once of each field or class, by its identity: fields that are equal may differ."""
-    kept: dict[
-        int, tuple[Any, Found]
-    ] = {}  # with the thing itself, so that no other gets its identity
+    """Call a function once for each field or class, by identity: fields that are equal may"""
+    """differ."""
+    # The object is kept too, so that no other object gets its id.
+    kept: dict[int, tuple[Any, Found]] = {}
 
     @functools.wraps(function)
     def asked(thing: Any) -> Found:
@@ -79,7 +89,7 @@ def once(function: Callable[[Any], Found]) -> Callable[[Any], Found]:
 
 
 def is_djangos(cls: type) -> bool:
-    """Tell whether a class is the one that Django's module of its name gives."""
+    """Return whether a class is the one that its Django module has under its name."""
     if not cls.__module__.startswith("django."):
         return False
     found: Any = sys.modules.get(cls.__module__)
@@ -90,13 +100,16 @@ def is_djangos(cls: type) -> bool:
 
 @once
 def is_field(field: Any) -> bool:
-    """Tell whether a field, and those that its foreign keys lead to, make SQL and values as Django's own."""
+    """Return whether a field generates SQL and values as Django's own fields do.
+
+    So must the fields that its foreign keys lead to.
+    """
     following = _next(field)
     return not _differs(field) and (following is None or is_field(following))
 
 
 def target(field: Any) -> Any:
-    """Return the field that foreign keys lead to in the end, or the field itself."""
+    """Return the field at the end of a chain of foreign keys, or the field itself."""
     while (following := _next(field)) is not None:
         field = following
     return field
@@ -107,55 +120,54 @@ def _next(field: Any) -> Any:
         return None
     try:
         return getattr(field, "target_field", None)
-    except FieldError:  # of a relation over several columns
+    except FieldError:  # a relation over several columns
         return None
 
 
 def is_lookup(lookup: Any) -> bool:
-    """Tell whether a lookup is one of Django's general ones, as Django wrote it."""
+    """Return whether a lookup is one of Django's general ones, unpatched."""
     return type(lookup) in _LOOKUPS and _as_written(type(lookup))
 
 
 def is_own_class(cls: type) -> bool:
-    """Tell whether a class is Django's own, as Django wrote it."""
+    """Return whether a class is Django's own, unpatched."""
     return _is_own_class(cls) and _as_written(cls)
 
 
 def is_changed(node: Any) -> bool:
-    """Tell whether somebody has changed what Django wrote of a node, which may be of a subclass."""
+    """Return whether Django's part of a node, which may be of a subclass, has been patched."""
     return not _as_written(type(node)) or not SET_ON_ONE.isdisjoint(node.__dict__)
 
 
 def is_connection(connection: Any) -> bool:
-    """Tell whether a connection compares as the one of Django's that it derives from."""
+    """Return whether a connection compares values as the Django backend that it derives from."""
     return _compares_alike(type(connection))
 
 
 def is_query(query: Any) -> bool:
-    """Tell whether a query is made and compiled by Django's own classes."""
-    return _is_own_class(type(query)) and _shadows(query) <= {
-        "reset_refcounts"
-    }  # which the analysis itself sets
+    """Return whether a query is built and compiled by Django's own classes."""
+    # The analysis itself sets `reset_refcounts`.
+    return _is_own_class(type(query)) and _shadows(query) <= {"reset_refcounts"}
 
 
 def is_compiler(compiler: Any) -> bool:
-    """Tell whether a compiler is Django's own."""
+    """Return whether a compiler is Django's own."""
     return _is_own_class(type(compiler))
 
 
 def is_join(join: Any) -> bool:
-    """Tell whether a table of a query is joined as Django's own classes join it."""
+    """Return whether a table of a query is joined by Django's own classes."""
     return type(join) in {BaseTable, Join}
 
 
 def defines(field: Any, names: Iterable[str]) -> bool:
-    """Tell whether a field, or a class of its that is not Django's, defines one of the names."""
+    """Return whether a field, or a class of it that is not Django's, defines one of the names."""
     return any(name in overridden(type(field)) or name in vars(field) for name in names)
 
 
 @once
 def overridden(cls: type) -> frozenset[str]:
-    """Return the names that are defined by those of a class's bases, and itself, that are not Django's."""
+    """Return the names that a class and its bases define, except for Django's own classes."""
     others = [one for one in cls.__mro__ if one is not object and not _is_own_class(one)]
     return frozenset().union(*map(vars, others))
 
@@ -174,14 +186,14 @@ def _djangos(module: Any, base: type) -> Iterator[type]:
 _LOOKUPS = frozenset({*_djangos(lookups, Lookup), *_djangos(related_lookups, Lookup)})
 
 SET_ON_ONE = frozenset({"as_sql", "as_sqlite", "as_postgresql", "as_mysql", "as_oracle"})
-"""What an application may have set on a single expression."""
+"""Methods that an application may have set on a single expression."""
 
 _is_own_class = once(is_djangos)
 
 
 @once
 def _as_written(cls: type) -> bool:
-    """Tell whether nobody has put a function of his own into the classes of Django's that a class is made of."""
+    """Return whether the Django classes in a class's MRO have no functions patched in."""
     return not [one for one in cls.__mro__ if _is_own_class(one) and _holds_others(one)]
 
 
@@ -192,14 +204,13 @@ def _holds_others(cls: type) -> bool:
         for name, value in list(vars(cls).items())
         if type(value) is FunctionType and name not in ANY_CLASS
     ]
-    modules = {value.__globals__["__name__"] for value in found} - {
-        "functools"
-    }  # which makes comparisons of others
+    # `functools.total_ordering` adds comparison methods.
+    modules = {value.__globals__["__name__"] for value in found} - {"functools"}
     return bool([module for module in modules if module[:7] != "django."])
 
 
 def _shadows(thing: Any) -> set[str]:
-    """Return the methods that a single thing has others for."""
+    """Return the methods that a single object overrides in its own `__dict__`."""
     return set(_methods(type(thing)).intersection(vars(thing)))
 
 
@@ -227,6 +238,7 @@ def _differs_by_class(cls: type) -> bool:
     if not bases or not _as_written(cls):
         return True
     asked = _OPTIONAL.union(*map(dir, bases), dir(ForeignKey)) if own else ()
+    # Methods named `_check_*` are system checks.
     return any(name in asked and not name.startswith("_check_") for name in own)
 
 

@@ -1,7 +1,8 @@
-"""Which tables a piece of SQL reads that Django did not make: each is one that a model has, or the piece is not understood.
+"""Which tables a piece of SQL reads that Django did not generate; each must be a model's table.
 
-It is no parser: it knows where a relation may be named, and takes for one whatever stands there. So it finds too much rather
-than too little. What it cannot make out is an UnreadableError: a view, a table of no model, a function that nobody knows.
+This is not a parser: it knows where a relation may be named, and treats any name there as one. So
+it returns too many tables rather than too few. SQL that it cannot analyse raises UnreadableError:
+a view, a table of no model, an unknown function.
 """
 
 from __future__ import annotations
@@ -44,14 +45,14 @@ _AFTER_RELATIONS = frozenset(
     }
 )
 _TAKES_FROM = frozenset({"extract", "overlay", "position", "substring", "trim"})
-"""Functions in whose arguments FROM and IN are no clauses."""
+"""Functions in whose arguments FROM and IN are not clauses."""
 _QUERY = frozenset({"select", "with", "values", "table"})
 _OWN_SCHEMA = frozenset({"public", "main"})
-"""What may stand before the name of a table and means the same table."""
+"""Schemas that may precede the name of a table and mean the same table."""
 
 
 class UnreadableError(Exception):
-    """Nobody can tell what the SQL reads, or it has no fixed answer."""
+    """It cannot be determined what the SQL reads, or it has no fixed result."""
 
 
 class _Token(NamedTuple):
@@ -60,12 +61,12 @@ class _Token(NamedTuple):
 
     @property
     def word(self) -> str:
-        """The word in lower case, empty for anything else."""
+        """The word in lower case; empty for other tokens."""
         return self.text.casefold() if self.kind == "word" else ""
 
     @property
     def name(self) -> str:
-        """The name that an identifier stands for, empty for anything else."""
+        """The name without quotes; empty for tokens that are not identifiers."""
         if self.kind == "quoted":
             mark = self.text[0]
             return self.text[1:-1].replace(mark * 2, mark)
@@ -76,14 +77,17 @@ _END = _Token("sign", "")
 
 
 def tables_named(sql: str, params: Iterable[Any] = (), *, any_function: bool = False) -> set[str]:
-    """Return the tables of models that a piece of SQL names where it may read them; raises UnreadableError."""
+    """Return the tables of models that a piece of SQL names where it may read them.
+
+    Raise UnreadableError if the SQL cannot be analysed or has no fixed result.
+    """
     if any(isinstance(param, str) and param.strip().casefold() in MOMENTS for param in params):
         raise UnreadableError("a moment that passes")
     return _Reader(list(_tokens(sql)), any_function=any_function).tables()
 
 
 def known_table(name: str) -> str:
-    """Return the table of a model by its name as Django quotes it; raises UnreadableError."""
+    """Return the table of a model by its name in Django; raise UnreadableError if there is none."""
     return _Reader(
         list(_tokens(name if name.startswith('"') else f'"{name}"')), any_function=False
     ).one()
@@ -99,7 +103,7 @@ def _tokens(sql: str) -> Iterator[_Token]:
 
 
 class _Reader:
-    """Reads tokens from left to right; of each parenthesis that is open it knows whether relations are listed in it."""
+    """Reads tokens from left to right, and keeps the state of each open parenthesis."""
 
     def __init__(self, tokens: Sequence[_Token], *, any_function: bool) -> None:
         self._tokens = tokens
@@ -107,8 +111,9 @@ class _Reader:
         self._defined = set(self._definitions())
         self._found: set[str] = set()
         self._lists = [False]
+        """For each open parenthesis, whether relations are listed in it."""
         self._shut = [False]
-        """Whether FROM is no clause in there."""
+        """For each open parenthesis, whether FROM and IN are not clauses in it."""
 
     def tables(self) -> set[str]:
         """Return the tables that are named."""
@@ -118,7 +123,7 @@ class _Reader:
         return self._found
 
     def one(self) -> str:
-        """Return the one table whose name the tokens are."""
+        """Return the table whose name the tokens are; raise UnreadableError if there is none."""
         if self._relation(0) < len(self._tokens) or len(self._found) != 1:
             raise UnreadableError("no table of a model")
         return self._found.pop()
@@ -127,7 +132,7 @@ class _Reader:
         return self._tokens[at] if 0 <= at < len(self._tokens) else _END
 
     def _step(self, at: int) -> int:
-        """Read what begins at a token; return where the next begins."""
+        """Read what begins at a token; return the index after it."""
         token = self._tokens[at]
         if token.text == "(":
             self._open(listing=False, shut=self._at(at - 1).word in _TAKES_FROM)
@@ -145,16 +150,15 @@ class _Reader:
         return at + 1
 
     def _name(self, at: int) -> int:
-        """Read a keyword, a function, or the name of something that is no relation."""
+        """Read a keyword, a function or a name of no relation; return the index after it."""
         token, word = self._tokens[at], self._tokens[at].word
         if word in VOLATILE or word in WRITES:
             raise UnreadableError(f"{word} is not a read with a fixed answer")
         if word in _BEFORE_A_RELATION and not self._is_no_clause(at):
             self._lists[-1] = True
             return self._relation(at + 1)
-        if (
-            word == "in" and self._at(at + 1).name and not self._shut[-1]
-        ):  # of SQLite, which lets the name of a table stand there
+        # SQLite allows the name of a table after IN.
+        if word == "in" and self._at(at + 1).name and not self._shut[-1]:
             return self._relation(at + 1)
         if word in _AFTER_RELATIONS:
             self._lists[-1] = False
@@ -169,7 +173,10 @@ class _Reader:
         )
 
     def _follows_call(self, at: int) -> bool:
-        """Tell whether a name is that of a function: no alias, which may have columns, and no definition."""
+        """Return whether a name is that of a function that is called.
+
+        It is not if it is an alias, which may have columns, or a common table expression.
+        """
         before, token = self._at(at - 1), self._tokens[at]
         if self._at(at + 1).text != "(" or token.word in SYNTAX:
             return False
@@ -182,7 +189,7 @@ class _Reader:
             raise UnreadableError(f"nobody knows what {function} reads")
 
     def _arguments(self, at: int) -> int:
-        """Return how many arguments stand in a parenthesis."""
+        """Return the number of arguments in a parenthesis."""
         depth, commas = 0, 0
         for token in self._tokens[at:]:
             depth += {"(": 1, ")": -1}.get(token.text, 0)
@@ -192,7 +199,7 @@ class _Reader:
         return 0 if self._at(at + 1).text == ")" else commas + 1
 
     def _relation(self, at: int) -> int:
-        """Read what stands where a relation is wanted; return where what follows begins."""
+        """Read what is where a relation is expected; return the index after it."""
         while self._at(at).word in {"lateral", "only"}:
             at += 1
         if self._at(at).text == "(":
@@ -222,7 +229,7 @@ class _Reader:
             raise UnreadableError(f"{name} is no table of a model")
 
     def _definitions(self) -> Iterator[str]:
-        """Give the names of common table expressions: `name AS (SELECT`, perhaps with columns."""
+        """Yield the names of common table expressions: `name AS (SELECT`, perhaps with columns."""
         if not any(token.word == "with" for token in self._tokens):
             return
         for at, token in enumerate(self._tokens):
@@ -232,13 +239,13 @@ class _Reader:
             while self._at(after).word in {"not", "materialized"}:
                 after += 1
             start = after
-            while self._at(after).text == "(":  # more than one around the parts of a union
+            while self._at(after).text == "(":  # a union may have several
                 after += 1
             if after > start and self._at(after).word in _QUERY:
                 yield self._at(self._before_columns(at - 1)).name
 
     def _before_columns(self, at: int) -> int:
-        """Return where the name stands before a list of columns that ends at a token."""
+        """Return the index of the name before a list of columns that ends at a token."""
         if self._at(at).text != ")":
             return at
         while at >= 0 and self._at(at).text != "(":

@@ -1,1 +1,1 @@
-"""From recorded changes to deleted stamps: before the COMMIT, after it, and when Redis does not answer."""
+"""From recorded changes to deleted stamps: before the COMMIT, after it, and while Redis is away."""

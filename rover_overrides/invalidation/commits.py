@@ -1,12 +1,14 @@
-"""When the invalidation of a write runs: at the commit of its transaction, all its changes in one go.
+"""When a write is invalidated: at the COMMIT of its transaction, with all its changes together.
 
-Just before the COMMIT the changes are announced (see `drops`), so that a writer that dies after it leaves nothing stale;
-where Redis does not answer then, they are sent after it. They wait in the outermost context of cacheops'
-`transaction_states`, so that a rollback forgets them with it. A savepoint that is rolled back may leave changes of what
-never happened, which is coarser and no more. In manual mode (`set_autocommit(False)`) cacheops sees no transaction; there
-the changes wait on the connection, until it commits.
+Just before the COMMIT the changes are announced (see `two_phase`), so that a writer that dies after
+it leaves nothing stale. If Redis does not answer then, they are sent after the COMMIT. They wait in
+the outermost context of cacheops' `transaction_states`, so that a rollback discards them too. A
+savepoint that is rolled back may leave changes that never happened, which only invalidates more. In
+manual mode (`set_autocommit(False)`) cacheops sees no transaction, so the changes wait on the
+connection until it commits.
 
-After Redis failed it is left alone for a moment by writers too: what it should hear is owed (see `owed`).
+After Redis failed, writers do not query it for a moment either: what they could not send is kept
+(see `unsent`).
 """
 
 from __future__ import annotations
@@ -32,28 +34,31 @@ from rover_overrides.transport.circuit_breaker import circuit
 
 __all__ = ["Batch", "dirty", "record", "statement_of_its_own"]
 
-# A transaction that changed more rows of a table than this changed the table.
+# If a transaction changes more rows of a table than this, the whole table counts as changed.
 MAX_ROWS = 10_000
 
 Place = two_phase.Place
 
 unannounced: list[Callable[[BaseDatabaseWrapper, Collection[Place]], None]] = []
-"""What is called before a COMMIT that Redis did not hear of, with the tables that were written."""
+"""Called before a COMMIT that could not be announced to Redis, with the tables written."""
 
 unheard: list[Callable[[str, Collection[Place]], None]] = []
-"""What is called after a write whose end Redis did not hear of, with its alias and tables."""
+"""Called after a write whose end could not be sent to Redis, with its alias and tables."""
 
-_KEY = "rover_batch"  # of the changes in cacheops' outermost context
+_KEY = "rover_batch"  # of the batch in cacheops' outermost context
 
 
 class Batch:
-    """The changes of one transaction, in order; a table with too many of them is kept as one coarse change."""
+    """The changes of one transaction, in order.
+
+    A table with more than `MAX_ROWS` changes is kept as one change of the whole table.
+    """
 
     def __init__(self) -> None:
         self._changes: dict[Place, list[Change]] = {}
 
     def add(self, change: Change) -> None:
-        """Add a change, unless its table is all changed already."""
+        """Add a change, unless the whole table counts as changed already."""
         kept = self._changes.setdefault(change.place, [])
         if kept and _is_coarse(kept[0]):
             return
@@ -63,18 +68,18 @@ class Batch:
             kept.append(change)
 
     def changes(self) -> list[Change]:
-        """Return what is in it."""
+        """Return the changes."""
         return [change for kept in self._changes.values() for change in kept]
 
     def take(self) -> list[Change]:
-        """Return what is in it and leave it empty."""
+        """Return the changes and leave the batch empty."""
         changes = self.changes()
         self._changes = {}
         return changes
 
 
 def record(using: str | None, change: Change) -> None:
-    """Have a change invalidated at the commit of the transaction it is in; outside any, at once."""
+    """Invalidate a change at the COMMIT of its transaction, or at once outside any."""
     if not settings.CACHEOPS_ENABLED or invalidation.no_invalidation.active:
         return
     alias = using or DEFAULT_DB_ALIAS
@@ -88,7 +93,10 @@ def record(using: str | None, change: Change) -> None:
 
 @contextmanager
 def statement_of_its_own(connection: BaseDatabaseWrapper, changes: list[Change]) -> Iterator[None]:
-    """Announce changes before a statement that commits by itself, and invalidate after it, also where it raised."""
+    """Announce changes before a statement that commits by itself, and invalidate after it.
+
+    They are invalidated even if the statement raised.
+    """
     changes = [prefix_at_write(connection.alias, change) for change in changes]
     announced, backend = _announced(connection, changes), unknown_commits.backend_of(connection)
     try:
@@ -100,9 +108,10 @@ def statement_of_its_own(connection: BaseDatabaseWrapper, changes: list[Change])
 
 
 def committing(connection: BaseDatabaseWrapper) -> None:
-    """Announce what a connection is about to commit; the write goes on where Redis does not answer.
+    """Announce what a connection is about to commit; if Redis does not answer, the write continues.
 
-    Raises the database's error where a statement of the cache's own has ended the transaction: the COMMIT would do nothing.
+    Raise the database's error if one of the cache's own statements has ended the transaction: the
+    COMMIT would do nothing.
     """
     state = state_of(connection)
     state.is_in_outbox = False
@@ -119,7 +128,10 @@ def committed(connection: BaseDatabaseWrapper) -> None:
 
 
 def commit_raised(connection: BaseDatabaseWrapper, error: BaseException) -> None:
-    """Invalidate what a COMMIT that raised may have committed; while the transaction is open its changes wait for another one."""
+    """Invalidate what a COMMIT that raised may have committed.
+
+    If the transaction is still open, its changes are also kept for the next COMMIT.
+    """
     backend, announced = state_of(connection).backend, _taken_announcement(connection)
     if statements.is_open(connection):
         changes = _waiting_changes(connection)
@@ -130,14 +142,14 @@ def commit_raised(connection: BaseDatabaseWrapper, error: BaseException) -> None
 
 
 def not_committed(connection: BaseDatabaseWrapper) -> None:
-    """Take back what was announced of a transaction that goes on."""
+    """Withdraw the announcement of a transaction that continues."""
     announced = _taken_announcement(connection)
     if announced is not None:
         _complete(connection.alias, announced, _waiting_changes(connection), committed=False)
 
 
 def forgotten(connection: BaseDatabaseWrapper) -> None:
-    """Forget what a connection has rolled back."""
+    """Discard the changes that a connection has rolled back."""
     changes, announced = _taken(connection), _taken_announcement(connection)
     state_of(connection).end_transaction()
     if announced is not None:
@@ -145,7 +157,10 @@ def forgotten(connection: BaseDatabaseWrapper) -> None:
 
 
 def wrote(connection: BaseDatabaseWrapper) -> None:
-    """Note that a connection in manual mode has written: until its commit, reads bypass the cache."""
+    """Note that a connection in manual mode has written.
+
+    Until it commits, reads bypass the cache.
+    """
     if _uncommitted_after_atomic(connection):
         state_of(connection).is_dirty = True
 
@@ -165,14 +180,17 @@ def has_waiting(connection: BaseDatabaseWrapper) -> bool:
 
 
 def is_manual(connection: BaseDatabaseWrapper) -> bool:
-    """Return whether the application itself ends the transaction; a connection that is not open yet says nothing."""
+    """Return whether the application itself ends the transaction.
+
+    Return False inside an atomic block, and for a connection that is not open yet.
+    """
     if connection.connection is None or connection.in_atomic_block:
         return False
     return not connection.autocommit or statements.is_begun_by_hand(connection)
 
 
 def settle() -> None:
-    """Do what is owed to Redis; raises a RedisError where it cannot be done now."""
+    """Make up for what could not be sent to Redis; raise a RedisError if that fails now."""
     two_phase.check_circuit()
     unsent.pay()
 
@@ -180,15 +198,14 @@ def settle() -> None:
 def _announced(
     connection: BaseDatabaseWrapper, changes: list[Change]
 ) -> two_phase.Announced | None:
-    """Announce changes; None where that is not wanted, or Redis did not hear it."""
+    """Announce changes; return None if that is turned off, or if Redis did not receive them."""
     if changes and on("two-phase-invalidation") and not _queues():
         try:
             settle()
             return two_phase.announce(connection.alias, changes)
         except RedisError as error:
-            if circuit.has_failed and not isinstance(
-                error, RestingError
-            ):  # else whoever asks next says so
+            # Otherwise the next caller that queries Redis warns.
+            if circuit.has_failed and not isinstance(error, RestingError):
                 warn(f"The cacheops cache does not hear of writes: {error}", stacklevel=2)
             places = _places(changes)
             for call in unannounced:
@@ -212,7 +229,10 @@ def _finish_raised(
     announced: two_phase.Announced | None,
     changes: list[Change],
 ) -> None:
-    """Do the same where the statement raised: the database's error is what the application gets, whatever becomes of ours."""
+    """Do the same after a statement that raised.
+
+    The application gets the database's error, whether or not the invalidation succeeds.
+    """
     with suppress(RedisError):
         if statements.is_lost(connection, error):
             _note_unknown(connection.alias, backend, announced, changes)
@@ -270,7 +290,7 @@ def _owe(alias: str, places: Collection[Place]) -> None:
 
 
 def _queues() -> bool:
-    """Tell whether invalidations are handed over to a queue."""
+    """Return whether invalidations are handed over to a queue."""
     return bool(getattr(django_settings, "CACHEOPS_ROVER_QUEUE", None)) and on("queued-work")
 
 
@@ -291,7 +311,7 @@ def _places(changes: list[Change]) -> set[Place]:
 
 
 def _batch(alias: str) -> Batch | None:
-    """Return where the changes of the open transaction wait, None outside any."""
+    """Return the batch of the open transaction, or None outside any."""
     contexts = transaction.transaction_states[alias]
     if contexts:
         outermost = contexts[0]
@@ -305,7 +325,7 @@ def _batch(alias: str) -> Batch | None:
 
 
 def _waiting(connection: BaseDatabaseWrapper) -> Batch:
-    """Return where the changes of manual mode wait."""
+    """Return the batch of manual mode."""
     state = state_of(connection)
     state.batch = state.batch or Batch()
     found: Batch = state.batch
@@ -313,7 +333,10 @@ def _waiting(connection: BaseDatabaseWrapper) -> Batch:
 
 
 def _left(alias: str, batch: Batch) -> None:
-    """Invalidate at the end of cacheops' outermost context; in manual mode that is not the commit yet."""
+    """Invalidate at the end of cacheops' outermost context.
+
+    In manual mode that is not the COMMIT yet, so the changes go on waiting.
+    """
     connection = connections[alias]
     if not is_manual(connection):
         _send(alias, batch.take())
@@ -323,7 +346,7 @@ def _left(alias: str, batch: Batch) -> None:
 
 
 def _batches(connection: BaseDatabaseWrapper) -> list[Batch]:
-    """Return where changes of a connection wait."""
+    """Return the batches in which changes of a connection wait."""
     contexts = transaction.transaction_states[connection.alias]
     waiting = [state_of(connection).batch, contexts[0].get(_KEY) if contexts else None]
     return [batch for batch in waiting if batch is not None]

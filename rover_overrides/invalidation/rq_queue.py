@@ -1,7 +1,8 @@
-"""Work that is handed over to RQ, by those who run it: `CACHEOPS_ROVER_QUEUE` names the queue.
+"""Work that is handed over to RQ, for sites that run it: `CACHEOPS_ROVER_QUEUE` names the queue.
 
-With it an invalidation is a job, and the request that wrote goes on; until a worker has run the job others may read what was
-true before. Where the queue is not there either, the invalidation runs at once.
+With it an invalidation is a job, and the request that wrote continues. Until a worker has run the
+job, others may read outdated results. If the queue cannot be reached either, the invalidation runs
+at once.
 """
 
 from __future__ import annotations
@@ -22,25 +23,28 @@ from rover_overrides.transport.circuit_breaker import Breaker
 _circuit = Breaker()  # of the queue's Redis, which may be another one than the cache's
 
 INTERVALS = [1, 2, 5, 10, 30, 60, 120, 300, 600]
-"""After how many seconds a job that failed is tried again (by a worker that runs with its scheduler)."""
+"""Seconds before each retry of a failed job, by a worker that runs with its scheduler."""
 
 
 def hand_over(alias: str, changes: Sequence[Change]) -> bool:
-    """Have a worker invalidate; tell whether it will."""
-    # Without a prefix as the wheel before wrote it, whose workers may run the job.
+    """Enqueue an invalidation; return whether a worker will run it."""
+    # A change without a prefix has the previous wheel's format: its workers may run the job.
     told = [tuple(change if change.prefix is not None else change[:3]) for change in changes]
     return _enqueue(settings.CACHEOPS_ROVER_QUEUE, "invalidate", alias, told)
 
 
 def retry_later(using: str, places: Iterable[Place]) -> None:
-    """Have a worker invalidate tables that Redis did not hear of from here, if `CACHEOPS_ROVER_RETRY_QUEUE` names a queue."""
+    """Enqueue the invalidation of tables that could not be sent to Redis from here.
+
+    This needs `CACHEOPS_ROVER_RETRY_QUEUE` to name a queue.
+    """
     name: str = getattr(settings, "CACHEOPS_ROVER_RETRY_QUEUE", None) or ""
     if name:
         _enqueue(name, "retry", using, sorted(map(encode, places)))
 
 
 def _enqueue(name: str, job: str, *args: Any) -> bool:
-    """Put a job of `rover_overrides.jobs` into a queue; tell whether it is in."""
+    """Put a job of `rover_overrides.jobs` into a queue; return whether that succeeded."""
     from rq import Retry
 
     if _circuit.is_open():
@@ -56,7 +60,10 @@ def _enqueue(name: str, job: str, *args: Any) -> bool:
 
 
 def queue(name: str) -> Any:
-    """Return a queue, at `CACHEOPS_ROVER_QUEUE_REDIS`, else where the cache is; RQ cannot be on a cluster."""
+    """Return a queue at `CACHEOPS_ROVER_QUEUE_REDIS`, by default on the cache's own Redis.
+
+    RQ cannot run on a cluster.
+    """
     from rq import Queue
 
     return Queue(name, connection=_connection())

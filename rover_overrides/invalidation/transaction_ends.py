@@ -1,7 +1,7 @@
-"""Where transactions end: every commit and rollback is seen, those of manual mode, of raw SQL and of a connection's end too.
+"""Hooks on every end of a transaction, including manual mode, raw SQL and closed connections.
 
-A COMMIT that raised may have committed. Where the transaction is still open it has not, and where the connection was lost that
-is not known (see `unknown`).
+A COMMIT that raised may have committed. If the transaction is still open, it has not. If the
+connection was lost, the outcome is unknown (see `unknown_commits`).
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from rover_overrides.invalidation import commits, unknown_commits, unsent
 _Step = Callable[[BaseDatabaseWrapper], None]
 
 after_transaction: list[_Step] = []
-"""What is called with a connection that is back in autocommit mode, after its transaction has ended."""
+"""Called with a connection that is in autocommit mode again after its transaction has ended."""
 
 _ENDING = "_rover_ending"
 
 
 def install() -> None:
-    """Have every commit and rollback seen, and what is owed paid before Redis is asked."""
+    """Intercept every commit and rollback, and send what is unsent before Redis is queried."""
     wrapper: Any = BaseDatabaseWrapper
     if hasattr(wrapper.commit, _ENDING):
         return
@@ -48,7 +48,10 @@ def install() -> None:
 
 
 def committed(connection: BaseDatabaseWrapper) -> None:
-    """Invalidate what a connection has committed: it comes before any `on_commit` callback, which might raise."""
+    """Invalidate what a connection has committed.
+
+    This precedes the `on_commit` callbacks, because any of them might raise.
+    """
     was_usable = statements.is_usable(connection)
     try:
         commits.committed(connection)
@@ -62,9 +65,10 @@ def committed(connection: BaseDatabaseWrapper) -> None:
 
 
 def _reconnect(connection: Any) -> None:
-    """Replace a connection that a look-up after the COMMIT found lost, and keep the `on_commit` callbacks that are about to run.
+    """Replace a connection that was found lost after the COMMIT; keep its `on_commit` callbacks.
 
-    Django uses the connection once more before it runs them, and would report a failure of what is committed.
+    Django uses the connection once more before it runs the callbacks, and would report a failure of
+    what is committed.
     """
     callbacks = connection.run_on_commit
     connection.run_commit_hooks_on_set_autocommit_on = False
@@ -76,7 +80,10 @@ def _reconnect(connection: Any) -> None:
 
 @contextmanager
 def ended_by_hand(connection: BaseDatabaseWrapper, *, commits_it: bool | None) -> Iterator[None]:
-    """Invalidate around a statement of raw SQL that may end the open transaction; None where it does not say what it does."""
+    """Invalidate around a statement of raw SQL that may end the open transaction.
+
+    `commits_it` is None if the statement does not show whether it commits.
+    """
     state_of(connection).backend = unknown_commits.backend_of(connection)
     if commits_it is not False:
         commits.committing(connection)
@@ -90,14 +97,18 @@ def ended_by_hand(connection: BaseDatabaseWrapper, *, commits_it: bool | None) -
         ):
             commits.commit_raised(connection, error)
         raise
-    if commits_it or statements.has_ended(connection):  # COMMIT AND CHAIN begins another one
+    # COMMIT AND CHAIN begins another transaction, so has_ended() does not see it.
+    if commits_it or statements.has_ended(connection):
         committed(connection)
     else:
         commits.not_committed(connection)
 
 
 def _giving_up(connection: BaseDatabaseWrapper) -> None:
-    """Invalidate what is committed already, where the transaction has ended without Django: there is nothing to roll back."""
+    """Invalidate what is already committed, if the transaction has ended without Django.
+
+    In that case there is nothing to roll back.
+    """
     if (
         commits.has_waiting(connection)
         and connection.connection is not None
@@ -119,7 +130,7 @@ def _autocommit_setting(connection: BaseDatabaseWrapper) -> None:
 
 
 def _autocommit_set(connection: BaseDatabaseWrapper) -> None:
-    """Invalidate what turning autocommit on has committed: what manual mode had open."""
+    """Invalidate what turning autocommit on has committed: the open transaction of manual mode."""
     state = state_of(connection)
     if not connection.autocommit:
         commits.not_committed(connection)
@@ -132,20 +143,26 @@ def _autocommit_set(connection: BaseDatabaseWrapper) -> None:
 
 
 def _autocommit_raised(connection: BaseDatabaseWrapper, error: BaseException) -> None:
-    if connection.autocommit:  # a callback has raised, after the COMMIT
+    if connection.autocommit:  # an on_commit callback raised, after the COMMIT
         _autocommit_set(connection)
     elif state_of(connection).batch is not None:
         commits.commit_raised(connection, error)
 
 
 def _after_transaction(_connection: BaseDatabaseWrapper) -> None:
-    """Ask how open COMMITs ended: an application that is in a transaction whenever it reads gives no other occasion."""
+    """Find out how open COMMITs ended.
+
+    An application that reads only inside transactions provides no other opportunity.
+    """
     with suppress(RedisError):
         commits.settle()
 
 
 def _once(original: Callable[..., None]) -> Callable[..., None]:
-    """Return upstream's end of a context for where on_commit() calls it late, without autocommit: there is none left then."""
+    """Return upstream's method that ends a context, doing nothing if no context is left.
+
+    Without autocommit, on_commit() calls it that late.
+    """
 
     @wraps(original)
     def method(self: Any) -> None:
@@ -161,7 +178,10 @@ def _ending(
     then: _Step,
     raised: Callable[[Any, BaseException], None] | None = None,
 ) -> Callable[..., Any]:
-    """Return a method of a connection that goes on with `then`, or with `raised`, which is the same if it is not given."""
+    """Return a connection's method that calls `first` before it and `then` after it.
+
+    If it raises, `raised` is called instead of `then`, provided that it is given.
+    """
 
     @wraps(original)
     def method(self: BaseDatabaseWrapper, *args: Any, **kwargs: Any) -> Any:

@@ -1,4 +1,4 @@
-"""From the rows that a transaction writes to the stamps that are dropped: the invalidation."""
+"""Invalidation in two phases: from the rows that a transaction writes to the stamps to delete."""
 
 from __future__ import annotations
 
@@ -47,14 +47,15 @@ _registry = Registry()
 
 
 Place = tuple[Optional[str], str]
-"""A prefix and a table; without a prefix it is the one that the settings give when Redis is asked."""
+"""A prefix and a table; a prefix of None stands for that of the settings when Redis is queried."""
 
 
 class Change(NamedTuple):
-    """A row of a table as it was and as it is, by column name; a column that is missing is unknown.
+    """A row of a table before and after a write, by column name; a missing column is unknown.
 
-    Without `old` it was inserted, without `new` deleted; without both anything in the table may have changed. The prefix of the
-    keys is the one at the write, where the application makes it of more than the table: of the tenant, say.
+    Without `old` the row was inserted, without `new` deleted. Without both, anything in the table
+    may have changed. `prefix` is the prefix of the keys at the write, for applications that derive
+    it from more than the table: from the tenant, say.
     """
 
     table: str
@@ -69,47 +70,49 @@ class Change(NamedTuple):
 
 
 def prefix_at_write(using: str, change: Change) -> Change:
-    """Return a change that is about to wait for its COMMIT with the prefix that its table has now."""
+    """Return a change that is about to wait for its COMMIT, with its current prefix."""
     if getattr(settings, "CACHEOPS_PREFIX", None) is None:
         return change
     return change._replace(prefix=prefix_of(using, change.table))
 
 
 class RestingError(RedisConnectionError):
-    """Redis failed a moment ago, and was not asked."""
+    """Redis failed a moment ago, and was not queried."""
 
 
 class Announced(NamedTuple):
-    """What was dropped before a commit, and whether it takes another look after it."""
+    """What was invalidated before a COMMIT, and whether rows must be read again after it."""
 
     token: str
     places: tuple[tuple[str, str], ...]
     dropped: tuple[str, ...]
     again: bool
     entered: float
-    """When the write entered itself, on this process's monotonic clock."""
+    """When the writer registered, on this process's monotonic clock."""
 
 
 def invalidate(using: str, changes: Iterable[Change]) -> None:
-    """Drop what depends on rows that have changed.
+    """Invalidate what depends on rows that have changed.
 
-    Others may have committed since, so of the many rows that led to one nothing is known (see `announce`).
+    Others may have committed since, so nothing is known of rows behind a reverse foreign key (see
+    `announce`).
     """
     check_circuit()
     _attempted(partial(_invalidate, using, list(changes)))
 
 
 def drop_tables(using: str, places: Iterable[Place]) -> None:
-    """Drop all results that depend on tables."""
+    """Invalidate all results that depend on the tables."""
     pipeline.unlink([key for place in resolved(using, places) for key in everything(*place)])
 
 
 def announce(using: str, changes: Iterable[Change]) -> Announced:
-    """Drop what depends on rows that are about to change, and let nothing be stored of their tables until `complete`.
+    """Invalidate what depends on rows about to change, and store no result of their tables for now.
 
-    It takes two round trips to Redis, three to a cluster, whatever the number of rows. Rows that lead to one are looked at
-    twice: before the COMMIT, as they were for whoever commits first, and after it, as they are for whoever commits last; and
-    those that the transaction changes itself also as they were.
+    That lasts until `complete`. A call takes two round trips to Redis, three to a cluster, whatever
+    the number of rows. Rows behind a reverse foreign key are read twice: before the COMMIT, as they
+    were for a writer that commits first, and after it, as they are for one that commits last. Those
+    that the transaction itself changes also count as they were before.
     """
     check_circuit()
     rows, places = _by_place(using, changes)
@@ -121,10 +124,11 @@ def announce(using: str, changes: Iterable[Change]) -> Announced:
 def complete(
     using: str, announced: Announced, changes: Iterable[Change], *, committed: bool
 ) -> None:
-    """End what was announced; after a commit all is dropped again.
+    """End an announcement; after a COMMIT, invalidate everything again.
 
-    Where an entry is gone or may have ended (it was evicted, all was flushed, the COMMIT took long) results may have been stored
-    meanwhile, under conditions that nobody knew of before the commit: then the changes are looked at anew.
+    A registration may be gone or may have ended: it was evicted, Redis was flushed, or the COMMIT
+    took long. Then results may have been stored meanwhile, under conditions that were unknown
+    before the COMMIT, so the changes are evaluated again.
     """
     with _entered(announced.token, announced.places):
         check_circuit()
@@ -132,19 +136,22 @@ def complete(
 
 
 def check_circuit() -> None:
-    """Raise RestingError where Redis failed a moment ago, instead of waiting for it again."""
+    """Raise RestingError if Redis failed a moment ago, instead of waiting for it again."""
     if circuit.has_failed and is_resting():
         raise RestingError("Redis failed a moment ago")
 
 
 def _attempted(work: Callable[[], Result]) -> Result:
-    """Return what a piece of work returns, repeated where Redis cannot be reached, but not while it is known to be away."""
+    """Return the result of `work`, repeating it if Redis cannot be reached.
+
+    It is not repeated while Redis is known to be away.
+    """
     return work() if circuit.has_failed else pipeline.repeated(work)
 
 
 @contextmanager
 def _entered(token: str, places: Sequence[tuple[str, str]]) -> Iterator[None]:
-    """Note a writer that gives up in the block: its entry has to be taken back."""
+    """Remember a writer that fails in the block, so that its registrations are removed later."""
     try:
         yield
     except RedisError:
@@ -161,9 +168,8 @@ def _announce(
     using: str, rows: Mapping[tuple[str, str], Rows], places: Sequence[tuple[str, str]], token: str
 ) -> Announced:
     entered, entering = time.monotonic(), pending_writes.enter(places, token)
-    if (
-        pipeline.is_sharded()
-    ):  # while its slot moves, the entry may go to another node than the registries, and later
+    # While its slot moves, the registration may reach another node than the registries, and later.
+    if pipeline.is_sharded():
         pipeline.run(entering)
         entering = []
     entries = _entries(rows, first=entering)
@@ -193,14 +199,14 @@ def _complete(
 
 
 class _Everything:
-    """Stands for all tables."""
+    """A container of all tables."""
 
     def __contains__(self, table: object) -> bool:
         return True
 
 
 def tell(changes: Iterable[Change]) -> None:
-    """Send upstream's signal for each row as it was and as it is, by attribute names, or once for a table."""
+    """Send upstream's signal for each old and new row, by attribute names, or once for a table."""
     for table, old, new, _ in changes:
         model = model_of(table)
         told: list[Any] = [_by_attribute(table, row) for row in (old, new) if row is not None]
@@ -221,7 +227,7 @@ def everything(prefix: str, table: str) -> Iterable[str]:
 
 
 def prefix_of(using: str, table: str) -> str:
-    """Return the prefix under which a table's keys are."""
+    """Return the prefix of a table's keys."""
     prefix: str = get_prefix(tables=[table], dbs=[using])
     return prefix
 
@@ -238,7 +244,7 @@ def _tables(places: Iterable[tuple[str, str]]) -> set[str]:
 
 
 def _known(rows: Mapping[tuple[str, str], Rows]) -> dict[str, list[Row]]:
-    """Return the rows by table, under whatever prefix."""
+    """Return the rows by table, under any prefix."""
     found: dict[str, list[Row]] = defaultdict(list)
     for (_, table), some in rows.items():
         found[table] += some
@@ -248,7 +254,7 @@ def _known(rows: Mapping[tuple[str, str], Rows]) -> dict[str, list[Row]]:
 def _entries(
     places: Iterable[tuple[str, str]], first: Sequence[Command] = ()
 ) -> dict[tuple[str, str], list[str]]:
-    """Return the entries in use on tables, in one round trip that begins with other commands."""
+    """Return the templates in use on tables, in a round trip that starts with `first`."""
     wanted = {place: keys(*place) for place in places}
     found = iter(_registry.read([key for pair in wanted.values() for key in pair], first))
     return {place: [entry for _ in pair for entry in next(found)] for place, pair in wanted.items()}
@@ -264,7 +270,10 @@ def _stamps(
     known: Mapping[str, Rows],
     again: bool = False,
 ) -> list[str]:
-    """Return the keys to drop: the stamps of what the rows meet, all that a table has where anything may have changed."""
+    """Return the keys to delete: the stamps of the conditions that the rows meet.
+
+    For a table in which anything may have changed, these are the keys that `everything` returns.
+    """
     dropped: set[str] = set()
     for place in places:
         prefix, table = place
@@ -286,9 +295,9 @@ def _stamps(
 def _by_place(
     using: str, changes: Iterable[Change]
 ) -> tuple[dict[tuple[str, str], list[Row]], list[tuple[str, str]]]:
-    """Return the rows that matter by prefix and table, without tables of which all does, and all places in order.
+    """Return the rows to evaluate by prefix and table, and all places in order.
 
-    A row that is as it was does not matter.
+    A table that changed as a whole has no rows. A row that did not change is left out.
     """
     changes = list(changes)
     found = {place: resolved(using, [place])[0] for place in {change.place for change in changes}}
@@ -313,11 +322,11 @@ def _met(
     changed: Container[str],
     known: Mapping[str, Rows],
 ) -> set[Conj] | None:
-    """Return the conjs that any of the rows meets, or None for all."""
+    """Return the conditions that any of the rows meets, or None for all."""
     found: set[Conj] = {TRUE}
     try:
         groups = _grouped(entries, changed, known)
-    except (LookupError, TypeError, ValueError):  # an entry of another version
+    except (LookupError, TypeError, ValueError):  # a template of another version
         return None
     for (many, blind), some in groups.items():
         columns = () if blind else columns_needed(some)
@@ -333,7 +342,10 @@ def _met(
 def _grouped(
     entries: Sequence[str], changed: Container[str], known: Container[str]
 ) -> dict[tuple[Path, bool], list[str]]:
-    """Group entries by the many rows they look at, and by whether they cannot, for those have changed too."""
+    """Group templates by their hop to many rows, and by whether they may miss changes of those.
+
+    They may if those rows have changed too.
+    """
     groups: dict[tuple[Path, bool], list[str]] = defaultdict(list)
     for entry in entries:
         many = many_of(entry)

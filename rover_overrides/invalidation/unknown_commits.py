@@ -1,12 +1,14 @@
-"""COMMITs of which nobody knows how they ended: the connection was lost while the database worked on them.
+"""COMMITs with an unknown outcome: the connection was lost while the database processed them.
 
-Such a COMMIT may become visible at any time, or never. So the writer stays entered for its tables (see `pending`), which are read
-from the database, until the transaction is known to have ended. PostgreSQL is asked about the process that worked for the lost
-connection, on another connection: if it is gone the transaction has ended, and in a transaction it has not. If it is idle
-nobody can say, for the COMMIT may still be on its way to it; nor can anybody about other databases, or behind a pooler, which
-gives its clients process ids of its own. Then the changes count as committed after `CACHEOPS_ROVER_UNKNOWN_SECONDS`.
+Such a COMMIT may become visible at any time, or never. So the writer stays registered for its
+tables (see `pending_writes`), which are read from the database, until the transaction is known to
+have ended. PostgreSQL is queried, on another connection, about the process that served the lost
+one. If that process is gone, the transaction has ended; if it is in a transaction, it has not. If
+it is idle, the outcome is unknown, because the COMMIT may still be on its way. The outcome is also
+unknown on other databases, and behind a pooler that gives its clients process ids of its own. Then
+the changes count as committed after `CACHEOPS_ROVER_UNKNOWN_SECONDS`.
 
-All this happens when the process asks Redis for something, without threads.
+All this happens when the process next queries Redis, without threads.
 """
 
 from __future__ import annotations
@@ -30,17 +32,19 @@ from rover_overrides.invalidation.two_phase import Announced, Place
 from rover_overrides.transport import pipeline
 
 STEP_SECONDS = 1.0
-"""From one question about a COMMIT, or one refresh of its entries, to the next."""
+"""Seconds between two queries about a COMMIT, or two renewals of its registration."""
 
 RETRY_SECONDS = 5.0
-"""From a question that the database did not answer to the next."""
+"""Seconds between two queries about a COMMIT that each need a new connection."""
 
 CONNECT_SECONDS = 3
-"""How long a connection that is made for a question may take, where the application's settings do not say."""
+"""Connect timeout of such a connection, unless the application's settings have one."""
 
-# A process id is used again: that of another role or database is another process, and so is one that has begun since the loss.
+# Process ids are reused: a process of another role or database is a different one, and so is a
+# process that started after the connection was lost.
 _ASK = """
-SELECT pg_backend_pid(), pg_is_in_recovery(), pid, state, extract(epoch FROM clock_timestamp() - backend_start)
+SELECT pg_backend_pid(), pg_is_in_recovery(), pid, state, \
+extract(epoch FROM clock_timestamp() - backend_start)
 FROM (SELECT 1) AS one
 LEFT JOIN pg_stat_activity ON pid = %s AND usename = session_user AND datname = current_database()
 """
@@ -58,11 +62,11 @@ class _Fate(Enum):
 
 @dataclass(eq=False)
 class Commit:
-    """A COMMIT of which it is not known how it ended."""
+    """A COMMIT with an unknown outcome."""
 
     alias: str
     backend: int
-    """The id of the process that worked on it, 0 if nobody can be asked about it."""
+    """The id of the process that worked on it, or 0 if it cannot be queried."""
     places: tuple[tuple[str, str], ...]
     token: str
     lost: float
@@ -72,11 +76,11 @@ class Commit:
 
 
 open_commits: dict[str, Commit] = {}
-"""Those of this process, by the names of their writers."""
+"""The unknown COMMITs of this process, by the tokens of their writers."""
 
 
 def backend_of(connection: Any) -> int:
-    """Return the id of the process that works for a connection, which its driver knows; 0 where there is none."""
+    """Return the id of a connection's server process, from its driver; 0 if there is none."""
     info = (
         getattr(connection.connection, "info", None) if connection.vendor == "postgresql" else None
     )
@@ -84,7 +88,10 @@ def backend_of(connection: Any) -> int:
 
 
 def note(using: str, backend: int, places: Collection[Place], announced: Announced | None) -> None:
-    """Keep results of tables out of the cache until it is known how a COMMIT ended; raises where Redis does not hear that."""
+    """Keep results of tables out of the cache until the outcome of a COMMIT is known.
+
+    Raise a RedisError if Redis does not receive that.
+    """
     found = tuple(two_phase.resolved(using, places))
     token = os.urandom(16).hex() if announced is None else announced.token
     commit = open_commits[token] = Commit(using, backend, found, token, time.monotonic())
@@ -93,7 +100,10 @@ def note(using: str, backend: int, places: Collection[Place], announced: Announc
 
 
 def settle() -> None:
-    """Find out how open COMMITs ended; end what has, and stay entered for the others."""
+    """Find out how open COMMITs ended.
+
+    Finish those that have ended, and stay registered for the others.
+    """
     for commit in list(open_commits.values()):
         commit.has_ended = commit.has_ended or _has_ended(commit)
         if commit.has_ended:
@@ -103,14 +113,17 @@ def settle() -> None:
 
 
 def _end(commit: Commit) -> None:
-    """Invalidate as after a COMMIT, and leave."""
+    """Invalidate as after a COMMIT, and unregister."""
     dropped = [key for place in commit.places for key in two_phase.everything(*place)]
     pipeline.unlink(dropped, then=pending_writes.leave(commit.places, commit.token))
     open_commits.pop(commit.token, None)
 
 
 def _refresh(commit: Commit) -> None:
-    """Stay entered; where an entry had gone, results may have been stored meanwhile."""
+    """Renew the registrations of a COMMIT.
+
+    If one was missing, results may have been stored meanwhile, so the tables are invalidated.
+    """
     if pending_writes.was_missing(pipeline.run(pending_writes.enter(commit.places, commit.token))):
         pipeline.unlink([key for place in commit.places for key in two_phase.everything(*place)])
     commit.next_refresh = time.monotonic() + STEP_SECONDS
@@ -123,7 +136,10 @@ def _has_ended(commit: Commit) -> bool:
 
 
 def _ask(commit: Commit) -> _Fate:
-    """Ask the database, on a connection on which the application has nothing open; a new one waits for no transaction."""
+    """Query the database, on the alias's own connection if the application has nothing open on it.
+
+    Otherwise use a new connection, but only if no transaction is open that would wait for it.
+    """
     now = time.monotonic()
     if now < commit.next_question:
         return _Fate.UNASKED
@@ -140,7 +156,7 @@ def _ask(commit: Commit) -> _Fate:
             return _asked(other, commit)
         finally:
             other.close()
-    except SynchronousOnlyOperation:  # in an event loop, where no statement may wait
+    except SynchronousOnlyOperation:  # in an event loop, where no statement may block
         return _Fate.UNASKED
 
 
@@ -149,10 +165,10 @@ def _asked(connection: Any, commit: Commit) -> _Fate:
         [(own, is_replica, pid, state, age)] = statements.read(connection, _ASK, [commit.backend])
     except StatementError:
         return _Fate.UNKNOWABLE if statements.is_usable(connection) else _Fate.UNASKED
-    if own != backend_of(connection):  # the id is a pooler's
+    if own != backend_of(connection):  # the process id is a pooler's
         commit.backend = 0
         return _Fate.UNKNOWABLE
-    if is_replica:  # until it is promoted it may lack what the lost server has committed
+    if is_replica:  # until it is promoted, it may lack what the lost server committed
         return _Fate.UNASKED
     if pid is None or (age is not None and float(age) < time.monotonic() - commit.lost):
         return _Fate.ENDED
@@ -160,7 +176,7 @@ def _asked(connection: Any, commit: Commit) -> _Fate:
 
 
 def _another(connection: Any) -> Any:
-    """Return a connection to the same database that is not the application's, nor from its pool."""
+    """Return a new connection to the same database, outside the pool of the application."""
     other = connection.copy()
     options = other.settings_dict["OPTIONS"]
     options.pop("pool", None)

@@ -1,8 +1,9 @@
-"""What this process could not tell Redis: it is made up for before the process next asks Redis for anything.
+"""What this process could not send to Redis, and does before it next queries Redis.
 
-That is to drop the tables that it wrote, to leave where it is entered for nothing (see `pending`), and to find out how open
-COMMITs ended (see `unknown`). A read that cannot pay what is owed does not ask Redis, so a process never reads a result that its
-own write has outdated.
+That is to invalidate the tables that it wrote, to remove the registrations of writers that gave up
+(see `pending_writes`), and to find out how open COMMITs ended (see `unknown_commits`). If a read
+cannot do this first, it does not query Redis, so a process never reads a result that its own write
+has outdated.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ _owed: dict[tuple[str, Place], object] = {}
 
 
 def note(using: str, places: Collection[Place]) -> None:
-    """Remember that all results of tables have to go."""
+    """Remember that all results of the tables must be invalidated."""
     for place in places:
         _owed[using, place] = object()
     if on("queued-work"):
@@ -29,7 +30,7 @@ def note(using: str, places: Collection[Place]) -> None:
 
 
 def pay() -> None:
-    """Do what is owed; what is noted meanwhile stays owed."""
+    """Do what is unsent; what is noted meanwhile stays unsent."""
     if _owed:
         _drop()
     if unknown_commits.open_commits:
@@ -46,5 +47,5 @@ def _drop() -> None:
     for using, some in places.items():
         two_phase.drop_tables(using, some)
     for key, note_of in taken.items():
-        if _owed.get(key) is note_of:
+        if _owed.get(key) is note_of:  # not noted again meanwhile
             del _owed[key]

@@ -1,1 +1,1 @@
-"""Keys of results: all that decides which Python objects come out of a query."""
+"""Keys of results: they cover all that decides which Python objects a query returns."""

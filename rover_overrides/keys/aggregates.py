@@ -1,4 +1,4 @@
-"""What `aggregate()` computes, described for a key; what is no valid aggregate is left to Django, which says so."""
+"""Describe for a key what `aggregate()` computes; Django itself rejects invalid aggregates."""
 
 from __future__ import annotations
 
@@ -10,32 +10,37 @@ from rover_overrides.keys.encoding import stable_digest, watching
 
 
 class Aggregation(NamedTuple):
-    """A sample of the rows that are aggregated, and the digest of what is made of them."""
+    """The queryset of the aggregated rows, as a sample, and the digest of the aggregates."""
 
     sample: Any
     digest: str
 
 
 def described(queryset: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Aggregation | None:
-    """Return what the arguments of `aggregate()` ask for, or None where Django should answer, or raise, by itself."""
+    """Return the description of an `aggregate()` with these arguments.
+
+    Return None if Django should compute it uncached, or raise.
+    """
     sample = queryset.clone()
     query = sample.query
-    query.table_map = {
-        table: aliases.copy() for table, aliases in query.table_map.items()
-    }  # clones share the lists
+    # Clones share the lists of aliases.
+    query.table_map = {table: aliases.copy() for table, aliases in query.table_map.items()}
     try:
         found = _resolved(query, {**kwargs, **{arg.default_alias: arg for arg in args}})
         if not found or not all(each.contains_aggregate for each in found.values()):
             return None
         if any(defines(target(each.output_field), ("from_db_value",)) for each in found.values()):
-            return None  # what the application makes of a value may not survive in the cache
+            return None  # the cache may not preserve what an application's converter returns
         return Aggregation(watching(sample, found), stable_digest(found))
-    except Exception:  # noqa: BLE001 - resolving runs the code of expressions; Django's own attempt says what is wrong
-        return None
+    except Exception:  # noqa: BLE001 - resolving runs the code of expressions
+        return None  # Django's own attempt raises the error
 
 
 def _resolved(query: Any, expressions: Mapping[str, Any]) -> dict[str, Any]:
-    """Resolve expressions as `Query.get_aggregation()` does: each may name those before it. Their joins stay in the query."""
+    """Resolve expressions as `Query.get_aggregation()` does: each may refer to those before it.
+
+    Their joins stay in the query.
+    """
     mask, found = query.annotation_select_mask, {}
     for alias, expression in expressions.items():
         found[alias] = expression.resolve_expression(

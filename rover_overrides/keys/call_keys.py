@@ -1,8 +1,8 @@
-"""The key of a call: of `cached_as`, `@cached`, cached views and fragments, by what is called and with what.
+"""The key of a call through `cached_as`, `@cached`, a cached view or a cached fragment.
 
-Two calls share a key where they are of the same function with arguments of the same types and values. Functions that one `def`
-makes are told apart by the values that they closed over and by their defaults. Objects, requests and functions are named as
-cacheops names them, beside their class.
+Two calls share a key if they call the same function with arguments of the same types and values.
+Functions made by the same `def` differ by their closures and their defaults. Objects and functions
+are identified by their class and the name that cacheops gives them, requests by that name only.
 """
 
 from __future__ import annotations
@@ -25,33 +25,33 @@ Spell = Callable[[Any], Any]
 
 
 def call_key(factors: Sequence[Any], name: Name) -> str:
-    """Return a digest of what makes a call; one that is never found again where something in it cannot be spelled.
+    """Return the digest of a call; a random one if some part of the call cannot be serialised.
 
-    The factors are the function, its arguments, its keywords, and what else the application sets results apart by: there a text
-    that is marked as safe is the text, for a fragment is named in a template and by who invalidates it. `name` is what cacheops
-    spells other objects by.
+    `factors` are the function, its arguments, its keywords, and whatever else the application
+    distinguishes results by. In these others, text that is marked as safe equals plain text,
+    because a fragment is named both in a template and by the code that invalidates it. `name` is
+    the function by which cacheops names other objects.
     """
     function, args, kwargs, *others = factors
     try:
         return stable_digest(
             (_spelled((function, args, kwargs), name), _spelled(others, name, texts_alike=True))
         )
-    except Exception:  # noqa: BLE001 - spelling runs the code of whatever is passed
+    except Exception:  # noqa: BLE001 - serialising runs the code of the arguments
         return os.urandom(32).hex()
 
 
 def _spelled(value: Any, name: Name, *, texts_alike: bool = False) -> Any:
-    """Return a value as plain values, equal where the values and their types are."""
+    """Return a value as plain values, which are equal if the values and their types are equal."""
     if texts_alike and isinstance(value, str):
-        value = "".join(value)
+        value = "".join(value)  # a plain str
     found = _spelled_by_parts(value, lambda part: _spelled(part, name, texts_alike=texts_alike))
     if found is not None:
         return found
     if isinstance(value, Model) and value.pk is None:
         raise ValueError("an object that is not saved has no name")
-    if hasattr(
-        value, "build_absolute_uri"
-    ):  # a request is what its URI is, by which a view's result can be invalidated, too
+    # A request is identified by its URI, by which a view's result can also be invalidated.
+    if hasattr(value, "build_absolute_uri"):
         return _spelled(name(value), name)
     return (
         _class(value),
@@ -61,7 +61,7 @@ def _spelled(value: Any, name: Name, *, texts_alike: bool = False) -> Any:
 
 
 def _spelled_by_parts(value: Any, spell: Spell) -> Any:
-    """Return what is spelled by its own value or by its parts, None for any other."""
+    """Return a value serialised by itself or by its parts, or None if it cannot be."""
     if type(value) in PLAIN:
         return (value,)
     parts = _parts(value, spell)
@@ -87,8 +87,8 @@ def _parts(value: Any, spell: Spell) -> Iterable[Any] | None:
 
 
 def _made_of(function: Any, above: Collection[Any]) -> Any:
-    """Return what sets a function apart from others that the same `def` made."""
-    if function in above:  # it calls itself
+    """Return what distinguishes a function from others made by the same `def`."""
+    if function in above:  # it refers to itself
         return "itself"
     cells = [_content(cell) for cell in function.__closure__ or ()]
     return [
@@ -100,15 +100,16 @@ def _made_of(function: Any, above: Collection[Any]) -> Any:
 def _content(cell: Any) -> Any:
     try:
         return cell.cell_contents
-    except ValueError:  # nothing is in it yet
+    except ValueError:  # the cell is still empty
         return None
 
 
 def _inside(value: Any, above: Collection[Any]) -> Any:
-    """Spell what a function has inside, but nothing of what may change, and nothing of any other object.
+    """Serialise a value in a function's closure or defaults, without mutable and other objects.
 
-    A list may be where the function keeps what it has done; an object's text may be an address, or run a query; and the
-    function by which a fragment is invalidated has None where the one that renders it has an object.
+    A function may keep its state in a list. The text of an object may contain an address, or run a
+    query. The function that invalidates a fragment has None where the one that renders it has an
+    object.
     """
     found = (
         None

@@ -1,7 +1,7 @@
-"""Copies of queries to compile: compiling changes a query, and whoever only computes a key must leave it as it is.
+"""Copies of queries to compile: compiling changes a query, but computing a key must not.
 
-Django's own `clone()` is for further filters, not for this: clones share the lists of aliases, and the queries that are inside
-their conditions and annotations. Compiling adds joins to those too.
+Django's own `clone()` is made for further filters and is not enough: clones share the lists of
+aliases, and the queries inside conditions and annotations. Compiling adds joins to those too.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from django.utils.tree import Node
 _WITHOUT_QUERIES = frozenset({Col, F, Ref, Value, bool, float, int, str, type(None)})
 _PARTS = ("select", "order_by", "group_by", "combined_queries")
 
-_Memo = dict[int, Any]
+_Memo = dict[int, Any]  # the copies by the id of the original query
 
 
 def compile_copy(query: Any, memo: _Memo | None = None) -> Any:
-    """Return a query that compiles as the given one does, and shares nothing with it that compiling changes.
+    """Return a query that compiles as the given one, and shares no state that compiling changes.
 
-    It is made at each hit, so it takes no call for what most queries lack.
+    A copy is made at each cache hit, so there are no function calls for what most queries lack.
     """
     copied = _shallow(query) if type(query) is Query else query.clone()
     state = copied.__dict__
@@ -45,12 +45,17 @@ def compile_copy(query: Any, memo: _Memo | None = None) -> Any:
 def _shallow(query: Any) -> Any:
     copied = object.__new__(Query)
     copied.__dict__.update(query.__dict__)
-    copied.__dict__.pop("base_table", None)  # a cached property, of joins that may be added yet
+    # A cached property, computed from the joins: some may still be added.
+    copied.__dict__.pop("base_table", None)
     return copied
 
 
 def _may_hold_queries(query: Any) -> bool:
-    """Return whether there may be queries inside one: not where it compares columns with values, and selects columns."""
+    """Return whether there may be queries inside a query.
+
+    There are none if its WHERE only compares columns with values, and it has no annotations,
+    ordering, selected expressions, grouping or combined queries.
+    """
     for child in query.where.children:
         if not (
             isinstance(child, Lookup)
@@ -90,7 +95,7 @@ def _own_each(nodes: Collection[Any], memo: _Memo) -> Collection[Any]:
 
 
 def _own(node: Any, memo: _Memo) -> Any:
-    """Return an expression that has its own copies of the queries inside it: the same one, where there are none."""
+    """Return an expression with its own copies of the queries inside it, or itself without any."""
     if type(node) in _WITHOUT_QUERIES:
         return node
     if isinstance(node, Lookup):

@@ -1,4 +1,4 @@
-"""Cache keys that keep the types and the boundaries of a query's parameters."""
+"""Cache keys that preserve the types and the boundaries of a query's parameters."""
 
 from __future__ import annotations
 
@@ -18,43 +18,43 @@ from django.utils.functional import Promise, cached_property
 from django.utils.tree import Node
 
 WATCHED = "rover_watched"
-"""The attribute of a query that holds expressions of which it does not know, those of `aggregate()`."""
+"""The attribute of a query for the expressions of `aggregate()`, which are not part of it yet."""
 
 COUNTED = "rover_counted"
-"""The attribute of a query of which no more is asked than how many rows there are."""
+"""The attribute of a query of which only the number of rows is used."""
 
 _DIGEST = "_rover_digest"
 UNNAMED = "unnamed"
 
-# Pinned, so that processes on different Pythons agree on a key.
+# Pinned, so that processes with different Python versions compute the same key.
 _PROTOCOL = 4
 PLAIN = frozenset({type(None), bool, int, float, str, bytes, Decimal, date, UUID})
-"""Types of which `_Speller` changes nothing."""
+"""Types that `_Speller` serialises as pickle does."""
 
 _OF_A_FIELD = vars(Field())
 _NO_STATE = frozenset({"creation_counter", "error_messages", "validators"})
 
 
 class _Speller(pickle.Pickler):
-    """Spells values so that equal bytes mean equal values: what can be read back is unambiguous."""
+    """Serialise values so that equal bytes mean equal values: pickled bytes can be read back."""
 
     def __init__(self, buffer: io.BytesIO) -> None:
         super().__init__(buffer, _PROTOCOL)
-        # No memo, else the spelling of two equal strings depends on whether they are one object.
+        # No memo, else the bytes of two equal strings depend on whether they are one object.
         self.fast = True
 
     def persistent_id(self, value: Any) -> Any:
-        """Spell here what pickle spells unstably, not at all, or without its value."""
+        """Serialise what pickle serialises unstably, not at all, or without its value."""
         if type(value) in (set, frozenset):
-            # Iterated in an order that differs from process to process.
+            # The iteration order differs between processes.
             return type(value).__name__, sorted(map(_spell, value))
         if isinstance(value, memoryview):
             return "memoryview", value.format, value.shape, value.tobytes()
         if isinstance(value, (Promise, QuerySet)):
-            # Pickled as a call whose result depends on the active language, and by running the query.
+            # A lazy text depends on the active language; pickling a queryset runs its query.
             raise pickle.PicklingError("a lazy value has no spelling of its own")
         if isinstance(value, Field) and not hasattr(value, "model"):
-            # The output field of an expression: pickled with the number of fields made before it.
+            # The output field of an expression. Its pickle has the number of fields made before it.
             return type(value), _field_state(value)
         if isinstance(value, (BaseExpression, Node)):
             return type(value), _own_state(value)
@@ -62,7 +62,7 @@ class _Speller(pickle.Pickler):
 
 
 def _own_state(value: Any) -> dict[str, Any]:
-    """Return the attributes of an expression without those that it computed and keeps."""
+    """Return the attributes of an expression, without its cached properties."""
     own = type(value)
     return {
         name: held
@@ -72,7 +72,7 @@ def _own_state(value: Any) -> dict[str, Any]:
 
 
 def _field_state(field: Any) -> dict[str, Any]:
-    """Return the attributes that set a field without a model apart from a plain one."""
+    """Return the attributes that distinguish a field without a model from a plain `Field()`."""
     return {
         name: held
         for name, held in vars(field).items()
@@ -89,7 +89,7 @@ def _spell(value: Any) -> bytes:
 
 
 def _spell_plain(value: Any) -> bytes:
-    """Spell what is made of `PLAIN` as `_spell` does, without asking about each part of it."""
+    """Serialise what consists of `PLAIN` types as `_spell` does, without a call for each part."""
     buffer = io.BytesIO()
     pickler = pickle.Pickler(buffer, _PROTOCOL)
     pickler.fast = True
@@ -100,23 +100,25 @@ def _spell_plain(value: Any) -> bytes:
 def digest(value: Any) -> str:
     """Return a hex digest that no other value shares, the same in every process.
 
-    What has no stable spelling gets a random one: its query is never a hit, rather than ever a wrong one.
+    What has no stable serialisation gets a random digest: never a cache hit, rather than a wrong
+    one.
     """
     try:
         return stable_digest(value)
-    except Exception:  # noqa: BLE001 - spelling runs the code of whatever class a backend accepts
+    except Exception:  # noqa: BLE001 - serialising runs the code of any class a backend accepts
         return os.urandom(32).hex()
 
 
 def stable_digest(value: Any) -> str:
-    """Return the same, or raise whatever shows that a value has no stable spelling."""
+    """Return what `digest` does, or raise if a value has no stable serialisation."""
     return hashlib.sha256(_spell(value)).hexdigest()
 
 
 def sql_digest(queryset: Any, sql: str, params: Sequence[Any], makers: tuple[Any, ...] = ()) -> str:
-    """Return the digest of a queryset's statement, in which SQL and parameters cannot imitate each other.
+    """Return the digest of a queryset's statement, and note it on the queryset for `digest_of`.
 
-    The makers of its objects, which are plain values, are a part of it.
+    SQL and parameters cannot be mistaken for each other. `makers`, the plain values that identify
+    what makes the objects, are part of the digest.
     """
     stated = (sql, tuple(params), *makers)
     found = (
@@ -129,21 +131,23 @@ def sql_digest(queryset: Any, sql: str, params: Sequence[Any], makers: tuple[Any
 
 
 def unnamed(queryset: Any) -> str:
-    """Return a digest that is never found again, of a queryset whose result is not to be stored."""
+    """Return a random digest for a queryset, and note on it that its result must not be stored."""
     queryset.__dict__[_DIGEST] = UNNAMED
     return os.urandom(32).hex()
 
 
 def digest_of(queryset: Any) -> str | None:
-    """Return the digest that was just made of a queryset's statement, or None; once, for the queryset may change.
+    """Return and remove the digest noted on a queryset, or None.
 
-    The statement does not say all of a query that is about to be aggregated. UNNAMED is that of one which is not to be stored.
+    It is removed because the queryset may change.
+    A query that is about to be aggregated has none, because its statement lacks the aggregates.
+    UNNAMED means that the result must not be stored.
     """
     found: str | None = queryset.__dict__.pop(_DIGEST, None)
     return None if found is not UNNAMED and hasattr(queryset.query, WATCHED) else found
 
 
 def watching(queryset: Any, expressions: Mapping[str, Any]) -> Any:
-    """Return the queryset with expressions that are going to be a part of it, for the analysis to see what is inside them."""
+    """Return the queryset, with expressions attached that the analysis takes as part of it."""
     setattr(queryset.query, WATCHED, tuple(expressions.values()))
     return queryset

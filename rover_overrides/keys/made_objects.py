@@ -1,7 +1,8 @@
-"""What decides, beside SQL and parameters, which Python objects come out of a query's rows: a key has to name it.
+"""What decides, besides SQL and parameters, which Python objects a query returns.
 
-A class is named by its module and its qualified name, and only where importing that name gives the class itself. What has no
-such name, or reads what cannot be spelled, raises UnnamedError: its result is not stored.
+A key must name all of it. A class is named by its module and its qualified name, but only if
+importing that name returns the class itself. What has no such name, or reads values that cannot be
+serialised, raises UnnamedError: its result is not stored.
 """
 
 from __future__ import annotations
@@ -42,20 +43,21 @@ _OF_A_QUERYSET = frozenset(vars(QuerySet())) | {
 }
 _OF_A_QUERY = frozenset(dir(Query(None)))
 _OF_ROWS = ("apply_converters", "execute_sql", "get_converters", "get_select", "results_iter")
-"""The methods of a compiler that decide what comes out of the rows."""
+"""The compiler methods that decide what is made from the rows."""
+# Prefixes of the attributes that this package sets.
 _OWN = "_rover_", "rover_"
 _MAKING = frozenset({"__init__", "__new__", "from_db"})
 _READING = frozenset({"from_db_value"})
 
 
 class UnnamedError(Exception):
-    """Something that decides about a result has no name by which another process would find the same."""
+    """Something that affects a result has no name by which another process would find the same."""
 
 
 def makers(queryset: Any, compiler: Any) -> Names:
-    """Return what decides which objects come out of the rows of a compiled query, as plain values, beside its model and class.
+    """Return what decides, besides model and class, which objects a compiled query returns.
 
-    Raises UnnamedError where their names do not name them.
+    These are plain values. Raises UnnamedError if something cannot be named.
     """
     _check_model(queryset.model)
     of_query = () if type(queryset.query) is Query else (_of_compiler(type(compiler)),)
@@ -66,19 +68,21 @@ def makers(queryset: Any, compiler: Any) -> Names:
         and compiler.klass_info is not None
         and not compiler.annotation_col_map
     )
-    columns = (
-        () if are_own else _of_columns(queryset.model, compiler.select)
-    )  # else the models name them
+    # The models' own columns are covered by the models' names.
+    columns = () if are_own else _of_columns(queryset.model, compiler.select)
     return *of_query, *_of_rows(queryset, compiler), *columns
 
 
 def _of_compiler(kind: type) -> str:
-    """Return the name of the compiler of an own class of queries; SQL says all of one that makes rows as Django's do."""
+    """Return the name of the compiler of a custom query class, or "" if it makes rows as Django's.
+
+    In the latter case the SQL describes it completely.
+    """
     return "" if all(_is_djangos(kind, name) for name in _OF_ROWS) else name_of(kind)
 
 
 def _is_plain(queryset: Any, compiler: Any) -> bool:
-    """Return whether objects of the model are made of its own columns, and of nothing else."""
+    """Return whether objects of the model are made from its own columns and from nothing else."""
     info = compiler.klass_info
     return (
         queryset._iterable_class is query.ModelIterable
@@ -90,14 +94,14 @@ def _is_plain(queryset: Any, compiler: Any) -> bool:
 
 
 def _of_rows(queryset: Any, compiler: Any) -> Iterator[Any]:
-    """Give the names of what makes an object of a row, and those that the row's values get in it."""
+    """Yield the names of what makes an object from a row, and of the row's values in the object."""
     kind, mode = queryset._iterable_class, _fetch_mode(queryset)
     if kind in _VALUES:
         yield queryset._fields
         yield _columns(compiler.query)
     elif kind is not query.ModelIterable:
         yield name_of(kind)
-        yield name_of(type(queryset))  # whose attributes it may read, too
+        yield name_of(type(queryset))  # the iterable may read its attributes too
         yield _own_attributes(queryset)
     if mode is not _ONE_BY_ONE:
         yield _of_mode(mode)
@@ -121,16 +125,17 @@ def _fetch_mode(queryset: Any) -> Any:
 
 
 def _of_mode(mode: Any) -> str:
-    """Return the name of a fetch mode; the objects hold that very one."""
+    """Return the name of a fetch mode; the objects keep a reference to this very one."""
     if not isinstance(mode.__reduce_ex__(2), str):
         raise UnnamedError(f"{type(mode).__name__} is not pickled as the name of an object")
     return _spelled(mode)
 
 
 def _own_attributes(queryset: Any) -> str:
-    """Spell what an iterable of the application's may read of its queryset, beside what Django puts there.
+    """Return the digest of what a custom iterable may read of its queryset, besides Django's state.
 
-    What belongs to the caller, or to all objects of a result together, is given to Django's own iterable alone.
+    Raises UnnamedError for what belongs to the caller, or to all objects of a result together: how
+    a custom iterable uses that is unknown.
     """
     if queryset._known_related_objects or getattr(_fetch_mode(queryset), "track_peers", False):
         raise UnnamedError(
@@ -149,7 +154,7 @@ def _beyond(held: Any, known: frozenset[str]) -> dict[str, Any]:
 
 
 def _related(info: Any) -> Iterator[Any]:
-    """Give the names of the related objects that are made of the same row."""
+    """Yield the names of the related objects that are made from the same row."""
     for related in info.get("related_klass_infos", ()):
         yield (
             *_of_model(related["model"]),
@@ -160,7 +165,7 @@ def _related(info: Any) -> Iterator[Any]:
 
 
 def _of_columns(model: Any, select: Any) -> Iterator[Any]:
-    """Give the names of what converts the columns: their fields, and expressions that do it in a way of their own."""
+    """Yield the names of what converts the columns: fields and converting expressions."""
     made = [(number, column[0]) for number, column in enumerate(select)]
     plain = [one for _, one in made if type(one) is Col and one.target is one.output_field]
     if len(plain) < len(made):
@@ -187,7 +192,10 @@ def _converts_as_djangos(kind: type) -> bool:
 
 
 def _of_field(field: Any) -> Iterator[str]:
-    """Give the name of a field: that in its model, or else that of its class, with all that sets it apart from a plain one."""
+    """Yield the name of a field in its model; without a model, the digest of its class and state.
+
+    Raises UnnamedError for a copy of a model's field.
+    """
     model = getattr(field, "model", None)
     if model is None:
         yield _spelled(field)
@@ -200,32 +208,35 @@ def _of_field(field: Any) -> Iterator[str]:
 
 
 def _is_djangos(kind: type, name: str) -> bool:
-    """Return whether a class has an attribute from a class of Django's."""
+    """Return whether a class inherits an attribute from one of Django's, or lacks it."""
     owner: Any = next((one for one in kind.__mro__ if name in one.__dict__), None)
     return owner is None or owner.__module__.startswith("django.")
 
 
 def _of_model(model: Any) -> Names:
-    """Return a model's name and its fields."""
+    """Return the name and the fields of a model, and what else its own code may depend on."""
     _check_model(model)
     return model._meta.label, stamp_fields(model), *(surroundings() if makes_own(model) else ())
 
 
 @once
 def makes_own(model: Any) -> bool:
-    """Return whether code of an application's own runs where objects of a model, or the values in them, are made."""
+    """Return whether application code runs when objects of a model, or their values, are made."""
     if not _MAKING.isdisjoint(overridden(model)) or post_init.has_listeners(model):
         return True
     return any(defines(field, _READING) for field in model._meta.concrete_fields)
 
 
 def surroundings() -> Names:
-    """Return what such code may look at: a model may note the language in which it was made, a field translate its values."""
+    """Return what such code may depend on: the active language and time zone.
+
+    A model may note the language in which it was made; a field may translate its values.
+    """
     return translation.get_language(), timezone.get_current_timezone_name()
 
 
 def _check_model(model: Any) -> None:
-    """Only what is a model of the application registry can be read back."""
+    """Raise UnnamedError if a model is not in the app registry: its objects cannot be read back."""
     options = model._meta
     if (
         options.apps is not apps
@@ -235,7 +246,7 @@ def _check_model(model: Any) -> None:
 
 
 def name_of(kind: type) -> str:
-    """Return the name by which a class is imported."""
+    """Return the name by which a class is imported; raise UnnamedError if it has none."""
     found: Any = sys.modules.get(kind.__module__)
     for part in kind.__qualname__.split("."):
         found = getattr(found, part, None)

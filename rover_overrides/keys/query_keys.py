@@ -1,4 +1,4 @@
-"""The key of a queryset's result: it names all that makes the result, and computing it changes nothing."""
+"""The key of a queryset's result: it covers all that decides it. Computing it changes no query."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from rover_overrides.keys.encoding import COUNTED, WATCHED, digest, sql_digest, 
 from rover_overrides.keys.made_objects import makers, makes_own, surroundings
 
 _SAME = ("ENGINE", "HOST", "PORT", "NAME", "OPTIONS", "TIME_ZONE")
-"""The settings of a database that decide about its rows and what is read from them."""
+"""The settings of a database that affect its rows and how they are read."""
 
 _BARE = vars(Query(None))
-_LENGTH = 40  # of a digest in a key: 160 bits
+_LENGTH = 40  # hex digits of a digest in a key: 160 bits
 
 
 def result_key(queryset: Any) -> str:
     """Return the key of a queryset's result, without a prefix.
 
-    A query that cannot be compiled, or has a result that no key can name, gets one that is never found again and is not
-    stored: Django itself raises then, where it does, or returns the result.
+    A query that cannot be compiled, or whose result no key can name, gets a random key and its
+    result is not stored. Django itself then raises or returns the result.
     """
     try:
         found = _digest(queryset)
-    except Exception:  # noqa: BLE001 - compiling runs the code of fields and expressions; Django's own attempt says what is wrong
-        found = unnamed(queryset)
+    except Exception:  # noqa: BLE001 - compiling runs the code of fields and expressions
+        found = unnamed(queryset)  # Django's own attempt raises the error
     return f"q:{found[:_LENGTH]}"
 
 
@@ -41,17 +41,17 @@ def _digest(queryset: Any) -> str:
     database = "" if len(connections.settings) == 1 else _database(queryset)
     kinds, are_own = _kinds(queryset.__class__, queryset.model, queryset._iterable_class)
     compiler = compile_copy(queryset.query).get_compiler(queryset.db)
-    # A deploy may give the connection another time zone, in which the driver makes times of what is stored.
+    # The driver returns times in the connection's time zone, which a deploy may change.
     named: tuple[Any, ...] = kinds, database, compiler.connection.timezone_name, salt
     state = queryset.query.__dict__
-    is_made = not (
-        COUNTED in state or WATCHED in state
-    )  # else no objects are, but a number or what aggregate() spells
+    # Otherwise no objects are made, only a number or the values of `aggregate()`.
+    is_made = not (COUNTED in state or WATCHED in state)
     if are_own and is_made:
         named += surroundings()
     try:
         sql, params = compiler.as_sql()
     except EmptyResultSet:
+        # Without rows, a custom iterable may still return something.
         return unnamed(queryset) if is_made and not _is_djangos(queryset) else digest(named)
     return sql_digest(
         queryset, sql, params, named + makers(queryset, compiler) if is_made else named
@@ -59,7 +59,7 @@ def _digest(queryset: Any) -> str:
 
 
 def is_bare(queryset: Any) -> bool:
-    """Return whether a queryset asks for whole objects of its model and for nothing else, as a manager makes it."""
+    """Return whether a queryset is as a manager makes it: whole objects of its model, no more."""
     if (
         queryset._iterable_class is not query.ModelIterable
         or queryset._prefetch_related_lookups
@@ -78,9 +78,9 @@ def _has_mode(queryset: Any) -> bool:
 
 @lru_cache(maxsize=1024)
 def _kinds(*kinds: Any) -> tuple[str, bool]:
-    """Return the names of a queryset's class, its model with the model's fields, and the class that makes its objects.
+    """Return the names of a queryset's class, model (with its fields) and iterable class.
 
-    And whether code of an application's own makes them.
+    The second item is whether application code makes the objects.
     """
     names = " ".join(
         [*(f"{kind.__module__}.{kind.__qualname__}" for kind in kinds), stamp_fields(kinds[1])]
@@ -89,12 +89,16 @@ def _kinds(*kinds: Any) -> tuple[str, bool]:
 
 
 def _is_djangos(queryset: Any) -> bool:
-    """Return whether no rows always make an empty list."""
+    """Return whether no rows always result in an empty list: with Django's own iterables."""
     return bool(queryset._iterable_class.__module__ == query.__name__)
 
 
 def _database(queryset: Any) -> str:
-    """Return the database that results belong to: aliases of one share them, or all where the site's settings say so."""
+    """Return the database that results belong to.
+
+    Aliases of the same database share results. If `db_agnostic` is set, all databases share them
+    (True) or each alias has its own (False).
+    """
     profile = queryset._cacheprofile
     agnostic = profile["db_agnostic"] if profile else None
     if agnostic:
@@ -114,13 +118,12 @@ def _aliases() -> list[str]:
 
 def _is_same(one: str, other: str) -> bool:
     first, second = _identity(one), _identity(other)
-    return first == second and ":memory:" not in str(
-        first["NAME"]
-    )  # which is another one for each connection
+    # Each connection to an in-memory database has a different one.
+    return first == second and ":memory:" not in str(first["NAME"])
 
 
 def _identity(alias: str) -> dict[str, Any]:
-    """Return what the settings say of an alias's database, or of the one that it mirrors."""
+    """Return the settings that identify an alias's database, or the database that it mirrors."""
     known = connections.settings
     mirrored = known[alias].get("TEST", {}).get("MIRROR")
     found = known[mirrored if mirrored in known else alias]

@@ -1,1 +1,1 @@
-"""Numbers of what the cache does."""
+"""Counters of what the cache does."""

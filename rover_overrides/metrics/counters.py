@@ -1,7 +1,8 @@
-"""What the cache does, in numbers: hits, misses, fills that were refused for want of a lease, and drops by table and shape.
+"""Counters of hits, misses, refused fills, and drops by table and shape.
 
-A process counts for itself and now and then adds what it counted to a hash in Redis, for `manage.py cacheops_counters`, and sends
-it as the signal `counted`. Counting costs an addition and a look at the clock.
+Each process counts for itself. Every `CACHEOPS_ROVER_COUNTERS_SECONDS` (10 by default) it adds its
+counts to a hash in Redis, for `manage.py cacheops_counters`, and sends them as the signal
+`counted`. Counting costs an addition and a read of the clock.
 """
 
 from __future__ import annotations
@@ -23,20 +24,20 @@ from rover_overrides.transport import pipeline
 KEY = "cacheops:counters"
 
 MOST = 500
-"""Of how many things a process counts between two reports; what is more is counted as `other`."""
+"""How many names a process counts between two reports; others are counted as `other`."""
 
 MOST_KEPT = 5000
-"""How many things are kept in Redis; with more it starts anew, for clients make up shapes."""
+"""How many names are kept in Redis; with more it starts anew, as clients can make up shapes."""
 
 counted = Signal()
-"""Sent with `counts`, a dict of what this process counted since the last time, by name."""
+"""Sent with `counts`, a dict of what this process counted since the last report, by name."""
 
 _counts: Counter[str] = Counter()
 _next: float | None = None
 
 
 def count(name: str, number: int = 1) -> None:
-    """Count something that happened."""
+    """Increment a counter."""
     if not on("explain-invalidation"):
         return
     _counts[name if name in _counts or len(_counts) < MOST else "other"] += number
@@ -47,7 +48,7 @@ def count(name: str, number: int = 1) -> None:
 
 
 def dropped(table: str, conjs: Iterable[Conj] | None) -> None:
-    """Count the conditions of a table that a write has met, or that it met them all."""
+    """Count the conditions of a table that a write meets; None counts as all of them."""
     if conjs is None:
         count(f"drop {table}: all")
         return
@@ -56,14 +57,17 @@ def dropped(table: str, conjs: Iterable[Conj] | None) -> None:
 
 
 def report() -> None:
-    """Add what was counted to what Redis has and tell who listens; where Redis is away nothing is lost but these numbers."""
+    """Send this process's counts as a signal and add them to those in Redis.
+
+    If Redis is away, only these counts are lost.
+    """
     global _counts
     counts, _counts = _counts, Counter()
     _wait()
     if not counts:
         return
     counted.send(sender=None, counts=dict(counts))
-    if pipeline.resting():  # whoever is being served has waited for Redis already
+    if pipeline.resting():  # the current request has already waited for Redis
         return
     with suppress(RedisError):
         *_, size = pipeline.run(
@@ -74,7 +78,7 @@ def report() -> None:
 
 
 def totals() -> dict[str, int]:
-    """Return what all processes have reported, the most frequent first."""
+    """Return the counts that all processes have reported, the highest first."""
     report()
     found = {
         name.decode(): int(number) for name, number in pipeline.client().hscan_iter(KEY, count=MOST)
@@ -83,6 +87,6 @@ def totals() -> dict[str, int]:
 
 
 def _wait() -> None:
-    """Put the next report off; after a change of the setting, by the new time."""
+    """Schedule the next report, by the current value of the setting."""
     global _next  # noqa: PLW0603 - the clock of the process
     _next = time.monotonic() + getattr(settings, "CACHEOPS_ROVER_COUNTERS_SECONDS", 10)

@@ -1,1 +1,1 @@
-"""For those who run the site: the outbox, reclaiming memory, counters and explanations."""
+"""For operators of the site: the outbox, reclaiming memory, and explanations."""

@@ -1,4 +1,4 @@
-"""Which cached results a save of a row would drop, and by which condition."""
+"""Which cached results a save of a row would invalidate, and by which conditions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from rover_overrides.transport import pipeline
 
 
 class Reason(NamedTuple):
-    """A condition on a table that a row meets; it is in use where a stamp of it is on the server."""
+    """A condition on a table that a row meets; it is in use if its stamp is on the server."""
 
     table: str
     condition: str
@@ -27,7 +27,7 @@ class Reason(NamedTuple):
 
 
 class Table(NamedTuple):
-    """A table that a row is in, with the number of conditions that its cached results have."""
+    """A table of a row, with the number of condition templates that its cached results use."""
 
     name: str
     known: int
@@ -35,7 +35,7 @@ class Table(NamedTuple):
 
 
 def explain(model: Any, pk: Any, using: str) -> list[Table]:
-    """Say of each table that a row is in what its save would drop; raises the model's DoesNotExist."""
+    """Return what a save of a row would invalidate, by table; raise the model's DoesNotExist."""
     metas = [
         model._meta.concrete_model._meta,
         *(parent._meta for parent in model._meta.get_parent_list()),
@@ -44,7 +44,7 @@ def explain(model: Any, pk: Any, using: str) -> list[Table]:
 
 
 def _row(meta: Any, model: Any, pk: Any, using: str) -> Row:
-    """Return the part of a row that is in a table."""
+    """Return the part of a row that is in one table; raise the model's DoesNotExist."""
     part = meta.concrete_model
     found = rows.read(
         rows.matching(rows.by_condition(part, Q(pk=pk)), rows.fields_needed(part)),

@@ -1,13 +1,14 @@
-"""Writes of which Redis could not be told before their COMMIT: their tables are in the database, and come with it.
+"""The outbox: tables of writes that could not be announced to Redis, stored in the database.
 
-`CACHEOPS_ROVER_OUTBOX = True` (or a tuple of aliases; True is the default database) has a writer whose announcement failed
-insert the names of its tables into the table `rover_outbox`, in the same transaction. Whoever reaches Redis drops all
-results of them: a process that reads looks once every `CACHEOPS_ROVER_OUTBOX_SECONDS` (5), before it asks Redis, and so does
-`manage.py drainoutbox`. Thus nobody reads what such a write has outdated for longer than that. `manage.py migrate` makes the
-table.
+With `CACHEOPS_ROVER_OUTBOX = True` (the default database; or a tuple of aliases) a writer whose
+announcement failed inserts the names of its tables into the table `rover_outbox`, in the same
+transaction. A process that reaches Redis invalidates all results of these tables: each reading
+process checks the outbox once every `CACHEOPS_ROVER_OUTBOX_SECONDS` (5) before it queries Redis,
+and so does `manage.py drainoutbox`. Thus no reader gets results that such a write has outdated for
+longer than that. `manage.py migrate` creates the table.
 
-A reader inside a transaction deletes what it found when its transaction has ended: others would have to wait for a row that it
-deletes in it, and it for them on a second connection.
+A reader inside a transaction deletes the rows after its transaction has ended. If it deleted them
+inside, others would wait for these rows, and it might wait for them on a second connection.
 """
 
 from __future__ import annotations
@@ -35,16 +36,17 @@ from rover_overrides.invalidation.places import decode, encode
 from rover_overrides.invalidation.two_phase import Place
 
 TABLE = "rover_outbox"
-STEP = 500  # rows that are read and deleted at a time: SQLite takes 999 parameters
+STEP = 500  # rows that are read and deleted at a time: SQLite allows 999 parameters
 
-_SELECT = f"SELECT id, name FROM {TABLE} WHERE id > %s ORDER BY id LIMIT {STEP}"  # noqa: S608 - names of ours
+# S608: all names in the statement are our own.
+_SELECT = f"SELECT id, name FROM {TABLE} WHERE id > %s ORDER BY id LIMIT {STEP}"  # noqa: S608
 
 _next_look = 0.0
-_is_unread = False  # for the last look failed
+_is_unread = False  # whether the last check failed
 
 
 def install() -> None:
-    """Have writers use it where Redis does not hear them, and readers look into it."""
+    """Make writers use the outbox if Redis does not answer, and make readers check it."""
     if _write not in commits.unannounced:
         commits.unannounced.append(_write)
         commits.unheard.append(_unheard)
@@ -54,9 +56,9 @@ def install() -> None:
 
 
 def drain(using: str) -> int:
-    """Drop all results of the tables that wait in a database, and return how many rows there were.
+    """Invalidate the tables in the outbox of a database, and return how many rows there were.
 
-    Raises StatementError where the table cannot be read.
+    Raise StatementError if the outbox cannot be read.
     """
     connection = connections[using]
     drained = last = 0
@@ -76,10 +78,10 @@ def aliases() -> tuple[str, ...]:
 
 
 def _before_read() -> bool:
-    """Look whether others left something, once every few seconds; return whether the cache may be read.
+    """Check the outbox once every few seconds; return whether the cache may be read.
 
-    It may not while nobody knows what they left: where the last look failed, or where it is time to look and nothing new can be
-    seen, as in a transaction with a snapshot.
+    The cache may not be read while the content of the outbox is unknown: after a check that failed,
+    or if a check is due and can see nothing new, as in a transaction with a snapshot.
     """
     if not stated("CACHEOPS_ROVER_OUTBOX", default=False):
         return True
@@ -99,13 +101,16 @@ def _look_at_all() -> bool:
     try:
         _is_unread = False in [_look(using) for using in aliases()]
     except RedisError:
-        _next_look = before
+        _next_look = before  # the check is still due
         raise
     return not _is_unread
 
 
 def _sees_commits(using: str) -> bool:
-    """Return whether a statement now sees what others have committed; one before the first of a transaction does."""
+    """Return whether a statement would see what others have committed.
+
+    The first statement of a transaction does.
+    """
     connection = connections[using]
     if connection.needs_rollback:
         return False
@@ -113,19 +118,22 @@ def _sees_commits(using: str) -> bool:
 
 
 def _look(using: str) -> bool:
-    """Drain a database, and return whether that could be done; where there is no table nobody has left anything."""
+    """Drain a database and return whether that succeeded; a missing table counts as empty."""
     try:
         drain(using)
     except StatementError as error:
         warn(f"The outbox of {using} cannot be read: {error}", stacklevel=2)
         return statements.lacks_table(error)
-    except SynchronousOnlyOperation:  # in an event loop, where no statement may wait
+    except SynchronousOnlyOperation:  # in an event loop, where no statement may block
         return False
     return True
 
 
 def _write(connection: Any, places: Collection[Place], *, apart: bool = False) -> None:
-    """Insert tables in the transaction that is about to commit, or at once where there is none; or warn and go on."""
+    """Insert tables in the transaction that is about to commit, or at once outside any.
+
+    If that fails, warn and continue.
+    """
     if connection.alias not in aliases():
         return
     now = int(time.time())
@@ -141,7 +149,7 @@ def _write(connection: Any, places: Collection[Place], *, apart: bool = False) -
 
 
 def _unheard(using: str, places: Collection[Place]) -> None:
-    """Insert what Redis did not hear after the COMMIT, unless it came with that."""
+    """Insert what could not be sent to Redis after the COMMIT, unless the COMMIT included it."""
     connection = connections[using]
     if state_of(connection).is_in_outbox:
         state_of(connection).is_in_outbox = False
@@ -150,17 +158,21 @@ def _unheard(using: str, places: Collection[Place]) -> None:
 
 
 def _delete(connection: Any, numbers: Collection[int]) -> None:
-    """Delete rows of which all results are dropped; inside a transaction, later."""
+    """Delete rows whose tables are invalidated; inside a transaction, later."""
     if statements.in_transaction(connection):
         state_of(connection).has_drained = True
         return
     places = ", ".join(["%s"] * len(numbers))
-    with suppress(StatementError):  # others are deleting them
-        statements.write(connection, f"DELETE FROM {TABLE} WHERE id IN ({places})", tuple(numbers))  # noqa: S608 - placeholders
+    with suppress(StatementError):  # others may be deleting them
+        statements.write(
+            connection,
+            f"DELETE FROM {TABLE} WHERE id IN ({places})",  # noqa: S608 - placeholders
+            tuple(numbers),
+        )
 
 
 def _after_transaction(connection: Any) -> None:
-    """Delete what was found in the transaction that has ended."""
+    """Delete the rows that were read in the transaction that has ended."""
     if state_of(connection).has_drained:
         state_of(connection).has_drained = False
         with suppress(StatementError, RedisError):
@@ -168,7 +180,7 @@ def _after_transaction(connection: Any) -> None:
 
 
 def _create(using: str = DEFAULT_DB_ALIAS, **_: Any) -> None:
-    """Make the table after `migrate`."""
+    """Create the table after `migrate`."""
     connection = connections[using]
     if using in aliases() and TABLE not in connection.introspection.table_names():
         with connection.schema_editor() as editor:
@@ -176,7 +188,7 @@ def _create(using: str = DEFAULT_DB_ALIAS, **_: Any) -> None:
 
 
 def _model() -> Any:
-    """Return the table as a model, of no application, for which nobody makes migrations."""
+    """Return the table as a model of no application, so that no migrations are made for it."""
     fields: dict[str, Any] = {
         "id": models.BigAutoField(primary_key=True),
         "name": models.CharField(max_length=255),

@@ -1,8 +1,8 @@
-"""Frees dead results: those that a write has outdated, which nobody may read again before they expire.
+"""Frees dead results: those that a write has outdated, which nobody reads before they expire.
 
-It goes through the keys in steps (SCAN), and in each holds what the results say they depend on against what is there: the
-checksum tells dead from live, as it does for a reader. It may be interrupted, repeated, and run beside itself; a result that is
-stored again in between costs a miss at most.
+It scans the keys in steps (SCAN), and in each step compares the checksums of the results with the
+current state of the keys that they depend on, as a reader does. It may be interrupted, repeated,
+and run in parallel. A result that is stored again in between costs a miss at most.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from rover_overrides.cache import labels, registry, results
 from rover_overrides.cache.labels import Label
 from rover_overrides.transport import pipeline
 
-STEP = 300  # keys that are looked at together: with what they depend on, fewer than 1,000 commands at a time
+STEP = 300  # keys that are checked together, in pipelines of at most 1,000 commands
 
-_AHEAD = 4095  # bytes of a value in which its label ends
+_AHEAD = 4095  # the last byte to read of a value: its label ends before
 
 
 class Reclaimed(NamedTuple):
-    """What was looked at, and what was freed of it."""
+    """How many results were checked, and how many of them were dead."""
 
     results: int
     dead: int
@@ -39,7 +39,7 @@ def reclaim(match: str = "*", *, dry_run: bool = False) -> Reclaimed:
 
 
 def _steps(match: str) -> Iterator[list[Any]]:
-    """Go through the keys of each master, so many that SCAN likes to give at a time."""
+    """Yield the keys of each master, at most `STEP` at a time."""
     for server in pipeline.servers():
         cursor: int = -1
         while cursor:
@@ -48,7 +48,7 @@ def _steps(match: str) -> Iterator[list[Any]]:
 
 
 def _results(keys: Sequence[Any]) -> dict[Any, tuple[bytes, Label]]:
-    """Return the checksum and the label of those keys that hold results of this format."""
+    """Return the checksums and labels of those keys that hold results of this format."""
     replies = pipeline.run([("GETRANGE", key, 0, _AHEAD) for key in keys])
     read = [
         (key, reply.value, labels.read(reply.value, results.CHECKSUM))
@@ -60,7 +60,7 @@ def _results(keys: Sequence[Any]) -> dict[Any, tuple[bytes, Label]]:
 
 
 def _dead(found: dict[Any, tuple[bytes, Label]]) -> list[Any]:
-    """Return the keys of results whose checksum is no longer what the keys they depend on come to."""
+    """Return the keys of results whose checksum differs from that of their dependencies now."""
     registries = {key for _, label in found.values() for key in label.registries}
     stamps = {key for _, label in found.values() for key in label.stamps}
     commands = {key: registry.generation_command(key) for key in sorted(registries)}

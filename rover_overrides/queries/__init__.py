@@ -1,1 +1,1 @@
-"""Analysing a query: on which conditions of which tables its result depends."""
+"""Analyse a query: on which conditions of which tables its result depends."""

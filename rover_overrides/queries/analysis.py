@@ -1,8 +1,10 @@
-"""What a query depends on: for each table the conjs of rows that may change its result.
+"""What a query depends on: for each table, the conjs of rows that may change its result.
 
-The WHERE tree becomes a disjunction of conjs of bounded size, in time linear in the tree: where it would grow, conditions are
-left out. For each alias the atoms on it are what a row of its table must meet; all else in the query only makes more rows matter.
-A query inside the query is analysed alike. What has no fixed answer, or is not understood, is not cached: `UncachedError`.
+The WHERE tree becomes a disjunction of conjs. Its size is bounded and the time is linear in the
+tree: conditions are left out where it would grow further. A row that matters under an alias must
+meet the atoms on the alias; everything else in the query only makes more rows matter. A query
+inside the query is analysed in the same way. A query that has no fixed result, or is not
+understood, raises `UncachedError` and is not cached.
 """
 
 from __future__ import annotations
@@ -39,18 +41,19 @@ from rover_overrides.queries.lookups import (
 )
 
 MAX_CONJS = 16
-"""Into how many conjs a WHERE tree may grow before conditions are left out."""
+"""How many conjs a WHERE tree may become; beyond that, conditions are left out."""
 MAX_LOCATED = 48
-"""How many conditions a conj may have, on all tables, before more are left out."""
+"""How many atoms a conj may have on all tables; beyond that, more are left out."""
 
 Dependencies = dict[str, list[Conj]]
 Aliases = dict[str, Any]
 
 
 def dependencies(queryset: Any, purpose: str = "sample") -> Dependencies:
-    """Return the conjs of each table on which a queryset's result depends; UNCACHED where it must not be kept.
+    """Return the conjs of each table on which a queryset's result depends.
 
-    The purpose is that of `rover_overrides.queries.dependencies`; a sample reads all columns.
+    The conj is UNCACHED if the result must not be stored. `purpose` is as in
+    `rover_overrides.queries.dependencies`; a sample reads all columns.
     """
     try:
         try:
@@ -59,7 +62,7 @@ def dependencies(queryset: Any, purpose: str = "sample") -> Dependencies:
             found = {table: [TRUE] for table in tables_of_foreign(queryset.query, queryset.db)}
     except (UncachedError, RecursionError):
         found = {queryset.model._meta.db_table: [UNCACHED]}
-    # Raw SQL that changes the table of a model which the application's registry lacks would not be seen.
+    # Without a model in the app registry, raw SQL that changes the table would not be noticed.
     return found if all(map(model_of, found)) else {queryset.model._meta.db_table: [UNCACHED]}
 
 
@@ -91,7 +94,7 @@ def _columns_read(
 
 
 def _queries(query: Query, using: str) -> Iterator[tuple[Query, Aliases, Inside]]:
-    """Give a query and those inside it, each with the joins it has once it is compiled, and what else is inside it.
+    """Yield a query and those inside it, each with its joins once compiled and with its contents.
 
     Raises ForeignError if one of them is not made of Django's own classes.
     """
@@ -104,14 +107,18 @@ def _queries(query: Query, using: str) -> Iterator[tuple[Query, Aliases, Inside]
         found = inside(compiled, using)
         waiting += found.queries
         used = (alias for alias, count in compiled.alias_refcount.items() if count)
+        # Extra tables are not in the alias map.
         aliases = {
             alias: compiled.alias_map[alias] for alias in used if alias in compiled.alias_map
-        }  # not those of extra tables
+        }
         yield compiled, aliases, found
 
 
 def _compiled(query: Query, using: str) -> Query:
-    """Return a copy of the query with the joins that Django adds when it compiles: for order, related rows, inherited fields."""
+    """Return a copy of the query with the joins that Django adds when it compiles it.
+
+    They are for the order, related rows and inherited fields.
+    """
     copied: Query = compile_copy(query)
     plain = not (
         query.select_related or _ordered(query) or query.get_meta().parents or query.distinct_fields
@@ -120,6 +127,7 @@ def _compiled(query: Query, using: str) -> Query:
         _add_own_table(copied)
         return copied
     compiled: Query = compile_copy(query)
+    # Otherwise Django would reset the counts of the joins after compiling.
     compiled.reset_refcounts = _keep_refcounts  # type: ignore[assignment,method-assign]
     try:
         compiled.order_by = tuple(_resolved(item, compiled) for item in compiled.order_by)
@@ -135,16 +143,17 @@ def _compiled(query: Query, using: str) -> Query:
 
 
 def _note_order(query: Query, compiler: Any) -> None:
-    """Have a compiled query hold what its rows are ordered by: models may say it, that of the query or a related one.
+    """Store on a compiled query what its rows are ordered by, which a model's Meta may define.
 
-    It makes no difference to the number of rows, nor to what is aggregated of all of them.
+    It may be the query's model or a related one. The order does not affect the number of rows, nor
+    an aggregate of all rows.
     """
     if not (hasattr(query, COUNTED) or (hasattr(query, WATCHED) and not query.is_sliced)):
         setattr(query, ORDERED, [expression for expression, _ in compiler.get_order_by()])
 
 
 def _resolved(item: Any, query: Query) -> Any:
-    """Return what a query is ordered by as it will be once it is compiled: a query inside may refer to this one."""
+    """Resolve an item of the order as compiling does: a query inside it may refer to this one."""
     return (
         item
         if isinstance(item, str)
@@ -153,13 +162,13 @@ def _resolved(item: Any, query: Query) -> Any:
 
 
 def _add_own_table(query: Query) -> None:
-    """Give a query that reads its own table alone that table's alias, which is not in use, as one that was compiled has it."""
+    """Add its own table's alias to a query without aliases, unreferenced, as after compiling."""
     if not query.alias_map:
         query.unref_alias(query.get_initial_alias())
 
 
 def _keep_refcounts(_to_counts: dict[str, int]) -> None:
-    """Leave the joins of a compiled query as they are."""
+    """Keep the reference counts of a compiled query's joins."""
 
 
 def _ordered(query: Query) -> bool:
@@ -171,7 +180,7 @@ def _ordered(query: Query) -> bool:
 
 
 def _patches_asked(queries: list[tuple[Query, Aliases, Inside]]) -> Iterator[str]:
-    """Give the patches without which the queries are taken as coarsely as can be."""
+    """Yield the features without which the queries are analysed as coarsely as possible."""
     yield "bounded-analysis"
     if len(queries) > 1:
         yield "tracked-subqueries"
@@ -193,7 +202,7 @@ def _backend(using: str) -> Backend:
 def _of_query(
     query: Query, aliases: Aliases, using: str, reads: Mapping[str, Atom], *, coarse: bool
 ) -> Iterator[tuple[str, Iterable[Conj]]]:
-    """Give the table of each alias and the conjs of its rows that matter."""
+    """Yield the table of each alias, with the conjs of its rows that matter."""
     if query.combined_queries:
         return
     if not aliases:
@@ -215,7 +224,10 @@ def _of_query(
 
 
 def _always(routes: dict[str, Path]) -> Iterable[Atom]:
-    """Return what a row needs whatever the WHERE: the one row that leads to it by a unique key, as that of a child model."""
+    """Return the atoms that a row must meet whatever the WHERE.
+
+    They require the one row that leads to it by a unique key, such as that of a child model.
+    """
     if len(routes) == 1:
         return ()
     from rover_overrides.queries.joins import lone
@@ -224,7 +236,10 @@ def _always(routes: dict[str, Path]) -> Iterable[Atom]:
 
 
 def _routes(aliases: Aliases) -> dict[str, dict[str, Path]]:
-    """Return for each alias the paths from its row to the rows that it determines; its own path is empty."""
+    """Return for each alias the paths from its row to the rows that it leads to.
+
+    The path to its own row is empty.
+    """
     if not on("join-conditions"):
         return {alias: {alias: ()} for alias in aliases}
     from rover_overrides.queries.joins import back_steps_of, routes, steps_of
@@ -236,10 +251,10 @@ def _routes(aliases: Aliases) -> dict[str, dict[str, Path]]:
 def _projected(
     routes: dict[str, Path], absent: set[str], located: Iterable[Located]
 ) -> Iterator[Atom]:
-    """Give the atoms of a conj that count for a row under an alias.
+    """Yield the atoms of a conj that apply to a row under an alias.
 
-    Where the alias may be NULL for want of a row, a row also matters by being there, if a NULL meets the condition: its own, or
-    that of an alias behind it, which is then `absent` too.
+    On the nullable side of an outer join, a row also matters by existing if the condition accepts
+    NULL. So `IS NULL` is left out for the `absent` aliases: this one, and those behind it.
     """
     for where, atom in located:
         if where not in routes or (
@@ -255,11 +270,11 @@ def _projected(
 
 
 def _disjunction(node: Any, backend: Backend, *, negated: bool) -> Disjunction:
-    """Return a WHERE tree as a disjunction of conjs, negations pushed down to the atoms."""
+    """Return a WHERE tree as a disjunction of conjs, with negations pushed down to the atoms."""
     if type(node) is WhereNode:
         negated = negated is not node.negated
         parts = [_disjunction(child, backend, negated=negated) for child in node.children]
-        if node.connector not in {AND, OR}:
+        if node.connector not in {AND, OR}:  # XOR
             return ANYTHING
         return _any_of(parts) if (node.connector == OR) is not negated else _all_of(parts)
     if type(node) is NothingNode:
@@ -273,7 +288,7 @@ def _any_of(parts: list[Disjunction]) -> Disjunction:
 
 
 def _all_of(parts: list[Disjunction]) -> Disjunction:
-    """Return the conjs that meet all parts; a part that would make them too many is left out."""
+    """Return the conjs that meet all parts; leave out a part that would make too many of them."""
     found: Disjunction = ANYTHING
     for part in sorted(parts, key=len):
         fitting = part if len(found) * len(part) <= MAX_CONJS else compact(part)
@@ -283,4 +298,5 @@ def _all_of(parts: list[Disjunction]) -> Disjunction:
 
 
 def _both(one: frozenset[Located], other: frozenset[Located]) -> frozenset[Located]:
+    # With fewer atoms, only more rows matter.
     return one | other if len(one) + len(other) <= MAX_LOCATED else one

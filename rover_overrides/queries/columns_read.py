@@ -1,6 +1,7 @@
-"""Which columns of the rows under an alias a query reads, where that can be told for certain.
+"""Which columns of the rows under an alias a query reads, if that is certain.
 
-A row that was updated in other columns alone cannot change the result. A query that is not wholly understood reads all columns.
+An update of other columns cannot change the result. A query that is not fully understood counts as
+reading all columns.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ Query = Any
 
 
 def markers(queries: Sequence[tuple[Query, Aliases, Any]], *, is_count: bool) -> dict[str, Atom]:
-    """Map aliases to the atom that names the columns which are read; an alias of which all columns are is left out.
+    """Map aliases to the atom that lists the columns read; without aliases whose columns all are.
 
-    A query inside another reads columns of the outer one's aliases too, so all queries are taken together. Of the first one
-    perhaps no more is asked than how many rows there are.
+    A query inside another may also read columns of the outer query's aliases, so all queries are
+    analysed together. With `is_count`, only the number of rows of the first query is used.
     """
     if not all(_is_understood(query, inside) for query, _, inside in queries):
         return {}
@@ -43,7 +44,7 @@ def markers(queries: Sequence[tuple[Query, Aliases, Any]], *, is_count: bool) ->
 
 
 def _is_understood(query: Query, inside: Any) -> bool:
-    """Tell whether every column that a query reads can be named."""
+    """Return whether every column that a query reads can be named."""
     return not (
         inside.opaque
         or inside.raw_sql
@@ -61,7 +62,10 @@ def _order(query: Query) -> Collection[Any]:
 
 
 def _columns_of(query: Query, item: Any) -> Sequence[str] | None:
-    """Return the columns of the query's own table that it is ordered by, none for an expression that was walked through."""
+    """Return the columns of the query's own table that an item of its order reads, None if unknown.
+
+    An expression has none here, because those are in `Inside.columns` already.
+    """
     if not isinstance(item, str):
         return () if item in query.order_by else None
     name = item.lstrip("+-")
@@ -83,7 +87,7 @@ def _ordering(query: Query) -> Iterable[tuple[str, str]]:
 
 
 def _joined(aliases: Aliases) -> Iterable[tuple[str, str]]:
-    """Give the columns that joins compare."""
+    """Yield the columns that joins compare, with their aliases."""
     for alias, join in aliases.items():
         for parent_column, own_column in getattr(join, "join_cols", None) or ():
             yield join.parent_alias, parent_column
@@ -91,7 +95,11 @@ def _joined(aliases: Aliases) -> Iterable[tuple[str, str]]:
 
 
 def _whole(query: Query, aliases: Aliases, *, is_count: bool) -> Iterable[str]:
-    """Give the aliases of which all columns are read: those that objects are made from, and both sides of an unusual join."""
+    """Yield the aliases of which all columns are read.
+
+    These are the aliases that objects are made from, and both sides of a join that is filtered, or
+    that is not by a plain foreign key.
+    """
     made = (
         {query.base_table}
         if query.default_cols and not (is_count and not query.distinct)

@@ -1,4 +1,4 @@
-"""The conditions of comparisons, ranges, parts of dates and patterns, and of negations."""
+"""The conditions of comparisons, ranges, parts of dates and patterns, and of their negations."""
 
 from __future__ import annotations
 
@@ -8,17 +8,20 @@ from rover_overrides.conditions.patterns import PATTERNS
 from rover_overrides.queries.lookups import ANYTHING, Compared, Disjunction, Located
 
 _ORDERED = frozenset({"int", "decimal", "float", "date", "datetime", "time", "duration", "uuid"})
-"""Kinds that every database orders alike; text is not one of them, for its order is the collation's."""
+"""Kinds that every database orders alike; not text, whose order depends on the collation."""
 _BOUNDS = frozenset({"gt", "gte", "lt", "lte"})
 _NEGATED = {"gt": "lte", "gte": "lt", "lt": "gte", "lte": "gt"}
-"""Of values that are not NULL: neither a comparison with NULL nor its negation is true."""
+"""Negations for values that are not NULL: with NULL, no comparison and no negation is true."""
 
 
 def comparison(compared: Compared, name: str, operand: Any, *, negated: bool) -> Disjunction:
-    """Return a comparison or its negation; raises UncertainError for operands that cannot be spelled."""
+    """Return the condition of a comparison or of its negation.
+
+    Raises UncertainError for an operand without a canonical text.
+    """
     if name in {"exact", "in"} and negated and operand is not None:
         operands = [operand] if name == "exact" else [item for item in operand if item is not None]
-        # Nothing is in an empty list, NULL included.
+        # Not being in an empty list is true of any value, even of NULL.
         return (
             [compared.one("in", *operands, negated=True)]
             if operands and not _rounded(compared)
@@ -34,12 +37,15 @@ def comparison(compared: Compared, name: str, operand: Any, *, negated: bool) ->
 
 
 def _rounded(compared: Compared) -> bool:
-    """Tell whether Django reads another value than is stored: SQLite keeps places that the column has not."""
+    """Return whether Django may read another value than is stored.
+
+    SQLite stores more decimal places than the column has.
+    """
     return compared.kind == "decimal" and compared.backend.vendor == "sqlite"
 
 
 def _bound(compared: Compared, name: str, operand: Any) -> frozenset[Located]:
-    """Return a comparison; one that takes in the bound itself where the value may have been rounded to it."""
+    """Return a comparison; it includes the bound if the value may have been rounded to it."""
     return compared.one(f"{name[:2]}e" if _rounded(compared) else name, operand)
 
 
@@ -57,6 +63,6 @@ def _pattern(compared: Compared, name: str, operand: Any, *, negated: bool) -> D
         or not isinstance(operand, (str, int))
     ):
         return ANYTHING
-    # NOTE: LIKE of SQLite ignores the case of ASCII, also where Django's lookup does not
+    # NOTE: LIKE of SQLite ignores the case of ASCII, even if Django's lookup does not
     sensitive = compared.backend.vendor != "sqlite" or name.startswith("i")
     return [compared.raw(name if sensitive else f"i{name}", str(operand), negated=negated)]

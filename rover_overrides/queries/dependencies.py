@@ -1,6 +1,6 @@
-"""What upstream asks of a queryset: the conjs of each table on which its result depends.
+"""What upstream calls for the dependencies of a queryset: the conjs of each table.
 
-They follow from the SQL and its parameters, so a query that was asked for before is not analysed again.
+They follow from the SQL and its parameters, so the analysis of a repeated query is reused.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from rover_overrides.queries.prefetches import prefetched_querysets, prefetched_
 
 Dependencies = dict[str, list[Conj]]
 Purpose = Literal["rows", "sample", "count"]
-"""What is made of a queryset: its rows, whatever a function makes of them, or their number."""
+"""What is needed of a queryset: its rows, a sample for any function, or the number of its rows."""
 
 KEPT = 2048
-"""Of how many queries a process keeps the analysis."""
+"""How many analysed queries a process caches."""
 
 
 class Kept(Dependencies):
-    """Dependencies that are kept for the next query, and along with them which keys they come to."""
+    """Dependencies cached for the next query, with the plans of Redis keys made for them."""
 
     def __init__(self, found: Dependencies) -> None:
         super().__init__(found)
@@ -36,9 +36,9 @@ _kept: dict[tuple[Any, ...], Kept] = {}
 
 
 def dnfs(queryset: Any, purpose: Purpose = "rows") -> Dependencies:
-    """Return a list of conjs for each table, to be joined with those of other querysets.
+    """Return a list of conjs for each table, to be combined with those of other querysets.
 
-    Without CACHEOPS_INSIDEOUT upstream's own storage is at work, which wants upstream's own conditions.
+    Without CACHEOPS_INSIDEOUT, upstream's own storage is used, which needs upstream's conditions.
     """
     if not cacheops_settings.CACHEOPS_INSIDEOUT:
         return upstream_dnfs(queryset)  # type: ignore[no-any-return]
@@ -51,14 +51,17 @@ def dnfs(queryset: Any, purpose: Purpose = "rows") -> Dependencies:
 
 
 def counted(queryset: Any) -> Any:
-    """Return a queryset as the sample of a function that asks for its number of rows and for nothing in them."""
+    """Return a queryset as the sample of a function that uses only its number of rows."""
     sample = queryset._clone()
     setattr(sample.query, COUNTED, True)
     return sample
 
 
 def sampled(queryset: Any) -> Dependencies:
-    """Return the same for a sample of `cached_as`, with what it prefetches: a function is free to return those rows too."""
+    """Return what `dnfs` does for a sample of `cached_as`, including what it prefetches.
+
+    A function may return the prefetched rows too.
+    """
     if not (cacheops_settings.CACHEOPS_INSIDEOUT and queryset._prefetch_related_lookups):
         return dnfs(queryset, "count" if hasattr(queryset.query, COUNTED) else "sample")
     tables = prefetched_tables(queryset)
@@ -67,12 +70,12 @@ def sampled(queryset: Any) -> Dependencies:
         if tables is None
         else {table: [TRUE] for table in tables}
     )
-    return join_with(
-        lcat, [dnfs(queryset, "sample"), along, *map(sampled, prefetched_querysets(queryset))]
-    )  # type: ignore[no-any-return]
+    parts = [dnfs(queryset, "sample"), along, *map(sampled, prefetched_querysets(queryset))]
+    return join_with(lcat, parts)  # type: ignore[no-any-return]
 
 
 def _once(queryset: Any, digest: str, purpose: Purpose) -> Dependencies:
+    # The switches and the skipped fields affect the analysis.
     key = (
         digest,
         purpose,

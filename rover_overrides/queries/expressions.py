@@ -19,10 +19,10 @@ from rover_overrides.introspection.sql_words import MOMENTS
 from rover_overrides.keys.encoding import WATCHED
 
 ORDERED = "rover_ordered"
-"""The attribute of a compiled query that holds the expressions which its rows are ordered by."""
+"""The attribute of a compiled query that holds the expressions by which its rows are ordered."""
 
 MAX_NODES = 20_000
-"""Of a query with more expressions nobody wants the result in a cache."""
+"""The result of a query with more expressions than this is not cached."""
 
 _VOLATILE = frozenset(
     {
@@ -48,22 +48,26 @@ _VOLATILE = frozenset(
 
 
 class Inside(NamedTuple):
-    """What is inside a query: other queries, and whether there is SQL of the application's own, which may read any row."""
+    """What is inside a query.
+
+    `queries` are the queries inside it. `raw_sql` is whether it has SQL fragments of the
+    application's own, which may read any row.
+    """
 
     queries: list[Query]
     raw_sql: bool
     columns: set[tuple[str, str]]
-    """The alias and the name of each column that an expression reads."""
+    """The alias and the column name of each column that an expression reads."""
     opaque: bool
-    """Whether an expression may read columns that it does not show."""
+    """Whether an expression may read columns that are not in `columns`."""
     tables: set[str]
-    """The tables that SQL of the application's own names."""
+    """The tables that the application's own SQL names."""
 
 
 def inside(query: Query, using: str) -> Inside:
-    """Walk through the expressions of a query, but not through those of queries inside it.
+    """Return what the expressions of a query contain, without those of the queries inside it.
 
-    Raises UncachedError for what has no fixed value.
+    Raises UncachedError for an expression without a fixed value, or one that is not understood.
     """
     found = list(query.combined_queries)
     raw_sql = bool(query.extra)
@@ -82,7 +86,7 @@ def inside(query: Query, using: str) -> Inside:
         if _is_expression(node) and application_sql.has_own(node):
             own.append(node)
             opaque = True
-        elif type(node) is Col:  # which has nothing inside
+        elif type(node) is Col:  # it has nothing inside
             continue
         inner = _query_of(node)
         if inner is None:
@@ -95,7 +99,7 @@ def inside(query: Query, using: str) -> Inside:
 
 
 def _roots(query: Query) -> Iterator[Any]:
-    """Give the expressions that a query holds."""
+    """Yield the expressions of a query; raise UncachedError if its order is random."""
     if "?" in query.order_by or "?" in query.extra_order_by:
         raise UncachedError("the order is random")
     yield query.where
@@ -116,9 +120,9 @@ def _roots(query: Query) -> Iterator[Any]:
 
 
 def _restrictions(join: Any) -> Iterator[Any]:
-    """Give the conditions on a join that a relation adds to the equality of its columns."""
+    """Yield the conditions on a join that a relation adds to the equality of its columns."""
     field = getattr(join, "join_field", None)
-    own = getattr(field, "field", field)  # that a relation backwards is of
+    own = getattr(field, "field", field)  # for a reverse relation, its forward field
     if (
         field is None
         or getattr(type(own), "get_extra_restriction", None) is ForeignObject.get_extra_restriction
@@ -129,7 +133,7 @@ def _restrictions(join: Any) -> Iterator[Any]:
         found = field.get_extra_restriction(
             *aliases if django.VERSION >= (4,) else (WhereNode, *aliases)
         )
-    except Exception as error:  # it is the application's
+    except Exception as error:  # application code may raise anything
         raise UncachedError("a join is not understood") from error
     if found is not None:
         yield found
@@ -146,12 +150,11 @@ def _has_sql(node: Any) -> bool:
 
 
 def _is_open(node: Any) -> bool:
-    """Tell whether all columns that an expression of Django's reads are among what `_children` gives of it."""
+    """Return whether `_children` returns all columns that an expression of Django's own reads."""
     if isinstance(node, (WhereNode, NothingNode, list, tuple, set, frozenset)):
         return True
-    return hasattr(node, "get_source_expressions") and not isinstance(
-        node, F
-    )  # which is not resolved
+    # An F is not resolved to a column yet.
+    return hasattr(node, "get_source_expressions") and not isinstance(node, F)
 
 
 def _query_of(node: Any) -> Any:
@@ -160,10 +163,8 @@ def _query_of(node: Any) -> Any:
         return node
     if isinstance(node, QuerySet):
         return node.query
-    for name in (
-        "query",
-        "query_object",
-    ):  # of a Subquery, Exists, or the constraint of several columns
+    # The attributes of a Subquery, an Exists, or the constraint of several columns.
+    for name in ("query", "query_object"):
         inner = getattr(node, name, None)
         if inner is None:
             continue
@@ -175,7 +176,10 @@ def _query_of(node: Any) -> Any:
 
 
 def _children(node: Any) -> Iterable[Any]:
-    """Return the expressions inside a node; raises UncachedError where it might hide what its result depends on."""
+    """Return the expressions inside a node.
+
+    Raises UncachedError if the node has no fixed value, or may hide what its result depends on.
+    """
     if isinstance(node, (Now, Random)) or (
         isinstance(node, Func) and not _VOLATILE.isdisjoint(_words(node))
     ):
@@ -198,19 +202,19 @@ def _children(node: Any) -> Iterable[Any]:
         return ()
     if hasattr(node, "children"):  # a Q that is not resolved yet
         return [child[1] if isinstance(child, tuple) else child for child in node.children]
-    if application_sql.has_own(node):  # all that it compiles to is looked at
+    if application_sql.has_own(node):  # the SQL that it compiles to is examined
         return ()
     raise UncachedError(f"{type(node).__name__} is not understood")
 
 
 def _words(node: Any) -> Iterable[str]:
-    """Return the words of a function's SQL that its own arguments do not give."""
+    """Return the words of a function's SQL, without those of its arguments."""
     said = {"function": node.function, "template": node.template, **node.extra}
     return re.findall(r"\w+", f"{said['function']} {said['template']}".upper())
 
 
 def _operands(node: Any) -> Iterator[Any]:
-    """Give the operands of a lookup that it does not count among its expressions."""
+    """Yield the operands of a lookup that are not among its source expressions."""
     rhs = getattr(node, "rhs", None)
     if isinstance(rhs, (list, tuple, set, frozenset, QuerySet, Query)):
         yield rhs

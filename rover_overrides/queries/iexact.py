@@ -11,8 +11,8 @@ from rover_overrides.queries.lookups import ANYTHING, Compared, Disjunction
 
 
 def folded(compared: Compared, operand: Any) -> Disjunction:
-    """Return the condition of an `iexact`; anything for an operand beyond ASCII."""
-    # Unlike other lookups iexact does not prepare its operand: the database gets its text.
+    """Return the condition of an `iexact`; `ANYTHING` for an operand that is not ASCII text."""
+    # Unlike other lookups, iexact does not prepare its operand: the database gets its text.
     text = str(operand) if isinstance(operand, (int, Promise)) else operand
     if compared.kind != "text" or compared.column.part or not isinstance(text, str):
         return ANYTHING

@@ -1,4 +1,7 @@
-"""Conditions on other tables of a query that a row leads to by foreign keys: forwards, and backwards to many rows once."""
+"""Conditions on other tables of a query that a row leads to by foreign keys.
+
+Foreign keys are followed forwards, and backwards once: a reverse hop leads to many rows.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +24,10 @@ Steps = dict[str, list[tuple[str, Hop]]]
 
 
 def routes(alias: str, steps: Steps, back: Steps) -> dict[str, Path]:
-    """Return the paths from a row under an alias to rows under the others that must be there for it to matter.
+    """Return the paths from an alias's row to the rows of others that must exist for it to matter.
 
-    Forwards it leads to one row each. Then, once, to the many rows of one alias that lead to it, and on from those.
+    The forward hops lead to one row each. Then one reverse hop leads to the many rows of one alias
+    that refer to the row, and forward hops lead on from those.
     """
     found: dict[str, Path] = {alias: ()}
     _follow(found, [alias], steps)
@@ -45,8 +49,12 @@ def _follow(found: dict[str, Path], waiting: list[str], steps: Steps) -> None:
 
 
 def through(path: Path, atom: Atom) -> Atom:
-    """Return an atom on the row at the end of a path as one on the row at its start; a key that both share needs no last hop."""
-    # A key may lead to no row where the database does not enforce it; then the other row's is NULL and the own is not.
+    """Return an atom on the row at the end of a path as an atom on the row at its start.
+
+    An atom on a key that both sides of the last hop have does not need that hop.
+    """
+    # Not for isnull: a key that the database does not enforce may lead to no row. Then the other
+    # side's column is NULL, and the own one is not.
     while path and atom.column.name == path[-1][2] and not atom.column.part and atom.op != "isnull":
         atom = atom._replace(column=atom.column._replace(name=path[-1][0]))
         path = path[:-1]
@@ -54,7 +62,10 @@ def through(path: Path, atom: Atom) -> Atom:
 
 
 def lone(paths: Iterable[Path]) -> Iterator[Atom]:
-    """Give the condition that there is a row at the end of a hop backwards, where the key is unique: then it is cheap to see."""
+    """Yield the condition that a row exists at the end of a reverse hop, if the key is unique.
+
+    With a unique key, it is cheap to check.
+    """
     for path in paths:
         if len(path) == 1 and path[0][3:]:
             _, table, key, _ = path[0]
@@ -63,7 +74,7 @@ def lone(paths: Iterable[Path]) -> Iterator[Atom]:
 
 
 def steps_of(aliases: dict[str, Any]) -> Steps:
-    """Map each alias to those whose one row its own row determines, with the hop."""
+    """Map each alias to the aliases whose single row its own row determines, with the hop."""
     steps: Steps = defaultdict(list)
     for alias, join, own, other in _by_key(aliases):
         parent = join.parent_alias
@@ -77,7 +88,10 @@ def steps_of(aliases: dict[str, Any]) -> Steps:
 
 
 def back_steps_of(aliases: dict[str, Any]) -> Steps:
-    """Map each alias to those of whose rows many may lead to its own; without one of them its row does not matter."""
+    """Map each alias to the aliases of which many rows may lead to its own row, with the hop.
+
+    If there is no such row, its own row does not matter.
+    """
     steps: Steps = defaultdict(list)
     for alias, join, own, other in _by_key(aliases):
         parent = join.parent_alias
@@ -91,7 +105,7 @@ def back_steps_of(aliases: dict[str, Any]) -> Steps:
 
 
 def _by_key(aliases: dict[str, Any]) -> Iterator[tuple[str, Join, str, str]]:
-    """Yield the joins by one key alone: alias, join, the parent's column, the own column."""
+    """Yield the joins on a single column: alias, join, the parent's column, the own column."""
     for alias, join in aliases.items():
         if (
             not isinstance(join, Join)

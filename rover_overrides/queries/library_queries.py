@@ -1,6 +1,6 @@
-"""Queries that are not made of Django's own classes: those of libraries, which put tables into SQL where no analysis sees them.
+"""Queries with classes of libraries, which may put tables into the SQL that no analysis sees.
 
-The tables that the compiled SQL names are what the result depends on, each as a whole.
+The result depends on the tables that the compiled SQL names, each as a whole.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class ForeignError(Exception):
 
 
 def is_foreign(query: Any, using: str) -> bool:
-    """Tell whether classes that are not Django's make the SQL of a query, or the joins in it."""
+    """Return whether classes that are not Django's make the SQL of a query, or the joins in it."""
     if not stock.is_query(query) or any(
         _is_foreign_table(join, query) for join in query.alias_map.values()
     ):
@@ -32,7 +32,7 @@ def is_foreign(query: Any, using: str) -> bool:
 
 
 def _is_foreign_table(join: Any, query: Any) -> bool:
-    """Tell whether a table of a query is joined, or put in the place of the model's own, by others than Django."""
+    """Return whether code other than Django's joined a table or put it in place of the model's."""
     if not stock.is_join(join):
         return True
     return (
@@ -43,14 +43,17 @@ def _is_foreign_table(join: Any, query: Any) -> bool:
 
 
 def tables_of(query: Any, using: str) -> set[str]:
-    """Return the tables that the SQL of a whole query names; raises UncachedError."""
+    """Return the tables that the SQL of a whole query names.
+
+    Raises UncachedError if the SQL cannot be compiled or read.
+    """
     try:
         found = _named(_apart(query), using)
-    except EmptyResultSet:  # as Django would find too, without asking the database
+    except EmptyResultSet:  # Django itself would not query the database either
         found = set()
     except UnreadableError as error:
         raise UncachedError(str(error)) from error
-    except Exception as error:  # it is a library's
+    except Exception as error:  # library code may raise anything
         raise UncachedError(f"{type(query).__name__} is not understood") from error
     return found or {query.get_meta().db_table}
 
@@ -69,7 +72,7 @@ _RUNS = frozenset({"execute_sql", "has_results", "results_iter"})
 
 
 def _apart(query: Any) -> Any:
-    """Return a copy of a query that shares nothing which compiling changes."""
+    """Return a copy of a query that shares no state that compiling changes."""
     clone = query.clone()
     for name in ("where", "annotations", "combined_queries"):
         setattr(clone, name, deepcopy(getattr(clone, name)))

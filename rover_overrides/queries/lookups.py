@@ -1,4 +1,4 @@
-"""The atoms of one lookup: what it compares, where that is known."""
+"""The atoms of one lookup, as far as it is known what it compares."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from rover_overrides.introspection.schema import field_of
 from rover_overrides.introspection.stock import is_lookup, is_own_class, once
 
 Located = tuple[str, Atom]
-"""An alias of the query and an atom on its columns."""
+"""An alias of the query, and an atom on one of its columns."""
 Disjunction = list[frozenset[Located]]
 
 ANYTHING: Disjunction = [frozenset()]
 
 SHORT = 4
-"""From this length on an IN is one atom with a list, below it is as many equalities."""
+"""An IN with fewer operands becomes as many equalities, any other becomes one atom with a list."""
 
 _PARTS = frozenset(
     one
@@ -31,19 +31,19 @@ _PARTS = frozenset(
     and issubclass(one, TimezoneMixin)
     and isinstance(getattr(one, "lookup_name", None), str)
 )
-"""The functions that Django's lookups of parts of dates and times are made of."""
+"""The functions behind Django's lookups of parts of dates and times."""
 _FLOAT_DIGITS = 15
-"""Up to how many digits SQLite, which keeps decimals as floats, tells them apart."""
+"""Up to how many digits SQLite distinguishes decimals, which it stores as floats."""
 
 
 class Backend(NamedTuple):
-    """How a database compares."""
+    """How a database compares values."""
 
     vendor: str
     utc: bool
-    """Whether moments are stored so that they order as they followed each other."""
+    """Whether stored moments sort in chronological order."""
     known: bool = True
-    """Whether it is one of Django's own; of another nobody knows how it compares."""
+    """Whether the backend is one of Django's own; how another one compares is unknown."""
 
     @property
     def bytewise(self) -> bool:
@@ -51,7 +51,7 @@ class Backend(NamedTuple):
         return self.vendor in {"postgresql", "sqlite"}
 
     def compares(self, kind: str, field: Any) -> bool:
-        """Tell whether values of a kind compare there as they do here."""
+        """Return whether values of a kind compare in the database as they do in Python."""
         if not self.known:
             return False
         if kind == "text":
@@ -69,12 +69,12 @@ class Compared:
 
     @property
     def kind(self) -> str | None:
-        """The kind of the column itself; None where nothing certain can be said of it here."""
+        """The kind of the column itself, or None if this database may compare it differently."""
         kind = kind_of(self.field)
         return kind if kind is not None and self.backend.compares(kind, self.field) else None
 
     def one(self, op: str, *operands: Any, negated: bool = False) -> frozenset[Located]:
-        """Return a conj of one atom; raises UncertainError for operands that cannot be spelled."""
+        """Return a conj of one atom; raise UncertainError for operands without a canonical text."""
         if self.kind is None:
             raise UncertainError
         texts = tuple(
@@ -83,12 +83,12 @@ class Compared:
         return self.raw(op, *texts, negated=negated)
 
     def raw(self, op: str, *texts: str, negated: bool = False) -> frozenset[Located]:
-        """Return a conj of one atom whose operands are spelled already."""
+        """Return a conj of one atom whose operands are in canonical text already."""
         return frozenset({(self.alias, Atom(self.column, op, texts, negated))})
 
 
 def lookup_atoms(lookup: Any, backend: Backend, *, negated: bool) -> Disjunction:
-    """Return a lookup, or its negation, as a disjunction; anything where it cannot be told."""
+    """Return a lookup, or its negation, as a disjunction; `ANYTHING` if it is not understood."""
     compared = _compared(lookup, backend)
     if compared is None:
         return ANYTHING
@@ -99,7 +99,7 @@ def lookup_atoms(lookup: Any, backend: Backend, *, negated: bool) -> Disjunction
 
 
 def compact(part: Disjunction) -> Disjunction:
-    """Return several equalities of one column as one atom with a list."""
+    """Return equalities of one column as one atom with a list; other disjunctions as they are."""
     found = [next(iter(conj)) for conj in part if len(conj) == 1]
     same = {(alias, atom.column) for alias, atom in found if atom.op == "exact"}
     if len(found) < len(part) or len(same) != 1 or not all(atom.op == "exact" for _, atom in found):
@@ -113,7 +113,7 @@ def compact(part: Disjunction) -> Disjunction:
 
 
 def _compared(lookup: Any, backend: Backend) -> Compared | None:
-    """Return the left side of one of Django's own lookups with a plain operand."""
+    """Return the left side of one of Django's own lookups with a plain operand, or None."""
     if (
         not is_lookup(lookup)
         or getattr(lookup, "bilateral_transforms", None)
@@ -133,18 +133,17 @@ def _compared(lookup: Any, backend: Backend) -> Compared | None:
 
 @once
 def _is_agreed(field: Any) -> bool:
-    """Tell whether a row's writers take a column for what a query does: a table may have several models."""
+    """Return whether writers treat a column as a query does: a table may have several models."""
     model = getattr(field, "model", None)
     other = None if model is None else field_of(model._meta.db_table, field.column)
     return other is None or other is field or kind_of(other) == kind_of(field)
 
 
 def _part(transform: Any) -> str | None:
-    """Return the name and the zone of a part of a date or time, or None for one in a zone of the query's own choice."""
+    """Return the name and the time zone of a part, or None if the query sets its own time zone."""
     target = getattr(transform.lhs, "target", None)
-    if (
-        target is None or transform.tzinfo is not None
-    ):  # which Django forgets where it compares a year by its bounds
+    # Django ignores a time zone of the query when it compares a year by its bounds.
+    if target is None or transform.tzinfo is not None:
         return None
     zone = transform.get_tzname() if kind_of(target) == "datetime" else None
     return f"{transform.lookup_name}@{zone or ''}"
@@ -159,10 +158,11 @@ def _is_expression(operand: Any) -> bool:
 
 def _of(compared: Compared, name: str, operand: Any, *, negated: bool) -> Disjunction:
     if name == "isnull":
+        # Oracle stores '' as NULL.
         if (
             not (tells_null(compared.field) and compared.backend.known)
             or compared.backend.vendor == "oracle"
-        ):  # '' is NULL
+        ):
             return ANYTHING
         return [compared.raw("isnull", "1" if bool(operand) is not negated else "0")]
     if name == "exact" and operand is not None and not negated:
@@ -181,7 +181,7 @@ def _of(compared: Compared, name: str, operand: Any, *, negated: bool) -> Disjun
 
 
 def _in(compared: Compared, operands: list[Any]) -> Disjunction:
-    """Return a short IN as equalities, a longer one as a list."""
+    """Return a short IN as equalities, a longer one as one atom with a list."""
     if len(operands) < SHORT:
         return [compared.one("exact", operand) for operand in operands]
     return [compared.one("in", *operands)] if on("long-in-conditions") else ANYTHING

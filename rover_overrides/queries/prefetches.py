@@ -1,4 +1,4 @@
-"""The tables of related rows that a queryset fetches along: a function's result may hold them, though its query does not."""
+"""The tables that a queryset prefetches: a function's result may contain rows of them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from django.db.models import Model, Prefetch
 
 
 def prefetched_tables(queryset: Any) -> set[str] | None:
-    """Return the tables that `prefetch_related()` reads, or None where only a row can tell."""
+    """Return the tables that `prefetch_related()` reads, or None if that depends on the rows."""
     found: set[str] = set()
     for lookup in queryset._prefetch_related_lookups:
         model = queryset.model
@@ -26,14 +26,14 @@ def prefetched_tables(queryset: Any) -> set[str] | None:
 
 
 def prefetched_querysets(queryset: Any) -> Iterator[Any]:
-    """Give the querysets that `Prefetch` objects bring."""
+    """Yield the querysets of `Prefetch` objects."""
     for lookup in queryset._prefetch_related_lookups:
         if getattr(lookup, "queryset", None) is not None:
             yield lookup.queryset
 
 
 def _relation(model: type[Model], name: str) -> Any:
-    """Return a model's relation by the name of its attribute, or None."""
+    """Return a model's relation by the name of its accessor, or None."""
     try:
         return model._meta.get_field(name)
     except FieldDoesNotExist:
@@ -43,7 +43,7 @@ def _relation(model: type[Model], name: str) -> Any:
 
 
 def _tables(relation: Any, model: type[Model]) -> Iterator[str]:
-    """Give the tables of related rows: those of the model and its parents, and of the relation itself if it has one."""
+    """Yield the tables of related rows: of the model, its parents and a `through` model."""
     yield from (one._meta.db_table for one in (model, *model._meta.parents))
     through = getattr(relation, "through", None) or getattr(relation.remote_field, "through", None)
     if through is not None:

@@ -1,1 +1,1 @@
-"""The rows that a statement writes, before and after it, and the rows that they lead to."""
+"""The rows that a statement writes, before and after it, and their related rows."""

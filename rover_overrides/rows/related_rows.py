@@ -1,6 +1,7 @@
-"""The values of the rows that a written row leads to by foreign keys, looked up for the entries that compare them.
+"""The values of the related rows of a written row, read for the entries that compare them.
 
-They are what is committed now. A writer whose transaction has a snapshot does not see that, so there they are unknown.
+They are the committed values. A writer whose transaction has a snapshot does not see those, so for
+it the values are unknown.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from rover_overrides.rows.rows import is_stock, raw_column
 from rover_overrides.rows.rows import values as fetch_values
 
 MAX_KEYS = 1000
-"""Of how many related rows the values are looked up for each path; beyond that they are unknown."""
+"""How many related rows are read for each path; if there are more, their values are unknown."""
 
 Row = Mapping[Union[str, Column], Any]
 
@@ -32,17 +33,18 @@ Row = Mapping[Union[str, Column], Any]
 def with_related(
     using: str, many: Path, columns: Iterable[Column], rows: Sequence[Row], others: Sequence[Row]
 ) -> Iterator[Row]:
-    """Give the rows with the columns of related rows that are asked for: a query a path, however many rows.
+    """Yield the rows with the requested columns of related rows, read by one query per path.
 
-    Where `many` is a hop to many rows, each row is given once for each of those, as they are and as they are among the
-    `others`, which were changed along with the rows. What cannot be told is left unknown.
+    If `many` is a reverse hop, each row is yielded once for each row behind it: as those are
+    stored, and as they are among `others`, the rows changed along with `rows`. What cannot be
+    determined stays unknown.
     """
     by_path: dict[Path, set[str]] = defaultdict(set)
     for column in columns:
         by_path[column.path].add(column.name)
     extended: list[dict[str | Column, Any]] = [dict(row.items()) for row in rows]
     if may_lack_commits(using):
-        by_path.clear()
+        by_path.clear()  # all related values stay unknown
     for path, names in by_path.items():
         if path[:1] != many:
             _extend(using, path, sorted(names), extended)
@@ -53,7 +55,7 @@ def with_related(
 def _extend(
     using: str, path: Path, names: Sequence[str], rows: Sequence[dict[str | Column, Any]]
 ) -> None:
-    """Put the columns at the end of a path to one row into the rows."""
+    """Add to the rows the columns at the end of a path that leads to one row each."""
     start = path[0][0]
     keys = [_key(path[0], row.get(start)) for row in rows]
     found = _looked_up(using, path, names, {key for key in keys if key is not None})
@@ -69,7 +71,7 @@ def _multiplied(
     rows: Sequence[dict[str | Column, Any]],
     others: Sequence[Row],
 ) -> Iterator[dict[str | Column, Any]]:
-    """Give each row once for each of the many rows that lead to it, with what is wanted of those and beyond."""
+    """Yield each row once for each of the many rows that lead to it, with the columns wanted."""
     hop = next(iter(wanted))[0]
     keys = [_key(hop, row.get(hop[0])) for row in rows]
     stored = _many_looked_up(using, wanted, {key for key in keys if key is not None})
@@ -81,16 +83,16 @@ def _multiplied(
             or hop[0] not in row
             or (key is None and row[hop[0]] is not None)
         ):
-            yield row
+            yield row  # its related rows are unknown
         else:
             yield from ({**row, **other} for other in (*stored.get(key, ()), *changed.get(key, ())))
 
 
 def _key(hop: tuple[str, ...], value: Any) -> Any:
-    """Return a key as the database gives it, or None where there is none or it is not one."""
+    """Return a key as the database returns it, or None if it is NULL or no valid key."""
     field = field_of(hop[1], hop[2])
     if field is None or value is None or not is_stock(field):
-        return value  # as it was read, by nobody's converter
+        return value  # it was read without a converter
     try:
         return target(field).to_python(value)
     except ValidationError:
@@ -100,7 +102,7 @@ def _key(hop: tuple[str, ...], value: Any) -> Any:
 def _looked_up(
     using: str, path: Path, names: Sequence[str], keys: set[Any]
 ) -> dict[Any, list[dict[str, Any]]] | None:
-    """Return the wanted columns at the end of a path by the first hop's key, or None where that cannot be told."""
+    """Return the columns at the end of a path by the first hop's key, or None if unknown."""
     words = _words(path, names)
     found = None if words is None else _fetched(using, path[0], words, keys)
     return (
@@ -113,7 +115,10 @@ def _looked_up(
 def _many_looked_up(
     using: str, wanted: Mapping[Path, Sequence[str]], keys: set[Any]
 ) -> dict[Any, list[dict[str | Column, Any]]] | None:
-    """Return all that is wanted of many rows by the key that leads to them, in one query."""
+    """Return the wanted columns of many rows by the key that leads to them, with one query.
+
+    Return None if they are unknown.
+    """
     columns = [Column(path, name) for path, names in wanted.items() for name in names]
     words = [some for path, names in wanted.items() if (some := _words(path, names)) is not None]
     if len(words) < len(wanted):
@@ -130,9 +135,10 @@ def _many_looked_up(
 def _many_among(
     using: str, wanted: Mapping[Path, Sequence[str]], others: Sequence[Row]
 ) -> dict[Any, list[dict[str | Column, Any]]] | None:
-    """Return the same of rows that were changed along, or None where that cannot be told."""
+    """Return what `_many_looked_up` does for the rows that were changed along."""
     hop = next(iter(wanted))[0]
     keys = [_key(hop, row.get(hop[2])) for row in others]
+    # Unknown if a row lacks its key, or has a value that is no valid key.
     if len(others) > MAX_KEYS or any(
         hop[2] not in row or (row[hop[2]] is not None) > (key is not None)
         for row, key in zip(others, keys)
@@ -157,7 +163,10 @@ def _many_among(
 def _fetched(
     using: str, hop: tuple[str, ...], words: Sequence[str], keys: set[Any]
 ) -> dict[Any, list[list[Any]]] | None:
-    """Return rows of the ORM's words by the first of them; None for too many, or where the database refuses."""
+    """Return rows of the ORM lookup names `words`, by the first of them.
+
+    Return None if there are too many keys or rows, or if the query fails.
+    """
     model, field = model_of(hop[1]), field_of(hop[1], hop[2])
     if not keys:
         return {}
@@ -176,19 +185,22 @@ def _fetched(
 
 
 def _query(model: Any, field: Any, words: Sequence[str], keys: set[Any]) -> Query:
-    """Return the query of raw columns; no manager of the model's takes part, for a join does not use one either."""
+    """Return the query of raw columns; it uses no manager, as a join does not use one either."""
     query = Query(model)
     query.add_fields(list(words))
     columns: Sequence[Any] = query.select
     query.set_select([raw_column(column.target, column.alias) for column in columns])
     query.where.add(In(raw_column(field, query.get_initial_alias()), list(keys)), AND)
     query.clear_ordering(True)
-    query.set_limits(high=MAX_KEYS + 1)
+    query.set_limits(high=MAX_KEYS + 1)  # one more, to notice too many rows
     return query
 
 
 def _words(path: Path, names: Sequence[str]) -> list[str] | None:
-    """Return the ORM's words for the first hop's key and for the columns, seen from the first hop's table."""
+    """Return the ORM lookup names of the first hop's key and of the columns, from that hop's table.
+
+    Return None if a field is unknown.
+    """
     fields = [field_of(path[0][1], path[0][2])]
     fields += [field_of(before[1], hop[0]) for before, hop in zip(path, path[1:])]
     ends = [field_of(path[-1][1], name) for name in names]

@@ -1,6 +1,6 @@
-"""The rows that a statement of the ORM is about to write, and what it leaves of them.
+"""The rows that an ORM statement is about to write, and the rows after it.
 
-A row is a dict of the columns of one table. A column that it lacks is unknown.
+A row is a dict of the columns of one table. A missing column is unknown.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from rover_overrides.introspection.stock import is_connection, is_field, target
 
 Row = dict[str, Any]
 
-# A statement that writes more rows than this writes the table.
+# A statement that writes more rows than this counts as writing the whole table.
 LIMIT = 1000
 # SQLite's smallest limit of parameters is 999.
 _CHUNK = 500
@@ -63,21 +63,22 @@ _PLAIN: dict[str, type] = {
     "TimeField": dt.time,
     "UUIDField": uuid.UUID,
 }
-# Databases that keep those values as they are given; others round, pad or truncate.
+# Databases that store these values as given; others round, pad or truncate them.
 _FAITHFUL = frozenset({"postgresql", "sqlite"})
-_DIGITS = 15  # of a decimal in SQLite
+_DIGITS = 15  # with up to so many, SQLite stores a decimal exactly
 
 
 def fields_of(model: Any) -> Sequence[Any]:
-    """Return the fields with a column in the model's own table; a proxy's are its concrete model's."""
+    """Return the fields with a column in the table of the model, or of a proxy's concrete model."""
     fields: Sequence[Any] = model._meta.concrete_model._meta.local_concrete_fields
     return fields
 
 
 def fields_needed(model: Any, written: Collection[Any] = ()) -> list[Any]:
-    """Return the fields that an invalidation may need of a row: those that conditions compare or follow, and those written.
+    """Return the fields of a row that an invalidation may need.
 
-    The others are not read, for the database may lack them (a deploy that is under way), or hold what nobody can read any more.
+    These are the fields that conditions compare or follow, and those written. The others are not
+    read: the database may lack them (during a deploy), or hold values that can no longer be read.
     """
     return [field for field in fields_of(model) if field in written or _is_compared(field)]
 
@@ -93,21 +94,22 @@ def is_complete(table: str, row: Mapping[str, Any] | None) -> bool:
 
 
 def key_columns(model: Any) -> list[str]:
-    """Return the columns of the primary key, which may be several."""
+    """Return the columns of the primary key, which may be composite."""
     meta = model._meta.concrete_model._meta
     return [field.column for field in getattr(meta, "pk_fields", None) or [meta.pk]]
 
 
 def is_key_readable(model: Any) -> bool:
-    """Return whether a primary key as it was read can be the operand of a query."""
+    """Return whether a primary key can be the operand of a query as it was read."""
     columns = key_columns(model)
     return all(is_stock(field) for field in fields_of(model) if field.column in columns)
 
 
 def matching(query: Query, fields: Sequence[Any], lock: str | None = None) -> Query:
-    """Return the query that selects the rows which a statement's own WHERE finds, one more than the limit at most.
+    """Return a query for the rows that a statement's WHERE selects, at most `LIMIT` + 1.
 
-    Where other tables take part, they are left to a subquery, so that rows of the statement's table alone are locked.
+    The additional row shows that there are too many. If other tables take part, they are moved into
+    a subquery, so that only rows of the statement's own table are locked.
     """
     found = query.chain(klass=Query)
     found.clear_ordering(True)
@@ -130,14 +132,17 @@ def matching(query: Query, fields: Sequence[Any], lock: str | None = None) -> Qu
 
 
 def by_condition(model: Any, condition: Q) -> Query:
-    """Return a query of the model's own table."""
+    """Return a query on the concrete model's table for the rows that meet a condition."""
     query = Query(model._meta.concrete_model)
     query.add_q(condition)
     return query
 
 
 def read(query: Query, connection: BaseDatabaseWrapper) -> list[Row] | None:
-    """Return the rows that a query of `matching` selects, None for too many; raises StatementError."""
+    """Return the rows of a query made by `matching`, or None if there are too many.
+
+    Raises StatementError.
+    """
     run = statements.lock if query.select_for_update else partial(statements.read, waits=True)
     found = values(query, connection, run)
     columns = [column.target.column for column in query.select]  # type: ignore[attr-defined]
@@ -147,7 +152,10 @@ def read(query: Query, connection: BaseDatabaseWrapper) -> list[Row] | None:
 def values(
     query: Query, connection: BaseDatabaseWrapper, run: Callable[..., list[Any]] = statements.read
 ) -> list[Sequence[Any]]:
-    """Return the rows of a query of raw columns, by a function of `statements`; raises StatementError."""
+    """Return the rows of a query of raw columns, run by a function of `statements`.
+
+    Raises StatementError, or the database's error if it ended the application's transaction.
+    """
     try:
         compiler = query.get_compiler(connection=connection)
         sql, params = compiler.as_sql()
@@ -163,7 +171,7 @@ def values(
 
 
 def raw_column(field: Any, alias: str) -> Col:
-    """Return the column of a field, converted as Django's own field of its kind is, or not at all."""
+    """Return the column of a field, with the converters of Django's own field or without any."""
     if is_stock(field):
         return field.get_col(alias)  # type: ignore[no-any-return]
     plain: Field[Any, Any] = Field()
@@ -174,7 +182,10 @@ def raw_column(field: Any, alias: str) -> Col:
 def reread(
     model: Any, fields: Sequence[Any], keys: Sequence[Any], connection: BaseDatabaseWrapper
 ) -> list[Row]:
-    """Return the rows with these primary keys, as they are stored now; raises StatementError."""
+    """Return the rows with these primary keys as they are stored now.
+
+    Raises StatementError.
+    """
     rows: list[Row] = []
     for start in range(0, len(keys), _CHUNK):
         query = matching(by_condition(model, Q(pk__in=keys[start : start + _CHUNK])), fields)
@@ -188,17 +199,17 @@ def key(row: Mapping[str, Any], columns: Sequence[str]) -> Any:
 
 
 def is_plain(query: Query) -> bool:
-    """Tell whether the WHERE of a statement depends on the row's own columns and constants alone."""
+    """Return whether a statement's WHERE depends on the row's own columns and constants only."""
     return _is_single(query) and all(_is_plain(child) for child in query.where.children)
 
 
 def is_expression(value: Any) -> bool:
-    """Tell whether the database computes the value."""
+    """Return whether the database computes the value."""
     return hasattr(value, "resolve_expression") or hasattr(value, "as_sql")
 
 
 def stored(field: Any, value: Any, connection: BaseDatabaseWrapper) -> Any:
-    """Return what reading a field gives after the value was written, `UNKNOWN` where that is not certain."""
+    """Return the value that a read returns after `value` was written, `UNKNOWN` if uncertain."""
     own, field = field, target(field)
     if (
         is_expression(value)
@@ -211,7 +222,7 @@ def stored(field: Any, value: Any, connection: BaseDatabaseWrapper) -> Any:
         return UNKNOWN if expected is None else None
     try:
         prepared = field.get_prep_value(value)
-    except Exception:  # noqa: BLE001 - whatever an odd value raises: the database took it
+    except Exception:  # noqa: BLE001 - the database accepted the value, whatever it raises here
         return UNKNOWN
     return prepared if type(prepared) is expected and _is_exact(field, prepared) else UNKNOWN
 
@@ -222,9 +233,10 @@ def written(
     generated: Collection[str],
     connection: BaseDatabaseWrapper,
 ) -> Row:
-    """Return a row after an UPDATE; what the database computes, and what is not certainly stored as given, becomes unknown.
+    """Return a row after an UPDATE.
 
-    A value that is just what was read before is stored as it was.
+    Values that the database computes, or may not store as given, become unknown. A value that is
+    the same as the one read before stays as it was.
     """
     new = dict(row)
     for field, value in values:
@@ -233,6 +245,7 @@ def written(
             new[field.column] = now
         elif not (is_stock(field) and is_same(row[field.column], value)):
             del new[field.column]
+    # Generated columns may have changed only if another one has.
     return (
         new
         if is_unchanged(row, new)
@@ -243,7 +256,10 @@ def written(
 def inserted(
     obj: Any, fields: Iterable[Any], given_back: Row, connection: BaseDatabaseWrapper
 ) -> Row:
-    """Return the row that an object was stored as; compiling the statement has set on it what `pre_save` computes."""
+    """Return the row that an object was stored as.
+
+    Compiling the statement has set on the object what `pre_save` computes.
+    """
     known = {
         field.column: stored(field, getattr(obj, field.attname), connection) for field in fields
     }
@@ -254,7 +270,7 @@ def inserted(
 
 
 def returned(fields: Iterable[Any], found: Iterable[Any]) -> Row:
-    """Return what an INSERT gave back, of fields that Django converts by itself."""
+    """Return the values that an INSERT returned, of fields that Django converts by itself."""
     return {field.column: value for field, value in zip(fields, found) if is_stock(field)}
 
 
@@ -264,14 +280,14 @@ def generated_columns(model: Any) -> list[str]:
 
 
 def is_same(one: Any, two: Any) -> bool:
-    """Tell whether two values are equal all the way down: in a JSON document 1 and True are not."""
+    """Return whether two values are equal at every level: inside JSON, 1 and True are not."""
     return type(one) is type(two) and bool(one == two) and repr(one) == repr(two)
 
 
 def marked(
     table: str, old: Mapping[str, Any] | None, new: Mapping[str, Any] | None
 ) -> Iterator[conditions.Row]:
-    """Give a row as it was and as it is; where it was updated, with the columns that differ."""
+    """Yield a row as it was and as it is; after an update, with the names of changed columns."""
     mark: dict[str | conditions.Column, Any] = {}
     if old is not None and new is not None and old.keys() == new.keys() and is_complete(table, old):
         mark[conditions.CHANGED] = frozenset(
@@ -283,7 +299,7 @@ def marked(
 
 
 def is_unchanged(old: Row, new: Row) -> bool:
-    """Tell whether a write left the row as it was."""
+    """Return whether a write left the row as it was."""
     return old.keys() == new.keys() and all(
         _is_equal(value, new[column]) for column, value in old.items()
     )
@@ -320,7 +336,7 @@ def _is_plain(node: Any) -> bool:
 
 
 def _is_compared(field: Any) -> bool:
-    """Return whether a condition may be about the column, or lead from it to another row; or the database may change it along."""
+    """Return whether conditions may compare or follow a column, or the database computes it."""
     leads = field.primary_key or field.unique or field.is_relation
     return bool(
         leads
@@ -331,7 +347,7 @@ def _is_compared(field: Any) -> bool:
 
 
 def is_stock(field: Any) -> bool:
-    """Return whether a field stores and reads its values as Django's own of its kind, without code of the application's."""
+    """Return whether a field stores and loads values as Django's own, without application code."""
     return is_field(field) and not any(
         getattr(target(field), name, None) for name in ("encoder", "decoder", "generated")
     )

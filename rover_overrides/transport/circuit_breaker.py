@@ -1,7 +1,8 @@
-"""The circuit breaker of the process: after Redis failed, readers and writers leave it alone for a moment.
+"""The circuit breaker of the process: after a failure nobody uses Redis for a short time.
 
-It is open for `CACHEOPS_ROVER_RETRY_SECONDS` (1 unless set, 0 switches it off). Then one caller may try, and the others go on
-without Redis until that has worked or failed. There is no lock in it, which a fork would leave locked.
+It is open for `CACHEOPS_ROVER_RETRY_SECONDS` (1 by default, 0 disables it), for readers and
+writers. Then one thread may try, and the others do without Redis until that attempt has
+succeeded or failed. It uses no lock, because a fork could leave it locked.
 """
 
 from __future__ import annotations
@@ -12,52 +13,67 @@ from threading import get_ident
 from django.conf import settings
 
 TRIAL_SECONDS = 30.0
-"""How long an attempt counts as under way, where nobody says how it ended: its thread was killed, say."""
+"""How long an attempt counts as in progress if its end is not recorded.
+
+Its thread may have been killed, for example.
+"""
 
 
 class Breaker:
-    """Remembers for a short time that Redis failed; any success ends it."""
+    """Remembers for a short time that Redis failed; any success closes it."""
 
     def __init__(self) -> None:
         self.has_failed = False
-        """Whether there was no success since the last failure: an attribute, since every read looks at it."""
+        """Whether there was no success since the last failure.
+
+        It is an attribute, because every read checks it.
+        """
         self.lacks_right = False
-        """Whether Redis refused for want of a right: then all do without it, whatever CACHEOPS_DEGRADE_ON_FAILURE says."""
+        """Whether the last failure was a missing permission.
+
+        Then everybody does without Redis, whatever CACHEOPS_DEGRADE_ON_FAILURE is.
+        """
         self._rest = _Rest(0.0)
 
     def is_open(self) -> bool:
-        """Return whether the caller should do without Redis; False once more for the thread whose turn it is to try."""
+        """Return whether the caller should do without Redis.
+
+        It is False for the one thread whose turn it is to try.
+        """
         if not self.has_failed:
             return False
         rest = self._rest
         if time.monotonic() < rest.until:
             return rest.trier != get_ident()
         try:
-            rest.tickets.pop()
-        except IndexError:  # another thread took it just now
+            rest.tickets.pop()  # atomic: only one thread gets the ticket
+        except IndexError:  # another thread has just taken it
             return True
         self._rest = _Rest(time.monotonic() + _seconds(), trier=get_ident())
         return False
 
     def tries(self) -> None:
-        """Note that an attempt begins: the others wait for its end, however long it takes."""
+        """Record that an attempt begins; until it ends, other threads do without Redis."""
         if self._rest.trier == get_ident():
             self._rest.until = time.monotonic() + max(TRIAL_SECONDS, _seconds())
 
     def failed(self, *, lacks_right: bool = False) -> None:
-        """Note that Redis failed."""
+        """Record that Redis failed."""
         seconds = _seconds()
         self.lacks_right = lacks_right
         self._rest = _Rest(time.monotonic() + seconds)
         self.has_failed = seconds > 0
 
     def worked(self) -> None:
-        """Note that Redis answered."""
+        """Record that Redis answered."""
         self.has_failed = False
 
 
 class _Rest:
-    """The time after a failure, in which only the `trier` asks Redis; whoever takes its one ticket afterwards is the next."""
+    """A period after a failure, in which only the thread `trier` uses Redis.
+
+    Afterwards the thread that takes its only ticket is the next to try.
+    """
 
     __slots__ = ("tickets", "trier", "until")
 
@@ -72,4 +88,4 @@ def _seconds() -> float:
 
 
 circuit = Breaker()
-"""The one of this process, which readers and writers share."""
+"""The circuit breaker of this process, shared by readers and writers."""

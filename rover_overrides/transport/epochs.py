@@ -1,15 +1,17 @@
-"""Epochs: what makes all results of a server misses that this process left, and that others may have written past meanwhile.
+"""Epochs: stamps by which a process invalidates all results of a server that it comes back to.
 
-A server keeps its identity, and with it its results and their stamps, for as long as it neither restarts nor becomes a replica.
-Where an address leads to another server and back, or a second failover comes before the first master was demoted, what was
-written elsewhere in between has dropped nothing here. So each result depends on one more stamp, the epoch of its prefix, and
-whoever arrives at a server drops the epochs there before it believes any reply: readers for what they are about to read, writers
-for what they dropped where it was the wrong server already.
+A server keeps its identity, its results and their stamps until it restarts or becomes a replica.
+If an address leads to another server and back, or if a second failover happens before the first
+master was demoted, writes made elsewhere in between did not invalidate anything on this server.
+So each result depends on one more stamp, the epoch of its prefix. A process that arrives at a
+server drops the epochs there before it trusts any reply: a reader because of the results that it
+is about to read, a writer because of the stamps that it dropped on the wrong server.
 
-A process arrives where a server has another identity than the one it saw last. It looks once every
-`CACHEOPS_ROVER_IDENTITY_SECONDS` (1 unless set), on a new TCP connection: an old one leads to the old server for ever. The first
-server of a process is no arrival. A cluster has no epochs: a node that lost its slots is a replica when it comes back, and has
-another identity when it is promoted.
+A process arrives at a server whose identity differs from the one that the process saw last. It
+checks once every `CACHEOPS_ROVER_IDENTITY_SECONDS` (1 by default), on a new TCP connection,
+because an open connection leads to the old server forever. The first server of a process does
+not count as an arrival. A cluster has no epochs: a node that lost its slots is a replica when it
+comes back, and its identity changes when it is promoted.
 """
 
 from __future__ import annotations
@@ -25,38 +27,41 @@ from weakref import WeakKeyDictionary
 from rover_overrides.core.switches import stated
 
 WHO = (("INFO", "server"), ("INFO", "replication"))
-"""The commands whose replies say who a server is."""
+"""The commands whose replies identify a server."""
 
-MOST_PREFIXES = 10_000  # that a process remembers; then it forgets them, and drops their epochs once more if it ever has to
+# How many prefixes a process remembers; then it forgets all of them. A forgotten
+# prefix counts as new when it is used again, and its epoch is dropped again if necessary.
+MOST_PREFIXES = 10_000
 
 used: dict[str, None] = {}
-"""The prefixes of keys that this process has used."""
+"""The key prefixes that this process has used."""
 
 servers: WeakKeyDictionary[Any, Server] = WeakKeyDictionary()
-"""What is known of the server behind each pool."""
+"""What is known of the server behind each connection pool."""
 
-_MOST_KNOWN = 8  # servers behind an address that a process remembers what they said of themselves
+_MOST_KNOWN = 8  # servers behind one address whose last replies a process remembers
 _FIELD = re.compile(
-    rb"(?m)^(run_id|master_replid2?|uptime_in_seconds|master_repl_offset|second_repl_offset):(-?\w+)"
+    rb"(?m)^(run_id|master_replid2?|uptime_in_seconds|"
+    rb"master_repl_offset|second_repl_offset):(-?\w+)"
 )
 
 _moves = count(1)
 
 
 class About(NamedTuple):
-    """What a server said of itself."""
+    """What a server reported about itself."""
 
     identity: bytes
-    asked: float = -math.inf  # when, on this process's clock
-    started: float = -math.inf  # not before, on the same clock
-    history: bytes = b""  # the id of its stream of writes
-    offset: int = 0  # how long that was
-    inherited: bytes = b"?"  # the stream that it followed as a replica
-    promoted: int = -1  # how long that was when it was promoted
+    asked: float = -math.inf  # when it was queried, on this process's clock
+    started: float = -math.inf  # its earliest possible start, on the same clock
+    history: bytes = b""  # the replication id of its stream of writes
+    offset: int = 0  # the length of that stream
+    inherited: bytes = b"?"  # the replication id of the stream that it followed as a replica
+    promoted: int = -1  # the length of that stream when the server was promoted
 
 
 class Server:
-    """What the process knows of the server behind a pool, whichever of its connections and threads found it out."""
+    """What the process knows of the server behind a pool, from any connection and thread."""
 
     __slots__ = (
         "__weakref__",
@@ -74,27 +79,28 @@ class Server:
 
     def __init__(self) -> None:
         self.about: About | None = None
-        """The last answer of the server whose replies are believed."""
+        """The last report of the server whose replies are trusted."""
         self.identity = b""
         """That server's identity."""
         self.known: dict[bytes, About] = {}
-        """The last answers of others too."""
+        """The last report of each server, by identity."""
         self.moves = 0
-        """Another number after each arrival: an exchange during which it changed is not believed."""
+        """A new number after each arrival; replies are not trusted if it changed meanwhile."""
         self.arrived = 0.0
+        """When the process last arrived at a server."""
         self.dropped = 0.0
-        """When the process last dropped something there."""
+        """When the process last dropped keys there."""
         self.renews = False
-        """Whether there was an arrival that dropped epochs: those of prefixes that are used for the first time go too."""
+        """Whether an arrival dropped epochs; then those of newly used prefixes are dropped too."""
         self.owing: dict[str, None] = {}
-        """The prefixes whose epochs are to be dropped there."""
+        """The prefixes whose epochs must still be dropped there."""
         self.is_node = False
         """Whether it is a node of a cluster."""
         self.is_prompt = False
-        """Whether the pool's retries are as the transport wants them."""
+        """Whether the pool's retries have been adjusted for the transport."""
 
     def heard(self, about: About) -> None:
-        """Note what a server said of itself."""
+        """Record what a server reported about itself."""
         if len(self.known) >= _MOST_KNOWN:
             self.known = {}
         self.known[about.identity] = about
@@ -105,28 +111,29 @@ class Server:
             self.about = about
 
     def arriving(self, identity: bytes) -> list[str]:
-        """Return the prefixes whose epochs are to be dropped on a server before it is believed."""
+        """Return the prefixes whose epochs must be dropped on a server before it is trusted."""
         if self._is_fresh(self.known.get(identity)):
             return []
-        self.renews = True  # before the look at `used`: see `use`
+        self.renews = True  # before `used` is read: see `use`
         return list(used)
 
     def arrive(self, identity: bytes, renewed: Sequence[str]) -> None:
-        """Go by a server from now on; a thread that comes later than another one changes nothing."""
+        """Trust a server from now on; change nothing if another thread arrived there first."""
         self.renewed(renewed)
         if self.identity != identity:
             self.about, self.identity = self.known.get(identity, About(identity)), identity
             self.arrived, self.moves = time.monotonic(), next(_moves)
 
     def renewed(self, prefixes: Sequence[str]) -> None:
-        """Note that the epochs of prefixes have been dropped."""
+        """Record that the epochs of prefixes have been dropped."""
         for prefix in prefixes:
             self.owing.pop(prefix, None)
 
     def _is_fresh(self, new: About | None) -> bool:
-        """Return whether a server has no result that is older than what this process dropped on the one it comes from.
+        """Return whether a server has no result older than the drops on the previous server.
 
-        It started later, or it is the promoted replica of that one, and had all that this process dropped there.
+        That is so if it started after them and after the last arrival, or if it is the promoted
+        replica of the previous server and had received all of them.
         """
         old = self.about
         if new is None or old is None:
@@ -144,13 +151,13 @@ def server_of(pool: Any) -> Server:
 
 
 def use(prefix: str) -> None:
-    """Remember a prefix of keys that is not among the `used`."""
+    """Remember a key prefix that is not in `used`."""
     global used  # noqa: PLW0603 - of the process
     if len(used) >= MOST_PREFIXES:
         used = {}
-    _owe(prefix)  # before others find it among the used
+    _owe(prefix)  # before other threads see it in `used`
     used[prefix] = None
-    _owe(prefix)  # to a server that the process arrives at now, without having found it there
+    _owe(prefix)  # for a server that the process is arriving at and that read `used` before
 
 
 def _owe(prefix: str) -> None:
@@ -165,12 +172,12 @@ def key(prefix: str) -> str:
 
 
 def seconds() -> float:
-    """Return for how long a connection is taken to lead where a new one would."""
+    """Return for how many seconds a connection is assumed to lead where a new one would."""
     return float(stated("CACHEOPS_ROVER_IDENTITY_SECONDS", 1))
 
 
 def read(replies: Sequence[Any], asked: float) -> About:
-    """Read the replies to `WHO`; raises the error that one of them is."""
+    """Parse the replies to `WHO`; if one of them is an error, raise it."""
     for reply in replies:
         if isinstance(reply, Exception):
             raise reply
@@ -179,7 +186,7 @@ def read(replies: Sequence[Any], asked: float) -> About:
     return About(
         identity=b"%s %s" % (said.get(b"run_id", b""), history),
         asked=asked,
-        started=asked - float(said.get(b"uptime_in_seconds", b"inf")) - 1,  # it says whole seconds
+        started=asked - float(said.get(b"uptime_in_seconds", b"inf")) - 1,  # in whole seconds
         history=history,
         offset=int(said.get(b"master_repl_offset", 0)),
         inherited=said.get(b"master_replid2", b"?"),

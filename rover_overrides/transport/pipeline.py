@@ -1,17 +1,22 @@
-"""Commands to Redis: to a server, a Sentinel's master or a cluster, with the identity of the server that answered.
+"""Commands to Redis: a server, a Sentinel's master or a cluster.
 
-Every command has one key, so that no cluster refuses it. `run` sends all commands of a server at once and reads all replies: one
-round trip, and in a cluster one to each server at the same time. All of them may be sent twice, so callers use nothing but
-commands for which that changes nothing.
+Each reply has the identity of the server that returned it.
 
-A server's identity changes when it restarts and when it becomes the master: what it holds then may be older than what it held
-before. It is asked on the first use of each TCP connection, in the same pipeline. When that is a second ago the connection is
-made anew, for the address may lead elsewhere by now; a node of a cluster is asked again. Where the identity is another one than
-the process saw last, nothing is believed before the epochs of that server are dropped (see `epochs`).
+Every command has one key, so that a cluster accepts it. `run` sends all commands of a server at
+once and then reads all replies: one round trip, and in a cluster one to each server in parallel.
+Any command may be sent twice, so callers use only idempotent ones.
 
-The wait is bounded by `socket_connect_timeout` and `socket_timeout` in `CACHEOPS_REDIS` (redis-py has no limit unless they are
-set), and by `retry` there: redis-py's own default, which waits seconds for a server that refuses, is replaced. After a failure
-callers ask `resting` and leave Redis alone for a moment (see `breaker`).
+A server's identity changes when it restarts and when it becomes the master, because its data may
+be older then than before. The identity is queried on the first use of each TCP connection, in the
+same pipeline. After `CACHEOPS_ROVER_IDENTITY_SECONDS` the connection is reopened, because the
+address may lead elsewhere by now; a node of a cluster is only queried again. If the identity
+differs from the one that the process saw last, no reply is trusted until the epochs of that
+server are dropped (see `epochs`).
+
+The wait is bounded by `socket_connect_timeout` and `socket_timeout` in `CACHEOPS_REDIS` (redis-py
+has no limit unless they are set), and by `retry` there: redis-py's own default, which waits
+seconds for a server that refuses, is replaced. After a failure callers check `resting` and do
+without Redis for a moment (see `circuit_breaker`).
 """
 
 from __future__ import annotations
@@ -47,32 +52,32 @@ from rover_overrides.transport.sentinel import follow
 Command = tuple[Any, ...]
 Result = TypeVar("Result")
 
-STEP = 1000  # the most commands in a pipeline of `unlink`
+STEP = 1000  # maximum number of keys in a pipeline of `unlink`
 
 _PAUSES = (0.1, 0.2, 0.4)  # seconds between the attempts of `repeated`
-_REPEAT_SECONDS = 1.0  # after which no further one begins
-_ARRIVALS = 4  # at other servers, while a pipeline is being sent
-_ATTEMPTS = 3  # a key that moves may answer MOVED and then ASK
+_REPEAT_SECONDS = 1.0  # after which no further attempt begins
+_ARRIVALS = 4  # attempts to send a pipeline while each one arrives at another server
+_ATTEMPTS = 3  # the reply for a key that is being moved may be MOVED and then ASK
 _REDIRECTED = (AskError, ClusterDownError, TryAgainError)
 _SCRIPTS = frozenset({"EVAL", "EVALSHA"})
 _LIBRARY_RETRY = inspect.signature(redis.Redis.__init__).parameters["retry"].default
 
 _identities: WeakKeyDictionary[Any, _Known] = WeakKeyDictionary()
-_outdated: WeakSet[Any] = WeakSet()  # the clients of clusters that a node of did not answer in time
+_outdated: WeakSet[Any] = WeakSet()  # clients of clusters of which a node timed out
 
 
 class _Known(NamedTuple):
-    """The server at the other end of a socket; without an identity it is to be asked."""
+    """The server at the other end of a socket; without an identity it must be queried."""
 
     socket: Any
     identity: bytes
     asked: float
     until: float
-    moves: int  # of the process when it was asked
+    moves: int  # `Server.moves` when it was queried
 
 
 class Reply(NamedTuple):
-    """What a command returned and who said so."""
+    """The value that a command returned, and the identity of the server that returned it."""
 
     value: Any
     identity: bytes
@@ -81,13 +86,15 @@ class Reply(NamedTuple):
 def run(
     commands: Sequence[Command], *, values: Sequence[str] = (), dropped: Sequence[Any] = ()
 ) -> list[Reply]:
-    """Run commands `(name, key, *arguments)` and return their replies in the same order, after the values of keys.
+    """Run commands `(name, key, *arguments)` and return their replies in the same order.
 
-    Keys that are `dropped` go first. On one server they are one command, and so are the values: one reply is parsed faster
-    than many.
+    The replies for the keys in `values` come first. The keys in `dropped` are unlinked before
+    anything else and have no replies. On one server the drops are one command, and so are the
+    values: one reply is parsed faster than many.
 
-    Raises redis.ConnectionError or redis.TimeoutError where a server is not there or does nothing for now (MissingRightError, a
-    ConnectionError, where the user may not), and the ResponseError of a command that is wrong.
+    Raise redis.ConnectionError or redis.TimeoutError if a server is away or refuses for now,
+    MissingRightError (a ConnectionError) if the user lacks a permission, and the ResponseError of
+    a command that is wrong.
     """
     if not commands and not values and not dropped:
         return []
@@ -96,9 +103,10 @@ def run(
     try:
         replies = _run(commands, values, dropped)
     except (MissingRightError, ResponseError):
-        circuit.worked()  # the server is there; whether the rest goes on without a right, its callers know
+        # The server is there. Callers decide whether to go on without a missing permission.
+        circuit.worked()
         raise
-    except BaseException:  # whoever waits for Redis may be interrupted
+    except BaseException:  # a caller that waits for Redis may be interrupted
         circuit.failed()
         raise
     if circuit.has_failed:
@@ -107,18 +115,22 @@ def run(
 
 
 def unlink(keys: Sequence[Any], then: Sequence[Command] = ()) -> list[Reply]:
-    """Free keys, at most `STEP` in a pipeline, and return the replies of commands in the last one; all may be done twice."""
+    """Unlink keys, at most `STEP` in a pipeline, and return the replies to `then`.
+
+    The commands in `then` are sent in the last pipeline. All commands may be sent twice.
+    """
     replies: list[Reply] = []
-    for start in range(0, len(keys) or 1, STEP):
+    for start in range(0, len(keys) or 1, STEP):  # at least once, to send `then`
         commands = then if start + STEP >= len(keys) else ()
         replies = run(commands, dropped=keys[start : start + STEP])
     return replies
 
 
 def repeated(work: Callable[[], Result]) -> Result:
-    """Return what a piece of work returns, which is done again where Redis cannot be reached: four times, in about a second.
+    """Return the result of `work`, which is tried up to four times while Redis cannot be reached.
 
-    A reply that did not come in time was waited for already, and a user who has no right will have none: neither is repeated.
+    This takes about a second. A timeout is not retried, because it was a wait already; nor is a
+    missing permission, because it will still be missing.
     """
     end = time.monotonic() + _REPEAT_SECONDS
     for pause in _PAUSES:
@@ -134,7 +146,7 @@ def repeated(work: Callable[[], Result]) -> Result:
 
 
 def resting() -> bool:
-    """Return whether Redis failed a moment ago, so that the caller should not wait for it again."""
+    """Return whether Redis failed recently, so that the caller should not wait for it again."""
     return circuit.is_open()
 
 
@@ -152,7 +164,10 @@ def _run(commands: Sequence[Command], values: Sequence[str], dropped: Sequence[A
 def _run_on(
     redis_client: Any, commands: Sequence[Command], values: Sequence[str], dropped: Sequence[Any]
 ) -> list[Reply]:
-    """Send drops and reads key by key to a cluster, and as one command each to a server, which for drops must be the master."""
+    """Send drops and reads key by key to a cluster, or as one command each to a server.
+
+    For drops the server must be the master, so the Sentinels are queried first.
+    """
     if is_sharded(redis_client):
         each = [*(("UNLINK", key) for key in dropped), *(("GET", key) for key in values), *commands]
         return _on_cluster(redis_client, each)[len(dropped) :]
@@ -170,14 +185,14 @@ def _run_on(
 
 
 def client() -> Any:
-    """Return the client that cacheops talks through, made on its first use."""
+    """Return the client that cacheops uses; it is created on first use."""
     from cacheops.redis import redis_client
 
     return redis_client
 
 
 def servers() -> list[Any]:
-    """Return a client of each master."""
+    """Return a client for each master."""
     known = client()
     return (
         [known.get_redis_connection(node) for node in known.get_primaries()]
@@ -187,13 +202,16 @@ def servers() -> list[Any]:
 
 
 def is_sharded(known: Any = None) -> bool:
-    """Tell whether keys are spread over the nodes of a cluster."""
+    """Return whether keys are spread over the nodes of a cluster."""
     return hasattr(client() if known is None else known, "get_node_from_key")
 
 
 def _on_server(pool: Any, commands: Sequence[Command]) -> list[Reply]:
-    """Send commands, and again where the server turns out to be another one, after its epochs are dropped."""
-    server = epochs.servers.get(pool) or epochs.server_of(pool)  # the first alone at every hit
+    """Send commands and return their replies.
+
+    If the server turns out to be another one, drop its epochs and send the commands again.
+    """
+    server = epochs.servers.get(pool) or epochs.server_of(pool)  # saves a call at every hit
     for _ in range(_ARRIVALS):
         moves, owing = server.moves, list(server.owing) if server.owing else ()
         replies = _on_either(pool, [*_renewing(owing), *commands] if owing else commands)
@@ -211,7 +229,10 @@ def _on_server(pool: Any, commands: Sequence[Command]) -> list[Reply]:
 
 
 def _arrive(pool: Any, server: Server, identity: bytes) -> None:
-    """Drop the epochs of a server that the process comes to, and go by it if it was still the same one."""
+    """Drop the epochs of a server that the process arrives at, and trust it.
+
+    Do not trust it if another server answers in the meantime.
+    """
     renewing = server.arriving(identity)
     if renewing:
         replies = _on_either(pool, _renewing(renewing))
@@ -228,10 +249,13 @@ def _renewing(prefixes: Sequence[str]) -> list[Command]:
 
 
 def _on_either(pool: Any, commands: Sequence[Command]) -> list[Reply]:
-    """Send commands, on another connection where one fails: it may have been closed from the other side while it was idle."""
+    """Send commands, and send them again on another connection if the first one fails.
+
+    The server may have closed the first connection while it was idle.
+    """
     try:
         (replies,) = _exchange([(pool, commands)])
-    except (redis.AuthenticationError, MasterNotFoundError):  # every Sentinel was waited for
+    except (redis.AuthenticationError, MasterNotFoundError):  # waited for every Sentinel
         raise
     except redis.ConnectionError:
         (replies,) = _exchange([(pool, commands)])
@@ -264,7 +288,7 @@ def _on_cluster(client: Any, commands: Sequence[Command]) -> list[Reply]:
                 reply.value for reply in replies.values() if isinstance(reply.value, _REDIRECTED)
             )
         except redis.TimeoutError:
-            _outdated.add(client)  # to ask the nodes now would be a second wait
+            _outdated.add(client)  # querying the nodes now would be a second wait
             raise
         except (redis.ConnectionError, RedisClusterException) as error:
             failure = error
@@ -275,7 +299,10 @@ def _on_cluster(client: Any, commands: Sequence[Command]) -> list[Reply]:
 def _cluster_round(
     client: Any, commands: dict[int, Command], asked: dict[int, Any]
 ) -> dict[int, Reply]:
-    """Send each command to the node of its key, or to the one that ASK named, and return the replies by number."""
+    """Send each command to the node of its key, or the one that ASK named.
+
+    Return the replies by number.
+    """
     batches: dict[Any, list[tuple[int, Command]]] = {}
     for number, command in commands.items():
         ask = asked.get(number)
@@ -286,6 +313,7 @@ def _cluster_round(
         )
         if node is None:
             raise redis.ConnectionError(f"the cluster names a node that it does not list: {ask}")
+        # The reply to ASKING has no number, so it is left out below.
         sent = [(-1, ("ASKING",)), (number, command)] if ask else [(number, command)]
         batches.setdefault(node.name, []).extend(sent)
     pools = [
@@ -306,11 +334,12 @@ def _cluster_round(
 
 
 def _key(command: Command) -> Any:
+    # In a script's command the script and the number of keys precede the key.
     return command[3] if command[0] in _SCRIPTS else command[1]
 
 
 def _exchange(batches: Sequence[tuple[Any, Sequence[Command]]]) -> list[list[Reply]]:
-    """Send every server its commands, then read; an error of one command is its reply's value."""
+    """Send every server its commands, then read all replies; an error is the value of its reply."""
     if len(batches) == 1:
         return [_exchange_one(*batches[0])]
     with ExitStack() as stack:
@@ -323,12 +352,12 @@ def _exchange(batches: Sequence[tuple[Any, Sequence[Command]]]) -> list[list[Rep
 
 
 def _exchange_one(pool: Any, commands: Sequence[Command]) -> list[Reply]:
-    """Do the same with one server, at less cost than many contexts."""
+    """Do the same with one server, without the cost of the context managers."""
     server = epochs.servers.get(pool) or epochs.server_of(pool)
     connection = _borrowed(pool, server)
     try:
         return _receive(connection, commands, server, _send(connection, commands, server))
-    except BaseException:
+    except BaseException:  # replies may be left unread in it
         connection.disconnect()
         raise
     finally:
@@ -337,7 +366,7 @@ def _exchange_one(pool: Any, commands: Sequence[Command]) -> list[Reply]:
 
 @contextmanager
 def _lent(pool: Any) -> Iterator[Any]:
-    """Lend a connection of the pool; after any failure replies may be left unread in it, so it is closed."""
+    """Lend a connection of the pool; close it after any failure, as it may have unread replies."""
     connection = _borrowed(pool, epochs.server_of(pool))
     try:
         yield connection
@@ -360,9 +389,9 @@ def _borrowed(pool: Any, server: Server) -> Any:
 
 
 def _be_prompt(pool: Any) -> None:
-    """Replace the retries that redis-py brings along, but not those that the application asks for.
+    """Replace redis-py's default retries, but not those that the application configured.
 
-    What does not answer in time is not asked once more: that would be a second wait.
+    Nothing is sent again after a timeout: that would be a second wait.
     """
     once = Retry(NoBackoff(), 1, (redis.ConnectionError,))
     is_librarys = (
@@ -370,16 +399,18 @@ def _be_prompt(pool: Any) -> None:
     )
     if is_librarys:
         pool.connection_kwargs["retry"] = once
-    for connection in getattr(
-        pool, "_available_connections", ()
-    ):  # made by who used the client itself, nobody knows when
+    # These were opened by code that used the client directly, at an unknown time.
+    for connection in getattr(pool, "_available_connections", ()):
         _identities[connection] = _Known(getattr(connection, "_sock", None), b"", 0.0, 0.0, 0)
         if is_librarys:
             connection.retry = once
 
 
 def _send(connection: Any, commands: Sequence[Command], server: Server) -> _Known:
-    """Send the commands, and first the question who the server is unless that is known; return what is."""
+    """Send the commands, and before them the query for the server's identity unless it is known.
+
+    Return what is known of the server.
+    """
     now = time.monotonic()
     known = _identities.get(connection)
     if known is not None and (now >= known.until or known.moves != server.moves):
@@ -387,7 +418,7 @@ def _send(connection: Any, commands: Sequence[Command], server: Server) -> _Know
             connection.disconnect()
             connection.connect()
         known = None
-    connection.check_health()  # may connect again, so it comes before the look at the socket
+    connection.check_health()  # may reconnect, so it comes before the socket is read
     socket = getattr(connection, "_sock", None)
     if known is None or known.socket is not socket or socket is None:
         known = _Known(socket, b"", now, now + epochs.seconds(), server.moves)
@@ -399,9 +430,9 @@ def _send(connection: Any, commands: Sequence[Command], server: Server) -> _Know
 
 
 def _packed(connection: Any, commands: Sequence[Command]) -> Any:
-    """Write commands as the protocol has them: what redis-py does with more care, and at a third of the speed.
+    """Encode commands in the Redis protocol, at three times the speed of redis-py's own encoder.
 
-    Large values are left to it, which does not copy them.
+    Commands with `bytes` are left to redis-py, which does not copy large values.
     """
     encoder = getattr(connection, "encoder", None)
     if encoder is None or any(bytes in map(type, command) for command in commands):

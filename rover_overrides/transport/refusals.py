@@ -1,7 +1,7 @@
-"""What a server says that is there and does nothing for now: it counts as absent, so that the site runs without it.
+"""Errors of a server that is there but refuses for now: it counts as away.
 
-A right that is missing, of the user or of the login, is told once, with what grants it. The site runs without the cache until
-somebody does, whatever `CACHEOPS_DEGRADE_ON_FAILURE` says.
+A missing permission or a failed login is reported once, together with its remedy. The site runs
+without the cache until the permission is granted, whatever `CACHEOPS_DEGRADE_ON_FAILURE` is.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from redis.exceptions import (
 from rover_overrides.core.warned import warn
 from rover_overrides.transport.circuit_breaker import circuit
 
-# Refusals that redis-py has no class for, or that its callers do not take for an absent server.
+# Refusals that redis-py has no class for, or that its callers do not treat as an absent server.
 _ABSENT = (ClusterDownError, ReadOnlyError, TryAgainError)
 _ABSENT_WORDS = (
     "BUSY ",
@@ -38,27 +38,32 @@ _ABSENT_WORDS = (
 )
 _FULL = "OOM "
 
-# Redis 6.2 puts the error of a command in a script behind its own words, with the code or, of a user's rights, without.
+# Redis 6.2 puts its own text before the error of a command in a script. The error keeps its code,
+# except for a missing permission.
 _IN_SCRIPT = re.compile(r"(?:ERR )?Error running script .*@user_script: \d+: -?(.*)", re.DOTALL)
+# Of Redis 7 and Valkey; the last one of Redis 6.2.
 _NO_RIGHT_IN_SCRIPT = (
     "ACL failure in script",
     "NOPERM",
     "The user executing the script can't",
-)  # Redis 7 and Valkey; 6.2
+)
 _COMMAND = re.compile(r"the '([^']+)' command")
 _USER = re.compile(r"User (\S+) has")
 
-_MOST_TOLD = 100  # rights that a process remembers having warned of
+_MOST_TOLD = 100  # a process warns of at most this many different errors
 _told: set[str] = set()
 
 
 class MissingRightError(redis.AuthenticationError):
-    """The user that the cache logs in as has no right to a command or a key of it."""
+    """The user that the cache logs in as lacks the permission for a command or a key."""
 
 
 @contextmanager
 def failures_as_absence() -> Iterator[None]:
-    """Go on where the server is away, refuses or has no memory left, after a warning in upstream's words that breaks nothing."""
+    """Warn, and continue after the block, if the server is away, refuses or is out of memory.
+
+    The warning has upstream's text and is never raised.
+    """
     try:
         with refusals_as_absence():
             yield
@@ -70,7 +75,10 @@ def failures_as_absence() -> Iterator[None]:
 
 @contextmanager
 def refusals_as_absence() -> Iterator[None]:
-    """Raise ConnectionError where the server refuses, or has no memory left; go on where a right is missing."""
+    """Raise redis.ConnectionError if the server refuses or is out of memory.
+
+    If a permission is missing, continue after the block.
+    """
     with missing_rights_as_absence():
         try:
             yield
@@ -82,7 +90,7 @@ def refusals_as_absence() -> Iterator[None]:
 
 @contextmanager
 def missing_rights_as_absence() -> Iterator[None]:
-    """Go on where a right is missing."""
+    """Continue after the block if a permission is missing."""
     try:
         yield
     except redis.AuthenticationError as error:
@@ -90,29 +98,29 @@ def missing_rights_as_absence() -> Iterator[None]:
 
 
 def answered(call: Callable[[], Any]) -> Any:
-    """Return what a call to Redis returns; a server that is there and refuses counts as one that is away."""
+    """Return what a call to Redis returns, or None if the server is away or refuses."""
     with failures_as_absence():
         return call()
 
 
 def is_refusal(error: Exception) -> bool:
-    """Return whether an error says that a server, or the node of a cluster, does nothing for now."""
-    # The first is raised where no node answers or a slot is nobody's. It is no ConnectionError, though nothing else is wrong.
+    """Return whether an error means that a server or a cluster node refuses for now."""
+    # RedisClusterException is raised if no node answers or a slot has no node. It is not a
+    # ConnectionError, though nothing else is wrong.
     return isinstance(error, (RedisClusterException, *_ABSENT)) or str(error).startswith(
         _ABSENT_WORDS
     )
 
 
 def is_full(error: Exception) -> bool:
-    """Return whether the server has no memory left."""
-    known = getattr(
-        redis.exceptions, "OutOfMemoryError", None
-    )  # redis-py from 5 on, without the word
+    """Return whether the server is out of memory."""
+    # redis-py 5 and later have this class; its message lacks the code OOM.
+    known = getattr(redis.exceptions, "OutOfMemoryError", None)
     return (known is not None and isinstance(error, known)) or str(error).startswith(_FULL)
 
 
 def plain(error: ResponseError) -> ResponseError:
-    """Return the error of a command in a script as if the command had been sent by itself."""
+    """Return the error of a command in a script as if the command had been sent alone."""
     found = _IN_SCRIPT.match(str(error))
     text = found[1] if found else str(error)
     if text.startswith(_NO_RIGHT_IN_SCRIPT):
@@ -123,14 +131,15 @@ def plain(error: ResponseError) -> ResponseError:
 
 
 def do_without(error: redis.AuthenticationError) -> None:
-    """Leave Redis alone for a moment, and warn of the right that is missing, if it is the first time in this process."""
+    """Open the circuit, and warn of a missing permission the first time in this process."""
     circuit.failed(lacks_right=True)
     said = str(error)
     if said in _told or len(_told) >= _MOST_TOLD:
         return
     _told.add(said)
     warn(
-        f"The cacheops cache may not use Redis: {said}. {_remedy(error)} Until then reads come from the database.",
+        f"The cacheops cache may not use Redis: {said}. {_remedy(error)} "
+        "Until then reads come from the database.",
         stacklevel=5,
     )
 

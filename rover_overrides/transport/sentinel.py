@@ -1,8 +1,9 @@
-"""Follows the master that a Sentinel names, also while the old one still serves who is connected to it.
+"""Follows the master that the Sentinels name, even while the old one serves open connections.
 
-redis-py asks the Sentinels where a connection is made, and no more. After a failover the old master answers those that it has for
-some seconds, until a Sentinel makes it a replica: they would read there what others have dropped on the new one, and drop
-there what others read on it. So writers ask before each drop, and readers once a second.
+redis-py queries the Sentinels only when it opens a connection. After a failover the old master
+serves its open connections for some seconds, until a Sentinel makes it a replica. Readers would
+read there what others have dropped on the new master, and writers would drop there what others
+read on the new one. So writers query the Sentinels before each drop, and readers once a second.
 """
 
 from __future__ import annotations
@@ -11,20 +12,21 @@ import time
 from typing import Any
 from weakref import WeakKeyDictionary
 
-SECONDS = 1.0  # from one look of a reader to the next
+SECONDS = 1.0  # between two checks of a reader
 
 _next: WeakKeyDictionary[Any, float] = WeakKeyDictionary()
 
 
 def follow(pool: Any, *, at_once: bool = False) -> None:
-    """Have a pool close its connections to a server that is the master no more.
+    """Close a pool's connections to a server that is no longer the master.
 
-    Raises redis.ConnectionError or redis.TimeoutError where no Sentinel answers: the next connection would wait for them again.
+    Raise redis.ConnectionError or redis.TimeoutError if no Sentinel answers, because the next
+    connection would wait for them again.
     """
     ask = getattr(pool, "get_master_address", None)
-    if ask is None or not getattr(pool, "is_master", True):
+    if ask is None or not getattr(pool, "is_master", True):  # no Sentinels, or a pool of replicas
         return
     now = time.monotonic()
     if at_once or now >= _next.get(pool, 0.0):
-        ask()
+        ask()  # disconnects the pool if the master's address has changed
         _next[pool] = now + SECONDS

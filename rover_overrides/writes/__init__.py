@@ -1,1 +1,1 @@
-"""Seeing every write: compiled by Django, or raw SQL."""
+"""Tracks every write, compiled by Django or raw SQL."""

@@ -1,4 +1,7 @@
-"""What the database itself does to other tables when a row is deleted (Django 6.1: `on_delete=DB_CASCADE` and its kin)."""
+"""What the database itself changes in other tables when a row is deleted.
+
+This is Django 6.1's `on_delete=DB_CASCADE` and its variants.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,10 @@ from typing import Any
 
 
 def tables_of_database_cascades(model: Any) -> list[str]:
-    """Return the tables whose rows the database deletes or changes along with a row of the model, over any number of steps."""
+    """Return the tables whose rows the database deletes or changes along with a row of the model.
+
+    Cascades are followed over any number of steps.
+    """
     found: set[str] = set()
     left = [model._meta.concrete_model]
     seen = set(left)

@@ -1,12 +1,14 @@
-"""Which rows the ORM writes: every INSERT, UPDATE and DELETE is seen where Django compiles it.
+"""Which rows the ORM writes: every INSERT, UPDATE and DELETE is recorded where Django compiles it.
 
-So nothing depends on which method of the ORM was called, nor on its signals: each statement is the change of one table. The old
-rows are selected by the statement's own WHERE, under a lock (see `serial`); the new ones follow from the values, or are read
-again. What cannot be known is a coarse change: of the row's column, of the whole table.
+So nothing depends on the ORM method that was called, nor on its signals: each statement is a change
+of one table. The old rows are selected by the statement's own WHERE, under a lock (see
+`row_locks`). The new ones follow from the values, or are read again. What is unknown becomes a
+coarser change: of any value of a column, or of the whole table.
 
-The statement itself runs once, as Django compiles it, held to the rows that were locked where its WHERE could find others a
-moment later. In autocommit mode it gets a transaction of its own; where the look at the old rows fails there, that transaction
-is rolled back and the statement runs in another one, without a look.
+The statement itself runs once, as Django compiles it. It is restricted to the locked rows if its
+WHERE could match others a moment later. In autocommit mode it gets a transaction of its own. If
+reading the old rows fails there, that transaction is rolled back and the statement runs in another
+one, without reading them.
 """
 
 from __future__ import annotations
@@ -42,12 +44,12 @@ from rover_overrides.writes.recording import (
 Run = Callable[..., Any]
 
 _SEEN = "_rover_seen"
-# How Django asks for the number of rows.
+# The result type for which Django returns the number of rows.
 _COUNT = getattr(constants, "ROW_COUNT", constants.CURSOR)
 
 
 def install() -> None:
-    """Put the hooks into Django's compilers and connections."""
+    """Install the hooks in Django's compilers and connections."""
     if hasattr(compilers.SQLInsertCompiler.execute_sql, _SEEN):
         return
     _hook(compilers.SQLInsertCompiler, "execute_sql", _insert)
@@ -71,15 +73,13 @@ def _hook(cls: Any, name: str, see: Run) -> None:
     @wraps(original)
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
         def run(*others: Any) -> Any:
-            state_of(
-                self.connection
-            ).is_own_transaction = False  # from here on it holds what the application wrote
+            # From here on the transaction holds what the application wrote.
+            state_of(self.connection).is_own_transaction = False
             with _issuing(self.connection, issues=True):
                 return original(self, *(others or args), **kwargs)
 
-        if (
-            _SEEN in self.__dict__ or not is_watched()
-        ):  # one method of a compiler may call the other
+        # One hooked method of a compiler may call the other.
+        if _SEEN in self.__dict__ or not is_watched():
             return run()
         self.__dict__[_SEEN] = True
         try:
@@ -87,7 +87,7 @@ def _hook(cls: Any, name: str, see: Run) -> None:
                 _compile_before(self, *args, **kwargs)
             return _in_transaction(self.connection, lambda: see(self, run, *args, **kwargs))
         finally:
-            self.__dict__.pop("as_sql", None)
+            self.__dict__.pop("as_sql", None)  # which `_compile_before` has set
             del self.__dict__[_SEEN]
 
     setattr(method, _SEEN, True)
@@ -95,17 +95,24 @@ def _hook(cls: Any, name: str, see: Run) -> None:
 
 
 def _compile_before(compiler: Any, *args: Any, **kwargs: Any) -> None:
-    """Compile an INSERT before its transaction begins: a field's `pre_save()` may write, commit, or want none around it."""
+    """Compile an INSERT before its transaction begins.
+
+    A field's `pre_save()` may write or commit, or require that no transaction is open.
+    """
     returned = next(iter((*args, *kwargs.values())), None)
+    # Before Django 3.0 the attribute was `return_id`.
     setattr(
         compiler, "return_id" if hasattr(compiler, "return_id") else "returning_fields", returned
-    )  # before Django 3.0
+    )
     compiled = compiler.as_sql()
     compiler.as_sql = lambda: compiled
 
 
 def _compile_apart(cls: Any) -> None:
-    """Have what a field's `pre_save()` writes while a statement is compiled taken for what it is, not for that statement."""
+    """Record what a field's `pre_save()` writes during compilation as a write of its own.
+
+    It is not taken for the statement that is being compiled.
+    """
     original = cls.as_sql
 
     @wraps(original)
@@ -127,7 +134,10 @@ def _issuing(connection: Any, *, issues: bool) -> Iterator[None]:
 
 
 def _in_transaction(connection: Any, write: Callable[[], Any]) -> Any:
-    """Write in the open transaction, or in one of its own; in that again, without a look, where the look failed."""
+    """Write in the open transaction, or in one of its own.
+
+    If reading the old rows fails in the latter, write again in another one, without reading them.
+    """
     if not needs_own_transaction(connection):
         return write()
     try:
@@ -139,10 +149,11 @@ def _in_transaction(connection: Any, write: Callable[[], Any]) -> Any:
 
 
 def _before(compiler: Any, query: Callable[[], Query]) -> list[Row] | None:
-    """Return the rows that a statement is about to write, under a lock; None where they cannot be known.
+    """Return the rows that a statement is about to write, under a lock; None if they are unknown.
 
-    Raises StatementError in a transaction that was opened for the statement, which has to be rolled back then; and the
-    database's own error where the statement would only wait as long once more.
+    Raise StatementError in a transaction that was opened for the statement, which must then be
+    rolled back. Raise the database's own error if the statement would only wait for as long once
+    more.
     """
     from rover_overrides.writes.row_locks import lock_database
 
@@ -162,10 +173,11 @@ def _before(compiler: Any, query: Callable[[], Query]) -> list[Row] | None:
 
 @contextmanager
 def _coarse_on_failure(compiler: Any) -> Iterator[None]:
-    """Record a change of the whole table where the rows after a write cannot be told."""
+    """Record a change of the whole table if the rows after a write are unknown."""
     try:
         yield
     except (StatementError, *FAILURES):
+        # The transaction is aborted, so the application gets the error.
         if state_of(compiler.connection).aborted is not None:
             raise
         record_table(compiler)
@@ -215,18 +227,21 @@ def _upsert(compiler: Any, run: Run) -> Any:
     return done
 
 
-def _update_returning(compiler: Any, run: Run, returning_fields: Any) -> Any:  # noqa: ARG001 - `run` has them
+# `run` already passes `returning_fields`.
+def _update_returning(compiler: Any, run: Run, returning_fields: Any) -> Any:  # noqa: ARG001
     return _update_seen(compiler, run, len)
 
 
-def _update(compiler: Any, run: Run, result_type: Any = None) -> Any:  # noqa: ARG001 - the count tells more
+# This requests the number of rows in place of `result_type`.
+def _update(compiler: Any, run: Run, result_type: Any = None) -> Any:  # noqa: ARG001
     return _update_seen(compiler, lambda: run(_COUNT), int)
 
 
 def _update_seen(compiler: Any, run: Run, count: Callable[[Any], int]) -> Any:
-    """See an UPDATE, which gives what `count` makes a number of rows of."""
+    """Run and record an UPDATE; `count` turns its result into a number of rows."""
     query = compiler.query
-    if not query.values:  # those of a child: the tables of its parents have statements of their own
+    # A child without values of its own: the tables of its parents have statements of their own.
+    if not query.values:
         return run()
     if not _is_exact(compiler):
         done = run()
@@ -267,9 +282,10 @@ def _record_updated(
 
 
 def _needs_reading(query: Any, before: list[Row], values: list[tuple[Any, Any]]) -> bool:
-    """Tell whether the database computed something that is worth another query.
+    """Return whether the database computed something that is worth another query.
 
-    For `save()`, which gives its values without models, it is not: what an F() made of a column is unknown.
+    For `save()`, which passes its values without models, it is not: the result of an F() stays
+    unknown.
     """
     computed = any(rows.is_expression(value) for _, value in values) or bool(
         rows.generated_columns(query.model)
@@ -280,7 +296,7 @@ def _needs_reading(query: Any, before: list[Row], values: list[tuple[Any, Any]])
 
 
 def _given(field: Any, value: Any) -> Any:
-    """Return what Django makes of an object that is given for a foreign key."""
+    """Return the value that Django makes of an object that is given for a foreign key."""
     return (
         value.prepare_database_save(field)
         if hasattr(value, "prepare_database_save") and field.remote_field
@@ -309,7 +325,10 @@ def _delete(compiler: Any, run: Run, *_args: Any) -> Any:
 
 
 def _count(done: Any) -> int:
-    """Return how many rows a DELETE found: Django before 5.2 wants the cursor, and gets none where no row can match."""
+    """Return how many rows a DELETE matched.
+
+    Before Django 5.2 this is read from the cursor, which is None if no row can match.
+    """
     return int(getattr(done, "rowcount", done) or 0)
 
 
@@ -324,7 +343,7 @@ def _record_deleted(compiler: Any, before: list[Row] | None, count: int) -> None
 
 
 def _is_exact(compiler: Any) -> bool:
-    """Tell whether the old rows can be known for sure."""
+    """Return whether the old rows can be known for certain."""
     if not (is_precise(compiler.query.model) and on("serial-saves")):
         return False
     from rover_overrides.writes.row_locks import can_lock
@@ -339,18 +358,17 @@ def _row_lock(compiler: Any, *, deletes: bool = False) -> str | None:
 
 
 def _pinned(compiler: Any, before: list[Row] | None) -> tuple[list[Row] | None, bool]:
-    """Hold a statement to the rows that were found, where its WHERE could find others a moment later; return whether it can't.
+    """Restrict a statement to the rows that were read, if its WHERE could soon match others.
 
-    Without a key by which they could be found again nothing is known of them.
+    Return the rows, and whether it is certain that no others match. Without a key to find them by,
+    the rows are unknown.
     """
     query = compiler.query
     if before is not None and compiler.connection.vendor == "sqlite":
         return before, True  # one writer at a time
     if not before or rows.is_plain(query):
-        return (
-            before,
-            False,
-        )  # the locked rows still match; that no other does is for the count to say
+        # The locked rows still match; the row count shows whether others do too.
+        return before, False
     if not rows.is_key_readable(query.model):
         return None, False
     columns = rows.key_columns(query.model)

@@ -1,11 +1,11 @@
-"""Writes by raw SQL: a statement that a compiler of Django did not issue changes the tables whose names it holds.
+"""Writes by raw SQL: a statement that no Django compiler issued changes the tables that it names.
 
-Outside a transaction it commits by itself, so its tables are announced before it runs. One that raised counts as well: it may
-have committed before the connection broke.
+Outside a transaction it commits by itself, so its tables are announced before it runs. One that
+raised counts as well, because it may have committed before the connection broke.
 
-It looks for words, so it finds too much rather than too little: a name in a comment or a literal counts. What a statement
-writes without naming it, through a procedure or a trigger, the application declares. `CACHEOPS_ROVER_RAW_SQL = False` turns
-this off.
+The statement is searched for words, so it matches too many tables rather than too few: a name in a
+comment or a literal counts. What a statement writes without naming it, through a procedure or a
+trigger, must be declared by the application. `CACHEOPS_ROVER_RAW_SQL = False` turns this off.
 """
 
 from __future__ import annotations
@@ -32,21 +32,23 @@ _WORD = re.compile(r"\w+")
 _START = re.compile(r"(?:\s|\(|--[^\n]*(?:\n|$)|/\*.*?\*/)*(\w*)", re.DOTALL)
 _READS = frozenset(
     """
-    analyze begin checkpoint close commit deallocate declare desc describe discard end fetch listen notify pragma release
-    reset rollback savepoint select set show start table unlisten use vacuum values
-    """.split()  # noqa: SIM905 - it reads better than forty quotes
+    analyze begin checkpoint close commit deallocate declare desc describe discard end fetch listen
+    notify pragma release reset rollback savepoint select set show start table unlisten use vacuum
+    values
+""".split()  # noqa: SIM905 - more readable than forty quotes
 )
 _COMMITS = frozenset({"commit", "end"})
 _ENDS = _COMMITS | {"release"}
 _WRITES = frozenset(
     """
-    alter call copy delete do drop exec execute insert load merge refresh rename replace truncate update
-    """.split()  # noqa: SIM905 - as above
+    alter call copy delete do drop exec execute insert load merge refresh rename replace truncate
+    update
+""".split()  # noqa: SIM905 - as above
 )
 
 
 def install() -> None:
-    """Have every statement looked at that goes through a cursor of Django's."""
+    """Inspect every statement that goes through a cursor of Django."""
     wrapper: Any = CursorWrapper
     if hasattr(wrapper.execute, _LOOKED):
         return
@@ -56,7 +58,7 @@ def install() -> None:
 
 
 def written_tables(sql: str, tables: list[str]) -> list[str]:
-    """Return the tables, of those that models have, that a statement may write."""
+    """Return those of the tables that a statement may write."""
     if not _writes(sql):
         return []
     folded = sql.casefold()
@@ -65,7 +67,7 @@ def written_tables(sql: str, tables: list[str]) -> list[str]:
 
 
 def _writes(sql: str) -> bool:
-    if sql[:6].casefold() == "select" and ";" not in sql:  # nearly all there is
+    if sql[:6].casefold() == "select" and ";" not in sql:  # the most common case
         return False
     first = _first_word(sql)
     several = ";" in sql.strip().rstrip(";")
@@ -86,7 +88,7 @@ def _last_word(sql: str) -> str:
 
 
 def _names(table: str) -> set[str]:
-    """Return the words of a table's name: it may be quoted, and hold a schema."""
+    """Return the words of a table's name, which may be quoted and include a schema."""
     return set(_WORD.findall(table))
 
 
@@ -104,7 +106,7 @@ def _looking(original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _looking_at_copies(original: Callable[..., Any]) -> Callable[..., Any]:
-    """Psycopg copies rows by methods of its own."""
+    """Inspect statements of cursor methods other than `execute()`, such as `copy()` of psycopg."""
 
     @wraps(original)
     def __getattr__(self: Any, name: str) -> Any:  # noqa: N807 - the name it replaces
@@ -127,9 +129,8 @@ def _copying(connection: Any, sql: Any, copy: Any) -> Iterator[Any]:
 
 
 def _scripted(connection: Any, run: Callable[[Any], Any], sql: Any) -> Any:
-    with _seen(
-        connection, f"COMMIT; {sql}" if isinstance(sql, str) else sql
-    ):  # which sqlite3 does first
+    # sqlite3 commits before it runs a script.
+    with _seen(connection, f"COMMIT; {sql}" if isinstance(sql, str) else sql):
         return run(sql)
 
 
@@ -142,13 +143,17 @@ def _copied(connection: Any, copy: Callable[..., Any], sql: str) -> Callable[...
 
 
 def _seen(connection: Any, sql: Any) -> AbstractContextManager[None]:
-    """Return a context around a statement, in which what it may write is announced, or recorded in the open transaction."""
+    """Return a context around a statement, which invalidates what the statement may write.
+
+    Outside a transaction the tables are announced before the statement; inside one their changes
+    are recorded.
+    """
     if not cacheops_settings.CACHEOPS_INSIDEOUT:
         return _UNSEEN
-    if state_of(connection).is_issuing:
+    if state_of(connection).is_issuing:  # a statement of Django's compilers, not raw SQL
         return _issued(connection)
     text = _text(connection, sql)
-    if text is None or "isolation" in text.lower():
+    if text is None or "isolation" in text.lower():  # it may set an isolation level
         state_of(connection).names_isolation = True
     _note_outermost(connection, text)
     if commits.waits_for_hand(connection) or (
@@ -165,10 +170,10 @@ _UNSEEN = nullcontext()
 
 @contextmanager
 def _by_hand(connection: Any, text: str | None) -> Iterator[None]:
-    """Look at a statement that may end the open transaction."""
+    """Inspect a statement that may end the open transaction."""
     commits_it = _commits(connection, text)
     changes = _changes(text) if text is None or _writes(text) else []
-    if commits_it is not False:  # what it writes is announced with what it commits
+    if commits_it is not False:  # announces what it writes together with what it commits
         for change in changes:
             commits.record(connection.alias, change)
     with (
@@ -179,7 +184,10 @@ def _by_hand(connection: Any, text: str | None) -> Iterator[None]:
 
 
 def _may_end(connection: Any, text: str | None) -> bool:
-    """Return whether a statement may end the open transaction: SQLite's ends with the release of the savepoint that began it."""
+    """Return whether a statement may end the open transaction.
+
+    A transaction of SQLite also ends with the release of the savepoint that began it.
+    """
     if text is None:
         return True
     first = _first_word(text)
@@ -191,7 +199,7 @@ def _may_end(connection: Any, text: str | None) -> bool:
 
 
 def _commits(connection: Any, text: str | None) -> bool | None:
-    """Return whether a statement commits the open transaction, None where it does not say."""
+    """Return whether a statement commits the open transaction, or None if that is unclear."""
     if text is None:
         return None
     first = _first_word(text)
@@ -210,7 +218,10 @@ def _ends_among(text: str) -> bool:
 
 
 def _note_outermost(connection: Any, text: str | None) -> None:
-    """Note the savepoint that begins a transaction, which that of SQLite does outside any."""
+    """Remember the savepoint that begins a transaction.
+
+    On SQLite, a savepoint outside any transaction does.
+    """
     if (
         text is not None
         and connection.vendor == "sqlite"
@@ -243,7 +254,7 @@ def _written(connection: Any, changes: list[Change]) -> Iterator[None]:
 
 
 def _changes(text: str | None) -> list[Change]:
-    """Return what a raw statement may write; every table, if it will not tell its text."""
+    """Return what a raw statement may write; every table if its text is unknown."""
     if not (
         is_watched()
         and on("track-all-writes")

@@ -1,4 +1,4 @@
-"""Of which statements changes are recorded, and which."""
+"""Decides which statements are tracked, and records their row changes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from rover_overrides.rows.rows import Row
 
 
 def is_watched() -> bool:
-    """Tell whether writes invalidate anything, here and now."""
+    """Return whether writes invalidate anything, here and now."""
     return bool(
         settings.CACHEOPS_INSIDEOUT
         and settings.CACHEOPS_ENABLED
@@ -34,7 +34,10 @@ def is_watched() -> bool:
 
 @contextmanager
 def own_transaction(connection: BaseDatabaseWrapper, *, looks: bool = True) -> Iterator[None]:
-    """Open a transaction around a write in autocommit mode: its rows are known together, and announced before its COMMIT."""
+    """Open a transaction around a write in autocommit mode.
+
+    So its rows are known together, and announced before its COMMIT.
+    """
     state = state_of(connection)
     with _unseen_atomic(connection):
         state.is_own_transaction, state.looks = True, looks
@@ -67,23 +70,26 @@ def needs_own_transaction(connection: BaseDatabaseWrapper) -> bool:
 
 
 def is_precise(model: Any) -> bool:
-    """Tell whether a model's rows are worth a look: without a profile, they are cached as parts of others' results alone."""
+    """Return whether the rows of a model are tracked one by one.
+
+    Without a profile they are not: such rows are cached only as parts of other results.
+    """
     return bool(
         on("track-all-writes") and model.__module__ != "__fake__" and family_has_profile(model)
     )
 
 
 def record_row(compiler: Any, old: Row | None, new: Row | None) -> None:
-    """Record what a statement made of a row, unless it left it as it was."""
+    """Record how a statement changed a row, unless it left the row as it was."""
     if old is not None and new is not None and rows.is_unchanged(old, new):
         if on("unchanged-rows"):
             return
-        new = None  # as if it were gone: what depends on it is dropped
+        new = None  # as if it were deleted: what depends on it is invalidated
     commits.record(compiler.connection.alias, Change(_table(compiler), old, new))
 
 
 def record_table(compiler: Any, table: str | None = None) -> None:
-    """Record that anything may have changed in a statement's table, or another one."""
+    """Record that anything may have changed in a statement's table, or in another one."""
     commits.record(compiler.connection.alias, Change(table or _table(compiler), None, None))
 
 

@@ -1,6 +1,7 @@
-"""The old row is read under a lock, in the transaction of its write.
+"""Row locks: the old row is read under a lock, in the transaction of its write.
 
-Without it a second writer may read a row before the first has committed, and so not know the value that it replaces.
+Without the lock a second writer may read a row before the first one has committed, and miss the
+value that it replaces.
 """
 
 from __future__ import annotations
@@ -13,17 +14,18 @@ from rover_overrides.database import statements
 
 
 def can_lock(connection: BaseDatabaseWrapper) -> bool:
-    """Tell whether rows can be kept from others between the look at them and their write."""
+    """Return whether rows can be locked from when they are read until they are written."""
     features = connection.features
     row_locks = features.has_select_for_update and features.supports_select_for_update_with_limit
     return bool(features.supports_transactions and (connection.vendor == "sqlite" or row_locks))
 
 
 def row_lock(connection: BaseDatabaseWrapper, *, deletes: bool = False) -> str | None:
-    """Return the lock that a SELECT takes on the rows that are written: never stronger than the write's own.
+    """Return the lock that a SELECT takes on rows to be written, or None without row locks.
 
-    An UPDATE keeps off whoever adds rows that lead to its own only if it gives a key another value, and then it does so itself;
-    most name their keys and leave them as they are.
+    It is never stronger than the lock of the write. An UPDATE blocks writers that add rows
+    referring to its own only if it changes a key, and then it does so itself; most UPDATEs name
+    their keys but leave them as they are.
     """
     if not connection.features.has_select_for_update:
         return None
@@ -31,14 +33,19 @@ def row_lock(connection: BaseDatabaseWrapper, *, deletes: bool = False) -> str |
 
 
 def lock_database(connection: BaseDatabaseWrapper, meta: Any) -> None:
-    """Take SQLite's write lock before the rows are read; raises StatementError.
+    """Take SQLite's write lock before the rows are read; raise StatementError if that fails.
 
-    A deferred transaction that reads first fails with "database is locked" when it writes after another one has written; one
-    that begins with a write waits its turn. The statement changes no row.
+    A deferred transaction that reads first fails with "database is locked" if it writes after
+    another one has written. One that begins with a write waits its turn. The statement changes no
+    row.
     """
     if connection.vendor != "sqlite":
         return
     quote = connection.ops.quote_name
     fields = meta.concrete_model._meta.local_concrete_fields
     column = quote(next(field.column for field in fields if not getattr(field, "generated", False)))
-    statements.lock(connection, f"UPDATE {quote(meta.db_table)} SET {column} = {column} WHERE 0")  # noqa: S608 - names of the model
+    statements.lock(
+        connection,
+        # S608: the names are those of the model.
+        f"UPDATE {quote(meta.db_table)} SET {column} = {column} WHERE 0",  # noqa: S608
+    )

@@ -1,4 +1,7 @@
-"""What `bulk_create(update_conflicts=True)` does to rows: it inserts some and updates others, and does not say which."""
+"""Which rows `bulk_create(update_conflicts=True)` changes: it inserts some and updates others.
+
+It does not report which.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +20,10 @@ _TEXT = frozenset({"CharField", "FileField", "FilePathField", "SlugField", "Text
 
 
 def conflicts(query: Any) -> Q | None:
-    """Return the condition of the rows that an upsert may touch, before and after it, None where that is not known.
+    """Return the condition of the rows that an upsert may touch, or None if it is unknown.
 
-    It is the product of the values of the unique fields, which may find more rows than those: they come out unchanged.
+    The condition holds before and after the upsert. It combines the values of each unique field, so
+    it may match more rows, which turn out unchanged.
     """
     unique = [_field(query, field) for field in query.unique_fields]
     updated = {_field(query, field).column for field in query.update_fields}
@@ -37,9 +41,10 @@ def conflicts(query: Any) -> Q | None:
 
 
 def in_order(query: Any, found: Query) -> Query:
-    """Have the rows locked in the order of their keys, up or down, as an application writes them that wants no deadlock.
+    """Lock the rows in the order of their keys, ascending or descending.
 
-    Python orders text as PostgreSQL does under the collation "C".
+    An application that avoids deadlocks writes its rows in such an order. Python orders text as
+    PostgreSQL does under the collation "C".
     """
     from django.db.models.functions import Collate  # Django 3.2, upserts came with 4.1
 
@@ -66,17 +71,17 @@ def _falls(keys: list[Any]) -> bool:
 
 
 def updated_fields(query: Any) -> list[Any]:
-    """Return the fields that an upsert sets in rows that are there."""
+    """Return the fields that an upsert sets in existing rows."""
     return [_field(query, field) for field in query.update_fields]
 
 
 def changes(
     query: Any, before: list[Row], after: list[Row]
 ) -> Iterator[tuple[Row | None, Row | None]]:
-    """Give the rows before and after.
+    """Yield each row before and after the upsert.
 
-    A row that was not there when it was looked for has been inserted, or another connection has just inserted it and it was
-    updated: then it had the same values but for those of the updated fields.
+    A row that did not exist before was inserted; or another connection has just inserted it, and it
+    was updated. In that case it had the same values, except in the updated fields.
     """
     columns = rows.key_columns(query.model)
     updated = {_field(query, field).column for field in query.update_fields}
@@ -94,7 +99,10 @@ def changes(
 
 
 def _is_stored_as_given(field: Any) -> bool:
-    """Return whether a row is found by the value that an object has: no code of the application's changes it on its way."""
+    """Return whether a row can be found by the value that an object has for a field.
+
+    No code of the application may change the value on its way.
+    """
     return rows.is_stock(field) and type(field).pre_save is Field.pre_save
 
 

@@ -1,1 +1,1 @@
-"""The command line: options, and what the verbs share."""
+"""The command line: its options, and what the commands share."""

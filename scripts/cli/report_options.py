@@ -1,4 +1,4 @@
-"""What the verbs that report share: the options they take, and how they run or join results and print."""
+"""What the reporting commands share: their options, and how they run or merge, and print."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ _OPTIONS = (
         "releases",
         multiple=True,
         metavar="RELEASE|SOURCE",
-        help="Only this release, or path:DIR, git:URL@REF, git:URL@A..B; tries the series on it too. Repeatable.",
+        help="Only this release, or path:DIR, git:URL@REF, git:URL@A..B; "
+        "tries the series on it too. Repeatable.",
     ),
     click.option(
         "--patch",
@@ -43,7 +44,8 @@ _OPTIONS = (
         type=click.Choice(["terminal", "json", "markdown", "html", "junit", "github"]),
         default="terminal",
         show_default=True,
-        help="All but terminal go to stdout alone: redirect them. github runs nothing: it prints a CI's jobs.",
+        help="All but terminal go to stdout alone: redirect them. "
+        "github runs nothing: it prints a CI's jobs.",
     ),
     click.option(
         "--graph",
@@ -84,7 +86,7 @@ _OPTIONS = (
 
 @dataclass(frozen=True)
 class Asked:
-    """What the command line asks for, a field an option."""
+    """The options of a report on the command line, one field for each."""
 
     releases: tuple[str, ...] = ()
     patches: tuple[str, ...] = ()
@@ -99,7 +101,7 @@ class Asked:
     fresh: bool = False
 
     def choice(self, *, matrix: bool) -> Choice:
-        """Return what has to be run for it."""
+        """Return what must be run for these options."""
         from scripts.status.status import Choice
 
         return Choice(
@@ -115,7 +117,7 @@ class Asked:
 
 
 def reporting(command: Callable[..., Exit]) -> Callable[..., Exit]:
-    """Give a verb the options of a report, and what they say as one `Asked`."""
+    """Add the options of a report to a command, which gets their values as one `Asked`."""
 
     @wraps(command)
     def packed(repo: Repository, **options: Any) -> Exit:
@@ -128,7 +130,7 @@ def reporting(command: Callable[..., Exit]) -> Callable[..., Exit]:
 
 
 def answer(repo: Repository, asked: Asked, choice: Choice) -> Exit:
-    """Run or join, and print; stdout holds the report and nothing else."""
+    """Run or merge, print the report alone to stdout, and return the exit code."""
     from scripts.rebase.state import under_way
     from scripts.status.ci_shards import merge
     from scripts.status.status import status
@@ -148,7 +150,8 @@ def answer(repo: Repository, asked: Asked, choice: Choice) -> Exit:
         )
         _show(report, asked)
         say(
-            f"\n{prober.ran} processes of probes run, {prober.kept} results kept from before, {time.monotonic() - start:.1f} s"
+            f"\n{prober.ran} processes of probes run, {prober.kept} results kept from before, "
+            f"{time.monotonic() - start:.1f} s"
         )
     if report.must_look:
         return Exit.LOOK
@@ -156,7 +159,10 @@ def answer(repo: Repository, asked: Asked, choice: Choice) -> Exit:
 
 
 def _while_busy(repo: Repository, asked: Asked, choice: Choice) -> Report | None:
-    """Return the last results where a person asks while another verb is at work; who asks for a run waits for it."""
+    """Return the last report if another command is running, for a plain report on the terminal.
+
+    Return None for anything that wants a run of its own, which waits for the other command.
+    """
     from scripts.status.ci_shards import last
     from scripts.upstream.unreleased import parse
 
@@ -173,7 +179,11 @@ def _while_busy(repo: Repository, asked: Asked, choice: Choice) -> Report | None
 
 
 def _keeper(repo: Repository, asked: Asked, choice: Choice) -> Callable[[Scope, Findings], None]:
-    """Return what keeps the findings of a run: in the file that was named, and where it was on everything for the next."""
+    """Return the function that stores the findings of a run.
+
+    It writes them to the `--results` file. A run on every release, cell and feature is also kept
+    for reports while another command is running.
+    """
     from scripts.status.ci_shards import keep_last, write_results
 
     def keep(scope: Scope, found: Findings) -> None:
@@ -186,7 +196,7 @@ def _keeper(repo: Repository, asked: Asked, choice: Choice) -> Callable[[Scope, 
 
 
 def _print_jobs(repo: Repository, choice: Choice) -> Exit:
-    """Print the jobs that a CI fans out to."""
+    """Print the jobs that a CI runs in parallel, as JSON."""
     from scripts.core.lockfile import read_lock
     from scripts.status.ci_shards import jobs
     from scripts.status.status import scope_of
@@ -197,7 +207,7 @@ def _print_jobs(repo: Repository, choice: Choice) -> Exit:
 
 
 def _show(report: Report, asked: Asked) -> None:
-    """Print a report in the form that is asked for."""
+    """Print a report in the requested format."""
     from scripts.report.pages import render
     from scripts.report.terminal import as_json, print_report
 

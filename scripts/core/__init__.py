@@ -1,1 +1,1 @@
-"""What every step of the pipeline stands on: the records of the domain, the configuration, git, the console and the disk."""
+"""The common base of every pipeline step: domain records, configuration, git, console and files."""

@@ -1,7 +1,9 @@
-"""Replace several files and folders, all or none: after a kill the next run finds the old state or makes the new one.
+"""Replace several files and folders atomically, even if the process is killed.
 
-The new ones wait in a folder whose renaming to `.fork/transaction` is the decision. Before it nothing has happened; after
-it `recover` moves what is not in its place yet, however often it is killed itself.
+After a kill, the next run either finds the old state or completes the new one. The new content is
+first collected in a temporary folder. Renaming that folder to `.fork/transaction` is the commit
+point. Before it, nothing has changed. After it, `recover` moves whatever is not in place yet, and
+may itself be killed and repeated.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ _JOURNAL = "journal.json"
 
 @dataclass(frozen=True)
 class _Entry:
-    """One path and where its new and its old content wait; `new` is missing once it is in place."""
+    """One path, and where its old and new content are; `new` is missing once it is in place."""
 
     place: Path
     new: Path
@@ -31,9 +33,9 @@ class _Entry:
 
 
 def replace_all(root: Path, work: Path, changes: Mapping[Path, Path | None]) -> None:
-    """Put finished files and folders into their places under `root`; None removes what is there.
+    """Move finished files and folders to their places under `root`; None removes a place.
 
-    Everything is on one disk, else UsageError. The finished ones are moved, not copied.
+    Raises UsageError if `work` and `root` are on different disks. The files are moved, not copied.
     """
     if work.stat().st_dev != root.stat().st_dev:
         raise UsageError(
@@ -48,7 +50,7 @@ def replace_all(root: Path, work: Path, changes: Mapping[Path, Path | None]) -> 
     with (stage / _JOURNAL).open("w", encoding="utf-8") as file:
         json.dump(journal, file)
         file.flush()
-        os.fsync(file.fileno())
+        os.fsync(file.fileno())  # the rename below must not commit a partial journal
     for number, new in enumerate(changes.values()):
         if new is not None:
             new.replace(stage / f"{number}.new")
@@ -57,7 +59,7 @@ def replace_all(root: Path, work: Path, changes: Mapping[Path, Path | None]) -> 
 
 
 def recover(root: Path, work: Path) -> list[str]:
-    """Finish what was decided before a kill and return the paths that it is about."""
+    """Complete the committed replacement, if there is one, and return its paths."""
     folder = work / _DECIDED
     if not folder.exists():
         return []
@@ -71,6 +73,7 @@ def recover(root: Path, work: Path) -> list[str]:
                 line["removes"],
             )
         )
+    # Renamed before it is removed, so that a kill in between leaves no partial transaction.
     done = Path(tempfile.mkdtemp(prefix="tmp-", dir=work))
     folder.replace(done)
     shutil.rmtree(done, ignore_errors=True)
@@ -78,7 +81,8 @@ def recover(root: Path, work: Path) -> list[str]:
 
 
 def _settle(entry: _Entry) -> None:
-    """Bring one path into its new state, from whatever state a kill left it in."""
+    """Move one path to its new state, from whatever state a kill left it in."""
+    # The new content was moved before the kill, so this path is finished.
     if not entry.removes and not _there(entry.new):
         return
     if _there(entry.place):
@@ -90,10 +94,14 @@ def _settle(entry: _Entry) -> None:
 
 
 def _refuse_recreated(entry: _Entry) -> None:
-    """Refuse to choose where somebody wrote the path again after the kill: what stood there before is still kept."""
+    """Raise AttentionError if somebody wrote the path again after the kill.
+
+    The content from before the run is still kept, so a person must choose between the two.
+    """
     if _there(entry.old):
         raise AttentionError(
-            f"a run was killed while it replaced {entry.place}, and something else was put there since;\n"
+            f"a run was killed while it replaced {entry.place},"
+            " and something else was put there since;\n"
             f"    what stood there before the run is {entry.old}"
             + ("" if entry.removes else f", what it wrote {entry.new}"),
             hint=f"move {entry.place} away, then run this again to finish what that run began",
@@ -101,4 +109,4 @@ def _refuse_recreated(entry: _Entry) -> None:
 
 
 def _there(path: Path) -> bool:
-    return os.path.lexists(path)
+    return os.path.lexists(path)  # a broken symbolic link also occupies the path

@@ -1,4 +1,4 @@
-"""`fork.toml`, decoded once into frozen records that refuse what they do not know."""
+"""`fork.toml`, decoded once into frozen records that reject unknown keys."""
 
 from __future__ import annotations
 
@@ -24,11 +24,14 @@ from scripts.core.errors import UsageError, collected, without_secret
 from scripts.core.model import NO_SETTINGS, Cell, Lock, Settings
 
 LOCKED = re.compile(r"\blocked\b")
-"""The word that stands for the locked release wherever cells are chosen by release."""
+"""The word that stands for the locked release where cells are selected by release."""
 
 
 def covers(specifiers: str, release: str, locked: str) -> bool:
-    """Return whether specifiers of fork.toml, in which `locked` stands for the locked release, name a release."""
+    """Return whether version specifiers of `fork.toml` include a release.
+
+    The word `locked` in them stands for the locked release.
+    """
     return SpecifierSet(LOCKED.sub(locked, specifiers)).contains(release, prereleases=True)
 
 
@@ -61,7 +64,8 @@ def _address(text: str) -> str:
         )
     if "@" in parts.netloc:
         raise ValueError(
-            "an address in fork.toml holds no user and no password; see docs/publish.md for where they go"
+            "an address in fork.toml holds no user and no password;"
+            " see docs/publish.md for where they go"
         )
     return text
 
@@ -82,17 +86,18 @@ Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
 
 class Record(BaseModel):
-    """A frozen table that refuses unknown keys and wrong types."""
+    """A frozen table that rejects unknown keys and wrong types."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 class Upstream(Record):
-    """What is forked: the project's name on the index, which of its releases are tracked, and what else is watched.
+    """The forked project: its name on the index, its tracked releases, and what else is watched.
 
-    `watch` are sources that are not released, `git:URL@REF` or `path:DIR`. Pre-releases are tracked with `prereleases` alone.
-    `path` is the folder of a release from which its modules are imported, where the release itself does not say so: one word
-    for all that have such a folder, or a word by specifiers of releases.
+    `watch` lists unreleased sources, `git:URL@REF` or `path:DIR`. Pre-releases are tracked only
+    with `prereleases`. `path` is the folder of a release from which its modules are imported. It is
+    either one folder for all releases or a folder per version specifier. A release without code in
+    that folder uses the folder that its own files imply.
     """
 
     name: str
@@ -103,12 +108,15 @@ class Upstream(Record):
     path: Folder | dict[Specifiers, Folder] = {}
 
     def tracks(self, version: Version) -> bool:
-        """Tell whether a release is tracked; the one answer for every verb, whatever `packaging` takes for a default."""
+        """Return whether a release is tracked.
+
+        Every verb uses this method, whatever the default of `packaging` for pre-releases is.
+        """
         wanted = self.prereleases or not version.is_prerelease
         return wanted and SpecifierSet(self.track).contains(version, prereleases=True)
 
     def import_path(self, version: str) -> str | None:
-        """Return the folder that is given for a release, None where there is none."""
+        """Return the import folder configured for a release, or None."""
         given = self.path if isinstance(self.path, dict) else {"": self.path}
         return next(
             (
@@ -121,7 +129,7 @@ class Upstream(Record):
 
 
 class Overrides(Record):
-    """The package that the fork adds; `common` files are in every tree that has a series."""
+    """The package that the fork adds; `common` files are in every tree with at least one patch."""
 
     package: Identifier
     common: tuple[str, ...] = ("__init__.py",)
@@ -129,7 +137,7 @@ class Overrides(Record):
 
 
 class Beside(Record):
-    """A server that some probe files need beside the cell's, and the variable of their process that says its address."""
+    """An extra server that some probe files need, and the environment variable with its URL."""
 
     files: tuple[str, ...]
     server: Identifier
@@ -137,10 +145,11 @@ class Beside(Record):
 
 
 class Probes(Record):
-    """How probes run: the control probe, the files they share, what they need beside a cell's requirements.
+    """How probes run: the control probe, the shared files, the extra servers and requirements.
 
-    `beside` are servers that some of them need beside the cell's. A plugin of pytest in `requires` is loaded by whoever names
-    it in `pytest_plugins`. `timeout` is in seconds, for one process.
+    `beside` lists servers that some probes need in addition to the cell's server. A pytest plugin
+    in `requires` is loaded only where `pytest_plugins` names it. `timeout` is in seconds, for one
+    process.
     """
 
     control: tuple[str, ...]
@@ -155,13 +164,16 @@ def _settings(found: dict[str, Any]) -> Settings:
 
 
 class Server(Record):
-    """A server or a database that a cell's probes talk to, from a wheel of the tool's own environment or from PATH.
+    """A server or database for a cell's probes, from a wheel of the tool's environment or PATH.
 
-    `command` and `url` may hold `{socket}`, `{port}` and `{folder}`, which are private to one process of probes; `prepare`
-    are commands to run before it. It is up when something listens at `ready`. `nodes` are started as many times, and `join`
-    makes one of them (`{addresses}` stands for all of them). With `keep` it stays up for the next process, and `lease` are
-    commands that make it empty, run on each node; `{name}` is new each time. A command is a program of the wheel or from
-    PATH, or `WHEEL:PROGRAM`. `unprivileged` says that it refuses to run as root. `settings` are those that its clients need.
+    `command` and `url` may contain `{socket}`, `{port}` and `{folder}`, which are private to one
+    process of probes. `prepare` are commands to run before `command` starts. The server is up when
+    something listens at `ready`. `nodes` is the number of instances to start, and `join` are the
+    commands that make one server of them (`{addresses}` stands for all of their addresses). With
+    `keep` the server stays up for the next process, and `lease` are the commands that empty it, run
+    on each node; `{name}` is new each time. A command is a program of the wheel or on PATH, or
+    `WHEEL:PROGRAM`. `unprivileged` means that the server refuses to run as root. `settings` are the
+    settings that its clients need.
     """
 
     id: Identifier
@@ -189,7 +201,10 @@ class Environment(Record):
 
 
 class Mode(Record):
-    """Settings to run cells under in place of the profile's; without `decides` the verdicts are shown and count for nothing."""
+    """Settings to run cells under instead of the profile's.
+
+    Without `decides`, the verdicts are reported but do not count.
+    """
 
     id: Identifier
     settings: dict[Identifier, Any] = {}
@@ -198,7 +213,7 @@ class Mode(Record):
 
 
 class Stack(Record):
-    """Requirements of the matrix, with the Pythons and releases they are used for; environments are `pyXY-ID`."""
+    """Requirements of the matrix, with their Pythons and releases; environments are `pyXY-ID`."""
 
     id: Identifier
     pythons: tuple[Annotated[str, Field(pattern=r"^3\.\d+$")], ...]
@@ -206,7 +221,7 @@ class Stack(Record):
     releases: Releases = ""
 
     def environments(self) -> list[Environment]:
-        """List an environment a Python."""
+        """Return one environment per Python."""
         return [
             Environment(
                 id=f"py{python.replace('.', '')}-{self.id}",
@@ -219,9 +234,10 @@ class Stack(Record):
 
 
 class Exclusion(Record):
-    """Cells of the matrix that are left out, and why; what is not given matches all, names may hold `*`.
+    """Cells of the matrix that are left out, and why.
 
-    In `releases` the word `locked` stands for the locked release.
+    An axis that is not given matches every cell; names may contain `*`. In `releases`, the word
+    `locked` stands for the locked release.
     """
 
     reason: Annotated[str, Field(min_length=1)]
@@ -232,7 +248,7 @@ class Exclusion(Record):
     modes: tuple[str, ...] = ("*",)
 
     def matches(self, cell: Cell, locked: str) -> bool:
-        """Tell whether a cell is left out."""
+        """Return whether a cell is left out."""
         words = (cell.environment, cell.server or "", cell.database or OWN, cell.mode or PROFILE)
         patterns = (self.environments, self.servers, self.databases, self.modes)
         named = all(
@@ -242,7 +258,7 @@ class Exclusion(Record):
         return named and covers(self.releases, cell.release, locked)
 
     def names(self, release: str) -> bool:
-        """Return whether a release is named for itself, not as the end of a range."""
+        """Return whether a release is named exactly (`==` or `!=`), not as the end of a range."""
         items = SpecifierSet(LOCKED.sub("0", self.releases))
         exact = [
             item
@@ -255,11 +271,11 @@ class Exclusion(Record):
 
 
 OWN, PROFILE = "own", "profile"
-"""The words for the probes' own database and for the profile's settings, which cells go without."""
+"""The names of the probes' own database and of the profile's settings; a cell has None for both."""
 
 
 class Matrix(Record):
-    """The axes of the whole matrix, and what is left out of their product."""
+    """The axes of the full matrix, and the cells excluded from their product."""
 
     environments: tuple[Stack, ...] = ()
     servers: tuple[str, ...] = ()
@@ -269,10 +285,10 @@ class Matrix(Record):
 
 
 class Wheel(Record):
-    """How the fork's wheel differs from upstream's, beside its code.
+    """How the fork's wheel differs from upstream's, apart from its code.
 
-    `backend` pins what builds it, for the backend's version shows in the wheel's bytes; `license` is the fork's own file;
-    `metadata` are fields that upstream's metadata lacks.
+    `backend` pins the build backend, because its version affects the wheel's bytes. `license` is
+    the fork's own file. `metadata` are fields that upstream's metadata lacks.
     """
 
     backend: tuple[RequirementText, ...] = ()
@@ -282,12 +298,13 @@ class Wheel(Record):
 
 
 class Suite(Record):
-    """Upstream's own tests: what of the sdist they are, how they run, and in which modes (process environments).
+    """Upstream's own tests: their files in the sdist, how they run, and in which modes.
 
-    `command` and `env` may hold `{log}` (a file in the format of pytest-reportlog), `{server}` (an address), `{python}` and
-    `{folder}` (which holds `files`); `tests` are the words that choose every test. `path` folders are importable. `timeout`
-    is in seconds, for one mode. Without `environments` it runs wherever the release does. `excused` names tests that assert
-    what a patch is there to change, each with the reason.
+    `command` and `env` may contain `{log}` (a file in the format of pytest-reportlog), `{server}`
+    (an address), `{python}` and `{folder}` (which holds `files`). `tests` are the arguments that
+    select every test. `path` folders are importable. A mode is a set of environment variables.
+    `timeout` is in seconds, for one mode. Without `environments` the tests run wherever the release
+    does. `excused` names tests that assert what a patch changes on purpose, each with the reason.
     """
 
     files: tuple[str, ...]
@@ -303,7 +320,10 @@ class Suite(Record):
 
 
 class DjangoCell(Record):
-    """A Django whose own tests are run: the environment that has it, and the databases (`sqlite`, or one of `[[databases]]`)."""
+    """A Django version whose own tests are run, with its environment and its databases.
+
+    A database is `sqlite` or an id of `[[databases]]`.
+    """
 
     django: Annotated[str, Field(pattern=r"^\d+\.\d+$")]
     environment: str
@@ -311,12 +331,14 @@ class DjangoCell(Record):
 
 
 class DjangoGate(Record):
-    """Django's own tests under the wheel: in which cells, and what runs them.
+    """Django's own tests under the wheel: the cells they run in, and what runs them.
 
-    `path` are the folders with the code that runs inside the tests' processes, `excused` is the file that names the failures
-    that count for nothing. `requires` is installed beside the environment's own requirements. `timeout` is in seconds, for one
-    shard of about `shard` tests. `excluded` are labels that are never run, each with the reason. `short` are the labels that
-    the repository's own tests run. `seen` are those in which bare upstream must have more than `at_least` wrong values.
+    `path` lists the folders with the code that runs inside the test processes. `excused` is the
+    file that names the failures that do not count. `requires` is installed in addition to the
+    environment's own requirements. `timeout` is in seconds, for one shard of about `shard` tests.
+    `excluded` are labels that never run, each with the reason. `short` are the labels that the
+    repository's own tests run. `seen` are the labels in which the gate must report more than
+    `at_least` wrong values of bare upstream; fewer mean that the gate detects nothing.
     """
 
     path: tuple[str, ...]
@@ -333,8 +355,10 @@ class DjangoGate(Record):
 
 
 class ChaosGate(Record):
-    """An application under faults: the package that checks it, the environment of its processes with what they need beside,
-    and the servers and the database that it runs on.
+    """An application under faults: its checker, environment, servers and database.
+
+    `checker` is the package that checks it. `requires` is installed in addition to the
+    environment's own requirements.
     """
 
     checker: Annotated[str, Field(pattern=r"^[a-z_.]+$")]
@@ -345,7 +369,7 @@ class ChaosGate(Record):
 
 
 class IndexTarget(Record):
-    """An index to publish to, by its name: where files are uploaded, and the simple index that then lists them."""
+    """A named index to publish to: the upload address, and the simple index with the files."""
 
     name: Identifier
     upload: Address
@@ -353,7 +377,10 @@ class IndexTarget(Record):
 
 
 class PatchRules(Record):
-    """What lint asks of the live patches: how many upstream lines they may add and remove, all together."""
+    """Limits that `lint` enforces on the live patches.
+
+    `most_lines` is how many upstream lines they may add and remove, all together.
+    """
 
     most_lines: Annotated[int, Field(ge=0)] | None = None
 
@@ -377,26 +404,26 @@ class Config(Record):
     indexes: tuple[IndexTarget, ...] = ()
 
     def environment(self, name: str) -> Environment:
-        """Return the environment of that id, which a cell of this configuration names."""
+        """Return the environment with that id, which a cell of this configuration names."""
         return next(item for item in self.all_environments if item.id == name)
 
     @cached_property
     def all_environments(self) -> tuple[Environment, ...]:
-        """The environments of the short list, then those of the matrix alone."""
+        """The environments of the default cells, then those that only the matrix has."""
         short = {item.id for item in self.environments}
         more = [item for stack in self.matrix.environments for item in stack.environments()]
         return (*self.environments, *(item for item in more if item.id not in short))
 
     def server(self, name: str | None) -> Server | None:
-        """Return the server of that id, or None for a cell without one."""
+        """Return the server with that id, or None for a cell without one."""
         return next((item for item in self.servers if item.id == name), None)
 
     def database(self, name: str | None) -> Server | None:
-        """Return the database of that id, or None for a cell with the probes' own."""
+        """Return the database with that id, or None for a cell with the probes' own."""
         return next((item for item in self.databases if item.id == name), None)
 
     def matrix_cells(self, lock: Lock) -> list[Cell]:
-        """List every cell of the matrix, and those of the short list, oldest release first."""
+        """Return every cell of the matrix and the default cells, oldest release first."""
         short = self.cells(lock)
         left_in = [
             cell for cell, reason in self.product(lock) if reason is None and cell not in short
@@ -409,10 +436,10 @@ class Config(Record):
         ]
 
     def stale_exclusions(self, lock: Lock, origin: str | None = None) -> Iterator[str]:
-        """Yield a warning for each exclusion that seems to mean the locked release and names another one.
+        """Yield a warning for each exclusion that names a release where it seems to mean `locked`.
 
-        Such is one that leaves out all but named releases, the locked one too, and one that names `origin`, the locked release
-        before.
+        There are two kinds: an exclusion of all but named releases (`!=`) that covers the locked
+        release, and one that names `origin`, the previously locked release.
         """
         for number, item in enumerate(self.matrix.exclude):
             named = [
@@ -423,11 +450,17 @@ class Config(Record):
             all_but = "!=" in item.releases and covers(item.releases, lock.locked, lock.locked)
             meant = named if all_but else [version for version in named if version == origin]
             if meant:
-                where = f"fork.toml: matrix.exclude[{number}].releases = {item.releases!r} names {', '.join(meant)}"
-                yield f"{where}, and {lock.locked} is locked; write `locked` where the locked release is meant ({item.reason})"
+                where = (
+                    f"fork.toml: matrix.exclude[{number}].releases = {item.releases!r}"
+                    f" names {', '.join(meant)}"
+                )
+                yield (
+                    f"{where}, and {lock.locked} is locked;"
+                    f" write `locked` where the locked release is meant ({item.reason})"
+                )
 
     def product(self, lock: Lock) -> Iterator[tuple[Cell, str | None]]:
-        """Yield every cell that the axes make, with the reason why it is left out."""
+        """Yield every cell of the axes' product, with the reason why it is left out, or None."""
         axes = self.matrix
         for release in lock.releases:
             for environment in (
@@ -458,7 +491,7 @@ class Config(Record):
                     )
 
     def cells(self, lock: Lock) -> list[Cell]:
-        """List the cells of the short list, oldest release first."""
+        """Return the default cells, oldest release first."""
         return [
             Cell(release.version, environment.id, server)
             for release in lock.releases
@@ -469,7 +502,10 @@ class Config(Record):
 
 
 def read_config(path: Path) -> Config:
-    """Decode a `fork.toml`; raises UsageError with every key that is wrong, its path and the near miss."""
+    """Decode a `fork.toml`.
+
+    Raises UsageError with every wrong key, its path and the closest known name.
+    """
     try:
         data = tomllib.loads(path.read_text())
     except FileNotFoundError as error:
@@ -492,14 +528,14 @@ def read_config(path: Path) -> Config:
 
 
 def _tuples(value: Any) -> Any:
-    """Turn TOML's arrays into the tuples that frozen records hold."""
+    """Convert TOML's arrays to the tuples that frozen records hold."""
     if isinstance(value, dict):
         return {key: _tuples(item) for key, item in value.items()}
     return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
 def _problem(error: Any) -> str:
-    """Say what is wrong at which key path, with the near miss of an unknown key."""
+    """Return a validation error as text: its key path, and the closest key to an unknown one."""
     path = "".join(
         f"[{part}]" if isinstance(part, int) else f".{part}" for part in error["loc"]
     ).lstrip(".")
@@ -509,7 +545,7 @@ def _problem(error: Any) -> str:
 
 
 def _keys_at(loc: tuple[int | str, ...]) -> list[str]:
-    """List the keys that the table at a path knows."""
+    """Return the keys that the table at a path may have."""
     record: Any = Config
     for part in loc:
         if isinstance(part, str):
@@ -518,7 +554,7 @@ def _keys_at(loc: tuple[int | str, ...]) -> list[str]:
 
 
 def _record_in(annotation: Any) -> Any:
-    """Find the record inside an annotation such as `tuple[Server, ...]` or `Server | None`."""
+    """Return the record class in an annotation such as `tuple[Server, ...]` or `Server | None`."""
     parts = typing.get_args(annotation)
     if not parts:
         return annotation
@@ -526,7 +562,7 @@ def _record_in(annotation: Any) -> Any:
 
 
 def near_miss(word: str, known: list[str]) -> str:
-    """Return `; did you mean X?`, or what is known where nothing is near; of many, some."""
+    """Return `; did you mean X?`, or the first `_NAMED` known names if none is close."""
     begun = [name for name in known if word and name.startswith(word)]
     near = difflib.get_close_matches(word, known, n=1) or begun[:3]
     if near:
@@ -536,22 +572,30 @@ def near_miss(word: str, known: list[str]) -> str:
 
 
 _NAMED = 40
-"""How many names are listed."""
+"""The maximum number of known names to list."""
 
 
 def _unknown_names(config: Config) -> typing.Iterator[str]:
-    """Find what the types alone cannot: servers that are not defined, ids used twice."""
+    """Yield errors that types alone cannot detect: undefined servers, ids used twice."""
     servers = [server.id for server in config.servers]
     for number, environment in enumerate(config.environments):
         for name in environment.servers:
             if name not in servers:
-                yield f"environments[{number}].servers: no server {name!r}{near_miss(name, servers)}"
+                yield (
+                    f"environments[{number}].servers: no server {name!r}{near_miss(name, servers)}"
+                )
     taken = {"PROBE_SERVER_URL": "a cell's own", "PROBE_DATABASE_URL": "a cell's own"}
     for number, beside in enumerate(config.probes.beside):
         if beside.server not in servers:
-            yield f"probes.beside[{number}].server: no server {beside.server!r}{near_miss(beside.server, servers)}"
+            yield (
+                f"probes.beside[{number}].server: no server {beside.server!r}"
+                f"{near_miss(beside.server, servers)}"
+            )
         if taken.setdefault(beside.variable, beside.server) != beside.server:
-            yield f"probes.beside[{number}].variable: {beside.variable} says the address of {taken[beside.variable]}"
+            yield (
+                f"probes.beside[{number}].variable: {beside.variable}"
+                f" says the address of {taken[beside.variable]}"
+            )
     environments = [item.id for item in config.environments]
     for name in config.suite.environments if config.suite else ():
         if name not in environments:
@@ -579,24 +623,33 @@ def _unknown_names(config: Config) -> typing.Iterator[str]:
 
 
 def _unknown_in_django(config: Config, servers: list[str]) -> Iterator[str]:
-    """Find words of the gate's table that are not defined."""
+    """Yield names in the `[django]` table that are not defined."""
     if config.django is None:
         return
     environments = [item.id for item in config.all_environments]
     databases = ["sqlite", *(item.id for item in config.databases)]
     if config.django.server not in servers:
-        yield f"django.server: no server {config.django.server!r}{near_miss(config.django.server, servers)}"
+        yield (
+            f"django.server: no server {config.django.server!r}"
+            f"{near_miss(config.django.server, servers)}"
+        )
     for number, cell in enumerate(config.django.cells):
         if cell.environment not in environments:
             where = f"django.cells[{number}].environment"
-            yield f"{where}: no environment {cell.environment!r}{near_miss(cell.environment, environments)}"
+            yield (
+                f"{where}: no environment {cell.environment!r}"
+                f"{near_miss(cell.environment, environments)}"
+            )
         for name in cell.databases:
             if name not in databases:
-                yield f"django.cells[{number}].databases: no database {name!r}{near_miss(name, databases)}"
+                yield (
+                    f"django.cells[{number}].databases: no database {name!r}"
+                    f"{near_miss(name, databases)}"
+                )
 
 
 def _unknown_in_chaos(config: Config, servers: list[str]) -> Iterator[str]:
-    """Find words of the other gate's table that are not defined."""
+    """Yield names in the `[chaos]` table that are not defined."""
     if config.chaos is None:
         return
     environments = [item.id for item in config.all_environments]
@@ -608,11 +661,14 @@ def _unknown_in_chaos(config: Config, servers: list[str]) -> Iterator[str]:
         name = config.chaos.environment
         yield f"chaos.environment: no environment {name!r}{near_miss(name, environments)}"
     if config.chaos.database not in databases:
-        yield f"chaos.database: no database {config.chaos.database!r}{near_miss(config.chaos.database, databases)}"
+        yield (
+            f"chaos.database: no database {config.chaos.database!r}"
+            f"{near_miss(config.chaos.database, databases)}"
+        )
 
 
 def _unknown_in_matrix(config: Config, known: dict[str, list[str]]) -> Iterator[str]:
-    """Find words of the matrix that are not defined, and environments that are not what the short list says of them."""
+    """Yield undefined names in the matrix, and environments that contradict a default cell's."""
     for axis, names in known.items():
         for name in getattr(config.matrix, axis):
             if name not in names:
@@ -625,4 +681,7 @@ def _unknown_in_matrix(config: Config, known: dict[str, list[str]]) -> Iterator[
                 item.python,
                 set(item.requires),
             ):
-                yield f"matrix.environments: {item.id} has other requirements than the environment of that id"
+                yield (
+                    f"matrix.environments: {item.id} has other requirements"
+                    " than the environment of that id"
+                )

@@ -1,4 +1,4 @@
-"""What a person sees while a verb works: messages and progress on stderr, so that stdout can be piped."""
+"""Output of a running verb: messages and progress on stderr, so that stdout can be piped."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 PIPED_WIDTH = 160
-"""Columns of what is piped where COLUMNS says nothing else: wide enough that no row of the table wraps."""
+"""Columns of piped output if COLUMNS is not set: wide enough that no row of the table wraps."""
 
 REPORT_SECONDS = 10
-"""How often progress is reported where there is no terminal to draw a bar on."""
+"""Seconds between two progress reports where there is no terminal to draw a bar on."""
 
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 _knows_width = os.environ.get("COLUMNS", "").isdigit() or (
@@ -30,16 +30,16 @@ out = Console(highlight=False, width=None if _knows_width else PIPED_WIDTH)
 
 
 _running: list[Progress] = []
-"""What is in progress, innermost last."""
+"""The progress bars that are open, innermost last."""
 
 
 def say(message: str) -> None:
-    """Tell a person something that is not the result."""
+    """Print a message that is not the verb's result to stderr."""
     err.print(message, markup=False)
 
 
 def typed() -> str:
-    """Return the command that started this process, as a person would type it again."""
+    """Return the command line of this process as the user would type it again."""
     program, *words = sys.argv
     if not program.endswith("scripts/__main__.py"):
         return shlex.join([Path(program).name, *words])
@@ -49,19 +49,19 @@ def typed() -> str:
 
 
 class Advance(Protocol):
-    """Moves a progress bar on."""
+    """A callback that advances a progress bar."""
 
     def __call__(
         self, done: float = 1, *, total: float | None = None, text: str | None = None
     ) -> None:
-        """Add to what is done, and change the total or the text where given."""
+        """Add `done` to the progress, and change the total or the text if given."""
 
 
 @contextmanager
 def progress(text: str, total: float | None) -> Iterator[Advance]:
-    """Show a bar on a terminal; where stderr is none, a line at the start and one every REPORT_SECONDS.
+    """Show a bar on a terminal; elsewhere print a line at once and one every REPORT_SECONDS.
 
-    A terminal has one bar at a time: what begins beside it is a line.
+    A terminal shows one bar at a time. A progress that begins inside another is printed as lines.
     """
     columns = (
         TextColumn("{task.description}"),
@@ -88,7 +88,10 @@ def progress(text: str, total: float | None) -> Iterator[Advance]:
 
 @contextmanager
 def at_work(verb: str) -> Iterator[None]:
-    """Where stderr is no terminal, say every REPORT_SECONDS that a verb goes on while nothing else says so."""
+    """Report every REPORT_SECONDS that a verb is still running, if stderr is not a terminal.
+
+    Nothing is printed while a `progress` is open, because it prints its own lines.
+    """
     began = time.monotonic()
 
     def line() -> str:
@@ -100,7 +103,7 @@ def at_work(verb: str) -> Iterator[None]:
 
 @contextmanager
 def _lines(bar: Progress) -> Iterator[None]:
-    """Say what is begun, and then now and then how far it is."""
+    """Print what has begun, and its progress every REPORT_SECONDS."""
     (task,) = bar.tasks
     began = time.monotonic()
 
@@ -115,7 +118,7 @@ def _lines(bar: Progress) -> Iterator[None]:
 
 @contextmanager
 def _now_and_then(line: Callable[[], str]) -> Iterator[None]:
-    """Say a line every REPORT_SECONDS, unless it is empty."""
+    """Print the line every REPORT_SECONDS, unless it is empty."""
     ended = threading.Event()
 
     def report() -> None:
@@ -134,10 +137,10 @@ def _now_and_then(line: Callable[[], str]) -> Iterator[None]:
 
 
 class _Forgiving(io.FileIO):
-    """A stream whose reader may leave: what it no longer wants is dropped, and the work goes on to its end."""
+    """A stream that drops output once its reader has closed the pipe; the work continues."""
 
     def write(self, data: object) -> int:
-        """Write what can be written."""
+        """Write the data, or drop it if the pipe is closed."""
         try:
             return super().write(data) or 0  # type: ignore[arg-type]
         except BrokenPipeError:
@@ -145,12 +148,12 @@ class _Forgiving(io.FileIO):
 
 
 def forgive_closed_pipes() -> None:
-    """Let `status | head -1` end as `status` would: with the verb's own exit code, and no word about the pipe."""
+    """Make `status | head -1` end with the verb's own exit code and without an error message."""
     sys.stdout, sys.stderr = _forgiving(sys.stdout), _forgiving(sys.stderr)
 
 
 def _forgiving(stream: Any) -> Any:
-    """Wrap a standard stream; one that was closed before the start (`>&-`) is None and stays so."""
+    """Wrap a standard stream; one closed before the start (`>&-`) is None and stays None."""
     if stream is None:
         return stream
     raw = _Forgiving(stream.fileno(), "w", closefd=False)

@@ -1,4 +1,4 @@
-"""The errors a person may see: what failed, the likely cause, the next command; and the exit code of each kind."""
+"""Expected errors: what failed, the likely cause, the next command, and an exit code per kind."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ class Exit(IntEnum):
 
 
 class ForkError(Exception):
-    """Something expected went wrong; `main()` prints it without a traceback.
+    """An expected failure; `main()` prints it without a traceback.
 
-    `hint` is the next command, as it is pasted, or the next step; another line is another way.
+    `hint` is the next command, ready to paste, or the next step. Each further line is an
+    alternative.
     """
 
     exit_code = Exit.BUG
@@ -53,31 +54,32 @@ class EnvironmentFailedError(ForkError):
 
 
 class AttentionError(ForkError):
-    """Somebody must look: a conflict, an edited upstream file, a refused export."""
+    """A person must decide: a conflict, an edited upstream file, a refused export."""
 
     exit_code = Exit.LOOK
 
 
 def hide(*secrets: str) -> None:
-    """Keep secrets out of every message from now on; below three characters there is nothing to keep."""
+    """Mask secrets in every later message; strings of one or two characters are ignored."""
     _hidden.update(secret for secret in secrets if len(secret) > 2)
 
 
 def without_secret(text: str) -> str:
-    """Return a text without the credentials that addresses in it may hold, and without what is to be hidden."""
+    """Return a text without the credentials in its addresses and without hidden secrets."""
     text = _SECRET.sub("", text)
+    # Longest first, for one secret may be part of another.
     for secret in sorted(_hidden, key=len, reverse=True):
         text = text.replace(secret, "****")
     return text
 
 
 def collected(title: str, problems: Iterable[str], *, hint: str = "") -> UsageError:
-    """Return one error that lists every problem found, so that one run shows them all."""
+    """Return one UsageError that lists every problem, so that one run shows them all."""
     return UsageError("\n".join([title, *(f"  - {problem}" for problem in problems)]), hint=hint)
 
 
 def raise_all(*checks: Callable[[], object]) -> None:
-    """Run every check, and raise one UsageError with all that they found wrong, so that one run shows it."""
+    """Run every check, and raise one UsageError with the problems of all of them."""
     found = []
     for check in checks:
         try:

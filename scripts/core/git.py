@@ -1,4 +1,4 @@
-"""Git, sealed: no user or system configuration, attributes, excludes or hooks can change what it makes."""
+"""Git, sealed: no user or system configuration, attributes, excludes or hooks affect it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from scripts.core.errors import EnvironmentFailedError
 from scripts.core.subprocesses import Completed, failed, run
 
 OLDEST = (2, 34)
-"""`git am --empty=keep` came with 2.34."""
+"""The oldest supported version: `git am --empty=keep` came with 2.34."""
 
 _SETTINGS = {
     "core.hooksPath": os.devnull,
@@ -53,16 +53,16 @@ _CALLERS = frozenset(
         "GIT_WORK_TREE",
     }
 )
-"""What git sets for a hook or an alias, about its own repository."""
+"""Variables that git sets for a hook or an alias, about its own repository."""
 
 _FOREIGN = re.compile(r"detected dubious ownership in repository at '(.+)'")
-"""How git says that a repository belongs to another user."""
+"""How git reports that a repository belongs to another user."""
 
 _IDENTITY = ("fork", "fork@localhost.invalid", "2000-01-01T00:00:00Z")
 
 
 def sealed_environment() -> dict[str, str]:
-    """Return an environment in which git sees nothing of the user's or the machine's settings."""
+    """Return an environment in which git reads no settings of the user or the machine."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
     settings = {f"GIT_CONFIG_KEY_{number}": key for number, key in enumerate(_SETTINGS)}
     settings |= {
@@ -93,7 +93,7 @@ def sealed_environment() -> dict[str, str]:
 
 @functools.cache
 def check_version() -> None:
-    """Refuse a git that lacks what the series needs (EnvironmentFailedError, exit 3)."""
+    """Raise EnvironmentFailedError (exit 3) if git is too old for the series."""
     text = run(["git", "--version"]).text
     found = re.search(r"(\d+)\.(\d+)", text)
     if found is None or (int(found[1]), int(found[2])) < OLDEST:
@@ -105,7 +105,7 @@ def check_version() -> None:
 
 @dataclass(frozen=True)
 class Git:
-    """A repository, and optionally a work tree or an index of its own, to run git commands on."""
+    """A repository to run git commands in, optionally with its own work tree or index."""
 
     git_dir: Path
     work_tree: Path | None = None
@@ -114,9 +114,9 @@ class Git:
 
     @classmethod
     def create(cls, git_dir: Path) -> Git:
-        """Open the private bare repository at `git_dir`, making it first where it is missing."""
+        """Open the private bare repository at `git_dir`, and create it first if it is missing."""
         check_version()
-        if not (git_dir / "objects" / "info").exists():  # what `git init` makes last
+        if not (git_dir / "objects" / "info").exists():  # `git init` creates it last
             git_dir.parent.mkdir(parents=True, exist_ok=True)
             run(
                 [
@@ -136,21 +136,21 @@ class Git:
     def run(
         self, *words: str | Path, ok: Collection[int] | None = (0,), stdin: bytes = b""
     ) -> Completed:
-        """Run one git command on this repository; see `scripts.core.subprocesses.run` for `ok`."""
+        """Run one git command in this repository; see `scripts.core.subprocesses.run` for `ok`."""
         env = sealed_environment() | {"GIT_DIR": str(self.git_dir.absolute())} | dict(self.extra)
         if self.work_tree is not None:
             env["GIT_WORK_TREE"] = str(self.work_tree.absolute())
         return run(["git", *words], ok=ok, stdin=stdin, env=env, cwd=self.work_tree)
 
     def with_settings(self, settings: Mapping[str, str]) -> Git:
-        """Return a handle with more settings than the sealed ones."""
+        """Return a handle with these settings in addition to the sealed ones."""
         more = {"GIT_CONFIG_COUNT": str(len(_SETTINGS) + len(settings))}
         for number, (key, value) in enumerate(settings.items(), len(_SETTINGS)):
             more |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
         return replace(self, extra={**self.extra, **more})
 
     def text(self, *words: str | Path, stdin: bytes = b"") -> str:
-        """Run one git command that must succeed and return its output without surrounding white space."""
+        """Run one git command that must succeed, and return its output, stripped."""
         return self.run(*words, stdin=stdin).text.strip()
 
     def resolve(self, revision: str) -> str | None:
@@ -166,7 +166,7 @@ class Git:
 
     @contextmanager
     def index(self, tree: str | None = None) -> Iterator[Git]:
-        """Give a handle with a throw-away index, filled from `tree`."""
+        """Yield a handle with a temporary index, filled from `tree` or empty."""
         with self._temporary() as folder:
             handle = replace(self, extra={**self.extra, "GIT_INDEX_FILE": str(folder / "index")})
             handle.run("read-tree", tree if tree is not None else "--empty")
@@ -174,10 +174,11 @@ class Git:
 
     @contextmanager
     def checkout(self, commit: str) -> Iterator[Git]:
-        """Give a handle with a throw-away linked work tree, detached at `commit`."""
+        """Yield a handle with a temporary linked work tree, detached at `commit`."""
         with self._temporary() as folder:
             place = folder / "tree"
             self.run("worktree", "add", "--quiet", "--detach", "--force", place, commit)
+            # In a linked work tree, `.git` is a file that holds the path of its git directory.
             inner = Path(
                 (place / ".git").read_text(encoding="utf-8").removeprefix("gitdir:").strip()
             )
@@ -192,19 +193,22 @@ class Git:
             handle.run("checkout-index", "--all", "--force")
 
     def tidy(self) -> None:
-        """Forget what a killed git left: its locks, and work trees whose folder is gone."""
+        """Remove what a killed git left: its locks, and work trees whose folder is gone."""
         for lock in (*self.git_dir.glob("*.lock"), *self.git_dir.glob("refs/**/*.lock")):
             lock.unlink(missing_ok=True)
         for lock in self.git_dir.glob("worktrees/*/locked"):
             place = lock.with_name("gitdir")
             if not place.exists() or not Path(place.read_text(encoding="utf-8").strip()).exists():
-                lock.unlink()  # `prune` leaves alone what was locked while it was being made
+                lock.unlink()  # `prune` skips a work tree that is still locked from its creation
         if (self.git_dir / "worktrees").exists():
             self.run("worktree", "prune")
 
     @contextmanager
     def _temporary(self) -> Iterator[Path]:
-        """Give a folder that the next run removes where this one is killed (`Repository.alone`)."""
+        """Yield a temporary folder; the next run removes it if this one is killed.
+
+        `Repository.alone` does that.
+        """
         with tempfile.TemporaryDirectory(
             prefix="tmp-", dir=self.scratch, ignore_cleanup_errors=True
         ) as folder:
@@ -212,7 +216,7 @@ class Git:
 
 
 def exact_bytes(git_dir: Path) -> None:
-    """Make a repository write and read files byte for byte, whatever attributes they bring themselves."""
+    """Make a repository write and read files byte for byte, whatever attributes the files set."""
     (git_dir / "info").mkdir(exist_ok=True)
     (git_dir / "info" / "attributes").write_text(_NO_ATTRIBUTES)
 
@@ -220,9 +224,10 @@ def exact_bytes(git_dir: Path) -> None:
 def user_git(
     folder: Path, *words: str | Path, ok: Collection[int] | None = (0,), hint: str = ""
 ) -> Completed:
-    """Run git in a folder as its user would, with the user's settings and identity but not a caller's GIT_DIR.
+    """Run git in a folder with the user's settings and identity, but without a caller's GIT_DIR.
 
-    Raises EnvironmentFailedError where another user owns the folder, whatever `ok` says: git then knows nothing of it.
+    Raises EnvironmentFailedError if another user owns the folder, whatever `ok` is, because git
+    then reads nothing of the repository.
     """
     env = {key: value for key, value in os.environ.items() if key not in _CALLERS}
     done = run(["git", *words], cwd=folder, env=env | {"LC_ALL": "C"}, ok=None)

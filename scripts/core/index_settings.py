@@ -1,6 +1,6 @@
-"""The one package index and CA that a run uses, handed to uv, tox and pip alike.
+"""The one package index and CA that a run uses, passed to uv, tox and pip alike.
 
-Only the standard library is imported, for the noxfile needs this before anything is installed.
+Only the standard library is imported, because the noxfile needs this before anything is installed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 
 @dataclass(frozen=True)
 class Clients:
-    """What every client of the index is told; None leaves a client its own default.
+    """The settings of every client of the index; None leaves a client its own default.
 
     `index` is the address of a simple index (PEP 503/691), `cert` a file of CA certificates.
     """
@@ -30,7 +30,7 @@ class Clients:
     cert: str | None
 
     def environment(self) -> dict[str, str]:
-        """Return the variables that make uv, tox and pip use this index and this CA."""
+        """Return the environment variables that make uv, tox and pip use this index and this CA."""
         found = {
             "UV_KEYRING_PROVIDER": "subprocess",
             "UV_NO_CONFIG": "1",
@@ -50,9 +50,9 @@ class Clients:
 
 
 def choose(root: Path) -> Clients:
-    """Choose the index: `fork.toml`, then pip's environment and configuration, then the clients' default.
+    """Return the index of `fork.toml`, else of pip's environment or configuration, else None.
 
-    The CA is the one of pip's `cert`, else of the usual variables, else the system's store.
+    The CA is the one of pip's `cert`, else of the usual variables, else None: the system's store.
     """
     pip = _pip_settings()
     cert = pip.get("cert") or next(
@@ -62,7 +62,7 @@ def choose(root: Path) -> Clients:
 
 
 def _configured(path: Path) -> str | None:
-    """Return the index of a `fork.toml`; a wrong file is somebody else's to report."""
+    """Return the index of a `fork.toml`; errors in the file are reported elsewhere."""
     try:
         index = tomllib.loads(path.read_text(encoding="utf-8")).get("upstream", {}).get("index")
     except (OSError, ValueError, AttributeError):
@@ -71,7 +71,10 @@ def _configured(path: Path) -> str | None:
 
 
 def _pip_settings() -> dict[str, str]:
-    """Read what pip would use; the environment wins over a file's `install` and that over its `global`, as in pip."""
+    """Return the settings that pip would use.
+
+    As in pip, the environment overrides the section `install`, which overrides `global`.
+    """
     found: dict[str, str] = {}
     lines = _pip_config()
     for section in ("global.", "install."):
@@ -86,7 +89,10 @@ def _pip_settings() -> dict[str, str]:
 
 
 def _pip_config() -> list[str]:
-    """List pip's configuration by this interpreter's pip, or by one on PATH where it has none (nox of pipx or uv)."""
+    """Return the lines of pip's configuration.
+
+    Uses this interpreter's pip, or one on PATH if it has none (nox installed by pipx or uv).
+    """
     for pip in _pips():
         done = run([*pip, "config", "list"], ok=None)
         if done.code == 0:

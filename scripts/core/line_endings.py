@@ -1,4 +1,8 @@
-"""Line endings: a release that changed them alone is no conflict, and a patch follows the endings of the file it goes onto."""
+"""Compare and convert line endings.
+
+A release that changed only line endings is no conflict, and a patch gets the line endings of the
+file that it is applied to.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +15,16 @@ CRLF, LF = b"\r\n", b"\n"
 
 
 def differ(*contents: bytes) -> bool:
-    """Return whether files may differ in their line endings: two of them have other kinds, or one has both."""
+    """Return whether files may differ in their line endings: of two kinds, or mixed in one file."""
     kinds = {(CRLF in content, LF in content.replace(CRLF, b"")) for content in contents}
     return len(kinds - {(False, False)}) > 1 or (True, True) in kinds
 
 
 def following(content: bytes, model: bytes) -> bytes:
-    """Return a file with the line endings of another version of it: a line of both as it is there, a new one as most are."""
+    """Return `content` with the line endings of `model`, another version of the file.
+
+    A line in both keeps its ending in `model`; a new line gets the ending of most lines there.
+    """
     ends = CRLF if 2 * model.count(CRLF) > model.count(LF) else LF
     here, there = content.splitlines(keepends=True), model.splitlines(keepends=True)
     bare = [line.replace(CRLF, LF) for line in here]
@@ -35,13 +42,15 @@ def following(content: bytes, model: bytes) -> bytes:
 
 
 def follow(work: Git, head: str) -> None:
-    """Give the files that the last commit changed the line endings that they have in `head`."""
+    """Restore the line endings of `head` in the files that the last commit changed."""
     assert work.work_tree is not None
     changed = False
     for path in work.text(
         "diff-tree", "-r", "-z", "--no-renames", "--diff-filter=M", "--name-only", head, "HEAD"
     ).split("\0"):
+        # The list ends with NUL, so its last path is empty.
         old, new = (blob(work, f"{commit}:{path}") if path else b"" for commit in (head, "HEAD"))
+        # A file with NUL is binary.
         if CRLF in old + new and b"\0" not in old and (wanted := following(new, old)) != new:
             (work.work_tree / path).write_bytes(wanted)
             work.run("add", "--force", "--", path)
@@ -58,7 +67,10 @@ def follow(work: Git, head: str) -> None:
 
 
 def tree_without_cr(work: Git, commit: str, paths: Iterable[str], diff: bytes = b"") -> str | None:
-    """Return a commit's tree in which some files have bare line feeds, with a change applied; None where that does not fit."""
+    """Return a commit's tree with CRLF replaced by LF in `paths` and with `diff` applied.
+
+    Returns None if the diff does not apply.
+    """
     with work.index(commit) as handle:
         for path in paths:
             entry = handle.text("ls-files", "--stage", "--", path)
@@ -76,6 +88,6 @@ def tree_without_cr(work: Git, commit: str, paths: Iterable[str], diff: bytes = 
 
 
 def blob(git: Git, name: str) -> bytes:
-    """Return the content of an object, nothing where there is none."""
+    """Return the content of an object, or empty bytes if there is none."""
     done = git.run("cat-file", "blob", name, ok=None)
     return done.stdout if done.code == 0 else b""

@@ -1,4 +1,4 @@
-"""`upstream/lock.toml`: read with every field checked, written by machine."""
+"""Read `upstream/lock.toml` with every field checked, and write it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class _Lock(BaseModel):
 
 
 def read_lock(path: Path) -> Lock:
-    """Decode the lock; raises UsageError that names what is wrong and the command that makes it anew."""
+    """Decode the lock file; raise UsageError with what is wrong and how to recreate it."""
     hint = "git restore upstream/lock.toml\nrm upstream/lock.toml && nox -s pin"
     try:
         raw: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -62,7 +62,7 @@ def read_lock(path: Path) -> Lock:
 
 
 def write_lock(path: Path, lock: Lock) -> None:
-    """Write the lock whole."""
+    """Write the lock file atomically."""
     fields = ("version", "file", "size", "sha256", "uploaded", "tree", "commit")
     releases = [{name: getattr(release, name) for name in fields} for release in lock.releases]
     text = _HEADER + tomli_w.dumps({"name": lock.name, "locked": lock.locked, "release": releases})

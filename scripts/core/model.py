@@ -1,4 +1,4 @@
-"""The nouns of the domain as frozen records: release, patch, cell, outcome, verdict."""
+"""The domain's nouns as frozen records: release, patch, feature, cell, outcome, verdict."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Settings:
 
     @classmethod
     def of(cls, *parts: Mapping[str, object]) -> Settings:
-        """Join mappings, later ones winning."""
+        """Merge mappings; later ones override earlier ones."""
         joined: dict[str, object] = {}
         for part in parts:
             joined.update(part)
@@ -28,7 +28,7 @@ class Settings:
 
     @classmethod
     def parse(cls, text: str) -> Settings:
-        """Read `NAME=literal; NAME=literal`; raises ValueError with what is wrong."""
+        """Parse `NAME=literal; NAME=literal`; raise ValueError or SyntaxError if that fails."""
         tree = ast.parse(text.strip())
         found: dict[str, object] = {}
         for line in tree.body:
@@ -59,7 +59,7 @@ NO_SETTINGS = Settings()
 
 @dataclass(frozen=True)
 class Release:
-    """One upstream version with its sdist (size in bytes) and the ids it gets in the private repository."""
+    """One upstream version with its sdist (size in bytes) and its ids in the private repository."""
 
     version: str
     file: str
@@ -71,20 +71,20 @@ class Release:
 
     @property
     def key(self) -> Version:
-        """The version as something to compare."""
+        """The version as a comparable object."""
         return Version(self.version)
 
 
 @dataclass(frozen=True)
 class Lock:
-    """Every tracked release, oldest first, and the one that the fork stands on."""
+    """Every tracked release, oldest first, and the locked one, on which the fork is based."""
 
     name: str
     locked: str
     releases: tuple[Release, ...]
 
     def release(self, version: str) -> Release | None:
-        """Return the release of that version, or None where it is not pinned."""
+        """Return the release of that version, or None if it is not pinned."""
         return next((release for release in self.releases if release.version == version), None)
 
     @property
@@ -99,7 +99,7 @@ class Lock:
 
 
 class State(StrEnum):
-    """Whether a patch is in the series or in `retired/`."""
+    """Whether a patch or a feature is live; a retired patch's file is in `retired/`."""
 
     ACTIVE = "active"
     RETIRED = "retired"
@@ -107,7 +107,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class Hunk:
-    """The place of one hunk in the old file and the new one: first line and number of lines."""
+    """The place of a hunk in the old and the new file: first line and number of lines."""
 
     path: str
     old: tuple[int, int]
@@ -116,9 +116,11 @@ class Hunk:
 
 @dataclass(frozen=True)
 class Patch:
-    """One change of upstream: its mail file, the trailers in it, the hunks it brings and the features that it is for.
+    """One change of upstream: its mail file, trailers and hunks, and the features that it brings.
 
-    `features` are the ids that its `Features:` names; without that trailer it has one feature, of its own name.
+    `features` are the ids in its `Features:` trailer; a patch without that trailer brings one
+    feature, which has the patch's id. `lines` is the number of upstream lines that it adds and
+    removes.
     """
 
     path: Path
@@ -140,11 +142,14 @@ class Patch:
 
 @dataclass(frozen=True)
 class Feature:
-    """One behaviour that the fork needs, told by its probes: the unit of a verdict, of a switch and of retirement.
+    """One behaviour that the fork needs, with its probes: the unit of verdicts and retirement.
 
-    `record` is the file that says so: the probes' own, or a patch that has this one feature. `code` names the modules and
-    functions of the overrides that serve it alone, `formerly` ids that it had.
-    It is retired with its patch, or before it, once upstream does it.
+    It is also the unit that a setting switches off at run time.
+
+    `record` is the file that describes it: its probe file, or a patch that names no features.
+    `code` names the modules and functions of the overrides that serve this feature alone,
+    `formerly` are earlier ids. A feature is retired with its patch, or earlier, once upstream
+    implements it.
     """
 
     id: str
@@ -163,25 +168,25 @@ class Feature:
 
     @property
     def state(self) -> State:
-        """Whether the fork still brings it."""
+        """Whether the fork still brings the feature."""
         return State.RETIRED if self.applied_upstream else self.patch.state
 
     @property
     def retired_in(self) -> Version | None:
-        """The release that made it unnecessary, where it is retired."""
+        """The release named in `Applied-Upstream:`, which made the feature unnecessary, or None."""
         first = self.applied_upstream.split(";")[0].strip()
         return Version(first) if first else None
 
 
 _USUAL = {"database": "own", "mode": "profile"}
-"""The words of fork.toml's axes for what a cell's name leaves out."""
+"""The names in fork.toml for the defaults that a cell's id leaves out."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One place to run probes in: release x environment x server (x database x mode).
+    """One combination to run probes in: release x environment x server (x database x mode).
 
-    None is what needs no word: no server, the probes' own database, the settings of the profile.
+    None stands for the default: no server, the probes' own database, the settings of the profile.
     """
 
     release: str
@@ -197,12 +202,12 @@ class Cell:
 
     @property
     def place(self) -> tuple[str | None, ...]:
-        """Everything but the release: two releases are compared in one place."""
+        """Everything but the release: releases are compared within one place."""
         return self.environment, self.server, self.database, self.mode
 
     @property
     def axes(self) -> dict[str, str]:
-        """The words that a report is filtered by."""
+        """The values by which a report is filtered, by the name of the axis."""
         named = zip(("environment", "server", "database", "mode"), self.place, strict=True)
         return {"release": self.release} | {
             axis: word or _USUAL.get(axis, "none") for axis, word in named
@@ -210,7 +215,7 @@ class Cell:
 
 
 class Outcome(StrEnum):
-    """What a column's probes came to."""
+    """The combined outcome of a column's probes."""
 
     PASSED = "passed"
     FAILED = "failed"
@@ -222,10 +227,11 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Result:
-    """The outcome of a patch's probes in one column of a cell, with the words that explain it.
+    """The outcome of a feature's probes in one column of a cell, with the text that explains it.
 
-    `control` is False where the control probe did not pass, so that the column says nothing of the patch; `detail` then are the
-    words of that one, and `own` what the patch's probes came to.
+    `control` is False if the control probe did not pass, so that the column says nothing about the
+    feature. In that case `detail` explains the control probe, and `own` is the outcome of the
+    feature's probes.
     """
 
     outcome: Outcome
@@ -241,12 +247,12 @@ class Result:
 
     @property
     def decides(self) -> bool:
-        """Whether the column says something: it passed, it failed, or it broke the control probe."""
+        """Whether the result is conclusive: passed, failed, or the control probe did not pass."""
         return not self.control or self.outcome in (Outcome.PASSED, Outcome.FAILED)
 
 
 class Applies(StrEnum):
-    """How a patch goes onto a release."""
+    """How a patch applies to a release."""
 
     CLEAN = "clean"
     OFFSET = "offset"
@@ -257,7 +263,7 @@ class Applies(StrEnum):
 
 
 class Text(StrEnum):
-    """What comparing texts says of a patch on a release: a second opinion that decides nothing."""
+    """The result of comparing a patch's text with a release: a second opinion, never decisive."""
 
     ABSENT = "absent"
     PRESENT = "present"
@@ -265,7 +271,7 @@ class Text(StrEnum):
 
 
 class Verdict(StrEnum):
-    """What the runs say of a patch."""
+    """The conclusion that the runs allow about a feature."""
 
     REGRESSED = "regressed"
     BROKEN = "broken"
@@ -281,15 +287,18 @@ class Verdict(StrEnum):
 
 
 WORST_FIRST: tuple[Verdict, ...] = tuple(Verdict)
-"""The order in which verdicts of several cells count; UNTESTED and UNSUPPORTED only where there is nothing else."""
+"""The precedence of verdicts over several cells.
+
+UNTESTED and UNSUPPORTED count only where there is no other verdict.
+"""
 
 FAULTS = frozenset({Verdict.REGRESSED, Verdict.BROKEN, Verdict.CONFLICT, Verdict.UNPROVEN})
-"""Verdicts at which somebody must look."""
+"""Verdicts that need a person's attention."""
 
 DROPPABLE = frozenset({Verdict.ABSORBED, Verdict.CONFIGURABLE, Verdict.NOT_NEEDED})
-"""Verdicts of a patch that bare upstream, configured, can do without."""
+"""Verdicts of a feature that bare upstream, with settings or without, makes unnecessary."""
 
 
 def worst(verdicts: Iterable[Verdict]) -> Verdict:
-    """Return the verdict that counts over several cells."""
+    """Return the verdict that counts over several cells, UNTESTED if there is none."""
     return min(verdicts, key=WORST_FIRST.index, default=Verdict.UNTESTED)

@@ -1,4 +1,4 @@
-"""A fork's repository: where its files are, and the lock that keeps two runs apart."""
+"""A fork's repository: its paths, and the lock that keeps two runs apart."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _HOLDER = "holder.json"
 
 @dataclass(frozen=True)
 class Repository:
-    """The folder of a fork, this one or the one given with `--repo`."""
+    """The folder of a fork: this one, or the one given with `--repo`."""
 
     root: Path
 
@@ -39,7 +39,7 @@ class Repository:
 
     @cached_property
     def clients(self) -> Clients:
-        """The one index that every client uses; asked once a run, for pip takes its time to answer."""
+        """The index that every client uses, computed once per run because pip is slow to answer."""
         return choose(self.root)
 
     @property
@@ -49,7 +49,7 @@ class Repository:
 
     @property
     def source(self) -> Path:
-        """The locked release's files, brought by `vendor`."""
+        """The files of the locked release, written by `vendor`."""
         return self.root / "upstream" / "src"
 
     @property
@@ -63,24 +63,25 @@ class Repository:
         return self.root / self.config.overrides.package
 
     def record(self, name: str) -> Path:
-        """Return the file that a feature's record is in, by its path relative to the repository."""
+        """Return the file of a feature's record from its path relative to the repository."""
         return self.root / name
 
     @property
     def work(self) -> Path:
-        """What can be made again: downloads, the private git repository, trees and results."""
+        """What can be recreated: downloads, the private git repository, trees and results."""
         return self.root / ".fork"
 
     @cached_property
     def git(self) -> Git:
-        """The private repository that holds one commit a release."""
+        """The private repository, which holds one commit per release."""
         return Git.create(self.work / _PRIVATE)
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Keep other runs on this folder out, waiting for the one under way, and tidy up after those that were killed.
+        """Lock this folder against other runs, and clean up after runs that were killed.
 
-        What a verb reads of the repository it reads inside.
+        Waits for the current run to finish. A verb reads the repository only while it holds the
+        lock.
         """
         self.work.mkdir(exist_ok=True)
         lock = FileLock(self.work / "lock")
@@ -99,7 +100,7 @@ class Repository:
             lock.release()
 
     def busy(self) -> str | None:
-        """Return the run that has this folder to itself, as a person would name it, or None where there is none."""
+        """Return a description of the run that holds the lock, or None."""
         if not self.work.exists():
             return None
         lock = FileLock(self.work / "lock")
@@ -110,7 +111,7 @@ class Repository:
             return self._holder()
 
     def _sign(self) -> None:
-        """Write down who has the lock; where the disk is full the work itself will say so."""
+        """Record which run holds the lock; on a full disk the work itself reports the error."""
         about = {
             "words": without_secret(typed()),
             "process": os.getpid(),
@@ -120,7 +121,7 @@ class Repository:
             (self.work / _HOLDER).write_text(json.dumps(about), encoding="utf-8")
 
     def _holder(self) -> str:
-        """Name the run that holds the lock, unless what is written down is of one that was killed."""
+        """Describe the run that holds the lock, unless the record is of a run that was killed."""
         try:
             about = json.loads((self.work / _HOLDER).read_bytes())
             if _lives(about["process"]):
@@ -131,7 +132,7 @@ class Repository:
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:
-        """Give a temporary folder on the same disk, so that what it holds can be moved into place."""
+        """Yield a temporary folder on the same disk, so that its content can be moved."""
         self.work.mkdir(exist_ok=True)
         with tempfile.TemporaryDirectory(
             prefix="tmp-", dir=self.work, ignore_cleanup_errors=True
@@ -139,15 +140,16 @@ class Repository:
             yield Path(folder)
 
     def replace(self, changes: Mapping[Path, Path | None]) -> None:
-        """Put finished files and folders of `scratch` into their places, all or none; None removes a place."""
+        """Move finished files and folders into their places, all or none; None removes a place."""
         replace_all(self.root, self.work, changes)
 
     def _tidy(self) -> None:
-        """Finish what a killed run had decided, and remove what it left behind."""
+        """Complete a replacement that a killed run had committed, and remove temporary files."""
         for name in recover(self.root, self.work):
             say(f"an earlier run was killed while it replaced {name}; finished now")
         for folder in self.work.glob("tmp-*"):
             shutil.rmtree(folder, ignore_errors=True)
+        # temporary files of `write_whole`
         for part in self.lock_file.parent.glob(f".{self.lock_file.name}-*"):
             part.unlink()
         if (self.work / _PRIVATE).exists():
@@ -159,15 +161,16 @@ def _lives(process: int) -> bool:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:  # another user's
+    except PermissionError:  # it exists and belongs to another user
         return True
     return True
 
 
 def write_whole(path: Path, content: bytes, *, durable: bool = True) -> None:
-    """Write a file so that a kill or a full disk leaves the old one or the new one, never a part.
+    """Write a file atomically: after a kill or on a full disk it is the old one or the new one.
 
-    One that is not `durable` may be lost or cut when the machine goes down.
+    A file that is not `durable` may be lost or truncated when the machine crashes. Raises
+    EnvironmentFailedError if the file cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
@@ -177,7 +180,7 @@ def write_whole(path: Path, content: bytes, *, durable: bool = True) -> None:
             file.flush()
             if durable:
                 os.fsync(file.fileno())
-        Path(name).chmod(0o644)
+        Path(name).chmod(0o644)  # mkstemp lets only the owner read it
         Path(name).replace(path)
     except OSError as error:
         Path(name).unlink(missing_ok=True)

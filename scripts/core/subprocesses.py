@@ -1,4 +1,4 @@
-"""The one way to run another program: echo, capture, replay on failure, and stop all of them at Ctrl-C."""
+"""The one way to run another program: log, capture, report failures, and stop all at Ctrl-C."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from scripts.core.errors import EnvironmentFailedError, without_secret
 log = logging.getLogger(__name__)
 
 _FULL = re.compile(r"No space left on device|diskspace|unable to write|write error")
-"""How programs, git above all, say that the disk is full."""
+"""How programs, mostly git, report that the disk is full."""
 
 TIMED_OUT = -1000
 """The return code of a program that was stopped at its timeout."""
@@ -31,7 +31,7 @@ _stopping = threading.Event()
 
 @dataclass(frozen=True)
 class Completed:
-    """What a finished program left behind."""
+    """The result of a program that has finished."""
 
     command: tuple[str, ...]
     code: int
@@ -45,7 +45,7 @@ class Completed:
 
     @property
     def complaint(self) -> str:
-        """Standard error, or standard output where that is empty, as text."""
+        """Standard error as text, or standard output if that is empty."""
         return (self.stderr or self.stdout).decode(errors="replace").strip()
 
 
@@ -59,10 +59,11 @@ def run(
     timeout: float | None = None,
     hint: str = "",
 ) -> Completed:
-    """Run a program in its own process group and return what it printed.
+    """Run a program in its own process group and return its output.
 
-    `ok` are the return codes that are results rather than failures (None: all); `timeout` is in seconds, after which the
-    code is TIMED_OUT. Raises EnvironmentFailedError with the program's own words otherwise.
+    `ok` are the return codes that are results rather than failures (None: all). `timeout` is in
+    seconds; after it the code is TIMED_OUT. Raises EnvironmentFailedError with the program's own
+    message otherwise, and KeyboardInterrupt if the run is being stopped.
     """
     words = tuple(str(word) for word in command)
     log.debug("$ %s", without_secret(shlex.join(words)))
@@ -85,7 +86,7 @@ def run(
 
 
 def failed(done: Completed, hint: str = "") -> EnvironmentFailedError:
-    """Return the error of a program that failed, in its own words."""
+    """Return the error for a program that failed, with the program's own message."""
     full = "free some disk space, then run this again" if _FULL.search(done.complaint) else ""
     text = f"`{shlex.join(done.command)}` ended with {done.code}:\n{done.complaint[-4000:]}"
     return EnvironmentFailedError(text, hint=full or hint)
@@ -98,14 +99,15 @@ def started(
     env: Mapping[str, str] | None = None,
     quiet: bool = False,
 ) -> subprocess.Popen[bytes]:
-    """Start a program in a process group of its own, unless the run is being stopped.
+    """Start a program in its own process group, unless the run is being stopped.
 
-    Its standard streams are pipes; `quiet` throws standard error away. Whoever starts one calls `closing_group`.
+    Its standard streams are pipes; `quiet` discards standard error. The caller must call
+    `closing_group`.
     """
     pipe = subprocess.PIPE
     errors = subprocess.DEVNULL if quiet else pipe
     words = [str(word) for word in command]
-    with _lock:  # closes the gap between the question and the start
+    with _lock:  # so that `stop_all` cannot run between the check and the start
         if _stopping.is_set():
             raise KeyboardInterrupt
         try:
@@ -125,7 +127,7 @@ def started(
 
 
 def closing_group(process: subprocess.Popen[bytes]) -> None:
-    """Kill a program's whole process group, grandchildren too, and forget it."""
+    """Kill a program's whole process group, including grandchildren, and close its streams."""
     _kill(process)
     process.wait()
     for stream in filter(None, (process.stdin, process.stdout, process.stderr)):
@@ -136,7 +138,7 @@ def closing_group(process: subprocess.Popen[bytes]) -> None:
 
 
 def stop_all() -> None:
-    """Kill every program that was started here; starting another raises KeyboardInterrupt from now on."""
+    """Kill every program started here; from now on, starting another raises KeyboardInterrupt."""
     _stopping.set()
     with _lock:
         for process in _running:
@@ -144,7 +146,7 @@ def stop_all() -> None:
 
 
 def stopping() -> bool:
-    """Tell whether the run is being stopped."""
+    """Return whether the run is being stopped."""
     return _stopping.is_set()
 
 

@@ -1,1 +1,1 @@
-"""The long checks of the wheel: Django's own tests, and faults."""
+"""Run the long checks of the wheel: Django's own tests, and faults."""

@@ -1,4 +1,7 @@
-"""chaos: run an application's processes under faults and report every answer that was older than what had been committed."""
+"""chaos: run an application's processes under faults and report every stale answer.
+
+An answer is stale if it is older than what had been committed.
+"""
 
 from __future__ import annotations
 
@@ -22,14 +25,17 @@ from scripts.probes.servers import absence, program
 from scripts.probes.wheel_environments import install
 
 SECONDS, TIMES = 3600, 20
-"""What the whole gate takes at least on each server."""
+"""The minimum of the whole gate on each server: its duration, and how often each fault happens."""
 
-_ALIASES = {"redis7": "redis"}  # what PATH has
+_ALIASES = {"redis7": "redis"}  # the server from PATH
 
 
 @dataclass(frozen=True)
 class Selection:
-    """What is run; without a word every fault, for an hour and until each happened 20 times, on each server that is here."""
+    """What is run; by default every fault on each available server.
+
+    By default it takes at least an hour, and until each fault happened 20 times.
+    """
 
     servers: tuple[str, ...] = ()
     faults: tuple[str, ...] = ()
@@ -48,7 +54,7 @@ def chaos(
     tree: Path | None = None,
     form: str = "terminal",
 ) -> Exit:
-    """Run what is asked for and print it; stdout holds the report and nothing else."""
+    """Run what is requested and print the report; stdout has nothing else."""
     gate = gate_of(repo)
     checker = _checker(gate)
     _check_names("fault", selection.faults, checker.faults.FAULTS)
@@ -61,7 +67,8 @@ def chaos(
     if isinstance(ready, Absent):
         raise EnvironmentFailedError(f"nothing can be run here: {ready.reason}")
     subject = subject_of(repo, upstream=upstream, tree=tree)
-    seed = random.randrange(10**6) if selection.seed is None else selection.seed  # noqa: S311 - it is printed
+    # The seed is no secret: it is printed.
+    seed = random.randrange(10**6) if selection.seed is None else selection.seed  # noqa: S311
     say(f"{subject.name}: seed {seed}")
     words = checker.run.SHORT if selection.short else _words(selection)
     rounds = checker.run.run(
@@ -82,7 +89,7 @@ def chaos(
 
 
 def _words(selection: Selection) -> dict[str, Any]:
-    """Return how long it takes: with a number of seconds or of times no longer than that."""
+    """Return how long the gate runs; with a number of seconds or times, no longer than that."""
     seconds, times = selection.seconds, selection.times
     if seconds is None and times is None:
         seconds, times = SECONDS, TIMES
@@ -102,7 +109,7 @@ def list_faults(repo: Repository) -> None:
 
 
 def gate_of(repo: Repository) -> ChaosGate:
-    """Return fork.toml's `[chaos]`; raises UsageError where there is none."""
+    """Return fork.toml's `[chaos]`; raise UsageError if there is none."""
     if repo.config.chaos is None:
         raise UsageError("fork.toml has no [chaos]", hint="see docs/chaos.md")
     return repo.config.chaos
@@ -125,7 +132,10 @@ def _check_names(kind: str, names: Sequence[str], known: Sequence[str]) -> None:
 
 
 def _servers(repo: Repository, gate: ChaosGate, selection: Selection) -> tuple[str, ...]:
-    """Return the servers that are asked for and can be run here, and say which cannot."""
+    """Return the requested servers that can run here, and print which cannot.
+
+    Raise EnvironmentFailedError if nothing can run.
+    """
     named = tuple(_ALIASES.get(name, name) for name in selection.servers)
     _check_names("server", named, gate.servers)
     wanted = named or (gate.servers[:1] if selection.short else gate.servers)

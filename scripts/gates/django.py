@@ -1,4 +1,4 @@
-"""django: run Django's own tests under the wheel and report what fails there alone, and which answers are wrong."""
+"""django: run Django's own tests under the wheel; report new failures and wrong answers."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def django(
     short: bool = False,
     form: str = "terminal",
 ) -> Exit:
-    """Run what is asked for and print it; stdout holds the report and nothing else."""
+    """Run what is requested and print the report; stdout has nothing else."""
     gate = gate_of(repo)
     if not selection.labels and (short or upstream):
         selection = dataclasses.replace(selection, labels=gate.seen if upstream else gate.short)
@@ -53,11 +53,15 @@ def django(
 
 
 def _sees(summaries: Sequence[Summary], at_least: int) -> bool:
-    """Say whether bare upstream is seen to be wrong everywhere: else the gate would be blind."""
+    """Return whether the gate detects enough wrong values of bare upstream in every place.
+
+    Otherwise the gate would be blind. Print the places where it is.
+    """
     blind = [summary for summary in summaries if len(summary.wrong) <= at_least]
     for summary in blind:
         say(
-            f"{summary.place}: only {len(summary.wrong)} wrong values of bare upstream's are seen, {at_least} are too few"
+            f"{summary.place}: only {len(summary.wrong)} wrong values of bare upstream's are seen, "
+            f"{at_least} are too few"
         )
     return not blind
 
@@ -79,7 +83,7 @@ def _show(summaries: Sequence[Summary], excuses: Sequence[Excuse], subject: str,
 
 
 def line(summary: Summary, excuses: Sequence[Excuse]) -> str:
-    """Sum up in a line."""
+    """Return the summary of a place as one line."""
     failures, wrong = counting(summary, excuses)
     share = (
         ""
@@ -87,9 +91,12 @@ def line(summary: Summary, excuses: Sequence[Excuse]) -> str:
         else f" ({100 * summary.share:.1f} % of {summary.figures['reads']} reads made twice)"
     )
     return (
-        f"{summary.place} ({summary.version}): {summary.tests} tests, {summary.figures['hits']} hits{share}, "
-        f"{summary.figures['comparisons']} comparisons, {len(wrong)} wrong values{_more(summary.wrong, wrong)}, "
-        f"{len(failures)} new failures{_more(summary.failures, failures)}; {summary.plain_failures} fail without the cache, too"
+        f"{summary.place} ({summary.version}): {summary.tests} tests, "
+        f"{summary.figures['hits']} hits{share}, "
+        f"{summary.figures['comparisons']} comparisons, "
+        f"{len(wrong)} wrong values{_more(summary.wrong, wrong)}, "
+        f"{len(failures)} new failures{_more(summary.failures, failures)}; "
+        f"{summary.plain_failures} fail without the cache, too"
     )
 
 
@@ -100,7 +107,7 @@ def _more(every: Any, left: Any) -> str:
 def as_json(
     summaries: Sequence[Summary], excuses: Sequence[Excuse], subject: str
 ) -> dict[str, Any]:
-    """Return everything as JSON can write it."""
+    """Return all summaries as JSON-serialisable data."""
     return {
         "subject": subject,
         "places": [_place(summary, excuses) for summary in summaries],

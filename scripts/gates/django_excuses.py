@@ -1,4 +1,4 @@
-"""Which of Django's own tests may fail under the wheel: the file of excuses, and what it leaves of what was found."""
+"""Read which of Django's own tests may fail under the wheel, and return what is not excused."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ from scripts.gates.django_findings import MODES, Place, Summary, Wrong
 
 
 class Excuse(Record):
-    """Tests that may fail, by name (`*` and `?` as in a shell), with the reason; `values` also excuses their wrong values."""
+    """Tests that may fail, by name (`*` and `?` as in a shell), with the reason.
+
+    `failures` excuses their failures, `values` their wrong values.
+    """
 
     reason: Annotated[str, Field(min_length=10)]
     tests: Annotated[tuple[str, ...], Field(min_length=1)]
@@ -27,7 +30,7 @@ class Excuse(Record):
     values: bool = False
 
     def applies(self, place: Place) -> bool:
-        """Return whether it is an excuse there."""
+        """Return whether the excuse is valid in a place."""
         return (
             place.mode in self.modes
             and any(fnmatchcase(place.django, pattern) for pattern in self.djangos)
@@ -40,7 +43,7 @@ class _Excuses(Record):
 
 
 def read_excuses(path: Path) -> tuple[Excuse, ...]:
-    """Read the file of excuses; raises UsageError."""
+    """Return the excuses in a file; raise UsageError if it is missing or invalid."""
     try:
         found = tomllib.loads(path.read_text())
         excused = tuple(

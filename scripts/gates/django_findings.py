@@ -1,4 +1,4 @@
-"""What Django's own tests came to, with the cache and without it."""
+"""The results of Django's own tests, with the cache and without it."""
 
 from __future__ import annotations
 
@@ -8,17 +8,20 @@ from dataclasses import dataclass, field
 from typing import Any
 
 MODES = ("as-they-are", "committing")
-"""As Django has them; and with a `TestCase` that commits, every read made plain and cached."""
+"""Django's tests unchanged, or with a `TestCase` that commits.
+
+In the second mode, every read is made both plain and cached.
+"""
 
 THE_RUN = "the run itself"
-"""Stands for a test where a shard did not come to its end."""
+"""The test id for a shard that did not finish."""
 
 _CLASS_FIXTURES = ("setUpClass (", "tearDownClass (", "setUpModule (", "tearDownModule (")
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where tests run: which Django (`5.2`), which database, which mode."""
+    """Where tests run: the Django version (`5.2`), the database and the mode."""
 
     django: str
     database: str
@@ -30,7 +33,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Wrong:
-    """A cached answer that is not the plain one: the test, which read, when, and how they differ."""
+    """A cached answer that differs from the plain one: the test, which read, when, and how."""
 
     test: str
     kind: str
@@ -44,7 +47,11 @@ class Wrong:
 
 @dataclass(frozen=True)
 class Run:
-    """What the tests of a shard came to: each test's outcome, the first words of the failures, wrong values and figures."""
+    """The result of a shard.
+
+    `outcomes` has each test's outcome, `words` the first error line of each failure, `figures` has
+    counts.
+    """
 
     outcomes: dict[str, str] = field(default_factory=dict)
     words: dict[str, str] = field(default_factory=dict)
@@ -53,27 +60,27 @@ class Run:
 
     @property
     def failed(self) -> set[str]:
-        """The tests that failed."""
+        """Return the tests that failed."""
         return {test for test, outcome in self.outcomes.items() if outcome == "failed"}
 
     @property
     def passed(self) -> set[str]:
-        """The tests that passed."""
+        """Return the tests that passed."""
         return {test for test, outcome in self.outcomes.items() if outcome == "passed"}
 
     def record(self) -> dict[str, Any]:
-        """Return it as JSON can write it."""
+        """Return the run as JSON-serialisable data."""
         return {**vars(self), "wrong": [vars(item) for item in self.wrong]}
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> Run:
-        """Return what `record` gave."""
+        """Return the run that `record` serialised."""
         return cls(**{**record, "wrong": tuple(Wrong(**item) for item in record["wrong"])})
 
 
 @dataclass
 class Summary:
-    """What one place came to, with the cache and without it."""
+    """The result of one place, with the cache and without it."""
 
     place: Place
     version: str = ""
@@ -85,7 +92,7 @@ class Summary:
     ran: set[str] = field(default_factory=set)
 
     def add(self, plain: Run, tried: Run, labels: Sequence[str] = ()) -> None:
-        """Add a shard."""
+        """Add a shard, which ran without the cache (`plain`) and with it (`tried`)."""
         self.tests += sum(outcome != "skipped" for outcome in tried.outcomes.values())
         self.plain_failures += len(plain.failed)
         self.figures.update(tried.figures)
@@ -99,14 +106,14 @@ class Summary:
 
     @property
     def share(self) -> float | None:
-        """The share of the reads that the cache answered when they were made for the second time, or None without any."""
+        """Return the share of the repeated reads that the cache answered, or None without reads."""
         return (
             self.figures["second hits"] / self.figures["reads"] if self.figures["reads"] else None
         )
 
 
 def read_run(log: Iterable[Mapping[str, Any]], ending: str) -> Run:
-    """Sum up the log of a shard; `ending` says how its process ended, for a log that has no end."""
+    """Return the result in the log of a shard; `ending` describes a process that did not finish."""
     outcomes: dict[str, str] = {}
     words: dict[str, str] = {}
     wrong: list[Wrong] = []
@@ -137,15 +144,18 @@ def read_run(log: Iterable[Mapping[str, Any]], ending: str) -> Run:
 
 
 def new_failures(plain: Run, tried: Run) -> dict[str, str]:
-    """Return the tests that fail with the cache and not without, and those that pass without and did not run with it.
+    """Return the tests that fail only with the cache, or pass only without it.
 
-    Where the run without the cache did not come to its end there is nothing to compare with, which is a failure, too.
+    Tests that pass without the cache and did not run with it, or were skipped, are among them. If
+    the run without the cache did not finish, there is no baseline to compare with, which counts as
+    a failure.
     """
     if THE_RUN in plain.failed:
         return {THE_RUN: f"nothing can be compared: without the cache it {plain.words[THE_RUN]}"}
     found = {test: tried.words.get(test, "") for test in sorted(tried.failed - plain.failed)}
     if THE_RUN in found:
         return found
+    # The tests of a class or module whose fixture failed are not reported as missing.
     classes = tuple(
         name[len(fixture) : -1]
         for name in tried.failed
@@ -166,7 +176,7 @@ def new_failures(plain: Run, tried: Run) -> dict[str, str]:
 
 
 def first_of_each(wrong: Iterable[Wrong]) -> list[tuple[Wrong, int]]:
-    """Return the first wrong value of each test and kind of read, with how many there are of them."""
+    """Return the first wrong value of each test, kind and time of read, with the number of them."""
     found: dict[tuple[str, str, str], list[Wrong]] = {}
     for item in wrong:
         found.setdefault((item.test, item.kind, item.when), []).append(item)

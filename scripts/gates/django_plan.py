@@ -1,4 +1,4 @@
-"""What the gate runs: the subject, the Djangos that are here with their tests, and the shards."""
+"""Plan what the gate runs: the subject, the Djangos that are available, and the shards."""
 
 from __future__ import annotations
 
@@ -30,7 +30,10 @@ from scripts.upstream.vendor import bring
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """What the tests run under: a tree with its settings, known by its content; without a folder Django alone."""
+    """What the tests run under: a tree with its settings, identified by its content.
+
+    Without a folder it is plain Django.
+    """
 
     name: str
     folder: Path | None = None
@@ -43,7 +46,7 @@ PLAIN = Subject("plain Django")
 
 @dataclass(frozen=True)
 class Selection:
-    """What of the gate is run; without a word all of it."""
+    """Which part of the gate runs; by default all of it."""
 
     django: str = ""
     database: str = ""
@@ -76,14 +79,18 @@ class Job:
 
 
 def gate_of(repo: Repository) -> DjangoGate:
-    """Return fork.toml's `[django]`; raises UsageError where there is none."""
+    """Return fork.toml's `[django]`; raise UsageError if there is none."""
     if repo.config.django is None:
         raise UsageError("fork.toml has no [django]", hint="see docs/django.md")
     return repo.config.django
 
 
 def subject_of(repo: Repository, *, upstream: bool = False, tree: Path | None = None) -> Subject:
-    """Return the tree that goes into the wheel with the profile's settings, or the bare release, or a folder in their place."""
+    """Return the tree that goes into the wheel, with the settings of the profile.
+
+    With `upstream` it is the bare release, without settings; with `tree` that folder replaces the
+    tree.
+    """
     with repo.alone():
         lock = read_lock(repo.lock_file)
         bring(repo, lock)
@@ -112,9 +119,10 @@ def subject_of(repo: Repository, *, upstream: bool = False, tree: Path | None = 
 
 
 def stands(repo: Repository, gate: DjangoGate, selection: Selection) -> list[Stand]:
-    """Make the environments of the cells that are asked for, and bring the tests of the Django that each of them has.
+    """Make the environments of the requested cells, and get the tests of the Django in each.
 
-    What is missing here is said. Raises EnvironmentFailedError where nothing can be run.
+    Print what is missing here. Raise UsageError if fork.toml has no such cell,
+    EnvironmentFailedError if no Django can run.
     """
     cells = [cell for cell in gate.cells if selection.django in {"", cell.django}]
     cells = [cell for cell in cells if selection.database in {"", *cell.databases}]
@@ -142,11 +150,16 @@ def stands(repo: Repository, gate: DjangoGate, selection: Selection) -> list[Sta
 
 
 def django_tests(repo: Repository, version: str) -> Path:
-    """Return the folder of a Django's own tests, brought from the index, whose own digest is checked, and kept under .fork/."""
+    """Return the folder of a Django's own tests.
+
+    They are downloaded from the index, checked against the digest that the index states, and kept
+    under .fork/.
+    """
     folder = repo.work / "django" / version
     if (folder / "tests").exists():
         return folder / "tests"
-    from scripts.upstream.index import Index  # noqa: PLC0415 (a fifth of a second that a run with nothing to download does not need)
+    # The import takes a fifth of a second, which a run with nothing to download need not spend.
+    from scripts.upstream.index import Index  # noqa: PLC0415
 
     index = Index(repo.clients)
     remote = next(
@@ -183,7 +196,7 @@ def jobs(
     selection: Selection,
     subject: Subject,
 ) -> list[Job]:
-    """List every process, those without the cache before those with it."""
+    """Return every process, each without the cache before the one with it."""
     found = []
     for stand in standing:
         sizes = {
@@ -220,7 +233,7 @@ def _places(repo: Repository, stand: Stand, selection: Selection) -> Iterator[Pl
 
 
 def labels_of(folder: Path) -> dict[str, int]:
-    """Return the labels of a folder of Django's tests, each with about how many tests it has."""
+    """Return the labels in a folder of Django's tests, with the approximate number of tests."""
     found = {path.parent.name: path.parent for path in sorted(folder.glob("*/__init__.py"))}
     sizes = {
         label: sum(text.count("    def test") for text in _sources(place))
@@ -234,7 +247,10 @@ def _sources(folder: Path) -> Iterator[str]:
 
 
 def chosen(labels: Iterable[str], patterns: Sequence[str]) -> list[str]:
-    """Return the labels that patterns such as `m2m_*` name; a test's dotted name stands for itself. Raises UsageError."""
+    """Return the labels that patterns such as `m2m_*` match.
+
+    The dotted name of a test is returned as it is. Raise UsageError if nothing matches.
+    """
     every = list(labels)
     found: dict[str, None] = {}
     for pattern in patterns:
@@ -248,7 +264,10 @@ def chosen(labels: Iterable[str], patterns: Sequence[str]) -> list[str]:
 
 
 def shards(sizes: Mapping[str, int], tests: int) -> list[tuple[str, ...]]:
-    """Group all labels, in their order, into shards of about so many tests; the same labels make the same shards."""
+    """Group all labels, in their order, into shards of about `tests` tests.
+
+    The same labels make the same shards.
+    """
     found: list[list[str]] = []
     room = 0
     for label, size in sizes.items():
@@ -261,7 +280,10 @@ def shards(sizes: Mapping[str, int], tests: int) -> list[tuple[str, ...]]:
 
 
 def part(every: Sequence[tuple[str, ...]], words: str) -> list[tuple[str, ...]]:
-    """Return the share `3/8` of all shards: every eighth one, from the third. Raises UsageError."""
+    """Return the share `3/8` of all shards: every eighth one, from the third.
+
+    Raise UsageError if `words` is no such share.
+    """
     number, slash, count = words.partition("/")
     if not (slash and number.isdigit() and count.isdigit() and 1 <= int(number) <= int(count)):
         raise UsageError(f"not a share such as 3/8: {words!r}")

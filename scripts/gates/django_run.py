@@ -1,4 +1,7 @@
-"""Runs Django's own tests in shards: a process each with a server and databases of its own; what is finished is kept."""
+"""Run Django's own tests in shards, each in a process with its own server and databases.
+
+The results of finished shards are kept.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,7 @@ _KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "SYSTEMROOT")
 
 @dataclass
 class Runner:
-    """Runs jobs on all cores and keeps what they came to by all that it depends on."""
+    """Runs jobs on all cores and stores their results, keyed by everything that they depend on."""
 
     repo: Repository
     gate: DjangoGate
@@ -40,11 +43,13 @@ class Runner:
     ran: int = 0
 
     def all(self, todo: Sequence[Job], count: int = 0) -> list[Summary]:
-        """Return what each place came to; Ctrl-C keeps what is finished and leaves nothing running."""
+        """Return the summary of each place.
+
+        Ctrl-C keeps what is finished and leaves nothing running.
+        """
         left = [job for job in todo if self._kept(job) is None]
-        left.sort(
-            key=lambda job: job.size, reverse=True
-        )  # what takes longest is not left to the end, when a core may be idle
+        # The longest jobs run first, so that no core is idle at the end.
+        left.sort(key=lambda job: job.size, reverse=True)
         runs: dict[Job, Run] = {}
         with (
             progress(
@@ -95,7 +100,10 @@ class Runner:
 
     @cached_property
     def _code(self) -> str:
-        """What runs inside the processes; read once, for results are kept under what they were run with."""
+        """Return a digest of what runs inside the processes.
+
+        It is computed once, because results are stored under what they were run with.
+        """
         files = (
             path for name in self.gate.path for path in sorted((self.repo.root / name).glob("*.py"))
         )
@@ -139,7 +147,7 @@ class Runner:
         return found
 
     def _variables(self, job: Job, folder: Path, words: Mapping[str, Any]) -> dict[str, str]:
-        """Return a process environment with nothing of the user's that could steer the tests."""
+        """Return a process environment without the user's variables that could affect the tests."""
         kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
         places = [
             *([job.subject.folder] if job.subject.folder else []),
@@ -155,14 +163,20 @@ class Runner:
 
 
 def _last_word(complaint: str) -> str:
-    """Return the line that names the last exception: a database's error goes on with lines that point into its statement."""
+    """Return the line that names the last exception.
+
+    A database error continues with lines that point into its statement.
+    """
     lines = complaint.splitlines()
     named = [line for line in lines if _EXCEPTION.match(line)]
     return (named or lines or ["no word"])[-1]
 
 
 def databases(url: str) -> dict[str, dict[str, Any]]:
-    """Return Django's settings for the two databases of a process: SQLite in memory without an address."""
+    """Return Django's settings for the two databases of a process.
+
+    Without an address they are SQLite in memory.
+    """
     if not url:
         return {alias: {"ENGINE": "django.db.backends.sqlite3"} for alias in ("default", "other")}
     parts = urlsplit(url)
@@ -181,7 +195,7 @@ def databases(url: str) -> dict[str, dict[str, Any]]:
 
 
 def _summaries(runs: Sequence[tuple[Job, Run]]) -> list[Summary]:
-    """Hold each shard with the cache beside the one without it."""
+    """Compare each shard that ran with the cache with the one that ran without it."""
     plain = {(job.place, job.labels): found for job, found in runs if job.subject is PLAIN}
     found: dict[Place, Summary] = {}
     for job, tried in runs:

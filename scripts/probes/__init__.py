@@ -1,1 +1,1 @@
-"""Running probes: environments, interpreters, servers, and upstream's own test suite."""
+"""Run probes: environments, interpreters, servers, and upstream's own test suite."""

@@ -1,4 +1,7 @@
-"""The environments of the cells: tox makes them, each while probes run in those before it; the tool starts their interpreters."""
+"""Make the environments of the cells with tox, while probes run in those that are ready.
+
+The tooling itself starts their interpreters.
+"""
 
 from __future__ import annotations
 
@@ -25,26 +28,29 @@ from scripts.core.result_cache import digest
 from scripts.core.subprocesses import run, stop_all
 
 _AT_A_TIME = 4
-"""Environments that are made at once: downloads wait, and what is made first has its probes run meanwhile."""
+"""How many environments are made at once.
+
+Downloads wait for the network, and probes run in the environments that are ready.
+"""
 
 TOGETHER_SECONDS = 2
-"""How long an environment that is ready waits for others, so that their probes run beside its own."""
+"""How long a ready environment waits for others, so that their probes run in parallel."""
 
 
 @dataclass(frozen=True)
 class Ready:
-    """An environment that can run probes: its interpreter and the versions installed in it."""
+    """An environment that can run probes: its interpreter and the installed versions."""
 
     python: Path
     versions: dict[str, str]
 
     @property
     def fingerprint(self) -> str:
-        """What results depend on: the interpreter's version and every installed one."""
+        """Return a digest of the interpreter's version and every installed version."""
         return digest(sorted(self.versions.items()))
 
     def meets(self, needs: Iterable[str]) -> bool:
-        """Tell whether requirements such as `Django>=6` hold here."""
+        """Return whether the environment satisfies requirements such as `Django>=6`."""
         for need in map(Requirement, needs):
             version = self.versions.get(canonicalize_name(need.name))
             if version is None or not need.specifier.contains(version, prereleases=True):
@@ -54,7 +60,7 @@ class Ready:
 
 @dataclass(frozen=True)
 class Absent:
-    """An environment that cannot be had here, why, and the way to get it."""
+    """An environment that cannot be made here: the reason, and how to get it."""
 
     reason: str
 
@@ -62,9 +68,10 @@ class Absent:
 def prepare(
     repo: Repository, environments: Iterable[Environment]
 ) -> Iterator[dict[str, Ready | Absent]]:
-    """Yield environments by id as they become ready: first those that are here or cannot be had, then each that tox makes.
+    """Yield environments by id as they become ready.
 
-    Raises EnvironmentFailedError where tox cannot install one.
+    The first ones are those that exist or cannot be made, then each that tox makes. Raise
+    EnvironmentFailedError if tox cannot install one.
     """
     wanted = list(environments)
     stale = [item for item in wanted if not _made(repo, item)]
@@ -91,18 +98,17 @@ def prepare(
 
 
 def interpreter(version: str) -> Path | None:
-    """Find a Python of that version, whether or not its version manager has selected it."""
+    """Return a Python of that version, even if its version manager has not selected it, or None."""
     found = python_discovery.get_interpreter(
         f"cpython{version}", env=os.environ | {"PATH": search_path()}
     )
-    path = (
-        (found.system_executable or found.executable) if found else None
-    )  # not a version manager's shim
+    # `system_executable` is not a version manager's shim.
+    path = (found.system_executable or found.executable) if found else None
     return Path(path) if path else None
 
 
 def search_path() -> str:
-    """Return PATH and after it the folders in which pyenv and uv keep interpreters that are not selected."""
+    """Return PATH, followed by the folders of interpreters that pyenv and uv manage."""
     pyenv = Path(os.environ.get("PYENV_ROOT", "~/.pyenv")).expanduser()
     uv = Path(os.environ.get("UV_PYTHON_INSTALL_DIR", "~/.local/share/uv/python")).expanduser()
     managed = sorted(
@@ -112,19 +118,22 @@ def search_path() -> str:
 
 
 def requirements(repo: Repository, environment: Environment) -> list[str]:
-    """Return what tox installs into an environment."""
+    """Return the requirements that tox installs into an environment."""
     return [*environment.requires, *repo.config.probes.requires]
 
 
 def client_variables(repo: Repository) -> dict[str, str]:
-    """Return the process environment for tox and uv: the one index, and nothing of an environment around this one."""
+    """Return the process environment for tox and uv.
+
+    It names the one index and has nothing of an environment in which this process runs.
+    """
     foreign = ("TOX_", "UV_", "VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME")
     kept = {key: value for key, value in os.environ.items() if not key.startswith(foreign)}
     return kept | repo.clients.environment()
 
 
 def tox_variables(repo: Repository) -> dict[str, str]:
-    """Return the process environment for tox, with a path on which toxfile.py finds this package."""
+    """Return the process environment for tox, in which toxfile.py can import this package."""
     return client_variables(repo) | {"PYTHONPATH": str(Path(__file__).parents[2])}
 
 
@@ -137,7 +146,7 @@ def _recipe(repo: Repository, environment: Environment) -> str:
 
 
 def _made(repo: Repository, environment: Environment) -> bool:
-    """Tell whether an environment stands and was made from the same recipe."""
+    """Return whether an environment exists and was made from the same recipe."""
     folder = _folder(repo, environment)
     try:
         recipe = json.loads((folder / "recipe.json").read_text())
@@ -160,7 +169,7 @@ def _tox(repo: Repository, environment: Environment) -> None:
 
 
 def found_in(folder: Path, environment: Environment) -> Ready | None:
-    """Return the environment that stands in a folder with what is installed in it, or None where there is none."""
+    """Return the environment in a folder with its installed versions, or None if there is none."""
     python, site = folder / "bin" / "python", site_packages(folder)
     if not python.exists() or site is None:
         return None
@@ -170,7 +179,7 @@ def found_in(folder: Path, environment: Environment) -> Ready | None:
 
 
 def site_packages(folder: Path) -> Path | None:
-    """Return where an environment's packages are installed."""
+    """Return the folder of an environment's packages, or None."""
     return next(iter(sorted(folder.glob("lib/python*/site-packages"))), None)
 
 
@@ -182,7 +191,10 @@ def _ready(repo: Repository, environment: Environment) -> Ready:
 
 
 def _again(environment: Environment) -> str:
-    """Return the command that makes an environment alone, and says more; tox is in the tools' own environment."""
+    """Return the command that makes one environment alone, with more output.
+
+    tox is installed in the environment of this interpreter.
+    """
     return f"{shlex.quote(sys.executable)} -m tox run --notest -e {environment.id}"
 
 
@@ -194,7 +206,8 @@ def _python_version(folder: Path, environment: Environment) -> str:
 
 
 def missing(environment: Environment) -> Absent:
-    """Say how to get the interpreter of an environment."""
+    """Return how to get the interpreter of an environment."""
     return Absent(
-        f"Python {environment.python} is not here; get it with `uv python install {environment.python}`"
+        f"Python {environment.python} is not here; "
+        f"get it with `uv python install {environment.python}`"
     )

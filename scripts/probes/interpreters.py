@@ -1,4 +1,7 @@
-"""Interpreters of the cells that stay up between jobs, so that pytest and what is installed are imported once."""
+"""Interpreters of the cells that stay up between jobs.
+
+pytest and installed packages are imported once for many jobs.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,10 @@ CODE = (_SERVE, _SERVE.with_name("run_probes.py"))
 """The files that decide how a probe is run; results depend on them."""
 
 SEEDS = (1, 2)
-"""The hash seeds of the two interpreters of an environment, one for each round: what an order of a set decides differs."""
+"""The hash seeds of the two interpreters of an environment, one for each round.
+
+Results that depend on the order of a set may differ between them.
+"""
 
 
 @dataclass(frozen=True)
@@ -37,7 +43,7 @@ class Ended:
 
 
 class Interpreter:
-    """A warm interpreter, which runs as many jobs beside each other as it is asked for, each in a process of its own."""
+    """A warm interpreter that runs any number of jobs in parallel, each in its own process."""
 
     def __init__(self, python: Path, seed: int) -> None:
         self._process = started([python, "-X", "utf8", _SERVE], env=_variables(seed), quiet=True)
@@ -45,11 +51,11 @@ class Interpreter:
         self._numbers = count()
         self._lock = threading.Lock()
         self.is_over = False
-        """Whether it takes no more jobs."""
+        """Whether it accepts no more jobs."""
         threading.Thread(target=self._listen, daemon=True).start()
 
     def ask(self, job: Mapping[str, Any]) -> dict[str, Any] | None:
-        """Run a job and return its answer, None where the interpreter ended in the middle of it."""
+        """Run a job and return its answer, or None if the interpreter ended before that."""
         answer: Future[dict[str, Any] | None] = Future()
         number = next(self._numbers)
         with self._lock:
@@ -57,13 +63,13 @@ class Interpreter:
                 return None
             self._answers[number] = answer
             assert self._process.stdin is not None
-            with suppress(OSError):  # it is dead, which the listener finds out
+            with suppress(OSError):  # it is dead, which the listener notices
                 self._process.stdin.write(json.dumps({**job, "number": number}).encode() + b"\n")
                 self._process.stdin.flush()
         return answer.result()
 
     def close(self) -> None:
-        """End it with all that its jobs started."""
+        """End the interpreter and everything that its jobs started."""
         closing_group(self._process)
 
     def _listen(self) -> None:
@@ -82,7 +88,7 @@ class Interpreter:
 class Interpreters:
     """The warm interpreters by environment and hash seed.
 
-    What they compile goes to a folder in `work` that ends with them.
+    Their bytecode goes to a folder in `work` that is deleted with them.
     """
 
     work: Path
@@ -91,9 +97,8 @@ class Interpreters:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
-        self._bytecode = tempfile.mkdtemp(
-            prefix="tmp-bytecode-", dir=self.work
-        )  # tidied away should this run be killed
+        # The prefix marks it for removal by a later run, if this one is killed.
+        self._bytecode = tempfile.mkdtemp(prefix="tmp-bytecode-", dir=self.work)
 
     def run(
         self,
@@ -112,10 +117,13 @@ class Interpreters:
         warm: Sequence[str],
         timeout: float,
     ) -> Ended:
-        """Run probe files in a process of their own, forked from an interpreter with a hash seed; the log goes to `folder`.
+        """Run probe files in a process that is forked from an interpreter with a hash seed.
 
-        `path` are the folders to import from, `timeout` is in seconds; `complete`, `failed` and `reverse` are those of
-        `run_probes`. A `cold` one has an interpreter that ran nothing before.
+        `folder` receives the log, `path` are the folders to import from, `timeout` is in seconds;
+        `complete`, `failed` and `reverse` are those of `run_probes`. A `cold` job gets an
+        interpreter that ran nothing before.
+
+        Raise EnvironmentFailedError if the interpreter ended during the job.
         """
         output = folder / "output"
         job = {
@@ -147,7 +155,7 @@ class Interpreters:
         return Ended(answer["code"], answer["timed_out"], text)
 
     def close(self) -> None:
-        """End every interpreter, and forget what they compiled."""
+        """End every interpreter, and delete their bytecode."""
         with self._lock:
             for interpreter in self._all:
                 interpreter.close()
@@ -172,7 +180,10 @@ class Interpreters:
             interpreter.close()
 
     def _leave(self, interpreter: Interpreter) -> None:
-        """Give no more jobs to an interpreter: what a job left behind that was stopped ends with it."""
+        """Give no more jobs to an interpreter of which a job timed out.
+
+        What that job left behind ends with the interpreter.
+        """
         with self._lock:
             for key, warm in list(self._warm.items()):
                 if warm is interpreter:
@@ -180,16 +191,19 @@ class Interpreters:
 
 
 def random_seed() -> int:
-    """Return a hash seed that nobody chose."""
+    """Return a random hash seed that is none of SEEDS."""
     return random.SystemRandom().randrange(max(SEEDS) + 1, 2**32)
 
 
 def _seeded(seed: int) -> dict[str, str]:
-    """Return what Python reads of the environment: a hash seed, and nothing of the user's own packages."""
+    """Return the variables for Python: a hash seed, and none of the user's own packages."""
     return {"PYTHONHASHSEED": str(seed), "PYTHONNOUSERSITE": "1"}
 
 
 def _variables(seed: int) -> dict[str, str]:
-    """Return the environment of an interpreter, as `-I` would have it but for the hash seed, which `-I` ignores."""
+    """Return the process environment of an interpreter, isolated as by `-I`.
+
+    `-I` itself would ignore the hash seed.
+    """
     kept = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
     return kept | _seeded(seed) | {"PYTHONSAFEPATH": "1"}

@@ -1,4 +1,4 @@
-"""What a process of probes said: the logs of its rounds, read and joined into the outcome of each test of a file."""
+"""Read the logs of a probe process and join its rounds into the outcome of each test."""
 
 from __future__ import annotations
 
@@ -19,14 +19,17 @@ WORST = (
     Outcome.FAILED,
     Outcome.PASSED,
 )
-"""Outcomes, the one that decides over the others first; of what follows a file's first failure nothing is known."""
+"""Outcomes by precedence, the highest first.
+
+Nothing is known of the tests after a file's first failure.
+"""
 
 
 Log = list[dict[str, Any]]
 """The entries of one round."""
 
 COLD = 3
-"""The round that a cold interpreter runs after the first two."""
+"""The number of the round that a cold interpreter runs after the first two."""
 
 _ROUNDS = (
     f" (in order with PYTHONHASHSEED={SEEDS[0]}, then in reverse with PYTHONHASHSEED={SEEDS[1]})"
@@ -35,10 +38,11 @@ _ROUNDS = (
 
 @dataclass(frozen=True)
 class FileResult:
-    """What a probe file's tests came to in one job: outcome and first words of each, by node id.
+    """The tests of a probe file in one job: the outcome and first error line of each, by node id.
 
-    `left_out` are the tests that were not run, for another one had failed; `rounds` how often that one was, or where none
-    failed, all of them; the third of them was cold and had the hash seed `seed`.
+    `left_out` are the tests that did not run because another one had failed. `rounds` is how often
+    that one ran, or, if none failed, all of them. The third round is cold and has the hash seed
+    `seed`.
     """
 
     tests: dict[str, tuple[Outcome, str]]
@@ -49,12 +53,16 @@ class FileResult:
 
     @property
     def is_flaky(self) -> bool:
-        """Whether two rounds of a test differ."""
+        """Return whether two rounds of a test differ."""
         return any(outcome is Outcome.FLAKY for outcome, _ in self.tests.values())
 
 
 def read_log(path: Path) -> Log:
-    """Read a log of pytest-reportlog; the last line of a process that was killed may be cut."""
+    """Return the entries of a pytest-reportlog log, empty if there is no file.
+
+    A killed process may have left its last line incomplete, so reading ends at the first broken
+    one.
+    """
     found = []
     for line in path.read_text().splitlines() if path.exists() else []:
         try:
@@ -65,14 +73,15 @@ def read_log(path: Path) -> Log:
 
 
 def finished(log: Log) -> bool:
-    """Tell whether a round came to its end."""
+    """Return whether a round ran to its end."""
     return bool(log) and log[-1].get("$report_type") == "SessionFinish"
 
 
 def file_result(file: str, logs: list[Log], ended: Ended, *, stops: bool = True) -> FileResult:
-    """Join the rounds of a file: a test that differs between them is flaky.
+    """Join the rounds of a file; a test whose rounds differ is flaky.
 
-    A file that `stops` is not run beyond its first failure, and the second round has nothing but the test that failed.
+    A file that `stops` ends at its first failure, and its second round runs only the test that
+    failed.
     """
     rounds = [_round(file, log) for log in logs]
     problem = next(
@@ -87,6 +96,7 @@ def file_result(file: str, logs: list[Log], ended: Ended, *, stops: bool = True)
         and all(map(finished, logs))
         and any(_is_failed_call(entry, file) for entry in logs[0])
     )
+    # In a decided file, a test without a report was left out; else the process ended before it.
     absent = None if is_decided else (Outcome.MISSING, "no report: the process ended before it")
     tests = {}
     names = sorted(set().union(*rounds))
@@ -103,14 +113,17 @@ def file_result(file: str, logs: list[Log], ended: Ended, *, stops: bool = True)
 
 
 def with_cold(file: str, known: FileResult, log: Log, ended: Ended, seed: int) -> FileResult:
-    """Add what a cold interpreter said of a file to its two rounds; a test of which it says something else is flaky."""
+    """Return the result of a file's two rounds joined with that of a cold interpreter.
+
+    A test for which the cold round differs is flaky.
+    """
     cold = file_result(file, [log], ended)
     tests = {name: _with_cold(test, _said(name, cold), seed) for name, test in known.tests.items()}
     return replace(known, tests=tests, rounds=COLD, seed=seed)
 
 
 def _said(name: str, cold: FileResult) -> tuple[Outcome, str] | None:
-    """Return what was said of a test, None where another one's failure left it out."""
+    """Return the result of a test in a round, or None if another test's failure left it out."""
     if cold.problem:
         return Outcome.ERROR, cold.problem
     absent = None if name in cold.left_out else (Outcome.MISSING, "no report")
@@ -131,7 +144,10 @@ def _with_cold(
 
 
 def first_failures(log: Log, complete: Collection[str]) -> dict[str, str]:
-    """Return the first test that failed of each file that stops there, by file; `complete` ones do not stop."""
+    """Return the first failed test of each file that stops there, by file.
+
+    Files in `complete` do not stop.
+    """
     found: dict[str, str] = {}
     for entry in log:
         file = entry.get("nodeid", "").partition("::")[0]
@@ -141,15 +157,14 @@ def first_failures(log: Log, complete: Collection[str]) -> dict[str, str]:
 
 
 def _round(file: str, log: Log) -> dict[str, tuple[Outcome, str] | None]:
-    """Return each test's outcome in one round, None where it was left out."""
+    """Return each test's outcome in one round, None for a test that was left out."""
     found: dict[str, tuple[Outcome, str] | None] = {}
     for entry in log:
         name = entry.get("nodeid", "")
         if entry.get("$report_type") != "TestReport" or name.partition("::")[0] != file:
             continue
-        if ["left_out", True] in entry[
-            "user_properties"
-        ]:  # which scripts/probes/cell/run_probes.py puts there
+        # scripts/probes/cell/run_probes.py adds this property.
+        if ["left_out", True] in entry["user_properties"]:
             found[name] = None
             continue
         known = found.get(name) or (Outcome.PASSED, "")
@@ -160,7 +175,7 @@ def _round(file: str, log: Log) -> dict[str, tuple[Outcome, str] | None]:
 
 
 def _is_failed_call(entry: dict[str, Any], file: str) -> bool:
-    """Tell whether a test itself failed, and not what it needs before or after it."""
+    """Return whether a test itself failed, not its setup or teardown."""
     return (
         entry.get("$report_type") == "TestReport"
         and entry["nodeid"].partition("::")[0] == file
@@ -177,7 +192,10 @@ def _outcome(entry: dict[str, Any]) -> Outcome:
 
 
 def first_words(entry: dict[str, Any]) -> str:
-    """Return the first line of what a report says, which is the assertion's message."""
+    """Return the first line of a report's error, at most 300 characters.
+
+    It is the message of the assertion.
+    """
     longrepr = entry.get("longrepr")
     if entry["outcome"] == "passed" or not longrepr:
         return ""
@@ -206,7 +224,7 @@ def _is_broken_collection(entry: dict[str, Any], file: str) -> bool:
 
 
 def _tail(ended: Ended) -> str:
-    """Return the first error that pytest printed, or the last line of all."""
+    """Return the first error that pytest printed, else its last line."""
     lines = ended.output.strip().splitlines()
     errors = [line.removeprefix("E").strip() for line in lines if line.startswith("E ")]
     return (errors or lines[-1:] or ["it printed nothing"])[0][:300]

@@ -1,4 +1,4 @@
-"""probe: run probes in the cells' environments against trees, once for each content, on all cores."""
+"""probe: run probes in the cells' environments against trees, each content once, on all cores."""
 
 from __future__ import annotations
 
@@ -38,14 +38,15 @@ from scripts.probes.report_log import (
 from scripts.probes.servers import Servers, identity, program
 
 _CODE = (*CODE, Path(__file__).with_name("report_log.py"))
-"""The files that decide how a probe is run and what it comes to."""
+"""The files that decide how a probe is run and how its result is read."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """One column of probes: a tree in an environment, with a server, settings and perhaps a database of its own.
+    """One column of probes: a tree in an environment, with settings, a server and a database.
 
-    It is a process for each round, and counted once.
+    `database` is None for the probes' own database. A job runs one process for each round, but is
+    counted once.
     """
 
     tree: str
@@ -59,22 +60,25 @@ Wanted = Mapping[Job, Iterable[str]]
 
 
 class Folders(Protocol):
-    """Gives the folders that probes import a job's tree from."""
+    """Provides the folders from which probes import a job's tree."""
 
     def places(self, tree: str) -> tuple[str, ...]:
-        """Return the folders relative to the tree."""
+        """Return the folders, relative to the tree."""
 
     def folders(self, tree: str) -> tuple[Path, ...]:
-        """Return the folders, with the tree's files in them."""
+        """Return the folders, which contain the tree's files."""
 
 
 @dataclass
 class Prober:
-    """Runs jobs and remembers what they gave, in this run and in the store.
+    """Runs jobs and remembers their results, in memory and in the store.
 
-    `specs` are all probe paths and node ids that may be asked for: a file of which no single test is named stops at its first
-    failure. `preload` lets an interpreter import what is installed before its jobs; not where that is what the jobs are about.
-    `ran` are the jobs that were run, `processes` all processes that this took, `kept` the results of earlier runs.
+    `specs` are all probe paths and node ids that may be requested. A file of which no single test
+    is named stops at its first failure. `preload` lets an interpreter import installed packages
+    before its jobs; it is False if the jobs test those packages.
+
+    `ran` is the number of jobs that ran, `processes` the number of their processes, `kept` the
+    number of stored results that were used.
     """
 
     repo: Repository
@@ -98,16 +102,19 @@ class Prober:
         self._servers = Servers()
 
     def close(self) -> None:
-        """End the interpreters that wait for jobs, and the servers that stayed up."""
+        """Stop the idle interpreters and servers."""
         self._interpreters.close()
         self._servers.close()
 
     def run(self, wanted: Wanted, text: str, once: Collection[Job] = ()) -> None:
-        """Run every file of every job that is not known yet, twice unless it is one of `once`; Ctrl-C keeps what is finished."""
+        """Run the files of every job that have no result yet; Ctrl-C keeps what is finished.
+
+        A job in `once` runs one round, every other job two.
+        """
         self._run(wanted, text, {job: 1 if job in once else 2 for job in wanted}, self._run_job)
 
     def run_cold(self, wanted: Wanted, text: str) -> None:
-        """Run every file once more, alone in a new interpreter with a hash seed that nobody chose."""
+        """Run every file once more, alone in a new interpreter with a random hash seed."""
         self._run(wanted, text, dict.fromkeys(wanted, COLD), self._run_cold)
 
     def _run(
@@ -138,7 +145,11 @@ class Prober:
             self._collect(futures, advance)
 
     def result(self, job: Job, probes: Iterable[str]) -> Result:
-        """Return what a patch's probes came to in a job that was run, with the control probe's word."""
+        """Return the joint result of probes in a job that was run.
+
+        If the control probe did not pass, `control` is False, `detail` is about that probe, and
+        `own` is the result of the probes themselves.
+        """
         control = self._sum(job, self.repo.config.probes.control)
         found = self._sum(job, probes)
         if control.outcome is Outcome.PASSED:
@@ -153,11 +164,11 @@ class Prober:
         )
 
     def files(self, probes: Iterable[str]) -> set[str]:
-        """Return the files of probes and of the control probe."""
+        """Return the files of the probes and of the control probe."""
         return {spec.partition("::")[0] for spec in (*probes, *self.repo.config.probes.control)}
 
     def missing_beside(self, probes: Iterable[str]) -> list[Server]:
-        """List the servers that probes need beside a cell's and that are not here."""
+        """Return the extra servers that probes need but that are missing here."""
         return [
             server
             for server in self._beside(self.files(probes)).values()
@@ -180,13 +191,13 @@ class Prober:
         return True
 
     def _shared(self) -> str:
-        """Return the digest of what every probe depends on."""
+        """Return the digest of the files that every probe depends on."""
         return file_digest(
             *(self.repo.root / name for name in self.repo.config.probes.support), *_CODE
         )
 
     def _key(self, job: Job, file: str, shared: str) -> str:
-        """Name a result by everything that it depends on."""
+        """Return the key of a result: a digest of everything that it depends on."""
         server, database = (
             self.repo.config.server(job.server),
             self.repo.config.database(job.database),
@@ -212,7 +223,7 @@ class Prober:
         return ready
 
     def _beside(self, files: Iterable[str]) -> dict[str, Server]:
-        """Return the servers that files need beside the job's own, by the variable that says their address."""
+        """Return the extra servers that files need, by the variable for their address."""
         return {
             item.variable: server
             for item in self.repo.config.probes.beside
@@ -221,9 +232,9 @@ class Prober:
         }
 
     def _run_job(self, job: Job, files: list[str], rounds: int) -> None:
-        """Run files together, and each by itself where one spoils it for the others: a crash, a hang, a leak.
+        """Run files together, or each alone if one spoils the others: a crash, a hang, a leak.
 
-        Where the rounds of a file differ, an interpreter that nothing has warmed is asked too.
+        A file whose rounds differ runs once more in a cold interpreter.
         """
         keys = {file: self._key(job, file, self._shared()) for file in files}
         logs, ended = self._run_rounds(job, files, rounds)
@@ -237,6 +248,7 @@ class Prober:
             for file in files:
                 self._run_job(job, [file], rounds)
             return
+        # Run a control probe that fails beside other files alone: they may have spoiled it.
         if len(files) > len(control) and not self._control_passed(found):
             self._run_job(job, sorted(control), rounds)
             if self._control_passed({file: self._known[job, file] for file in control}):
@@ -248,7 +260,7 @@ class Prober:
         self._run_cold(job, [file for file, result in found.items() if result.is_flaky], COLD)
 
     def _run_cold(self, job: Job, files: list[str], rounds: int) -> None:
-        """Ask a new interpreter about each file whose two rounds are known."""
+        """Run each file, whose two rounds are known, once more in a new interpreter."""
         assert rounds == COLD
         for file in files:
             keys = {file: self._key(job, file, self._shared())}
@@ -258,7 +270,7 @@ class Prober:
             self._keep(job, keys, {file: with_cold(file, known, log, ended, seed)})
 
     def _keep(self, job: Job, keys: Mapping[str, str], found: Mapping[str, FileResult]) -> None:
-        """Remember results; those of what somebody edited while it ran are not stored."""
+        """Remember results; do not store those of files that were edited while they ran."""
         shared = self._shared()
         for file, result in found.items():
             self._known[job, file] = result
@@ -266,7 +278,10 @@ class Prober:
                 self.store.put(keys[file], dataclasses.asdict(result))
 
     def _run_rounds(self, job: Job, files: list[str], rounds: int) -> tuple[list[Log], Ended]:
-        """Run files once in each of the two interpreters, in reverse order in the second; a crash in the first ends it."""
+        """Run files once in each of the two interpreters, in reverse order in the second.
+
+        If the first round crashes, the second does not run.
+        """
         logs: list[Log] = []
         for seed in SEEDS[:rounds]:
             failed = first_failures(logs[-1], self._complete) if logs else {}
@@ -278,7 +293,7 @@ class Prober:
         return logs, ended
 
     def _control_passed(self, found: Mapping[str, FileResult]) -> bool:
-        """Tell whether nothing of the control probe among these files failed."""
+        """Return whether every test of the control probe among these files passed."""
         control = {
             spec.partition("::")[0] for spec in self.repo.config.probes.control
         } & found.keys()
@@ -298,7 +313,7 @@ class Prober:
         reverse: bool = False,
         cold: bool = False,
     ) -> tuple[Log, Ended]:
-        """Run files in one process with a server of its own; return its log and how it ended."""
+        """Run files in one process with its own servers; return its log and how it ended."""
         config = self.repo.config
         ready = self._ready(job.environment)
         warm_key = self._warm_key(job.environment)
@@ -333,6 +348,7 @@ class Prober:
             )
             log = read_log(folder / "log")
             modules = folder / "log.modules"
+            # Later interpreters of this environment preload the modules that the jobs imported.
             if warms and modules.exists():
                 known = dict.fromkeys(self.store.get(warm_key) or [])
                 joined = [
@@ -345,9 +361,10 @@ class Prober:
         return log, ended
 
     def _in_turns(self, todo: Mapping[Job, list[str]]) -> list[Job]:
-        """Return jobs with the longest of each environment first, then the second longest: what is long must not end a run.
+        """Return the longest job of each environment, then the second longest, and so on.
 
-        In an environment that nothing has entered the shortest is the first, for it keeps the others waiting.
+        A long job that starts last would delay the end of the run. In an environment that no job
+        has entered, the shortest comes first, because the others wait for it.
         """
         queues: dict[str, list[Job]] = defaultdict(list)
         for job in sorted(todo, key=lambda job: len(todo[job]), reverse=True):
@@ -369,7 +386,7 @@ class Prober:
 
     @contextmanager
     def _first_alone(self, environment: str) -> Iterator[None]:
-        """Let one process of an environment finish before the others begin: it compiles what all of them import."""
+        """Let the first process of an environment finish alone: it compiles what others import."""
         if self._is_entered(environment):
             yield
             return
@@ -378,7 +395,7 @@ class Prober:
             self._entered.add(environment)
 
     def _sum(self, job: Job, probes: Iterable[str]) -> Result:
-        """Join the tests that probe paths and node ids name into one outcome."""
+        """Join the tests that probe paths and node ids name into one result."""
         found: dict[str, tuple[Outcome, str]] = {}
         names: set[str] = set()
         problems = []
@@ -402,7 +419,7 @@ class Prober:
 
     @contextmanager
     def _pool(self) -> Iterator[concurrent.futures.ThreadPoolExecutor]:
-        # One more than cores, for some wait: for a server to start, or for a subprocess.
+        # One more than cores, because some wait for a server to start or for a subprocess.
         pool = concurrent.futures.ThreadPoolExecutor(max_workers=(os.cpu_count() or 1) + 1)
         try:
             yield pool
@@ -420,14 +437,14 @@ class Prober:
 
 
 def _asked_in_part(specs: Iterable[str]) -> frozenset[str]:
-    """Return the files of which single tests are named, so that each of their tests has to be run."""
+    """Return the files of which single tests are named, so that all of their tests must run."""
     return frozenset(file for file, test, _ in (spec.partition("::") for spec in specs) if test)
 
 
 def _environment(
     folders: Iterable[Path], url: str, settings: Settings, database: str
 ) -> dict[str, str]:
-    """Return a clean process environment in which only the tree's folders are importable beside what is installed."""
+    """Return a clean process environment that imports only `folders` and installed packages."""
     kept = {
         key: value
         for key, value in os.environ.items()
@@ -442,5 +459,5 @@ def _environment(
 
 
 def _within(name: str, spec: str) -> bool:
-    """Tell whether a node id is the one named, one of its parameters or inside it."""
+    """Return whether a node id is the named one, one of its parameters, or inside it."""
     return name == spec or name.startswith((f"{spec}[", f"{spec}::"))

@@ -1,4 +1,7 @@
-"""The servers that probes talk to: programs from wheels, on private sockets or ports, gone when their run is."""
+"""Run the servers that probes use: programs from wheels, on private sockets or ports.
+
+They stop when their run ends.
+"""
 
 from __future__ import annotations
 
@@ -32,25 +35,28 @@ from scripts.core.subprocesses import run
 START_SECONDS = 30
 _NOBODY = "nobody"
 _GUARD = Path(__file__).parent / "cell" / "guard.py"
-_SPREAD = (
-    6181  # the golden section of 10,000: processes with numbers close together begin far apart
-)
+# The golden section of 10,000: processes with adjacent ids start far apart.
+_SPREAD = 6181
 _asked = count()
 
-# At its exit mirakuru kills the servers of every process whose number begins with this one's. The guard sees to ours.
+# At exit, mirakuru kills the servers of every process whose id begins with this one's.
+# The guard stops the servers of this process.
 atexit.unregister(cleanup_subprocesses)
 
 
 @cache
 def program(server: Server) -> Path | None:
-    """Find a server's program: in its wheel, else on PATH; None where it is not here or cannot run here."""
+    """Return a server's program, or None if it is missing or cannot run here.
+
+    It comes from the server's wheel, or from PATH if the server has none.
+    """
     found = _find(server.command[0], server.wheel)
     return found if found is not None and not _refuses_root(server, found) else None
 
 
 @cache
 def identity(server: Server) -> str:
-    """Return what results depend on: where a server comes from, which file that is on PATH, and how it is run."""
+    """Return what results depend on: a server's origin, version or file on PATH, and options."""
     path = program(server)
     assert path is not None
     version = origin(server) if server.wheel else f"{path} {path.stat().st_mtime_ns}"
@@ -59,7 +65,7 @@ def identity(server: Server) -> str:
 
 
 def origin(server: Server) -> str:
-    """Return the wheel that a server comes from with its version, or that it comes from PATH."""
+    """Return the wheel and version that a server comes from, or that it comes from PATH."""
     return (
         f"{server.wheel} {importlib.metadata.version(server.wheel)}"
         if server.wheel
@@ -69,7 +75,10 @@ def origin(server: Server) -> str:
 
 @contextmanager
 def running(server: Server) -> Iterator[str]:
-    """Run an empty server of one's own and give its address; raises EnvironmentFailedError where it does not start."""
+    """Run a new, empty server and yield its address.
+
+    Raise EnvironmentFailedError if it does not start.
+    """
     with ExitStack() as stack:
         nodes = _start(server, stack)
         _empty(server, nodes, "first")
@@ -78,7 +87,7 @@ def running(server: Server) -> Iterator[str]:
 
 @dataclass
 class Servers:
-    """Servers for one process of probes at a time; those that are slow to start stay up for the next one."""
+    """Servers for one process of probes at a time; those that are slow to start are reused."""
 
     _idle: dict[str, list[list[dict[str, str]]]] = field(default_factory=dict)
     _stack: ExitStack = field(default_factory=ExitStack)
@@ -87,7 +96,7 @@ class Servers:
 
     @contextmanager
     def lease(self, server: Server | None) -> Iterator[str]:
-        """Give the address of an empty server, or no word where none is asked for."""
+        """Yield the address of an empty server, or "" if no server is requested."""
         if server is None or not server.keep:
             with running(server) if server else nullcontext("") as url:
                 yield url
@@ -100,11 +109,12 @@ class Servers:
         nodes = nodes or self._started(server)
         _empty(server, nodes, name)
         yield server.url.format(**nodes[0], name=name)
+        # Not reached after an exception: such a server is not reused.
         with self._lock:
             self._idle[server.id].append(nodes)
 
     def close(self) -> None:
-        """Stop what stayed up."""
+        """Stop the servers that were kept running."""
         self._stack.close()
 
     def _started(self, server: Server) -> list[dict[str, str]]:
@@ -116,17 +126,20 @@ class Servers:
 
 
 def absence(server: Server) -> str:
-    """Say how to get a server that is missing."""
+    """Return how to get a server that is missing."""
     found = _find(server.command[0], server.wheel)
     if found is not None and _refuses_root(server, found):
         return f"it refuses to run as root, and {_NOBODY} cannot read {found}; run this as a user"
     if server.wheel:
-        return f"install {server.wheel} (it comes with the session of the verb: nox -s status, nox -s matrix)"
+        return (
+            f"install {server.wheel} "
+            "(it comes with the session of the verb: nox -s status, nox -s matrix)"
+        )
     return f"install {server.command[0]}, so that it is on PATH"
 
 
 def _start(server: Server, stack: ExitStack) -> list[dict[str, str]]:
-    """Start every node and join them; return the words of each, for the commands that follow."""
+    """Start all nodes and join them; return the placeholder values of each for later commands."""
     folder = Path(
         stack.enter_context(tempfile.TemporaryDirectory(prefix="fork-", ignore_cleanup_errors=True))
     )
@@ -190,7 +203,7 @@ def _command(
     words: Mapping[str, str],
     addresses: list[str] | None = None,
 ) -> None:
-    """Run one of a server's commands to its end; `{addresses}` becomes a word for each node."""
+    """Run one of a server's commands to its end; `{addresses}` becomes one argument per node."""
     wheel, colon, name = command[0].rpartition(":")
     found = _find(name, wheel if colon else server.wheel)
     if found is None:
@@ -209,7 +222,11 @@ def _command(
 
 
 def _guarded(server: Server, *words: str) -> list[str]:
-    """Return the words that run a program so that it does not outlive this one, and not as root where it refuses to."""
+    """Return the command that runs a program under the guard, without the program itself.
+
+    The guard stops the program when this process ends, and drops root for a program that refuses
+    it.
+    """
     user = ["--user", str(pwd.getpwnam(_NOBODY).pw_uid)] if _drops_root(server) else []
     return [sys.executable, "-S", "-E", str(_GUARD), *words, *user]
 
@@ -219,14 +236,17 @@ def _drops_root(server: Server) -> bool:
 
 
 def _refuses_root(server: Server, path: Path) -> bool:
-    """Tell whether a program may not run as root and nobody else may reach it."""
+    """Return whether a program may not run as root and other users cannot reach it."""
     return _drops_root(server) and not all(
         parent.stat().st_mode & 0o001 for parent in path.resolve().parents
     )
 
 
 def _find(name: str, wheel: str | None) -> Path | None:
-    """Find a program by its name, or the end of its path, in a wheel; without one on PATH."""
+    """Return a program by its name, or the end of its path, in a wheel; without a wheel, on PATH.
+
+    Return None if it is missing.
+    """
     if wheel is None:
         found = shutil.which(name)
         return Path(found) if found else None
@@ -245,7 +265,7 @@ def _find(name: str, wheel: str | None) -> Path | None:
 
 
 def _repaired(paths: list[Path]) -> Path | None:
-    """Put back the executable bit that some installers drop."""
+    """Return the first program after restoring the executable bit that some installers drop."""
     for path in paths:
         if path.is_file():
             path.chmod(0o755)
@@ -254,10 +274,11 @@ def _repaired(paths: list[Path]) -> Path | None:
 
 
 def free_port() -> int:
-    """Return a port that is free, and so is that of its cluster bus, 10,000 above it.
+    """Return a free port whose cluster bus port, 10,000 above it, is free as well.
 
-    Both are below those that systems give to clients, one of which could take the port before its server does. Each process
-    goes round from a place of its own, so that two of them are not given the same one.
+    Both are below the ports that systems give to clients, which could take the port before its
+    server does. Each process starts at its own offset, so that two processes do not get the same
+    port.
     """
     while True:
         port = 10_000 + (os.getpid() * _SPREAD + next(_asked)) % 10_000

@@ -1,7 +1,8 @@
-"""The environments and cells of `fork.toml` as tox environments; `toxfile.py` loads this.
+"""Provide the environments and cells of `fork.toml` as tox environments; `toxfile.py` loads this.
 
-`tox list` shows them. An environment holds upstream's requirements; a cell runs its probes in the environment it shares
-with other cells, so `tox run -e CELL` does by hand what `status` does for all.
+`tox list` shows them. An environment holds upstream's requirements. A cell runs its probes in the
+environment that it shares with other cells, so `tox run -e CELL` runs by hand what `status` runs
+for all cells.
 """
 
 from __future__ import annotations
@@ -21,11 +22,14 @@ from scripts.core.repository import Repository
 from scripts.probes.environments import requirements, search_path
 
 _KEYRING = ["DBUS_SESSION_BUS_ADDRESS", "DISPLAY", "KEYRING_*", "PYTHON_KEYRING_*", "XDG_*"]
-"""What a keyring needs to give the index's password to the uv that tox starts."""
+"""The variables that a keyring needs to give the index password to the uv that tox starts."""
 
 
 def hooks(root: Path) -> tuple[Callable[[], Iterable[str]], Callable[[ConfigSet, State], None]]:
-    """Return tox's two hooks for the fork in a folder, and let tox see the interpreters that the tool sees."""
+    """Return tox's two hooks for the fork in the folder `root`.
+
+    Also extend PATH, so that tox finds the same interpreters as the tooling.
+    """
     os.environ["PATH"] = search_path()
     repo = Repository(root)
     cells = repo.config.matrix_cells(read_lock(repo.lock_file)) if repo.lock_file.exists() else []
@@ -34,8 +38,9 @@ def hooks(root: Path) -> tuple[Callable[[], Iterable[str]], Callable[[ConfigSet,
     def tox_extend_envs() -> Iterable[str]:
         return [*(item.id for item in repo.config.all_environments), *(cell.id for cell in cells)]
 
+    # tox passes `core_conf` by name.
     @impl
-    def tox_add_core_config(core_conf: ConfigSet, state: State) -> None:  # noqa: ARG001 (tox passes it by name)
+    def tox_add_core_config(core_conf: ConfigSet, state: State) -> None:  # noqa: ARG001
         for item in repo.config.all_environments:
             state.conf.memory_seed_loaders[item.id].append(
                 MemoryLoader(
@@ -49,7 +54,8 @@ def hooks(root: Path) -> tuple[Callable[[], Iterable[str]], Callable[[ConfigSet,
         for cell in cells:
             state.conf.memory_seed_loaders[cell.id].append(
                 MemoryLoader(
-                    description=f"every probe on {' with '.join(filter(None, (cell.release, *cell.place)))}",
+                    description="every probe on "
+                    f"{' with '.join(filter(None, (cell.release, *cell.place)))}",
                     package="skip",
                     allowlist_externals=[sys.executable],
                     commands=[f"{sys.executable} -m scripts --repo {root} cell {cell.id}"],

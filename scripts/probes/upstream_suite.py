@@ -1,4 +1,4 @@
-"""Upstream's own tests, run on a tree or on an installed wheel, held against what they say of bare upstream."""
+"""Run upstream's own tests on a tree or an installed wheel, and compare with bare upstream."""
 
 from __future__ import annotations
 
@@ -26,14 +26,17 @@ from scripts.probes.wheel_environments import WheelFile, install
 from scripts.series.apply import Workshop
 
 THE_RUN = "the run itself"
-"""Stands for a test where the tests did not come to their end."""
+"""The test id for a run that did not finish."""
 
 _KEPT = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "SYSTEMROOT")
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A test that fails on what is tried and not on bare upstream: its id, where, and the first words of its error."""
+    """A test that fails on the tree or wheel but not on bare upstream.
+
+    `mode` and `environment` are where it ran; `words` is the first line of its error.
+    """
 
     test: str
     mode: str
@@ -46,7 +49,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class Run:
-    """What the tests came to: the first words of each failure by test id, and the tests that passed."""
+    """The result of one run: the first error line of each failed test, and the passed tests."""
 
     failed: dict[str, str] = field(default_factory=dict)
     passed: frozenset[str] = frozenset()
@@ -54,7 +57,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What one mode in one environment came to, bare and with what is tried."""
+    """The results of one mode in one environment, bare and on the tree or wheel."""
 
     mode: str
     environment: str
@@ -64,7 +67,7 @@ class Comparison:
 
     @property
     def failures(self) -> list[Failure]:
-        """The new failures."""
+        """Return the new failures."""
         return [
             Failure(test, self.mode, self.environment, words)
             for test, words in compare(self.bare, self.tried).items()
@@ -73,12 +76,15 @@ class Comparison:
     def __str__(self) -> str:
         where = f"{self.environment} on {self.server}" if self.server else self.environment
         passed = len(self.tried.passed & self.bare.passed)
-        return f"{where}, mode {self.mode}: {passed} of the {len(self.bare.passed)} tests that pass bare"
+        return (
+            f"{where}, mode {self.mode}: "
+            f"{passed} of the {len(self.bare.passed)} tests that pass bare"
+        )
 
 
 @dataclass(frozen=True)
 class _Subject:
-    """What the tests run on: importable from a tree's folders, or installed where there is none."""
+    """What the tests import: the folders of a tree or, without any, the installed package."""
 
     content: str
     folders: tuple[Path, ...]
@@ -87,7 +93,7 @@ class _Subject:
 
 @dataclass(frozen=True)
 class _Trial:
-    """One mode in one environment, bare and with what is tried."""
+    """One mode in one environment, with the bare subject and the one to compare with it."""
 
     environment: Environment
     mode: str
@@ -96,14 +102,14 @@ class _Trial:
 
 
 def excuses(repo: Repository, found: Sequence[Comparison]) -> dict[str, str]:
-    """Return the tests that fail and count for nothing, with fork.toml's reason."""
+    """Return the failing tests that fork.toml excuses, with its reason."""
     failed = {failure.test for comparison in found for failure in comparison.failures}
     known = repo.config.suite.excused if repo.config.suite else {}
     return {test: reason for test, reason in known.items() if test in failed}
 
 
 def counting(repo: Repository, found: Sequence[Comparison]) -> list[Failure]:
-    """Return the failures that count."""
+    """Return the failures that nothing excuses."""
     suite = repo.config.suite
     failures = [failure for comparison in found for failure in comparison.failures]
     return [failure for failure in failures if suite is None or not _is_excused(suite, failure)]
@@ -117,9 +123,10 @@ def comparisons(
     tree: str = "",
     wheel: WheelFile | None = None,
 ) -> list[Comparison]:
-    """Run upstream's own tests of a release on a tree or on a wheel, and on bare upstream.
+    """Run upstream's own tests of a release on a tree or a wheel, and on bare upstream.
 
-    Without `[suite]` in fork.toml, or tests in the sdist, or an interpreter to run them, there is nothing to fail.
+    Return nothing if fork.toml has no `[suite]`, the sdist has no tests, or no interpreter can run
+    them.
     """
     suite = repo.config.suite
     source = workshop.folder(release.tree)
@@ -135,7 +142,7 @@ def comparisons(
 
 
 def _is_excused(suite: Suite, failure: Failure) -> bool:
-    """Tell whether a failure counts for nothing: fork.toml says why, or the test was expected to fail and passes."""
+    """Return whether fork.toml excuses a failure, or an expected failure passed."""
     return failure.test in suite.excused or "Unexpected success" in failure.words
 
 
@@ -147,7 +154,7 @@ def _trials(
     tree: str,
     wheel: WheelFile | None,
 ) -> Iterator[_Trial]:
-    """Make the environments that can be made here, and list every mode in each of them."""
+    """Yield a trial for every mode in every environment that can be made here."""
     for environment in environments(repo, suite, release):
         bare, tried = _ready(repo, suite, environment), _ready(repo, suite, environment, wheel)
         if bare is None or tried is None:
@@ -163,7 +170,7 @@ def _trials(
 
 
 def environments(repo: Repository, suite: Suite, release: Release) -> list[Environment]:
-    """List the environments in which upstream's tests of a release run."""
+    """Return the environments in which upstream's tests of a release run."""
     locked = read_lock(repo.lock_file).locked
     return [
         item
@@ -174,9 +181,9 @@ def environments(repo: Repository, suite: Suite, release: Release) -> list[Envir
 
 
 def compare(bare: Run, tried: Run) -> dict[str, str]:
-    """Return the new failures: tests that fail and did not fail bare, and tests that passed bare and are gone.
+    """Return the new failures: tests that failed only here, or passed bare and did not run.
 
-    Where the bare run did not come to its end there is nothing to hold the other against, which is a failure, too.
+    If the bare run did not finish, there is no baseline to compare with, which counts as a failure.
     """
     if THE_RUN in bare.failed:
         return {THE_RUN: f"nothing can be compared, for on bare upstream it {bare.failed[THE_RUN]}"}
@@ -189,7 +196,7 @@ def compare(bare: Run, tried: Run) -> dict[str, str]:
 
 
 def read_run(log: Sequence[Mapping[str, Any]], ending: str) -> Run:
-    """Sum up a log of pytest-reportlog; `ending` are the words for a run that did not come to its end."""
+    """Return the result in a pytest-reportlog log; `ending` describes a run that did not finish."""
     failed: dict[str, str] = {}
     passed: set[str] = set()
     for entry in log:
@@ -206,7 +213,7 @@ def read_run(log: Sequence[Mapping[str, Any]], ending: str) -> Run:
 
 @dataclass(frozen=True)
 class _Runner:
-    """Runs upstream's tests and keeps what they say by all that it depends on."""
+    """Runs upstream's tests and stores the results, keyed by everything that they depend on."""
 
     repo: Repository
     suite: Suite
@@ -215,13 +222,16 @@ class _Runner:
     release: Release
 
     def all(self, trials: Sequence[_Trial]) -> list[Comparison]:
-        """Return what each trial came to, with a few trials at a time; Ctrl-C keeps what is finished."""
+        """Return the comparison of each trial, run in parallel; Ctrl-C keeps what is finished."""
         todo = [
             trial
             for trial in trials
             if not (self._kept(trial.bare, trial) and self._kept(trial.tried, trial))
         ]
-        text = f"running {self.repo.config.upstream.name}'s own tests: {len(todo)} times, bare and changed"
+        text = (
+            f"running {self.repo.config.upstream.name}'s own tests: "
+            f"{len(todo)} times, bare and changed"
+        )
         with progress(text, len(trials)) if todo else nullcontext(_ignore) as advance:
             pool = concurrent.futures.ThreadPoolExecutor(max_workers=os.cpu_count() or 1)
             try:
@@ -244,7 +254,10 @@ class _Runner:
         )
 
     def _believed(self, subject: _Subject, trial: _Trial) -> Run:
-        """Return what is kept, else run the tests, and once more those that failed; both must agree on a failure."""
+        """Return the stored result, else run the tests, and once more those that failed.
+
+        A test fails only if both runs agree.
+        """
         kept = self._kept(subject, trial)
         if kept is not None:
             return kept
@@ -308,7 +321,7 @@ class _Runner:
             )
 
     def _lay_out(self, folder: Path) -> None:
-        """Copy the tests alone, so that what is tried is never taken from beside them."""
+        """Copy the tests alone, so that the package beside them is never imported."""
         folder.mkdir()
         for name in self.suite.files:
             origin, place = self.source / name, folder / name
@@ -318,7 +331,7 @@ class _Runner:
     def _variables(
         self, subject: _Subject, folder: Path, mode: str, words: Mapping[str, str]
     ) -> dict[str, str]:
-        """Return a process environment with nothing of the user's that could steer the tests."""
+        """Return a process environment without the user's variables that could affect the tests."""
         kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
         given = self.suite.env | self.suite.modes[mode]
         places = [*subject.folders, folder, *(self.repo.root / name for name in self.suite.path)]
@@ -327,11 +340,11 @@ class _Runner:
 
 
 def _ignore(*_: object, **__: object) -> None:
-    """Stand for a progress bar where nothing is run."""
+    """Do nothing, in place of a progress bar if nothing runs."""
 
 
 def _both(first: Run, second: Run) -> Run:
-    """Believe a failure that was seen twice; a test that passed once passes."""
+    """Join two runs: a test fails if both failed, and passes if it passed once."""
     failed = {test: words for test, words in first.failed.items() if test in second.failed}
     return Run(failed, (first.passed | second.passed) - failed.keys())
 
@@ -339,7 +352,10 @@ def _both(first: Run, second: Run) -> Run:
 def _ready(
     repo: Repository, suite: Suite, environment: Environment, wheel: WheelFile | None = None
 ) -> Ready | None:
-    """Return the environment for the tests, with a wheel or without, or say why they are not run in it."""
+    """Return the environment for the tests, with a wheel or without.
+
+    If they cannot run in it, print the reason and return None.
+    """
     name = f"suite-wheel-{environment.id}" if wheel else f"suite-{environment.id}"
     ready = install(
         repo, name, environment, [*requirements(repo, environment), *suite.requires], wheel

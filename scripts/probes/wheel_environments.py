@@ -1,4 +1,4 @@
-"""Environments that uv makes for one purpose: the requirements of a cell's environment, and what is to be tried in it."""
+"""Make environments for one purpose with uv: a cell's requirements, and what is tested there."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _RECIPE = "recipe.json"
 
 @dataclass(frozen=True)
 class WheelFile:
-    """A wheel to install, known by its content."""
+    """A wheel to install, identified by its content."""
 
     path: Path
     sha256: str
@@ -43,9 +43,10 @@ def install(
     requires: Sequence[str],
     wheel: WheelFile | None = None,
 ) -> Ready | Absent:
-    """Return the environment of that name with requirements and perhaps a wheel, made anew where one of them changed.
+    """Return the environment `name` with requirements and optionally a wheel.
 
-    Raises EnvironmentFailedError where uv cannot install something.
+    It is made again if one of these changed. Raise EnvironmentFailedError if uv cannot install
+    something.
     """
     folder = repo.work / "environments" / name
     recipe = json.dumps(
@@ -67,7 +68,10 @@ def fill(
     requires: Sequence[str],
     variables: Mapping[str, str] | None = None,
 ) -> None:
-    """Make a new environment in a folder and install requirements; `variables` win over those of the one index."""
+    """Make a new environment in a folder and install requirements.
+
+    `variables` override those that name the index.
+    """
     python = interpreter(environment.python)
     assert python is not None, environment.python
     known = client_variables(repo) | dict(variables or {})
@@ -85,7 +89,7 @@ def fill(
 
 
 def ready_in(folder: Path, environment: Environment) -> Ready:
-    """Return the environment in a folder, which must be there."""
+    """Return the environment in a folder; raise EnvironmentFailedError if there is none."""
     ready = found_in(folder, environment)
     if ready is None:
         raise EnvironmentFailedError(
@@ -95,7 +99,7 @@ def ready_in(folder: Path, environment: Environment) -> Ready:
 
 
 def installed_file(ready: Ready, name: str) -> bytes | None:
-    """Return a file that is installed in an environment, by its path in `site-packages`."""
+    """Return the content of an installed file by its path in `site-packages`, or None."""
     site = site_packages(ready.python.parent.parent)
     path = site / name if site else None
     return path.read_bytes() if path and path.is_file() else None

@@ -1,1 +1,1 @@
-"""Uploading the wheel to a package index."""
+"""Upload the wheel to a package index."""

@@ -1,4 +1,4 @@
-"""Who uploads: a user's name and password for an index, from where Python's other tools look for them; never printed."""
+"""Credentials for an index, from where Python's other tools look for them; never printed."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from scripts.core.errors import UsageError, hide
 from scripts.upstream.index import from_keyring
 
 _Found = tuple[str, str | None, str | None]
-"""A place, and the user's name and the password that it holds."""
+"""The name of a source, and the user name and the password that it has."""
 
 
 @dataclass(frozen=True)
 class Credential:
-    """A user's name and password, and the words for where they were found."""
+    """A user name and password, and a description of the source that they come from."""
 
     user: str = field(repr=False)
     password: str = field(repr=False)
@@ -30,9 +30,13 @@ class Credential:
 
 
 def find_credential(target: IndexTarget) -> Credential:
-    """Return the first complete credential for an index, and hide it from all messages; raises UsageError without one."""
+    """Return the first complete credential for an index, and hide it from all messages.
+
+    Raises UsageError if there is none.
+    """
     for source, user, password in _places(target):
         held = (user, password) if user and password else None
+        # The keyring may have the password for a user name without one.
         if held is None and (user or source == "the keyring"):
             held = from_keyring(target.upload, user)
         if held:
@@ -41,12 +45,13 @@ def find_credential(target: IndexTarget) -> Credential:
             return found
     raise UsageError(
         f"nothing says who uploads to {target.name} ({target.upload})",
-        hint=f"set TWINE_USERNAME and TWINE_PASSWORD, or fill [{target.name}] in ~/.pypirc, the keyring or ~/.netrc",
+        hint=f"set TWINE_USERNAME and TWINE_PASSWORD, or fill [{target.name}] in ~/.pypirc, "
+        "the keyring or ~/.netrc",
     )
 
 
 def _places(target: IndexTarget) -> Iterator[_Found]:
-    """Give what each place holds, the place that wins first."""
+    """Yield what each source has, in order of precedence."""
     yield (
         "TWINE_USERNAME and TWINE_PASSWORD",
         os.environ.get("TWINE_USERNAME"),
@@ -60,13 +65,16 @@ def _places(target: IndexTarget) -> Iterator[_Found]:
 
 
 def _pypirc(target: IndexTarget) -> Iterator[_Found]:
-    """Read the index's section of ~/.pypirc, which counts only where it is about the same address."""
+    """Yield the index's section of ~/.pypirc, if it is for the same address.
+
+    Raises UsageError if the file cannot be read.
+    """
     parser = configparser.RawConfigParser()
     path = Path("~/.pypirc").expanduser()
     try:
         parser.read(path, encoding="utf-8")
     except (configparser.Error, UnicodeDecodeError, OSError):
-        # Without the parser's own words, which quote the line.
+        # The parser's own message is left out, because it quotes the line.
         raise UsageError(
             "~/.pypirc cannot be read", hint="correct it (packaging.python.org, `.pypirc`)"
         ) from None
@@ -76,7 +84,7 @@ def _pypirc(target: IndexTarget) -> Iterator[_Found]:
 
 
 def _about(repository: str | None, target: IndexTarget) -> bool:
-    """Tell whether a section without an address, or with this one, is meant: a password goes to no other host."""
+    """Return whether a section has no address or the index's: a password goes to no other host."""
     return repository is None or _place(repository) == _place(target.upload)
 
 

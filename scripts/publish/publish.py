@@ -1,4 +1,7 @@
-"""publish: prove, build, upload, and install what was uploaded; whatever went wrong, running it again goes on."""
+"""publish: prove, build and upload the wheel, and install what was uploaded.
+
+After any failure, running it again continues.
+"""
 
 from __future__ import annotations
 
@@ -25,10 +28,10 @@ from scripts.wheel.verify import ProbedInstallation, cells_here, installation_fa
 
 
 def publish(repo: Repository, name: str, *, waived: Mapping[str, str], dry_run: bool) -> list[str]:
-    """Bring the wheel of the committed tree to an index, and return the lines that say what was done.
+    """Publish the wheel of the committed tree to an index, and return lines on what was done.
 
-    Raises UsageError for an uncommitted tree or a taken version, AttentionError for verdicts that are not clean,
-    EnvironmentFailedError where the index fails.
+    Raises UsageError for an uncommitted tree or a taken version, AttentionError for verdicts that
+    are not clean, EnvironmentFailedError if the index fails.
     """
     shelf = _shelf(repo, name)
     with repo.alone():
@@ -53,13 +56,14 @@ def publish(repo: Repository, name: str, *, waived: Mapping[str, str], dry_run: 
         lines.append(_uploaded(shelf, wheel, standing))
         _try_installed(repo, lock, shelf, wheel)
         lines.append(
-            f"installed from {name} into a new environment: the files are as recorded, the control probe passes"
+            f"installed from {name} into a new environment: "
+            "the files are as recorded, the control probe passes"
         )
         return [*lines, f"pin it as: {pinned(wheel)}"]
 
 
 def committed(repo: Repository) -> str:
-    """Return the id of the commit that the folder is at; raises UsageError for whatever is not committed."""
+    """Return the id of the folder's commit; raises UsageError if anything is not committed."""
     inside = user_git(repo.root, "rev-parse", "--verify", "--quiet", "HEAD", ok=None)
     if inside.code != 0:
         raise UsageError(
@@ -79,7 +83,10 @@ def committed(repo: Repository) -> str:
 
 
 def refuse_faults(report: Report, waived: Mapping[str, str]) -> None:
-    """Refuse verdicts that are faults and not waived, and waivers of what is no fault."""
+    """Raise AttentionError for warnings and for faults that are not waived.
+
+    Raises UsageError for a waiver of what is no fault.
+    """
     faults = {
         item.feature.id: str(item.verdict) for item in report.features if item.verdict in FAULTS
     }
@@ -106,12 +113,15 @@ def refuse_faults(report: Report, waived: Mapping[str, str]) -> None:
 
 
 def pinned(wheel: Wheel) -> str:
-    """Return the line of a requirements file that nothing but these bytes satisfies."""
+    """Return the line of a requirements file that only these bytes satisfy."""
     return f"{wheel.requirement} --hash=sha256:{wheel.sha256}"
 
 
 def _shelf(repo: Repository, name: str) -> Shelf:
-    """Return the index of that name in fork.toml, with the credential for it."""
+    """Return the index of that name in fork.toml, with its credential.
+
+    Raises UsageError if fork.toml has none of that name, or if there is no credential.
+    """
     indexes = {target.name: target for target in repo.config.indexes}
     if name not in indexes:
         known = near_miss(name, list(indexes)) if indexes else ""
@@ -122,7 +132,7 @@ def _shelf(repo: Repository, name: str) -> Shelf:
 
 
 def _uploaded(shelf: Shelf, wheel: Wheel, standing: Standing) -> str:
-    """Upload where that is still to be done."""
+    """Upload the wheel unless it is already there, and return what was done."""
     if standing is Standing.SAME:
         return f"already there: {shelf.target.name} has these bytes"
     say(f"uploading to {shelf.target.name}")
@@ -131,7 +141,11 @@ def _uploaded(shelf: Shelf, wheel: Wheel, standing: Standing) -> str:
 
 
 def _try_installed(repo: Repository, lock: Lock, shelf: Shelf, wheel: Wheel) -> None:
-    """Install from the index into a new environment, by version and sha256, and run the control probe there."""
+    """Install the wheel from the index into a new environment, and run the control probe there.
+
+    It is pinned by version and sha256. Raises AttentionError if the installation has a fault,
+    EnvironmentFailedError if no environment can be made here.
+    """
     cell = next(
         (
             cell

@@ -1,4 +1,4 @@
-"""An index as a shelf for wheels: what stands under a wheel's name there, putting it there, and installing from there."""
+"""An index to publish to: what it has of a wheel's version, uploading to it, installing from it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from scripts.wheel.build import Wheel
 from scripts.wheel.build_number import BUMP
 
 UPLOAD_SECONDS = 600
-"""After which an upload that does not end is given up."""
+"""Seconds after which an upload is aborted."""
 
 _LOOKS, _PAUSE_SECONDS = 5, 0.4
 _REFUSED = (401, 403)
@@ -36,7 +36,7 @@ _STATUS = re.compile(r"HTTPError: (\d{3})")
 
 
 class Standing(StrEnum):
-    """What an index has under a wheel's version."""
+    """What an index has for a wheel's version."""
 
     ABSENT = "absent"
     SAME = "the same bytes"
@@ -45,14 +45,17 @@ class Standing(StrEnum):
 
 @dataclass(frozen=True)
 class Shelf:
-    """An index to publish to, with the credential for it."""
+    """An index to publish to, with its credential."""
 
     repo: Repository
     target: IndexTarget
     credential: Credential
 
     def look(self, wheel: Wheel) -> Standing:
-        """Tell what stands under the wheel's version; raises EnvironmentFailedError where the index does not say."""
+        """Return what the index has for the wheel's version.
+
+        Raises EnvironmentFailedError if the index does not answer.
+        """
         index = self._index
         version = Version(wheel.contents.version)
         try:
@@ -70,11 +73,12 @@ class Shelf:
         return Standing.SAME if all(same) else Standing.OTHER
 
     def put(self, wheel: Wheel) -> Standing:
-        """Upload, then believe what the index lists, not what it answered.
+        """Upload the wheel, and return what the index then lists, whatever it answered.
 
-        Raises EnvironmentFailedError with the cause where it does not list the wheel afterwards.
+        Raises EnvironmentFailedError with the cause if the index does not list the wheel.
         """
         done = self._twine(wheel)
+        # An index may take some time until it lists what was uploaded.
         for attempt in range(_LOOKS if done.code == 0 else 1):
             time.sleep(_PAUSE_SECONDS if attempt else 0)
             try:
@@ -82,13 +86,16 @@ class Shelf:
             except EnvironmentFailedError:
                 if done.code == 0:
                     raise
-                break
+                break  # report the failed upload instead
             if standing is not Standing.ABSENT:
                 return standing
         raise self._failed(done)
 
     def variables(self) -> dict[str, str]:
-        """Return uv's variables for installing from here: this index first, the usual one for what is not on it."""
+        """Return uv's variables for installing from this index.
+
+        The usual index is used for what this one does not have.
+        """
         found = {"UV_INDEX": f"shelf={self.target.simple}", "UV_INDEX_STRATEGY": "first-index"}
         if self._shared:
             found |= {
@@ -98,17 +105,19 @@ class Shelf:
         return found
 
     def refuse_other(self, standing: Standing, wheel: Wheel) -> None:
-        """Refuse a version under which the index has other bytes."""
+        """Raise UsageError if the index has other bytes for the wheel's version."""
         if standing is Standing.OTHER:
             raise UsageError(
-                f"{self.target.name} has other bytes under {wheel.requirement}, and a version never changes its bytes",
-                hint=f"{BUMP} && git add upstream/wheels.toml && git commit --message 'Count the wheel on'"
+                f"{self.target.name} has other bytes under {wheel.requirement}, "
+                "and a version never changes its bytes",
+                hint=f"{BUMP} && git add upstream/wheels.toml"
+                " && git commit --message 'Count the wheel on'"
                 f" && nox -s publish -- --index {self.target.name}",
             )
 
     @property
     def _shared(self) -> bool:
-        """Whether the credential for uploading may be sent to the simple index: only where both are one host."""
+        """Whether the simple index may get the upload credential: only if both are on one host."""
         return urlsplit(self.target.simple).hostname == urlsplit(self.target.upload).hostname
 
     @cached_property
@@ -124,14 +133,18 @@ class Shelf:
         )
 
     def _sha256(self, index: Index, package: object) -> str:
-        """Return a file's digest by its bytes, not by the word of the index."""
+        """Return the sha256 of a file's bytes, not the digest that the index states."""
         with tempfile.TemporaryDirectory(prefix="fork-look-") as folder:
             path = Path(folder) / "file"
-            index.download(Remote(Version("0"), package), path, lambda *_, **__: None)  # type: ignore[arg-type]
+            index.download(
+                Remote(Version("0"), package),  # type: ignore[arg-type]
+                path,
+                lambda *_, **__: None,
+            )
             return hashlib.sha256(path.read_bytes()).hexdigest()
 
     def _twine(self, wheel: Wheel) -> Completed:
-        """Run twine, which gets the credential by its environment and reads no .pypirc of its own."""
+        """Run twine with the credential in its environment, and without reading any .pypirc."""
         kept = {
             key: value
             for key, value in client_variables(self.repo).items()
@@ -152,14 +165,18 @@ class Shelf:
         return run([*command, wheel.path], env=kept | login, timeout=UPLOAD_SECONDS, ok=None)
 
     def _failed(self, done: Completed) -> EnvironmentFailedError:
-        """Say why an upload failed, in words of our own: a page or a traceback may hold anything."""
+        """Return the error that explains a failed upload.
+
+        It quotes at most the last line of the output, which may hold a page or a traceback.
+        """
         status = _STATUS.search(done.complaint + done.text)
         where = f"{self.target.name} ({self.target.upload})"
         again = f"nox -s publish -- --index {self.target.name}"
         if done.code == 0:
             return EnvironmentFailedError(
                 f"{where} took the upload, but {self.target.simple} does not list it",
-                hint=f"check both addresses of [[indexes]] {self.target.name} in fork.toml, then {again}",
+                hint=f"check both addresses of [[indexes]] {self.target.name} in fork.toml, "
+                f"then {again}",
             )
         if status and int(status[1]) in _REFUSED:
             return self._refused(int(status[1]))
@@ -180,13 +197,14 @@ class Shelf:
 
     def _refused(self, status: int) -> EnvironmentFailedError:
         return EnvironmentFailedError(
-            f"{self.target.name} ({self.target.upload}) refused the user or the password of {self.credential.source} ({status})",
+            f"{self.target.name} ({self.target.upload}) refused the user or the password "
+            f"of {self.credential.source} ({status})",
             hint=f"correct them, then nox -s publish -- --index {self.target.name}",
         )
 
 
 def _version(file_name: str) -> Version | None:
-    """Return the version of a wheel's name, or None for another kind of file."""
+    """Return the version in a wheel's file name, or None for another kind of file."""
     try:
         return parse_wheel_filename(file_name)[1]
     except InvalidWheelFilename:

@@ -1,1 +1,1 @@
-"""Moving the fork to another release, and retiring what that makes unnecessary."""
+"""Move the fork to another release, and retire what that release makes unnecessary."""

@@ -1,4 +1,4 @@
-"""The plan of a rebase: what the target makes unnecessary, what is replayed, and everything that could not go well."""
+"""Plan a rebase: what retires, what is replayed, and what can be refused before it starts."""
 
 from __future__ import annotations
 
@@ -32,7 +32,11 @@ from scripts.verdicts.retirement import Retirement, patch_retirements, retiremen
 
 
 def planned(repo: Repository, version: str, waived: Mapping[str, str]) -> RebaseState:
-    """Ask what the bare target does by itself, for a patch is retired on behaviour alone; and refuse what cannot go well."""
+    """Return the state of a rebase to `version`, planned from the verdicts on the bare target.
+
+    Retirement depends on behaviour alone, so the probes run on the bare target first.
+    Whatever would fail at the end is refused here.
+    """
     old = read_lock(repo.lock_file)
     before = fingerprint(repo)
     check_source(repo)
@@ -53,7 +57,10 @@ def planned(repo: Repository, version: str, waived: Mapping[str, str]) -> Rebase
 
 
 def _decided(series: Series, going: Sequence[Retirement], back: Sequence[Feature]) -> RebaseState:
-    """Return what becomes of patches and of features' own records where some features go and some are needed again."""
+    """Return which patches and features' own records retire or come back; the caller adds the rest.
+
+    `going` are the retirements of features, `back` the features that are needed again.
+    """
     return RebaseState(
         "",
         "",
@@ -70,7 +77,11 @@ def _decided(series: Series, going: Sequence[Retirement], back: Sequence[Feature
 
 
 def chosen(repo: Repository, names: Sequence[str], *, back: bool) -> RebaseState:
-    """Return the state of a step by hand: some patches retire or come back, and the others stay on the release they stand on."""
+    """Return the state of a manual step: `names` retire or, with `back`, come back.
+
+    The other patches stay on their release. Raises UsageError for a name that no live (with
+    `back`: retired) patch or feature has, AttentionError for a feature that is still needed.
+    """
     lock, before = read_lock(repo.lock_file), fingerprint(repo)
     check_source(repo)
     bring(repo, lock)
@@ -97,6 +108,7 @@ def chosen(repo: Repository, names: Sequence[str], *, back: bool) -> RebaseState
             f"there is no {kind} patch {wrong[0]}{near_miss(wrong[0], known)}",
             hint="nox -s status names them",
         )
+    # The live patches share one base, which may differ from the locked release.
     base = series.active[0].base if series.active else lock.locked
     decided = _decided(
         series, () if back else _unnecessary(repo, lock, features), features if back else ()
@@ -109,7 +121,10 @@ def chosen(repo: Repository, names: Sequence[str], *, back: bool) -> RebaseState
 def _unnecessary(
     repo: Repository, lock: Lock, features: Sequence[Feature]
 ) -> tuple[Retirement, ...]:
-    """Return the retirements of features, with their proof; refuses one whose probes do not pass on the bare locked release."""
+    """Return the retirements of features, each with its proof.
+
+    Raises AttentionError for a feature whose probes do not pass on the bare locked release.
+    """
     report, _ = examine(
         staged(repo), lock, Choice(bare=True, features=tuple(feature.id for feature in features))
     )
@@ -128,7 +143,10 @@ def _unnecessary(
 
 
 def begun(repo: Repository, state: RebaseState) -> RebaseState:
-    """Return a state with its queue, the target's commit before it; refuses what could not be written at the end."""
+    """Return a state with its queue, and with the target's commit as its head.
+
+    Raises AttentionError or UsageError for what could not be written at the end.
+    """
     _check_retirements(repo, state)
     series = workshop(repo).series
     queue = tuple(name for name in in_order(series, state.back) if name not in state.gone)
@@ -136,7 +154,7 @@ def begun(repo: Repository, state: RebaseState) -> RebaseState:
 
 
 def _target(repo: Repository, old: Lock, version: str) -> Lock:
-    """Return the pins with another release locked, asking the index only for one that is not pinned yet."""
+    """Return the pins with the target locked; query the index only if it is not pinned yet."""
     pinned = next((release for release in old.releases if _same(release.version, version)), None)
     if pinned is None:
         return resolve(repo, version)
@@ -152,7 +170,10 @@ def _same(pinned: str, asked: str) -> bool:
 
 
 def _check_verdicts(report: Report, waived: Mapping[str, str], *, pinned: bool) -> None:
-    """Refuse a target of which nothing can be said, or too little; what regressed there comes back, so it is no fault."""
+    """Raise UsageError for an unknown waiver, AttentionError for verdicts that prove too little.
+
+    A regressed feature is no fault here, because it comes back.
+    """
     evidence = (
         f"{'' if pinned else 'nox -s pin, then '}nox -s status -- --upstream {report.locked} --why"
     )
@@ -173,7 +194,8 @@ def _check_verdicts(report: Report, waived: Mapping[str, str], *, pinned: bool) 
             + "\n".join(
                 f"{item.feature.id} is {item.verdict}: {detail(item, report)}" for item in wrong
             ),
-            hint=f"mend the probes ({evidence}); or take them along as they are: nox -s rebase -- {report.locked} {waivers}",
+            hint=f"mend the probes ({evidence}); or take them along as they are: "
+            f"nox -s rebase -- {report.locked} {waivers}",
         )
     if report.features and not any(tried(item, report) for item in report.features):
         raise AttentionError(
@@ -183,7 +205,11 @@ def _check_verdicts(report: Report, waived: Mapping[str, str], *, pinned: bool) 
 
 
 def _check_retirements(repo: Repository, state: RebaseState) -> None:
-    """Refuse now what could not be written at the end: a patch that cannot stand by itself, settings that contradict."""
+    """Refuse now what could not be written at the end.
+
+    Raises AttentionError for a patch that does not apply without patches that it does not name,
+    and for settings that contradict each other; UsageError if the profile cannot take settings.
+    """
     shop, retire = workshop(repo), state.retire
     failed = shop.commits(shop.series.active).failed
     if failed:
@@ -191,7 +217,7 @@ def _check_retirements(repo: Repository, state: RebaseState) -> None:
             "\n".join(f"{name} {step.detail}" for name, step in failed.items()),
             hint="mend the patch file",
         )
-    for item in retire:
+    for item in retire:  # called for its errors, as commit_of and profile_name below
         retired_mail(shop, shop.series.by_id[item.id], item, {other.id for other in retire})
     for name in state.back:
         commit_of(shop, name)
@@ -210,7 +236,7 @@ def _check_retirements(repo: Repository, state: RebaseState) -> None:
 
 
 def changes_nothing(repo: Repository, state: RebaseState) -> bool:
-    """Tell whether the fork stands on the target already, with every patch written on it and none to retire."""
+    """Return whether the fork is on the target, with nothing to replay, retire or take back."""
     patches = workshop(repo).series.active
     fresh = all(patch.base == state.target for patch in patches)
     stays = not (state.retire or state.settled or state.back or state.reopened)
@@ -223,7 +249,7 @@ def changes_nothing(repo: Repository, state: RebaseState) -> bool:
 
 
 def trial(repo: Repository, state: RebaseState) -> Plan:
-    """Try the replay in passing and note what would conflict."""
+    """Return the plan of a dry run, which replays every patch and notes the conflicts."""
     if changes_nothing(repo, state):
         return Plan(
             state.origin,
@@ -261,7 +287,10 @@ def trial(repo: Repository, state: RebaseState) -> Plan:
 
 
 def _tried(shop: Workshop, state: RebaseState, target: Release) -> dict[str, Step]:
-    """Pick each patch onto the target as a rebase would, leaving out those that conflict."""
+    """Return how each queued patch applies to the target when they are picked as in a rebase.
+
+    Patches that conflict are left out, with those that depend on them.
+    """
     steps: dict[str, Step] = {}
     with line_on(target, shop.git, {}) as line:
         for name in state.queue:
@@ -281,12 +310,12 @@ def _tried(shop: Workshop, state: RebaseState, target: Release) -> dict[str, Ste
 
 
 def retiring(state: RebaseState) -> tuple[Retirement, ...]:
-    """Return the patches and the features that retire."""
+    """Return the retirements of patches, and of features with their own record."""
     return (*state.retire, *state.settled)
 
 
 def returning(state: RebaseState) -> tuple[tuple[str, str], ...]:
-    """Return the patches and the features that come back, each with the reason."""
+    """Return the ids of the patches and features that come back, each with the reason."""
     why = "by hand" if state.by_hand else f"needed again on {state.target}"
     return tuple(
         (name, why) for name in (*state.back, *state.reopened) if name not in state.skipped
@@ -294,12 +323,12 @@ def returning(state: RebaseState) -> tuple[tuple[str, str], ...]:
 
 
 def tried(item: FeatureReport, report: Report) -> bool:
-    """Tell whether a cell of the target says something of a patch."""
+    """Return whether any cell of the target counts for a feature's verdict."""
     at = item.release(report.locked)
     return at is not None and any(cell.counts for cell in at.cells)
 
 
 def detail(item: FeatureReport, report: Report) -> str:
-    """Return the words of the release that decided a patch's verdict."""
+    """Return what explains a feature's verdict on the target, or an empty string."""
     at = item.release(report.locked)
     return at.detail if at else ""

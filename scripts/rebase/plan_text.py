@@ -1,4 +1,4 @@
-"""What a rebase, or a retirement by hand, would do or did, and how a person reads it."""
+"""What a rebase or a manual step would do or did, and how it is printed."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from scripts.verdicts.retirement import Retirement
 
 @dataclass(frozen=True)
 class Plan:
-    """What a rebase would do, or did: for the person who asked.
+    """What a rebase or a manual step would do, or did.
 
-    `back` are retired patches that are needed again, each with the reason; `total`, `stops` and `following` are the sum, the
-    patches that conflict, and the next command of a trial.
+    `back` are the patches and features that come back, each with the reason. Only a dry run has
+    `total`, `stops` and `following`: the counts, the patches that conflict, the next command.
     """
 
     origin: str

@@ -1,6 +1,6 @@
-"""rebase: stand on another release: retire what it made unnecessary, replay the rest, prove the result, then replace.
+"""rebase: move to another release: retire what it made unnecessary, replay and prove the rest.
 
-Until the last step nothing outside `.fork/rebase/` is touched; the last step replaces everything or nothing.
+Nothing outside `.fork/rebase/` changes before the last step, which replaces everything or nothing.
 """
 
 from __future__ import annotations
@@ -56,11 +56,10 @@ def rebase(
     dry_run: bool = False,
     waived: Mapping[str, str] | None = None,
 ) -> Plan:
-    """Move the fork to a release and return what was done; with `dry_run`, what would be.
+    """Move the fork to a release and return what was done; with `dry_run`, what would be done.
 
-    `waived` are patches whose faults count for nothing, each with the reason.
-
-    Raises AttentionError at a conflict or where the result is not proven, with the state kept for `--continue`.
+    `waived` maps features whose faults are ignored to the reason. Raises AttentionError at a
+    conflict or if the result is not proven; the state is then kept for `--continue`.
     """
     with _beginning(repo):
         try:
@@ -79,12 +78,16 @@ def rebase(
 
 @contextmanager
 def _beginning(repo: Repository) -> Iterator[None]:
-    """Have the folder alone, with nothing left of an earlier rebase; refuses one that is under way."""
+    """Lock the folder and remove what an earlier rebase left.
+
+    Raises UsageError if a rebase is under way.
+    """
     with repo.alone():
         if _under_way(repo):
             raise UsageError(
                 "a rebase is under way",
-                hint="nox -s rebase -- --continue\nnox -s rebase -- --skip\nnox -s rebase -- --abort",
+                hint="nox -s rebase -- --continue\nnox -s rebase -- --skip\n"
+                "nox -s rebase -- --abort",
             )
         forget(repo)
         yield
@@ -93,10 +96,11 @@ def _beginning(repo: Repository) -> Iterator[None]:
 def by_hand(
     repo: Repository, names: Sequence[str], *, back: bool = False, dry_run: bool = False
 ) -> Plan:
-    """Retire patches that bare upstream makes unnecessary, or take retired ones `back`; all others stay on their release.
+    """Retire patches that bare upstream makes unnecessary, or take retired ones `back`.
 
-    What undoes the last such step restores every byte. Raises AttentionError for a patch that upstream does not replace, at a
-    conflict, or where the result is not proven, with the state kept for `rebase --continue`.
+    All other patches stay on their release. A step that undoes the last one restores every byte.
+    Raises AttentionError for a feature that upstream does not replace. Raises it also at a
+    conflict or if the result is not proven; the state is then kept for `rebase --continue`.
     """
     with _beginning(repo):
         previous = undoing(repo, names, back=back)
@@ -121,7 +125,7 @@ def by_hand(
 
 
 def go_on(repo: Repository, waived: Mapping[str, str] | None = None) -> Plan:
-    """Take up a rebase that stopped or was killed, with what was resolved in its work tree."""
+    """Continue a rebase that stopped or was killed, with what was resolved in its work tree."""
     with repo.alone():
         state = required_state(repo)
         if state.done:
@@ -132,7 +136,10 @@ def go_on(repo: Repository, waived: Mapping[str, str] | None = None) -> Plan:
 
 
 def skip(repo: Repository) -> Plan:
-    """Leave out the patches at which the rebase stopped, and go on; they are dropped on a person's word, not on proof."""
+    """Leave out the patches at which the rebase stopped, and continue.
+
+    They are dropped because a person decided so, without proof.
+    """
     with repo.alone():
         state = required_state(repo)
         if state.done:
@@ -147,15 +154,19 @@ def skip(repo: Repository) -> Plan:
 
 
 def abort(repo: Repository) -> None:
-    """Forget the rebase under way."""
+    """Discard the rebase under way; raises UsageError if there is none."""
     with repo.alone():
+        # A run that was killed while it planned leaves the folder without a state.
         if not _under_way(repo) and not home(repo).exists():
             raise UsageError("no rebase is under way", hint="nox -s rebase -- VERSION")
         forget(repo)
 
 
 def _under_way(repo: Repository) -> bool:
-    """Tell whether a rebase is under way; of one that was killed after its last step, what is left over is removed."""
+    """Return whether a rebase is under way.
+
+    If one was killed after its last step, what it left is removed; it is not under way.
+    """
     state = left_state(repo)
     if state is None or not state.done:
         return state is not None
@@ -164,9 +175,10 @@ def _under_way(repo: Repository) -> bool:
 
 
 def _left_over(repo: Repository, state: RebaseState) -> Plan:
-    """Clean up after a rebase that was killed when all was done, and say what it did."""
+    """Clean up after a rebase that was killed after its last step, and return what it did."""
     say(
-        f"the rebase to {state.target} had been done when it was killed; only its work tree was left"
+        f"the rebase to {state.target} had been done when it was killed; "
+        "only its work tree was left"
     )
     forget(repo)
     live = _live_ids(read_series(repo, read_lock(repo.lock_file)))
@@ -177,7 +189,7 @@ def _left_over(repo: Repository, state: RebaseState) -> Plan:
 
 
 def _go_on(repo: Repository, state: RebaseState) -> Plan:
-    """Do what is left, from whichever step the state says."""
+    """Run the steps that are left, from the one that the state is at, and return what was done."""
     state = replay(repo, state)
     digest = export(repo, state)
     reached("exported")
@@ -201,7 +213,10 @@ def _go_on(repo: Repository, state: RebaseState) -> Plan:
 
 
 def _proof(repo: Repository, state: RebaseState) -> Report:
-    """Run every probe, live and retired, and upstream's own tests on the repository as it will be; stop at any fault."""
+    """Run every probe, live and retired, and upstream's own tests on the staged repository.
+
+    Any fault stops the rebase.
+    """
     new, lock = staged(repo), target_lock(repo)
     report, _ = examine(new, lock, Choice())
     before = workshop(repo).series.by_id
@@ -213,7 +228,8 @@ def _proof(repo: Repository, state: RebaseState) -> Report:
     ]
     if wrong:
         words = [
-            f"{item.feature.id} is {item.verdict}: {_why(item, before[item.feature.patch.id], report)}"
+            f"{item.feature.id} is {item.verdict}: "
+            f"{_why(item, before[item.feature.patch.id], report)}"
             for item in wrong
         ]
         words += [
@@ -244,7 +260,10 @@ def _proof(repo: Repository, state: RebaseState) -> Report:
 
 
 def _emptied(item: FeatureReport, before: Patch) -> bool:
-    """Tell whether a patch lost all its hunks on the way, and nothing shows that it still does something."""
+    """Return whether a patch lost all its hunks in the replay and no verdict shows a need for it.
+
+    Lost hunks alone do not prove that upstream absorbed it.
+    """
     return bool(
         before.hunks and not item.feature.patch.hunks and item.verdict is not Verdict.NEEDED
     )
@@ -259,16 +278,19 @@ def _why(item: FeatureReport, before: Patch, report: Report) -> str:
     return empty + detail(item, report)
 
 
-# Look
+# Report
 
 
 def _notes(repo: Repository, state: RebaseState, report: Report) -> Iterator[str]:
-    """Give what a person wants to know at the end: the answer, what went, what was not tried, and the range-diff."""
+    """Yield the closing notes: the answer, what was dropped or not tried, and the range-diff."""
     yield report.answer.short
     series = workshop(repo).series
     for patch in (patch for patch in series.all if patch.id in state.skipped):
         probes = [spec for feature in series.features_of(patch) for spec in feature.probes]
-        yield f"{patch.id} was skipped on your word: its behaviour is gone; nothing runs {', '.join(probes)} any more"
+        yield (
+            f"{patch.id} was skipped on your word: its behaviour is gone; "
+            f"nothing runs {', '.join(probes)} any more"
+        )
     for name, reason in state.waived.items():
         yield f"{name} was not proven, on your word: {reason}"
     yield from repo.config.stale_exclusions(
@@ -283,12 +305,15 @@ def _notes(repo: Repository, state: RebaseState, report: Report) -> Iterator[str
     if untried:
         yield f"not tried on {state.target}, for no cell here can: {', '.join(untried)}"
     if is_subtree(repo):
-        yield f"upstream/src/ is a subtree and left as it is; nox -s vendor -- --subtree merges {state.target} into it"
+        yield (
+            "upstream/src/ is a subtree and left as it is; "
+            f"nox -s vendor -- --subtree merges {state.target} into it"
+        )
     yield from _range_diff(repo, state)
 
 
 def _importers(repo: Repository, module: Path) -> Iterator[str]:
-    """Give the tests that import an override module."""
+    """Yield the tests that import an override module."""
     package = re.escape(".".join(module.parent.parts))
     imported = re.compile(
         rf"\b{package}\.{module.stem}\b|\bfrom {package} import [^\n]*\b{module.stem}\b"

@@ -1,4 +1,7 @@
-"""replay: cherry-pick the patches that stay onto the target, in a work tree in which a person can resolve conflicts."""
+"""replay: cherry-pick the patches that stay onto the target.
+
+A conflict is left in a work tree, where a person can resolve it.
+"""
 
 from __future__ import annotations
 
@@ -33,14 +36,14 @@ from scripts.series.patch_file import read_mail, with_trailers
 from scripts.series.series import read_series
 
 SHOWN_LINES = 80
-"""How many lines of upstream's own change a conflict shows."""
+"""The number of lines of upstream's change that the message of a conflict shows."""
 
 NEAR_LINES = 12
-"""How far from a hunk upstream's own change still counts as near."""
+"""Upstream's change is near a hunk if it is at most so many lines away."""
 
 
 def replay(repo: Repository, state: RebaseState) -> RebaseState:
-    """Cherry-pick what is left in the queue, stopping at the first conflict."""
+    """Cherry-pick the patches in the queue; stop at the first conflict."""
     shop = workshop(repo)
     work = work_of(repo, state)
     if state.queue:
@@ -54,7 +57,8 @@ def replay(repo: Repository, state: RebaseState) -> RebaseState:
             stop(
                 repo,
                 state,
-                f"{patch.id} conflicts with {state.target}: {step.detail}\n{_upstream_change(shop, state, work, patch)}",
+                f"{patch.id} conflicts with {state.target}: {step.detail}\n"
+                f"{_upstream_change(shop, state, work, patch)}",
             )
         head = work.text("rev-parse", "HEAD")
         state = dataclasses.replace(
@@ -69,7 +73,10 @@ def replay(repo: Repository, state: RebaseState) -> RebaseState:
 
 
 def resolved(repo: Repository, state: RebaseState) -> RebaseState:
-    """Take what a person left in the work tree: commit a finished resolution, refuse an unfinished one."""
+    """Return the state after a person worked in the work tree; commit a finished resolution.
+
+    Raises AttentionError for an unfinished one.
+    """
     work, shop = work_of(repo, state), workshop(repo)
     check_finished(work, state.head)
     if work.resolve("CHERRY_PICK_HEAD"):
@@ -82,7 +89,10 @@ def resolved(repo: Repository, state: RebaseState) -> RebaseState:
 
 
 def left_out(repo: Repository, state: RebaseState) -> RebaseState:
-    """Leave out the patches at which the rebase stopped, and those that cannot stand without them."""
+    """Leave out the patches at which the rebase stopped, and the live ones that depend on them.
+
+    Raises AttentionError if a retired patch depends on one of them.
+    """
     series = workshop(repo).series
     without = {other for name in state.at for other in series.dependents(series.by_id[name])}
     gone = [name for name in in_order(series, state.back) if name in without - state.gone]
@@ -93,7 +103,8 @@ def left_out(repo: Repository, state: RebaseState) -> RebaseState:
     ]
     if held:
         raise AttentionError(
-            f"{', '.join(gone)} cannot be left out: {', '.join(held)}, which is retired, stands on it",
+            f"{', '.join(gone)} cannot be left out: "
+            f"{', '.join(held)}, which is retired, stands on it",
             hint=f"resolve it in {work_tree(repo)}, or nox -s rebase -- --abort",
         )
     head = _line_without(repo, state, gone)
@@ -106,9 +117,9 @@ def left_out(repo: Repository, state: RebaseState) -> RebaseState:
 
 
 def _line_without(repo: Repository, state: RebaseState, gone: list[str]) -> str:
-    """Take patches out of what is replayed so far, and return the commit at its end."""
+    """Remove patches from the commits replayed so far, and return the last commit."""
     work, target, head = work_of(repo, state), release_of(repo, state.target), state.head
-    if not state.queue:  # nothing is being resolved, so commits may have been mended
+    if not state.queue:  # nothing is being resolved, so commits may have been amended
         check_finished(work, head)
         head = _checked_head(workshop(repo), state, work, waiting=())
     stand_at(work, head)
@@ -118,7 +129,10 @@ def _line_without(repo: Repository, state: RebaseState, gone: list[str]) -> str:
 
 
 def _checked_head(shop: Workshop, state: RebaseState, work: Git, waiting: tuple[str, ...]) -> str:
-    """Return the work tree's commit where it ends the line of all patches that are not gone and not waiting."""
+    """Return the work tree's last commit.
+
+    Raises AttentionError unless its commits are all patches that are neither gone nor `waiting`.
+    """
     wanted = [
         name for name in in_order(shop.series, state.back) if name not in state.gone.union(waiting)
     ]
@@ -129,7 +143,10 @@ def _checked_head(shop: Workshop, state: RebaseState, work: Git, waiting: tuple[
 def stop(
     repo: Repository, state: RebaseState, why: str, at: tuple[str, ...] | None = None
 ) -> NoReturn:
-    """Keep the state for a person and say what to do; `at` are the patches that `--skip` would leave out."""
+    """Save the state, and raise an AttentionError that says how to continue.
+
+    `at` are the patches that `--skip` would leave out: by default the first one in the queue.
+    """
     reached("stopping")
     at = state.queue[:1] if at is None else at
     dataclasses.replace(state, stopped=why, at=at).write(repo)
@@ -137,13 +154,14 @@ def stop(
     how = "resolve it (git add)" if is_open else "mend it (git commit --amend)"
     skip = f"; or --skip, which leaves {', '.join(at)} out" if at else ""
     raise AttentionError(
-        f"the rebase to {state.target} stopped; nothing outside {home(repo).relative_to(repo.root)} has changed.\n{why}",
+        f"the rebase to {state.target} stopped; "
+        f"nothing outside {home(repo).relative_to(repo.root)} has changed.\n{why}",
         hint=f"{how} in {work_tree(repo)}, then `nox -s rebase -- --continue`{skip}; or --abort",
     )
 
 
 def mails(repo: Repository, state: RebaseState) -> Iterator[tuple[str, bytes]]:
-    """Give each replayed commit's id and patch on the new base, with the dependencies that the new series has."""
+    """Yield each replayed patch's id and mail, with its base and dependencies in the new series."""
     target, series = release_of(repo, state.target), workshop(repo).series
     commits = {
         id_of(repo.git, commit): commit for commit in commits_of(repo.git, target, state.head)
@@ -160,7 +178,7 @@ def mails(repo: Repository, state: RebaseState) -> Iterator[tuple[str, bytes]]:
 
 
 def workshop(repo: Repository) -> Workshop:
-    """Return the workshop of the series as it stands, with the releases of the new pins."""
+    """Return the workshop of the current series, with the releases of the new pins."""
     lock = target_lock(repo)
     return Workshop(repo, lock, read_series(repo, lock), Store(repo.work / "results"))
 
@@ -173,9 +191,9 @@ def release_of(repo: Repository, version: str) -> Release:
 
 
 def _upstream_change(shop: Workshop, state: RebaseState, work: Git, patch: Patch) -> str:
-    """Show what upstream changed between the patch's base and the target near the hunks that conflict."""
+    """Return what upstream changed, from a patch's base to the target, near conflicting hunks."""
     files = unmerged(work)
-    if not files:
+    if not files:  # an ambiguous place is committed, and is still a conflict
         return "Look at the last commit there; `--continue` accepts its place."
     base, target = shop.lock.release(patch.base), shop.lock.release(state.target)
     assert base is not None
@@ -212,7 +230,7 @@ def _upstream_change(shop: Workshop, state: RebaseState, work: Git, patch: Patch
 
 
 def _near(diff: str, patch: Patch) -> str:
-    """Return the hunks of a diff that are near a patch's own."""
+    """Return the hunks of a diff that are near a patch's own hunks."""
     found = []
     for file in unidiff.patch.PatchSet(diff):
         own = [

@@ -1,4 +1,4 @@
-"""retire: write a live patch as a retired one, which stands for ever on its base with the proof in it."""
+"""retire: write a live patch as a retired one, which stays on its base and includes its proof."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ from scripts.series.patch_file import with_trailers
 from scripts.verdicts.retirement import Retirement
 
 HOLDS = "As it was then, it holds what it depended on: "
-"""How the message of a retired patch begins to name the patches that it holds."""
+"""The start of the sentence that names the held patches in a retired patch's message."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a patch stood in the series when it retired: its file's number, what it depended on and who depended on it.
+    """The place of a patch in the series when it retired, kept in its `Place:` trailer.
 
-    `holds` are the patches that it holds, each with the id of its change then. Where there are any, `depends` is what it depended
-    on, else its own `Depends:` says that.
+    `number` is its file's number. `needed_by` are the patches that depended on it. `holds` are the
+    patches whose changes it includes, each as `ID:CHANGE_ID` with the change of that time. If there
+    are any, `depends` is what it depended on; otherwise its own `Depends:` lists that.
     """
 
     number: str = ""
@@ -42,7 +43,10 @@ class Place:
 
     @classmethod
     def of(cls, patch: Patch) -> Place:
-        """Read a retired patch's trailer; patches that retired before there was one have none."""
+        """Return the place that a retired patch's trailer records.
+
+        It is empty for a patch that retired before the trailer existed.
+        """
         number, *parts = patch.place.split("; ")
         found = {}
         for part in parts:
@@ -63,10 +67,11 @@ class Place:
 def retired_mail(
     shop: Workshop, patch: Patch, retirement: Retirement, retiring: Collection[str]
 ) -> bytes:
-    """Return a live patch as a retired one that stands for ever: on its base, its modules and its proof in it.
+    """Return the mail of a live patch as a retired one, which includes its modules and its proof.
 
-    A patch on which it depends and that stays alive moves on to other releases, so what it was is kept in this one too.
-    Raises AttentionError where the patch does not stand on its base without patches that it does not name.
+    It stays on its base for good. A patch that it depends on and that stays live moves to later
+    releases, so the retired patch also holds that patch as it is now. `retiring` are the ids of
+    all patches that retire. Raises AttentionError if the patch needs one that it does not name.
     """
     base = shop.lock.release(patch.base)
     assert base is not None
@@ -76,6 +81,7 @@ def retired_mail(
         for part in (part for part in parts if part not in own):
             _stand(shop, work, part, patch)
         start = work.text("rev-parse", "HEAD")
+        # The commits from here on become one, with the message and the author of the last.
         for part in own:
             _stand(shop, work, part, patch)
         message = work.run("log", "-1", "--format=%B").stdout.rstrip(b"\n") + b"\n"
@@ -98,7 +104,10 @@ def retired_mail(
 
 
 def _held(shop: Workshop, patch: Patch, retiring: Collection[str]) -> list[Patch]:
-    """List what a retired patch holds: itself, and what it needs that no other retired patch holds."""
+    """List the patches that a retired patch holds: itself, and those that it needs.
+
+    A patch that it needs and that retires too is left out, with all that this one needs.
+    """
     elsewhere = {
         part
         for other in shop.series.needed_by(patch)[:-1]
@@ -109,11 +118,12 @@ def _held(shop: Workshop, patch: Patch, retiring: Collection[str]) -> list[Patch
 
 
 def _stand(shop: Workshop, work: Git, part: Patch, patch: Patch) -> None:
-    """Commit a patch and its override modules."""
+    """Commit a patch with its override modules; raises AttentionError if it conflicts."""
     step = pick(work, shop.commits(shop.series.active).ids[part.id], part)
     if step.applies is Applies.CONFLICT:
         raise AttentionError(
-            f"{patch.id} cannot retire: on {patch.base} it needs a patch that its Depends: does not name: {step.detail}",
+            f"{patch.id} cannot retire: on {patch.base} it needs a patch "
+            f"that its Depends: does not name: {step.detail}",
             hint="add the Depends: trailer (nox -s import, then nox -s export), and rebase again",
         )
     package = shop.repo.config.overrides.package
@@ -136,7 +146,7 @@ def _stand(shop: Workshop, work: Git, part: Patch, patch: Patch) -> None:
 def _closed(
     shop: Workshop, message: bytes, patch: Patch, own: Sequence[Patch], retirement: Retirement
 ) -> bytes:
-    """Return the message of a retired patch: the proof as a trailer, and which patches it holds."""
+    """Return the message of a retired patch, with its proof, its place and what it holds."""
     held = [part.id for part in own if part is not patch]
     if held:
         body, gap, trailers = message.rpartition(b"\n\n")
@@ -157,6 +167,9 @@ def _closed(
 
 
 def change_id(git: Git, commit: str) -> str:
-    """Return a short id of the lines that a commit removes and adds, wherever they stand; empty where there are none."""
+    """Return a short id of the lines that a commit removes and adds, whatever their line numbers.
+
+    It is empty for a commit that changes no lines.
+    """
     diff = git.run("diff-tree", "-p", "-U0", "--no-renames", f"{commit}^", commit).stdout
     return git.text("patch-id", "--stable", stdin=diff)[:12]

@@ -1,4 +1,7 @@
-"""The repository as a rebase will leave it: written beside the old one, tried there, then put into its place at once."""
+"""The repository as a rebase will leave it: written to a stage next to the current one.
+
+It is proven there, and then put in place in one step.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ from scripts.upstream.source_tree import edits_error, is_subtree, standing
 
 @dataclass(frozen=True)
 class Staged(Repository):
-    """The repository as it will be: what the rebase has written stands before what is there now."""
+    """The repository as it will be: staged files take precedence over the current ones."""
 
     stage: Path = Path()
 
@@ -48,7 +51,7 @@ class Staged(Repository):
         return self._new(self.config.overrides.package)
 
     def record(self, name: str) -> Path:
-        """Return the new record of a feature, where there is one."""
+        """Return the new record of a feature, or the current one if none is staged."""
         return self._new(name)
 
     def _new(self, name: str) -> Path:
@@ -62,7 +65,10 @@ def staged(repo: Repository) -> Staged:
 
 
 def export(repo: Repository, state: RebaseState) -> str:
-    """Write the new series, retired patches, overrides, profile and pins; return the digest of the overrides that were read."""
+    """Write the new series, retired patches, overrides, profile, records and pins to the stage.
+
+    Return the digest of the overrides that were read.
+    """
     stage = home(repo) / "stage"
     shutil.rmtree(stage, ignore_errors=True)
     digest = folder_digest(repo.overrides)
@@ -84,7 +90,10 @@ def export(repo: Repository, state: RebaseState) -> str:
 
 
 def orphans(repo: Repository, state: RebaseState) -> Iterator[Path]:
-    """Yield the override files, relative to the repository, that no patch brings any more once some have gone."""
+    """Yield the override files that no patch brings once some patches are gone.
+
+    Paths are relative to the repository.
+    """
     shop = workshop(repo)
     there = module_files(repo.overrides)
     staying = {patch.id for patch in shop.series.active} - state.gone
@@ -107,7 +116,7 @@ def _named(patch: Patch, files: Collection[str]) -> set[str]:
 
 
 def _remove_empty(path: Path, top: Path) -> None:
-    """Remove the folders that a file was the last one in, below the package."""
+    """Remove the folders below `top` that are empty without the file at `path`."""
     for folder in path.parents:
         if folder == top or any(folder.iterdir()):
             return
@@ -115,9 +124,9 @@ def _remove_empty(path: Path, top: Path) -> None:
 
 
 def put_in_place(repo: Repository, state: RebaseState, digest: str) -> None:
-    """Replace patches, overrides, lock, README's table and upstream/src/ together, and with them what the state says.
+    """Replace patches, overrides, records, pins, README's table, upstream/src/ and state together.
 
-    Raises AttentionError where somebody changed one of them after it was read.
+    Raises AttentionError if one of them was changed after it was read.
     """
     stage = home(repo) / "stage"
     changes: dict[Path, Path | None] = {
@@ -126,13 +135,14 @@ def put_in_place(repo: Repository, state: RebaseState, digest: str) -> None:
         repo.lock_file: stage / "upstream" / "lock.toml",
         home(repo) / "state.json": stage / "state.json",
     }
+    # Replaced with the rest, so that after a kill the state says whether that was done.
     (stage / "state.json").write_bytes(dataclasses.replace(state, done=True).content())
     table = readme_with_table(repo, read_series(staged(repo), target_lock(repo)))
     if table is not None:
         (stage / "README.md").write_text(table)
         changes[repo.root / "README.md"] = stage / "README.md"
     changes |= {repo.root / name: stage / name for name in _write_records(repo, state, stage)}
-    if not is_subtree(repo):
+    if not is_subtree(repo):  # `vendor --subtree` merges the release into a subtree
         changes[repo.source] = _source(repo, stage / "src")
     check_unchanged(repo, state)
     check_source(repo)
@@ -146,7 +156,7 @@ def put_in_place(repo: Repository, state: RebaseState, digest: str) -> None:
 
 
 def check_source(repo: Repository) -> None:
-    """Refuse edits in upstream/src/, which is going to be replaced."""
+    """Raise AttentionError for edits in upstream/src/, which the rebase will replace."""
     if repo.source.exists() and not is_subtree(repo):
         found = standing(repo, read_lock(repo.lock_file))
         if found.edits:
@@ -162,7 +172,10 @@ def _source(repo: Repository, folder: Path) -> Path:
 
 
 def _write_series(repo: Repository, state: RebaseState, patches: Path) -> None:
-    """Write the replayed patches under their old names; one that is the same on the same base keeps its bytes."""
+    """Write the replayed patches under their old names.
+
+    A live patch keeps its bytes if its content, its base and its dependencies are the same.
+    """
     shop = workshop(repo)
     names = []
     called = file_names(shop.series, state.back)
@@ -178,7 +191,10 @@ def _write_series(repo: Repository, state: RebaseState, patches: Path) -> None:
 
 
 def _listing(lines: list[str], names: list[str]) -> list[str]:
-    """Return the lines of `series` without the names that left, and with those that came back behind the one before."""
+    """Return the lines of `series` for these names; the names that left are removed.
+
+    A name that came back goes behind the one that precedes it in `names`, or to the front.
+    """
     listed = [line.split("#")[0].strip() for line in lines]
     kept = [
         (name, line) for name, line in zip(listed, lines, strict=True) if not name or name in names
@@ -207,7 +223,7 @@ def _write_retired(repo: Repository, state: RebaseState, folder: Path) -> None:
 
 
 def _write_modules(repo: Repository, state: RebaseState, overrides: Path) -> None:
-    """Write the modules of the patches that come back; one that is live keeps what it became since."""
+    """Write the modules of the patches that come back; a module that exists stays as it is."""
     shop = workshop(repo)
     for name in state.back:
         if name not in state.gone:
@@ -218,7 +234,10 @@ def _write_modules(repo: Repository, state: RebaseState, overrides: Path) -> Non
 
 
 def _write_records(repo: Repository, state: RebaseState, stage: Path) -> list[str]:
-    """Write the records of the features that retire or come back, from what they say now; return their names."""
+    """Update the records of the features that retire or come back, from the current files.
+
+    Return their paths, relative to the repository.
+    """
     series = workshop(repo).series
     values: dict[str, str | None] = {
         item.id: item.trailer for item in state.settled
@@ -236,7 +255,10 @@ def _write_records(repo: Repository, state: RebaseState, stage: Path) -> list[st
 
 
 def _write_profile(repo: Repository, state: RebaseState, overrides: Path) -> None:
-    """Put the settings that replace a patch into the profile, and take out those of a patch that was skipped or is back."""
+    """Add the settings that replace features to the profile.
+
+    Settings of patches that were skipped, and outdated ones of those that are back, are removed.
+    """
     put = state.new_settings
     if put or repo.config.overrides.profile:
         path = overrides / profile_name(repo)

@@ -1,4 +1,4 @@
-"""Where a rebase stands: one readable file, written whole at each step, and the folder that holds everything of it."""
+"""The state of a rebase: one readable file, written whole at each step, in the rebase's folder."""
 
 from __future__ import annotations
 
@@ -41,14 +41,19 @@ _RETIREMENTS = ("retire", "settled")
 
 @dataclass(frozen=True)
 class RebaseState:
-    """What is decided and how far it is.
+    """What a rebase has decided, and how far it is.
 
-    `head` is the commit up to which the series is replayed, `queue` who waits, `again` whose conflict was resolved as once
-    before. `before` is the digest of what the rebase began with and will replace. `stopped` says why a person is asked, `at`
-    names the patches that this is about; both are empty while the tool works. `back` are retired patches that are needed again,
-    `settled` the features whose own records say from now on that upstream brings them, `reopened` those whose no longer do,
-    `waived` the reasons for which faults count for nothing. `done` is only left over after the last step. A step `by_hand` moves
-    nothing to another release.
+    `head` is the commit up to which the series is replayed, `queue` the patches still to replay.
+    `skipped` are the patches left out on request, `again` those whose conflict rerere resolved.
+    `before` are the digests of what the rebase began with and will replace.
+    `stopped` says why a person must act, and `at` names the patches concerned; both are empty
+    while the tool works.
+    `retire` are the patches that retire, `back` the retired patches that come back.
+    `settled` are the features whose own record will say that upstream brings them, `reopened`
+    those whose record will no longer say so.
+    `waived` maps features to the reason why their faults are ignored.
+    `done` is set by the last step; it is seen only if the rebase was killed before it cleaned up.
+    A step `by_hand` moves nothing to another release.
     """
 
     target: str
@@ -70,12 +75,12 @@ class RebaseState:
 
     @property
     def gone(self) -> frozenset[str]:
-        """The patches that leave the series."""
+        """The ids of the patches that leave the series."""
         return frozenset({item.id for item in self.retire}.union(self.skipped))
 
     @property
     def new_settings(self) -> dict[str, dict[str, object]]:
-        """The settings that replace features from now on, by whom they stand for in the profile."""
+        """The settings that replace features from now on, by their ids in the profile."""
         return {
             item.id: item.settings.mapping()
             for item in (*self.retire, *self.settled)
@@ -83,49 +88,55 @@ class RebaseState:
         }
 
     def content(self) -> bytes:
-        """Return the state as it is written."""
+        """Return the state as JSON, as it is written."""
         record = dataclasses.asdict(self) | {
             name: [item.record() for item in getattr(self, name)] for name in _RETIREMENTS
         }
         return json.dumps(record, indent=2).encode()
 
     def write(self, repo: Repository) -> None:
-        """Write the state whole."""
+        """Write the state whole; a kill leaves the old one or the new one."""
         write_whole(_file(repo), self.content())
 
 
 def home(repo: Repository) -> Path:
-    """Return the one folder that holds everything of a rebase under way."""
+    """Return the folder that holds everything of a rebase under way."""
     return repo.work / "rebase"
 
 
 def work_tree(repo: Repository) -> Path:
-    """Return the work tree in which patches are replayed and conflicts resolved."""
+    """Return the path of the work tree where patches are replayed and conflicts resolved."""
     return home(repo) / "tree"
 
 
 def target_lock(repo: Repository) -> Lock:
-    """Return the pins as they will be."""
+    """Return the new pins, with the target locked."""
     return read_lock(home(repo) / "lock.toml")
 
 
 def read_state(repo: Repository) -> RebaseState | None:
-    """Return the state of the rebase under way, or None; one that was killed after its last step is not under way."""
+    """Return the state of the rebase under way, or None.
+
+    A rebase that was killed after its last step is not under way.
+    """
     state = left_state(repo)
     return None if state is None or state.done else state
 
 
 def under_way(repo: Repository) -> str:
-    """Return a sentence about the rebase under way, or an empty text."""
+    """Return a message about the rebase under way, or an empty string."""
     state = read_state(repo)
     if state is None:
         return ""
     why = f": {state.stopped.splitlines()[0]}" if state.stopped else ", killed or still at work"
-    return f"a rebase to {state.target} is under way{why} ({'--skip or --abort' if state.at else '--abort'} is the other way)"
+    return (
+        f"a rebase to {state.target} is under way{why} "
+        f"({'--skip or --abort' if state.at else '--abort'} is the other way)"
+    )
 
 
 def left_state(repo: Repository) -> RebaseState | None:
-    """Return the state that is there, also of a rebase that was killed after its last step."""
+    """Return the stored state, also of a rebase that was killed after its last step, or None."""
     try:
         record: dict[str, Any] = json.loads(_file(repo).read_text())
     except FileNotFoundError:
@@ -136,7 +147,7 @@ def left_state(repo: Repository) -> RebaseState | None:
 
 
 def required_state(repo: Repository) -> RebaseState:
-    """Return the state, or refuse where no rebase is under way."""
+    """Return the stored state; raises UsageError if there is none."""
     state = left_state(repo)
     if state is None:
         raise UsageError("no rebase is under way", hint="nox -s rebase -- VERSION")
@@ -144,7 +155,7 @@ def required_state(repo: Repository) -> RebaseState:
 
 
 def fingerprint(repo: Repository) -> dict[str, str]:
-    """Return digests of what a rebase replaces and does not read again: the patches and the pins."""
+    """Return digests of the patches and pins, which a rebase replaces and does not read again."""
     return {
         "patches/": folder_digest(repo.root / "patches"),
         "upstream/lock.toml": folder_digest(repo.root / "upstream/lock.toml"),
@@ -152,18 +163,22 @@ def fingerprint(repo: Repository) -> dict[str, str]:
 
 
 def check_unchanged(repo: Repository, state: RebaseState) -> None:
-    """Refuse to go on where somebody changed what the rebase began with: it would be lost, or mixed with the new."""
+    """Raise AttentionError if the patches or the pins changed since the rebase began.
+
+    Such a change would be lost, or mixed with the new files.
+    """
     now = fingerprint(repo)
     changed = [name for name, digest in state.before.items() if now[name] != digest]
     if changed:
         raise AttentionError(
-            f"{' and '.join(changed)} changed since the rebase to {state.target} began; going on would lose that change",
+            f"{' and '.join(changed)} changed since the rebase to {state.target} began; "
+            "going on would lose that change",
             hint="take the change back, or nox -s rebase -- --abort, and begin again",
         )
 
 
 def folder_digest(place: Path) -> str:
-    """Return the sha256 of a file, or of the names, modes and contents of all that is in a folder but byte code."""
+    """Return a sha256 of the paths, modes and contents of a file or folder, without byte code."""
     files = (
         sorted(path for path in place.rglob("*") if "__pycache__" not in path.parts)
         if place.is_dir()
@@ -185,16 +200,20 @@ def folder_digest(place: Path) -> str:
 
 
 def forget(repo: Repository) -> None:
-    """Remove everything of a rebase, in one step; what it would have replaced was never touched."""
+    """Remove the folder of a rebase in one step, and git's record of its work tree."""
     if home(repo).exists():
         with repo.scratch() as scratch:
+            # One rename, so that a kill leaves the whole folder or nothing.
             home(repo).rename(scratch / "rebase")
             reached("forgetting")
             unregister(repo)
 
 
 def unregister(repo: Repository) -> None:
-    """Make git forget the work tree, which `git worktree prune` does not do where making it was interrupted."""
+    """Remove git's record of the work tree.
+
+    `git worktree prune` does not, if the creation of the work tree was interrupted.
+    """
     wanted = (work_tree(repo) / ".git").resolve()
     for folder in (repo.git.git_dir / "worktrees").glob("*"):
         place = folder / "gitdir"
@@ -203,7 +222,10 @@ def unregister(repo: Repository) -> None:
 
 
 def reached(step: str) -> None:
-    """Mark a named step; a test may ask to be killed here, to show that nothing is left between old and new."""
+    """Mark a named step, and kill this process if FORK_KILL_AT names the step.
+
+    With this, tests show that a kill leaves the old state or the new one, never a mixture.
+    """
     assert step in STEPS, step
     if os.environ.get("FORK_KILL_AT") == step:
         os.kill(os.getpid(), signal.SIGKILL)

@@ -1,4 +1,7 @@
-"""undo: what a step by hand changed, kept under `.fork/`, so that the opposite step right after it restores every byte."""
+"""undo: restore every byte when a manual step is directly followed by the opposite step.
+
+What each manual step changed is kept under `.fork/`.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from scripts.rebase.plan_text import Plan
 
 
 def snapshot(repo: Repository) -> str:
-    """Return a tree of all that such a step may change, as it stands in the folder."""
+    """Return the id of a git tree of the current files that a manual step may change."""
     places = [str(path.relative_to(repo.root)) for path in _places(repo) if path.exists()]
     with dataclasses.replace(repo.git, work_tree=repo.root).index() as handle:
         handle.run("add", "--all", "--force", "--", *places, ":(exclude,glob)**/__pycache__/**")
@@ -21,14 +24,17 @@ def snapshot(repo: Repository) -> str:
 
 
 def remember(repo: Repository, names: Sequence[str], before: str, *, back: bool) -> None:
-    """Keep what a step began with and what it made."""
+    """Store the trees from before and after a manual step."""
     record = {"names": list(names), "back": back, "before": before, "after": snapshot(repo)}
     steps = [*_steps(repo), record]
     write_whole(_file(repo), json.dumps(steps, indent=2).encode())
 
 
 def undoing(repo: Repository, names: Sequence[str], *, back: bool) -> str | None:
-    """Return the tree before the last opposite step for the same patches, where nothing has changed since."""
+    """Return the tree from before the last opposite step for the same names.
+
+    Return None if there is no such step or tree, or if anything changed since.
+    """
     steps = [
         step for step in _steps(repo) if step["names"] == list(names) and step["back"] is not back
     ]
@@ -38,7 +44,10 @@ def undoing(repo: Repository, names: Sequence[str], *, back: bool) -> str | None
 
 
 def restore(repo: Repository, tree: str, names: Sequence[str]) -> Plan:
-    """Put back what was there before the step that is undone, byte for byte; what it did not change is left alone."""
+    """Restore `tree`, the files from before the undone step, and return what was done.
+
+    Files that the step did not change are left alone.
+    """
     changed = repo.git.text(
         "diff-tree", "-r", "-z", "--no-renames", "--name-only", snapshot(repo), tree
     ).split("\0")
@@ -60,7 +69,7 @@ def restore(repo: Repository, tree: str, names: Sequence[str]) -> Plan:
 
 
 def _put(place: Path, old: Path, new: dict[Path, Path]) -> None:
-    """Write one file as it was into the copy of the folder that holds it, or remove it there."""
+    """Move one old file into the copy of the folder that holds it, or remove it there."""
     top = next(path for path in new if place == path or path in place.parents)
     copy = new[top] / place.relative_to(top)
     copy.unlink(missing_ok=True)

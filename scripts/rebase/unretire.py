@@ -1,4 +1,4 @@
-"""unretire: a retired patch that is needed again as a live one: its commit without proof and modules, its place, its settings."""
+"""unretire: make a retired patch live again: its commit, its place, its modules, its settings."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _HELD = re.compile(rf"\n\n{re.escape(HOLDS)}[^\n]*\.(?=\n\n)".encode())
 
 
 def commit_of(shop: Workshop, name: str) -> str:
-    """Return a live patch's commit on its base, or the one that a retired patch would have there if it were live.
+    """Return a live patch's commit on its base, or the one that a retired patch would have there.
 
-    Raises AttentionError where a retired patch no longer stands on its base.
+    Raises AttentionError if a retired patch no longer applies to its base.
     """
     patch = shop.series.by_id[name]
     if patch.state is State.ACTIVE:
@@ -38,9 +38,14 @@ def commit_of(shop: Workshop, name: str) -> str:
 
 
 def _live(shop: Workshop, commit: str, patch: Patch) -> str:
-    """Take out of a retired patch's commit its modules and the patches that it holds, and what its retirement wrote."""
+    """Return a retired patch's commit as that of a live patch.
+
+    It leaves out the modules and the text that the retirement wrote. It also leaves out the
+    patches that it holds, if all of them still apply unchanged below it.
+    """
     with shop.git.checkout(f"{commit}^") as work:
         if not all(_stands(shop, work, *held.split(":")) for held in Place.of(patch).holds):
+            # A held patch is gone or changed: this commit keeps all changes that it holds.
             work.run("reset", "--quiet", "--hard", f"{commit}^")
         work.run("read-tree", commit)
         work.run("reset", "--quiet", "HEAD", "--", shop.repo.config.overrides.package, ok=None)
@@ -65,7 +70,11 @@ def _live(shop: Workshop, commit: str, patch: Patch) -> str:
 
 
 def _stands(shop: Workshop, work: Git, name: str, change: str) -> bool:
-    """Put a patch that a retired one holds below it, where it is still what it was; else the two can only move together."""
+    """Pick a patch that a retired one holds onto HEAD, and return whether that worked.
+
+    It does not if the patch is gone, changed since, or conflicts. Then the two can only move
+    together.
+    """
     if name not in shop.series.by_id:
         return False
     commit = commit_of(shop, name)
@@ -76,7 +85,10 @@ def _stands(shop: Workshop, work: Git, name: str, change: str) -> bool:
 
 
 def modules_of(shop: Workshop, patch: Patch) -> dict[str, bytes]:
-    """Return the override files that a retired patch has in its file, or in those that it depends on, by their paths."""
+    """Return the contents of the override files that a retired patch names, by path.
+
+    They come from its own patch file, or from those that it depends on.
+    """
     commit = shop.commits(shop.series.needed_by(patch)).ids[patch.id]
     package = shop.repo.config.overrides.package
     listed = shop.git.text("ls-tree", "-r", "-z", "--name-only", commit, f"{package}/").split("\0")
@@ -98,9 +110,10 @@ def _folders(files: Iterable[str]) -> set[PurePosixPath]:
 
 
 def in_order(series: Series, back: Collection[str]) -> list[str]:
-    """Return the ids of the live patches and of those that come back, each where its number was, else at the end.
+    """Return the ids of the live patches and of those that come back, in their new order.
 
-    Whatever the numbers say, it comes after what it depends on and before what depends on it.
+    A patch that comes back goes where its old number was, or to the end if it has none. In any
+    case it comes after what it depends on and before what depends on it.
     """
     found = list(series.active)
     for patch in sorted((series.by_id[name] for name in back), key=_number):
@@ -117,14 +130,20 @@ def in_order(series: Series, back: Collection[str]) -> list[str]:
 
 
 def _number(patch: Patch) -> str:
-    """Return what orders patches: a file's name, and for a retired one its name in the series; without one it comes last."""
+    """Return the sort key of a patch: its file's name, or a retired one's name in the series.
+
+    A retired patch without a number comes last.
+    """
     if patch.state is State.ACTIVE:
         return patch.path.name
     return f"{Place.of(patch).number or '~'}-{patch.id}.patch"
 
 
 def file_names(series: Series, back: Collection[str]) -> dict[str, str]:
-    """Return the names of the files of the live patches and of those that come back: their old numbers, else the next ones."""
+    """Return the file names of the live patches and of those that come back, by id.
+
+    A patch that comes back has its old number, or the next one if it has none.
+    """
     names = {patch.id: patch.path.name for patch in series.active}
     for name in in_order(series, back):
         if name not in names:
@@ -137,13 +156,19 @@ def file_names(series: Series, back: Collection[str]) -> dict[str, str]:
 def dependencies(
     series: Series, back: Collection[str], name: str, names: tuple[str, ...]
 ) -> tuple[str, ...]:
-    """Return what a live patch depends on once some patches are back, for those that depended on them lost their names."""
+    """Return what a live patch depends on once the patches in `back` are live.
+
+    When those retired, the patches that depended on them lost their names.
+    """
     regained = (other for other in back if name in Place.of(series.by_id[other]).needed_by)
     return tuple(dict.fromkeys([*names, *regained]))
 
 
 def outdated_settings(series: Series, profile: Profile, back: Collection[str]) -> list[str]:
-    """Return the features whose settings in the profile stood for one that is back: one of its `Replaced-By`."""
+    """Return the ids of the features in `back` that settings in the profile replace so far.
+
+    Settings count only if they are one of the feature's `Replaced-By`.
+    """
     return [
         feature.id
         for name in back

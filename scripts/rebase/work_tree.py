@@ -1,4 +1,4 @@
-"""The work tree of a rebase: made, brought to a commit, checked after a person worked in it."""
+"""The work tree of a rebase: created, set to a commit, checked after a person worked in it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,11 @@ _JUNK = (":(exclude,glob)**/__pycache__/**", ":(exclude,glob)**/*.orig", ":(excl
 
 
 def work_of(repo: Repository, state: RebaseState) -> Git:
-    """Return a handle on the rebase's work tree; where it is missing or was not finished it is made at `state.head`."""
+    """Return a handle on the rebase's work tree.
+
+    A work tree that is missing or incomplete is created at `state.head`. Raises AttentionError if
+    the folder was moved or copied while the rebase was stopped.
+    """
     place, ready = work_tree(repo), home(repo) / "tree.ready"
     if not (ready.exists() and (place / ".git").exists()):
         unregister(repo)
@@ -29,22 +33,27 @@ def work_of(repo: Repository, state: RebaseState) -> Git:
     inner = Path((place / ".git").read_text(encoding="utf-8").removeprefix("gitdir:").strip())
     if inner.parent.resolve() != (repo.git.git_dir / "worktrees").resolve() or not inner.exists():
         raise AttentionError(
-            f"{place} belongs to {inner}: the folder was moved or copied while the rebase was stopped",
+            f"{place} belongs to {inner}: "
+            "the folder was moved or copied while the rebase was stopped",
             hint="nox -s rebase -- --abort",
         )
-    (inner / "index.lock").unlink(missing_ok=True)  # a killed run's: we are alone here
+    (inner / "index.lock").unlink(missing_ok=True)  # left by a killed run: no other run is here
     return Git(inner, place, scratch=repo.git.scratch).with_settings(_RERERE)
 
 
 def stand_at(work: Git, head: str) -> None:
-    """Bring the work tree to a commit, whatever a kill or a person left in it."""
+    """Check out a commit in the work tree, whatever a kill or a person left there."""
     work.run("reset", "--quiet", "--hard")
     work.run("checkout", "--quiet", "--force", "--detach", head)
+    # The second --force also removes nested repositories.
     work.run("clean", "--quiet", "-d", "--force", "--force", "-x")
 
 
 def pick(work: Git, commit: str, patch: Patch) -> tuple[Step, bool]:
-    """Cherry-pick a patch; where rerere knows the resolution of its conflict, take it, say so and return True too."""
+    """Cherry-pick a patch, and return how it applied and whether rerere resolved its conflict.
+
+    A resolution that rerere knows is committed and reported.
+    """
     step = cherry(work, commit, patch)
     if (
         step.applies is not Applies.CONFLICT
@@ -58,15 +67,18 @@ def pick(work: Git, commit: str, patch: Patch) -> tuple[Step, bool]:
 
 
 def commit_resolution(work: Git, original: str) -> None:
-    """Commit a resolution with the message and the author of the patch, also where it changes nothing."""
+    """Commit a resolution with the patch's message and author, even if it changes nothing."""
     work.run(
         "commit", "--quiet", "--allow-empty", "--cleanup=verbatim", "--reuse-message", original
     )
-    follow(work, "HEAD^")
+    follow(work, "HEAD^")  # keeps the files' line endings
 
 
 def drop(work: Git, target: Release, name: str) -> None:
-    """Take a patch's commit, if there is one, out of the line at HEAD; raises AttentionError where a later one builds on it."""
+    """Remove a patch's commit, if there is one, from the commits up to HEAD.
+
+    Raises AttentionError if a later commit builds on it.
+    """
     head, line = work.text("rev-parse", "HEAD"), commits_of(work, target, "HEAD")
     names = [id_of(work, commit) for commit in line]
     if name not in names:
@@ -82,8 +94,10 @@ def drop(work: Git, target: Release, name: str) -> None:
         ):
             stand_at(work, head)
             raise AttentionError(
-                f"{id_of(work, later)} builds on {name}, which therefore cannot be left out by itself",
-                hint=f"take {name} out by hand in {work.work_tree}, or nox -s rebase -- --abort and say so in a Depends: trailer",
+                f"{id_of(work, later)} builds on {name}, "
+                "which therefore cannot be left out by itself",
+                hint=f"take {name} out by hand in {work.work_tree}, "
+                "or nox -s rebase -- --abort and say so in a Depends: trailer",
             )
 
 
@@ -93,7 +107,11 @@ def unmerged(work: Git) -> list[str]:
 
 
 def check_finished(work: Git, since: str) -> None:
-    """Refuse what a person has not finished: files that are unmerged or marked, changes and files that are not added."""
+    """Raise AttentionError for what a person has not finished.
+
+    That is conflicts, conflict markers in changes after `since`, and files that were not added.
+    Without an open cherry-pick, every change that is in no commit counts.
+    """
     marked = [
         line[1:] for line in work.text("diff", since).splitlines() if line.startswith("+<<<<<<< ")
     ]
@@ -101,6 +119,7 @@ def check_finished(work: Git, since: str) -> None:
         "status", "--porcelain", "--untracked-files=all", "--", ".", *_JUNK
     ).text.splitlines()
     picking = work.resolve("CHERRY_PICK_HEAD") is not None
+    # While a cherry-pick is open, what is staged is its resolution.
     loose = [line for line in loose if line[1] != " " or not picking]
     add = f"git -C {work.work_tree} add FILE"
     if unmerged(work):
@@ -116,24 +135,28 @@ def check_finished(work: Git, since: str) -> None:
 
 
 def check_line(work: Git, target: Release, wanted: list[str]) -> None:
-    """Refuse commits that are not the series so far: one lost, doubled, renamed or added would go unnoticed."""
+    """Raise AttentionError unless the commits on the target are the `wanted` patches in order.
+
+    Otherwise a commit that was lost, doubled, renamed or added would go unnoticed.
+    """
     found = [id_of(work, commit) for commit in commits_of(work, target, "HEAD")]
     merges = work.text("rev-list", "--merges", f"{target.commit}..HEAD")
     based = work.run("merge-base", "--is-ancestor", target.commit, "HEAD", ok=(0, 1)).code == 0
     if found != wanted or merges or not based:
         here = ", ".join(name or "one without Id:" for name in found) or "none"
         raise AttentionError(
-            f"{work.work_tree} must hold on {target.version} in this order a commit for {', '.join(wanted) or 'no patch'};\n"
+            f"{work.work_tree} must hold on {target.version} in this order "
+            f"a commit for {', '.join(wanted) or 'no patch'};\n"
             f"    it holds {here}" + (" and a merge" if merges else ""),
             hint="put it right there with ordinary git, or nox -s rebase -- --skip or --abort",
         )
 
 
 def commits_of(git: Git, target: Release, head: str) -> list[str]:
-    """List the commits on a release, oldest first."""
+    """List the commits from a release to `head`, oldest first."""
     return git.text("rev-list", "--reverse", "--topo-order", f"{target.commit}..{head}").split()
 
 
 def id_of(git: Git, commit: str) -> str:
-    """Return the patch id that a commit names."""
+    """Return the patch id in a commit's `Id:` trailer."""
     return git.text("log", "-1", "--format=%(trailers:key=Id,valueonly)", commit)

@@ -1,1 +1,1 @@
-"""The report in each of its forms: on a terminal, as JSON, Markdown, HTML and JUnit."""
+"""Render the report: on a terminal, as JSON, Markdown, HTML and JUnit."""

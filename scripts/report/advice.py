@@ -1,4 +1,4 @@
-"""advice: a report in one sentence that is an answer, and the next command; records in, words out."""
+"""advice: turn a report into one sentence that is an answer, and the next command."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from scripts.verdicts.aggregate import CAN_GO, COUNTS_NOT, FeatureReport, Report
 
 WATCH = "nox -s watch"
 _NAMED = 3
-"""How many features a command names; more than that, and it asks for all."""
+"""How many features a command names at most; for more it requests all."""
 
 
 @dataclass(frozen=True)
 class Advice:
-    """What a report comes to: one sentence, and the command that comes next, as it is pasted."""
+    """The conclusion of a report: one sentence, and the next command, ready to be pasted."""
 
     text: str
     command: str
 
 
 def advise(report: Report, *, why: bool = False) -> Advice:
-    """Say whether anything is to be done, and what; only what wants attention is named.
+    """Return what is to be done, if anything; name only what needs attention.
 
-    Where the evidence is shown already (`why`), the next command is to run a cell of it by hand.
+    If the evidence is shown already (`why`), the next command runs a cell of it by hand.
     """
     advice = _advise(report)
     shown = re.search(r"--patch (\S+) .*--why", f"{advice.command} ") if why else None
@@ -37,13 +37,14 @@ def advise(report: Report, *, why: bool = False) -> Advice:
 
 
 def _cell(report: Report, name: str) -> str | None:
-    """Return the newest cell that says something of a feature."""
+    """Return the newest cell of a release that gives evidence about a feature."""
     found = next((item for item in report.features if item.feature.id == name), None)
     cells = (
         [cell.cell.id for at in reversed(found.releases) for cell in at.cells if cell.says]
         if found
         else []
     )
+    # The version of an unreleased source has a "+".
     return next((cell for cell in cells if "+" not in cell), None)
 
 
@@ -64,12 +65,12 @@ def _advise(report: Report) -> Advice:
 
 
 def counted(number: int) -> str:
-    """Return a number of features."""
+    """Return a number of features in words."""
     return f"{number} feature" if number == 1 else f"{number} features"
 
 
 def _of_the_chosen(report: Report) -> Advice:
-    """Give each feature's verdict where only some were asked for."""
+    """Return each feature's verdict, for a report on only some features."""
     at = report.answer.release
     text = "\n".join(_verdict(item, at) for item in report.features)
     going = any(item.verdict in DROPPABLE for item in _live(report))
@@ -82,7 +83,7 @@ def _of_the_chosen(report: Report) -> Advice:
 
 
 def _verdict(item: FeatureReport, at: str) -> str:
-    """Return a feature's verdict as a sentence, with the words of the probe that decided."""
+    """Return a feature's verdict as a sentence, with the detail of the deciding probe."""
     name, settings = item.feature.id, f" with {item.settings}" if item.settings else ""
     found = item.release(at)
     if item.verdict in FAULTS or item.verdict not in CAN_GO:
@@ -100,7 +101,8 @@ def _of_faults(report: Report) -> Advice | None:
         parts.append(f"somebody must look at {counted(len(faulty))} on {at}: {names}")
     if suite:
         parts.append(
-            f"somebody must look at upstream's own tests: {len(suite)} fail with the series that pass without it"
+            f"somebody must look at upstream's own tests: {len(suite)} fail with the series "
+            "that pass without it"
         )
     if not parts:
         return None
@@ -125,11 +127,14 @@ def _parts_that_go(report: Report) -> Iterator[str]:
     if moved:
         patches = list(dict.fromkeys(item.feature.patch.id for item in moved))
         number = "1 patch" if len(patches) == 1 else f"{len(patches)} patches"
-        yield f"{number} can be refreshed on {at}, where upstream has moved the lines: {', '.join(patches)}"
+        yield (
+            f"{number} can be refreshed on {at}, where upstream has moved the lines: "
+            f"{', '.join(patches)}"
+        )
 
 
 def _of_news(report: Report) -> Advice | None:
-    """Say what a release that the fork does not stand on would mean, as far as that was tried."""
+    """Return what a release newer than the locked one would mean, as far as it was tried."""
     newer = report.newer
     if (
         not newer
@@ -156,7 +161,10 @@ def _of_nothing_to_do(report: Report) -> Advice:
     if unknown and len(unknown) == len(live):
         return Advice(f"Not known: nothing could be run on {at} here.", _way_to_try(report))
     if unknown:
-        needed = f"{len(live) - len(unknown)} of {counted(len(live))} are needed on {at}; not tried here: {', '.join(unknown)}"
+        needed = (
+            f"{len(live) - len(unknown)} of {counted(len(live))} are needed on {at}; "
+            f"not tried here: {', '.join(unknown)}"
+        )
         return Advice(f"Nothing to do that is known: {needed}{tail}.", _way_to_try(report))
     needed = f"all features are needed on {at}" if live else "no patch is live"
     return Advice(
@@ -165,7 +173,7 @@ def _of_nothing_to_do(report: Report) -> Advice:
 
 
 def _way_to_try(report: Report) -> str:
-    """Return the command that gets what is missing here, where a reason names one."""
+    """Return the command that gets what is missing here, if a reason names one."""
     named = (re.search(r"`([^`]+)`", reason) for reason in report.skipped.values())
     return next((found[1] for found in named if found), "nox -s matrix -- --list")
 
@@ -189,7 +197,11 @@ def evidence_command(report: Report, items: Sequence[FeatureReport]) -> str:
 
 
 def _move(report: Report) -> str:
-    """Return the command that would let features go: a rebase, unless nothing can stand on what was asked about."""
+    """Return the command that would let features go.
+
+    That is a rebase, unless the release is a source or older than the locked one: then it shows the
+    evidence.
+    """
     at = report.answer.release
     if _is_source(at) or Version(at) < Version(report.locked):
         return evidence_command(report, [item for item in _live(report) if item.verdict in CAN_GO])
@@ -197,7 +209,7 @@ def _move(report: Report) -> str:
 
 
 def _fault(item: FeatureReport) -> str:
-    """Return the verdict that somebody must look at, and where, if that is on another release."""
+    """Return the verdict that is a fault, with its release if that is another one."""
     if item.verdict in FAULTS:
         return str(item.verdict)
     return next(
@@ -224,5 +236,5 @@ def _live(report: Report) -> list[FeatureReport]:
 
 
 def _is_source(version: str) -> bool:
-    """Return whether a version is of something that upstream did not release."""
+    """Return whether a version belongs to a source that upstream did not release."""
     return Version(version).local is not None

@@ -1,4 +1,7 @@
-"""The report as files: Markdown for a merge request, JUnit for a CI, and one HTML page that needs no network."""
+"""Render the report as files: Markdown for a merge request, JUnit for a CI, and one HTML page.
+
+The HTML page needs no network.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,7 @@ def render(report: Report, form: str) -> str:
 
 
 def _words(report: Report) -> dict[str, Any]:
-    """Return what the templates may use."""
+    """Return the variables for the templates."""
     seen = {cell.verdict for item in report.features for at in item.releases for cell in at.cells}
     seen |= {at.verdict for item in report.features for at in item.releases}
     advice = advise(report)
@@ -60,22 +63,22 @@ def _words(report: Report) -> dict[str, Any]:
 
 
 def _plain(text: object) -> str:
-    """Leave out what XML cannot hold, such as a colour code in an assertion."""
+    """Replace characters that XML cannot contain, such as a colour code in an assertion."""
     return _NOT_XML.sub("\N{REPLACEMENT CHARACTER}", str(text))
 
 
 def _slug(text: object) -> str:
-    """Return a word for a class or an id."""
+    """Return text as a word for a class or an id."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", str(text))
 
 
 def markdown(text: object) -> str:
-    """Escape what Markdown would take for markup, on one line."""
+    """Return text on one line, with the characters escaped that Markdown treats as markup."""
     return _MARKDOWN.sub(r"\\\1", " ".join(str(text).split()))
 
 
 def _code(text: object) -> str:
-    """Put text into a code span that may hold any character, on one line of a table."""
+    """Return text as a code span that may contain any character, on one line of a table."""
     line = " ".join(str(text).split()).replace("|", "\\|")
     longest = max((len(run) for run in re.findall("`+", line)), default=0)
     fence = "`" * (longest + 1)

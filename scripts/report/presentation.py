@@ -1,4 +1,4 @@
-"""What every form of the report shows: words, letters and the evidence of each cell, without any markup."""
+"""What every form of the report shows: texts, letters and each cell's evidence, without markup."""
 
 from __future__ import annotations
 
@@ -33,26 +33,32 @@ LETTERS = {
     Verdict.UNPROVEN: "?",
     Verdict.REGRESSED: "R",
 }
-"""A letter a verdict, so that a report can be read without colour."""
+"""A letter for each verdict, so that a report can be read without colour."""
 
 MEANINGS = {
-    Verdict.NEEDED: "bare upstream fails; where it was tried, the series passes and without the patch fails",
+    Verdict.NEEDED: (
+        "bare upstream fails; where it was tried, the series passes and without the patch fails"
+    ),
     Verdict.ABSORBED: "bare upstream passes",
     Verdict.CONFIGURABLE: "bare upstream passes with settings",
     Verdict.REDUNDANT: "the series passes without it",
     Verdict.NOT_NEEDED: "bare upstream passes, on a release older than the first that fails",
     Verdict.UNTESTED: "no cell here meets what it needs",
-    Verdict.UNSUPPORTED: "the control probe does not pass on the bare release here: nothing is known",
+    Verdict.UNSUPPORTED: (
+        "the control probe does not pass on the bare release here: nothing is known"
+    ),
     Verdict.BROKEN: "fails with the series applied",
     Verdict.CONFLICT: "does not apply",
-    Verdict.UNPROVEN: "no proof: an error, a skip, two runs that differ, or a probe that fails nowhere",
+    Verdict.UNPROVEN: (
+        "no proof: an error, a skip, two runs that differ, or a probe that fails nowhere"
+    ),
     Verdict.REGRESSED: "upstream no longer does what a retired patch did",
 }
 
 
 @dataclass(frozen=True)
 class Column:
-    """One column of a cell: what it ran, under which settings, what that came to and the words of the probe."""
+    """One column of a cell: what ran, under which settings, its outcome and its detail."""
 
     name: str
     settings: Settings
@@ -61,7 +67,7 @@ class Column:
 
 
 def headline(item: FeatureReport) -> str:
-    """Return the verdict, and since when where that is known."""
+    """Return the verdict, and since when it holds if that is known."""
     match item.verdict:
         case Verdict.ABSORBED if item.absorbed_in:
             return f"absorbed in {item.absorbed_in}"
@@ -72,7 +78,7 @@ def headline(item: FeatureReport) -> str:
 
 
 def conclusion(item: FeatureReport, release: str) -> str:
-    """Say in a sentence whether a feature can go at a release, and if not, why."""
+    """Return a sentence on whether a feature can go at a release, and if not, why."""
     at = item.release(release)
     why = at.why if at else ""
     settings = f"; on {release} with {item.settings}" if item.settings else ""
@@ -92,7 +98,10 @@ def conclusion(item: FeatureReport, release: str) -> str:
 
 
 def stands_in(item: FeatureReport) -> dict[Verdict, list[str]]:
-    """Return the cells of the newest release by verdict, the worst first, where those that decide differ."""
+    """Return the cells of the newest release by verdict, the worst first.
+
+    Return nothing if those that count agree.
+    """
     found: dict[Verdict, list[str]] = {}
     for cell in item.releases[-1].cells if item.releases else ():
         if cell.counts:
@@ -118,7 +127,7 @@ def columns(report: CellReport, feature: Feature) -> Iterator[Column]:
 
 
 def _shown(result: Result) -> tuple[str, str]:
-    """Return the outcome of a column and its words."""
+    """Return the outcome of a column and its detail."""
     if result.control:
         return str(result.outcome), result.detail
     own = f"; the feature's own probes: {result.own}" if result.own else ""
@@ -127,7 +136,7 @@ def _shown(result: Result) -> tuple[str, str]:
 
 @dataclass(frozen=True)
 class Group:
-    """Cells of a release on which a feature came to the same in the same words."""
+    """Cells of a release on which a feature has the same verdict for the same reason."""
 
     cells: tuple[Cell, ...]
     verdict: Verdict
@@ -139,7 +148,7 @@ class Group:
 
 
 def groups(at: ReleaseReport, feature: Feature, skipped: Mapping[str, str]) -> list[Group]:
-    """Return the cells of a release by what they show, those that decided first."""
+    """Return the cells of a release, grouped by what they show, those that decided first."""
     found: dict[Group, list[Cell]] = {}
     for report in at.cells:
         words, shown = (
@@ -159,7 +168,7 @@ def groups(at: ReleaseReport, feature: Feature, skipped: Mapping[str, str]) -> l
 
 
 def _words(report: CellReport, feature: Feature) -> str:
-    """Return what is said of a cell: its detail, or what this one of all lacks."""
+    """Return the reason of a cell's verdict, or what an untested feature needs."""
     if report.verdict is Verdict.UNTESTED and feature.needs:
         return f"not tried here: the patch counts only with {', '.join(feature.needs)}"
     return report.detail
@@ -167,9 +176,9 @@ def _words(report: CellReport, feature: Feature) -> str:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What several releases show alike of a patch, newest first, with the cells of each.
+    """What several releases show alike about a feature, newest first, with the cells of each.
 
-    What a probe said is in it once: a column that said it again says where that stands.
+    The message of a probe appears once; a column that repeats it refers to it.
     """
 
     group: Group
@@ -179,7 +188,7 @@ class Evidence:
 
     @property
     def span(self) -> str:
-        """The releases, the newest first."""
+        """Return the releases, the newest first; if there are many, only both ends."""
         names = [release for release, _ in self.places]
         return (
             ", ".join(names)
@@ -189,29 +198,32 @@ class Evidence:
 
     @property
     def first(self) -> str:
-        """The name of the first cell, to run it by hand."""
+        """Return the name of the first cell, to run it by hand."""
         return self.places[0][1][0].id
 
     @property
     def mode(self) -> str | None:
-        """The mode of the cells that decide nothing."""
+        """Return the mode of the cells, to be shown if they decide nothing."""
         return self.places[0][1][0].mode
 
     @property
     def cells(self) -> str:
-        """The names of all cells."""
+        """Return the names of all cells."""
         return ", ".join(cell.id for _, cells in self.places for cell in cells)
 
 
 _PLAIN = re.compile(r"bare upstream (fails|passes)( with settings)?(?!,)")
-"""What a verdict and its columns say anyhow."""
+"""Text that a verdict and its columns contain anyway."""
 
 _LISTED = 3
-"""How many releases are listed by name."""
+"""How many releases are listed by name at most."""
 
 
 def evidence(item: FeatureReport, skipped: Mapping[str, str], above: str = "") -> list[Evidence]:
-    """Return all that was seen of a patch, the newest release first, each thing once; `above` is what has been said of it."""
+    """Return all evidence about a feature, the newest release first, each message once.
+
+    `above` is text that was printed before.
+    """
     found: dict[tuple[Group, str], list[tuple[str, tuple[Cell, ...]]]] = {}
     for at in reversed(item.releases):
         for group in groups(at, item.feature, skipped):
@@ -225,7 +237,10 @@ def evidence(item: FeatureReport, skipped: Mapping[str, str], above: str = "") -
 
 
 def _lead(group: Group, at: ReleaseReport) -> str:
-    """Return what is said of a group without what its columns and its verdict say, and how the patch goes onto the release."""
+    """Return the reason of a group and how the patch applies to the release.
+
+    What its columns and its verdict show is left out.
+    """
     words = group.words
     for column in group.columns:
         for part in (column.words, column.words.partition("; the feature's own probes: ")[0]):
@@ -238,7 +253,7 @@ def _lead(group: Group, at: ReleaseReport) -> str:
 
 
 def _once(group: Group, release: str, said: dict[str, str], above: str) -> Iterator[Column]:
-    """Yield the columns, and in place of words that were said before where they stand."""
+    """Yield the columns; a message that appeared before is replaced by where it is."""
     for column in group.columns:
         here = f"as on {release}, {column.name}"
         there = "as said above" if column.words in above else said.setdefault(column.words, here)
@@ -246,7 +261,7 @@ def _once(group: Group, release: str, said: dict[str, str], above: str) -> Itera
 
 
 def unsupported(report: Report) -> dict[str, list[str]]:
-    """Return the cells in which the control probe fails on the bare release, by the reason."""
+    """Return the cells in which the control probe fails on the bare release, by reason."""
     found: dict[str, list[str]] = {}
     for cell in _cells(report):
         if cell.verdict is Verdict.UNSUPPORTED and not any(
@@ -260,7 +275,7 @@ def unsupported(report: Report) -> dict[str, list[str]]:
 
 
 def skipped(report: Report) -> dict[str, list[str]]:
-    """Return the cells that could not be tried here, by the reason."""
+    """Return the cells that could not be tried here, by reason."""
     found: dict[str, list[str]] = {}
     for name, reason in sorted(report.skipped.items(), key=lambda pair: pair[1]):
         found.setdefault(reason, []).append(name)
@@ -268,21 +283,27 @@ def skipped(report: Report) -> dict[str, list[str]]:
 
 
 def tried(report: Report) -> tuple[int, int]:
-    """Return how many cells decide something, and how many could not be tried."""
+    """Return the number of cells that decide something, and of those that could not be tried."""
     return len({cell.cell.id for cell in _cells(report) if cell.counts}), len(report.skipped)
 
 
 def can_all_go(report: Report) -> str:
-    """Say of the smallest series whether anything can be left out of the live one."""
+    """Return a sentence on whether the smallest series leaves out any live patch."""
     live = [patch.id for patch in report.patches if patch.state is State.ACTIVE]
     if len(report.smallest) == len(live):
         return f"none of the {len(live)} live patches can be left out"
     idle = [name for name in live if name not in report.smallest]
-    return f"{len(report.smallest)} of the {len(live)} live patches are enough, without {', '.join(idle)}"
+    return (
+        f"{len(report.smallest)} of the {len(live)} live patches are enough, "
+        f"without {', '.join(idle)}"
+    )
 
 
 def axes(report: Report) -> dict[str, list[str]]:
-    """Return the words of every axis on which the cells differ, in the order of the cells."""
+    """Return the values of every axis on which cells differ, in the order of the cells.
+
+    The release is always included.
+    """
     found: dict[str, list[str]] = {}
     for cell in _cells(report):
         for axis, word in cell.cell.axes.items():
@@ -293,7 +314,7 @@ def axes(report: Report) -> dict[str, list[str]]:
 
 
 def quiet_modes(report: Report) -> dict[str, list[str]]:
-    """Return the modes that decide nothing by the reason."""
+    """Return the advisory modes by reason."""
     found: dict[str, list[str]] = {}
     for mode, reason in report.modes.items():
         found.setdefault(reason, []).append(mode)
@@ -301,7 +322,10 @@ def quiet_modes(report: Report) -> dict[str, list[str]]:
 
 
 def left_out(report: Report) -> Iterator[tuple[str, str, Mapping[str, str]]]:
-    """Yield each patch that was left out, the words of the control probe where that failed then, and those of other probes."""
+    """Yield each patch that was left out, the error of the control probe, and those of all probes.
+
+    The error of the control probe is empty if it passed.
+    """
     for name, failing in report.more.left_out.items():
         control = next((result.detail for result in failing.values() if not result.control), "")
         yield (
@@ -312,7 +336,7 @@ def left_out(report: Report) -> Iterator[tuple[str, str, Mapping[str, str]]]:
 
 
 def dependencies(report: Report) -> list[tuple[str, Sequence[str], Sequence[str]]]:
-    """Return each patch with what its header says it depends on and what applying it found."""
+    """Return each patch with its dependencies, by its header and by applying it."""
     declared, found = report.more.declared, report.more.found
     return [
         (name, declared.get(name, ()), found.get(name, ()))
@@ -321,7 +345,7 @@ def dependencies(report: Report) -> list[tuple[str, Sequence[str], Sequence[str]
 
 
 def names_of(versions: Mapping[str, str]) -> str:
-    """Return what is installed in an environment in a line, Python first."""
+    """Return what is installed in an environment as one line, Python first."""
     rest = sorted(item for item in versions.items() if item[0] != "python")
     return ", ".join(
         [f"Python {versions.get('python', '?')}", *(f"{name} {version}" for name, version in rest)]
@@ -329,7 +353,7 @@ def names_of(versions: Mapping[str, str]) -> str:
 
 
 def at_release(item: FeatureReport, version: str) -> ReleaseReport | None:
-    """Return what was found of a feature on a release (for templates)."""
+    """Return the report on a feature on one release, for templates."""
     return item.release(version)
 
 

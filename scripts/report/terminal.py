@@ -1,4 +1,4 @@
-"""report: what `status` found, as JSON for programs and as a table for a person in a hurry."""
+"""report: print what `status` found, as JSON for programs and as a table for people."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _FAULT = "bold red"
 
 
 def as_json(report: Report) -> dict[str, Any]:
-    """Return the report as DESIGN section 5 writes it."""
+    """Return the report in the format of section 5 of DESIGN."""
     found = report.answer
     return {
         "schema": 2,
@@ -62,7 +62,7 @@ def as_json(report: Report) -> dict[str, Any]:
 
 
 def _more_json(more: More) -> dict[str, Any]:
-    """Return what only some runs ask for, and nothing where nobody asked."""
+    """Return the results of the optional checks that were requested."""
     found: dict[str, Any] = {}
     if more.left_out:
         found["left_out"] = {name: list(failing) for name, failing in more.left_out.items()}
@@ -129,14 +129,17 @@ def _cell_json(report: CellReport) -> dict[str, Any]:
 
 
 def _outcome(result: Result | None) -> str | None:
-    """Return a column's word; a column in which the control probe fails counts as failed."""
+    """Return a column's outcome, which is `failed` if the control probe does not pass."""
     if result is None:
         return None
     return str(result.outcome) if result.control else "failed"
 
 
 def print_report(report: Report, console: Console, *, why: bool = False) -> None:
-    """Print the answer and the next command, with `why` the evidence, then the table and what to look at."""
+    """Print the answer and the next command, then the table and what needs attention.
+
+    With `why`, print the evidence before the table.
+    """
     advice = advise(report, why=why)
     console.print(Styled(advice.text, style="bold"), soft_wrap=True)
     console.print(f"next: {advice.command}", markup=False, soft_wrap=True)
@@ -151,7 +154,10 @@ def print_report(report: Report, console: Console, *, why: bool = False) -> None
 
 
 def _table(report: Report) -> Table:
-    """Return a row a feature: its verdict with the release since when it holds, and a letter a release."""
+    """Return a table with one row for each feature.
+
+    A row has the verdict, with the release since which it holds, and one letter for each release.
+    """
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     table.add_column("", no_wrap=True)
     table.add_column(f"on {report.answer.release}", no_wrap=True)
@@ -227,7 +233,10 @@ def _legend(report: Report) -> Iterator[RenderableType]:
 
 
 def _attention(report: Report, advice: Advice, *, why: bool) -> Iterator[RenderableType]:
-    """Yield what somebody must look at, then what could not be tried here; not what has been said above."""
+    """Yield what needs attention, then what could not be tried here.
+
+    Leave out what was printed above.
+    """
     for item in report.features:
         if item.verdict in FAULTS and report.whole and not why:
             yield Styled(
@@ -255,7 +264,10 @@ def _reason(item: FeatureReport, locked: str) -> str:
 
 
 def print_why(report: Report, console: Console, above: str = "") -> None:
-    """Print the evidence of every verdict: each column of each cell, and the words of probes that are not said `above`."""
+    """Print the evidence of every verdict: each column of each cell.
+
+    Messages of probes that `above` contains are not repeated.
+    """
     for item in report.features:
         console.print(Styled(f"\n{item.feature.id}", style="bold"), Styled(f"{item.feature.title}"))
         console.print(Padding(Styled(item.feature.why, style="dim"), (0, 2), expand=False))
@@ -272,7 +284,7 @@ def print_why(report: Report, console: Console, above: str = "") -> None:
 
 
 def _evidence_lines(shown: Evidence) -> Iterator[RenderableType]:
-    """Yield what was seen, column by column, and where."""
+    """Yield what was seen, column by column, and in which cells."""
     quiet = "" if shown.group.decides else f"{shown.mode} decides nothing"
     if quiet or shown.words:
         yield Styled("; ".join(filter(None, (shown.words, quiet))))

@@ -1,1 +1,1 @@
-"""The patches: read, checked, applied to a release, imported as a branch and exported from it."""
+"""The patches: read, check, apply to a release, import as a branch and export from it."""

@@ -1,4 +1,4 @@
-"""apply: build the series as commits on its base, move it by cherry-pick, and make trees that probes can run against."""
+"""apply: build the series as commits on its base, cherry-pick it, and make trees to probe."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ FORMAT = (
     "--no-numbered",
     "-U1",
 )
-"""How a patch is written: the least context, nothing that depends on the machine."""
+"""How a patch is written: the least context, and nothing that depends on the machine."""
 
 
 _WRITTEN = 1_000_000_000
-"""Seconds since the epoch."""
+"""The modification time of every module of a tree, in seconds since the epoch."""
 
 
 @dataclass(frozen=True)
 class Built:
-    """A tree with some patches applied, and how each of them went on."""
+    """A tree with some patches applied, and how each of them applied."""
 
     tree: str
     applied: tuple[str, ...]
@@ -55,7 +55,7 @@ class Commits:
 
 @dataclass
 class Workshop:
-    """Makes trees in the private repository, once for each content."""
+    """Builds trees in the private repository, once for each content."""
 
     repo: Repository
     lock: Lock
@@ -80,9 +80,10 @@ class Workshop:
     def build(
         self, patches: Sequence[Patch], target: Release, *, without: Iterable[str] = ()
     ) -> Built:
-        """Return the tree of `target` with `patches` applied, those in `without` left out.
+        """Return the tree of `target` with `patches` applied, except those in `without`.
 
-        A patch that conflicts is left out too, with what depends on it; its step says where.
+        A patch that conflicts is left out too, as are those that depend on it; its step names the
+        place.
         """
         left_out = frozenset(without)
         key = digest(
@@ -101,7 +102,7 @@ class Workshop:
         return built
 
     def _kept(self, key: str) -> Built | None:
-        """Return what an earlier run built, if its tree is still there."""
+        """Return what an earlier run built, if its tree still exists."""
         kept = self.store.get(key)
         if kept is None or not self.git.resolve(f"{kept['tree']}^{{tree}}"):
             return None
@@ -112,7 +113,7 @@ class Workshop:
         return Built(kept["tree"], tuple(kept["applied"]), steps)
 
     def folder(self, tree: str) -> Path:
-        """Return a folder that holds a tree's files, written once."""
+        """Return a folder that contains a tree's files, written only once."""
         place = self.repo.work / "trees" / tree
         if not place.exists():
             with self.repo.scratch() as scratch:
@@ -125,7 +126,10 @@ class Workshop:
         return place
 
     def places(self, tree: str) -> tuple[str, ...]:
-        """Return the folders of a tree, relative to it, that its modules are imported from: upstream's, and the fork's own."""
+        """Return the folders, relative to a tree, from which its modules are imported.
+
+        These are upstream's folder, and the top folder with the fork's own package.
+        """
         if tree not in self._places:
             self._places[tree] = tuple(
                 dict.fromkeys((self.import_folder(self._releases[tree]), import_folder.TOP))
@@ -133,12 +137,12 @@ class Workshop:
         return self._places[tree]
 
     def folders(self, tree: str) -> tuple[Path, ...]:
-        """Return the folders that a tree's modules are imported from, written once."""
+        """Return the folders from which a tree's modules are imported, written only once."""
         folder = self.folder(tree)
         return tuple(folder / place for place in self.places(tree))
 
     def import_folder(self, release: Release) -> str:
-        """Return the folder, relative to a release's tree, that its modules are imported from."""
+        """Return the folder, relative to a release's tree, from which its modules are imported."""
         given = self.repo.config.upstream.import_path(release.version)
         key = digest("layout", release.tree, given, file_digest(Path(import_folder.__file__)))
         kept = self.store.get(key)
@@ -157,14 +161,14 @@ class Workshop:
         return self.git.run("cat-file", "blob", f"{tree}:{name}").text
 
     def commits(self, patches: Sequence[Patch]) -> Commits:
-        """Build patches as commits, each on its base on top of those before it, without any offset."""
+        """Build patches as commits, each on its base after the earlier ones, without any offset."""
         key = tuple(patch.sha256 for patch in patches)
         if key not in self._commits:
             self._commits[key] = self._commit_all(patches)
         return self._commits[key]
 
     def mutated(self, feature: Feature) -> str | None:
-        """Return the tree of the base with a feature's reverse mutation, or None where that does not apply."""
+        """Return the base's tree with a feature's reverse mutation, or None if it conflicts."""
         base = self._release(feature.patch.base)
         with self.git.index(base.tree) as handle:
             mutation = (self.repo.root / feature.mutation).read_bytes()
@@ -176,7 +180,10 @@ class Workshop:
             return tree
 
     def text(self, patches: Sequence[Patch], target: Release) -> dict[str, Text]:
-        """Compare texts: whether each patch's change already stands in a release, by reverse application, last patch first."""
+        """Return for each patch whether its change is already in a release's text.
+
+        The changes are applied in reverse, the last patch first.
+        """
         key = digest("text", target.commit, [patch.sha256 for patch in patches])
         kept = self.store.get(key)
         if kept is None:
@@ -192,7 +199,7 @@ class Workshop:
         return {name: Text(value) for name, value in kept.items()}
 
     def override_files(self, patch: Patch) -> tuple[str, ...]:
-        """Return the modules that a live patch brings, as paths relative to the override package."""
+        """Return the modules that a live patch brings, relative to the override package."""
         return self._override_files.get(patch.id, ())
 
     @cached_property
@@ -230,7 +237,7 @@ class Workshop:
         return made
 
     def _replay(self, work: Git, patches: Sequence[Patch], made: Commits, base: Release) -> None:
-        """Move what is committed so far to the base of the next patch."""
+        """Cherry-pick the commits made so far onto the base of the next patch."""
         work.run("checkout", "--quiet", "--detach", base.commit)
         for patch in patches:
             if (
@@ -238,7 +245,8 @@ class Workshop:
                 and pick(work, made.ids[patch.id], patch).applies is Applies.CONFLICT
             ):
                 raise AttentionError(
-                    f"{patch.id} does not go onto {base.version}, where a patch that depends on it stands"
+                    f"{patch.id} does not go onto {base.version},"
+                    " where a patch that depends on it stands"
                 )
 
     def _build(self, patches: Sequence[Patch], target: Release, left_out: frozenset[str]) -> Built:
@@ -265,7 +273,7 @@ class Workshop:
         return Built(self._compose(line.tree, applied), tuple(patch.id for patch in applied), steps)
 
     def _compose(self, tree: str, applied: Sequence[Patch]) -> str:
-        """Add to a patched tree the override modules that its patches name, and the list of the patches."""
+        """Add the override modules and the list of the applied patches to a patched tree."""
         if not applied:
             return tree
         package = self.repo.config.overrides.package
@@ -273,7 +281,7 @@ class Workshop:
         modules = [
             name
             for patch in applied
-            if patch.state is State.ACTIVE
+            if patch.state is State.ACTIVE  # a retired patch has its modules in its own hunks
             for name in self.override_files(patch)
         ]
         for name in with_packages(
@@ -288,7 +296,7 @@ class Workshop:
             return handle.text("write-tree")
 
     def _blob(self, content: bytes) -> str:
-        """Return the id of a blob with that content, written once."""
+        """Return the id of a blob with that content, written only once."""
         if content not in self._blobs:
             self._blobs[content] = self.git.text("hash-object", "-w", "--stdin", stdin=content)
         return self._blobs[content]
@@ -300,13 +308,16 @@ class Workshop:
 
 
 def _make_alike(folder: Path) -> None:
-    """Give every file one time, so that equal files of two trees share their bytecode (probes/cell/serve.py)."""
+    """Set one modification time, so that equal files of two trees share their bytecode.
+
+    `probes/cell/serve.py` relies on it.
+    """
     for path in folder.rglob("*.py"):
         os.utime(path, (_WRITTEN, _WRITTEN))
 
 
 def listing(applied: Sequence[Patch]) -> bytes:
-    """Return the module that names the patches in a tree and what they bring."""
+    """Return the source of the module that lists the patches in a tree and their features."""
     patches = "".join(f"    {patch.id!r},\n" for patch in applied)
     features = "".join(
         f"    {name!r},\n" for patch in applied for name in patch.features or (patch.id,)

@@ -1,4 +1,4 @@
-"""pick: put one patch onto one tree, exactly on its base or by cherry-pick elsewhere, and say how that went."""
+"""pick: apply one patch to one tree, exactly on its base or by cherry-pick elsewhere."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _MARKER = re.compile(r"^<<<<<<< ", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Step:
-    """How one patch went onto a tree, and where it did not."""
+    """How one patch applied to a tree, and where it conflicted."""
 
     applies: Applies
     detail: str = ""
 
 
 class Picked(NamedTuple):
-    """What picking a commit onto a tree came to: how it went on, and the commit and the tree after it."""
+    """The result of a pick: how the commit applied, and the commit and the tree after it."""
 
     step: Step
     commit: str
@@ -33,12 +33,12 @@ class Picked(NamedTuple):
 
 
 Picks = dict[tuple[str, str], Picked]
-"""What was picked before, by the tree that it went onto and the commit."""
+"""Earlier picks, by the tree that they were applied to and the commit that was picked."""
 
 
 @dataclass
 class Line:
-    """A line of picks on a release; what was picked onto the same tree before is not picked again."""
+    """A sequence of picks on a release; a pick onto the same tree is not repeated."""
 
     git: Git
     commit: str
@@ -49,7 +49,7 @@ class Line:
     _checked_out: str = ""
 
     def pick(self, commit: str, patch: Patch) -> Step:
-        """Pick a patch's commit onto the end of the line; a conflict leaves its tree as it was."""
+        """Pick a patch's commit onto the end of the line; a conflict leaves its tree unchanged."""
         key = self.tree, commit
         if key not in self.picks:
             work = self._at_end()
@@ -60,7 +60,7 @@ class Line:
         return step
 
     def _at_end(self) -> Git:
-        """Return a work tree in which the end of the line is checked out."""
+        """Return a work tree with the end of the line checked out."""
         if self._work is None:
             self._work = self.stack.enter_context(self.git.checkout(self.commit))
         elif self._checked_out != self.commit:
@@ -70,20 +70,21 @@ class Line:
 
 @contextmanager
 def line_on(release: Release, git: Git, picks: Picks) -> Iterator[Line]:
-    """Give a line that begins at a release, in the private repository."""
+    """Yield a line that begins at a release, in the private repository."""
     with ExitStack() as stack:
         yield Line(git, release.commit, release.tree, picks, stack)
 
 
 def apply_exactly(work: Git, patch: Patch) -> Step:
-    """Commit a patch with `git am` on its own base, where no hunk may be moved or ambiguous."""
+    """Commit a patch with `git am` on its own base, where no hunk may have an offset."""
     diff = _diff_of(patch)
     if diff:
         trial = work.run("apply", "--check", "--verbose", "-", stdin=diff, ok=None)
         if trial.code != 0 or b"offset" in trial.stderr:
             return Step(
                 Applies.CONFLICT,
-                f"does not apply exactly on its own base {patch.base}: {_complaints(trial.complaint)}",
+                f"does not apply exactly on its own base {patch.base}:"
+                f" {_complaints(trial.complaint)}",
             )
     done = work.run(
         "am",
@@ -104,7 +105,7 @@ def apply_exactly(work: Git, patch: Patch) -> Step:
 
 
 def pick(work: Git, commit: str, patch: Patch) -> Step:
-    """Cherry-pick a patch's commit onto HEAD; on a conflict HEAD and the work tree stay as they were."""
+    """Cherry-pick a patch's commit onto HEAD; a conflict leaves HEAD and work tree unchanged."""
     head = work.text("rev-parse", "HEAD")
     step = cherry(work, commit, patch)
     if step.applies is Applies.CONFLICT:
@@ -114,10 +115,11 @@ def pick(work: Git, commit: str, patch: Patch) -> Step:
 
 
 def cherry(work: Git, commit: str, patch: Patch) -> Step:
-    """Cherry-pick a patch's commit onto HEAD, and hold the result against what a plain application would give.
+    """Cherry-pick a patch's commit onto HEAD, and compare the result with a plain application.
 
-    With one line of context a plain application can land in the wrong function, so it is never used; where it gives
-    another tree the place is ambiguous, which is a conflict. A conflict is left in the work tree.
+    With one line of context, a plain application can change the wrong function, so its result is
+    never used. If it gives another tree, the place is ambiguous, which is a conflict. A conflict is
+    left in the work tree.
     """
     head = work.text("rev-parse", "HEAD")
     diff = difference(work, commit)
@@ -134,9 +136,10 @@ def cherry(work: Git, commit: str, patch: Patch) -> Step:
 
 
 def _second_try(work: Git, commit: str, patch: Patch, head: str, diff: bytes) -> Step:
-    """Cherry-pick again where the conflict is one of line endings, or of a file that moved and changed more than git follows.
+    """Cherry-pick again, with other line endings ignored and with moved files followed.
 
-    What stays a conflict is left in the work tree, at the place to which a file moved.
+    This resolves conflicts of line endings alone, and of files that moved and changed more than git
+    follows. Any other conflict is left in the work tree, at the new place of a moved file.
     """
     files = work.text("diff", "--name-only", "--diff-filter=U").splitlines()
     gone = {name for name in files if work.resolve(f"{head}:{name}") is None}
@@ -182,7 +185,7 @@ def _endings_differ(work: Git, commit: str, head: str, old: str, new: str) -> bo
 
 
 def _moved_step(work: Git, commit: str, head: str, diff: bytes, moved: Mapping[str, Move]) -> Step:
-    """Accept a moved file's hunks only where each of them fits in one place of all that is new."""
+    """Accept a moved file's hunks only if each of them fits in one place of all new files."""
     words = (
         "diff-tree",
         "-r",
@@ -212,7 +215,7 @@ def _ambiguous(files: Iterable[str], before: str = "") -> Step:
 
 
 def difference(git: Git, commit: str, lines: int = 1) -> bytes:
-    """Return a commit's change as a patch with the least context, or with more lines of it."""
+    """Return a commit's change as a patch with `lines` lines of context."""
     return git.run(
         "diff-tree",
         "-p",
@@ -232,14 +235,14 @@ def _diff_of(patch: Patch) -> bytes:
 
 
 def _plain(work: Git, head: str, diff: bytes) -> tuple[str | None, bool]:
-    """Return the tree that a plain application gives (None where it fails), and whether a hunk moved."""
+    """Return the tree of a plain application (None if it fails), and whether a hunk moved."""
     with work.index(head) as handle:
         done = handle.run("apply", "--cached", "--verbose", "-", stdin=diff, ok=None)
         return (handle.text("write-tree") if done.code == 0 else None), b"offset" in done.stderr
 
 
 def _conflicts(work: Git, patch: Patch, moved: Mapping[str, Move]) -> str:
-    """Name the files and places of a cherry-pick's conflicts, and the hunks that wanted to go there."""
+    """Return the files and lines of a cherry-pick's conflicts, and the hunks that belong there."""
     assert work.work_tree is not None
     places = []
     for name in work.text("diff", "--name-only", "--diff-filter=U").splitlines():
@@ -247,9 +250,8 @@ def _conflicts(work: Git, patch: Patch, moved: Mapping[str, Move]) -> str:
         text = path.read_text(errors="replace") if path.exists() else ""
         lines = [str(text.count("\n", 0, match.start()) + 1) for match in _MARKER.finditer(text)]
         here = {name, *(old for old, move in moved.items() if move.new == name)}
-        own = [
-            hunk for hunk in patch.hunks if hunk.path in here
-        ] or patch.hunks  # all of them where git followed a move
+        # If git followed a move, no hunk has this path, so all of them are named.
+        own = [hunk for hunk in patch.hunks if hunk.path in here] or patch.hunks
         hunks = [f"@@ -{hunk.old[0]},{hunk.old[1]} +{hunk.new[0]},{hunk.new[1]} @@" for hunk in own]
         where = f"line {', '.join(lines)}" if lines else "the file is gone or binary"
         places.append(f"{name}: {where} (hunks {' '.join(hunks)})")
@@ -257,6 +259,6 @@ def _conflicts(work: Git, patch: Patch, moved: Mapping[str, Move]) -> str:
 
 
 def _complaints(text: str) -> str:
-    """Return the lines of git's words that say what is wrong."""
+    """Return the lines of git's output that report an error or an offset."""
     lines = [line for line in text.splitlines() if line.startswith("error:") or "offset" in line]
     return "; ".join(lines) or text.strip()

@@ -1,4 +1,7 @@
-"""export: write the branch that `import` made back as `patches/`; a patch that did not change keeps every byte."""
+"""export: write the branch that `import` made back to `patches/`.
+
+A patch that did not change keeps every byte.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ _SLUG = re.compile(r"^[a-z0-9][a-z0-9-]*$")
 
 @dataclass(frozen=True)
 class Written:
-    """A commit of the branch as a patch: its id, its mail as git writes it, and the file that `patches/` gets."""
+    """A commit of the branch as a patch: its id, git's mail of it, and its file in `patches/`."""
 
     id: str
     mail: bytes
@@ -35,10 +38,10 @@ class Written:
 
 
 def export_series(repo: Repository, folder: Path | None = None) -> list[str]:
-    """Write the branch in `folder` as the series and return what changed, a line each.
+    """Write the branch in `folder` as the series, and return what changed, one line each.
 
-    Raises UsageError for a folder that is not ready, AttentionError where applying the written files again does not give
-    the branch's own commits.
+    Raises UsageError for a folder that is not ready, and AttentionError if the written files,
+    applied again, do not give the branch's own commits.
     """
     place = default_place(repo, folder)
     with repo.alone():
@@ -60,7 +63,7 @@ def export_series(repo: Repository, folder: Path | None = None) -> list[str]:
 
 
 def _check_ready(place: Path) -> None:
-    """Refuse a folder that is not a work tree, is in the middle of something or has changes nobody committed."""
+    """Raise UsageError unless the folder is a clean work tree on the branch and in no rebase."""
     export = f"nox -s export -- {place}"
     if not (place / ".git").exists():
         raise UsageError(f"{place} is not a work tree of the series", hint="nox -s import")
@@ -81,12 +84,16 @@ def _check_ready(place: Path) -> None:
     if dirty:
         raise UsageError(
             f"{place} has changes that are in no commit:\n{dirty}",
-            hint=f"git -C {place} commit --all && {export}\ngit -C {place} commit --all --amend && {export}",
+            hint=f"git -C {place} commit --all && {export}\n"
+            f"git -C {place} commit --all --amend && {export}",
         )
 
 
 def _mails(git: Git, lock: Lock) -> dict[str, bytes]:
-    """Return every commit of the branch as a mail, by its id, in order; raises one UsageError for all that have none."""
+    """Return every commit of the branch as a mail, by its id, in order.
+
+    Raises UsageError for a merge, and one for all commits without an id of their own.
+    """
     base = _base(git, lock)
     merges = git.text("rev-list", "--merges", f"{base.commit}..{_REF}").splitlines()
     if merges:
@@ -120,7 +127,7 @@ def _mails(git: Git, lock: Lock) -> dict[str, bytes]:
 
 
 def _base(git: Git, lock: Lock) -> Release:
-    """Return the newest release that the branch stands on."""
+    """Return the newest release that the branch is based on."""
     for release in reversed(lock.releases):
         if git.run("merge-base", "--is-ancestor", release.commit, _REF, ok=(0, 1, 128)).code == 0:
             return release
@@ -128,7 +135,7 @@ def _base(git: Git, lock: Lock) -> Release:
 
 
 def _based(mail: bytes, base: Release) -> bytes:
-    """Return a mail whose trailer `Base:` names the release that the branch stands on."""
+    """Return a mail whose trailer `Base:` names the release that the branch is based on."""
     head, diff, rest = mail.partition(b"\ndiff --git ")
     body, trailer, value = head.rpartition(b"\nBase: ")
     if not trailer:
@@ -145,7 +152,7 @@ def _formatted(git: Git, commit: str) -> bytes:
 def _written(
     repo: Repository, lock: Lock, series: Series, mails: dict[str, bytes]
 ) -> list[Written]:
-    """Return every patch file of the branch, in order; a patch that says what it said before keeps its bytes."""
+    """Return every patch file of the branch, in order; an unchanged patch keeps its bytes."""
     retired = [
         f"Id: {patch.id} is that of {patch.path.name}"
         for patch in series.retired
@@ -171,7 +178,10 @@ def _written(
 
 
 def _commits(repo: Repository, lock: Lock, series: Series) -> Commits:
-    """Build the series as it is before the export; one that stands on no single release is written anew as a whole."""
+    """Build the series as it was before the export.
+
+    Without a single pinned base nothing is built, and every patch is written anew.
+    """
     bases = {patch.base for patch in series.active}
     if len(bases) != 1 or lock.release(next(iter(bases))) is None:
         return Commits({}, {})
@@ -179,7 +189,7 @@ def _commits(repo: Repository, lock: Lock, series: Series) -> Commits:
 
 
 def _names(repo: Repository, ids: Sequence[str]) -> dict[str, str]:
-    """Return file names for new patches: the next numbers."""
+    """Return file names for new patches, with the next numbers."""
     numbers = [int(path.name[:4]) for path in repo.patches.glob("[0-9][0-9][0-9][0-9]-*.patch")]
     return {
         name: f"{number:04}-{name}.patch"
@@ -188,12 +198,12 @@ def _names(repo: Repository, ids: Sequence[str]) -> dict[str, str]:
 
 
 def _same(before: bytes, after: bytes) -> bool:
-    """Tell whether two mails differ at most in blob ids, which a change in an earlier patch brings about."""
+    """Return whether two mails differ only in blob ids, which an earlier patch can change."""
     return _INDEX_LINE.sub(b"", before) == _INDEX_LINE.sub(b"", after)
 
 
 def _write(repo: Repository, series: Series, written: list[Written], new: Path) -> None:
-    """Write the whole new folder beside the old one."""
+    """Write the whole new folder without touching the old one."""
     shutil.copytree(repo.patches, new)
     for patch in series.active:
         (new / patch.path.name).unlink(missing_ok=True)
@@ -205,7 +215,10 @@ def _write(repo: Repository, series: Series, written: list[Written], new: Path) 
 
 
 def _listing(old: str, names: list[str]) -> str:
-    """Return the new `series`: the head stays, a comment stays with the name below it or moves on to the next one left."""
+    """Return the new text of `series`.
+
+    The head stays. A comment stays with the name below it, or moves to the next name that is left.
+    """
     lines = old.splitlines()
     listed = [line.split("#")[0].strip() for line in lines]
     if [name for name in listed if name] == names:
@@ -227,7 +240,7 @@ def _listing(old: str, names: list[str]) -> str:
 def _check_same(
     repo: Repository, lock: Lock, series: Series, written: list[Written], new: Path
 ) -> None:
-    """Refuse files that, applied again, do not give the branch's own commits."""
+    """Raise AttentionError if the files, applied again, do not give the branch's own commits."""
     patches = {item.name: read_patch(new / item.name, State.ACTIVE)[0] for item in written}
     problems = [
         f"  {item.name}: its trailers Id: and Base: cannot be read back"
@@ -240,12 +253,13 @@ def _check_same(
     if problems:
         raise AttentionError(
             "refused: the files written would not give the branch again:\n" + "\n".join(problems),
-            hint="look for lines in the commit message that git takes for a patch (docs/patches.md); patches/ is unchanged",
+            hint="look for lines in the commit message that git takes for a patch"
+            " (docs/patches.md); patches/ is unchanged",
         )
 
 
 def _not_again(repo: Repository, lock: Lock, series: Series, written: list[Written]) -> list[str]:
-    """Apply the files and name those that do not go on, or else those that become another commit."""
+    """Apply the files; return those that fail, or else those that become another commit."""
     made = _shop(repo, lock, series).commits(series.active)
     failed = [f"  {name}: {step.detail}" for name, step in made.failed.items()]
     return failed or [
@@ -254,7 +268,7 @@ def _not_again(repo: Repository, lock: Lock, series: Series, written: list[Writt
 
 
 def _others(git: Git, made: Commits, written: list[Written]) -> Iterator[str]:
-    """Name the patches whose commit, made from the file, is not the branch's: another text, author or change."""
+    """Yield the patches whose rebuilt commit differs in text, author or change."""
     for item in written:
         if _formatted(git, made.ids[item.id]) != item.mail:
             yield item.id
@@ -265,7 +279,7 @@ def _shop(repo: Repository, lock: Lock, series: Series) -> Workshop:
 
 
 def _changes(old: Path, new: Path) -> list[str]:
-    """Say what is new, changed and gone between two folders of patches."""
+    """Return the new, changed and removed files between two folders of patches."""
     names = sorted(
         {path.name for folder in (old, new) for path in folder.iterdir() if path.is_file()}
     )

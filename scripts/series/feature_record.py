@@ -1,6 +1,8 @@
-"""A feature's record: the docstring of its probe file, or the patch itself where that has one feature of its own name.
+"""A feature's record: the docstring of its probe file, or its patch.
 
-The docstring is a sentence, why, and a last paragraph of trailers; a patch's subject, body and trailers say the same.
+A patch that names no features is the record of its one feature, which has the patch's id. The
+docstring is a sentence (the title), the reason, and a last paragraph of trailers; a patch's
+subject, body and trailers state the same.
 """
 
 from __future__ import annotations
@@ -29,22 +31,31 @@ REPEATABLE = ("Bug", "Needs", "Replaced-By")
 
 
 def record_name(control: str, feature: str) -> str:
-    """Return the probe file whose docstring is a feature's record: it lies beside the control probe."""
+    """Return the path of a feature's probe file, whose docstring is the feature's record.
+
+    It is in the folder of the control probe.
+    """
     return str(PurePosixPath(control).parent / f"test_{feature.replace('-', '_')}.py")
 
 
 def own_feature(patch: Patch) -> tuple[Feature, list[str]]:
-    """Return the one feature of a patch that names none, whose record it is, and what is wrong with it."""
+    """Return the one feature of a patch that names none, and the problems of its record.
+
+    The patch itself is the record.
+    """
     return _feature(patch.id, patch, patch.path, patch.title, patch.why, patch.trailers, ())
 
 
 def has_own_record(feature: Feature) -> bool:
-    """Return whether a feature's record is a file of its own, not its patch."""
+    """Return whether a feature's record is a file of its own rather than its patch."""
     return feature.id in feature.patch.features
 
 
 def read_feature(path: Path, name: str, patch: Patch, file: str) -> tuple[Feature, list[str]]:
-    """Read a feature's record from its probe file, `file` in the repository; the list names what is wrong with it."""
+    """Read a feature's record from its probe file; return the feature and the record's problems.
+
+    `file` is the path of the probe file relative to the repository.
+    """
     try:
         text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
     except (OSError, SyntaxError) as error:
@@ -59,13 +70,17 @@ def read_feature(path: Path, name: str, patch: Patch, file: str) -> tuple[Featur
 
 
 def with_applied_upstream(source: str, value: str | None) -> str:
-    """Return a probe file's source with another `Applied-Upstream:` in the record, or (None) with none."""
+    """Return a probe file's source with another `Applied-Upstream:` in its record.
+
+    With None the trailer is removed.
+    """
     node = next(item for item in ast.parse(source).body if isinstance(item, ast.Expr))
     assert node.end_lineno is not None
     lines = source.split("\n")
     record = "\n".join(lines[node.lineno - 1 : node.end_lineno])
     quotes = record.rstrip()[-3:]
     head, _, last = record.rstrip().removesuffix(quotes).rstrip().rpartition("\n\n")
+    # A line that begins with white space continues a trailer.
     kept = [
         line for line in re.split(r"\n(?![ \t])", last) if not line.startswith("Applied-Upstream:")
     ]

@@ -1,4 +1,7 @@
-"""import: a work tree in which the series is a branch and a patch is a commit, to edit with ordinary git."""
+"""import: create a work tree in which the series is a branch and a patch is a commit.
+
+It is edited with ordinary git.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +23,10 @@ BRANCH = "series"
 
 
 def import_series(repo: Repository, folder: Path | None = None) -> Path:
-    """Write the series into a new repository at `folder` and return the place.
+    """Write the series into a new repository at `folder`, and return that folder.
 
-    Raises UsageError where the folder is taken, AttentionError where a patch does not apply on its own base.
+    Raises UsageError if the folder is not empty, and AttentionError if a patch does not apply on
+    its own base.
     """
     place = default_place(repo, folder)
     with repo.alone():
@@ -38,12 +42,12 @@ def import_series(repo: Repository, folder: Path | None = None) -> Path:
 
 
 def default_place(repo: Repository, folder: Path | None) -> Path:
-    """Return the folder asked for, or the usual one."""
+    """Return the folder asked for, or the default one."""
     return folder.absolute() if folder else repo.work / "series"
 
 
 def _head(repo: Repository, lock: Lock, series: Series) -> str:
-    """Return the commit of the last patch, built on its base; without patches the locked release's."""
+    """Return the commit of the last patch, built on its base, or else the locked release's."""
     made = Workshop(repo, lock, series, Store(repo.work / "results")).commits(series.active)
     if made.failed:
         wrong = "\n".join(f"{name} {step.detail}" for name, step in made.failed.items())
@@ -52,7 +56,10 @@ def _head(repo: Repository, lock: Lock, series: Series) -> str:
 
 
 def _clone(git: Git, head: str, place: Path) -> None:
-    """Make a repository of its own, whole or not at all: removing `.fork/` or this folder never damages the other."""
+    """Create a repository of its own, complete or not at all.
+
+    Removing `.fork/` or this folder never damages the other.
+    """
     git.run("update-ref", "refs/fork/series", head)
     place.parent.mkdir(parents=True, exist_ok=True)
     env = sealed_environment()

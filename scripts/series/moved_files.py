@@ -1,4 +1,7 @@
-"""Where upstream moved a file that it rewrote so much that git, which wants half of it to stay, calls it gone."""
+"""Find where upstream moved a file that it rewrote so much that git reports it as deleted.
+
+Git's default is to require that half of the file is unchanged.
+"""
 
 from __future__ import annotations
 
@@ -11,18 +14,24 @@ import unidiff.patch
 from scripts.core.git import Git
 
 PERCENTAGES = (50, 30, 10, 1)
-"""How much of two files must be alike, git's own measure first; the last one finds a small file that went into a large one."""
+"""Similarities in percent to search with, git's default first.
+
+The last one finds a small file that was merged into a large one.
+"""
 
 AROUND = 3
-"""How many lines before and after a change tell whether the same code is elsewhere: the changed ones alone may be gone."""
+"""How many lines before and after a change are searched elsewhere.
+
+The changed lines alone do not suffice, because they may be gone.
+"""
 
 CERTAIN = 40
-"""From this percentage on two files are the same one, whatever became of the lines at a change."""
+"""From this percentage on, two files are the same one, whatever happened to the changed lines."""
 
 
 @dataclass(frozen=True)
 class Move:
-    """Where a file went, how much of it stayed in percent, and from which percentage on git finds that."""
+    """Where a file went, its similarity in percent, and the percentage with which git finds it."""
 
     new: str
     stayed: int
@@ -33,7 +42,7 @@ class Move:
 
 
 def moves(git: Git, old: str, new: str, gone: Collection[str]) -> dict[str, Move]:
-    """Return where files of one commit went in another, by their old path; what is found nowhere is left out."""
+    """Return where the files in `gone` went between two commits, by old path, as far as found."""
     found: dict[str, Move] = {}
     for percentage in PERCENTAGES:
         words = (
@@ -56,9 +65,10 @@ def moves(git: Git, old: str, new: str, gone: Collection[str]) -> dict[str, Move
 
 
 def fits(git: Git, new: str, move: Move, around: bytes, old: str) -> bool:
-    """Return whether a third of the lines `around` a file's changes are where that file went, unless that is `CERTAIN`.
+    """Return whether the file that git found is the moved file, not another one.
 
-    Else it is another file.
+    It is if the move is `CERTAIN`, or if at least a third of the lines `around` the changes are in
+    it.
     """
     if move.stayed >= CERTAIN:
         return True
@@ -75,9 +85,10 @@ def fits(git: Git, new: str, move: Move, around: bytes, old: str) -> bool:
 def places_of(
     git: Git, new: str, paths: Collection[str], diff: bytes, moved: Collection[str]
 ) -> list[list[str]]:
-    """Return for each hunk of the moved files the places in `paths`, files of commit `new`, at which it fits.
+    """Return for each hunk of the moved files the paths at which it fits, once for each place.
 
-    So little of such a file stayed that line numbers and the lines further away prove nothing.
+    `paths` are files of commit `new`. So little of a moved file is unchanged that line numbers and
+    distant lines prove nothing.
     """
     texts = {path: "\n" + _text(git, new, path) for path in paths}
     wanted = [re.compile(f"(?=\n{re.escape(_expected(hunk))})") for hunk in _hunks(diff, moved)]

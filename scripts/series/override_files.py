@@ -1,4 +1,7 @@
-"""Which files of the override package a patch brings: `Overrides:` names modules (`cache.locks`) or whole folders (`cache/`)."""
+"""The files of the override package that a patch brings.
+
+`Overrides:` names modules (`cache.locks`) or whole folders (`cache/`).
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from scripts.core.model import Patch
 
 
 def module_files(folder: Path) -> frozenset[str]:
-    """Return the modules of a package, as paths relative to its folder; what makes a folder a package is not among them."""
+    """Return the modules of a package, relative to its folder, without the `__init__.py` files."""
     return frozenset(
         path.relative_to(folder).as_posix()
         for path in folder.rglob("*.py")
@@ -25,19 +28,22 @@ def file_of(module: str) -> str:
 
 
 def module_of(file: str) -> str:
-    """Return the dotted name of a module's path."""
+    """Return the dotted name of the module at a path."""
     return file.removesuffix(".py").replace("/", ".")
 
 
 def named_by(name: str, files: Collection[str]) -> frozenset[str]:
-    """Return the files that one name of `Overrides:` stands for; a folder's are all below it."""
+    """Return the files that a name of `Overrides:` stands for; a folder means all below it."""
     if name.endswith("/"):
         return frozenset(file for file in files if file.startswith(name))
     return frozenset({file_of(name)}.intersection(files))
 
 
 def brought_by(patches: Iterable[Patch], files: Collection[str]) -> dict[str, tuple[str, ...]]:
-    """Return the files that each patch brings, by its id; where several names stand for a file, the most specific ones count."""
+    """Return the files that each patch brings, by the patch's id.
+
+    If several names stand for a file, only the most specific ones count.
+    """
     claims: dict[str, dict[str, int]] = {}
     for patch in patches:
         for name in patch.overrides:
@@ -53,16 +59,17 @@ def brought_by(patches: Iterable[Patch], files: Collection[str]) -> dict[str, tu
 
 
 def with_packages(files: Iterable[str], folder: Path) -> list[str]:
-    """Add the `__init__.py` of each folder that a file is in, where the package's folder has one."""
+    """Add the `__init__.py` of each folder that contains one of the files, if there is one."""
     parents = {parent for file in files for parent in PurePosixPath(file).parents if parent.name}
     inits = (str(parent / "__init__.py") for parent in parents)
     return sorted({*files, *(init for init in inits if (folder / init).is_file())})
 
 
 def imported_files(file: str, source: str, package: str, files: Collection[str]) -> Iterator[str]:
-    """Yield the files that a module cannot be imported without; what a function imports, it imports where that is there.
+    """Yield the files that a module needs when it is imported.
 
-    Source that is no Python yields none: other checks say so.
+    Imports inside functions do not count, because they run only if the imported module is there.
+    Source that is not Python yields nothing, because other checks report it.
     """
     try:
         tree = ast.parse(source)
@@ -72,12 +79,13 @@ def imported_files(file: str, source: str, package: str, files: Collection[str])
         for name in _imported_names(item, f"{package}.{module_of(file)}"):
             parts = name.split(".")
             if parts[0] == package:
+                # The name may be a module or something in one.
                 candidates = (f"{'/'.join(parts[1:end])}.py" for end in range(len(parts), 1, -1))
                 yield from (candidate for candidate in candidates if candidate in files)
 
 
 def _imported_names(item: ast.stmt, module: str) -> Iterator[str]:
-    """Yield the dotted names that a statement imports: each may be a module, or something in one."""
+    """Yield the dotted names that a statement imports: modules, or names in modules."""
     if isinstance(item, ast.Import):
         yield from (alias.name for alias in item.names)
     elif isinstance(item, ast.ImportFrom):
@@ -87,5 +95,5 @@ def _imported_names(item: ast.stmt, module: str) -> Iterator[str]:
 
 
 def _specificity(name: str) -> int:
-    """Return how many folders a name goes down; a module is more specific than any folder."""
+    """Return how many folders a name contains; a module is more specific than any folder."""
     return name.count("/") if name.endswith("/") else sys.maxsize

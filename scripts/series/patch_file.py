@@ -1,4 +1,4 @@
-"""A patch file: a mail that `git am` takes, its trailers and its hunks, and what is wrong with it."""
+"""A patch file: a mail for `git am`, its trailers and its hunks, and what is wrong with it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ REQUIRED = ("Id", "Base", "Origin", "Forwarded", "Last-Update")
 OPTIONAL = ("Bug", "Features", "Overrides", "Depends", "Place", "Applied-Upstream")
 REPEATABLE = ("Bug", "Needs", "Replaced-By")
 OWN_RECORD = ("Probes", "Drop-When")
-"""What a patch needs besides where it names no features, for then it is the record of its own."""
+"""What a patch needs in addition if it names no features, because it is then its own record."""
 
 ITS_OPTIONS = ("Needs", "Replaced-By", "Mutation", "Code")
 
@@ -42,12 +42,13 @@ _ORDER = (
     ),
     *("Replaced-By", "Mutation", "Code", "Drop-When", "Place", "Applied-Upstream"),
 )
-"""Where a field stands that is added."""
+"""The order that decides where an added field is inserted."""
 
 _DIFF_START = re.compile(r"^diff --git ", re.MULTILINE)
 _HUNK = re.compile(r"^@@ -\d+(?:,(\d+))? \+\d+(?:,(\d+))? @@")
 _BETWEEN_HUNKS = re.compile(
-    r"^(diff --git |index |(old|new|deleted) (file )?mode |(dis)?similarity |rename |copy |--- |\+\+\+ |\\ No newline|$)"
+    r"^(diff --git |index |(old|new|deleted) (file )?mode |(dis)?similarity |rename |copy "
+    r"|--- |\+\+\+ |\\ No newline|$)"
 )
 _LOOKS_LIKE_PATCH = re.compile(r"^(---|diff |Index: )")
 _VALUES = {
@@ -60,7 +61,7 @@ _VALUES = {
 
 @dataclass(frozen=True)
 class Mail:
-    """The parts of a patch file as they stand in it."""
+    """The parts of a patch file, as they are in the file."""
 
     title: str
     body: str
@@ -79,7 +80,7 @@ class Mail:
 
 
 def read_mail(content: bytes) -> Mail:
-    """Take a patch file apart; what is wrong with it is listed in `problems`."""
+    """Split a patch file into its parts; `problems` lists what is wrong with it."""
     message = email.message_from_bytes(content, policy=email.policy.compat32)
     text = content.decode(errors="replace").replace("\r\n", "\n").partition("\n\n")[2]
     start = _DIFF_START.search(text)
@@ -89,7 +90,8 @@ def read_mail(content: bytes) -> Mail:
     trailers, problems = read_trailers(paragraphs[-1])
     if not content.startswith(b"From "):
         problems.append(
-            "not a mail as `git format-patch` writes it: the first line is not `From <commit> <date>`"
+            "not a mail as `git format-patch` writes it:"
+            " the first line is not `From <commit> <date>`"
         )
     problems += [
         f"the body line {line!r} would be taken for a patch"
@@ -100,7 +102,7 @@ def read_mail(content: bytes) -> Mail:
 
 
 def read_patch(path: Path, state: State) -> tuple[Patch, list[str]]:
-    """Read one patch file; the list names everything that is wrong with it."""
+    """Read one patch file, and return the patch with a list of everything that is wrong with it."""
     content = path.read_bytes()
     mail = read_mail(content)
     problems = [*mail.problems, *_wrong_fields(mail, state)]
@@ -126,15 +128,17 @@ def read_patch(path: Path, state: State) -> tuple[Patch, list[str]]:
 
 
 def with_trailers(text: bytes, changes: Mapping[str, str | None]) -> bytes:
-    """Return a mail or a commit message with trailers of its last paragraph changed, added or (None) removed.
+    """Return a mail or a commit message with trailers of its last paragraph changed.
 
-    One that is added comes before the first that follows it in the usual order.
+    Trailers are replaced, added, or (None) removed. An added one is inserted before the first that
+    follows it in the usual order.
     """
     head, diff, rest = text.partition(b"\ndiff --git ")
     kept = head.rstrip(b"\n")
     before, gap, paragraph = kept.rpartition(b"\n\n")
     left = dict(changes)
     lines = []
+    # A line that begins with white space continues a trailer.
     for line in re.split(rb"\n(?![ \t])", paragraph):
         name = line.partition(b":")[0].decode(errors="replace")
         if name not in changes:
@@ -165,7 +169,7 @@ def _header(value: str | None) -> str:
 
 
 def _wrong_fields(mail: Mail, state: State) -> Iterator[str]:
-    """Name missing, unknown, repeated and malformed fields."""
+    """Yield missing, unknown, repeated and malformed fields."""
     names = [name for name, _ in mail.trailers]
     required: tuple[str, ...] = REQUIRED
     known = [*REQUIRED, *OPTIONAL]
@@ -200,7 +204,7 @@ def _wrong_fields(mail: Mail, state: State) -> Iterator[str]:
 
 
 def _hunks(diff: str, problems: list[str]) -> tuple[tuple[Hunk, ...], int]:
-    """Read the places of the hunks, and count the lines they add and remove."""
+    """Return the places of the hunks, and the number of lines that they add and remove."""
     try:
         files = unidiff.patch.PatchSet(diff.replace("\n-- \n", "\n") if diff else "")
     except unidiff.errors.UnidiffParseError as error:
@@ -222,7 +226,10 @@ def _hunks(diff: str, problems: list[str]) -> tuple[tuple[Hunk, ...], int]:
 
 
 def _stray_lines(diff: str) -> Iterator[str]:
-    """Find lines of a diff that its hunks do not count and that are no header, up to a binary part or a signature."""
+    """Yield lines of a diff that are in no hunk and no header, which git would drop.
+
+    It stops at a binary part or a signature.
+    """
     old = new = 0
     for line in diff.split("\n"):
         if old > 0 or new > 0:

@@ -1,4 +1,4 @@
-"""The wheel's profile: the settings Rover runs with, and the feature or patch that each of them stands for."""
+"""The wheel's profile: the settings that Rover runs with, and the feature or patch of each."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ Profile = dict[str, dict[str, object]]
 
 
 def read_profile(repo: Repository) -> Profile:
-    """Read the literal `SETTINGS` of the profile module; raises UsageError where it is none."""
+    """Read the literal `SETTINGS` of the profile module; raise UsageError if it is not a literal.
+
+    Without a profile in fork.toml there are no settings.
+    """
     name = repo.config.overrides.profile
     if name is None:
         return {}
@@ -27,25 +30,30 @@ def read_profile(repo: Repository) -> Profile:
         profile = ast.literal_eval(settings_literal(path.read_text()))
     except (OSError, SyntaxError, ValueError) as error:
         raise UsageError(
-            f"{path.relative_to(repo.root)} has no literal SETTINGS = {{patch id: {{name: value}}}}: {error}"
+            f"{path.relative_to(repo.root)} has no literal"
+            f" SETTINGS = {{patch id: {{name: value}}}}: {error}"
         ) from error
     return dict(profile)
 
 
 def profile_name(repo: Repository) -> str:
-    """Return the name of the module that takes settings; raises UsageError where fork.toml names none."""
+    """Return the file name of the profile module; raise UsageError if fork.toml names none."""
     name = repo.config.overrides.profile
     if name is None:
         folder = repo.overrides.relative_to(repo.root)
         raise UsageError(
             "settings replace a patch, and fork.toml names no profile to put them into",
-            hint=f'write SETTINGS = {{}} to {folder}/profile.py, and profile = "profile.py" to [overrides] in fork.toml',
+            hint=f"write SETTINGS = {{}} to {folder}/profile.py,"
+            ' and profile = "profile.py" to [overrides] in fork.toml',
         )
     return name
 
 
 def settings_literal(text: str) -> ast.Dict:
-    """Return the dictionary that a profile module assigns to `SETTINGS`; raises ValueError where there is none."""
+    """Return the dictionary that a profile module assigns to `SETTINGS`.
+
+    Raises ValueError if there is none.
+    """
     values = [line.value for line in ast.parse(text).body if _assigns_settings(line)]
     if not values or not isinstance(values[0], ast.Dict):
         raise ValueError("it is no dictionary")
@@ -55,10 +63,11 @@ def settings_literal(text: str) -> ast.Dict:
 def settings_for(
     profile: Profile, series: Series, release: str, without: Feature | None
 ) -> Settings:
-    """Return the settings that probes run under on a release.
+    """Return the settings under which probes run on a release.
 
-    An entry that stands for what is retired counts from the release named in its `Applied-Upstream`, for before it
-    upstream may have no such setting or refuse its value. What the patch of `without` brought is left out.
+    The entry of a retired feature counts from the release in its `Applied-Upstream:` on, because an
+    earlier upstream may lack the setting or refuse its value. Settings that the patch of `without`
+    brought are left out.
     """
     parts = []
     for name, settings in profile.items():
@@ -77,7 +86,7 @@ def settings_for(
 
 
 def check_profile(repo: Repository, series: Series) -> Profile:
-    """Read the profile, whose every entry must stand for a patch; raises UsageError."""
+    """Read the profile; raise UsageError if an entry stands for no patch or two clash."""
     profile = read_profile(repo)
     unknown = sorted(name for name in profile if not series.features_named(name))
     if unknown:
@@ -95,12 +104,12 @@ def check_profile(repo: Repository, series: Series) -> Profile:
 
 
 def clashes(profile: Profile) -> Iterator[str]:
-    """Find settings to which two entries give different values: the wheel can have one alone."""
+    """Yield settings to which two entries give different values; the wheel can have only one."""
     first: dict[str, tuple[str, object]] = {}
     for name, settings in profile.items():
         for setting, value in settings.items():
             other, there = first.setdefault(setting, (name, value))
-            if (type(there), there) != (type(value), value):
+            if (type(there), there) != (type(value), value):  # True equals 1
                 yield f"{setting} is {there!r} for {other} and {value!r} for {name}"
 
 

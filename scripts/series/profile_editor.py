@@ -1,4 +1,4 @@
-"""The profile's text: entries put into its literal `SETTINGS` and taken out, with the rest left as it is."""
+"""Edit the profile's text: add and remove entries of its literal `SETTINGS`, and keep the rest."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from scripts.core.errors import UsageError
 from scripts.series.profile import settings_literal
 
 _WIDTH = 88
-"""Lines up to here stay in one piece; a formatter leaves what is broken at a trailing comma."""
+"""The width up to which an entry is written on one line.
+
+A formatter keeps a longer one as it is written, because of its trailing comma.
+"""
 
 
 @dataclass(frozen=True)
 class _Place:
-    """Where a node's text stands: first and last line, counted from 0, and the columns where it begins and ends."""
+    """Where a node's text is: first and last line, counted from 0, and start and end columns."""
 
     first: int
     last: int
@@ -26,9 +29,9 @@ class _Place:
 def edited_profile(
     text: str, put: Mapping[str, Mapping[str, object]], drop: Collection[str] = ()
 ) -> str:
-    """Return the module's text with entries put in, in the place of one of that name, and others taken out.
+    """Return the module's text with entries added or replaced (`put`), and others removed (`drop`).
 
-    Raises UsageError where the literal is written in a way that this cannot edit.
+    Raises UsageError if the literal is written in a way that this cannot edit.
     """
     value = settings_literal(text)
     names = [ast.literal_eval(key) for key in value.keys if key is not None]
@@ -57,7 +60,7 @@ def edited_profile(
 
 
 def _place(lines: list[str], node: ast.expr) -> _Place:
-    """Return a node's place in characters; Python counts bytes."""
+    """Return a node's place in characters, because Python's columns count bytes."""
     assert node.end_lineno is not None
     assert node.end_col_offset is not None
     first, last = node.lineno - 1, node.end_lineno - 1
@@ -66,7 +69,10 @@ def _place(lines: list[str], node: ast.expr) -> _Place:
 
 
 def _chunks(lines: list[str], value: ast.Dict) -> Iterator[str]:
-    """Give the text of each entry, with the comments above it and at its end where it has lines to itself."""
+    """Yield the text of each entry, with the comments above it and behind it.
+
+    Comments are kept only for an entry that has its lines to itself.
+    """
     before = _place(lines, value).first
     ends = [_place(lines, entry) for entry in value.values]
     for key, end in zip(value.keys, ends, strict=True):
@@ -82,7 +88,7 @@ def _chunks(lines: list[str], value: ast.Dict) -> Iterator[str]:
 
 
 def _entry(name: str, settings: Mapping[str, object]) -> str:
-    """Write an entry on one line, or broken as a formatter breaks it."""
+    """Return an entry on one line, or broken as a formatter breaks it."""
     line = f"    {_literal(name)}: {_literal(settings)},\n"
     if len(line) <= _WIDTH:
         return line
@@ -93,7 +99,7 @@ def _entry(name: str, settings: Mapping[str, object]) -> str:
 
 
 def _literal(value: object) -> str:
-    """Write a literal with double quotes, as a formatter wants it."""
+    """Return a literal with double quotes, as a formatter writes it."""
     match value:
         case str() | bytes():
             text = repr(value)

@@ -1,4 +1,4 @@
-"""README's table of patches, written from the patches themselves so that it cannot drift."""
+"""README's table of patches, generated from the patches themselves so that it cannot drift."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _START, _END = "<!-- patches -->\n", "<!-- /patches -->\n"
 
 
 def check_readme(repo: Repository, series: Series, *, write: bool) -> None:
-    """Compare README's table with the series, or write it; a README without the markers is left alone."""
+    """Compare README's table with the series, or write it; ignore a README without the markers."""
     wanted = readme_with_table(repo, series)
     path = repo.root / "README.md"
     if wanted is None or path.read_text() == wanted:
@@ -26,7 +26,7 @@ def check_readme(repo: Repository, series: Series, *, write: bool) -> None:
 
 
 def readme_with_table(repo: Repository, series: Series) -> str | None:
-    """Return README with the table of these patches, or None where it has no place for one."""
+    """Return README with the table of these patches, or None if it has no place for one."""
     path = repo.root / "README.md"
     text = path.read_text() if path.exists() else ""
     head, start, rest = text.partition(_START)
@@ -35,7 +35,9 @@ def readme_with_table(repo: Repository, series: Series) -> str | None:
 
 
 def _rows(series: Series) -> Iterator[str]:
-    yield "| patch | feature | what it does | hunks: lines | drop it when |\n|---|---|---|---|---|\n"
+    yield (
+        "| patch | feature | what it does | hunks: lines | drop it when |\n|---|---|---|---|---|\n"
+    )
     for patch in series.all:
         for number, feature in enumerate(series.features_of(patch)):
             name, size = (
@@ -43,7 +45,10 @@ def _rows(series: Series) -> Iterator[str]:
                 if not number
                 else ("", "")
             )
-            yield f"| {name} | {feature.id}{_state(feature)} | {feature.title} | {size} | {feature.drop_when} |\n"
+            yield (
+                f"| {name} | {feature.id}{_state(feature)} | {feature.title} | {size} |"
+                f" {feature.drop_when} |\n"
+            )
 
 
 def _link(patch: Patch) -> str:

@@ -1,4 +1,4 @@
-"""The series and the retired patches, and everything that can be wrong with them before anything runs."""
+"""The series and the retired patches, and every check of them before anything runs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from scripts.series.patch_file import read_patch
 
 @dataclass(frozen=True)
 class Series:
-    """The live patches in order, the retired ones, and the features that all of them bring."""
+    """The live patches in order, the retired ones, and the features that they bring."""
 
     active: tuple[Patch, ...]
     retired: tuple[Patch, ...]
@@ -45,8 +45,9 @@ class Series:
         return self.active + self.retired
 
     def dependents(self, patch: Patch) -> set[str]:
-        """Return the ids of the live patches that cannot stand without `patch`, itself among them."""
+        """Return the ids of the live patches that need `patch`, its own included."""
         found = {patch.id}
+        # A patch comes after those that it depends on, so one pass finds all.
         for other in self.active:
             if found.intersection(other.depends):
                 found.add(other.id)
@@ -58,11 +59,11 @@ class Series:
         return {feature.id: feature for feature in self.features}
 
     def features_of(self, patch: Patch) -> tuple[Feature, ...]:
-        """Return what a patch brings, what is retired included."""
+        """Return the features that a patch brings, retired ones included."""
         return tuple(feature for feature in self.features if feature.patch.id == patch.id)
 
     def features_named(self, name: str) -> tuple[Feature, ...]:
-        """Return the feature of that id, or all of the patch of that id; nothing where there is neither."""
+        """Return the features of the patch with that id, or the feature with it, or nothing."""
         if name in self.by_id:
             return self.features_of(self.by_id[name])
         return (self.feature_by_id[name],) if name in self.feature_by_id else ()
@@ -78,15 +79,15 @@ class Series:
         return tuple(spec for feature in self.features for spec in feature.probes)
 
     def needed_by(self, patch: Patch) -> tuple[Patch, ...]:
-        """Return what a patch depends on, in order, and the patch itself last."""
+        """Return the patches that a patch depends on, in order, with the patch itself last."""
         before = [part for name in patch.depends for part in self.needed_by(self.by_id[name])]
         return tuple(dict.fromkeys([*before, patch]))
 
 
 def read_series(repo: Repository, lock: Lock, *, one_base: bool = True) -> Series:
-    """Read and check every patch; raises one UsageError that lists all that is wrong.
+    """Read and check every patch; raise one UsageError that lists all that is wrong.
 
-    `import` alone does without `one_base`, for it is the way to get one.
+    Only `import` passes `one_base=False`, because it is the way to get a single base.
     """
     series, problems = examine(repo, lock)
     if one_base:
@@ -101,7 +102,7 @@ def read_series(repo: Repository, lock: Lock, *, one_base: bool = True) -> Serie
 
 
 def examine(repo: Repository, lock: Lock) -> tuple[Series, list[str]]:
-    """Read every patch and list all that is wrong with the series."""
+    """Read every patch, and return the series with a list of all that is wrong with it."""
     problems: list[str] = []
     listed = _listed(repo, problems)
     active = tuple(_read(repo, listed, State.ACTIVE, problems))
@@ -114,7 +115,7 @@ def examine(repo: Repository, lock: Lock) -> tuple[Series, list[str]]:
 
 
 def _listed(repo: Repository, problems: list[str]) -> list[Path]:
-    """Return the files that `patches/series` names, noting the unlisted, missing and duplicate ones."""
+    """Return the files that `patches/series` names; note unlisted, missing and duplicate ones."""
     try:
         text = (repo.patches / "series").read_text()
     except FileNotFoundError:
@@ -149,7 +150,7 @@ def _read(
 
 
 def _features(repo: Repository, patches: Iterable[Patch], problems: list[str]) -> Iterator[Feature]:
-    """Read what each patch brings: from its features' records, or from itself."""
+    """Yield the features of each patch: from their records, or from the patch itself."""
     for patch in patches:
         files = {name: record_name(repo.config.probes.control[0], name) for name in patch.features}
         read = [read_feature(repo.record(file), name, patch, file) for name, file in files.items()]
@@ -159,7 +160,7 @@ def _features(repo: Repository, patches: Iterable[Patch], problems: list[str]) -
 
 
 def _series_problems(repo: Repository, series: Series, lock: Lock) -> Iterator[str]:
-    """Find what is wrong between patches, and between them and the rest of the repository."""
+    """Yield problems between patches, and between them and the rest of the repository."""
     ids = [patch.id for patch in series.all]
     yield from (
         f"the id {name} is used by {ids.count(name)} patches"
@@ -184,11 +185,14 @@ def _series_problems(repo: Repository, series: Series, lock: Lock) -> Iterator[s
     yield from _orphans(repo, series)
     most = repo.config.patches.most_lines
     if most is not None and series.lines > most:
-        yield f"the live patches touch {series.lines} upstream lines, and fork.toml allows {most} (patches.most_lines)"
+        yield (
+            f"the live patches touch {series.lines} upstream lines,"
+            f" and fork.toml allows {most} (patches.most_lines)"
+        )
 
 
 def _bringing(series: Series) -> dict[str, list[str]]:
-    """Return which patches bring a feature, by its id."""
+    """Return the ids of the patches that bring each feature, by the feature's id."""
     found: dict[str, list[str]] = {}
     for feature in series.features:
         patches = found.setdefault(feature.id, [])
@@ -200,11 +204,14 @@ def _bringing(series: Series) -> dict[str, list[str]]:
 def _several_bases(series: Series) -> Iterator[str]:
     bases = sorted({patch.base for patch in series.active if patch.base})
     if len(bases) > 1:
-        yield f"the live patches stand on several bases: {', '.join(bases)}; `nox -s import`, then `nox -s export` gives them one"
+        yield (
+            f"the live patches stand on several bases: {', '.join(bases)};"
+            " `nox -s import`, then `nox -s export` gives them one"
+        )
 
 
 def _patch_problems(repo: Repository, series: Series, lock: Lock, patch: Patch) -> Iterator[str]:
-    """Find what is wrong with the names that one patch uses."""
+    """Yield problems with the names that one patch uses."""
     if patch.base and lock.release(patch.base) is None:
         yield f"Base: {patch.base} is not pinned in upstream/lock.toml"
     if patch.base:
@@ -221,7 +228,7 @@ def _patch_problems(repo: Repository, series: Series, lock: Lock, patch: Patch) 
 
 
 def _feature_problems(repo: Repository, feature: Feature) -> Iterator[str]:
-    """Find what is wrong with the names that a feature's record uses."""
+    """Yield problems with the names that a feature's record uses."""
     yield from _wrong_needs(feature)
     yield from (
         f"Probes: {spec} matches nothing"
@@ -231,18 +238,22 @@ def _feature_problems(repo: Repository, feature: Feature) -> Iterator[str]:
     if feature.mutation and not (repo.root / feature.mutation).is_file():
         yield f"Mutation: there is no {feature.mutation}"
     try:
-        _ = feature.retired_in
+        _ = feature.retired_in  # parses the release
     except InvalidVersion:
         yield f"Applied-Upstream: {feature.applied_upstream!r} does not begin with a release"
 
 
 def _path(repo: Repository, name: str) -> str:
-    """Return where a name of `Overrides:` is looked for: a module's file, or a folder with one."""
+    """Return the path that a name of `Overrides:` stands for: a module's file, or a folder."""
     return f"{repo.config.overrides.package}/{name if name.endswith('/') else file_of(name)}"
 
 
 def _unnamed_imports(repo: Repository, series: Series, patch: Patch) -> Iterator[str]:
-    """Find modules that a tree with this patch and those it depends on would lack: leaving another out would break it."""
+    """Yield imports of modules that neither this patch nor one that it depends on brings.
+
+    A tree with these patches alone would lack the modules, so leaving out another patch would break
+    it.
+    """
     package, there = repo.config.overrides.package, module_files(repo.overrides)
     brought = brought_by(series.active, there)
     here = {*repo.config.overrides.common}.union(
@@ -251,7 +262,10 @@ def _unnamed_imports(repo: Repository, series: Series, patch: Patch) -> Iterator
     for file in brought.get(patch.id, ()):
         for other in imported_files(file, (repo.overrides / file).read_text(), package, there):
             if other not in here:
-                lacking = f"imports {module_of(other)}, which neither this patch nor one it depends on names"
+                lacking = (
+                    f"imports {module_of(other)},"
+                    " which neither this patch nor one it depends on names"
+                )
                 yield f"Overrides: {package}/{file} {lacking}"
 
 
@@ -272,7 +286,7 @@ def _wrong_depends(series: Series, patch: Patch) -> Iterator[str]:
 
 
 def _reachable(series: Series, name: str) -> set[str]:
-    """Return a patch's id and those of all it depends on, also where they go round in a circle."""
+    """Return a patch's id and those of all that it depends on, even if they form a cycle."""
     found: set[str] = set()
     left = [name]
     while left:
@@ -292,7 +306,7 @@ def _wrong_needs(feature: Feature) -> Iterator[str]:
 
 
 def _matches(root: Path, spec: str) -> bool:
-    """Tell whether a probe path or node id names something that is there."""
+    """Return whether a probe path or node id names something that exists."""
     name, _, node = spec.partition("::")
     path = root / name
     if not path.is_file():
@@ -311,8 +325,11 @@ def _matches(root: Path, spec: str) -> bool:
 
 
 def _orphans(repo: Repository, series: Series) -> Iterator[str]:
-    """Find override modules that no live patch names: they would ship without anybody asking for them."""
+    """Yield override modules that no live patch names, which would ship without being needed."""
     there = module_files(repo.overrides)
     named = {*repo.config.overrides.common}.union(*brought_by(series.active, there).values())
     for file in sorted(there - named):
-        yield f"{repo.config.overrides.package}/{file}: no live patch names it (Overrides: {module_of(file)})"
+        yield (
+            f"{repo.config.overrides.package}/{file}: no live patch names it"
+            f" (Overrides: {module_of(file)})"
+        )

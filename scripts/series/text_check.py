@@ -1,4 +1,7 @@
-"""Whether the text of a patch stands in a release already; that says nothing of what it does, and decides no verdict."""
+"""Check whether the text of a patch is already in a release.
+
+The text proves nothing about the behaviour, so it decides no verdict.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,10 @@ _NO_NEWLINE = "\\"
 
 
 def texts(git: Git, diffs: Mapping[str, bytes], tree: str) -> dict[str, Text]:
-    """Tell of each patch's change, by id and in order, whether it can be taken back from a tree, the last one first."""
+    """Return for each patch's change, by id, whether it can be reverted from a tree.
+
+    `diffs` are in the order of the series; the last one is reverted first.
+    """
     found = dict.fromkeys(diffs, Text.ABSENT)
     if _any_may_stand(git, diffs.values(), tree):
         with git.index(tree) as handle:
@@ -24,7 +30,10 @@ def texts(git: Git, diffs: Mapping[str, bytes], tree: str) -> dict[str, Text]:
 
 
 def _any_may_stand(git: Git, diffs: Collection[bytes], tree: str) -> bool:
-    """Return False where git need not be asked: each change has lines that no file of the tree has at its path."""
+    """Return whether any change may be in the tree; if not, git need not be run.
+
+    A change is not there if a hunk has lines that the tree's file at its path lacks.
+    """
     changes = [unidiff.patch.PatchSet(_decoded(diff)) for diff in diffs]
     there = _contents(git, tree, sorted({file.path for change in changes for file in change}))
     return any(all(_may_stand(file, there.get(file.path)) for file in change) for change in changes)
@@ -44,7 +53,7 @@ def _may_hold(content: str, hunk: unidiff.patch.Hunk) -> bool:
 
 
 def _contents(git: Git, tree: str, paths: Collection[str]) -> dict[str, str]:
-    """Return the files of a tree that are there, in one go."""
+    """Return the contents of those files that exist in a tree, with one git command."""
     asked = "".join(f"{tree}:{path}\n" for path in paths)
     answer = git.run("cat-file", "--batch", stdin=asked.encode()).stdout
     found, at = {}, 0

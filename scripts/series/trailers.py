@@ -1,4 +1,7 @@
-"""Trailers: the lines `Name: value` that close a patch's message and a feature's record, as git reads them."""
+"""Trailers: the lines `Name: value` at the end of a patch's message and of a feature's record.
+
+They are read as git reads them.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ _TRAILER = re.compile(r"^([A-Za-z][A-Za-z-]*):[ \t]+(\S.*)$")
 
 
 class Trailers:
-    """Trailers in order; one name may come several times."""
+    """Trailers in order; a name may be repeated."""
 
     def __init__(self, pairs: Sequence[tuple[str, str]]) -> None:
         self.pairs = tuple(pairs)
@@ -30,7 +33,10 @@ class Trailers:
 
 
 def read_trailers(paragraph: str) -> tuple[list[tuple[str, str]], list[str]]:
-    """Read a paragraph as trailers; a line that is none is a problem, for git would then see no trailer at all."""
+    """Parse a paragraph, and return its trailers and its problems.
+
+    A line that is no trailer is a problem, because git would then read no trailer at all.
+    """
     found: list[tuple[str, str]] = []
     problems: list[str] = []
     for line in paragraph.splitlines():

@@ -1,1 +1,4 @@
-"""The verb `status` and its relatives: which columns to run, in which order, and since when upstream does what a patch does."""
+"""The verb `status` and its relatives.
+
+They decide which columns run and in which order, and since when upstream provides a feature.
+"""

@@ -1,4 +1,7 @@
-"""bisect: since when upstream does what a feature does: in releases as `status` found it, in commits with few runs, confirmed."""
+"""bisect: find the release or commit since which upstream provides a feature, and confirm it.
+
+Releases come from the report of `status`; commits are searched with few runs.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ from scripts.verdicts.spans import REPLACEABLE, Span, flips, spans
 from scripts.verdicts.summary import Findings, bites
 
 Place = tuple[str | None, ...]
-"""Everything of a cell but its release."""
+"""A cell without its release."""
 
 SILENT = frozenset({Verdict.UNTESTED, Verdict.UNSUPPORTED, Verdict.UNPROVEN})
 GOOD = {
@@ -30,7 +33,7 @@ GOOD = {
 
 @dataclass(frozen=True)
 class Found:
-    """Since when a feature is absorbed or configurable: words that say how sure that is."""
+    """A sentence about since when a feature is absorbed or configurable, and how sure that is."""
 
     feature: str
     kind: str
@@ -38,10 +41,11 @@ class Found:
 
 
 def first_good(count: int, good: Callable[[int], bool | None]) -> tuple[int | None, int | None]:
-    """Return the last bad and the first good of `count` steps, where bad ones come first; None for one that is not there.
+    """Return the last bad and the first good of `count` steps, where the bad ones come first.
 
-    Asks at most 2 + log2(count) times. A step that says nothing (None) is passed over for its neighbours, so what is returned
-    are neighbours unless all between them say nothing.
+    Either is None if there is no such step. `good` is called at most 2 + log2(count) times, unless
+    it returns None: a step without evidence is replaced by its neighbours. So the returned steps
+    are adjacent unless all steps between them have no evidence.
     """
     good = cache(good)
     last = _first_that_says(reversed(range(count)), good)
@@ -57,7 +61,10 @@ def first_good(count: int, good: Callable[[int], bool | None]) -> tuple[int | No
 
 
 def change(count: int, good: Callable[[int], bool | None]) -> tuple[int | None, int | None, bool]:
-    """Return the steps before and after a change, and whether it was for the better; where the end is bad, it may be a loss."""
+    """Return the steps before and after a change, and whether it was an improvement.
+
+    If the last step is bad, the change may be a loss.
+    """
     bad, well = first_good(count, good)
     if (
         well is None
@@ -85,7 +92,10 @@ def _first_that_says(
 def bisect(
     repo: Repository, names: Sequence[str], source: str | None, *, fresh: bool = False
 ) -> tuple[list[Found], int, int]:
-    """Search the tracked releases or the commits of a range; return what was found, the steps there are and the runs it took."""
+    """Search the tracked releases or the commits of a range.
+
+    Return what was found, the number of steps, and the number of jobs that ran.
+    """
     with repo.alone():
         lock = read_lock(repo.lock_file)
         bring(repo, lock)
@@ -119,7 +129,7 @@ def bisect(
 
 
 def of_releases(item: FeatureReport) -> Iterator[Found]:
-    """Say what the report of `status` says of a feature, for each kind: since when, until when, or that nothing can be said."""
+    """Yield what the report of `status` shows about a feature, in words, for each kind."""
     for kind, good in GOOD.items():
         if kind == "absorbed" or item.feature.replaced_by:
             yield Found(item.feature.id, kind, _of_spans(item, kind, spans(item.releases, good)))
@@ -152,7 +162,7 @@ def _of_span(kind: str, span: Span) -> str:
 
 
 def confirmation(before: str, places: Sequence[str], agreeing: Sequence[str]) -> str:
-    """Say in which of the places that run both sides of a change it was seen."""
+    """Return in which of the places that run both sides of a change it was seen."""
     if not places:
         return f"not confirmed: no environment runs it and {before}"
     if len(agreeing) < len(places):
@@ -162,7 +172,7 @@ def confirmation(before: str, places: Sequence[str], agreeing: Sequence[str]) ->
 
 @dataclass(frozen=True)
 class _Search:
-    """The commits of a range and the means to ask about each of them; `lock` has the pinned releases alone."""
+    """The commits of a range and the means to test them; `lock` has only the pinned releases."""
 
     repo: Repository
     run: Run
@@ -170,7 +180,7 @@ class _Search:
     steps: Sequence[Release]
 
     def of(self, feature: Feature) -> Iterator[Found]:
-        """Search for each kind; what settings do is only asked where upstream alone does not."""
+        """Yield what is found for each kind; settings are tried only where bare upstream fails."""
         cells = self.run.scope.all_cells
         places = [
             place
@@ -184,6 +194,7 @@ class _Search:
                 number for number in range(len(self.steps)) if self._cells(feature, number, places)
             ]
 
+            # The defaults bind the values of this iteration.
             def holds(
                 index: int, good: frozenset[Verdict] = good, asked: Sequence[int] = asked
             ) -> bool | None:
@@ -237,7 +248,7 @@ class _Search:
         )
 
     def _doubt(self, feature: Feature, number: int, places: Sequence[Place]) -> str:
-        """Ask a cold interpreter about the step that was found, and return the words where it says something else."""
+        """Run the step that was found once more, cold, and return a text if the result differs."""
         keys = [
             (feature, cell)
             for cell in self._cells(feature, number, places)
@@ -249,7 +260,7 @@ class _Search:
         return f"unproven in {self._name(number)}: {details[0]}" if details else ""
 
     def _bites(self, feature: Feature) -> bool:
-        """Tell whether the probes fail on some pinned release, or on the feature's mutation."""
+        """Return whether the probes fail on some pinned release, or on the feature's mutation."""
         pinned = [cell for cell in self.run.scope.all_cells if cell.release in self.lock.versions]
         self.run.trials.add(feature, pinned, try_series=False)
         self.run.trials.run_bare()
@@ -267,7 +278,7 @@ class _Search:
         return old is not None and old not in good and new in good
 
     def _verdict(self, feature: Feature, number: int, places: Sequence[Place]) -> Verdict | None:
-        """Run a step in the first place that says something of the feature; None where no place does."""
+        """Return the verdict of a step in the first place that gives evidence, or None."""
         for cell in self._cells(feature, number, places):
             self.run.trials.add(feature, [cell], try_series=False)
             self.run.trials.run_columns()

@@ -1,4 +1,4 @@
-"""Fan-out: the jobs of a CI, the file each of them writes, and one report from all of those files."""
+"""Fan-out: the jobs of a CI, the file that each of them writes, and one report from all files."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _LAST = "last.json"
 
 
 def jobs(repo: Repository, cells: Iterable[Cell]) -> dict[str, list[dict[str, str]]]:
-    """Return a CI's dynamic matrix: a job an environment, for making one takes longest."""
+    """Return a CI's dynamic matrix: one job per environment, because making one takes longest."""
     by_environment: dict[str, list[str]] = {}
     for cell in cells:
         by_environment.setdefault(cell.environment, []).append(cell.id)
@@ -41,7 +41,10 @@ def jobs(repo: Repository, cells: Iterable[Cell]) -> dict[str, list[dict[str, st
 
 
 def write_results(repo: Repository, scope: Scope, found: Findings, path: Path) -> None:
-    """Write what a job found, with what it depends on, so that only files of the same commit are joined."""
+    """Write what a job found, with a digest of what it depends on.
+
+    So only files of the same commit are joined.
+    """
     content: dict[str, Any] = {
         "schema": 2,
         "of": state(repo, scope.series, read_lock(repo.lock_file)),
@@ -62,7 +65,7 @@ def write_results(repo: Repository, scope: Scope, found: Findings, path: Path) -
 
 
 def state(repo: Repository, series: Series, lock: Lock) -> str:
-    """Return what results depend on that every job of a commit shares."""
+    """Return a digest of what the results of all jobs of a commit depend on."""
     probes = [repo.root / name for name in ("fork.toml", *repo.config.probes.support)]
     files = {
         repo.root / spec.partition("::")[0]
@@ -79,9 +82,9 @@ def state(repo: Repository, series: Series, lock: Lock) -> str:
 
 
 def merge(repo: Repository, paths: Iterable[Path]) -> Report:
-    """Return the report of all result files in the paths (files, or folders of them); nothing is run.
+    """Return the report of all result files in the paths (files or folders); nothing is run.
 
-    Raises UsageError where a file is none or was written at another commit.
+    Raise UsageError if a file is no result file or was written at another commit.
     """
     lock = read_lock(repo.lock_file)
     every = {cell.id: cell for cell in repo.config.matrix_cells(lock)}
@@ -89,6 +92,7 @@ def merge(repo: Repository, paths: Iterable[Path]) -> Report:
     files = _files(paths)
     contents = [_read(path, every, state(repo, scope.series, lock)) for path in files]
     given = {name for content in contents for name in content.cells}
+    # Cells beyond the default ones come from jobs of the matrix.
     wide = not given <= {cell.id for cell in scope.cells}
     if wide:
         scope = scope_of(repo, lock, Choice(matrix=True))
@@ -97,14 +101,15 @@ def merge(repo: Repository, paths: Iterable[Path]) -> Report:
 
 
 def keep_last(repo: Repository, scope: Scope, found: Findings) -> None:
-    """Keep what a run on every release and feature found, for `last`."""
+    """Store what a run on every release and feature found, for `last`."""
     write_results(repo, scope, found, repo.work / _LAST)
 
 
 def last(repo: Repository, choice: Choice) -> Report | None:
-    """Return the report of the last run on every release and feature, which its notes say; None where it says nothing here.
+    """Return the report of the last run on every release and feature, or None without results.
 
-    Nothing is run or written, so this may be asked while another run has the folder to itself.
+    Its notes contain the time of that run. Nothing is run or written, so this works while another
+    run has exclusive access.
     """
     lock, path = read_lock(repo.lock_file), repo.work / _LAST
     scope = scope_of(repo, lock, choice)
@@ -132,7 +137,7 @@ def last(repo: Repository, choice: Choice) -> Report | None:
 
 @dataclass(frozen=True)
 class _Content:
-    """A result file: its cells and what was found in them, and what that depends on."""
+    """A result file: its cells, what was found in them, and a digest of what that depends on."""
 
     cells: tuple[str, ...]
     found: Findings
@@ -154,12 +159,15 @@ def _files(paths: Iterable[Path]) -> list[Path]:
 
 
 def _read(path: Path, every: Mapping[str, Cell], expected: str | None) -> _Content:
-    """Read a result file, of any patches, probes and pins where none are expected."""
+    """Return a result file.
+
+    If `expected` is None, its patches, probes and pins may be others than those here.
+    """
     try:
         content = json.loads(path.read_bytes())
-        if content["schema"] != 1:
+        if content["schema"] != 2:
             raise UsageError(
-                f"{path} is of schema {content['schema']}, this reads 1", hint="run its job again"
+                f"{path} is of schema {content['schema']}, this reads 2", hint="run its job again"
             )
         if expected is not None and content["of"] != expected:
             raise UsageError(
@@ -214,6 +222,6 @@ def _joined(scope: Scope, parts: Sequence[Findings], missing: Mapping[str, str])
 
 
 def _ordered(scope: Scope, found: Findings) -> list[tuple[str, Cell]]:
-    """List what was found in the order in which one run would find it."""
+    """Return the keys of what was found, in the order in which one run would find them."""
     keys = [(feature.id, cell) for feature in scope.features for cell in scope.cells]
     return [key for key in keys if key in found.facts]

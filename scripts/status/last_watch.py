@@ -1,4 +1,4 @@
-"""sights: what `watch` saw the last time, which other verbs may know."""
+"""Sights: what `watch` saw the last time, for other verbs to read."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _FILE = "watch.json"
 
 @dataclass(frozen=True)
 class Sight:
-    """What a source was when it was looked at: its version, and each patch's verdict on it."""
+    """A source when it was last checked: its version, and each feature's verdict on it."""
 
     at: str
     verdicts: dict[str, str]
 
 
 def read_sights(repo: Repository) -> dict[str, Sight]:
-    """Return what was seen, by source; nothing where nobody looked or the file is none."""
+    """Return what was seen, by source; empty if there is no valid file."""
     try:
         content = json.loads((repo.work / _FILE).read_bytes())
         return {name: Sight(**item) for name, item in content.items()}
@@ -32,13 +32,16 @@ def read_sights(repo: Repository) -> dict[str, Sight]:
 
 
 def write_sights(repo: Repository, sights: dict[str, Sight]) -> None:
-    """Keep what was seen."""
+    """Store what was seen."""
     content = {name: asdict(sight) for name, sight in sights.items()}
     write_whole(repo.work / _FILE, json.dumps(content, indent=1).encode())
 
 
 def newer_release(repo: Repository, lock: Lock) -> str:
-    """Return the newest release, pinned or seen by `watch`, that is beyond the locked one; empty where none is."""
+    """Return the newest release beyond the locked one, or an empty string.
+
+    It is a pinned release or one that `watch` saw.
+    """
     seen = read_sights(repo).get(NEWEST)
     known = [*lock.versions, *([seen.at] if seen else [])]
     beyond = [

@@ -1,4 +1,4 @@
-"""A second look at the whole series: what fails without each patch, what each depends on, and upstream's own tests."""
+"""Optional checks of the series: what fails without each patch, dependencies, upstream's tests."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ def second_look(
     graph: bool,
     suite: bool,
 ) -> More:
-    """Return what only some runs ask for; `releases` are those on which the series was tried, the last one is looked at."""
+    """Return the results of the requested checks.
+
+    `releases` are those on which the series was tried; patches are left out on the last of them.
+    """
     if not releases:
         return More()
     active, at = workshop.series.active, releases[-1]
@@ -46,9 +49,10 @@ def second_look(
 def _few_cells(
     repo: Repository, trials: Trials, lock: Lock, features: Sequence[Feature], cells: Sequence[Cell]
 ) -> list[Cell]:
-    """Return the cells of the short list that are here, and one of the others for each feature that none of these takes.
+    """Return the default cells that are available, and others for features that need them.
 
-    Leaving out each patch takes long, and a matrix has many cells.
+    One other cell is added for each feature that runs on no default cell. Leaving out each patch
+    takes long, and a matrix has many cells.
     """
     short = repo.config.cells(lock)
     chosen = [cell for cell in cells if cell in short and trials.ready(cell)]
@@ -61,9 +65,10 @@ def _few_cells(
 def left_out(
     workshop: Workshop, trials: Trials, release: Release, cells: Iterable[Cell]
 ) -> dict[str, dict[str, Result]]:
-    """Return for each live patch that some cell takes the features that fail once it and its dependents are left out.
+    """Return for each live patch the features that fail once it and its dependents are left out.
 
-    Probes that do not pass with the whole series either say nothing of the patch.
+    A patch is skipped if none of its features runs on any of the cells. Probes that do not pass
+    with the whole series are no evidence about a patch.
     """
     active, live, cells = workshop.series.active, _live(workshop), list(cells)
     trees = [workshop.build(active, release).tree]
@@ -93,7 +98,10 @@ def _live(workshop: Workshop) -> list[Feature]:
 
 
 def dependencies(workshop: Workshop, release: Release) -> dict[str, tuple[str, ...]]:
-    """Return what each live patch needs before it so that it applies, found by applying it alone and in pairs."""
+    """Return the earlier patches that each live patch needs in order to apply.
+
+    They are found by applying it alone, and with others.
+    """
     active = workshop.series.active
     found = {}
     for number, patch in enumerate(active):
@@ -109,7 +117,7 @@ def dependencies(workshop: Workshop, release: Release) -> dict[str, tuple[str, .
 def _needed(
     workshop: Workshop, release: Release, patch: Patch, before: Sequence[str]
 ) -> tuple[str, ...]:
-    """Return one patch that is enough, else all of those before it less what can be left out."""
+    """Return one earlier patch that is enough, else all of them without those that can go."""
     for name in before:
         if _applies(workshop, release, patch, [name]):
             return (name,)
@@ -132,7 +140,7 @@ def _applies(workshop: Workshop, release: Release, patch: Patch, beside: Iterabl
 def _with_suite(
     more: More, repo: Repository, workshop: Workshop, releases: Sequence[Release]
 ) -> More:
-    """Add what upstream's own tests came to."""
+    """Add the results of upstream's own tests."""
     failures: list[str] = []
     ran: list[str] = []
     excused: dict[str, str] = {}

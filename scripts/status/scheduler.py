@@ -1,4 +1,4 @@
-"""Trials: run, wave after wave, the columns that can still change a verdict, and keep what they showed."""
+"""Trials: run the columns that can still change a verdict, in waves, and keep their results."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from scripts.verdicts.summary import Scope
 
 @dataclass
 class Trials:
-    """What is known of each feature on each cell, and the means to find out more."""
+    """The facts of each feature on each cell, and the means to run further columns."""
 
     workshop: Workshop
     prober: Prober
@@ -35,7 +35,7 @@ class Trials:
     facts: dict[tuple[Feature, Cell], Facts] = field(default_factory=dict)
 
     def ready(self, cell: Cell) -> Ready | None:
-        """Return a cell's environment where it and its server are here."""
+        """Return a cell's environment, or None if it, the server or the database is missing."""
         environment = self.environments[cell.environment]
         config = self.workshop.repo.config
         servers = [
@@ -48,7 +48,7 @@ class Trials:
         return environment
 
     def takes(self, feature: Feature, cell: Cell) -> bool:
-        """Tell whether a feature can be tried on a cell: all that both need is here."""
+        """Return whether a feature can run on a cell: everything that both need is available."""
         ready = self.ready(cell)
         return (
             ready is not None
@@ -57,7 +57,7 @@ class Trials:
         )
 
     def add(self, feature: Feature, cells: Iterable[Cell], *, try_series: bool) -> None:
-        """Put a feature on the list of the cells that are here and meet what it needs."""
+        """Add a feature on those of the cells on which it can run."""
         for cell in cells:
             if self.takes(feature, cell):
                 self.facts.setdefault(
@@ -65,13 +65,17 @@ class Trials:
                 )
 
     def run(self) -> None:
-        """Run what can still change a verdict, and ask about each that would retire a feature once more, cold."""
+        """Run what can still change a verdict, and once more, cold, what would retire a feature."""
         self.run_columns()
         self.ask_again([key for key in self.facts if self._retires(*key)])
+        # A result that differs when cold may require further columns.
         self.run_columns()
 
     def ask_again(self, keys: Iterable[tuple[Feature, Cell]]) -> None:
-        """Ask a cold interpreter about what says that a feature can go: neither its seed nor a warm module may be the reason."""
+        """Run in a cold interpreter the columns that show that a feature can go.
+
+        Neither the hash seed nor a warm module may be the reason for the result.
+        """
         columns = {
             key: column for key in keys if (column := retiring_column(self.facts[key])) is not None
         }
@@ -88,7 +92,7 @@ class Trials:
             self._look_again(*key, wanted)
 
     def _look_again(self, feature: Feature, cell: Cell, asked: Mapping[Job, set[str]]) -> None:
-        """Take over what was said of files once more, also where another feature asked."""
+        """Update the facts of a feature from files that ran once more, for any feature."""
         files = {spec.partition("::")[0] for spec in feature.probes}
         for column in known_columns(self.facts[feature, cell]):
             job = self._job(feature, cell, column)
@@ -98,16 +102,16 @@ class Trials:
                 )
 
     def _retires(self, feature: Feature, cell: Cell) -> bool:
-        """Tell whether a verdict of this cell can make a person retire a feature."""
+        """Return whether a verdict of this cell can make a person retire a feature."""
         counts = feature.state is State.ACTIVE and cell.mode not in self.scope.quiet
         return counts and Version(cell.release) >= Version(self.scope.at)
 
     def run_bare(self) -> None:
-        """Run the column that every verdict begins with, where it is not known yet."""
+        """Run the bare column, with which every verdict begins, if it is not known yet."""
         self._run_all({key: Column.BARE for key, facts in self.facts.items() if facts.bare is None})
 
     def run_columns(self) -> None:
-        """Run what can still change a verdict until nothing can."""
+        """Run the columns that can still change a verdict until none is left."""
         order = {
             cell: number for number, cell in enumerate((*self.scope.cells, *self.scope.all_cells))
         }
@@ -127,9 +131,10 @@ class Trials:
             self.facts[key] = self.facts[key].known(columns[key], result)
 
     def _next_columns(self) -> dict[tuple[Feature, Cell], Column]:
-        """Return the next column of each feature and cell; leaving its patch out is tried in one cell of a release at a time.
+        """Return the next column of each feature and cell.
 
-        Where that cell says that the feature is needed, none of the others can change what the release says.
+        The column without the patch runs in one cell of a release at a time. If it shows that the
+        feature is needed, no other cell can change the verdict on that release.
         """
         self.facts = without_once(self.facts)
         columns = {
@@ -148,7 +153,7 @@ class Trials:
         }
 
     def mutation_fails(self, feature: Feature, cells: Iterable[Cell]) -> bool:
-        """Tell whether the probes fail on the base with the reverse mutation that the feature names."""
+        """Return whether the probes fail on the base with the feature's reverse mutation."""
         tree = self.workshop.mutated(feature) if feature.mutation else None
         quiet = self.scope.quiet
         here = [
@@ -166,7 +171,10 @@ class Trials:
         return result.control and result.outcome is Outcome.FAILED
 
     def all_pass(self, names: Sequence[str], features: Sequence[Feature]) -> bool:
-        """Return whether the probes of `features` pass on the locked release with just the patches `names` applied."""
+        """Return whether the probes of `features` pass with only the patches `names`.
+
+        The series is applied to the locked release, and exactly these patches must apply.
+        """
         shop = self.workshop
         gone = [patch.id for patch in shop.series.active if patch.id not in names]
         built = shop.build(shop.series.active, self._release(shop.lock.locked), without=gone)
@@ -185,7 +193,10 @@ class Trials:
     def failing(
         self, trees: Sequence[str], features: Sequence[Feature], cells: Sequence[Cell]
     ) -> list[dict[str, Result]]:
-        """Return for each tree the features whose probes do not pass on it in some cell, with what they came to in the first."""
+        """Return for each tree the features whose probes do not pass on it in some cell.
+
+        Each comes with its result in the first such cell.
+        """
         keys = [
             (feature, cell) for feature in features for cell in cells if self.takes(feature, cell)
         ]
@@ -206,7 +217,10 @@ class Trials:
         return found
 
     def _first(self, feature: Feature, cell: Cell, *, try_series: bool) -> Facts:
-        """Say which columns count: the series where it is asked for, a retired feature's own column at its base alone."""
+        """Return the facts before any run: which columns count, and how the patch applies.
+
+        For a retired feature the series column counts only on its base.
+        """
         retired = feature.state is State.RETIRED
         facts = Facts(
             alternatives=len(feature.replaced_by),
@@ -221,12 +235,15 @@ class Trials:
         return replace(facts, applies=step.applies, applies_detail=step.detail)
 
     def _upstream_replaces(self, version: str) -> bool:
-        """Tell whether upstream has to do what a retired feature did: at the locked release and, where asked for, beyond it."""
+        """Return whether upstream must provide what a retired feature did.
+
+        It must at the locked release, and beyond it if that release was requested.
+        """
         locked = self.workshop.lock.locked
         return version == locked or (not self.scope.whole and Version(version) > Version(locked))
 
     def _job(self, feature: Feature, cell: Cell, column: Column) -> Job | Result:
-        """Return the job of a column, or the result of one that cannot be built."""
+        """Return the job of a column, or the result of a column that cannot be built."""
         release = self._release(cell.release)
         match column:
             case Column.BARE:
@@ -252,13 +269,16 @@ class Trials:
                 )
 
     def _job_on(self, tree: str, feature: Feature, cell: Cell, more: Settings | None = None) -> Job:
-        """Return a job under the profile without what the feature's own patch brought, and with `more`."""
+        """Return a job on a tree, under the settings of the feature and cell with `more` added."""
         settings = self.scope.settings(feature, cell)
         joined = Settings.of(settings.mapping(), more.mapping()) if more else settings
         return Job(tree, cell.environment, cell.server, joined, cell.database)
 
     def _built(self, feature: Feature, cell: Cell) -> Built:
-        """Return the tree of the series column: the whole series, or the patch of a retired feature with what it depends on."""
+        """Return the tree of the series column.
+
+        It has the whole series or, for a retired feature, its patch with what that depends on.
+        """
         series = self.workshop.series
         patches = (
             series.needed_by(feature.patch) if feature.state is State.RETIRED else series.active
@@ -266,7 +286,7 @@ class Trials:
         return self.workshop.build(patches, self._release(cell.release))
 
     def _without(self, patch: Patch, release: Release) -> Built | Result:
-        """Return the series without a patch and its dependents, or why there is no such tree."""
+        """Return the series without a patch and its dependents, or why it cannot be built."""
         series = self.workshop.series
         gone = series.dependents(patch)
         whole = self.workshop.build(series.active, release)
@@ -283,7 +303,10 @@ class Trials:
     def _run(
         self, jobs: Iterable[tuple[tuple[Feature, Cell], Job]], what: str, *, decides: bool = True
     ) -> None:
-        """Run jobs, each with the files of all patches that ask for it, and twice where something depends on the result."""
+        """Run jobs, each with the files of all features that need it.
+
+        A job runs twice if a result that decides depends on it.
+        """
         wanted: dict[Job, set[str]] = defaultdict(set)
         twice: set[Job] = set()
         for (feature, cell), job in jobs:

@@ -1,4 +1,4 @@
-"""status: run every feature's probes where they can change a verdict, and report what upstream has made unnecessary."""
+"""status: run the probes that can change a verdict; report what upstream has made unnecessary."""
 
 from __future__ import annotations
 
@@ -35,13 +35,14 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class Choice:
-    """What the command line asks for: releases, features or patches, cells (empty: all), and whether earlier results count.
+    """What the command line requests: releases, features or patches, and cells (empty: all).
 
-    `sources` are those of the releases that upstream did not release, and `asked` what they were asked for as; the report answers
-    for the last of them. `bare` leaves
-    the series columns out: what does upstream do by itself? `matrix` takes every cell instead of the short list. `graph` leaves
-    out each patch in turn and finds what it depends on; `suite` runs upstream's own tests. `part` says that the cells are
-    one job's share of a whole.
+    `fresh` ignores earlier results. `sources` are the requested releases that upstream did not
+    release; the report answers for the last of them. `asked` are the releases and sources as they
+    were named. `bare` leaves out the series columns, to show what upstream does by itself. `matrix`
+    takes every cell instead of the default cells. `graph` leaves out each patch in turn and finds
+    what it depends on. `suite` runs upstream's own tests. `part` means that the cells are one job's
+    share of all.
     """
 
     releases: tuple[str, ...] = ()
@@ -58,11 +59,11 @@ class Choice:
 
     @property
     def whole(self) -> bool:
-        """Whether every release and cell counts, so that something can be said of since when."""
+        """Return whether every release and cell counts; only then is a "since when" derived."""
         return not self.releases and not self.cells
 
     def with_sources(self, found: Mapping[str, Sequence[str]]) -> Choice:
-        """Return the choice with the versions that sources were given in place of their names."""
+        """Return the choice with the names of sources replaced by their versions."""
         releases = [version for name in self.releases for version in found.get(name, [name])]
         sources = tuple(version for made in found.values() for version in made)
         return replace(self, releases=tuple(releases), sources=sources, asked=self.releases)
@@ -75,9 +76,9 @@ def status(
     *,
     under_way: str = "",
 ) -> tuple[Report, Prober]:
-    """Return the report on the chosen features and releases, and the prober that knows how much was run.
+    """Return the report on the chosen features and releases, and the prober with its counters.
 
-    `tell` gets what was found; `under_way` is a sentence about a rebase that stopped.
+    `tell` is called with what was found; `under_way` is a sentence about a rebase that stopped.
     """
     with repo.alone():
         lock = read_lock(repo.lock_file)
@@ -94,7 +95,7 @@ def examine(
     *,
     under_way: str = "",
 ) -> tuple[Report, Prober]:
-    """Do what `status` does, for a verb that has the folder to itself and the releases at hand."""
+    """Do what `status` does, for a verb that already has exclusive access and the releases."""
     run = Run(repo, lock, choice, under_way)
     try:
         report = run.report()
@@ -106,7 +107,7 @@ def examine(
 
 
 class Run:
-    """One run of `status`: what is chosen, and the steps from there to the report."""
+    """One run of `status`: the selection, and the steps from there to the report."""
 
     def __init__(self, repo: Repository, lock: Lock, choice: Choice, under_way: str = "") -> None:
         self.repo, self.lock, self.choice, self.under_way = repo, lock, choice, under_way
@@ -130,7 +131,7 @@ class Run:
             self.environments.update(ready)
 
     def report(self) -> Report:
-        """Run what is chosen, look for teeth elsewhere where it has none, and sum up."""
+        """Run what is chosen, then more cells for probes that failed on no bare tree; summarise."""
         for ready in self._coming:
             self.environments.update(ready)
             self._add(self.scope.cells)
@@ -152,7 +153,7 @@ class Run:
         return replace(report, smallest=self.found.smallest)
 
     def _add(self, cells: Sequence[Cell]) -> None:
-        """Put every feature on the list of the cells whose environment is ready."""
+        """Add every feature on the cells whose environment is ready."""
         for feature in self.scope.features:
             for cell in cells:
                 if cell.environment in self.environments:
@@ -200,12 +201,16 @@ class Run:
         }
 
     def _tries_series(self, feature: Feature, cell: Cell) -> bool:
-        """Tell whether the series columns count: at the locked release, where asked for by name, a retired feature's always."""
+        """Return whether the series columns count.
+
+        They count at the locked release, on what was requested by name, and for retired features,
+        but never with `bare`.
+        """
         named = not (self.choice.whole or self.choice.part) or cell.release == self.lock.locked
         return not self.choice.bare and (named or feature.state is State.RETIRED)
 
     def _tried_releases(self) -> list[Release]:
-        """List the releases on which the live series is tried."""
+        """Return the releases on which the live series is tried."""
         tried = (
             {self.lock.locked}
             if self.choice.whole or self.choice.part
@@ -214,7 +219,10 @@ class Run:
         return [release for release in self.lock.releases if release.version in tried]
 
     def _look_for_teeth(self) -> None:
-        """Where nothing chosen fails bare, ask the other releases too before a probe is called toothless."""
+        """Try features whose probes failed on no chosen bare tree on the other releases.
+
+        A probe is called unproven only if it fails on none of these either.
+        """
         if self.choice.part:
             return  # what other jobs find is known when their results are joined
         found = Findings(
@@ -233,7 +241,10 @@ class Run:
         return self.workshop.text(patches, release).get(patch.id, Text.UNKNOWN)
 
     def _smallest(self, reports: Sequence[FeatureReport]) -> tuple[str, ...]:
-        """Leave out what can be left out, one patch after the other, as long as every probe still passes."""
+        """Return a set of live patches with which every probe passes.
+
+        Patches are left out one after the other, as long as every probe still passes.
+        """
         needed = kept(reports)
         names = list(dict.fromkeys(feature.patch.id for feature in needed))
         wanted = {
@@ -248,7 +259,7 @@ class Run:
         return tuple(names)
 
     def _servers(self) -> Iterator[Server]:
-        """List the servers and databases of the cells."""
+        """Yield the servers and databases of the cells."""
         config = self.repo.config
         ids = dict.fromkeys(
             word for cell in self.scope.cells for word in (cell.server, cell.database)
@@ -260,10 +271,13 @@ class Run:
         )
 
     def _missing_beside(self) -> Iterator[str]:
-        """Mention the servers that are missing beside those of the cells."""
+        """Yield a note for each extra server that probes need but that is missing."""
         for feature in self.scope.features:
             for server in self.prober.missing_beside(feature.probes):
-                yield f"{feature.id} is not tried: its probes need the server {server.id}, which is not here: {absence(server)}"
+                yield (
+                    f"{feature.id} is not tried: its probes need the server {server.id}, "
+                    f"which is not here: {absence(server)}"
+                )
 
     def _stale_exclusions(self) -> Iterator[str]:
         if self.choice.matrix:
@@ -275,7 +289,7 @@ class Run:
             yield warning
 
     def _skipped(self) -> Mapping[str, str]:
-        """Name the cells that cannot run here, with the way to get them."""
+        """Return the cells that cannot run here, with the way to get what they lack."""
         found = {}
         config = self.repo.config
         for cell in self.scope.cells:
@@ -294,7 +308,7 @@ class Run:
 
 
 def scope_of(repo: Repository, lock: Lock, choice: Choice) -> Scope:
-    """Read what a run is about; raises UsageError for what is not there."""
+    """Return what a run covers; raise UsageError for a name that does not exist."""
     series = read_series(repo, lock)
     short, every = repo.config.cells(lock), repo.config.matrix_cells(lock)
     all_cells = (
@@ -335,7 +349,7 @@ def scope_of(repo: Repository, lock: Lock, choice: Choice) -> Scope:
 
 
 def _asked(choice: Choice) -> Iterator[str]:
-    """Return the words that ask for the same releases and cells again."""
+    """Yield the options that request the same releases and cells again."""
     yield from (
         f"--upstream {shlex.quote(without_secret(name))}"
         for name in choice.asked or choice.releases
@@ -345,7 +359,10 @@ def _asked(choice: Choice) -> Iterator[str]:
 
 
 def _chosen_features(series: Series, names: Sequence[str]) -> tuple[Feature, ...]:
-    """Return the features asked for, each by its name or its patch's, in the order of the series; or all of them."""
+    """Return the requested features in the order of the series, or all of them.
+
+    Each is named by itself or by its patch. Raise UsageError for an unknown name.
+    """
     wrong = [name for name in names if not series.features_named(name)]
     if wrong:
         known = [*series.feature_by_id, *series.by_id]
@@ -355,13 +372,16 @@ def _chosen_features(series: Series, names: Sequence[str]) -> tuple[Feature, ...
 
 
 def _answers_for(lock: Lock, choice: Choice, releases: Sequence[str]) -> str:
-    """Return what the report answers for: the last source asked for, else the locked release, else the newest."""
+    """Return the release that the report answers for.
+
+    It is the last requested source, else the locked release, else the newest.
+    """
     sources = [version for version in releases if version in choice.sources]
     return sources[-1] if sources else lock.locked if lock.locked in releases else releases[-1]
 
 
 def _chosen_cells(lock: Lock, choice: Choice, all_cells: Sequence[Cell]) -> list[Cell]:
-    """List the cells to report on: those asked for, or those of the releases asked for, or all."""
+    """Return the requested cells, or those of the requested releases, or all."""
     if choice.cells:
         return _chosen("cell", choice.cells, {cell.id: cell for cell in all_cells})
     wanted = _chosen(
@@ -371,7 +391,7 @@ def _chosen_cells(lock: Lock, choice: Choice, all_cells: Sequence[Cell]) -> list
 
 
 def _chosen(kind: str, names: Sequence[str], known: dict[str, _T]) -> list[_T]:
-    """Return what is asked for by name, or everything; raises UsageError with the near miss."""
+    """Return what is requested by name, or everything; raise UsageError with the near miss."""
     wrong = [name for name in names if name not in known]
     if wrong:
         raise UsageError(f"there is no {kind} {wrong[0]}{near_miss(wrong[0], list(known))}")

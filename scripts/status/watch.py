@@ -1,4 +1,4 @@
-"""watch: the newest release on the index and the configured unreleased sources, and what changed since the last time."""
+"""watch: report what changed at the newest release and the unreleased sources since last time."""
 
 from __future__ import annotations
 
@@ -23,7 +23,11 @@ from scripts.verdicts.aggregate import CAN_GO, FeatureReport, Report
 
 @dataclass(frozen=True)
 class News:
-    """What changed at a source: lines for a person, whether somebody must look, and where the evidence is."""
+    """What changed at a source.
+
+    `lines` describe the changes, `must_look` is whether there is a fault, `page` and `command` show
+    the evidence.
+    """
 
     source: str
     lines: tuple[str, ...]
@@ -35,7 +39,7 @@ class News:
 
 @dataclass(frozen=True)
 class Outlook:
-    """What `watch` found: what it comes to, what changed, and the errors of sources that could not be looked at."""
+    """What `watch` found: the advice, what changed, and the errors of sources that failed."""
 
     advice: Advice
     news: tuple[News, ...] = ()
@@ -43,14 +47,14 @@ class Outlook:
 
     @property
     def exit_code(self) -> Exit:
-        """The exit code of the verb: news count for more than a source that is away."""
+        """Return the exit code of the verb; a change counts more than a source that failed."""
         if self.news:
             return Exit.LOOK if any(item.must_look for item in self.news) else Exit.REFRESH
         return Exit.ENVIRONMENT if self.failed else Exit.FINE
 
 
 def watch(repo: Repository) -> Outlook:
-    """Look at every source; one that fails hides no other."""
+    """Check every source; a source that fails does not hide the others."""
     with repo.alone():
         lock = read_lock(repo.lock_file)
         bring(repo, lock)
@@ -88,7 +92,10 @@ def watch(repo: Repository) -> Outlook:
 
 
 def changes(before: Sight | None, now: Sight, locked: str, report: Report) -> Iterator[str]:
-    """Yield what is new in words; at the first look only what wants attention, and nothing of the locked release."""
+    """Yield a line for each change.
+
+    The first time, yield only what needs attention, and nothing about the locked release.
+    """
     first = before is None
     if first and now.at != locked:
         yield f"{now.at} is here, not looked at before"
@@ -125,7 +132,7 @@ def as_markdown(outlook: Outlook) -> Iterator[str]:
 
 
 def _look(repo: Repository, lock: Lock, source: str) -> tuple[Report, Sight]:
-    """Take the verdicts on a source, without a word in the lock."""
+    """Return the report on a source, and its verdicts; the lock file stays as it is."""
     if source == NEWEST:
         wider = resolve(repo)
         at = wider.releases[-1].version
@@ -139,7 +146,7 @@ def _look(repo: Repository, lock: Lock, source: str) -> tuple[Report, Sight]:
 
 
 def _advice(report: Report, lock: Lock) -> Advice:
-    """Return what a source comes to; on a release that the fork does not stand on a rebase says more."""
+    """Return the advice on a source: for a release newer than the locked one, to try a rebase."""
     advice = advise(report)
     return (
         Advice(advice.text, f"nox -s rebase -- {report.newer} --dry-run")
@@ -157,7 +164,11 @@ def _evidence(report: Report) -> str:
 
 
 def _sum(standing: Advice | None, news: Sequence[News], failed: int, sources: int) -> Advice:
-    """Put a release that the fork does not stand on before sources that nobody released, and a fault before other news."""
+    """Return the advice on all sources.
+
+    A release newer than the locked one comes before unreleased sources, and a fault before other
+    changes.
+    """
     if not news and failed:
         others = ", and at the others nothing has changed" if failed < sources else ""
         return Advice(

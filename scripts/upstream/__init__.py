@@ -1,1 +1,4 @@
-"""Upstream's releases: pinned, downloaded, checked, and written into the private repository and `upstream/src/`."""
+"""Upstream's releases: pin, download, verify and write them to the private repository and to disk.
+
+The locked release is written to `upstream/src/`.
+"""

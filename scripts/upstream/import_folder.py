@@ -1,4 +1,7 @@
-"""layout: from which folder of a release its modules are imported: its own metadata says so, else its files do."""
+"""Find the folder of a release from which its modules are imported.
+
+Its own metadata decides; without any, its files do.
+"""
 
 from __future__ import annotations
 
@@ -28,14 +31,14 @@ _NOT_SHIPPED = frozenset(
         "tools",
     }
 )
-"""Packages beside the code in many an sdist, which say nothing of where the code is."""
+"""Packages beside the code in many sdists, which do not show where the code is."""
 
 _PACKAGE_DIR = re.compile(
     r"""package_dir\s*=\s*(?:dict\(|\{)?[^})]*?["']["']\s*:\s*["']([^"']+)["']"""
 )
 
 Read = Callable[[str], str]
-"""Gives the text of a file by its path in the tree."""
+"""A function that returns the text of a file by its path in the tree."""
 
 
 def import_folder(names: Sequence[str], read: Read) -> str:
@@ -45,6 +48,7 @@ def import_folder(names: Sequence[str], read: Read) -> str:
         place = str(PurePosixPath(folder))
         if place == TOP or has_code(names, place):
             return place
+    # Nothing is declared: `src` counts only if all code is in it.
     return (
         _USUAL
         if _packages(names, f"{_USUAL}/") and not _packages(names, "") - _NOT_SHIPPED
@@ -53,14 +57,14 @@ def import_folder(names: Sequence[str], read: Read) -> str:
 
 
 def has_code(names: Iterable[str], folder: str) -> bool:
-    """Tell whether a folder, relative to the tree, holds a module."""
+    """Return whether a folder, relative to the tree, contains a module."""
     return any(
         name.endswith(".py") and (folder == TOP or name.startswith(f"{folder}/")) for name in names
     )
 
 
 def _of_egg_info(names: Sequence[str], read: Read) -> Iterator[str]:
-    """Yield the folder that setuptools wrote its list of top-level modules beside, if one of those is there."""
+    """Yield the folder of a `*.egg-info` that contains one of its top-level modules."""
     for name in names:
         path = PurePosixPath(name)
         if path.name == "top_level.txt" and path.parent.suffix == ".egg-info":
@@ -75,7 +79,7 @@ def _of_egg_info(names: Sequence[str], read: Read) -> Iterator[str]:
 
 
 def _declared(names: set[str], read: Read) -> Iterator[str]:
-    """Yield what the files of a build backend say, which a checkout has too."""
+    """Yield the folders declared in the files of a build backend, which a checkout has too."""
     if "pyproject.toml" in names:
         with suppress(tomllib.TOMLDecodeError):
             yield from _of_pyproject(tomllib.loads(read("pyproject.toml")).get("tool", {}))
@@ -86,7 +90,7 @@ def _declared(names: set[str], read: Read) -> Iterator[str]:
 
 
 def _of_pyproject(tools: Any) -> Iterator[str]:
-    """Yield the folder that the table of setuptools, poetry, hatch, pdm, uv or maturin names."""
+    """Yield the folders in the tables of setuptools, poetry, hatch, pdm, uv and maturin."""
     setuptools = tools.get("setuptools", {})
     yield from filter(None, [setuptools.get("package-dir", {}).get("")])
     packages = setuptools.get("packages")
@@ -122,7 +126,10 @@ def _of_setup_cfg(text: str) -> Iterator[str]:
 
 
 def _packages(names: Sequence[str], folder: str) -> set[str]:
-    """Return the packages and, below the top, the modules right inside a folder (`""` or with a slash at its end)."""
+    """Return the packages directly in a folder and, below the top, its modules too.
+
+    `folder` is empty or ends with a slash.
+    """
     parts = [name.removeprefix(folder).split("/") for name in names if name.startswith(folder)]
     found = {part[0] for part in parts if len(part) == 2 and part[1] == "__init__.py"}
     return found | {

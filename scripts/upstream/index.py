@@ -1,4 +1,4 @@
-"""The package index: which files it has, and their bytes, checked."""
+"""The package index: which files it has, and their verified bytes."""
 
 from __future__ import annotations
 
@@ -38,19 +38,22 @@ from scripts.upstream.sdist import newest_time
 log = logging.getLogger(__name__)
 
 TIMEOUT = (15.0, 120.0)
-"""Seconds to connect, and to wait for a part of the answer."""
+"""Seconds to connect, and to wait for each part of the response."""
 
 _RETRIES = urllib3.Retry(
     3, backoff_factor=0.1, status_forcelist=(502, 503, 504), raise_on_status=False
 )
-_HINT = "check the network and the index (fork.toml, PIP_INDEX_URL, `pip config list`), then run this again"
+_HINT = (
+    "check the network and the index (fork.toml, PIP_INDEX_URL, `pip config list`),"
+    " then run this again"
+)
 
 _T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
 class Remote:
-    """An sdist that the index offers; `sha256` is the index's own word, which it need not give."""
+    """An sdist that the index offers; `sha256` is the index's own claim and may be missing."""
 
     version: Version
     package: pypi_simple.DistributionPackage = field(repr=False)
@@ -62,18 +65,18 @@ class Remote:
 
     @property
     def sha256(self) -> str | None:
-        """What the index says that the file's digest is."""
+        """The digest that the index states for the file, or None."""
         return self.package.digests.get("sha256")
 
     @property
     def yanked(self) -> bool:
-        """Whether upstream took the release back."""
+        """Whether upstream has yanked the release."""
         return self.package.is_yanked
 
 
 @dataclass(frozen=True)
 class Index:
-    """A simple index, asked by its JSON form where it has one (PEP 691, PEP 700)."""
+    """A simple index, read in its JSON form if it has one (PEP 691, PEP 700)."""
 
     clients: Clients
 
@@ -84,7 +87,10 @@ class Index:
         return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
     def files(self, project: str) -> list[pypi_simple.DistributionPackage]:
-        """List every file of a project, none where the index does not know it; raises EnvironmentFailedError."""
+        """Return every file of a project, none if the index does not know the project.
+
+        Raises EnvironmentFailedError if the index fails.
+        """
         with self._explained(f"the list of {project}'s files"):
             try:
                 return self._authenticated(
@@ -94,7 +100,10 @@ class Index:
                 return []
 
     def sdists(self, project: str) -> list[Remote]:
-        """List a project's sdists, oldest first, yanked ones too; raises EnvironmentFailedError."""
+        """Return a project's sdists, oldest first, including yanked ones.
+
+        Raises EnvironmentFailedError if the index fails or does not know the project.
+        """
         with self._explained(f"the list of {project}'s files"):
             page = self._authenticated(
                 lambda: self._client.get_project_page(project, timeout=TIMEOUT)
@@ -105,13 +114,17 @@ class Index:
         )
 
     def without_sdist(self, project: str) -> list[Version]:
-        """List the releases of which the index has wheels alone, oldest first; none of them can be forked."""
+        """Return the releases that have only wheels, oldest first; none of them can be forked."""
         names = [package.filename for package in self.files(project)]
         known = {remote.version for remote in self.sdists(project)}
         return sorted({version for name in names if (version := _wheel_version(name))} - known)
 
     def download(self, remote: Remote, path: Path, advance: Advance) -> None:
-        """Bring an sdist to `path`, which appears only once the index's own digest, where it gives one, agrees."""
+        """Download an sdist to `path`.
+
+        The file appears there only once its bytes match the index's digest, if the index states
+        one.
+        """
         part = path.with_name(path.name + ".part")
         path.parent.mkdir(parents=True, exist_ok=True)
         checked = bool(remote.package.digests)
@@ -129,11 +142,14 @@ class Index:
 
     @cached_property
     def _client(self) -> pypi_simple.PyPISimple:
-        truststore.inject_into_ssl()
+        truststore.inject_into_ssl()  # use the system's CA store
         return pypi_simple.PyPISimple(self.address, session=_session(self.clients))
 
     def _authenticated(self, ask: Callable[[], _T]) -> _T:
-        """Ask with what the address or netrc says, and once more with the keyring's word after a 401."""
+        """Call `ask` with the credentials of the address or netrc, then with the keyring's.
+
+        The keyring is queried only after a 401.
+        """
         try:
             return ask()
         except requests.HTTPError as error:
@@ -148,7 +164,7 @@ class Index:
 
     @contextmanager
     def _explained(self, what: str) -> Iterator[None]:
-        """Turn what can go wrong with an index into one error that names it."""
+        """Convert every error of an index into one EnvironmentFailedError that names the index."""
         try:
             yield
         except pypi_simple.NoSuchProjectError as error:
@@ -157,7 +173,8 @@ class Index:
             ) from error
         except pypi_simple.DigestMismatchError as error:
             raise EnvironmentFailedError(
-                f"the index {self.address} sent {what} with other bytes than its own digest says (cut off or changed on the way)",
+                f"the index {self.address} sent {what} with other bytes than its own digest says"
+                " (cut off or changed on the way)",
                 hint="run this again; if it stays so, do not trust that index",
             ) from error
         except (
@@ -175,7 +192,7 @@ class Index:
 
 
 class _Session(requests.Session):
-    """A session in which the CA that was chosen wins over REQUESTS_CA_BUNDLE, which requests itself would prefer."""
+    """A session whose own CA overrides REQUESTS_CA_BUNDLE, which requests itself would prefer."""
 
     def merge_environment_settings(
         self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any
@@ -186,7 +203,7 @@ class _Session(requests.Session):
 
 @dataclass(frozen=True)
 class _Login(requests.auth.AuthBase):
-    """A user's name and password for the index alone: its pages may send a client to other hosts."""
+    """A user name and password for the index alone, because its pages may link to other hosts."""
 
     origin: tuple[str, str]
     credential: tuple[str, str] = field(repr=False)
@@ -199,7 +216,7 @@ class _Login(requests.auth.AuthBase):
 
 
 def _session(clients: Clients) -> requests.Session:
-    """Return a session with the chosen CA, a few retries, and the credentials that the index's address holds."""
+    """Return a session with the chosen CA, a few retries, and the credentials of the address."""
     session = _Session()
     session.verify = clients.cert or True
     for scheme in ("http://", "https://"):
@@ -213,13 +230,13 @@ def _session(clients: Clients) -> requests.Session:
 
 
 def _origin(url: str) -> tuple[str, str]:
-    """Return an address's scheme and host with its port."""
+    """Return an address's scheme, and its host with the port."""
     parts = urlsplit(url)
     return parts.scheme, parts.netloc.rpartition("@")[2].lower()
 
 
 def _remote(package: pypi_simple.DistributionPackage, project: str) -> Remote | None:
-    """Read an sdist's version from its name, or None where the file is something else (PEP 625: sdists are .tar.gz)."""
+    """Return an sdist by its file name, or None for another file (PEP 625: sdists are .tar.gz)."""
     try:
         name, version = parse_sdist_filename(package.filename)
     except InvalidSdistFilename:
@@ -236,12 +253,16 @@ def _wheel_version(name: str) -> Version | None:
 
 
 def from_keyring(address: str, user: str | None) -> tuple[str, str] | None:
-    """Ask the keyring under the names that pip asks it under: the index's address, then its host."""
+    """Return the keyring's user name and password for an index, or None.
+
+    The keyring is queried by the names that pip uses: the index's address, then its host.
+    """
     bare = address.rstrip("/")
     for service in (f"{bare}/", bare, _origin(address)[1]):
         try:
             credential = keyring.get_credential(service, user)
-        except Exception as error:  # noqa: BLE001 (a backend may raise anything; pip does without it then, too)
+        # A backend may raise anything; pip also continues without the keyring then.
+        except Exception as error:  # noqa: BLE001
             log.debug("the keyring failed: %s", type(error).__name__)
             return None
         if credential:
@@ -250,7 +271,10 @@ def from_keyring(address: str, user: str | None) -> tuple[str, str] | None:
 
 
 def _reason(error: BaseException) -> str:
-    """Return the system's own word for a failed connection, which requests wraps in several layers, else the error's."""
+    """Return the system's message for a failed connection, else the error's own.
+
+    requests wraps the system's error in several layers.
+    """
     inner: BaseException | None = error
     while inner is not None:
         if isinstance(inner, OSError) and inner.strerror:
@@ -260,7 +284,10 @@ def _reason(error: BaseException) -> str:
 
 
 def described(remote: Remote, path: Path) -> Release:
-    """Describe a downloaded sdist as a pin; without an upload time from the index its newest file's time counts."""
+    """Return a downloaded sdist as a pin.
+
+    If the index gives no upload time, the time of the newest file in the sdist is used.
+    """
     content = path.read_bytes()
     uploaded = remote.package.upload_time or datetime.fromtimestamp(newest_time(path), UTC)
     return Release(

@@ -1,4 +1,4 @@
-"""pin: ask the index for the tracked releases and write what they are into `upstream/lock.toml`."""
+"""pin: query the index for the tracked releases and write them to `upstream/lock.toml`."""
 
 from __future__ import annotations
 
@@ -18,9 +18,11 @@ from scripts.upstream.vendor import import_releases, sdist_path, sound, tag
 
 
 def pin(repo: Repository, version: str | None = None) -> Lock:
-    """Pin every tracked release that the index has; `version` becomes the locked one, else it stays (first: the newest).
+    """Pin every tracked release that the index has, and return the lock.
 
-    Raises EnvironmentFailedError where the index fails or serves other bytes for a release that is already pinned.
+    `version` becomes the locked release. Without it the locked release stays; on the first run it
+    is the newest. Raises EnvironmentFailedError if the index fails or serves other bytes for a
+    release that is already pinned.
     """
     with repo.alone():
         lock = resolve(repo, version)
@@ -59,7 +61,7 @@ def _version(text: str) -> Version:
 def _chosen(
     repo: Repository, index: Index, old: Lock | None, wanted: Version | None
 ) -> list[Remote]:
-    """List the sdists to pin, oldest first: what `track` in fork.toml asks for, the locked release and the one wanted."""
+    """Return the sdists to pin, oldest first: tracked releases, the locked and the wanted one."""
     upstream = repo.config.upstream
     offered = index.sdists(upstream.name)
     named = {version for version in (wanted, Version(old.locked) if old else None) if version}
@@ -72,7 +74,8 @@ def _chosen(
     remotes = _without_yanked(chosen, old, named)
     if not remotes:
         raise UsageError(
-            f"the index {index.address} has no release of {upstream.name} that is {upstream.track or 'published as an sdist'}",
+            f"the index {index.address} has no release of {upstream.name}"
+            f" that is {upstream.track or 'published as an sdist'}",
             hint="edit fork.toml: upstream.track",
         )
     if wanted and wanted not in {remote.version for remote in remotes}:
@@ -87,7 +90,10 @@ def _chosen(
 def _refuse_vanished(
     old: Lock | None, offered: list[Remote], index: Index, upstream: Upstream, named: set[Version]
 ) -> None:
-    """Refuse an index that lost a pinned release: that is a fault of the index, not a reason to forget it."""
+    """Raise EnvironmentFailedError if the index has lost a pinned release.
+
+    That is a fault of the index, not a reason to forget the release.
+    """
     here = {remote.version for remote in offered}
     pinned = [Version(version) for version in old.versions] if old else []
     lost = [
@@ -98,12 +104,13 @@ def _refuse_vanished(
     if lost:
         raise EnvironmentFailedError(
             f"the index {index.address} no longer has {', '.join(map(str, lost))}",
-            hint="choose another index; to forget a release on purpose, exclude it in fork.toml: upstream.track = '!=...'",
+            hint="choose another index; to forget a release on purpose,"
+            " exclude it in fork.toml: upstream.track = '!=...'",
         )
 
 
 def _without_yanked(remotes: list[Remote], old: Lock | None, named: set[Version]) -> list[Remote]:
-    """Leave out what upstream took back, unless it is pinned already or asked for by name; say so either way."""
+    """Leave out yanked releases, unless they are already pinned or named; warn in either case."""
     pinned = set(old.versions) if old else set()
     kept = [
         remote
@@ -114,7 +121,8 @@ def _without_yanked(remotes: list[Remote], old: Lock | None, named: set[Version]
         if remote.yanked:
             what = "stays pinned" if remote in kept else "left out"
             say(
-                f"warning: {remote.file} was yanked ({remote.package.yanked_reason or 'no reason given'}); {what}"
+                f"warning: {remote.file} was yanked"
+                f" ({remote.package.yanked_reason or 'no reason given'}); {what}"
             )
     return kept
 
@@ -122,7 +130,7 @@ def _without_yanked(remotes: list[Remote], old: Lock | None, named: set[Version]
 def _described(
     repo: Repository, index: Index, remotes: list[Remote], old: Lock | None
 ) -> list[Release]:
-    """Bring each sdist that is not here and describe it; one that is pinned stays what it is."""
+    """Download each missing sdist and describe it; a pinned release keeps its pin."""
     releases = []
     with progress(f"pinning {len(remotes)} releases", len(remotes)) as advance:
         for remote in remotes:
@@ -139,7 +147,7 @@ def _described(
 
 
 def _bring(index: Index, remote: Remote, path: Path, advance: Advance) -> None:
-    """Download a release that is not pinned yet; a kept file counts where it has the digest that the index states."""
+    """Download a release that is not pinned yet, unless a stored file has the index's digest."""
     if path.exists() and remote.sha256 == hashlib.sha256(path.read_bytes()).hexdigest():
         advance()
     else:
@@ -149,7 +157,10 @@ def _bring(index: Index, remote: Remote, path: Path, advance: Advance) -> None:
 def _bring_again(
     index: Index, remote: Remote, path: Path, known: Release, advance: Advance
 ) -> None:
-    """Download a pinned release that is not here; the index must have the pinned bytes."""
+    """Download a pinned release again.
+
+    Raises EnvironmentFailedError if the index does not have the pinned bytes.
+    """
     served = remote.sha256
     if served in (None, known.sha256):
         index.download(remote, path, advance)
@@ -157,6 +168,7 @@ def _bring_again(
     if served != known.sha256:
         path.unlink(missing_ok=True)
         raise EnvironmentFailedError(
-            f"{remote.file} ({index.address}) is not what is pinned: sha256 {served} instead of {known.sha256}",
+            f"{remote.file} ({index.address}) is not what is pinned:"
+            f" sha256 {served} instead of {known.sha256}",
             hint="do not trust that index; find out who changed the file, or try another one",
         )

@@ -1,4 +1,4 @@
-"""An sdist's files, read from the archive without ever writing a path that it names."""
+"""Read an sdist's files from the archive without ever writing a path that it names."""
 
 from __future__ import annotations
 
@@ -16,18 +16,21 @@ from pathlib import Path, PurePosixPath
 from scripts.core.errors import EnvironmentFailedError
 
 _FORBIDDEN = frozenset({"", ".", "..", ".git", "git~1"})
-"""Parts of a path that leave the folder or that git refuses, the last one being `.git` on Windows."""
+"""Path parts that leave the folder or that git refuses; `git~1` is `.git` on Windows."""
 
 _DISTRUST = "do not trust this file; ask upstream or the index's owner"
-_WITHOUT = f"{_DISTRUST}; to go on without that release, exclude it in fork.toml: upstream.track = '…,!=VERSION'"
+_WITHOUT = (
+    f"{_DISTRUST}; to go on without that release,"
+    " exclude it in fork.toml: upstream.track = '…,!=VERSION'"
+)
 _LAST_SECOND = 2**32 - 1
 
 
 @dataclass(frozen=True)
 class Member:
-    """One file of an sdist, its path relative to the archive's one top folder, and its mode as git writes it.
+    """One file of an sdist: its path below the archive's top folder, its git mode and its content.
 
-    The content of a symbolic link is the path to which it leads.
+    The content of a symbolic link is its target path.
     """
 
     path: str
@@ -38,7 +41,8 @@ class Member:
 def read_sdist(path: Path) -> list[Member]:
     """Read every file of a tar archive, sorted by path.
 
-    Raises EnvironmentFailedError for an archive that cannot be read or that names a path outside its own folder.
+    Raises EnvironmentFailedError for an archive that cannot be read or that names a path outside
+    its own folder.
     """
     with _opened(path) as archive:
         members = [_member(archive, info, path.name) for info in archive if not info.isdir()]
@@ -57,7 +61,7 @@ def newest_time(path: Path) -> int:
 
 
 def iter_fast_import(members: list[Member]) -> Iterator[bytes]:
-    """Give the file commands of a `git fast-import` commit that holds just these files."""
+    """Yield the file commands of a `git fast-import` commit that contains exactly these files."""
     yield b"deleteall\n"
     for member in members:
         yield f"M {member.mode} inline ".encode() + _quoted(member.path) + b"\n"
@@ -66,9 +70,9 @@ def iter_fast_import(members: list[Member]) -> Iterator[bytes]:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[tarfile.TarFile]:
-    """Open an archive; whatever is wrong with its bytes becomes one error.
+    """Open an archive; any error in its bytes becomes one EnvironmentFailedError.
 
-    It is unpacked to its end first: tarfile alone stops before the checksum.
+    It is decompressed to its end first, because tarfile alone stops before the checksum.
     """
     try:
         content = io.BytesIO(gzip.decompress(path.read_bytes()))
@@ -90,7 +94,10 @@ def _opened(path: Path) -> Iterator[tarfile.TarFile]:
 def _member(
     archive: tarfile.TarFile, info: tarfile.TarInfo, name: str
 ) -> tuple[str, str, str, bytes]:
-    """Return top folder, path below it, mode and content of one member, or refuse it."""
+    """Return a member's top folder, path below it, mode and content.
+
+    Raises EnvironmentFailedError for a path or link that leaves the folder, and for a device.
+    """
     if _leaves(info.name):
         raise EnvironmentFailedError(
             f"{name} holds the path {info.name!r}, which leaves its folder: refused", hint=_WITHOUT
@@ -110,7 +117,7 @@ def _member(
 
 
 def _leaves(path: str) -> bool:
-    """Return whether a path of the archive is not one of a file below its top folder."""
+    """Return whether a path of the archive is not that of a file below its top folder."""
     parts = path.split("/")
     return (
         PurePosixPath(path).is_absolute()
@@ -123,7 +130,8 @@ def _leaves(path: str) -> bool:
 def _stays_inside(path: str, target: str) -> bool:
     """Return whether a symbolic link leads to a place in the top folder.
 
-    Steps upwards count only at the beginning: after the name of another link they would lead somewhere else.
+    Steps upwards are accepted only at the beginning. After a name that is another link, they would
+    lead somewhere else.
     """
     parts = [part for part in target.split("/") if part not in {"", "."}]
     names = list(itertools.dropwhile(lambda part: part == "..", parts))
@@ -140,6 +148,7 @@ def _stays_inside(path: str, target: str) -> bool:
 def _unsafe(part: str) -> bool:
     return (
         part in _FORBIDDEN
+        # Windows ignores case, and dots and spaces at the end.
         or part.rstrip(". ").lower() in _FORBIDDEN
         or "\n" in part
         or "\0" in part
@@ -147,7 +156,10 @@ def _unsafe(part: str) -> bool:
 
 
 def _check_tops(members: list[tuple[str, str, str, bytes]], name: str) -> None:
-    """Refuse an archive with several top folders, with one path twice, or with a file that is a folder too."""
+    """Raise EnvironmentFailedError unless there is one top folder and each path is there once.
+
+    A path must not be a file and a folder at once either.
+    """
     tops = sorted({top for top, *_ in members})
     paths = [inside for _, inside, *_ in members]
     folders = {str(parent) for inside in paths for parent in PurePosixPath(inside).parents}
@@ -159,7 +171,7 @@ def _check_tops(members: list[tuple[str, str, str, bytes]], name: str) -> None:
 
 
 def _quoted(path: str) -> bytes:
-    """Quote a path as fast-import reads it; bytes that are no UTF-8 come back as they were in the archive."""
+    """Quote a path for fast-import; bytes that are not UTF-8 are restored as in the archive."""
     return (
         b'"'
         + path.encode(errors="surrogateescape").replace(b"\\", b"\\\\").replace(b'"', b'\\"')

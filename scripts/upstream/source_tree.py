@@ -1,4 +1,4 @@
-"""`upstream/src/`: which release it holds, what somebody changed in it, and how it is written."""
+"""`upstream/src/`: which release it contains, which files were edited, and how it is written."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _NOT_SOURCE = (":(exclude,glob)**/__pycache__/**", ":(exclude,glob)**/*.pyc")
 
 @dataclass(frozen=True)
 class Standing:
-    """The pinned release that the folder is nearest to, and what differs from it (status and name)."""
+    """The release that is nearest to the folder, and what differs from it (status and name)."""
 
     release: Release
     edits: tuple[str, ...]
 
 
 def is_subtree(repo: Repository) -> bool:
-    """Tell whether upstream's files are committed in the user's history."""
+    """Return whether upstream's files are committed in the user's history."""
     return (
         user_git(repo.root, "rev-parse", "--verify", "--quiet", f"HEAD:./{PREFIX}", ok=None).code
         == 0
@@ -34,9 +34,11 @@ def is_subtree(repo: Repository) -> bool:
 
 
 def standing(repo: Repository, lock: Lock) -> Standing:
-    """Say which release `upstream/src/` is, or which pinned one it is nearest to; among equals the locked one, then the newest.
+    """Return the release in `upstream/src/`, or the pinned release that is nearest to it.
 
-    One that is here and no longer pinned is named too: a lock that somebody took back may not have it.
+    Among equals the locked release wins, then the newest. A release that is in the private
+    repository but no longer pinned is recognised too, because a lock that somebody reverted may
+    lack it.
     """
     git, tree, uncommitted = _tree(repo)
     preferred = sorted(
@@ -54,21 +56,30 @@ def standing(repo: Repository, lock: Lock) -> Standing:
 
 
 def source_warning(repo: Repository, lock: Lock) -> str | None:
-    """Say what is wrong with `upstream/src/`, from which nothing is built; None where it is the locked release or not there."""
+    """Return what is wrong with `upstream/src/`, or None if it is the locked release or missing.
+
+    Nothing is built from the folder.
+    """
     if not repo.source.exists():
         return None
     found = standing(repo, lock)
     if found.edits:
         files = ", ".join(found.edits[:5])
-        return f"upstream/src/ was edited and is not used, the pinned {lock.locked} is: {files}; see `nox -s vendor`"
+        return (
+            f"upstream/src/ was edited and is not used, the pinned {lock.locked} is:"
+            f" {files}; see `nox -s vendor`"
+        )
     if found.release.version == lock.locked or found.release.tree == lock.current.tree:
         return None
     way = "--subtree" if is_subtree(repo) else "--restore"
-    return f"upstream/src/ is {found.release.version}, and {lock.locked} is locked; nox -s vendor -- {way}"
+    return (
+        f"upstream/src/ is {found.release.version}, and {lock.locked} is locked;"
+        f" nox -s vendor -- {way}"
+    )
 
 
 def write_source(repo: Repository, release: Release) -> None:
-    """Write the folder anew; a kill leaves the old one or the new one."""
+    """Replace the folder with a release's files; a kill leaves the old one or the new one."""
     with repo.scratch() as folder:
         new = folder / "src"
         new.mkdir()
@@ -77,19 +88,21 @@ def write_source(repo: Repository, release: Release) -> None:
 
 
 def edits_error(item: Standing, hint: str) -> AttentionError:
-    """Say which vendored files somebody changed, and what to do with such a change."""
+    """Return an error that lists the edited vendored files, with what to do about them."""
     files = "\n".join(f"    {line}" for line in item.edits[:20])
     more = f"\n    and {len(item.edits) - 20} more" if len(item.edits) > 20 else ""
     return AttentionError(
-        f"upstream/src/ is not release {item.release.version} as it was published; nothing is built from it:\n{files}{more}",
+        f"upstream/src/ is not release {item.release.version} as it was published;"
+        f" nothing is built from it:\n{files}{more}",
         hint=hint,
     )
 
 
 def _tree(repo: Repository) -> tuple[Git, str, list[str]]:
-    """Return the folder's tree, a handle that can read it, and changes that are in no tree.
+    """Return a handle that can read the folder's tree, that tree, and changes that are in no tree.
 
-    A committed folder is judged by what is committed: a user's line endings may stand in its work tree.
+    If the folder is committed, the committed tree counts, because the work tree may have the user's
+    line endings.
     """
     if not is_subtree(repo):
         with dataclasses.replace(repo.git, work_tree=repo.source).index() as handle:
@@ -110,7 +123,7 @@ def _tree(repo: Repository) -> tuple[Git, str, list[str]]:
 
 
 def _brought(repo: Repository) -> Iterator[Release]:
-    """Yield every release in the private repository, pinned or not, with its ids alone."""
+    """Yield every release in the private repository, pinned or not, with only its ids."""
     names = "%(refname:lstrip=2) %(objectname) %(tree)"
     for line in repo.git.text("for-each-ref", f"--format={names}", "refs/tags").splitlines():
         version, commit, tree = line.split()

@@ -1,4 +1,4 @@
-"""vendor --subtree: for a team that wants upstream in its own history, the real `git subtree` at `upstream/src`."""
+"""vendor --subtree: put upstream into the user's history: a real git subtree at `upstream/src`."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ _IGNORED = f"/{PREFIX}/"
 
 
 def to_subtree(repo: Repository, lock: Lock) -> None:
-    """Add the locked release as a squashed subtree, or merge it into the one that is there.
+    """Add the locked release as a squashed subtree, or merge it into the existing one.
 
-    Uses the user's own git and identity, for these commits are the user's. Raises UsageError for uncommitted changes and
-    AttentionError for changes in what is committed; whatever fails, the clone is as it was before.
+    Uses the user's own git and identity, because these commits are the user's. Raises UsageError
+    for uncommitted changes and AttentionError for edits in what is committed. After any failure the
+    clone is as it was before.
     """
     _check_ready(repo)
     if not is_subtree(repo):
@@ -30,7 +31,8 @@ def to_subtree(repo: Repository, lock: Lock) -> None:
     if found.edits:
         raise edits_error(
             found,
-            "keep the change as a patch (nox -s import) and take it back (git revert), then run this again",
+            "keep the change as a patch (nox -s import) and take it back (git revert),"
+            " then run this again",
         )
     if found.release.tree != lock.current.tree:
         with _undone_on_failure(repo):
@@ -38,7 +40,7 @@ def to_subtree(repo: Repository, lock: Lock) -> None:
 
 
 def _check_ready(repo: Repository) -> None:
-    """Refuse a folder that is not a clone's own, has changes nobody committed, or knows nobody to commit as."""
+    """Raise an error unless the folder is the top of a clean clone with a git identity."""
     if user_git(
         repo.root, "rev-parse", "--show-prefix", hint="git init && git add --all && git commit"
     ).text.strip():
@@ -60,20 +62,20 @@ def _check_ready(repo: Repository) -> None:
 
 @contextmanager
 def _undone_on_failure(repo: Repository) -> Iterator[None]:
-    """Take the commits back where one of the steps fails; nothing else can be lost, for nothing was uncommitted."""
+    """Reset to the earlier commit if a step fails; nothing is lost, as all was committed."""
     before = user_git(
         repo.root, "rev-parse", "--verify", "HEAD", hint="commit something first"
     ).text.strip()
     try:
         yield
-    except BaseException:
+    except BaseException:  # Ctrl-C too
         user_git(repo.root, "reset", "--quiet", "--hard", before)
         raise
 
 
 @contextmanager
 def _moved_aside(repo: Repository) -> Iterator[None]:
-    """Move the ignored folder, which is the release's own files, out of the way while git writes it anew."""
+    """Move the ignored folder, which holds only the release's files, away while git writes it."""
     with repo.scratch() as folder:
         aside = folder / "src"
         repo.source.replace(aside)
@@ -96,7 +98,7 @@ def _stop_ignoring(repo: Repository) -> None:
 
 
 def _subtree(repo: Repository, lock: Lock, verb: str) -> None:
-    """Run `git subtree` on the release's commit, which the clone is given first."""
+    """Run `git subtree` with the release's commit, which is first fetched into the clone."""
     release = lock.current
     user_git(
         repo.root, "fetch", "--quiet", "--no-tags", repo.git.git_dir, f"refs/tags/{release.version}"

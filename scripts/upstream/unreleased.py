@@ -1,4 +1,7 @@
-"""Upstream that is not released, `path:DIR` and `git:URL@REF`: tried like a release, never pinned and never shipped."""
+"""Unreleased upstream: `path:DIR` or `git:URL@REF`.
+
+It is tried like a release, but never pinned and never shipped.
+"""
 
 from __future__ import annotations
 
@@ -20,12 +23,15 @@ from scripts.core.result_cache import digest
 FORMS = "path:DIR, git:URL@REF or git:URL@A..B"
 _SHORT = 10
 _HEAD = re.compile(r"HEAD(?![\w./-])")
-"""What the repository itself has checked out, or names as its default; also with what may follow, as in `HEAD~3`."""
+"""The commit that the repository itself has checked out or names as its default.
+
+A suffix may follow, as in `HEAD~3`.
+"""
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where unreleased upstream is: a checkout's folder, or a git repository with a revision or a range of them."""
+    """Unreleased upstream: a checkout's folder, or a git repository with a revision or a range."""
 
     kind: str
     place: str
@@ -34,7 +40,7 @@ class Source:
 
     @property
     def is_range(self) -> bool:
-        """Whether it names the commits between two revisions."""
+        """Whether the source names the commits between two revisions."""
         return bool(self.first)
 
     def __str__(self) -> str:
@@ -43,7 +49,7 @@ class Source:
 
 
 def parse(text: str) -> Source | None:
-    """Read a source, None where the text is a release's version; raises UsageError for half a source."""
+    """Parse a source; return None for a release's version, raise UsageError for half a source."""
     kind, colon, rest = text.partition(":")
     if not colon or kind not in {"path", "git"}:
         return None
@@ -64,9 +70,10 @@ def parse(text: str) -> Source | None:
 def bring_sources(
     repo: Repository, lock: Lock, names: Iterable[str]
 ) -> tuple[Lock, dict[str, list[str]]]:
-    """Return the lock with every source among the names as releases beside the pinned ones, and their versions by name.
+    """Return the lock with the named sources added as releases, and their versions by name.
 
-    A range gives its first and its last commit. The lock is for this run alone: nothing is written.
+    Names that are no sources are ignored. A range adds its first and its last commit. The lock is
+    for this run alone: nothing is written.
     """
     found: dict[str, list[str]] = {}
     releases = list(lock.releases)
@@ -82,9 +89,10 @@ def bring_sources(
 
 
 def history(repo: Repository, lock: Lock, source: Source) -> list[Release]:
-    """Return what a source names as releases: one, or for a range its commits, oldest first, the one before them first.
+    """Return a source as releases: one, or for a range its commits, oldest first.
 
-    Their versions are local ones of the pinned release that they are nearest to, which orders them and chooses environments.
+    A range starts with the commit before its first one. The versions are local versions of the
+    nearest pinned release, which orders them and selects environments.
     """
     if source.kind == "path":
         return [_checkout(repo, lock, source)]
@@ -110,12 +118,12 @@ def history(repo: Repository, lock: Lock, source: Source) -> list[Release]:
 
 
 def subject(repo: Repository, release: Release) -> str:
-    """Return the first line of a commit's message."""
+    """Return the first line of the message of a release's commit."""
     return repo.git.text("log", "-1", "--format=%s", release.commit)
 
 
 def _checkout(repo: Repository, lock: Lock, source: Source) -> Release:
-    """Take a folder's files as they are, apart from those that its own .gitignore leaves out."""
+    """Return a folder's files as a release, without those that its own .gitignore excludes."""
     folder = Path(source.place).expanduser().resolve()
     if not folder.is_dir():
         raise UsageError(f"{source}: there is no such folder", hint=f"give {FORMS}")
@@ -129,7 +137,7 @@ def _checkout(repo: Repository, lock: Lock, source: Source) -> Release:
 
 
 def _fetched(repo: Repository, source: Source) -> str:
-    """Bring a repository's branches and tags into a name space of their own and return that."""
+    """Fetch a repository's branches and tags into a ref namespace of their own, and return that."""
     local = Path(source.place).expanduser()
     place = str(local.resolve()) if local.exists() else source.place
     space = f"refs/fork/sources/{digest(place)[:16]}"
@@ -143,7 +151,8 @@ def _fetched(repo: Repository, source: Source) -> str:
         "--no-write-fetch-head",
         "--no-recurse-submodules",
     ]
-    if local.exists():  # it may belong to another user; it is only read, and it was named by ours
+    if local.exists():
+        # It may belong to another user. It is only read, and our user named it.
         options.append("--upload-pack=git -c safe.directory=* upload-pack")
     with progress(f"fetching {source}", None):
         repo.git.run("fetch", *options, place, *specs)
@@ -155,6 +164,7 @@ def _commit(git: Git, space: str, source: Source, revision: str) -> str:
     if _HEAD.match(revision):
         names.insert(2, f"{space}/{revision}")
     for name in names:
+        # Outside the fetched refs, a revision may only be a commit id.
         if name != revision or re.fullmatch(r"[0-9a-f]{7,40}", revision):
             found = git.resolve(f"{name}^{{commit}}")
             if found is not None:
@@ -177,13 +187,17 @@ def _named(git: Git, nearest: str, commit: str, words: Sequence[str]) -> Release
 
 
 def _nearest(git: Git, lock: Lock, tree: str) -> str:
-    """Return the pinned release whose files differ least, in lines of the files that both have; the newest among equals."""
+    """Return the pinned release that differs least from a tree; among equals the newest.
+
+    The distance is the number of changed lines in files that both have.
+    """
 
     def distance(release: Release) -> int:
         lines = git.text(
             "diff-tree", "-r", "--numstat", "--diff-filter=M", "--no-renames", release.tree, tree
         ).splitlines()
         counts = (line.split("\t")[:2] for line in lines)
+        # git counts the lines of a binary file as `-`.
         return sum(int(number) for pair in counts for number in pair if number != "-")
 
     shared = [release for release in lock.releases if _share(git, release.tree, tree)]
@@ -195,7 +209,7 @@ def _nearest(git: Git, lock: Lock, tree: str) -> str:
 
 
 def _share(git: Git, one: str, other: str) -> bool:
-    """Tell whether two trees have a file of code in common, by its path."""
+    """Return whether two trees have a file below the top folder in common, by its path."""
     names = [
         {
             name

@@ -1,4 +1,4 @@
-"""vendor: bring every pinned release, checked, into the private repository, and the locked one into `upstream/src/`."""
+"""vendor: fetch the pinned releases, and write the locked one to `upstream/src/`."""
 
 from __future__ import annotations
 
@@ -25,9 +25,11 @@ _AUTHOR = "upstream <upstream@localhost.invalid>"
 
 
 def vendor(repo: Repository, *, restore: bool = False, subtree: bool = False) -> Lock:
-    """Bring what is pinned; `restore` writes `upstream/src/` anew over somebody's edits, `subtree` commits it.
+    """Download and verify what is pinned, write `upstream/src/`, and return the lock.
 
-    Raises EnvironmentFailedError for a file that is not what the lock says, AttentionError for edits in `upstream/src/`.
+    `restore` overwrites edits in `upstream/src/`; `subtree` commits the folder. Raises
+    EnvironmentFailedError for a file that is not what the lock pins, and AttentionError for edits
+    in `upstream/src/`.
     """
     with repo.alone():
         lock = read_lock(repo.lock_file)
@@ -58,18 +60,20 @@ def bring(repo: Repository, lock: Lock) -> None:
     ]
     if wrong:
         raise EnvironmentFailedError(
-            f"upstream/lock.toml pins other tree or commit ids than the files give: {', '.join(wrong)}",
+            "upstream/lock.toml pins other tree or commit ids than the files give:"
+            f" {', '.join(wrong)}",
             hint="nox -s pin",
         )
     tag(repo.git, made)
 
 
 def fetch(repo: Repository, releases: Iterable[Release]) -> None:
-    """Download the sdists that are not here yet, and refuse one whose size or sha256 is not the pinned one."""
+    """Download the missing sdists; raise EnvironmentFailedError if one has other bytes."""
     missing = [release for release in releases if not sound(sdist_path(repo, release), release)]
     if not missing:
         return
-    from scripts.upstream.index import Index  # noqa: PLC0415 (a fifth of a second that a run with nothing to download does not need)
+    # This import takes a fifth of a second, which a run with nothing to download does not need.
+    from scripts.upstream.index import Index  # noqa: PLC0415
 
     index = Index(repo.clients)
     offered = {remote.file: remote for remote in index.sdists(repo.config.upstream.name)}
@@ -87,7 +91,7 @@ def fetch(repo: Repository, releases: Iterable[Release]) -> None:
 
 
 def import_releases(repo: Repository, name: str, releases: Iterable[Release]) -> list[Release]:
-    """Write one commit a release into the private repository and return the releases with their ids.
+    """Write one commit per release into the private repository; return the releases with their ids.
 
     Author, dates and messages are functions of the pins, so the ids are the same on every machine.
     """
@@ -106,18 +110,18 @@ def import_releases(repo: Repository, name: str, releases: Iterable[Release]) ->
 
 
 def tag(git: Git, releases: Iterable[Release]) -> None:
-    """Name the commits in one step, so that a kill before it leaves nothing that a later run believes."""
+    """Tag the commits in one step; before it, a kill leaves nothing that a later run trusts."""
     lines = (f"update refs/tags/{release.version} {release.commit}\n" for release in releases)
     git.run("update-ref", "--stdin", stdin="".join(lines).encode())
 
 
 def sdist_path(repo: Repository, release: Release | Remote) -> Path:
-    """Return where an sdist is kept."""
+    """Return the path at which an sdist is stored."""
     return repo.work / "sdists" / release.file
 
 
 def sound(path: Path, release: Release) -> bool:
-    """Tell whether a kept sdist has the pinned bytes."""
+    """Return whether a stored sdist has the pinned bytes."""
     try:
         content = path.read_bytes()
     except FileNotFoundError:
@@ -126,7 +130,10 @@ def sound(path: Path, release: Release) -> bool:
 
 
 def _write(repo: Repository, lock: Lock, *, restore: bool) -> None:
-    """Write the folder where it is missing or holds another release, untouched; over edits only with `restore`."""
+    """Write the folder if it is missing or holds another release.
+
+    Edits are overwritten only with `restore`; otherwise they raise AttentionError.
+    """
     locked = lock.current
     if not repo.source.exists():
         write_source(repo, locked)
@@ -141,12 +148,16 @@ def _write(repo: Repository, lock: Lock, *, restore: bool) -> None:
 
 
 def _verify(repo: Repository, lock: Lock) -> None:
-    """Check the committed folder, which only `--subtree` writes."""
+    """Raise AttentionError unless the committed folder is the locked release, unedited.
+
+    Only `--subtree` writes a committed folder.
+    """
     found = standing(repo, lock)
     if found.edits:
         raise edits_error(
             found,
-            "keep the change as a patch (nox -s import) and take it back: git restore, or git revert",
+            "keep the change as a patch (nox -s import) and take it back:"
+            " git restore, or git revert",
         )
     if found.release.tree != lock.current.tree:
         raise AttentionError(
@@ -169,7 +180,7 @@ def _refuse_other_bytes(path: Path, release: Release, index: Index) -> None:
 
 
 def _import(git: Git, name: str, release: Release, sdist: Path, parent: str | None) -> str:
-    """Write one commit with `git fast-import`, which never touches the file system with a path of the archive."""
+    """Write one commit with `git fast-import`, which writes no path of the archive to disk."""
     seconds = int(release.uploaded.timestamp())
     message = f"{name} {release.version}\n\n{release.file}\nsha256 {release.sha256}\n".encode()
     head = [

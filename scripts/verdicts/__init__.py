@@ -1,1 +1,1 @@
-"""From the outcomes of probes to verdicts; nothing in this folder runs a program."""
+"""Turn the outcomes of probes into verdicts; nothing in this folder runs a program."""

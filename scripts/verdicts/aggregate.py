@@ -1,4 +1,4 @@
-"""What the cells say together: a feature's verdict on a release, since when it holds, and the answer for the whole fork.
+"""Combine cells: the verdict on a release, since when it holds, and the answer for the whole fork.
 
 Everything here is pure: it reads records and returns records.
 """
@@ -28,15 +28,18 @@ from scripts.verdicts.decide import Facts, decide, same_tests
 
 NO_TEETH = "no teeth: it passes on the bare tree of every release, so it proves nothing"
 COUNTS_NOT = frozenset({Verdict.UNTESTED, Verdict.UNSUPPORTED})
-"""Verdicts that say nothing of a feature."""
+"""Verdicts that are no evidence about a feature."""
 
 CAN_GO = DROPPABLE | {Verdict.REDUNDANT}
-"""Verdicts of a live feature without which every probe passes."""
+"""Verdicts of a live feature that can be left out: every probe passes without it."""
 
 
 @dataclass(frozen=True)
 class CellReport:
-    """A feature on one cell: its facts and what they come to."""
+    """A feature on one cell: its facts, and the verdict and detail that follow from them.
+
+    `decides` is False in an advisory mode, which is shown but never counts.
+    """
 
     cell: Cell
     facts: Facts
@@ -47,12 +50,12 @@ class CellReport:
 
     @property
     def counts(self) -> bool:
-        """Whether this cell says something of the feature, in a mode that decides."""
+        """Return whether the verdict is evidence, in a mode that decides."""
         return self.says and self.decides
 
     @property
     def says(self) -> bool:
-        """Whether this cell says something of the feature."""
+        """Return whether the verdict is evidence about the feature."""
         return self.verdict not in COUNTS_NOT
 
 
@@ -68,7 +71,7 @@ class ReleaseReport:
 
     @property
     def difference(self) -> str:
-        """Say where the cells differ, for example `needed on CELL alone`; empty where they agree."""
+        """Return where cells differ, such as `needed on CELL alone`; empty if they agree."""
         counting = [report for report in self.cells if report.counts]
         if len({report.verdict for report in counting}) < 2:
             return ""
@@ -78,20 +81,27 @@ class ReleaseReport:
 
     @property
     def detail(self) -> str:
-        """The words of the cell that decided."""
+        """Return the detail of the deciding cell."""
         return self._first.detail if self._first else ""
 
     @property
     def why(self) -> str:
-        """Why a needed feature is needed: what fails without it, where that was tried; else the words of the deciding cell."""
+        """Return what fails without a needed feature, if that was tried, else `detail`."""
         without = self._first.facts.without if self._first else None
         if self.verdict is not Verdict.NEEDED or without is None:
             return self.detail
-        return f"without it the series fails: {without.detail if without.control else f'the control probe, {without.detail}'}"
+        return (
+            "without it the series fails: "
+            f"{without.detail if without.control else f'the control probe, {without.detail}'}"
+        )
 
     @property
     def _first(self) -> CellReport | None:
-        """The first of the cells that decided."""
+        """Return the deciding cell: the first with this verdict.
+
+        A cell that counts comes before others, then one in which the series was run without the
+        patch.
+        """
         agreeing = [report for report in self.cells if report.verdict is self.verdict]
         return min(
             agreeing,
@@ -102,7 +112,7 @@ class ReleaseReport:
 
 @dataclass(frozen=True)
 class FeatureReport:
-    """A feature over all releases; `verdict` is the one at the locked release."""
+    """A feature over all releases; `verdict` is the one at the release the report answers for."""
 
     feature: Feature
     verdict: Verdict
@@ -114,26 +124,27 @@ class FeatureReport:
     notes: tuple[str, ...] = ()
 
     def release(self, version: str) -> ReleaseReport | None:
-        """Return the report on one release."""
+        """Return the report on one release, or None."""
         return next((report for report in self.releases if report.release == version), None)
 
     @property
     def faulty(self) -> bool:
-        """Whether somebody must look: a fault at the locked release or on a release that was tried in full."""
+        """Return whether `verdict`, or one on a release where the series was tried, is a fault."""
         tried = [at for at in self.releases if any(cell.facts.try_series for cell in at.cells)]
         return self.verdict in FAULTS or any(at.verdict in FAULTS for at in tried)
 
     def is_moved(self, version: str) -> bool:
-        """Return whether its patch fits a release only at another place than it says."""
+        """Return whether the patch applies only with an offset or by a three-way merge."""
         at = self.release(version)
         return at is not None and at.applies in (Applies.OFFSET, Applies.THREE_WAY)
 
 
 @dataclass(frozen=True)
 class Answer:
-    """The question the fork exists for: can bare upstream do, with which settings, and what stands in the way.
+    """The answer that the fork exists for: is bare upstream enough, and if not, what is in the way?
 
-    `short` is `text` without the names of what stands in the way.
+    `settings` are those under which bare upstream runs. `short` is `text` without the names of the
+    features in the way.
     """
 
     release: str
@@ -146,12 +157,16 @@ class Answer:
 
 @dataclass(frozen=True)
 class More:
-    """What only some runs ask for.
+    """Results of optional checks, which only some runs request.
 
-    `left_out`: the features whose probes fail at the locked release when one patch and what depends on it are left out, with
-    what they then came to;
-    `declared` and `found`: which patches each one depends on, by its header and by applying it without them;
-    `suite`: new failures of upstream's own tests; None where they were not run; `suite_ran` says what was.
+    `left_out`: for each patch, the features whose probes fail once it and its dependents are left
+    out, with their results, on the newest release on which the series was tried.
+
+    `declared` and `found`: the patches that each patch depends on, by its header and by applying it
+    without them.
+
+    `suite`: new failures of upstream's own tests, None if they were not run; `suite_ran`: what was
+    run.
     """
 
     left_out: Mapping[str, Mapping[str, Result]] = field(default_factory=dict)
@@ -165,11 +180,16 @@ class More:
 class Report:
     """Everything that `status` found.
 
-    `features` are what was asked for, `patches` those that bring them; `smallest` is a set of live patches that is enough.
-    `versions` are those of each environment's packages, `servers` where each server comes from; `modes` are the reasons of those
-    that decide nothing, `excluded` how many cells the matrix leaves out for which reason. `whole` is False where only some
-    features were asked for, `newer` a release beyond the locked one, or empty; `under_way` says that a rebase is. `verb` and
-    `asked` are what was asked for, to ask again for more.
+    `features` are those requested, `patches` those that bring them. `smallest` is a sufficient set
+    of live patches.
+
+    `versions` are the package versions of each environment, `servers` the origin of each server.
+    `modes` has the reason of each advisory mode. `skipped` has the reason for each cell that could
+    not run. `excluded` is how many cells the matrix leaves out, by reason.
+
+    `whole` is False if only some features were requested. `newer` is a release beyond the locked
+    one, or empty. `under_way` is a sentence about a rebase in progress, or empty. `verb` and
+    `asked` are the verb and the options of this run, from which follow-up commands are built.
     """
 
     name: str
@@ -195,20 +215,26 @@ class Report:
 
     @property
     def summary(self) -> dict[str, int]:
-        """How many features have each verdict."""
+        """Return the number of features by verdict."""
         found = [report.verdict for report in self.features]
         return {str(verdict): found.count(verdict) for verdict in Verdict if verdict in found}
 
     @property
     def must_look(self) -> bool:
-        """Whether somebody must look: a fault at the locked release or on a release that was tried in full."""
+        """Return whether anything needs attention.
+
+        That is a warning, a new failure of upstream's own tests, or a fault of a feature.
+        """
         return bool(self.warnings or self.more.suite) or any(
             report.faulty for report in self.features
         )
 
     @property
     def can_drop(self) -> bool:
-        """Whether a live feature can be dropped, or one applies only with an offset and wants a refresh."""
+        """Return whether a live feature can be dropped or its patch should be refreshed.
+
+        A patch should be refreshed if it applies only with an offset or by a three-way merge.
+        """
         return any(
             report.feature.state is State.ACTIVE
             and (report.verdict in CAN_GO or report.is_moved(self.answer.release))
@@ -219,7 +245,10 @@ class Report:
 def judge(
     cell: Cell, facts: Facts, settings: Settings = NO_SETTINGS, *, decides: bool = True
 ) -> CellReport:
-    """Decide one cell, whose columns ran under some settings; where it does not decide it is shown and counts for nothing."""
+    """Return the report on one cell, whose columns ran under `settings`.
+
+    If `decides` is False, the report is shown but never counts.
+    """
     facts = same_tests(facts)
     verdict, detail = decide(facts)
     return CellReport(cell, facts, verdict, detail, settings, decides)
@@ -228,16 +257,17 @@ def judge(
 def over_cells(
     release: str, cells: Iterable[CellReport], applies: Applies, text: Text
 ) -> ReleaseReport:
-    """Join the cells of a release: the worst of those that count."""
+    """Combine the cells of a release; the worst verdict of those that count is its verdict."""
     cells = tuple(cells)
     counting = [report.verdict for report in cells if report.counts]
     deciding = [report.verdict for report in cells if report.decides]
+    # The verdict if no cell counts.
     alone = Verdict.UNSUPPORTED if Verdict.UNSUPPORTED in deciding else Verdict.UNTESTED
     return ReleaseReport(release, worst(counting) if counting else alone, cells, applies, text)
 
 
 def told_apart(here: Sequence[Cell], there: Sequence[Cell]) -> str:
-    """Name the words of one axis that tell cells from others, or the cells where no single axis does."""
+    """Return the values of one axis that distinguish cells from others, or all ids if none does."""
     for axis in ("environment", "server", "database", "mode"):
         ours, others = ([cell.axes[axis] for cell in cells] for cells in (here, there))
         if len(here) > 1 and not set(ours) & set(others):
@@ -246,7 +276,7 @@ def told_apart(here: Sequence[Cell], there: Sequence[Cell]) -> str:
 
 
 def has_teeth(reports: Iterable[ReleaseReport]) -> bool:
-    """Tell whether the probes fail on some bare tree, so that their passing means something."""
+    """Return whether the probes fail on some bare tree; only then does a pass prove anything."""
     return any(
         cell.decides
         and cell.facts.bare is not None
@@ -258,7 +288,10 @@ def has_teeth(reports: Iterable[ReleaseReport]) -> bool:
 
 
 def without_teeth(reports: Iterable[ReleaseReport]) -> list[ReleaseReport]:
-    """Turn what a toothless probe seems to show into `unproven`."""
+    """Return the reports of probes that fail nowhere, with their verdicts turned into `unproven`.
+
+    Faults and verdicts that are no evidence stay.
+    """
     found = []
     for report in reports:
         cells = tuple(
@@ -272,7 +305,10 @@ def without_teeth(reports: Iterable[ReleaseReport]) -> list[ReleaseReport]:
 
 
 def older_not_needed(reports: Sequence[ReleaseReport]) -> list[ReleaseReport]:
-    """Call `absorbed` on releases older than the first that fails `not needed`: upstream lost it later."""
+    """Return the reports with `absorbed` as `not needed` on the oldest releases.
+
+    These are the releases before the first one that fails: upstream lost the behaviour later.
+    """
     failing = [
         number
         for number, report in enumerate(reports)
@@ -297,7 +333,10 @@ def older_not_needed(reports: Sequence[ReleaseReport]) -> list[ReleaseReport]:
 
 
 def common_settings(report: ReleaseReport | None, feature: Feature) -> Settings | None:
-    """Return the first `Replaced-By` with which every counting cell of a release passes."""
+    """Return the `Replaced-By` that makes a feature configurable on a release, or None.
+
+    If the counting cells pass with different ones, it is the last of these.
+    """
     if report is None or report.verdict is not Verdict.CONFIGURABLE:
         return None
     numbers = {
@@ -317,7 +356,10 @@ def answer(
     *,
     whole: bool = True,
 ) -> Answer:
-    """Say whether bare upstream is enough at the locked release; `whole` is False where only some features were asked for."""
+    """Return the answer whether bare upstream is enough at the release `locked`.
+
+    `whole` is False if only some features were requested.
+    """
     live = [report for report in reports if report.feature.state is State.ACTIVE]
     blocking = [report for report in reports if _blocks(report)]
     unknown = [report.feature.id for report in live if report.verdict in COUNTS_NOT]
@@ -359,5 +401,8 @@ def _sentence(
         tail = f" Untested here: {', '.join(unknown)}." if unknown else ""
         return f"{_in_the_way(what, len(blocking)).rstrip('.')}: {names}.{tail}"
     if unknown:
-        return f"Not known: bare {what}{under} does all that was tried, but {', '.join(unknown)} could not be tested here."
+        return (
+            f"Not known: bare {what}{under} does all that was tried, "
+            f"but {', '.join(unknown)} could not be tested here."
+        )
     return f"Yes: bare {what} is enough{under}."

@@ -1,4 +1,7 @@
-"""verdict: facts in, verdict out; nothing here reads a file, starts a program or knows a release or a patch by name."""
+"""verdict: a pure function from facts to a verdict.
+
+Nothing here reads a file, starts a program, or knows a release or a patch by name.
+"""
 
 from __future__ import annotations
 
@@ -24,11 +27,12 @@ class Column(StrEnum):
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known of a feature on a cell so far, and what is still to be asked.
+    """What is known about a feature on a cell so far, and which columns may still run.
 
-    `alternatives` is how many `Replaced-By` there are and `configured` what the first of them gave; `try_series` asks for the
-    series columns, `try_without` for the second of them, too; `try_profile` whether a retired feature's probes pass bare under
-    the full profile.
+    `alternatives` is the number of `Replaced-By` settings; `configured` has the results of those
+    that ran, in order. `try_series` allows the two series columns, and `try_without` the second of
+    them. `try_profile` requests the column that runs a retired feature's probes on the bare tree
+    under the full profile.
     """
 
     alternatives: int = 0
@@ -46,13 +50,13 @@ class Facts:
 
     @property
     def replaced(self) -> int | None:
-        """The number of the `Replaced-By` with which bare upstream passes, or None."""
+        """Return the index of the `Replaced-By` with which bare upstream passes, or None."""
         return next(
             (number for number, result in enumerate(self.configured) if result.passed), None
         )
 
     def known(self, column: Column, result: Result) -> Facts:
-        """Return the facts with one more column known."""
+        """Return the facts with the result of one more column."""
         match column:
             case Column.BARE:
                 return replace(self, bare=result)
@@ -67,7 +71,10 @@ class Facts:
         assert_never(column)
 
     def again(self, column: Column, result: Result) -> Facts:
-        """Return the facts with a column that was asked once more; among the `Replaced-By` it is the one that replaces."""
+        """Return the facts with the new result of a column that ran once more.
+
+        For `Column.CONFIGURED` it is the result of the `Replaced-By` that passed.
+        """
         if column is not Column.CONFIGURED:
             return self.known(column, result)
         assert self.replaced is not None
@@ -82,7 +89,10 @@ class Facts:
 
 
 def known_columns(facts: Facts) -> Iterator[Column]:
-    """Yield the columns of which a result is known; among the `Replaced-By` the one that replaces."""
+    """Yield the columns that have a result.
+
+    `Column.CONFIGURED` is one of them only if a `Replaced-By` passed.
+    """
     known = {
         Column.BARE: facts.bare,
         Column.CONFIGURED: None if facts.replaced is None else facts.configured[facts.replaced],
@@ -94,7 +104,7 @@ def known_columns(facts: Facts) -> Iterator[Column]:
 
 
 def retiring_column(facts: Facts) -> Column | None:
-    """Return the column whose passing says that a live feature can go, None where none says so."""
+    """Return the column whose pass shows that a live feature can go, or None."""
     match decide(facts)[0]:
         case Verdict.ABSORBED | Verdict.NOT_NEEDED:
             return Column.BARE
@@ -107,7 +117,11 @@ def retiring_column(facts: Facts) -> Column | None:
 
 
 def without_once(known: Mapping[_Key, Facts]) -> dict[_Key, Facts]:
-    """Return facts by feature and cell in which one cell of a release alone shows that the series fails without a patch."""
+    """Return the facts with the column without the patch in one cell for each feature and release.
+
+    The first cell in which the series fails without the patch is proof enough, so the other cells
+    skip that column.
+    """
     shown: dict[tuple[Hashable, str], _Key] = {}
     for key, facts in known.items():
         if facts.try_without and facts.without is not None and decide(facts)[0] is Verdict.NEEDED:
@@ -119,7 +133,7 @@ def without_once(known: Mapping[_Key, Facts]) -> dict[_Key, Facts]:
 
 
 def _spared(facts: Facts) -> Facts:
-    """Return facts without that column where it would come next, or failed as it did elsewhere."""
+    """Return facts without that column if it would run next, or failed as it did elsewhere."""
     failed = facts.without is not None and decide(facts)[0] is Verdict.NEEDED
     return (
         replace(facts, without=None, try_without=False)
@@ -129,7 +143,7 @@ def _spared(facts: Facts) -> Facts:
 
 
 def next_column(facts: Facts) -> Column | None:
-    """Return the next column that can change the verdict, or None when it stands."""
+    """Return the next column that can change the verdict, or None if the verdict is final."""
     if facts.bare is None:
         return Column.BARE
     if not facts.bare.control:
@@ -140,17 +154,22 @@ def next_column(facts: Facts) -> Column | None:
         return Column.PROFILE
     if facts.retired:
         return _next_of_retired(facts)
+    # The verdict is unproven or absorbed.
     if not facts.bare.decides or facts.bare.passed:
         return None
     if facts.replaced is None and len(facts.configured) < facts.alternatives:
         return Column.CONFIGURED
+    # The verdict is configurable or unproven.
     if facts.replaced is not None or not all(result.decides for result in facts.configured):
         return None
     return _next_of_series(facts)
 
 
 def _next_where_unsupported(facts: Facts) -> Column | None:
-    """Try the series where bare upstream does not run at all: it decides nothing, but the fork may be there to run there."""
+    """Return the series column for a cell in which bare upstream does not run at all.
+
+    Its result decides nothing, but running there may be what the fork is for.
+    """
     wanted = (
         facts.try_series
         and facts.try_without
@@ -179,8 +198,9 @@ def _next_of_series(facts: Facts) -> Column | None:
     return None
 
 
-def decide(facts: Facts) -> tuple[Verdict, str]:  # noqa: C901 (a row of the table of DESIGN section 5 each)
-    """Return the verdict of a feature on one cell, and the words that say why."""
+# Each branch is a row of the table in section 5 of DESIGN.
+def decide(facts: Facts) -> tuple[Verdict, str]:  # noqa: C901
+    """Return the verdict of a feature on one cell, and the reason in words."""
     if facts.bare is None:
         return Verdict.UNTESTED, "no cell here meets what it needs"
     if not facts.bare.control:
@@ -213,7 +233,7 @@ def decide(facts: Facts) -> tuple[Verdict, str]:  # noqa: C901 (a row of the tab
 
 
 def _decide_series(facts: Facts) -> tuple[Verdict, str]:
-    """Decide where bare upstream fails, whatever its settings."""
+    """Return the verdict of a feature for which bare upstream fails with any settings."""
     assert facts.bare is not None
     if facts.applies is Applies.CONFLICT:
         return Verdict.CONFLICT, facts.applies_detail
@@ -226,7 +246,10 @@ def _decide_series(facts: Facts) -> tuple[Verdict, str]:
     if facts.without is None and not facts.try_without:
         return (
             Verdict.NEEDED,
-            f"bare upstream fails, the series passes: {facts.bare.detail} (what it does without it is untried)",
+            (
+                f"bare upstream fails, the series passes: {facts.bare.detail} "
+                "(what it does without it is untried)"
+            ),
         )
     if facts.without is None:
         return Verdict.UNPROVEN, "the column without the patch was not run"
@@ -238,7 +261,7 @@ def _decide_series(facts: Facts) -> tuple[Verdict, str]:
 
 
 def _with_series(result: Result | None) -> str:
-    """Say what the series does where bare upstream does not run."""
+    """Return what the series does in a cell in which bare upstream does not run."""
     if result is None:
         return ""
     return (
@@ -249,7 +272,11 @@ def _with_series(result: Result | None) -> str:
 
 
 def _fault_of_retired(facts: Facts) -> tuple[Verdict, str] | None:
-    """Return the fault of a retired feature: it fails on its base, or bare upstream under the profile no longer replaces it."""
+    """Return the fault of a retired feature, or None.
+
+    Either it fails on its base, or bare upstream under the profile no longer replaces it, or one of
+    these columns proves nothing.
+    """
     if facts.try_series and facts.applies is Applies.CONFLICT:
         return Verdict.BROKEN, f"does not apply on its base: {facts.applies_detail}"
     if facts.series is not None and not facts.series.decides:
@@ -261,7 +288,10 @@ def _fault_of_retired(facts: Facts) -> tuple[Verdict, str] | None:
     if facts.profile is not None and not facts.profile.passed:
         return (
             Verdict.REGRESSED,
-            f"bare upstream under the profile no longer does what the patch did: {_said(facts.profile)}",
+            (
+                "bare upstream under the profile no longer does what the patch did: "
+                f"{_said(facts.profile)}"
+            ),
         )
     return None
 
@@ -289,17 +319,21 @@ def _said(result: Result) -> str:
 
 
 def _why_not_configured(facts: Facts) -> str:
-    """Say when a `Replaced-By` breaks the cache: one that is off or broken is no replacement."""
+    """Return a remark if a `Replaced-By` breaks the cache, else "".
+
+    A cache that is off or broken is no replacement.
+    """
     broken = next((result for result in facts.configured if not result.control), None)
     return (
-        f"; under a Replaced-By the control probe does not pass, so it replaces nothing: {broken.detail}"
+        "; under a Replaced-By the control probe does not pass, so it replaces nothing: "
+        f"{broken.detail}"
         if broken
         else ""
     )
 
 
 def same_tests(facts: Facts) -> Facts:
-    """Turn a passing column that ran other tests than the bare one into one that proves nothing."""
+    """Return the facts with each column `MISSING` that ran other tests than the bare one."""
     if facts.bare is None or not facts.bare.decides:
         return facts
 

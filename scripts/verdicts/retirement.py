@@ -1,4 +1,4 @@
-"""retirement: which features upstream made unnecessary, decided from verdicts, each with its proof."""
+"""retirement: decide from verdicts which features upstream made unnecessary, with proof."""
 
 from __future__ import annotations
 
@@ -15,7 +15,11 @@ from scripts.verdicts.decide import Facts
 
 @dataclass(frozen=True)
 class Retirement:
-    """A feature that upstream made unnecessary, and the proof: the release, how, and the cells that showed it."""
+    """A feature or patch that upstream made unnecessary, and the proof.
+
+    `release` is the upstream release that replaces it, `how` the reason in words, and `cells` the
+    cells that showed it; `settings` are those that replace it.
+    """
 
     id: str
     release: str
@@ -25,11 +29,11 @@ class Retirement:
 
     @property
     def trailer(self) -> str:
-        """The value of `Applied-Upstream`."""
+        """Return the value of the `Applied-Upstream` trailer."""
         return f"{self.release}; {self.how}; {', '.join(self.cells)}"
 
     def record(self) -> dict[str, object]:
-        """Return the retirement as JSON can write it."""
+        """Return the retirement as JSON-serialisable data."""
         return {
             "id": self.id,
             "release": self.release,
@@ -40,19 +44,25 @@ class Retirement:
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> Retirement:
-        """Read what `record` gave."""
+        """Return the retirement that `record` serialised."""
         settings = Settings.parse(record["settings"]) if record["settings"] else Settings()
         return cls(record["id"], record["release"], record["how"], tuple(record["cells"]), settings)
 
 
 def retirements(report: Report) -> list[Retirement]:
-    """Return the live features whose probes pass on the bare locked release, with settings or without."""
+    """Return a retirement for each live feature that bare upstream replaces at the locked release.
+
+    Its probes pass there on the bare tree, with settings or without.
+    """
     live = [item for item in report.features if item.feature.state is State.ACTIVE]
     return [found for item in live if (found := _retirement(item, report.locked)) is not None]
 
 
 def patch_retirements(found: Sequence[Retirement], features: Sequence[Feature]) -> list[Retirement]:
-    """Return the live patches of which no feature stays live, each with the proof of those that go now."""
+    """Return a retirement for each patch that is left without a live feature.
+
+    Its proof is that of the features that are retired now.
+    """
     going = {item.id: item for item in found}
     patches = {feature.patch.id: feature.patch for feature in features if feature.id in going}
     gone = []
@@ -68,7 +78,11 @@ def patch_retirements(found: Sequence[Retirement], features: Sequence[Feature]) 
 
 
 def _joined(patch: Patch, parts: Sequence[Retirement]) -> Retirement:
-    """Return the retirement of a patch; the settings that replace its features stand in the profile for these."""
+    """Return the retirement of a patch, joined from those of its features.
+
+    The joined one has no settings: the profile lists the replacing settings under the features.
+    """
+    # Without a `Features:` trailer, the patch is its own only feature.
     if not patch.features:
         return parts[0]
     how = f"its features went: {', '.join(part.id for part in parts)}"
@@ -87,22 +101,25 @@ def _retirement(item: FeatureReport, target: str) -> Retirement | None:
         return Retirement(
             item.feature.id, release, f"absorbed, the probes pass bare on {target}", cells
         )
-    if (
-        item.verdict is Verdict.NOT_NEEDED
-    ):  # upstream lost it later: a rebase to a later release takes the patch back
+    # Upstream lost it later: a rebase to a later release takes the patch back.
+    if item.verdict is Verdict.NOT_NEEDED:
         return Retirement(
             item.feature.id, target, f"not needed, the probes pass bare on {target}", cells
         )
     if item.verdict is Verdict.CONFIGURABLE and item.settings:
-        how = f"configurable, the probes pass bare on {target} with {str(item.settings).replace('; ', ' and ')}"
+        how = (
+            f"configurable, the probes pass bare on {target} "
+            f"with {str(item.settings).replace('; ', ' and ')}"
+        )
         return Retirement(item.feature.id, _settled_since(item, target), how, cells, item.settings)
     return None
 
 
 def _settled_since(item: FeatureReport, target: str) -> str:
-    """Return the first release from which on, up to the target, every cell does with the settings of the target.
+    """Return the release since which the target's settings replace a feature in every cell.
 
-    From there on they are in the profile; before it upstream may not know them.
+    Releases after the target are ignored. From that release on, the settings are in the profile; an
+    earlier upstream may not know them.
     """
     number = item.feature.replaced_by.index(item.settings) if item.settings else -1
     found = target

@@ -1,4 +1,4 @@
-"""spans: since and until which releases upstream does what a feature does, and where it goes back and forth."""
+"""spans: find the releases since and until which upstream provides a feature, and any flips."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from scripts.core.model import Verdict
 from scripts.verdicts.aggregate import COUNTS_NOT, CellReport, ReleaseReport
 
 REPLACEABLE = frozenset({Verdict.ABSORBED, Verdict.CONFIGURABLE})
-"""Verdicts of a feature that bare upstream, configured, does without."""
+"""Verdicts of a feature that bare upstream replaces, with settings or without."""
 
 
 @dataclass(frozen=True)
 class Span:
-    """Releases in a row on which a feature is not needed: the first and the last, and those on either side (None at an end).
+    """Consecutive releases on which a feature is not needed.
 
-    `places` are those that run the first and the one before it, `agreeing` those of them that see the change.
+    `first` and `last` are its ends, `before` and `after` the neighbouring releases (None at an
+    end). `places` are the places that run both `first` and `before`, `agreeing` those of them in
+    which the verdict changes.
     """
 
     first: str
@@ -29,10 +31,14 @@ class Span:
 
 
 def since(reports: Sequence[ReleaseReport], good: frozenset[Verdict]) -> tuple[str | None, str]:
-    """Return the first release from which on every counting one is good, and a note where that is not confirmed.
+    """Return the first release since which every counting release is good, and a note.
 
-    The change is confirmed in an environment that runs both that release and the one before it, so that a change of
-    the environment is not taken for upstream's.
+    The note is empty unless the change is not confirmed. A change is confirmed in an environment
+    that runs both that release and the one before it; otherwise a change of the environment could
+    be mistaken for one of upstream.
+
+    Return no release if the newest counting one is not good, if all are good, or if the change is
+    the environment's.
     """
     found = spans(reports, good)
     if not found or found[-1].after is not None or found[-1].before is None:
@@ -41,14 +47,20 @@ def since(reports: Sequence[ReleaseReport], good: frozenset[Verdict]) -> tuple[s
     if last.places and not last.agreeing:
         return (
             None,
-            f"the change between {last.before} and {last.first} is the environment's, not upstream's",
+            (
+                f"the change between {last.before} and {last.first} "
+                "is the environment's, not upstream's"
+            ),
         )
     note = f"the change at {last.first} is not confirmed: no environment runs it and {last.before}"
     return last.first, "" if last.places else note
 
 
 def spans(reports: Sequence[ReleaseReport], good: frozenset[Verdict]) -> list[Span]:
-    """Return the spans of releases with a good verdict, oldest first; releases that say nothing are passed over."""
+    """Return the spans of releases with a verdict in `good`, oldest first.
+
+    Releases whose verdict is no evidence are skipped.
+    """
     counting = [report for report in reports if report.verdict not in COUNTS_NOT]
     numbers = [number for number, report in enumerate(counting) if report.verdict in good]
     starts = [number for number in numbers if number - 1 not in numbers]
@@ -78,7 +90,7 @@ def _place(report: CellReport) -> str:
 
 
 def taken_back(reports: Sequence[ReleaseReport]) -> Span | None:
-    """Return the last span in which settings replaced a feature, where a later release took that back."""
+    """Return the last span in which settings replaced a feature, if a later release ended it."""
     found = spans(reports, REPLACEABLE)
     last = found[-1] if found else None
     return (
@@ -87,7 +99,10 @@ def taken_back(reports: Sequence[ReleaseReport]) -> Span | None:
 
 
 def flips(reports: Sequence[ReleaseReport]) -> str:
-    """Say how a verdict goes back and forth between releases, if it does: upstream may, and so does chance."""
+    """Return a sentence if the verdict goes back and forth between releases, else "".
+
+    Either upstream took a change back, or the probes depend on chance.
+    """
     if len(spans(reports, REPLACEABLE)) < 2:
         return ""
     counting = [report for report in reports if report.verdict not in COUNTS_NOT]
@@ -97,7 +112,10 @@ def flips(reports: Sequence[ReleaseReport]) -> str:
         if not before or before.verdict != at.verdict
     ]
     words = ", ".join(f"{at.verdict} in {at.release}" for at in first)
-    return f"it flips between releases ({words}): upstream took it back, or its probes depend on chance"
+    return (
+        f"it flips between releases ({words}): "
+        "upstream took it back, or its probes depend on chance"
+    )
 
 
 def _common(before: ReleaseReport, after: ReleaseReport) -> list[tuple[CellReport, CellReport]]:

@@ -1,4 +1,7 @@
-"""From what was found on each cell to the report; nothing here runs anything, so results of other machines will do."""
+"""Turn what was found on each cell into the report.
+
+Nothing here runs anything, so results from other machines can be used, too.
+"""
 
 from __future__ import annotations
 
@@ -27,12 +30,13 @@ from scripts.verdicts.spans import REPLACEABLE, Span, flips, since, taken_back
 
 @dataclass(frozen=True)
 class Scope:
-    """What a report is about: a release to answer for, the releases, features and cells, and what they are seen with.
+    """What a report covers: releases, features and cells, and the release `at` that it answers for.
 
-    `whole` is False where only some releases or cells count, so that nothing can be said of since when; `modes` are the
-    settings of the modes and `quiet` the modes that decide nothing, with the reason; `servers` are the
-    settings that clients of each need; `excluded` is how many cells the matrix leaves out for which reason. `newer` is a
-    release beyond the locked one, or empty; `verb` and `asked` are the words of who asked.
+    `whole` is False if only some releases or cells were requested, so that no "since when" can be
+    derived. `modes` has the settings of each mode, `quiet` the reason of each advisory mode,
+    `servers` the settings that clients of each server need. `excluded` is how many cells the matrix
+    leaves out, by reason. `newer` is a release beyond the locked one, or empty. `verb` and `asked`
+    are the verb and the options of this run.
     """
 
     name: str
@@ -54,9 +58,10 @@ class Scope:
     asked: tuple[str, ...] = ()
 
     def settings(self, feature: Feature | None, cell: Cell) -> Settings:
-        """Return the settings of a cell's columns: its mode's, else the profile without what the feature's own patch brought.
+        """Return the settings of a cell's columns, with those that clients of its server need.
 
-        With them go those that the cell's server wants.
+        They are the settings of its mode, else the profile without what the feature's own patch
+        brought.
         """
         found = (
             self.modes[cell.mode]
@@ -69,9 +74,10 @@ class Scope:
 
 @dataclass(frozen=True)
 class Findings:
-    """What was found on the cells: facts by feature id and cell, and what a second look at the patches gave.
+    """What was found on the cells: facts by feature id and cell, and the results of other checks.
 
-    `biting` are the features whose probes fail on a reverse mutation.
+    `texts` are the results of the text check by patch id and release. `biting` are the features
+    whose probes fail on a reverse mutation.
     """
 
     facts: Mapping[tuple[str, Cell], Facts]
@@ -88,7 +94,7 @@ class Findings:
 
 
 def summarise(scope: Scope, found: Findings) -> Report:
-    """Return the report."""
+    """Return the report on everything that was found."""
     reports = [_feature_report(scope, found, feature) for feature in scope.features]
     profile = settings_for(scope.profile, scope.series, scope.at, None)
     complete = len(scope.features) == len(scope.series.features)
@@ -117,7 +123,7 @@ def summarise(scope: Scope, found: Findings) -> Report:
 
 
 def kept(reports: Iterable[FeatureReport]) -> list[Feature]:
-    """Return the live features that bare upstream, configured, cannot do without."""
+    """Return the live features that bare upstream does not replace, even with settings."""
     live = [report for report in reports if report.feature.state is State.ACTIVE]
     return [report.feature for report in live if report.verdict not in DROPPABLE]
 
@@ -125,7 +131,7 @@ def kept(reports: Iterable[FeatureReport]) -> list[Feature]:
 def reports_on(
     scope: Scope, found: Findings, feature: Feature, cells: Iterable[Cell]
 ) -> list[ReleaseReport]:
-    """Report on every release that the cells are of, in the order of the cells."""
+    """Return a report for each release of the cells, in the order of the cells."""
     by_release: dict[str, list[Cell]] = {}
     for cell in cells:
         by_release.setdefault(cell.release, []).append(cell)
@@ -157,8 +163,9 @@ def _release_report(
 
 
 def _feature_report(scope: Scope, found: Findings, feature: Feature) -> FeatureReport:
-    """Sum up a feature over its releases."""
+    """Return the report on a feature over its releases."""
     reports = reports_on(scope, found, feature, scope.cells)
+    # Probes that fail on no bare tree and on no mutation prove nothing.
     if not bites(scope, found, feature) and feature.id not in found.biting:
         reports = without_teeth(reports)
     reports = older_not_needed(reports)
@@ -189,7 +196,10 @@ def _taken_back(span: Span | None) -> str:
 
 
 def bites(scope: Scope, found: Findings, feature: Feature) -> bool:
-    """Tell whether the probes fail on some bare tree; where nothing was run there is nothing to ask."""
+    """Return whether the probes fail on some bare tree.
+
+    Also return True if no bare tree has a usable result, because then nothing can be concluded.
+    """
     bare = [facts.bare for (name, _), facts in found.facts.items() if name == feature.id]
     return not any(result is not None and result.control for result in bare) or has_teeth(
         reports_on(scope, found, feature, scope.all_cells)
@@ -197,7 +207,10 @@ def bites(scope: Scope, found: Findings, feature: Feature) -> bool:
 
 
 def _verdict(feature: Feature, reports: Sequence[ReleaseReport], at: ReleaseReport) -> Verdict:
-    """Return the verdict at the release to answer for; a retired feature that is broken on its base is broken."""
+    """Return the verdict at the release to answer for.
+
+    A retired feature that is broken on its base is broken.
+    """
     broken = any(
         report.release == feature.patch.base and report.verdict is Verdict.BROKEN
         for report in reports

@@ -1,1 +1,1 @@
-"""The wheel: built, described, numbered and verified."""
+"""Build, describe, number and verify the wheel."""

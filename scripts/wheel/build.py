@@ -1,4 +1,4 @@
-"""wheel: build the locked release, the series and the fork's package as one wheel, and prove the file that was built."""
+"""wheel: build the locked release, the series and the fork's package as one wheel, and prove it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,10 @@ from scripts.wheel.verify import verify_wheel
 
 @dataclass(frozen=True)
 class Wheel:
-    """A wheel in `dist/`: its file, the contents it was written from, and its number on its release."""
+    """A wheel in `dist/`: its file, the contents that it was written from, and its sha256.
+
+    `number` is the N of its version.
+    """
 
     path: Path
     contents: Contents
@@ -62,9 +65,11 @@ def wheel(
     bump: bool = False,
     verify: bool = True,
 ) -> Wheel:
-    """Write the wheel to `dist/` and prove it there; `waived` are reasons by patch, which its record carries.
+    """Build the wheel, prove it, and write it to `dist/`; with `bump`, increment its number first.
 
-    Raises AttentionError where the series does not apply, or where the installed wheel fails what it has to pass.
+    `waived` maps features to the reason why their faults are ignored, which the wheel's record
+    includes. Raises AttentionError if the series does not apply, or if the installed wheel fails
+    what it must pass.
     """
     with repo.alone():
         lock = read_lock(repo.lock_file)
@@ -75,7 +80,7 @@ def wheel(
 
 
 def make(repo: Repository, lock: Lock, waived: Mapping[str, str], *, verify: bool = True) -> Wheel:
-    """Do what `wheel` does, for a verb that has the folder to itself and the releases at hand."""
+    """Do what `wheel` does, for a command that has locked the folder and has the releases."""
     series = read_series(repo, lock)
     _refuse_unknown(waived, series)
     number = number_of(repo, lock.locked)
@@ -95,7 +100,7 @@ def make(repo: Repository, lock: Lock, waived: Mapping[str, str], *, verify: boo
 def build(
     repo: Repository, lock: Lock, series: Series, number: int, waived: Mapping[str, str]
 ) -> Contents:
-    """Return the wheel's contents: what the backend makes of the patched tree, and what the fork adds."""
+    """Return the wheel's contents: the built patched tree, and what the fork adds."""
     workshop = Workshop(repo, lock, series, Store(repo.work / "results"))
     built = workshop.build(series.active, lock.current)
     _refuse_conflicts(built)
@@ -112,10 +117,13 @@ def build(
 
 
 def _package(repo: Repository, source: Path, built: Built) -> dict[str, bytes]:
-    """Take the fork's package out of the tree, so that the backend sees upstream's alone."""
+    """Remove the fork's package from the source, so that the backend sees upstream's alone.
+
+    Return the package's files by path.
+    """
     package = repo.config.overrides.package
     folder = source / package
-    if not built.applied:
+    if not built.applied:  # a bare tree has no package of the fork
         common = {
             f"{package}/{name}": (repo.overrides / name).read_bytes()
             for name in repo.config.overrides.common
@@ -131,7 +139,7 @@ def _package(repo: Repository, source: Path, built: Built) -> dict[str, bytes]:
 
 
 def _backend(repo: Repository, source: Path, release: Release) -> Contents:
-    """Let upstream's own backend, at the pinned version, say what is installed and what the metadata is."""
+    """Build a source with upstream's own backend, at its pinned version; return the contents."""
     pins, out = source.parent / "pins.txt", source.parent / "out"
     pins.write_text("".join(f"{line}\n" for line in repo.config.wheel.backend))
     variables = client_variables(repo) | {
@@ -159,7 +167,7 @@ def _backend(repo: Repository, source: Path, release: Release) -> Contents:
 def _composed(
     repo: Repository, made: Contents, added: Mapping[str, bytes], origin: Provenance, version: str
 ) -> Contents:
-    """Add to the backend's wheel the fork's package, licence, metadata, bill of materials and record."""
+    """Add the fork's package, licence, metadata, bill of materials and record to the wheel."""
     config, package = repo.config.wheel, repo.config.overrides.package
     license_name = f"{package}/{Path(config.license).name}"
     info = {f"{LICENSES}/{license_name}": _license(repo)}
@@ -200,7 +208,7 @@ def _refuse_unknown(waived: Mapping[str, str], series: Series) -> None:
 
 
 def _refuse_conflicts(built: Built) -> None:
-    """Refuse to ship a series of which a part does not apply."""
+    """Raise AttentionError if a patch of the series does not apply."""
     wrong = [
         f"{name}: {step.detail}"
         for name, step in built.steps.items()
@@ -216,9 +224,10 @@ def _refuse_conflicts(built: Built) -> None:
 def _refuse_left_out(
     repo: Repository, source: Path, made: Contents, trees: tuple[str, str], folder: str
 ) -> None:
-    """Refuse a wheel without a file that a patch changed in one of its packages: the backend may list them by hand.
+    """Raise AttentionError if the wheel lacks a file that a patch changed in one of its packages.
 
-    `trees` are the release's and the patched one, `folder` is the one in both that modules are imported from.
+    Upstream's build configuration may list its files by hand. `trees` are the release's tree and
+    the patched one; `folder` is the folder in both that modules are imported from.
     """
     names = repo.git.text("diff-tree", "-r", "--name-only", "--no-renames", *trees).splitlines()
     lost = []

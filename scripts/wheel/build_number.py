@@ -1,4 +1,4 @@
-"""N of `RELEASE+rover.N`: counts the wheels with different content on one release, in `upstream/wheels.toml`."""
+"""The N of `RELEASE+rover.N` in `upstream/wheels.toml`: it counts a release's different wheels."""
 
 from __future__ import annotations
 
@@ -13,9 +13,12 @@ from scripts.core.errors import UsageError
 from scripts.core.repository import Repository, write_whole
 
 BUMP = "nox -s wheel -- --bump"
-"""The command that counts on."""
+"""The command that increments N."""
 
-_HEADER = "# The number of the wheel on each release, counted on by `nox -s wheel -- --bump`; 1 where none is written.\n"
+_HEADER = (
+    "# The number of the wheel on each release, counted on by `nox -s wheel -- --bump`; "
+    "1 where none is written.\n"
+)
 
 
 class _Numbers(BaseModel):
@@ -24,12 +27,12 @@ class _Numbers(BaseModel):
 
 
 def number_of(repo: Repository, release: str) -> int:
-    """Return the number of the wheel on a release."""
+    """Return the number of the wheel on a release; 1 if none is written."""
     return _read(_file(repo)).get(release, 1)
 
 
 def bump(repo: Repository, release: str) -> int:
-    """Count on, and return the new number."""
+    """Increment the number of the wheel on a release, and return it."""
     numbers = _read(_file(repo))
     numbers[release] = numbers.get(release, 1) + 1
     write_whole(_file(repo), (_HEADER + tomli_w.dumps({"numbers": numbers})).encode())

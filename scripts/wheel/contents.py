@@ -1,4 +1,4 @@
-"""A wheel as files: taken apart as its backend made it, and written so that equal content is equal bytes."""
+"""The files of a wheel, read from a backend's wheel; equal files are written as equal bytes."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ LICENSES = "licenses"
 SBOMS = "sboms"
 
 _OLDEST_METADATA = "2.4"
-"""The metadata version that knows `License-File`."""
+"""The first metadata version that has `License-File`."""
 
 Files = Mapping[str, bytes]
 
 
 @dataclass(frozen=True)
 class Contents:
-    """A pure wheel's files: what is installed into `site-packages`, and its `.dist-info` by names inside that."""
+    """A pure wheel's files: those for `site-packages`, and `.dist-info` by the names inside it."""
 
     name: str
     version: str
@@ -48,7 +48,7 @@ class Contents:
 
     @property
     def files(self) -> dict[str, bytes]:
-        """Every file but RECORD by its path in the wheel, in the order in which they are written."""
+        """Every file except RECORD by its path in the wheel, in the order of writing."""
         info = {
             f"{self.info_folder}/{name}": content for name, content in sorted(self.info.items())
         }
@@ -60,13 +60,13 @@ class Contents:
         return {path.partition("/")[0].removesuffix(".py") for path in self.library}
 
     def adding(self, *, library: Files | None = None, info: Files | None = None) -> Contents:
-        """Return the contents with more files, which win over those of the same name."""
+        """Return the contents with more files, which replace those of the same name."""
         return replace(
             self, library={**self.library, **(library or {})}, info={**self.info, **(info or {})}
         )
 
     def metadata(self) -> Metadata:
-        """Decode METADATA; raises UsageError for what is not valid core metadata."""
+        """Return the decoded METADATA; raises UsageError if it is not valid core metadata."""
         try:
             return Metadata.from_email(self.info["METADATA"], validate=True)
         except (ExceptionGroup, InvalidMetadata) as error:
@@ -77,7 +77,10 @@ class Contents:
 
 
 def read_contents(path: Path) -> Contents:
-    """Take a backend's wheel apart; raises UsageError for one that is not pure Python or that installs elsewhere."""
+    """Return the contents of a backend's wheel.
+
+    Raises UsageError if it is not pure Python, or if it installs files outside the library.
+    """
     try:
         name, version, _, tags = parse_wheel_filename(path.name)
     except InvalidWheelFilename as error:
@@ -111,6 +114,7 @@ def read_contents(path: Path) -> Contents:
         for path, content in files.items()
         if path.startswith(f"{folder}/")
     }
+    # METADATA has the name as it is written, the file name has it normalised.
     return Contents(
         _name(info["METADATA"]) or name, str(version), library, _without(info, {"RECORD"})
     )
@@ -119,7 +123,11 @@ def read_contents(path: Path) -> Contents:
 def with_metadata(
     contents: Contents, version: str, fields: Iterable[tuple[str, str]], defaults: Mapping[str, str]
 ) -> Contents:
-    """Return the contents under another version, with more fields in METADATA; `defaults` only where there is none yet."""
+    """Return the contents under another version, with more fields in METADATA.
+
+    `defaults` are added only for fields that METADATA does not have yet. Raises UsageError if the
+    result is not valid core metadata.
+    """
     head, blank, body = contents.info["METADATA"].decode().replace("\r\n", "\n").partition("\n\n")
     lines = [_changed(line, version) for line in head.splitlines()]
     known = {line.partition(":")[0].lower() for line in lines}
@@ -135,14 +143,14 @@ def with_metadata(
     if "top_level.txt" in contents.info:
         info["top_level.txt"] = "".join(f"{name}\n" for name in sorted(contents.packages)).encode()
     changed = replace(contents, version=version).adding(info=info)
-    changed.metadata()
+    changed.metadata()  # raises if it is not valid
     return changed
 
 
 def write_wheel(contents: Contents, moment: datetime) -> bytes:
-    """Return the bytes of a wheel, which depend on the contents and the moment alone.
+    """Return the bytes of a wheel, which depend only on the contents and the moment.
 
-    Files are stored, not compressed: two builds of zlib need not compress to the same bytes.
+    Files are stored, not compressed, because two builds of zlib may compress to different bytes.
     """
     buffer = io.BytesIO()
     files = contents.files
@@ -154,7 +162,7 @@ def write_wheel(contents: Contents, moment: datetime) -> bytes:
 
 
 def record(files: Files, own: str) -> bytes:
-    """Return RECORD: path, sha256 and size in bytes of each file, and its own path."""
+    """Return RECORD: the path, sha256 and size in bytes of each file, and `own`, its own path."""
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     for path, content in files.items():
@@ -166,7 +174,7 @@ def record(files: Files, own: str) -> bytes:
 
 def _entry(path: str, moment: datetime) -> zipfile.ZipInfo:
     entry = zipfile.ZipInfo(path, moment.timetuple()[:6])
-    entry.create_system = 3  # Unix, on whatever system
+    entry.create_system = 3  # Unix, whatever the system is
     entry.external_attr = 0o100644 << 16
     return entry
 
@@ -183,7 +191,7 @@ def _changed(line: str, version: str) -> str:
 
 
 def _wheel_file(content: bytes) -> bytes:
-    """Return the WHEEL file for Python 3 alone, for the fork's own package knows no other."""
+    """Return the WHEEL file for Python 3 alone, because the fork's package supports no other."""
     lines = [line for line in content.decode().splitlines() if line and not line.startswith("Tag:")]
     return "".join(f"{line}\n" for line in [*lines, "Tag: py3-none-any"]).encode()
 

@@ -1,4 +1,4 @@
-"""The record that a wheel carries of where it comes from; `python -m PACKAGE` of an installation reads it."""
+"""The record in a wheel of where it comes from; `python -m PACKAGE` reads it when installed."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ RECORD = "_provenance.json"
 
 @dataclass(frozen=True)
 class Provenance:
-    """What a wheel is made of: a release, the tree its patches give, the patches, and the verdicts that were waived.
+    """What a wheel is made of: a release, the patched tree, the patches, and the waived verdicts.
 
-    `waived` holds the reason by the id of the patch.
+    `waived` maps the ids of features to the reasons.
     """
 
     release: Release
@@ -28,7 +28,10 @@ class Provenance:
     waived: Mapping[str, str] = field(default_factory=dict)
 
     def record(self, contents: Contents) -> bytes:
-        """Return the record of a wheel with just these contents; it holds no time, so equal wheels have equal records."""
+        """Return the record of a wheel with exactly these contents.
+
+        It holds no time, so that equal wheels have equal records.
+        """
         document = {
             "schema": SCHEMA,
             "name": contents.name,
@@ -50,5 +53,5 @@ class Provenance:
 
 
 def digests(files: Iterable[tuple[str, bytes]]) -> dict[str, str]:
-    """Return the sha256 of each file by its path."""
+    """Return the sha256 of each file, by path."""
     return {path: hashlib.sha256(content).hexdigest() for path, content in files}

@@ -1,4 +1,7 @@
-"""The wheel's bill of materials (CycloneDX, PEP 770): upstream's release, how it was changed, and what the fork adds."""
+"""The wheel's bill of materials (CycloneDX, PEP 770).
+
+It lists upstream's release, how it was changed, and what the fork adds.
+"""
 
 from __future__ import annotations
 
@@ -26,11 +29,11 @@ from scripts.wheel.provenance import Provenance
 
 _VERSION = SchemaVersion.V1_6
 _NAMESPACE = uuid.UUID("0e2f8a52-6b0c-5a86-9d6b-6a5b8a7f2c11")
-"""Makes serial numbers that depend on nothing but what they are made from."""
+"""The namespace of serial numbers, which depend only on the name, the version and the tree."""
 
 
 def sbom(name: str, version: str, package: str, provenance: Provenance) -> bytes:
-    """Return the bill of materials of a wheel of that name and version as JSON, the same bytes every time."""
+    """Return a wheel's bill of materials as JSON; the same arguments give the same bytes."""
     upstream = _upstream(name, provenance.release)
     patches = [_patch(patch) for patch in provenance.patches]
     wheel = Component(
@@ -66,7 +69,7 @@ def _upstream(name: str, release: model.Release) -> Component:
 
 
 def _patch(patch: model.Patch) -> Patch:
-    """Return a patch as CycloneDX has it: its kind and its text."""
+    """Return a patch as CycloneDX describes one: its kind and its text."""
     backport = any(
         name == "Origin" and value.startswith("backport") for name, value in patch.trailers
     )
@@ -76,7 +79,7 @@ def _patch(patch: model.Patch) -> Patch:
 
 
 def _properties(patches: Sequence[model.Patch]) -> list[Property]:
-    """Name each patch and the sha256 of its file, for which CycloneDX has no field."""
+    """Return each patch's id and its file's sha256, for which CycloneDX has no field."""
     return [
         Property(name=f"fork:patch:{patch.id}", value=f"sha256:{patch.sha256}") for patch in patches
     ]
@@ -87,8 +90,9 @@ def _purl(name: str, version: str, **qualifiers: str) -> PackageURL:
 
 
 def sbom_fault(content: bytes) -> str:
-    """Say what is wrong with a bill of materials by CycloneDX's own schema; empty for a valid one."""
-    from cyclonedx.validation.json import JsonStrictValidator  # noqa: PLC0415 (imports a grammar for seconds)
+    """Return how a bill of materials violates CycloneDX's own schema, or an empty string."""
+    # Imported here, because this imports a grammar, which takes seconds.
+    from cyclonedx.validation.json import JsonStrictValidator  # noqa: PLC0415
 
     wrong = JsonStrictValidator(_VERSION).validate_str(content.decode())
     return "" if wrong is None else str(wrong)

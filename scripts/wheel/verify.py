@@ -1,4 +1,7 @@
-"""Prove a wheel as a file and as an installation: its metadata, its record, every probe, and upstream's own tests."""
+"""Prove a wheel as a file and as an installation.
+
+Check its metadata and its record, and run every probe and upstream's own tests.
+"""
 
 from __future__ import annotations
 
@@ -33,10 +36,10 @@ _ASKED = ("check-wheel-contents", "cyclonedx-python-lib", "twine")
 def verify_wheel(
     repo: Repository, lock: Lock, series: Series, wheel: WheelFile, *, waived: Collection[str] = ()
 ) -> None:
-    """Install a wheel beside every environment of the locked release and run all that it has to pass.
+    """Install a wheel for every environment of the locked release and run all that it must pass.
 
-    The probes of a patch whose verdict is waived are left out. Raises AttentionError with everything that fails,
-    EnvironmentFailedError where nothing here can run.
+    The probes of features whose verdict is waived are left out. Raises AttentionError with
+    everything that fails, EnvironmentFailedError if nothing can run here.
     """
     store = Store(repo.work / "results")
     _refuse(
@@ -63,7 +66,7 @@ def verify_wheel(
 
 @dataclass(frozen=True)
 class ProbedInstallation:
-    """Runs probes against what is installed in the cells' environments, under the profile."""
+    """Runs probes against the wheel installed in the cells' environments, under the profile."""
 
     repo: Repository
     lock: Lock
@@ -72,7 +75,10 @@ class ProbedInstallation:
     store: Store
 
     def faults(self, features: Sequence[Feature], cells: Mapping[Cell, Ready]) -> list[str]:
-        """Return what fails of the probes of features in the cells that meet their needs; without features, the control probe."""
+        """Return the failures of features' probes in the cells that meet their needs.
+
+        The control probe runs in every cell; without features, it runs alone.
+        """
         environments = {cell.environment: ready for cell, ready in cells.items()}
         prober = Prober(
             self.repo, self, self.store, environments, specs=self.series.probes, preload=False
@@ -105,7 +111,8 @@ class ProbedInstallation:
         )
         if untested:
             say(
-                f"no environment here meets the needs of {', '.join(untested)}: not tried on the installed wheel"
+                f"no environment here meets the needs of {', '.join(untested)}: "
+                "not tried on the installed wheel"
             )
         return [
             f"{name} on {cell.id}: {found.outcome} {found.detail}"
@@ -113,12 +120,12 @@ class ProbedInstallation:
             if not found.passed
         ]
 
-    def places(self, tree: str) -> tuple[str, ...]:  # noqa: ARG002 (the prober asks about a tree)
-        """Return no folder: what is installed is imported, not a tree."""
+    def places(self, tree: str) -> tuple[str, ...]:  # noqa: ARG002 (the prober passes a tree)
+        """Return no folder, because the installed wheel is imported, not a tree."""
         return ()
 
     def folders(self, tree: str) -> tuple[Path, ...]:  # noqa: ARG002 (the same)
-        """Return no folder either."""
+        """Return no folder, for the same reason."""
         return ()
 
     def _job(self, cell: Cell) -> Job:
@@ -130,7 +137,10 @@ class ProbedInstallation:
 def installation_faults(
     repo: Repository, wheel: WheelFile, name: str, ready: Ready
 ) -> Iterator[str]:
-    """Ask an installation what it is, where the fork's package can tell, and hold its record against the wheel's."""
+    """Yield the differences between an installation and the wheel that was built.
+
+    Its record is compared with the wheel's. Then the fork's package checks itself, if it can.
+    """
     package = repo.config.overrides.package
     built = read_contents(wheel.path).library
     record = f"{package}/{provenance.RECORD}"
@@ -143,7 +153,7 @@ def installation_faults(
 
 
 def cells_here(repo: Repository, lock: Lock) -> list[Cell]:
-    """List the cells of the locked release whose server is here."""
+    """List the cells of the locked release whose server is available here."""
     return [
         cell
         for cell in repo.config.cells(lock)
@@ -152,14 +162,17 @@ def cells_here(repo: Repository, lock: Lock) -> list[Cell]:
 
 
 def no_environment(lock: Lock) -> EnvironmentFailedError:
-    """Say that nothing can be tried."""
+    """Return the error for a release that no environment can run."""
     return EnvironmentFailedError(
         f"no environment here can run {lock.locked}", hint="nox -s status"
     )
 
 
 def _installed_cells(repo: Repository, lock: Lock, wheel: WheelFile) -> dict[Cell, Ready]:
-    """Install the wheel for every cell of the locked release that can run here."""
+    """Install the wheel for every cell of the locked release that can run here.
+
+    Raises EnvironmentFailedError if there is none.
+    """
     cells = cells_here(repo, lock)
     found = {}
     for name in dict.fromkeys(cell.environment for cell in cells):
@@ -180,7 +193,7 @@ def _served(repo: Repository, cell: Cell) -> bool:
 
 
 def _kept_file_faults(store: Store, wheel: WheelFile) -> list[str]:
-    """Return what is wrong with a file, which its bytes and the programs that are asked decide."""
+    """Return a file's faults, cached by its sha256 and the versions of the checking programs."""
     key = digest("file", wheel.sha256, [importlib.metadata.version(name) for name in _ASKED])
     kept = store.get(key)
     if kept is None:
@@ -190,7 +203,10 @@ def _kept_file_faults(store: Store, wheel: WheelFile) -> list[str]:
 
 
 def _file_faults(path: Path) -> Iterator[str]:
-    """Ask twine, check-wheel-contents and CycloneDX's schema; the fork's own package is expected beside upstream's."""
+    """Yield the faults that CycloneDX's schema, twine and check-wheel-contents report.
+
+    The fork's own package is expected next to upstream's.
+    """
     contents = read_contents(path)
     yield from filter(
         None,

@@ -1,6 +1,7 @@
-"""Run a program that must not outlive its parent: it is killed when standard input closes, however the parent died.
+"""Run a program that must not outlive its parent.
 
-Ends with 0 where it was told to stop, else with the program's own code.
+The program is killed when standard input closes, however the parent died. The exit code is 0 if the
+guard stopped the program, else the program's own.
 """
 
 import os
@@ -11,11 +12,9 @@ import threading
 
 
 def main(command):
-    """Start the command and wait for its end, for a signal or for the parent's end."""
-    user, once = (
-        {},
-        command[0] == "--once",
-    )  # a command that ends by itself, in a group that is killed as a whole
+    """Run the command until it ends, a signal arrives, or the parent ends."""
+    # `--once`: the command ends by itself, in a process group that is killed as a whole.
+    user, once = {}, command[0] == "--once"
     command = command[once:]
     if command[0] == "--user":
         user = {"user": int(command[1]), "extra_groups": []}

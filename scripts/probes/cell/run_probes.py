@@ -1,24 +1,24 @@
-"""Run probes once, in order or in reverse; part of a cell's own interpreter.
+"""Run probes once, in order or in reverse, in a cell's own interpreter.
 
-Imports nothing of the tool, for a cell knows only upstream, pytest and its requirements.
+Imports nothing of the tooling, because a cell has only upstream, pytest and its requirements.
 """
 
 import os
 
 
 class Reversed:
-    """Turns the order round, so that a test that leans on another one shows."""
+    """Reverses the order, to reveal a test that depends on another one."""
 
     def pytest_collection_modifyitems(self, items):
-        """Reverse the tests that were collected."""
+        """Reverse the collected tests."""
         items.reverse()
 
 
 class Deciding:
-    """Leaves out what can no longer change whether a file passes: all that follows its first failure.
+    """Leaves out the tests that cannot change whether a file passes: all after its first failure.
 
-    `failed` are the tests that failed in the round before, by file: such a file runs that test, and nothing else is collected.
-    Of `complete` files every test is run.
+    `failed` are the tests that failed in the previous round, by file: such a file runs only that
+    test. Files in `complete` run every test.
     """
 
     def __init__(self, complete, failed):
@@ -26,7 +26,7 @@ class Deciding:
         self.failed = dict(failed)
 
     def pytest_collection_modifyitems(self, config, items):
-        """Deselect what an earlier round has decided."""
+        """Deselect what the previous round has decided."""
         gone = [item for item in items if self._is_decided(item)]
         items[:] = [item for item in items if not self._is_decided(item)]
         config.hook.pytest_deselected(items=gone)
@@ -36,9 +36,8 @@ class Deciding:
         import pytest
 
         if self._is_decided(item):
-            item.user_properties.append(
-                ("left_out", True)
-            )  # which scripts/probes/report_log.py looks for
+            # scripts/probes/report_log.py reads this property.
+            item.user_properties.append(("left_out", True))
             pytest.skip("its file is decided")
 
     def pytest_runtest_logreport(self, report):
@@ -53,14 +52,14 @@ class Deciding:
 def run_probes(log, root, files, *, complete=(), failed=(), reverse=False):
     """Write `log` in the format of pytest-reportlog, and return the exit code.
 
-    `complete` are the node ids of files that run to their end; `failed` is what the round before found (see `Deciding`).
+    `complete` are the node ids of files that run to their end; `failed` are the failures of the
+    previous round (see `Deciding`).
     """
     import pytest
 
-    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = (
-        "1"  # looking for plugins takes as long as a small file's tests
-    )
-    # The last two only warn, after a full garbage collection.
+    # Searching for plugins takes as long as the tests of a small file.
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    # The last two would only warn, after a full garbage collection.
     plugins = [
         "pytest_reportlog.plugin",
         "no:cacheprovider",

@@ -1,8 +1,9 @@
-"""Serve jobs of probes from one interpreter of a cell: import what they share once, then fork for each job.
+"""Run probe jobs from one interpreter of a cell: import what they share once, then fork for each.
 
-Reads a job a line (JSON) on standard input and answers each with a line when it ends; jobs run beside each other. Every job is
-a process of its own, with its own tree, settings and server; it shares the hash seed and modules that are installed in the
-environment. Ends with all that it started when standard input closes.
+Reads one job (JSON) per line on standard input, and writes one line when a job ends; jobs run in
+parallel. Every job is a process with its own tree, settings and server; it shares the hash seed and
+the modules that are installed in the environment. When standard input closes, this process ends
+with everything that it started.
 """
 
 import gc
@@ -22,20 +23,21 @@ HERE = str(Path(__file__).parent)
 sys.path.insert(0, HERE)
 from run_probes import run_probes  # noqa: E402 (found beside this file)
 
-# Before Python 3.11, which reads PYTHONSAFEPATH, this folder is on the path anyway; the jobs must not see it.
+# The jobs must not see this folder. Python before 3.11 ignores PYTHONSAFEPATH and adds it as well.
 sys.path[:] = [place for place in sys.path if os.path.realpath(place) != os.path.realpath(HERE)]
 
 HOMES = (sys.prefix + os.sep, sys.base_prefix + os.sep)
-"""Where the environment and the standard library are."""
+"""The folders of the environment and of the standard library."""
 
 READ_BYTES = 65536
-"""How much is read at a time."""
+"""How many bytes are read at a time."""
 
 
 def main():
-    """Answer jobs until standard input closes."""
+    """Run jobs until standard input closes."""
     import pytest  # noqa: F401 (every job needs it)
 
+    # The signal of a job that ends wakes `select` through this pipe.
     ended, wakes = os.pipe()
     for end in (ended, wakes):
         os.set_blocking(end, False)
@@ -67,15 +69,15 @@ def main():
 
 
 def patience(running):
-    """Return how long nothing can happen to the jobs by itself, in seconds; None for ever."""
+    """Return the seconds until the first job times out, or None if no job runs."""
     ends = [end for _, end in running.values()]
     return max(0, min(ends) - time.monotonic()) if ends else None
 
 
 def start(job):
-    """Fork for a job and return its process's number."""
+    """Fork for a job, and return its process id."""
     warm(job["warm"])
-    gc.freeze()  # a job's collector need not look at what it shares
+    gc.freeze()  # a job's garbage collector need not visit what it shares
     pid = os.fork()
     if pid == 0:
         signal.set_wakeup_fd(-1)
@@ -85,7 +87,10 @@ def start(job):
 
 
 def look(pid, end):
-    """Return a job's exit code, None while it runs, and whether it was stopped at the `end` of its time."""
+    """Return a job's exit code, None while it runs, and whether it timed out.
+
+    `end` is the time on the monotonic clock at which the job is killed.
+    """
     done, status = os.waitpid(pid, os.WNOHANG)
     if done:
         return os.waitstatus_to_exitcode(status), False
@@ -97,17 +102,20 @@ def look(pid, end):
 
 
 def warm(names):
-    """Import installed modules that an earlier job needed; one that cannot stand alone is left to the jobs."""
+    """Import installed modules that an earlier job needed.
+
+    A module that cannot be imported alone is left to the jobs.
+    """
     for name in names:
         if name not in sys.modules:
             try:
                 importlib.import_module(name)
-            except BaseException:  # noqa: BLE001 (whatever an import raises, the job will meet it itself)
+            except BaseException:  # noqa: BLE001 (the job raises it itself)
                 sys.modules.pop(name, None)
 
 
 def child(job):
-    """Become a job: its environment, its folder, its tree; never returns."""
+    """Become a job, with its environment, folder and tree; never return."""
     code = 70
     try:
         output = os.open(job["output"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
@@ -132,10 +140,10 @@ def child(job):
 
 
 def share_bytecode(folder, trees):
-    """Compile each content once: what is installed beside itself, the rest into a folder of this run.
+    """Compile each content once: installed files in place, all others into a folder of this run.
 
-    Two edits of a probe within a second look the same to Python, so nothing outside the environment is known from earlier runs;
-    trees that have a file in common share its bytecode.
+    Python cannot distinguish two edits of a probe within a second, so outside the environment no
+    bytecode of earlier runs is used. Trees that have a file in common share its bytecode.
     """
     usual = _bootstrap_external.cache_from_source
     trees = tuple(tree + os.sep for tree in trees)
@@ -155,7 +163,10 @@ def share_bytecode(folder, trees):
 
 
 def installed_modules():
-    """Name the modules that came from the environment or the standard library, not from a tree or a probe."""
+    """Return the names of modules that come from the environment or the standard library.
+
+    Modules of a tree or a probe are not among them.
+    """
     return [
         name
         for name, module in list(sys.modules.items())
