@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from cacheops import transaction
 from django.db import DEFAULT_DB_ALIAS, connections
 
 from rover_overrides.database import snapshots
@@ -63,3 +62,7 @@ def _database(alias: str) -> tuple[Any, ...]:
     connection = opened(alias)
     found: Any = connections.settings[alias] if connection is None else connection.settings_dict
     return tuple(str(found.get(name) or "") for name in _SAME_DATABASE)
+
+
+# At the end, because upstream's module imports this one while it is imported itself.
+from cacheops import transaction  # noqa: E402

@@ -18,7 +18,6 @@ from redis.exceptions import RedisError
 
 from rover_overrides.cache import results
 from rover_overrides.database import statements
-from rover_overrides.database.bypass import dirty
 from rover_overrides.database.connection_state import state_of
 from rover_overrides.invalidation import commits, unknown_commits, unsent
 
@@ -41,8 +40,6 @@ def install() -> None:
     wrapper.set_autocommit = _ending(
         wrapper.set_autocommit, _autocommit_setting, _autocommit_set, _autocommit_raised
     )
-    transaction.TransactionStates.is_dirty = lambda _states, dbs: any(map(dirty, dbs))
-    transaction.TransactionState.commit = _once(transaction.TransactionState.commit)
     results.before_read.insert(0, unsent.pay)
     after_transaction.append(_after_transaction)
 
@@ -156,20 +153,6 @@ def _after_transaction(_connection: BaseDatabaseWrapper) -> None:
     """
     with suppress(RedisError):
         commits.settle()
-
-
-def _once(original: Callable[..., None]) -> Callable[..., None]:
-    """Return upstream's method that ends a context, doing nothing if no context is left.
-
-    Without autocommit, on_commit() calls it that late.
-    """
-
-    @wraps(original)
-    def method(self: Any) -> None:
-        if self:
-            original(self)
-
-    return method
 
 
 def _ending(
