@@ -138,7 +138,7 @@ def cell(repo: Repository, name: str, fresh: bool) -> Exit:
     Example:
       nox -s cell -- 7.2@py311-django5.2@valkey9
     """
-    from scripts.status.status import Choice
+    from scripts.status.selection import Choice
 
     return answer(repo, Asked(why=True), Choice(cells=(name,), fresh=fresh))
 

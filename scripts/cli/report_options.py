@@ -17,7 +17,7 @@ from scripts.core.errors import Exit
 from scripts.core.repository import Repository
 
 if TYPE_CHECKING:
-    from scripts.status.status import Choice
+    from scripts.status.selection import Choice
     from scripts.verdicts.aggregate import Report
     from scripts.verdicts.summary import Findings, Scope
 
@@ -102,7 +102,7 @@ class Asked:
 
     def choice(self, *, matrix: bool) -> Choice:
         """Return what must be run for these options."""
-        from scripts.status.status import Choice
+        from scripts.status.selection import Choice
 
         return Choice(
             self.releases,
@@ -199,7 +199,7 @@ def _print_jobs(repo: Repository, choice: Choice) -> Exit:
     """Print the jobs that a CI runs in parallel, as JSON."""
     from scripts.core.lockfile import read_lock
     from scripts.status.ci_shards import jobs
-    from scripts.status.status import scope_of
+    from scripts.status.selection import scope_of
 
     scope = scope_of(repo, read_lock(repo.lock_file), choice)
     click.echo(json.dumps(jobs(repo, scope.cells)))

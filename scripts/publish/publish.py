@@ -20,7 +20,8 @@ from scripts.probes.wheel_environments import WheelFile, fill, ready_in
 from scripts.publish.credentials import find_credential
 from scripts.publish.upload import Shelf, Standing
 from scripts.series.series import read_series
-from scripts.status.status import Choice, examine
+from scripts.status.selection import Choice
+from scripts.status.status import examine
 from scripts.upstream.vendor import bring
 from scripts.verdicts.aggregate import Report
 from scripts.wheel.build import Wheel, make

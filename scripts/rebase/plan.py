@@ -24,7 +24,8 @@ from scripts.series.cherry_pick import Step, line_on
 from scripts.series.feature_record import has_own_record
 from scripts.series.profile import check_profile, clashes, profile_name
 from scripts.series.series import Series
-from scripts.status.status import Choice, examine
+from scripts.status.selection import Choice
+from scripts.status.status import examine
 from scripts.upstream.pin import resolve
 from scripts.upstream.vendor import bring
 from scripts.verdicts.aggregate import FeatureReport, Report

@@ -44,7 +44,8 @@ from scripts.rebase.state import (
 from scripts.rebase.undo import remember, restore, snapshot, undoing
 from scripts.series.apply import Workshop
 from scripts.series.series import Series, read_series
-from scripts.status.status import Choice, examine
+from scripts.status.selection import Choice
+from scripts.status.status import examine
 from scripts.upstream.source_tree import is_subtree
 from scripts.verdicts.aggregate import FeatureReport, Report
 

@@ -63,10 +63,15 @@ class Series:
         return tuple(feature for feature in self.features if feature.patch.id == patch.id)
 
     def features_named(self, name: str) -> tuple[Feature, ...]:
-        """Return the features of the patch with that id, or the feature with it, or nothing."""
+        """Return the feature with an id or a former id, or all features of the patch with the id.
+
+        Returns nothing if there is none.
+        """
         if name in self.by_id:
             return self.features_of(self.by_id[name])
-        return (self.feature_by_id[name],) if name in self.feature_by_id else ()
+        return tuple(
+            feature for feature in self.features if name in (feature.id, *feature.formerly)
+        )
 
     @property
     def lines(self) -> int:

@@ -5,6 +5,7 @@ Releases come from the report of `status`; commits are searched with few runs.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -14,7 +15,9 @@ from scripts.core.lockfile import read_lock
 from scripts.core.model import Cell, Feature, Lock, Release, Verdict
 from scripts.core.repository import Repository
 from scripts.probes.environments import Ready
-from scripts.status.status import Choice, Run, examine
+from scripts.status.bench import Bench, prepared
+from scripts.status.selection import Choice
+from scripts.status.status import examine
 from scripts.upstream.unreleased import history, parse, subject
 from scripts.upstream.vendor import bring
 from scripts.verdicts.aggregate import NO_TEETH, FeatureReport, judge
@@ -115,17 +118,12 @@ def bisect(
         every = replace(
             lock, releases=tuple(sorted({*lock.releases, *steps}, key=lambda release: release.key))
         )
-        run = Run(repo, every, Choice(features=tuple(names), fresh=fresh, bare=True))
-        try:
-            run.prepare()
-            search = _Search(repo, run, lock, steps)
-            return (
-                [found for feature in run.scope.features for found in search.of(feature)],
-                len(steps),
-                run.prober.ran,
-            )
-        finally:
-            run.prober.close()
+        choice = Choice(features=tuple(names), fresh=fresh, bare=True)
+        with prepared(repo, every, choice) as bench:
+            deque(bench.each_ready(), maxlen=0)  # every environment is needed
+            search = _Search(repo, bench, lock, steps)
+            found = [known for feature in bench.scope.features for known in search.of(feature)]
+            return found, len(steps), bench.prober.ran
 
 
 def of_releases(item: FeatureReport) -> Iterator[Found]:
@@ -175,13 +173,13 @@ class _Search:
     """The commits of a range and the means to test them; `lock` has only the pinned releases."""
 
     repo: Repository
-    run: Run
+    bench: Bench
     lock: Lock
     steps: Sequence[Release]
 
     def of(self, feature: Feature) -> Iterator[Found]:
         """Yield what is found for each kind; settings are tried only where bare upstream fails."""
-        cells = self.run.scope.all_cells
+        cells = self.bench.scope.all_cells
         places = [
             place
             for place in dict.fromkeys(cell.place for cell in cells)
@@ -252,22 +250,22 @@ class _Search:
         keys = [
             (feature, cell)
             for cell in self._cells(feature, number, places)
-            if (feature, cell) in self.run.trials.facts
+            if (feature, cell) in self.bench.trials.facts
         ]
-        self.run.trials.ask_again(keys)
-        reports = [judge(key[1], self.run.trials.facts[key]) for key in keys]
+        self.bench.trials.ask_again(keys)
+        reports = [judge(key[1], self.bench.trials.facts[key]) for key in keys]
         details = [report.detail for report in reports if report.verdict is Verdict.UNPROVEN]
         return f"unproven in {self._name(number)}: {details[0]}" if details else ""
 
     def _bites(self, feature: Feature) -> bool:
         """Return whether the probes fail on some pinned release, or on the feature's mutation."""
-        pinned = [cell for cell in self.run.scope.all_cells if cell.release in self.lock.versions]
-        self.run.trials.add(feature, pinned, try_series=False)
-        self.run.trials.run_bare()
+        pinned = [cell for cell in self.bench.scope.all_cells if cell.release in self.lock.versions]
+        self.bench.trials.add(feature, pinned, try_series=False)
+        self.bench.trials.run_bare()
         found = Findings(
-            {(known.id, cell): facts for (known, cell), facts in self.run.trials.facts.items()}
+            {(known.id, cell): facts for (known, cell), facts in self.bench.trials.facts.items()}
         )
-        return bites(self.run.scope, found, feature) or self.run.trials.mutation_fails(
+        return bites(self.bench.scope, found, feature) or self.bench.trials.mutation_fails(
             feature, pinned
         )
 
@@ -280,9 +278,9 @@ class _Search:
     def _verdict(self, feature: Feature, number: int, places: Sequence[Place]) -> Verdict | None:
         """Return the verdict of a step in the first place that gives evidence, or None."""
         for cell in self._cells(feature, number, places):
-            self.run.trials.add(feature, [cell], try_series=False)
-            self.run.trials.run_columns()
-            verdict = judge(cell, self.run.trials.facts[feature, cell]).verdict
+            self.bench.trials.add(feature, [cell], try_series=False)
+            self.bench.trials.run_columns()
+            verdict = judge(cell, self.bench.trials.facts[feature, cell]).verdict
             if verdict not in SILENT:
                 return verdict
         return None
@@ -291,17 +289,17 @@ class _Search:
         version = self.steps[number].version
         return [
             cell
-            for cell in self.run.scope.all_cells
+            for cell in self.bench.scope.all_cells
             if cell.release == version and cell.place in places and self._meets(feature, cell)
         ]
 
     def _here(self, feature: Feature, place: Place) -> bool:
         return any(
-            self._meets(feature, cell) for cell in self.run.scope.all_cells if cell.place == place
+            self._meets(feature, cell) for cell in self.bench.scope.all_cells if cell.place == place
         )
 
     def _meets(self, feature: Feature, cell: Cell) -> bool:
-        ready = self.run.trials.ready(cell)
+        ready = self.bench.trials.ready(cell)
         return isinstance(ready, Ready) and ready.meets(feature.needs)
 
     def _name(self, number: int) -> str:

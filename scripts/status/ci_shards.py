@@ -17,7 +17,7 @@ from scripts.core.model import Cell, Lock, Text
 from scripts.core.repository import Repository, write_whole
 from scripts.core.result_cache import digest, file_digest
 from scripts.series.series import Series
-from scripts.status.status import Choice, scope_of
+from scripts.status.selection import Choice, scope_of
 from scripts.verdicts.aggregate import Report
 from scripts.verdicts.decide import Facts, without_once
 from scripts.verdicts.summary import Findings, Scope, summarise

@@ -14,7 +14,8 @@ from scripts.core.result_cache import digest
 from scripts.report.advice import WATCH, Advice, advise
 from scripts.report.pages import markdown, render
 from scripts.status.last_watch import NEWEST, Sight, read_sights, write_sights
-from scripts.status.status import Choice, examine
+from scripts.status.selection import Choice
+from scripts.status.status import examine
 from scripts.upstream.pin import resolve
 from scripts.upstream.unreleased import bring_sources
 from scripts.upstream.vendor import bring
