@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
-from cacheops.transaction import transaction_states
 from django.apps import apps
 from django.conf import settings
 from django.db import connections, models, router
@@ -64,7 +63,7 @@ def is_bound(using: str) -> bool:
 
 def any_dirty() -> bool:
     """Return whether this thread has uncommitted writes on any alias."""
-    return any(state.is_dirty() for state in list(transaction_states._states.values()))
+    return any(state.is_dirty() for state in list(transaction.transaction_states._states.values()))
 
 
 def _is_replica(using: str, tables: tuple[str, ...]) -> bool:
@@ -98,7 +97,7 @@ def _has_snapshot(using: str) -> bool:
     connection = connections[using]
     if connection.connection is None or not statements.in_transaction(connection):
         return False
-    contexts = transaction_states[using]
+    contexts = transaction.transaction_states[using]
     # Not kept before the first statement: until then the isolation level may still change.
     if not contexts or not statements.has_begun(connection):
         return _keeps_snapshot(connection)
@@ -139,3 +138,7 @@ def _ask(connection: Any, sql: str) -> str:
     except StatementError:
         return ""  # unknown, for example in a failed transaction
     return str(value).lower()
+
+
+# At the end, because upstream's module imports this one while it is imported itself.
+from cacheops import transaction  # noqa: E402

@@ -137,5 +137,5 @@ def test_check_exits_with_0_where_nothing_can_be_dropped(fork):
 
 def test_stdout_holds_the_report_alone(fork):
     done = fork.run("-v", "status", "--format", "json", "--fresh")
-    assert done.report["schema"] == 1
+    assert done.report["schema"] == 2
     assert "$ git" in done.stderr

@@ -91,7 +91,7 @@ def test_json_has_the_documented_keys_in_their_order(full):
         "smallest_series",
         "summary",
     ]
-    assert found["schema"] == 1
+    assert found["schema"] == 2
     assert found["upstream"] == {"name": "tally", "locked": "2", "releases": ["1", "2"]}
     assert found["answer"] == {
         "release": "2",

@@ -15,6 +15,7 @@ from scripts.core.repository import Repository
 from scripts.core.result_cache import Store
 from scripts.series.apply import FORMAT, Workshop
 from scripts.series.cherry_pick import difference
+from scripts.series.feature_record import own_feature
 from scripts.series.patch_file import read_patch
 from scripts.series.series import Series
 
@@ -97,7 +98,9 @@ class Bench:
     def series(self):
         """The patches as they stand on disk."""
         active = tuple(read_patch(path, State.ACTIVE)[0] for path in self.active)
-        return Series(active, tuple(read_patch(path, State.RETIRED)[0] for path in self.retired))
+        retired = tuple(read_patch(path, State.RETIRED)[0] for path in self.retired)
+        features = tuple(own_feature(patch)[0] for patch in (*active, *retired))
+        return Series(active, retired, features)
 
     @property
     def workshop(self):

@@ -250,7 +250,9 @@ def test_file_that_upstreams_build_leaves_out_is_refused(shop):
 
 def test_waiver_of_no_patch_is_refused(shop):
     refused = shop.run("wheel", "--waive", "trim-heading=a reason", ok=2)
-    assert "there is no patch trim-heading to waive; did you mean trim-headings?" in refused.stderr
+    assert (
+        "there is no feature trim-heading to waive; did you mean trim-headings?" in refused.stderr
+    )
 
 
 @pytest.mark.parametrize(
