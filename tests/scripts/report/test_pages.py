@@ -23,7 +23,6 @@ from tests.scripts.report.test_terminal import (
     UNTESTED,
     UNTRIED,
     feature,
-    full,  # noqa: F401 (a fixture)
     report,
 )
 
