@@ -28,6 +28,14 @@ QUIET_SECONDS = 2
 """How long nothing happens between what a fault left behind and the next one: there hits are counted."""
 
 WARM_SECONDS = 2
+
+THINK_SECONDS = 0.008
+"""How long a thread rests between two operations on average.
+
+Without a rest the crew keeps all processors busy, so a read waits for a processor rather than for
+Redis, and what is measured against a bound is the machine.
+"""
+
 ACT_SECONDS = 1.5  # that a fault takes, about
 LINE_SECONDS = 10
 DATABASE = "postgresql"
@@ -156,6 +164,7 @@ def _crew(orders, place, folder, board):
         "entry_seconds": ENTRY_SECONDS,
         "sabotage": orders.sabotage,
         "nice": orders.nice,
+        "think_seconds": THINK_SECONDS,
     }
 
     def settings_of(number, member):

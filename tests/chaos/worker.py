@@ -123,6 +123,7 @@ class Life:
             else:
                 self._read()
             self.board.count(self.process, "done")
+            time.sleep(self.random.expovariate(1 / WORDS["think_seconds"]))
             done += 1
             if not done % REQUEST:
                 close_old_connections()
