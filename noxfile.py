@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent
 sys.path.insert(0, str(ROOT))
 
 from scripts.core.errors import Exit  # noqa: E402
-from scripts.core.index_settings import choose  # noqa: E402
+from scripts.core.index_settings import discover_index  # noqa: E402
 
 PROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
 
@@ -30,7 +30,7 @@ nox.options.sessions = ["status"]
 
 def install(session: nox.Session, group: str) -> None:
     """Install a dependency group from the index that all clients use."""
-    session.env.update(choose(ROOT).environment())
+    session.env.update(discover_index(ROOT).environment())
     try:
         session.install("--quiet", *nox.project.dependency_groups(PROJECT, group))
     except CommandFailed:
@@ -40,7 +40,7 @@ def install(session: nox.Session, group: str) -> None:
         raise SystemExit(Exit.ENVIRONMENT) from None
 
 
-def code(session: nox.Session, *words: str) -> int:
+def run_python(session: nox.Session, *words: str) -> int:
     """Run the session's Python and return its exit code, which nox itself would reduce to 1."""
     sys.stdout.flush()
     python = Path(session.bin, "python")
@@ -51,100 +51,100 @@ def code(session: nox.Session, *words: str) -> int:
     return subprocess.run([python, *words], cwd=ROOT, env=environment, check=False).returncode
 
 
-def end(found: int) -> None:
+def exit_with(exit_code: int) -> None:
     """Exit with a code, unless it is 0 (README lists the codes)."""
-    if found:
-        raise SystemExit(found)
+    if exit_code:
+        raise SystemExit(exit_code)
 
 
-def verb(session: nox.Session, group: str = "tools") -> None:
+def run_verb(session: nox.Session, group: str = "tools") -> None:
     """Run the verb that has the session's name."""
     install(session, group)
-    end(code(session, "-m", "scripts", session.name, *session.posargs))
+    exit_with(run_python(session, "-m", "scripts", session.name, *session.posargs))
 
 
 @nox.session
 def status(session: nox.Session) -> None:
-    """Report which of Rover's patches are still needed, against every tracked release."""
-    verb(session)
+    """Report which of Rover's features are still needed, on every tracked release."""
+    run_verb(session)
 
 
 @nox.session(default=False)
 def matrix(session: nox.Session) -> None:
     """Report as `status` does, from every cell of the matrix (takes minutes)."""
-    verb(session, "matrix")
+    run_verb(session, "matrix")
 
 
 @nox.session(default=False)
 def cell(session: nox.Session) -> None:
     """Run every probe in one cell and show each column (-- NAME; `matrix -- --list` names them)."""
-    verb(session, "matrix")
+    run_verb(session, "matrix")
 
 
 @nox.session
 def watch(session: nox.Session) -> None:
     """Report upstream changes since the last run: the newest release and unreleased sources."""
-    verb(session)
+    run_verb(session)
 
 
 @nox.session
 def bisect(session: nox.Session) -> None:
-    """Find which release or commit made a patch unnecessary (-- [git:URL@A..B] --patch ID)."""
-    verb(session)
+    """Find which release or commit made a feature unnecessary (-- [git:URL@A..B] --patch ID)."""
+    run_verb(session)
 
 
 @nox.session
 def pin(session: nox.Session) -> None:
     """Pin the tracked releases in upstream/lock.toml."""
-    verb(session)
+    run_verb(session)
 
 
 @nox.session
 def vendor(session: nox.Session) -> None:
     """Download and verify the pinned releases, and write upstream/src/."""
-    verb(session)
+    run_verb(session)
 
 
 @nox.session(name="import")
 def import_(session: nox.Session) -> None:
     """Create a work tree in which the series is a branch, with one commit per patch."""
-    verb(session)
+    run_verb(session)
 
 
 @nox.session
 def export(session: nox.Session) -> None:
     """Write that branch back as patches/."""
-    verb(session)
+    run_verb(session)
 
 
 @nox.session
 def rebase(session: nox.Session) -> None:
     """Move the series to another upstream release (-- VERSION, --continue, --skip, --abort)."""
-    verb(session)
+    run_verb(session)
 
 
 @nox.session
 def retire(session: nox.Session) -> None:
-    """Move patches that upstream made unnecessary to patches/retired/ (-- ID)."""
-    verb(session)
+    """Retire features that upstream made unnecessary (-- ID)."""
+    run_verb(session)
 
 
 @nox.session
 def unretire(session: nox.Session) -> None:
-    """Move retired patches back into the series (-- ID)."""
-    verb(session)
+    """Take retired features back into the series (-- ID)."""
+    run_verb(session)
 
 
 @nox.session
 def wheel(session: nox.Session) -> None:
     """Build the wheel into dist/ and test it as an installation (-- --bump increments N)."""
-    verb(session, "wheel")
+    run_verb(session, "wheel")
 
 
 @nox.session
 def publish(session: nox.Session) -> None:
     """Build, test, upload and install the wheel (-- --index NAME, --dry-run)."""
-    verb(session, "wheel")
+    run_verb(session, "wheel")
 
 
 @nox.session
@@ -166,7 +166,7 @@ def oracle(session: nox.Session) -> None:
     Options: `-- --steps N`, `--database`, `--help`.
     """
     install(session, "tools")
-    end(code(session, "tests/oracle/run.py", *session.posargs))
+    exit_with(run_python(session, "tests/oracle/run.py", *session.posargs))
 
 
 @nox.session(default=False)
@@ -175,13 +175,13 @@ def django(session: nox.Session) -> None:
 
     Fails if a test newly fails or a result is wrong.
     """
-    verb(session, "matrix")
+    run_verb(session, "matrix")
 
 
 @nox.session(default=False)
 def chaos(session: nox.Session) -> None:
     """Check that no read under faults returns stale data (an hour per server; -- --help)."""
-    verb(session, "chaos")
+    run_verb(session, "chaos")
 
 
 @nox.session(default=False)
@@ -191,7 +191,7 @@ def bench(session: nox.Session) -> None:
     Takes some minutes.
     """
     install(session, "bench")
-    end(code(session, "tests/benchmarks/run.py", *session.posargs))
+    exit_with(run_python(session, "tests/benchmarks/run.py", *session.posargs))
 
 
 @nox.session(default=False)
@@ -206,9 +206,9 @@ def lint(session: nox.Session) -> None:
     """Check code style, the series, and README's table of patches (-- --write: only the table)."""
     install(session, "lint")
     styles = () if session.posargs else (("check", "."), ("format", "--check", "."))
-    untidy = [code(session, "-m", "ruff", *words) for words in styles]
-    series = code(session, "-m", "scripts", "lint", *session.posargs)
-    end(series or (Exit.LOOK if any(untidy) else 0))
+    untidy = [run_python(session, "-m", "ruff", *words) for words in styles]
+    series = run_python(session, "-m", "scripts", "lint", *session.posargs)
+    exit_with(series or (Exit.ATTENTION if any(untidy) else 0))
 
 
 @nox.session

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from rover_overrides.invalidation import two_phase
-from rover_overrides.invalidation.places import decode
+from rover_overrides.invalidation.prefixed_tables import decode_table
 from rover_overrides.invalidation.two_phase import Change
 
 
@@ -17,7 +17,7 @@ def invalidate(using: str, changes: Iterable[Sequence[Any]]) -> None:
 
 def retry(using: str, tables: Iterable[str]) -> None:
     """Invalidate all results of tables whose invalidation did not reach Redis."""
-    two_phase.drop_tables(using, map(decode, tables))
+    two_phase.invalidate_tables(using, map(decode_table, tables))
 
 
 def reclaim(match: str = "*") -> tuple[int, int]:

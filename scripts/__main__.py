@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 
 import click
 
-from scripts.cli.report_options import Asked, answer, reporting
-from scripts.core.console import at_work, err, forgive_closed_pipes, out, say
+from scripts.cli.report_options import ReportOptions, run_report, with_report_options
+from scripts.core.console import err, heartbeat, ignore_closed_pipes, info, out
 from scripts.core.errors import Exit, ForkError, raise_all
 from scripts.core.repository import Repository
 from scripts.core.subprocesses import stop_all
@@ -54,8 +54,8 @@ class _Verbs(click.Group):
 )
 @click.pass_context
 def cli(context: click.Context, repo: Path, verbose: bool) -> None:
-    """Maintain a fork as a series of patches, and find by running them which ones upstream made
-    unnecessary.
+    """Maintain a fork as a series of patches, and find out by running probes which features
+    upstream made unnecessary.
 
     Exit codes: 0 fine; 10 something can be dropped or refreshed (with --check); 20 somebody must
     look; 2 wrong use or configuration; 3 the environment failed; 130 stopped by Ctrl-C; 1 a bug.
@@ -70,26 +70,26 @@ def cli(context: click.Context, repo: Path, verbose: bool) -> None:
 
 @cli.command()
 @click.pass_obj
-@reporting
-def status(repo: Repository, asked: Asked) -> Exit:
-    """Which patches are still needed, found by running their probes.
+@with_report_options
+def status(repo: Repository, options: ReportOptions) -> Exit:
+    """Report which features are still needed, by running their probes.
 
     \b
     Examples:
-      nox -s status                                       every patch against every tracked release
-      nox -s status -- --patch iexact-conditions --why    one patch, with the evidence
+      nox -s status                                       every feature, every tracked release
+      nox -s status -- --patch iexact-conditions --why    one feature, with the evidence
       nox -s status -- --upstream 7.1 --upstream 7.2      two releases, the series tried on both
       nox -s status -- --upstream git:../cacheops@master  what is not released yet
       nox -s status -- --format github                    a CI's jobs; each runs --cells '...'
                                                           --results FILE
       nox -s status -- --merge results/ --format html     one report from all of their files
-      nox -s status -- --graph --suite                    what leans on what, and upstream's own
+      nox -s status -- --graph --suite                    what depends on what, and upstream's own
                                                           tests
       nox -s status -- --format json | jq .answer         for a program
       nox -s status -- --format html > status.html        one page: a heat map that opens to the
                                                           evidence
     """
-    return answer(repo, asked, asked.choice(matrix=False))
+    return run_report(repo, options, options.selection(matrix=False))
 
 
 @cli.command()
@@ -100,9 +100,9 @@ def status(repo: Repository, asked: Asked) -> Exit:
     help="Only list the cells, and what is left out with its reason.",
 )
 @click.pass_obj
-@reporting
-def matrix(repo: Repository, asked: Asked, listing: bool) -> Exit:
-    """Do what `status` does in every cell of fork.toml's matrix instead of the short list.
+@with_report_options
+def matrix(repo: Repository, options: ReportOptions, listing: bool) -> Exit:
+    """Do what `status` does in every cell of fork.toml's matrix, not only in the default cells.
 
     \b
     Examples:
@@ -110,7 +110,9 @@ def matrix(repo: Repository, asked: Asked, listing: bool) -> Exit:
       nox -s matrix -- --format html > matrix.html
       nox -s matrix -- --upstream 7.2 --patch iexact-conditions
     """
-    return _list_matrix(repo) if listing else answer(repo, asked, asked.choice(matrix=True))
+    return (
+        _list_matrix(repo) if listing else run_report(repo, options, options.selection(matrix=True))
+    )
 
 
 def _list_matrix(repo: Repository) -> Exit:
@@ -119,12 +121,12 @@ def _list_matrix(repo: Repository) -> Exit:
     lock = read_lock(repo.lock_file)
     for cell in repo.config.matrix_cells(lock):
         click.echo(cell.id)
-    left_out = [reason for _, reason in repo.config.product(lock) if reason]
+    left_out = [reason for _, reason in repo.config.matrix_product(lock) if reason]
     for reason in dict.fromkeys(left_out):
-        say(f"{left_out.count(reason)} left out: {reason}")
+        info(f"{left_out.count(reason)} left out: {reason}")
     for warning in repo.config.stale_exclusions(lock):
-        say(f"warning: {warning}")
-    return Exit.FINE
+        info(f"warning: {warning}")
+    return Exit.OK
 
 
 @cli.command()
@@ -138,9 +140,9 @@ def cell(repo: Repository, name: str, fresh: bool) -> Exit:
     Example:
       nox -s cell -- 7.2@py311-django5.2@valkey9
     """
-    from scripts.status.selection import Choice
+    from scripts.status.selection import Selection
 
-    return answer(repo, Asked(why=True), Choice(cells=(name,), fresh=fresh))
+    return run_report(repo, ReportOptions(why=True), Selection(cells=(name,), fresh=fresh))
 
 
 # `cell` was called `probe` before.
@@ -158,11 +160,11 @@ cli.add_command(_Verb("probe", callback=cell.callback, params=cell.params, hidde
 )
 @click.pass_obj
 def watch(repo: Repository, form: str) -> Exit:
-    """Look at the newest release on the index and at fork.toml's upstream.watch; say what changed
+    """Check the newest release on the index and fork.toml's upstream.watch, and report what changed
     since the last time.
 
-    Exits with 20 where something changed and somebody must look, with 10 where something changed,
-    with 0 where nothing did. What was seen is kept in .fork/watch.json, the evidence in pages in
+    Exits with 20 if something changed and somebody must look, with 10 if something changed, with 0
+    if nothing did. It remembers this in .fork/watch.json, and writes the evidence as pages to
     .fork/watch/. docs/watch-workflow.yml runs it every night and opens an issue.
 
     \b
@@ -177,20 +179,23 @@ def watch(repo: Repository, form: str) -> Exit:
     for line in (as_markdown if form == "markdown" else as_text)(outlook):
         click.echo(line)
     for error in outlook.failed:
-        say(f"error: {error}")
+        info(f"error: {error}")
     return outlook.exit_code
 
 
 @cli.command()
 @click.argument("source", required=False)
 @click.option(
-    "--patch", "patches", multiple=True, metavar="ID", help="Only this patch. Repeatable."
+    "--patch",
+    "patches",
+    multiple=True,
+    metavar="ID",
+    help="Only this feature, or all of this patch. Repeatable.",
 )
 @click.option("--fresh", is_flag=True, help="Ignore results of earlier runs.")
 @click.pass_obj
 def bisect(repo: Repository, source: str | None, patches: tuple[str, ...], fresh: bool) -> Exit:
-    """Find since when upstream does what a patch does: the release, or in SOURCE (git:URL@A..B) the
-    commit.
+    """Find since when upstream has a feature: the release, or in SOURCE (git:URL@A..B) the commit.
 
     \b
     Examples:
@@ -201,34 +206,34 @@ def bisect(repo: Repository, source: str | None, patches: tuple[str, ...], fresh
 
     found, steps, ran = search(repo, patches, source, fresh=fresh)
     for item in found:
-        click.echo(f"{item.feature}: {item.words}")
-    say(f"{steps} steps, {ran} processes of probes run")
-    return Exit.FINE
+        click.echo(f"{item.feature}: {item.text}")
+    info(f"{steps} steps, {ran} processes of probes run")
+    return Exit.OK
 
 
 @cli.command()
 @click.argument("version", required=False)
 @click.pass_obj
 def pin(repo: Repository, version: str | None) -> Exit:
-    """Write what the tracked releases are into upstream/lock.toml; VERSION becomes the locked one.
+    """Pin the tracked releases in upstream/lock.toml; VERSION becomes the locked one.
 
     \b
     Examples:
       nox -s pin           pin every tracked release the index has; the locked one stays
-      nox -s pin -- 7.2    and stand on 7.2
+      nox -s pin -- 7.2    also lock 7.2
     """
     from scripts.upstream.pin import pin as write_pins
 
     lock = write_pins(repo, version)
-    say(
+    info(
         f"pinned {len(lock.releases)} releases of {lock.name}, "
         f"{lock.versions[0]} to {lock.versions[-1]}; locked: {lock.locked}"
     )
-    return Exit.FINE
+    return Exit.OK
 
 
 @cli.command()
-@click.option("--restore", is_flag=True, help="Write upstream/src/ anew over edits in it.")
+@click.option("--restore", is_flag=True, help="Overwrite edits in upstream/src/.")
 @click.option(
     "--subtree",
     is_flag=True,
@@ -236,30 +241,30 @@ def pin(repo: Repository, version: str | None) -> Exit:
 )
 @click.pass_obj
 def vendor(repo: Repository, restore: bool, subtree: bool) -> Exit:
-    """Bring every pinned release, checked against the lock; upstream/src/ becomes the locked one.
+    """Download every pinned release, check it, and write the locked one to upstream/src/.
 
     \b
     Examples:
       nox -s vendor                 download what is missing, verify, write upstream/src/
-      nox -s vendor -- --restore    throw away edits in upstream/src/
+      nox -s vendor -- --restore    discard edits in upstream/src/
       nox -s vendor -- --subtree    from now on upstream/src/ is committed as a git subtree
     """
-    from scripts.upstream.vendor import vendor as bring
+    from scripts.upstream.vendor import vendor as run_vendor
 
-    lock = bring(repo, restore=restore, subtree=subtree)
-    say(
+    lock = run_vendor(repo, restore=restore, subtree=subtree)
+    info(
         f"upstream/src/ is {lock.name} {lock.locked}; "
-        f"{len(lock.releases)} releases are here and as pinned"
+        f"{len(lock.releases)} releases are here and match their pins"
     )
-    return Exit.FINE
+    return Exit.OK
 
 
 @cli.command("import")
 @click.argument("folder", required=False, type=click.Path(file_okay=False, path_type=Path))
 @click.pass_obj
 def import_(repo: Repository, folder: Path | None) -> Exit:
-    """Make a work tree in which the series is a branch, a commit a patch, to edit with ordinary
-    git.
+    """Create a work tree in which the series is a branch, with one commit per patch, to edit with
+    ordinary git.
 
     \b
     Examples:
@@ -269,18 +274,18 @@ def import_(repo: Repository, folder: Path | None) -> Exit:
     from scripts.series.import_branch import import_series
 
     place = import_series(repo, folder)
-    say(
+    info(
         f"the series is the branch `series` in {place}\n"
         "  next: edit and commit there, then `nox -s export`"
     )
-    return Exit.FINE
+    return Exit.OK
 
 
 @cli.command()
 @click.argument("folder", required=False, type=click.Path(file_okay=False, path_type=Path))
 @click.pass_obj
 def export(repo: Repository, folder: Path | None) -> Exit:
-    """Write the branch of `import` back as patches/; unchanged patches keep every byte.
+    """Write the branch of `import` back to patches/; unchanged patches keep every byte.
 
     \b
     Examples:
@@ -290,8 +295,8 @@ def export(repo: Repository, folder: Path | None) -> Exit:
     from scripts.series.export_branch import export_series
 
     changed = export_series(repo, folder)
-    say("\n".join(changed) if changed else "nothing changed: patches/ is the same to the byte")
-    return Exit.FINE
+    info("\n".join(changed) if changed else "nothing changed: patches/ is the same to the byte")
+    return Exit.OK
 
 
 def _waivers(
@@ -318,7 +323,7 @@ def _waive(effect: str) -> Callable[[F], F]:
 
 
 _WAIVE = _waive(
-    "Ship although this patch's verdict is a fault; the wheel's record carries the reason."
+    "Ship although this feature's verdict is a fault; the wheel's record has the reason."
 )
 
 
@@ -327,16 +332,18 @@ _WAIVE = _waive(
 @click.option(
     "--dry-run",
     is_flag=True,
-    help="Say what would be retired and replayed, and what would conflict.",
+    help="Show what would be retired and replayed, and what would conflict.",
 )
 @click.option(
-    "--continue", "go_on", is_flag=True, help="Take up a rebase that stopped or was killed."
+    "--continue", "go_on", is_flag=True, help="Resume a rebase that stopped or was killed."
 )
-@click.option("--skip", is_flag=True, help="Leave out the patch at which it stopped.")
 @click.option(
-    "--abort", is_flag=True, help="Forget the rebase under way; nothing else was touched."
+    "--skip",
+    is_flag=True,
+    help="Leave out the patch at which it stopped, and those that depend on it.",
 )
-@_waive("Take this patch along although its verdict is a fault.")
+@click.option("--abort", is_flag=True, help="Cancel the rebase; nothing else was touched.")
+@_waive("Keep this feature although its verdict is a fault.")
 @click.pass_obj
 def rebase(
     repo: Repository,
@@ -347,11 +354,11 @@ def rebase(
     abort: bool,
     waived: dict[str, str],
 ) -> Exit:
-    """Stand on another release: retire what it made unnecessary, replay the rest, prove it, replace
-    all at once.
+    """Move to another release: retire what it made unnecessary, replay the rest, prove the result,
+    and replace everything at once.
 
-    A retired patch that the release needs again is taken back. Exits with 20 where a patch
-    conflicts, with --dry-run where one would.
+    A retired feature that the release needs again is taken back. Exits with 20 if a patch
+    conflicts, or with --dry-run if one would.
 
     \b
     Examples:
@@ -369,25 +376,27 @@ def rebase(
         raise click.UsageError("--waive goes with a release or with --continue")
     if abort:
         verb.abort(repo)
-        say("aborted: everything is as it was before")
-        return Exit.FINE
+        info("aborted: everything is as it was before")
+        return Exit.OK
     if version:
         plan = verb.rebase(repo, version, dry_run=dry_run, waived=waived)
     elif go_on:
-        plan = verb.go_on(repo, waived)
+        plan = verb.continue_rebase(repo, waived)
     else:
         plan = verb.skip(repo)
     print_plan(plan, out, dry_run=dry_run)
-    return Exit.LOOK if plan.stops else Exit.FINE
+    return Exit.ATTENTION if plan.conflicting else Exit.OK
 
 
 @cli.command()
 @click.argument("patches", nargs=-1, required=True, metavar="ID...")
-@click.option("--dry-run", is_flag=True, help="Say what would be done.")
+@click.option("--dry-run", is_flag=True, help="Only show what would be done.")
 @click.pass_obj
 def retire(repo: Repository, patches: tuple[str, ...], dry_run: bool) -> Exit:
-    """Move patches that bare upstream makes unnecessary to patches/retired/, with the proof; the
-    others stay where they are.
+    """Retire features that bare upstream makes unnecessary, with the proof. ID is a feature or a
+    patch.
+
+    A patch without a live feature moves to patches/retired/; the others stay on their release.
 
     Right after `unretire` it restores every byte. At a conflict it stops as `rebase` does.
 
@@ -401,11 +410,11 @@ def retire(repo: Repository, patches: tuple[str, ...], dry_run: bool) -> Exit:
 
 @cli.command()
 @click.argument("patches", nargs=-1, required=True, metavar="ID...")
-@click.option("--dry-run", is_flag=True, help="Say what would be done.")
+@click.option("--dry-run", is_flag=True, help="Only show what would be done.")
 @click.pass_obj
 def unretire(repo: Repository, patches: tuple[str, ...], dry_run: bool) -> Exit:
-    """Take retired patches back into the series, with their modules, on the release that the others
-    stand on.
+    """Take retired features back into the series, with their modules, on the release of the others.
+    ID is a feature or a patch.
 
     Right after `retire` it restores every byte. At a conflict it stops as `rebase` does.
 
@@ -419,58 +428,54 @@ def unretire(repo: Repository, patches: tuple[str, ...], dry_run: bool) -> Exit:
 
 def _by_hand(repo: Repository, patches: tuple[str, ...], *, back: bool, dry_run: bool) -> Exit:
     from scripts.rebase.plan_text import print_plan
-    from scripts.rebase.rebase import by_hand
+    from scripts.rebase.rebase import retire_by_hand
 
     print_plan(
-        by_hand(repo, tuple(dict.fromkeys(patches)), back=back, dry_run=dry_run),
+        retire_by_hand(repo, tuple(dict.fromkeys(patches)), back=back, dry_run=dry_run),
         out,
         dry_run=dry_run,
     )
-    return Exit.FINE
+    return Exit.OK
 
 
 @cli.command()
 @click.option(
     "--bump",
     is_flag=True,
-    help="Count N on first: the wheel's content changed since N was published.",
+    help="Increment N first: the wheel's content changed since N was published.",
 )
-@click.option(
-    "--no-verify", is_flag=True, help="Only build; do not install it and run what it has to pass."
-)
+@click.option("--no-verify", is_flag=True, help="Only build; do not install and test it.")
 @_WAIVE
 @click.pass_obj
 def wheel(repo: Repository, bump: bool, no_verify: bool, waived: dict[str, str]) -> Exit:
-    """Build the locked release plus the series as one wheel in dist/, and prove it as an
-    installation.
+    """Build the locked release plus the series as one wheel in dist/, and test it when installed.
 
-    Stdout is its name, its sha256 and N, a line each. Equal content is equal bytes, on any day and
-    in any folder.
+    Prints its name, its sha256 and N, one per line. Equal content gives equal bytes, on any day
+    and in any folder.
 
     \b
     Examples:
-      nox -s wheel              build and prove
+      nox -s wheel              build and test
       nox -s wheel -- --bump    after a publish was refused because other bytes have that version
     """
-    from scripts.wheel.build import wheel as make
+    from scripts.wheel.build import wheel as build
 
-    made = make(repo, waived=waived, bump=bump, verify=not no_verify)
-    click.echo(f"{made.path.name}\nsha256 {made.sha256}\nN {made.number}")
-    return Exit.FINE
+    built = build(repo, waived=waived, bump=bump, verify=not no_verify)
+    click.echo(f"{built.path.name}\nsha256 {built.sha256}\nN {built.number}")
+    return Exit.OK
 
 
 @cli.command()
 @click.option(
     "--index", "name", required=True, metavar="NAME", help="Which of fork.toml's [[indexes]]."
 )
-@click.option("--dry-run", is_flag=True, help="Do everything but upload and install.")
+@click.option("--dry-run", is_flag=True, help="Do everything except upload and install.")
 @_WAIVE
 @click.pass_obj
 def publish(repo: Repository, name: str, dry_run: bool, waived: dict[str, str]) -> Exit:
-    """Upload the wheel to an index and install it from there; run it again after anything went
-    wrong.
+    """Upload the wheel to an index and install it from there; run it again if anything went wrong.
 
-    Refuses while the tree is not committed or a verdict is a fault. The same bytes twice is a
+    Refuses if the tree is not committed or a verdict is a fault. The same bytes twice is a
     success, other bytes under a taken version are refused. Credentials: TWINE_USERNAME and
     TWINE_PASSWORD, .pypirc, keyring or netrc.
 
@@ -484,7 +489,7 @@ def publish(repo: Repository, name: str, dry_run: bool, waived: dict[str, str]) 
 
     for line in send(repo, name, waived=waived, dry_run=dry_run):
         click.echo(line)
-    return Exit.FINE
+    return Exit.OK
 
 
 @cli.command()
@@ -504,18 +509,18 @@ def publish(repo: Repository, name: str, dry_run: bool, waived: dict[str, str]) 
     help="Only this mode.",
 )
 @click.option("--shard", "share", default="", metavar="N/M", help="Only this share of the shards.")
-@click.option("--short", is_flag=True, help="The labels that the repository's own tests run.")
+@click.option("--short", is_flag=True, help="Run the labels that the repository's own tests run.")
 @click.option(
     "--upstream",
     is_flag=True,
-    help="Bare upstream in the labels where it must be seen to be wrong.",
+    help="Test bare upstream, in labels in which the gate must find wrong values.",
 )
 @click.option(
     "--tree",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="A folder in the wheel's place.",
+    help="Test this folder instead of the wheel.",
 )
-@click.option("--jobs", type=int, default=0, help="Processes at a time (default: a core each).")
+@click.option("--jobs", type=int, default=0, help="Processes at a time (default: one per core).")
 @click.option("--fresh", is_flag=True, help="Ignore results of earlier runs.")
 @click.option("--format", "form", type=click.Choice(["terminal", "json"]), default="terminal")
 @click.pass_obj
@@ -533,11 +538,10 @@ def django(
     fresh: bool,
     form: str,
 ) -> Exit:
-    """Run Django's own tests under the wheel and beside it: no failure that plain Django lacks, and
-    no wrong answer.
+    """Run Django's own tests with the wheel and without it: nothing may fail that plain Django
+    passes, and no cached answer may be wrong.
 
-    Exits with 20 where something new fails or a cached answer is wrong, unless
-    tests/django/excused.toml says why it may.
+    Exits with 20 otherwise, unless tests/django/excused.toml excuses it.
 
     \b
     Examples:
@@ -546,12 +550,12 @@ def django(
       nox -s django -- --django 5.2 --mode committing update 'm2m_*'    some labels
       nox -s django -- update.tests.SimpleTest.test_update              one test
       nox -s django -- --shard 3/8                                      a CI's share
-      nox -s django -- --upstream --django 5.2 --database sqlite        that the gate sees
+      nox -s django -- --upstream --django 5.2 --database sqlite        show that the gate works
     """
     from scripts.gates.django import django as gate
-    from scripts.gates.django_plan import Selection
+    from scripts.gates.django_plan import DjangoSelection
 
-    selection = Selection(version, database, mode, labels, share, jobs, fresh)
+    selection = DjangoSelection(version, database, mode, labels, share, jobs, fresh)
     return gate(repo, selection, upstream=upstream, tree=tree, short=short, form=form)
 
 
@@ -564,7 +568,7 @@ def django(
     "servers",
     multiple=True,
     metavar="NAME",
-    help="Only redis6.2, valkey9 or redis7. Repeatable.",
+    help="Only redis6.2, valkey9 or redis7 (from PATH). Repeatable.",
 )
 @click.option(
     "--place",
@@ -576,22 +580,28 @@ def django(
 @click.option(
     "--seconds",
     type=click.FloatRange(min=5),
-    help="For each server (default: an hour, and --times 20).",
+    help="How long on each server (default: an hour, and --times 20).",
 )
 @click.option(
     "--times",
     type=click.IntRange(min=1),
-    help="Until each fault happened so many times in each of its places.",
+    help="Run until each fault happened so many times in each of its places.",
 )
 @click.option(
-    "--seed", type=int, default=None, help="The same faults as a run that said this seed."
+    "--seed", type=int, default=None, help="Make the same faults as a run that reported this seed."
 )
-@click.option("--short", is_flag=True, help="What the repository's own tests run, under a minute.")
-@click.option("--upstream", is_flag=True, help="Bare upstream, to show that the gate can see.")
+@click.option(
+    "--short", is_flag=True, help="Run what the repository's own tests run, under a minute."
+)
+@click.option(
+    "--upstream",
+    is_flag=True,
+    help="Test bare upstream, to show that the gate detects stale reads.",
+)
 @click.option(
     "--tree",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="A folder in the wheel's place.",
+    help="Test this folder instead of the wheel.",
 )
 @click.option(
     "--list", "listing", is_flag=True, help="Only list the kinds of faults, with their bounds."
@@ -612,12 +622,12 @@ def chaos(
     listing: bool,
     form: str,
 ) -> Exit:
-    """Read and write in processes of an application while servers and writers fail: no answer is
-    older than what was committed.
+    """Read and write in processes of an application while servers and writers fail: no answer may
+    be older than what was committed.
 
-    Exits with 20 where an answer was, where an exception reached the application that plain Django
-    lacks, or where less than half of the reads between faults were hits; with 3 where nothing could
-    be run. Everything runs on loopback and ends with it.
+    Exits with 20 if one was, if an exception reached the application that plain Django does not
+    raise, if a fault could not be made, or if fewer than half of the reads between faults were
+    hits; with 3 if nothing could be run. Everything runs on loopback and ends with the run.
 
     \b
     Examples:
@@ -625,23 +635,23 @@ def chaos(
                                                         on each server
       nox -s chaos -- --server valkey9 --seconds 600    ten minutes
       nox -s chaos -- --fault flushall --fault kill-writer --seconds 60
-      nox -s chaos -- --place cluster --seed 4711       the same faults as a run that said seed 4711
-      nox -s chaos -- --upstream --short                that the gate sees
+      nox -s chaos -- --place cluster --seed 4711       the same faults as with this seed before
+      nox -s chaos -- --upstream --short                show that the gate works
       nox -s chaos -- --tree DIR --format json          another tree, for a program
       nox -s chaos -- --list                            the kinds of faults
     """
-    from scripts.gates.chaos import Selection, list_faults
+    from scripts.gates.chaos import ChaosSelection, list_faults
     from scripts.gates.chaos import chaos as gate
 
     if listing:
         list_faults(repo)
-        return Exit.FINE
-    selection = Selection(servers, faults, places, seconds, times, seed, short)
+        return Exit.OK
+    selection = ChaosSelection(servers, faults, places, seconds, times, seed, short)
     return gate(repo, selection, upstream=upstream, tree=tree, form=form)
 
 
 @cli.command()
-@click.option("--write", is_flag=True, help="Write README's table of patches anew.")
+@click.option("--write", is_flag=True, help="Write README's table of patches.")
 @click.pass_obj
 def lint(repo: Repository, write: bool) -> Exit:
     """Check fork.toml, the lock, the series, the profile and README's table, without running
@@ -650,33 +660,33 @@ def lint(repo: Repository, write: bool) -> Exit:
     from scripts.core.lockfile import read_lock
     from scripts.series.profile import check_profile
     from scripts.series.readme_table import check_readme
-    from scripts.series.series import examine, read_series
+    from scripts.series.series import read_series, read_with_problems
 
     lock = read_lock(repo.lock_file)
-    series, _ = examine(repo, lock)
+    series, _ = read_with_problems(repo, lock)
     raise_all(
         lambda: read_series(repo, lock),
         lambda: check_profile(repo, series),
         lambda: check_readme(repo, series, write=write),
     )
     for warning in repo.config.stale_exclusions(lock):
-        say(f"warning: {warning}")
-    say(
+        info(f"warning: {warning}")
+    info(
         f"{len(series.active)} live and {len(series.retired)} retired patches are in order; "
         f"the live ones touch {series.lines} upstream lines"
     )
-    return Exit.FINE
+    return Exit.OK
 
 
 def main() -> None:
     """Run the command line; expected errors are printed without a traceback."""
-    forgive_closed_pipes()
+    ignore_closed_pipes()
     signal.signal(signal.SIGTERM, lambda *_: _interrupt())
     # A shell without job control starts background processes with SIGINT ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     verb = next((word for word in sys.argv[1:] if word in cli.commands), "")
     try:
-        with at_work(verb):
+        with heartbeat(verb):
             code = cli.main(standalone_mode=False)
     except ForkError as error:
         _fail(error, str(error), error.exit_code)
@@ -685,7 +695,7 @@ def main() -> None:
         raise SystemExit(Exit.USAGE) from None
     except (KeyboardInterrupt, click.Abort):
         stop_all()
-        say("stopped; what was finished is kept, run it again to go on")
+        info("stopped; what was finished is kept, run it again to go on")
         raise SystemExit(Exit.INTERRUPTED) from None
     except OSError as error:
         _fail(
@@ -694,7 +704,7 @@ def main() -> None:
             "  next: check the disk and the permissions",
             Exit.ENVIRONMENT,
         )
-    raise SystemExit(code if isinstance(code, int) else Exit.FINE)
+    raise SystemExit(code if isinstance(code, int) else Exit.OK)
 
 
 def _interrupt() -> None:
@@ -704,7 +714,7 @@ def _interrupt() -> None:
 def _fail(error: Exception, text: str, code: Exit) -> None:
     if logging.getLogger().isEnabledFor(logging.DEBUG):
         err.print_exception()
-    say(f"error: {text}")
+    info(f"error: {text}")
     raise SystemExit(code) from error
 
 

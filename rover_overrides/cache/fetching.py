@@ -19,7 +19,7 @@ from django.db.models.query import ModelIterable
 
 from rover_overrides.cache import nested_reads, results
 from rover_overrides.cache.getset import getting
-from rover_overrides.cache.survival import survive
+from rover_overrides.cache.storability import is_storable
 from rover_overrides.keys.compile_copies import compile_copy
 
 _HAS_FETCH_MODES = django.VERSION >= (6, 1)
@@ -34,16 +34,16 @@ def fetch(queryset: Any, key: str) -> list[Any]:
     dependencies yet, the rows are read again under a lease on those tables; another process may
     have stored the result by then.
     """
-    rows, is_known = _fetch(queryset, key)
-    if not is_known:
-        queryset._cond_dnfs = nested_reads.learned(key, queryset._cond_dnfs)
+    rows, is_covered = _fetch(queryset, key)
+    if not is_covered:
+        queryset._cond_dnfs = nested_reads.with_learned_tables(key, queryset._cond_dnfs)
         with getting(key, queryset._cond_dnfs, queryset._prefix) as data:
             if data is not None:
-                return found(queryset, data[0])
+                return complete_rows(queryset, data[0])
             if results.has_lease(key):
                 rows, _ = _fetch(queryset, key)
-    if _has_known(queryset):
-        _attach(queryset, rows)
+    if _has_known_related(queryset):
+        _attach_known_related(queryset, rows)
     return rows
 
 
@@ -53,22 +53,22 @@ def _fetch(queryset: Any, key: str) -> tuple[list[Any], bool]:
     Rows that are not covered are not stored.
     """
     kind = queryset._iterable_class
-    source = _without_known(queryset) if _has_known(queryset) else queryset
+    source = _without_known_related(queryset) if _has_known_related(queryset) else queryset
     if settings.CACHEOPS_INSIDEOUT and results.has_lease(key):
-        with nested_reads.watching() as reads:
+        with nested_reads.recording_reads() as reads:
             rows = list(kind(source))
-        if not nested_reads.learn(
+        if not nested_reads.covers_reads(
             key, queryset._cond_dnfs, reads, None if _is_djangos(kind) else _sql(queryset)
         ):
             return rows, False
     else:
         rows = list(kind(source))
-    if survive(rows):
+    if is_storable(rows):
         queryset._cache_results(key, rows)
     return rows, True
 
 
-def found(queryset: Any, rows: list[Any]) -> list[Any]:
+def complete_rows(queryset: Any, rows: list[Any]) -> list[Any]:
     """Return stored rows, completed with what belongs to their reader."""
     if not rows or not isinstance(rows[0], Model):
         return rows
@@ -77,13 +77,13 @@ def found(queryset: Any, rows: list[Any]) -> list[Any]:
         for _, row in _with_related(rows):
             row._state.db = queryset.db
     if _HAS_FETCH_MODES and queryset._fetch_mode.track_peers:
-        _introduce(rows)
-    if _has_known(queryset):
-        _attach(queryset, rows)
+        _link_peers(rows)
+    if _has_known_related(queryset):
+        _attach_known_related(queryset, rows)
     return rows
 
 
-def _has_known(queryset: Any) -> bool:
+def _has_known_related(queryset: Any) -> bool:
     return bool(queryset._known_related_objects) and queryset._iterable_class is ModelIterable
 
 
@@ -96,7 +96,7 @@ def _sql(queryset: Any) -> str:
     return sql
 
 
-def _without_known(queryset: Any) -> Any:
+def _without_known_related(queryset: Any) -> Any:
     """Return the queryset without its known related objects.
 
     This copies the attributes, because a clone would compile the query again.
@@ -106,7 +106,7 @@ def _without_known(queryset: Any) -> Any:
     return bare
 
 
-def _attach(queryset: Any, rows: Sequence[Any]) -> None:
+def _attach_known_related(queryset: Any, rows: Sequence[Any]) -> None:
     """Set the known related object on each row, unless select_related() has already set one."""
     for field, objects in queryset._known_related_objects.items():
         names = [_attname(queryset, field, name) for name in field.from_fields]
@@ -127,7 +127,7 @@ def _attname(queryset: Any, field: Any, name: str) -> str:
     return found
 
 
-def _introduce(rows: Sequence[Any]) -> None:
+def _link_peers(rows: Sequence[Any]) -> None:
     """Link the objects of each kind as peers, which their fetch mode loads together.
 
     These links cannot be stored with a result.

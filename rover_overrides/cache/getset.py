@@ -16,28 +16,30 @@ from rover_overrides.transport import pipeline
 # Attempts at an unreadable result: another process may store a new one after the deletion.
 _ATTEMPTS = 2
 
-Found = tuple[Any]
+CachedValue = tuple[Any]
 """A cached value in a tuple, because None is a value too."""
 
 
 def getting(
     key: str, cond_dnfs: Any, prefix: str, lock: bool = False
-) -> AbstractContextManager[Found | None]:
+) -> AbstractContextManager[CachedValue | None]:
     """Return a context manager that yields the cached value of a key in a tuple, or None on a miss.
 
     On a miss it takes a lease; a result that is stored before the block ends is stored under it.
     """
-    if nested_reads.watched.get():
-        nested_reads.note(cond_dnfs)
-    return (_Ours if settings.CACHEOPS_INSIDEOUT else _Upstreams)(key, cond_dnfs, prefix, lock)
+    if nested_reads.active_reads.get():
+        nested_reads.note_cached_read(cond_dnfs)
+    return (_LeasedGetting if settings.CACHEOPS_INSIDEOUT else _UpstreamGetting)(
+        key, cond_dnfs, prefix, lock
+    )
 
 
-class _Ours(results.getting):
+class _LeasedGetting(results.getting):
     """Yields a value; one that cannot be read is deleted and becomes a miss with lease and lock."""
 
     __slots__ = ()
 
-    def __enter__(self) -> Found | None:
+    def __enter__(self) -> CachedValue | None:
         for _ in range(_ATTEMPTS):
             data = results.getting.__enter__(self)
             if data is None:
@@ -51,7 +53,7 @@ class _Ours(results.getting):
         return None  # no lease is left, so nothing is stored
 
 
-class _Upstreams:
+class _UpstreamGetting:
     """The same with upstream's own storage, which has no leases.
 
     The next stored result replaces one that cannot be read.
@@ -60,7 +62,7 @@ class _Upstreams:
     def __init__(self, *arguments: Any) -> None:
         self._reading = getset.getting(*arguments)
 
-    def __enter__(self) -> Found | None:
+    def __enter__(self) -> CachedValue | None:
         data = self._reading.__enter__()
         try:
             return None if data is None else (loads(data),)

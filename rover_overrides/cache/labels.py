@@ -27,24 +27,24 @@ class Label(NamedTuple):
     stamps: tuple[str, ...]
 
 
-def write(prefix: str, deps: Mapping[str, Sequence[Conj]]) -> bytes:
+def encode_label(prefix: str, deps: Mapping[str, Sequence[Conj]]) -> bytes:
     """Return the label of a result that depends on these conditions."""
     lines = [prefix, *(_line(prefix, table, deps[table]) for table in sorted(deps))]
     text = "\n".join(lines).encode()
     return MAGIC + len(text).to_bytes(2, "big") + text
 
 
-def skip(value: bytes, start: int) -> int:
+def label_end(value: bytes, start: int) -> int:
     """Return the offset of the data after a label that begins at `start`."""
     return start + _SIZE + int.from_bytes(value[start + len(MAGIC) : start + _SIZE], "big")
 
 
-def read(value: bytes, start: int) -> Label | None:
+def decode_label(value: bytes, start: int) -> Label | None:
     """Return the keys that a label names, or None if there is no label."""
     if value[start : start + len(MAGIC)] != MAGIC:
         return None
     try:
-        prefix, *lines = value[start + _SIZE : skip(value, start)].decode().split("\n")
+        prefix, *lines = value[start + _SIZE : label_end(value, start)].decode().split("\n")
         parts = [line.split(" ") for line in lines]
         registries = sorted(
             key for table, flags, _ in parts for key in _registries(prefix, table, flags)
@@ -56,14 +56,14 @@ def read(value: bytes, start: int) -> Label | None:
 
 
 def _line(prefix: str, table: str, conjs: Sequence[Conj]) -> str:
-    flags = {"t" if conj == TRUE else "ao"[has_operands(conj.entry)] for conj in conjs}
+    flags = {"t" if conj == TRUE else "ao"[has_operands(conj.template)] for conj in conjs}
     keys = [registry.stamp_key(prefix, table, conj) for conj in conjs if conj != TRUE]
     digests = b"".join(bytes.fromhex(key.rpartition(":")[2]) for key in keys)
     return f"{table} {''.join(sorted(flags))} {b64encode(digests).decode()}"
 
 
 def _registries(prefix: str, table: str, flags: str) -> Iterable[str]:
-    return (key for key, flag in zip(registry.keys(prefix, table), "ao") if flag in flags)
+    return (key for key, flag in zip(registry.registry_keys(prefix, table), "ao") if flag in flags)
 
 
 def _stamps(prefix: str, table: str, flags: str, coded: str) -> list[str]:

@@ -13,33 +13,35 @@ import time
 
 import redis
 
-from rover_overrides.core.switches import stated
+from rover_overrides.core.switches import raw_setting
 from rover_overrides.transport import pipeline
 from rover_overrides.transport.circuit_breaker import circuit
 from rover_overrides.transport.pipeline import Command
-from rover_overrides.transport.refusals import refusals_as_absence
+from rover_overrides.transport.refusals import refusals_as_connection_errors
 
 SECONDS = 5
 """How many seconds a lock lives unless the setting says otherwise."""
 
-_SLICE = 1.0  # seconds of one wait, which bounds the cost of a lost wake-up
+_MAX_WAIT_SECONDS = 1.0  # seconds of one wait, which bounds the cost of a lost wake-up
 # Seconds between two checks by a client whose socket timeout is too short for a blocking wait.
-_POLL = 0.05
+_POLL_SECONDS = 0.05
 _RELEASE = (
     "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) end return 0"
 )
 
 
-def seconds() -> float:
+def lifetime_seconds() -> float:
     """Return how many seconds a lock lives, and a reader waits in total."""
-    return float(stated("CACHEOPS_ROVER_LOCK_SECONDS", SECONDS))
+    return float(raw_setting("CACHEOPS_ROVER_LOCK_SECONDS", SECONDS))
 
 
 def acquire(key: str) -> str | None:
     """Return the token of a lock, or None if another caller holds it."""
     token = os.urandom(16).hex()
-    milliseconds = max(1, int(1000 * seconds()))
-    locked, held = pipeline.run([("SET", _lock(key), token, "NX", "PX", milliseconds), holder(key)])
+    milliseconds = max(1, int(1000 * lifetime_seconds()))
+    locked, held = pipeline.run(
+        [("SET", _lock(key), token, "NX", "PX", milliseconds), holder_command(key)]
+    )
     # A pipeline may be sent twice: then SET NX fails although this caller holds the lock.
     if locked.value is None and held.value != token.encode():
         return None
@@ -48,7 +50,7 @@ def acquire(key: str) -> str | None:
     return token
 
 
-def holder(key: str) -> Command:
+def holder_command(key: str) -> Command:
     """Return the command that reads the token of a lock's holder."""
     return ("GET", _lock(key))
 
@@ -57,16 +59,16 @@ def wait(key: str, longest: float) -> None:
     """Wait until a lock is released, for a second at most."""
     patience = _socket_timeout() / 2
     # The server checks for expired waits only ten times a second.
-    if patience < 5 * _POLL:
-        time.sleep(min(longest, _POLL))
+    if patience < 5 * _POLL_SECONDS:
+        time.sleep(min(longest, _POLL_SECONDS))
         return
-    seconds = round(max(_POLL, min(longest, _SLICE, patience)), 3)
+    seconds = round(max(_POLL_SECONDS, min(longest, _MAX_WAIT_SECONDS, patience)), 3)
     try:
-        with refusals_as_absence():
+        with refusals_as_connection_errors():
             # Upstream waits with this command, and its tests expect it.
             pipeline.client().brpoplpush(_signal(key), _signal(key), timeout=seconds)
     except (redis.ConnectionError, redis.TimeoutError):
-        circuit.failed()
+        circuit.record_failure()
         raise
 
 
@@ -91,4 +93,4 @@ def _socket_timeout() -> float:
     client = pipeline.client()
     pool = getattr(client, "connection_pool", None)
     kwargs = client.get_connection_kwargs() if pool is None else pool.connection_kwargs
-    return float(kwargs.get("socket_timeout") or 2 * _SLICE)
+    return float(kwargs.get("socket_timeout") or 2 * _MAX_WAIT_SECONDS)

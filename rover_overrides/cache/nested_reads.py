@@ -19,7 +19,7 @@ from django.db import connections
 
 from rover_overrides.conditions.conditions import TRUE, UNCACHED
 
-KEPT = 2048
+MAX_REMEMBERED = 2048
 """For how many results a process remembers the tables that were read."""
 
 _WORD = re.compile(r"\w+")
@@ -39,14 +39,16 @@ class Reads:
     def __init__(self) -> None:
         self.statements: list[str] = []
         self.tables: set[str] = set()
-        self.are_known = True
-        self.are_all = True
+        self.are_tables_known = True
+        self.is_complete = True
         self.has_connected = False
 
     def add(self, deps: Any) -> None:
         """Add the dependencies of a cached result."""
         self.tables.update(deps)
-        self.are_known = self.are_known and not any(UNCACHED in conjs for conjs in deps.values())
+        self.are_tables_known = self.are_tables_known and not any(
+            UNCACHED in conjs for conjs in deps.values()
+        )
 
     def execute(self, execute: Callable[..., Any], sql: Any, *more: Any) -> Any:
         """Record a statement and execute it.
@@ -54,26 +56,26 @@ class Reads:
         A statement of a nested queryset is not recorded, because the dependencies of that queryset
         are.
         """
-        if watched.get()[-1:] == (self,) and _kind(sql) is not _Kind.NEITHER:
+        if active_reads.get()[-1:] == (self,) and _kind(sql) is not _Kind.NEITHER:
             self.statements.append(sql)
         return execute(sql, *more)
 
 
-watched: ContextVar[tuple[Reads, ...]] = ContextVar("rover_reads", default=())
+active_reads: ContextVar[tuple[Reads, ...]] = ContextVar("rover_reads", default=())
 """The watched blocks around the running code."""
 
 
-def note(deps: Any) -> None:
+def note_cached_read(deps: Any) -> None:
     """Add the dependencies of a read from the cache to the watched blocks around it."""
-    for reads in watched.get():
+    for reads in active_reads.get():
         reads.add(deps)
 
 
 @contextmanager
-def watching() -> Iterator[Reads]:
+def recording_reads() -> Iterator[Reads]:
     """Yield a `Reads` that records what is read in the block."""
     reads = Reads()
-    token = watched.set((*watched.get(), reads))
+    token = active_reads.set((*active_reads.get(), reads))
     opened = _opened()
     closed = [connection for connection in opened if connection.connection is None]
     for connection in opened:
@@ -83,8 +85,8 @@ def watching() -> Iterator[Reads]:
     finally:
         for connection in opened:
             connection.execute_wrappers.remove(reads.execute)
-        watched.reset(token)
-    reads.are_all = len(_opened()) == len(opened)
+        active_reads.reset(token)
+    reads.is_complete = len(_opened()) == len(opened)
     reads.has_connected = any(connection.connection is not None for connection in closed)
 
 
@@ -100,7 +102,7 @@ def _opened() -> list[Any]:
     return [connection for connection in found if connection is not None]
 
 
-def learned(key: str, deps: Any) -> Any:
+def with_learned_tables(key: str, deps: Any) -> Any:
     """Return dependencies with the tables that were read for this result before."""
     if not _learned or key not in _learned:
         return deps
@@ -110,7 +112,7 @@ def learned(key: str, deps: Any) -> Any:
     return {**deps, **{table: [TRUE] for table in tables}}
 
 
-def learn(key: str, deps: Any, reads: Reads, statement: str | None) -> bool:
+def covers_reads(key: str, deps: Any, reads: Reads, statement: str | None) -> bool:
     """Return whether dependencies cover all that was read besides the query's own statement.
 
     If not, remember the missing tables. `statement` is the own SQL, or None for an iterable of
@@ -118,18 +120,18 @@ def learn(key: str, deps: Any, reads: Reads, statement: str | None) -> bool:
     """
     others = _without_own(reads.statements, statement)
     # A connection that was opened in the block was not watched.
-    if not reads.are_all:
+    if not reads.is_complete:
         return False
-    if not others and not reads.tables and reads.are_known:
+    if not others and not reads.tables and reads.are_tables_known:
         return True
     tables = reads.tables.union(*map(_tables, others))
-    known = reads.are_known and all(map(_tables, others))
+    known = reads.are_tables_known and all(map(_tables, others))
     if known and all(deps.get(table) == [TRUE] for table in tables):
         return True
     # Queries that set up a new connection (for its types, for example) do not run again.
     if reads.has_connected:
         return False
-    if len(_learned) >= KEPT:
+    if len(_learned) >= MAX_REMEMBERED:
         _learned.clear()
     before = _learned.get(key, frozenset())
     _learned[key] = before | tables if known and before is not None else None

@@ -40,17 +40,17 @@ _SKEW_SECONDS = 600
 The clock of its writer may be behind that of the process that removes it.
 """
 
-Places = Iterable[tuple[str, str]]
+PrefixedTables = Iterable[tuple[str, str]]
 """Tables, each with the prefix of its keys first."""
 
-given_up: dict[str, tuple[float, tuple[tuple[str, str], ...]]] = {}
+abandoned_writers: dict[str, tuple[float, tuple[tuple[str, str], ...]]] = {}
 """Writers that gave up while their commands may still arrive, by token.
 
-Each has the time when its registrations have ended anyway, and its places.
+Each has the time when its registrations have ended anyway, and its tables.
 """
 
 
-def seconds() -> float:
+def lifetime_seconds() -> float:
     """Return how many seconds the registration of a dead writer keeps its tables uncached."""
     return float(getattr(settings, "CACHEOPS_ROVER_UNKNOWN_SECONDS", SECONDS))
 
@@ -60,72 +60,82 @@ def key(prefix: str, table: str) -> str:
     return f"{prefix}writers:{{{prefix}{table}}}"
 
 
-def old_key(prefix: str, table: str) -> str:
+def previous_wheel_key(prefix: str, table: str) -> str:
     """Return the key of a table's registrations for the previous wheel, scored by their start."""
     return f"{prefix}pending:{{{prefix}{table}}}"
 
 
-def enter(places: Places, token: str) -> list[Command]:
+def register_commands(tables: PrefixedTables, token: str) -> list[Command]:
     """Return the commands that register a writer, or renew it, and remove expired registrations."""
-    now, lives = time.time(), seconds()
+    now, lives = time.time(), lifetime_seconds()
     kept = int(max(_KEPT_SECONDS, lives))
     began = now - SECONDS + min(SECONDS, lives)  # makes it end at the same time
     commands: list[Command] = []
-    for place in places:
-        commands += _entering(key(*place), now - _SKEW_SECONDS, now + lives, token, kept)
+    for prefixed_table in tables:
+        commands += _registration_commands(
+            key(*prefixed_table), now - _SKEW_SECONDS, now + lives, token, kept
+        )
         if _is_compatible():
-            commands += _entering(old_key(*place), now - SECONDS, began, token, SECONDS)
+            commands += _registration_commands(
+                previous_wheel_key(*prefixed_table), now - SECONDS, began, token, SECONDS
+            )
     return commands
 
 
-def was_missing(replies: Sequence[Reply]) -> bool:
-    """Return whether one of the registrations that `enter` made did not exist before."""
+def was_unregistered(replies: Sequence[Reply]) -> bool:
+    """Return whether a registration that `register_commands` renews did not exist before."""
     return any(reply.value for reply in replies[1::3])  # ZADD returns 1 for a new member
 
 
-def leave(places: Places, token: str) -> list[Command]:
+def unregister_commands(tables: PrefixedTables, token: str) -> list[Command]:
     """Return the commands that unregister a writer; each returns whether it was registered."""
-    return [("ZREM", name, token) for place in places for name in _keys(*place)]
+    return [("ZREM", name, token) for prefixed_table in tables for name in _keys(*prefixed_table)]
 
 
-def ask(prefix: str, table: str) -> list[Command]:
+def count_commands(prefix: str, table: str) -> list[Command]:
     """Return the commands that count the registered writers of a table."""
     now = time.time()
     after = dict(zip(_keys(prefix, table), (now, now - SECONDS)))
     return [("ZCOUNT", name, f"({moment}", "+inf") for name, moment in after.items()]
 
 
-def may_have_ended(entered: float) -> bool:
-    """Return whether a registration made at `entered` may have ended, although it still exists.
+def may_have_ended(registered_at: float) -> bool:
+    """Return whether a registration of that time may have ended, although it still exists.
 
     The clocks of readers may be ahead.
     """
-    return time.monotonic() - entered >= seconds() / 2
+    return time.monotonic() - registered_at >= lifetime_seconds() / 2
 
 
-def give_up(places: Places, token: str) -> None:
+def mark_abandoned(tables: PrefixedTables, token: str) -> None:
     """Remember a writer whose registrations must be removed."""
     now = time.monotonic()
-    for other in [name for name, (until, _) in list(given_up.items()) if until < now]:
-        given_up.pop(other, None)
-    given_up[token] = now + max(SECONDS, seconds()), tuple(places)
+    for other in [name for name, (until, _) in list(abandoned_writers.items()) if until < now]:
+        abandoned_writers.pop(other, None)
+    abandoned_writers[token] = now + max(SECONDS, lifetime_seconds()), tuple(tables)
 
 
-def take_back() -> None:
+def unregister_abandoned() -> None:
     """Remove the registrations of writers that gave up.
 
     A server that hung may run their commands late, even after it has read the first command of
     another connection. So the removal is a round trip of its own, after one that was answered.
     """
-    taken = dict(given_up)
-    leaving = [command for token, (_, places) in taken.items() for command in leave(places, token)]
-    pipeline.run([("ZSCORE", name, token) for _, name, token in leaving])
-    pipeline.run(leaving)
+    taken = dict(abandoned_writers)
+    unregistering = [
+        command
+        for token, (_, tables) in taken.items()
+        for command in unregister_commands(tables, token)
+    ]
+    pipeline.run([("ZSCORE", name, token) for _, name, token in unregistering])
+    pipeline.run(unregistering)
     for token in taken:
-        given_up.pop(token, None)
+        abandoned_writers.pop(token, None)
 
 
-def _entering(name: str, ended: float, score: float, token: str, kept: int) -> list[Command]:
+def _registration_commands(
+    name: str, ended: float, score: float, token: str, kept: int
+) -> list[Command]:
     return [
         ("ZREMRANGEBYSCORE", name, "-inf", ended),
         ("ZADD", name, score, token),
@@ -136,7 +146,7 @@ def _entering(name: str, ended: float, score: float, token: str, kept: int) -> l
 def _keys(prefix: str, table: str) -> list[str]:
     names = [key(prefix, table)]
     if _is_compatible():
-        names.append(old_key(prefix, table))
+        names.append(previous_wheel_key(prefix, table))
     return names
 
 

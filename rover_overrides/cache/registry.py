@@ -2,10 +2,10 @@
 
 A template is a condition without the values that a row gives. Writers compare their rows with the
 templates. A registry is a Redis LIST of its generation, which is a random token with the creation
-time, and at most `CAP` templates. Templates are only appended, so a process keeps a copy and reads
-only what was added after it. A result depends on the generation: a registry that was evicted,
-expired, rotated or left behind by a restart has another one, and every result that depends on the
-old one is a miss.
+time, and at most `MAX_TEMPLATES` templates. Templates are only appended, so a process keeps a copy
+and reads only what was added after it. A result depends on the generation: a registry that was
+evicted, expired, rotated or left behind by a restart has another one, and every result that depends
+on the old one is a miss.
 
 A table has two registries: `:a` for templates whose values a row gives, `:o` for those with
 operands of a query.
@@ -27,8 +27,8 @@ from rover_overrides.conditions.conditions import TRUE, UNCACHED, Conj, has_oper
 from rover_overrides.transport import epochs, pipeline
 from rover_overrides.transport.pipeline import Command, Reply
 
-CAP = 999  # with the generation 1,000 members, the most that a command may touch
-LONGEST = 65536  # characters of a template, which keeps a registry below 64 MiB
+MAX_TEMPLATES = 999  # with the generation 1,000 members, the most that a command may touch
+MAX_TEMPLATE_LENGTH = 65536  # characters of a template, which keeps a registry below 64 MiB
 
 _MOST_COPIES = 1024  # registries that a process keeps copies of
 
@@ -73,11 +73,11 @@ return said
 _SHA = hashlib.sha1(_APPEND.encode()).hexdigest()  # noqa: S324 - Redis identifies scripts by it
 
 
-def keys(prefix: str, table: str) -> tuple[str, str]:
+def registry_keys(prefix: str, table: str) -> tuple[str, str]:
     """Return the keys of a table's two registries, `:a` and `:o`."""
-    if prefix not in epochs.used:  # every writer under the prefix needs these keys
-        epochs.use(prefix)
-    slot = _tagged(prefix, table)
+    if prefix not in epochs.used_prefixes:  # every writer under the prefix needs these keys
+        epochs.remember_prefix(prefix)
+    slot = _hash_tag(prefix, table)
     return f"{prefix}reg:{slot}:a", f"{prefix}reg:{slot}:o"
 
 
@@ -86,24 +86,24 @@ def epoch_keys(prefix: str) -> tuple[str, ...]:
 
     A cluster has none.
     """
-    return () if pipeline.is_sharded() else (epochs.key(prefix),)
+    return () if pipeline.is_cluster() else (epochs.epoch_key(prefix),)
 
 
-def by_table() -> bool:
+def is_sharded_by_table() -> bool:
     """Return whether a cluster keeps all stamps of a table on one node; else they are spread."""
     return bool(getattr(settings, "CACHEOPS_ROVER_SHARD_BY_TABLE", False))
 
 
 def stamp_key(prefix: str, table: str, conj: Conj) -> str:
     """Return the key of a condition's stamp."""
-    name = _tagged(prefix, table) if by_table() else table
+    name = _hash_tag(prefix, table) if is_sharded_by_table() else table
     if conj == TRUE:
         return f"{prefix}stamp:{name}:"
-    spelled = json.dumps([conj.entry, *conj.values]).encode()
+    spelled = json.dumps([conj.template, *conj.values]).encode()
     return f"{prefix}stamp:{name}:{hashlib.blake2b(spelled, digest_size=16).hexdigest()}"
 
 
-def _tagged(prefix: str, table: str) -> str:
+def _hash_tag(prefix: str, table: str) -> str:
     """Return the part of the keys that a cluster keeps together.
 
     Its hash tag is the same as in the keys of `pending_writes`.
@@ -111,11 +111,11 @@ def _tagged(prefix: str, table: str) -> str:
     return f"{{{prefix}{table}}}"
 
 
-def key_of(prefix: str, table: str, conj: Conj) -> str | None:
+def registry_key(prefix: str, table: str, conj: Conj) -> str | None:
     """Return the key of the registry for a condition's template; None for TRUE and UNCACHED."""
     if conj in {TRUE, UNCACHED}:
         return None
-    return keys(prefix, table)[has_operands(conj.entry)]
+    return registry_keys(prefix, table)[has_operands(conj.template)]
 
 
 def generation_command(key: str) -> Command:
@@ -123,7 +123,7 @@ def generation_command(key: str) -> Command:
     return ("LINDEX", key, 0)
 
 
-def append_command(key: str, entries: Iterable[str], seconds: int) -> Command:
+def append_command(key: str, templates: Iterable[str], seconds: int) -> Command:
     """Return the command that appends missing templates to a registry.
 
     It also keeps the registry for at least `seconds`.
@@ -135,23 +135,23 @@ def append_command(key: str, entries: Iterable[str], seconds: int) -> Command:
         1,
         key,
         f"{os.urandom(16).hex()}:{now}",
-        CAP,
+        MAX_TEMPLATES,
         _rotation_seconds(),
         now,
         seconds,
-        *entries,
+        *templates,
     )
 
 
-def appended(reply: Reply, entries: Sequence[str]) -> tuple[Reply, dict[str, bool]]:
+def parse_append_reply(reply: Reply, templates: Sequence[str]) -> tuple[Reply, dict[str, bool]]:
     """Return the generation in the reply to an append, and for each template whether it is in."""
     generation, *flags = reply.value
     return Reply(generation, reply.identity), {
-        entry: bool(flag) for entry, flag in zip(entries, flags)
+        template: bool(flag) for template, flag in zip(templates, flags)
     }
 
 
-def with_source(command: Command) -> Command:
+def with_script_source(command: Command) -> Command:
     """Return a command that works on a server that does not have the script yet.
 
     Other commands are returned unchanged.
@@ -159,7 +159,7 @@ def with_source(command: Command) -> Command:
     return ("EVAL", _APPEND, *command[2:]) if command[:2] == ("EVALSHA", _SHA) else command
 
 
-class Known:
+class KnownTemplates:
     """What this process knows about templates without reading registries.
 
     It remembers which templates are in a registry and which had no room. This holds for one
@@ -171,44 +171,50 @@ class Known:
         self._registries: dict[str, tuple[Version, dict[str, float]]] = {}
         self._full_until: dict[str, float] = {}
 
-    def full(self, key: str) -> bool:
+    def is_full(self, key: str) -> bool:
         """Return whether a registry recently had no room for some template."""
         return key in self._full_until and time.monotonic() < self._full_until[key]
 
-    def refused(self, key: str, entry: str) -> bool:
+    def is_refused(self, key: str, template: str) -> bool:
         """Return whether a template is known to be left out, in any generation."""
-        _, entries = self._registries.get(key, (None, _NO_ENTRIES))
-        return len(entry) > LONGEST or time.monotonic() < entries.get(entry, 0.0) < math.inf
+        _, templates = self._registries.get(key, (None, _NO_ENTRIES))
+        return (
+            len(template) > MAX_TEMPLATE_LENGTH
+            or time.monotonic() < templates.get(template, 0.0) < math.inf
+        )
 
-    def is_in(self, key: str, entry: str, version: Version) -> bool:
+    def contains(self, key: str, template: str, version: Version) -> bool:
         """Return whether a template is known to be in this version of the registry."""
-        known, entries = self._registries.get(key, (None, _NO_ENTRIES))
-        return known == version and entries.get(entry) == math.inf
+        known, templates = self._registries.get(key, (None, _NO_ENTRIES))
+        return known == version and templates.get(template) == math.inf
 
-    def learn(self, key: str, version: Version, entries: dict[str, bool]) -> None:
+    def learn(self, key: str, version: Version, templates: dict[str, bool]) -> None:
         """Remember the result of an append, and forget what is known of another version."""
         known, before = self._registries.get(key, (None, _NO_ENTRIES))
-        if known != version or len(before) > 4 * CAP:  # bounds the memory
+        if known != version or len(before) > 4 * MAX_TEMPLATES:  # bounds the memory
             before = _NO_ENTRIES
         if key not in self._registries and len(self._registries) >= _MOST_COPIES:
             self._registries, self._full_until = {}, {}
         until = time.monotonic() + _rotation_seconds()
-        if not all(entries.values()):
+        if not all(templates.values()):
             self._full_until[key] = until
         # A new dict, because other threads may be reading the old one.
         self._registries[key] = (
             version,
-            {**before, **{entry: math.inf if here else until for entry, here in entries.items()}},
+            {
+                **before,
+                **{template: math.inf if here else until for template, here in templates.items()},
+            },
         )
 
 
 class _Copy(NamedTuple):
     generation: bytes | None
     identity: bytes
-    entries: tuple[str, ...]
+    templates: tuple[str, ...]
 
 
-class Asked(NamedTuple):
+class RegistryRead(NamedTuple):
     """A read of registries: the commands to send, and the copies that the replies extend."""
 
     keys: tuple[str, ...]
@@ -216,65 +222,74 @@ class Asked(NamedTuple):
     commands: list[Command]
 
 
-class Registry:
+class RegistryCopies:
     """This process's copies of the registries, each the beginning of the list in one generation."""
 
     def __init__(self) -> None:
         self._copies: dict[str, _Copy] = {}
 
-    def commands_to_read(self, keys: Sequence[str], *, anew: bool = False) -> Asked:
+    def commands_to_read(self, keys: Sequence[str], *, anew: bool = False) -> RegistryRead:
         """Return the commands that read each registry's generation and what follows its copy.
 
         With `anew` the copies are ignored.
         """
         copies = tuple(_NOTHING if anew else self._copies.get(key, _NOTHING) for key in keys)
         pairs = [
-            (generation_command(k), ("LRANGE", k, len(c.entries) + 1, -1))
+            (generation_command(k), ("LRANGE", k, len(c.templates) + 1, -1))
             for k, c in zip(keys, copies)
         ]
-        return Asked(tuple(keys), copies, [command for pair in pairs for command in pair])
+        return RegistryRead(tuple(keys), copies, [command for pair in pairs for command in pair])
 
-    def absorb(self, asked: Asked, replies: Sequence[Reply]) -> list[tuple[str, ...] | None]:
+    def extend_copies(
+        self, pending_read: RegistryRead, replies: Sequence[Reply]
+    ) -> list[tuple[str, ...] | None]:
         """Return each registry's templates, or None where it must be read again.
 
         That is the case if its generation changed.
         """
         pairs = zip(replies[::2], replies[1::2])
-        return [self._continued(*each) for each in zip(asked.keys, asked.copies, pairs)]
+        return [
+            self._extend_copy(*each) for each in zip(pending_read.keys, pending_read.copies, pairs)
+        ]
 
     def read(self, keys: Sequence[str], first: Sequence[Command] = ()) -> list[tuple[str, ...]]:
         """Return the templates of registries, in a round trip that starts with `first`.
 
         A second round trip reads the registries whose generation changed.
         """
-        asked = self.commands_to_read(keys)
+        pending_read = self.commands_to_read(keys)
         found = dict(
-            zip(keys, self.absorb(asked, pipeline.run([*first, *asked.commands])[len(first) :]))
+            zip(
+                keys,
+                self.extend_copies(
+                    pending_read, pipeline.run([*first, *pending_read.commands])[len(first) :]
+                ),
+            )
         )
         changed = self.commands_to_read(
-            [key for key, entries in found.items() if entries is None], anew=True
+            [key for key, templates in found.items() if templates is None], anew=True
         )
-        found.update(zip(changed.keys, self.absorb(changed, pipeline.run(changed.commands))))
+        found.update(zip(changed.keys, self.extend_copies(changed, pipeline.run(changed.commands))))
         return [found[key] or () for key in keys]
 
-    def _continued(
+    def _extend_copy(
         self, key: str, copy: _Copy, pair: tuple[Reply, Reply]
     ) -> tuple[str, ...] | None:
         head, tail = pair
-        entries = tuple(entry.decode() for entry in tail.value)
+        templates = tuple(template.decode() for template in tail.value)
         if copy is not _NOTHING and (head.value, head.identity) != copy[:2]:
             self._copies.pop(key, None)
             # The results of a registry that is gone are misses, so there is nothing to read.
-            return None if head.value is not None else entries
+            return None if head.value is not None else templates
         # Without a copy to extend, any generation is valid. The two commands may see different
         # ones. Then the generation of this copy is already gone, and the templates that were not
         # seen are newer than the write that is compared with them.
-        whole = _Copy(head.value, head.identity, copy.entries + entries)
-        if head.value is not None and (entries or copy is _NOTHING):
+        whole = _Copy(head.value, head.identity, copy.templates + templates)
+        if head.value is not None and (templates or copy is _NOTHING):
             if len(self._copies) >= _MOST_COPIES:
                 self._copies = {}
             self._copies[key] = whole
-        return whole.entries
+        return whole.templates
 
 
 _NOTHING = _Copy(None, b"", ())

@@ -31,22 +31,22 @@ from django.conf import settings
 from rover_overrides.cache import labels, locks, pending_writes, registry, serialization
 from rover_overrides.conditions.conditions import TRUE, UNCACHED, Conj, coarser, has_operands
 from rover_overrides.core import switches
-from rover_overrides.core.warned import warn
+from rover_overrides.core.operator_warnings import warn
 from rover_overrides.database import snapshots
 from rover_overrides.transport import epochs, pipeline
 from rover_overrides.transport.circuit_breaker import circuit
 from rover_overrides.transport.pipeline import Command, Reply
-from rover_overrides.transport.refusals import do_without, is_full
+from rover_overrides.transport.refusals import handle_missing_permission, is_out_of_memory
 
 Dependencies = Mapping[str, Sequence[Conj]]
 
-MOST_KEYS = 32  # that a hit reads besides the result, including the epoch
+MAX_KEYS = 32  # that a hit reads besides the result, including the epoch
 CHECKSUM = 20  # bytes of the checksum at the beginning of a result
 FORMAT = "r4"  # of keys and values, in every checksum: other formats are misses
 
 _ROUNDS = 3  # of a lease: with full conditions, without operands, for any row
 # What keep_fresh passes to learn the stamps, which a lease already records.
-_NEVER = "never match"
+_NEVER_MATCH = "never match"
 
 
 class Lease(NamedTuple):
@@ -74,10 +74,10 @@ If one of them raises or returns False, Redis is not queried.
 
 _counters: Any = (
     import_module("rover_overrides.metrics.counters")
-    if switches.applied("explain-invalidation")
+    if switches.is_installed("explain-invalidation")
     else None
 )
-_known = registry.Known()
+_known_templates = registry.KnownTemplates()
 _leases: ContextVar[Mapping[str, Lease | None]] = ContextVar("rover_leases")
 _NO_LEASES: Mapping[str, Lease | None] = {}
 _NOT_HELD = "none"  # the lock of a reader that waited for one in vain
@@ -103,7 +103,7 @@ class getting:  # noqa: N801 - upstream's name of a context manager
         data = None
         try:
             if self._lock:
-                data, self._held = _alone(self._key, self._deps, self._prefix)
+                data, self._held = _read_or_lock(self._key, self._deps, self._prefix)
             else:
                 data = read(self._key, self._deps, self._prefix)
         except (redis.ConnectionError, redis.TimeoutError, redis.ResponseError) as error:
@@ -127,38 +127,40 @@ def read(key: str, deps: Dependencies, prefix: str) -> bytes | None:
     """Return a result that is still valid; on a miss take a lease for `fill` and return None."""
     plan = (
         None
-        if (circuit.has_failed and is_resting()) or not switches.on("leased-storage")
-        else _planned(deps, prefix)
+        if (circuit.has_failed and is_redis_skipped()) or not switches.is_enabled("leased-storage")
+        else _cached_plan(deps, prefix)
     )
     if plan is None:
-        _without_lease(key)
+        _discard_lease(key)
         return None
-    if prefix not in epochs.used:
-        epochs.use(prefix)
+    if prefix not in epochs.used_prefixes:
+        epochs.remember_prefix(prefix)
     for call in before_read:
         if call() is False:
-            _without_lease(key)
+            _discard_lease(key)
             return None
-    replies = pipeline.run(plan.generations, values=(key, *plan.stamps))
+    replies = pipeline.run(plan.generations, get_keys=(key, *plan.stamps))
     stamps, generations = replies[1 : len(plan.stamps) + 1], replies[len(plan.stamps) + 1 :]
     coded = replies[0].value
-    found = _result(coded, checksum([*generations, *stamps]))
+    found = _valid_result(coded, checksum([*generations, *stamps]))
     if found is not None:
         _count("hits")
         return found
-    _without_lease(key)  # removes that of an outer block, in case this one fails
-    lease = _take(deps, prefix, {k: reply for (k, _), reply in zip(plan.registries, generations)})
+    _discard_lease(key)  # removes that of an outer block, in case this one fails
+    lease = _acquire_lease(
+        deps, prefix, {k: reply for (k, _), reply in zip(plan.registries, generations)}
+    )
     _leases.set({**_leases.get(_NO_LEASES), key: lease})
     # The result may have been stored under coarser conditions than this process knew of.
-    found = _result(coded, lease and lease.checksum)
+    found = _valid_result(coded, lease and lease.checksum)
     _count("misses" if found is None else "hits")
     return found
 
 
-def is_resting() -> bool:
+def is_redis_skipped() -> bool:
     """Return whether readers do without Redis for now."""
     return (
-        cacheops_settings.CACHEOPS_DEGRADE_ON_FAILURE or circuit.lacks_right
+        cacheops_settings.CACHEOPS_DEGRADE_ON_FAILURE or circuit.lacks_permission
     ) and circuit.is_open()
 
 
@@ -176,23 +178,27 @@ def fill(
     Store nothing without a lease, or if the reader may have seen old rows.
     """
     lease = _leases.get(_NO_LEASES).get(key)
-    if expected == _NEVER or timeout <= 0:
+    if expected == _NEVER_MATCH or timeout <= 0:
         return ""
     if lease is None:
         _count("fills refused: no lease")
         return ""
-    if circuit.has_failed and is_resting():
+    if circuit.has_failed and is_redis_skipped():
         return ""
-    if transaction_states.is_dirty(dbs) or snapshots.any_dirty() or snapshots.may_be_old(dbs, deps):
+    if (
+        transaction_states.is_dirty(dbs)
+        or snapshots.any_uncommitted_writes()
+        or snapshots.may_read_stale(dbs, deps)
+    ):
         _count("fills refused: transaction")
         return ""
-    _remember(int(timeout))
+    _record_timeout(int(timeout))
     try:
         value = lease.checksum + lease.label + serialization.dumps(data)
     except serialization.UnwritableError:
         return ""
     with degrading():
-        if lease.lock and not _is_wanted(prefix, key, deps, lease):
+        if lease.lock and not _should_store(prefix, key, deps, lease):
             return ""
         # A result that outlives its stamps is never read again.
         pipeline.run([("SET", key, value, "EX", max(1, min(int(timeout), lease.seconds)))])
@@ -204,8 +210,8 @@ def has_lease(key: str) -> bool:
     return _leases.get(_NO_LEASES).get(key) is not None
 
 
-def bounded(deps: Dependencies) -> dict[str, list[Conj]] | None:
-    """Return dependencies that need at most `MOST_KEYS` keys, or None for what must not be cached.
+def bound_dependencies(deps: Dependencies) -> dict[str, list[Conj]] | None:
+    """Return dependencies that need at most `MAX_KEYS` keys, or None for what must not be cached.
 
     That is what depends on UNCACHED, or on more tables than keys. The epoch counts as a key. If
     more keys are needed, the table with the most becomes coarser first. Duplicates, and conditions
@@ -215,7 +221,7 @@ def bounded(deps: Dependencies) -> dict[str, list[Conj]] | None:
         return None
     kept = {table: [TRUE] if TRUE in conjs else sorted(set(conjs)) for table, conjs in deps.items()}
     sizes = {table: _size(conjs) for table, conjs in kept.items()}
-    while sum(sizes.values()) >= MOST_KEYS:
+    while sum(sizes.values()) >= MAX_KEYS:
         largest = max(sizes, key=lambda table: (sizes[table], table))
         if sizes[largest] <= 1:
             return None
@@ -238,51 +244,58 @@ def _count(name: str) -> None:
         _counters.count(name)
 
 
-def _without_lease(key: str) -> None:
+def _discard_lease(key: str) -> None:
     _leases.set({**_leases.get(_NO_LEASES), key: None})
 
 
 def _size(conjs: Sequence[Conj]) -> int:
-    return len(conjs) + len({has_operands(conj.entry) for conj in conjs if conj != TRUE})
+    return len(conjs) + len({has_operands(conj.template) for conj in conjs if conj != TRUE})
 
 
-def _planned(deps: Dependencies, prefix: str) -> _Plan | None:
+def _cached_plan(deps: Dependencies, prefix: str) -> _Plan | None:
     """Return the keys to read.
 
     Dependencies that are reused keep their plan, unless a registry has no room for a template.
     """
     plans = getattr(deps, "plans", None)
     if plans is None:
-        return _plan(deps, prefix)
+        return _make_plan(deps, prefix)
     if prefix in plans:
         found: _Plan | None = plans[prefix]
-        if found is None or not any(_known.full(key) for key, _ in found.registries):
+        if found is None or not any(_known_templates.is_full(key) for key, _ in found.registries):
             return found
-    found = _plan(deps, prefix)
-    if not any(_known.full(key) for table in deps for key in registry.keys(prefix, table)):
+    found = _make_plan(deps, prefix)
+    if not any(
+        _known_templates.is_full(key)
+        for table in deps
+        for key in registry.registry_keys(prefix, table)
+    ):
         plans[prefix] = found
     return found
 
 
-def _plan(deps: Dependencies, prefix: str) -> _Plan | None:
+def _make_plan(deps: Dependencies, prefix: str) -> _Plan | None:
     """Return the keys to read, the same and in the same order in every process."""
-    kept = bounded(
-        {table: [_admitted(prefix, table, conj) for conj in conjs] for table, conjs in deps.items()}
+    kept = bound_dependencies(
+        {
+            table: [_fit_registry(prefix, table, conj) for conj in conjs]
+            for table, conjs in deps.items()
+        }
     )
     if kept is None:
         return None
-    entries: dict[str, dict[str, None]] = {}
+    templates: dict[str, dict[str, None]] = {}
     for table, conj in _pairs(kept):
-        key = registry.key_of(prefix, table, conj)
+        key = registry.registry_key(prefix, table, conj)
         if key is not None:
-            entries.setdefault(key, {})[conj.entry] = None
+            templates.setdefault(key, {})[conj.template] = None
     stamps = (
         *registry.epoch_keys(prefix),
         *(registry.stamp_key(prefix, table, conj) for table, conj in _pairs(kept)),
     )
-    registries = tuple((key, tuple(entries[key])) for key in sorted(entries))
+    registries = tuple((key, tuple(templates[key])) for key in sorted(templates))
     generations = tuple(registry.generation_command(key) for key, _ in registries)
-    return _Plan(registries, stamps, generations, labels.write(prefix, kept))
+    return _Plan(registries, stamps, generations, labels.encode_label(prefix, kept))
 
 
 def _pairs(deps: Dependencies) -> Iterator[tuple[str, Conj]]:
@@ -291,23 +304,23 @@ def _pairs(deps: Dependencies) -> Iterator[tuple[str, Conj]]:
             yield table, conj
 
 
-def _admitted(prefix: str, table: str, conj: Conj) -> Conj:
+def _fit_registry(prefix: str, table: str, conj: Conj) -> Conj:
     """Return the condition, or a coarser one if its registry is known to be full."""
     while True:
-        key = registry.key_of(prefix, table, conj)
-        if key is None or not _known.refused(key, conj.entry):
+        key = registry.registry_key(prefix, table, conj)
+        if key is None or not _known_templates.is_refused(key, conj.template):
             return conj
         without = coarser(conj)
         conj = TRUE if without == conj else without
 
 
-def _result(coded: bytes | None, expected: bytes | None) -> bytes | None:
+def _valid_result(coded: bytes | None, expected: bytes | None) -> bytes | None:
     if coded is None or expected is None or coded[:CHECKSUM] != expected:
         return None
-    return coded[labels.skip(coded, CHECKSUM) :]
+    return coded[labels.label_end(coded, CHECKSUM) :]
 
 
-def _take(deps: Dependencies, prefix: str, seen: dict[str, Reply]) -> Lease | None:
+def _acquire_lease(deps: Dependencies, prefix: str, seen: dict[str, Reply]) -> Lease | None:
     """Take a lease: append the templates, create the stamps, and compute the checksum of both.
 
     This is one pipeline (two if stamps are on nodes of their own), repeated if a registry proved to
@@ -315,28 +328,36 @@ def _take(deps: Dependencies, prefix: str, seen: dict[str, Reply]) -> Lease | No
     """
     seconds = _stamp_seconds()
     for _ in range(_ROUNDS):
-        plan = _planned(deps, prefix)
+        plan = _cached_plan(deps, prefix)
         if plan is None:
             return None
         missing = {
-            k: [e for e in entries if k not in seen or not _known.is_in(k, e, seen[k])]
-            for k, entries in plan.registries
+            k: [
+                e
+                for e in templates
+                if k not in seen or not _known_templates.contains(k, e, seen[k])
+            ]
+            for k, templates in plan.registries
         }
-        asked = [command for table in sorted(deps) for command in pending_writes.ask(prefix, table)]
-        replies = _run_lease(_lease_commands(missing, plan.stamps, seconds), asked)
-        if any(reply.value for reply in replies[len(replies) - len(asked) :]):
+        count_commands = [
+            command
+            for table in sorted(deps)
+            for command in pending_writes.count_commands(prefix, table)
+        ]
+        replies = _run_lease(_lease_commands(missing, plan.stamps, seconds), count_commands)
+        if any(reply.value for reply in replies[len(replies) - len(count_commands) :]):
             return None
         appends, stamps = (
             replies[: len(missing)],
-            replies[len(missing) + 1 : len(replies) - len(asked) : 2],
+            replies[len(missing) + 1 : len(replies) - len(count_commands) : 2],
         )
-        for (key, entries), reply in zip(missing.items(), appends):
-            seen[key], said = registry.appended(reply, entries)
-            _known.learn(key, seen[key], said)
+        for (key, templates), reply in zip(missing.items(), appends):
+            seen[key], appended = registry.parse_append_reply(reply, templates)
+            _known_templates.learn(key, seen[key], appended)
         if all(
-            _known.is_in(key, entry, seen[key])
-            for key, entries in plan.registries
-            for entry in entries
+            _known_templates.contains(key, template, seen[key])
+            for key, templates in plan.registries
+            for template in templates
         ):
             found = checksum([seen[key] for key, _ in plan.registries] + stamps)
             return Lease(found, seconds, plan.label) if found else None
@@ -346,7 +367,9 @@ def _take(deps: Dependencies, prefix: str, seen: dict[str, Reply]) -> Lease | No
 def _lease_commands(
     missing: Mapping[str, Sequence[str]], stamps: Sequence[str], seconds: int
 ) -> list[Command]:
-    appends = [registry.append_command(key, entries, seconds) for key, entries in missing.items()]
+    appends = [
+        registry.append_command(key, templates, seconds) for key, templates in missing.items()
+    ]
     pairs = [
         (("SET", key, os.urandom(16), "NX", "EX", seconds), ("GETEX", key, "EX", seconds))
         for key in stamps
@@ -354,30 +377,30 @@ def _lease_commands(
     return [*appends, *(command for pair in pairs for command in pair)]
 
 
-def _run_lease(commands: Sequence[Command], asked: Sequence[Command]) -> list[Reply]:
+def _run_lease(commands: Sequence[Command], count_commands: Sequence[Command]) -> list[Reply]:
     """Run the commands of a lease, and count the registered writers last.
 
     A writer that registers later deletes the stamps later.
     """
-    if pipeline.is_sharded() and not registry.by_table():
+    if pipeline.is_cluster() and not registry.is_sharded_by_table():
         # Nodes of a cluster run their commands in no common order.
-        return [*_run_scripts(commands), *pipeline.run(asked)]
-    return _run_scripts([*commands, *asked])
+        return [*_run_scripts(commands), *pipeline.run(count_commands)]
+    return _run_scripts([*commands, *count_commands])
 
 
 def _run_scripts(commands: Sequence[Command]) -> list[Reply]:
     try:
         return pipeline.run(commands)
     except redis.exceptions.NoScriptError:
-        return pipeline.run([registry.with_source(command) for command in commands])
+        return pipeline.run([registry.with_script_source(command) for command in commands])
 
 
-def _alone(key: str, deps: Dependencies, prefix: str) -> tuple[bytes | None, str | None]:
+def _read_or_lock(key: str, deps: Dependencies, prefix: str) -> tuple[bytes | None, str | None]:
     """Return a result, or the token of the lock under which the caller computes it.
 
     A caller that has waited long enough gets neither, and computes the result without a lock.
     """
-    end = time.monotonic() + locks.seconds()
+    end = time.monotonic() + locks.lifetime_seconds()
     while True:
         data = read(key, deps, prefix)
         if data is not None or not has_lease(key):
@@ -404,22 +427,24 @@ def _lease_under_lock(key: str, token: str) -> None:
         _leases.set({**_leases.get(_NO_LEASES), key: lease._replace(lock=token)})
 
 
-def _is_wanted(prefix: str, key: str, deps: Dependencies, lease: Lease) -> bool:
+def _should_store(prefix: str, key: str, deps: Dependencies, lease: Lease) -> bool:
     """Return whether to store a result that was computed under a lock.
 
     That is the case if the lock is still held, or if the result is still valid and no other caller
     has stored one. Otherwise a computation that takes longer than its lock lives would never be
     stored.
     """
-    plan = _planned(deps, prefix)
+    plan = _cached_plan(deps, prefix)
     if plan is None:
         return False
-    replies = pipeline.run([*plan.generations, locks.holder(key)], values=(key, *plan.stamps))
+    replies = pipeline.run(
+        [*plan.generations, locks.holder_command(key)], get_keys=(key, *plan.stamps)
+    )
     if replies[-1].value == lease.lock.encode():
         return True
     stamps, generations = replies[1 : len(plan.stamps) + 1], replies[len(plan.stamps) + 1 : -1]
     now = checksum([*generations, *stamps])
-    return now == lease.checksum and _result(replies[0].value, now) is None
+    return now == lease.checksum and _valid_result(replies[0].value, now) is None
 
 
 def _stamp_seconds() -> int:
@@ -434,7 +459,7 @@ def _stamp_seconds() -> int:
     return int(stated or max(3600, 2 * max([_longest, *profiles]) + 10))
 
 
-def _remember(timeout: int) -> None:
+def _record_timeout(timeout: int) -> None:
     global _longest  # noqa: PLW0603 - a high-water mark of the process
     _longest = max(_longest, timeout)
 
@@ -451,10 +476,10 @@ def degrading() -> Iterator[None]:
 def _degrade(error: Exception) -> None:
     """Warn of an error that the site survives, and raise any other again."""
     if isinstance(error, redis.AuthenticationError):
-        do_without(error)
+        handle_missing_permission(error)
         return
     if isinstance(error, redis.ResponseError):
-        if not is_full(error):
+        if not is_out_of_memory(error):
             raise error
         happened = "is full"
     elif cacheops_settings.CACHEOPS_DEGRADE_ON_FAILURE:

@@ -14,13 +14,13 @@ from typing import Any
 from cacheops.conf import settings
 
 from rover_overrides.core import switches
-from rover_overrides.core.warned import warn
+from rover_overrides.core.operator_warnings import warn
 
 _MOST_WARNED = 100  # kinds of failures that a process remembers
 
 _counters: Any = (
     import_module("rover_overrides.metrics.counters")
-    if switches.applied("explain-invalidation")
+    if switches.is_installed("explain-invalidation")
     else None
 )
 _warned: set[str] = set()
@@ -41,7 +41,7 @@ def loads(data: bytes) -> Any:
     except MemoryError:
         raise
     except Exception as error:
-        _tell(
+        _report_failure(
             "results unreadable",
             "A result in the cacheops cache cannot be read here, which makes it a miss",
             error,
@@ -56,7 +56,9 @@ def dumps(value: Any) -> bytes:
     except MemoryError:
         raise
     except Exception as error:
-        _tell("results unwritable", "A result cannot be stored in the cacheops cache", error)
+        _report_failure(
+            "results unwritable", "A result cannot be stored in the cacheops cache", error
+        )
         raise UnwritableError(str(error)) from error
     return data
 
@@ -81,14 +83,14 @@ def dumps_of_release(value: Any) -> bytes:
 
 
 def _mark() -> bytes:
-    salt = switches.stated("CACHEOPS_ROVER_KEY_SALT", "")
+    salt = switches.raw_setting("CACHEOPS_ROVER_KEY_SALT", "")
     return b"rover:" + blake2b(str(salt).encode(), digest_size=16).digest() if salt else b""
 
 
-def _tell(counted: str, happened: str, error: Exception) -> None:
+def _report_failure(counted: str, happened: str, error: Exception) -> None:
     if _counters is not None:
         _counters.count(counted)
-    said = f"{happened}: {type(error).__name__}: {error}"
-    if said not in _warned and len(_warned) < _MOST_WARNED:
-        _warned.add(said)
-        warn(said, stacklevel=4)
+    message = f"{happened}: {type(error).__name__}: {error}"
+    if message not in _warned and len(_warned) < _MOST_WARNED:
+        _warned.add(message)
+        warn(message, stacklevel=4)

@@ -19,11 +19,15 @@ from django.core.exceptions import ValidationError
 from django.db.models import Field
 from django.utils import timezone
 
-from rover_overrides.core.switches import on
-from rover_overrides.introspection.stock import is_field, once, target
+from rover_overrides.core.switches import is_enabled
+from rover_overrides.introspection.django_classes import (
+    cached_by_identity,
+    is_django_field,
+    resolve_target,
+)
 
 
-class UncertainError(Exception):
+class NotComparableError(Exception):
     """The value has no canonical text on which every database agrees."""
 
 
@@ -58,79 +62,79 @@ _CANONICAL_ONLY = frozenset({"decimal", "float", "datetime", "time", "duration",
 def kind_of(field: Field[Any, Any]) -> str | None:
     """Return the kind of a column, or None if its values cannot be compared with certainty."""
     kind, decimals = _kind_of(field)
-    if kind is None or (kind in _CANONICAL_ONLY and not on("canonical-values")):
+    if kind is None or (kind in _CANONICAL_ONLY and not is_enabled("canonical-values")):
         return None
     # The setting lists internal types of fields whose values conditions must not compare.
     return None if decimals in cacheops_settings.CACHEOPS_SKIP_FIELDS else kind
 
 
-@once
+@cached_by_identity
 def _kind_of(field: Field[Any, Any]) -> tuple[str | None, str]:
     """Return the kind and the internal type of a field; for a foreign key, those of its target."""
-    last = target(field)
+    last = resolve_target(field)
     internal = last.get_internal_type()
-    plain = getattr(last, "db_collation", None) is None and _stored_as_django(field)
+    plain = getattr(last, "db_collation", None) is None and _is_stored_as_django(field)
     return (_KINDS.get(internal) if plain else None), internal
 
 
-def _stored_as_django(field: Field[Any, Any]) -> bool:
+def _is_stored_as_django(field: Field[Any, Any]) -> bool:
     """Return whether the field stores and loads values as Django's own, and is not generated."""
-    return is_field(field) and not getattr(target(field), "generated", False)
+    return is_django_field(field) and not getattr(resolve_target(field), "generated", False)
 
 
-def tells_null(field: Field[Any, Any]) -> bool:
+def stores_none_as_null(field: Field[Any, Any]) -> bool:
     """Return whether None, and nothing else, means NULL in a column.
 
     This does not hold for JSON, file and custom fields.
     """
-    return _kind_of(field)[1] in _KINDS and _stored_as_django(field)
+    return _kind_of(field)[1] in _KINDS and _is_stored_as_django(field)
 
 
-def comparable(field: Field[Any, Any], kind: str, value: Any) -> Any:
+def to_comparable(field: Field[Any, Any], kind: str, value: Any) -> Any:
     """Return the value in a form that compares in Python as it compares in the database.
 
-    Raises UncertainError if that is not certain.
+    Raises NotComparableError if that is not certain.
     """
     try:
-        return _COMPARABLE[kind](field, value)
+        return _CONVERTERS[kind](field, value)
     except (TypeError, ValueError, OverflowError, InvalidOperation, ValidationError) as error:
-        raise UncertainError from error
+        raise NotComparableError from error
 
 
-def digits(field: Field[Any, Any]) -> int:
+def max_digits(field: Field[Any, Any]) -> int:
     """Return how many digits a decimal column has, or 0 if that is unknown."""
-    return int(getattr(target(field), "max_digits", None) or 0)
+    return int(getattr(resolve_target(field), "max_digits", None) or 0)
 
 
-def spell(kind: str, value: Any) -> str:
+def encode_value(kind: str, value: Any) -> str:
     """Return the canonical text of a comparable value."""
-    return str(int(value)) if kind == "bool" else _SPELL.get(kind, str)(value)
+    return str(int(value)) if kind == "bool" else _ENCODERS.get(kind, str)(value)
 
 
-def read(kind: str, text: str) -> Any:
+def decode_value(kind: str, text: str) -> Any:
     """Return the comparable value of a canonical text."""
-    return _READ[kind](text)
+    return _DECODERS[kind](text)
 
 
-def _certain(condition: bool) -> None:
+def _require(condition: bool) -> None:
     if not condition:
-        raise UncertainError
+        raise NotComparableError
 
 
 def _int(_field: Field[Any, Any], value: Any) -> int:
     number = int(value)
     # Reject a number with a fraction, which int() truncates.
-    _certain(isinstance(value, str) or number == value)
+    _require(isinstance(value, str) or number == value)
     return number
 
 
 def _bool(_field: Field[Any, Any], value: Any) -> bool:
-    _certain(value in (True, False))
+    _require(value in (True, False))
     return bool(value)
 
 
 def _text(_field: Field[Any, Any], value: Any) -> str:
-    _certain(isinstance(value, str))
+    _require(isinstance(value, str))
     # NOTE: for an Enum that is also a str, drivers send the value, but str() returns the name
     text = str.__str__(value)
     text.encode()  # raises UnicodeEncodeError for a lone surrogate
@@ -139,28 +143,28 @@ def _text(_field: Field[Any, Any], value: Any) -> str:
 
 def _decimal(field: Any, value: Any) -> Decimal:
     number = field.to_python(value)
-    _certain(number.is_finite())
-    places = getattr(target(field), "decimal_places", None)
+    _require(number.is_finite())
+    places = getattr(resolve_target(field), "decimal_places", None)
     # If a value has more places than the column, some databases compare all, others round first.
-    _certain(places is None or number == round(number, places))
+    _require(places is None or number == round(number, places))
     plain = number.normalize() + 0 if number else Decimal(0)
-    _certain(plain == number)  # the decimal context may have rounded it
+    _require(plain == number)  # the decimal context may have rounded it
     return plain
 
 
 def _float(_field: Field[Any, Any], value: Any) -> float:
     number = float(value)
-    _certain(number == number)  # noqa: PLR0124 (false for NaN)
+    _require(number == number)  # noqa: PLR0124 (false for NaN)
     return number + 0.0  # turns -0.0 into 0.0
 
 
 def _date(_field: Field[Any, Any], value: Any) -> dt.date:
-    _certain(isinstance(value, dt.date) and not isinstance(value, dt.datetime))
+    _require(isinstance(value, dt.date) and not isinstance(value, dt.datetime))
     return value  # type: ignore[no-any-return]
 
 
 def _datetime(_field: Field[Any, Any], value: Any) -> dt.datetime:
-    _certain(isinstance(value, dt.datetime))
+    _require(isinstance(value, dt.datetime))
     if settings.USE_TZ:
         aware = (
             timezone.make_aware(value, timezone.get_default_timezone())
@@ -168,17 +172,17 @@ def _datetime(_field: Field[Any, Any], value: Any) -> dt.datetime:
             else value
         )
         return aware.astimezone(dt.timezone.utc)
-    _certain(timezone.is_naive(value))
+    _require(timezone.is_naive(value))
     return value  # type: ignore[no-any-return]
 
 
 def _time(_field: Field[Any, Any], value: Any) -> dt.time:
-    _certain(isinstance(value, dt.time) and value.tzinfo is None)
+    _require(isinstance(value, dt.time) and value.tzinfo is None)
     return value  # type: ignore[no-any-return]
 
 
 def _duration(_field: Field[Any, Any], value: Any) -> int:
-    _certain(isinstance(value, dt.timedelta))
+    _require(isinstance(value, dt.timedelta))
     return value // dt.timedelta(microseconds=1)  # type: ignore[no-any-return]
 
 
@@ -188,14 +192,14 @@ def _uuid(_field: Field[Any, Any], value: Any) -> uuid.UUID:
 
 def _ip(field: Field[Any, Any], value: Any) -> str:
     # NOTE: with `unpack_ipv4` the field stores an IPv4-mapped IPv6 address as IPv4
-    return str(ipaddress.ip_address(target(field).get_prep_value(value)))
+    return str(ipaddress.ip_address(resolve_target(field).get_prep_value(value)))
 
 
-_COMPARABLE: dict[str, Callable[[Any, Any], Any]] = {
+_CONVERTERS: dict[str, Callable[[Any, Any], Any]] = {
     "int": _int,
     "bool": _bool,
     "text": _text,
-    "decimal": lambda field, value: _decimal(target(field), value),
+    "decimal": lambda field, value: _decimal(resolve_target(field), value),
     "float": _float,
     "date": _date,
     "datetime": _datetime,
@@ -204,7 +208,7 @@ _COMPARABLE: dict[str, Callable[[Any, Any], Any]] = {
     "uuid": _uuid,
     "ip": _ip,
 }
-_SPELL: dict[str, Callable[[Any], str]] = {
+_ENCODERS: dict[str, Callable[[Any], str]] = {
     "date": dt.date.isoformat,
     "datetime": dt.datetime.isoformat,
     "time": dt.time.isoformat,
@@ -212,7 +216,7 @@ _SPELL: dict[str, Callable[[Any], str]] = {
     "decimal": lambda number: format(number, "f"),
     "uuid": lambda value: value.hex,
 }
-_READ: dict[str, Callable[[str], Any]] = {
+_DECODERS: dict[str, Callable[[str], Any]] = {
     "int": int,
     "bool": lambda text: bool(int(text)),
     "text": str,

@@ -1,8 +1,8 @@
 """Row conditions that a cached query depends on, encoded so that another process can test a row.
 
 An *atom* compares one column. A *conj* is a conjunction of atoms: a row must meet all of them. Its
-`entry` is their text, without the operands of atoms that test equality; its `values` are these
-operands. A writer takes the entries in use on its table and computes the `values` from its row.
+`template` is their text, without the operands of atoms that test equality; its `values` are these
+operands. A writer takes the templates in use on its table and computes the `values` from its row.
 So it gets each conj that the row meets without a search.
 
 If it is not certain whether a row meets a conj, the row counts as meeting it: an atom may be
@@ -17,21 +17,21 @@ from collections.abc import Collection, Container, Iterable, Iterator, Mapping, 
 from typing import Any, NamedTuple, Union
 
 from rover_overrides.conditions.canonical_values import (
-    UncertainError,
-    comparable,
+    NotComparableError,
+    decode_value,
+    encode_value,
     kind_of,
-    read,
-    spell,
+    to_comparable,
 )
 from rover_overrides.conditions.date_parts import part_kind, part_of
-from rover_overrides.conditions.folding import ANY, fold
+from rover_overrides.conditions.folding import WILDCARD, fold
 from rover_overrides.conditions.patterns import PATTERNS
 from rover_overrides.introspection.schema import field_of
 
-ANSWERED = frozenset({"exact", "isnull", "iexact"})
-"""Operators of *answered* atoms: the operand is computed from the row and is not in the entry.
+ROW_OPERAND_OPERATORS = frozenset({"exact", "isnull", "iexact"})
+"""Operators of atoms whose operand is computed from the row, so it is not in the template.
 
-The other atoms are tests, whose operand is in the entry. Only a test can be negated.
+The other atoms are tests, whose operand is in the template. Only a test can be negated.
 """
 
 MAX_ATOMS = 12
@@ -40,11 +40,11 @@ MAX_OPERAND_BYTES = 65_536
 Path = tuple[tuple[str, ...], ...]
 """The hops to related rows, each with the own column, the other table and its column.
 
-A *reverse hop* goes backwards along a foreign key and may lead to many rows. It has `MANY` as a
-fourth item.
+A *reverse hop* goes backwards along a foreign key and may lead to many rows. It has `REVERSE`
+as a fourth item.
 """
 
-MANY = "*"
+REVERSE = "*"
 
 READS = "reads"
 """The operator of an atom that lists the columns a query reads: only their changes matter."""
@@ -70,15 +70,15 @@ class Atom(NamedTuple):
     negated: bool = False
 
     @property
-    def answered(self) -> bool:
+    def has_row_operand(self) -> bool:
         """Whether the operand is computed from the row."""
-        return self.op in ANSWERED
+        return self.op in ROW_OPERAND_OPERATORS
 
 
 class Conj(NamedTuple):
-    """A conjunction of atoms: their entry, and the operands of the answered atoms."""
+    """A conjunction of atoms: their template, and the operands that a row gives."""
 
-    entry: str
+    template: str
     values: tuple[str, ...]
 
 
@@ -96,16 +96,16 @@ CHANGED = Column((), "*")
 """The key in a row for the names of its updated columns. Without it, any column may be updated."""
 
 
-class _UnknownRowError(Exception):
+class _UnknownValueError(Exception):
     """The row may meet conjs that cannot be computed."""
 
 
 def conjs_of(atoms: Iterable[Atom]) -> list[Conj]:
     """Return the conjs that a row which meets the atoms invalidates; empty if no row can meet them.
 
-    Those with `ANY` are for rows whose values are uncertain: a folded text, or related rows.
+    Those with `WILDCARD` are for rows whose values are uncertain: a folded text, or related rows.
     """
-    kept = _fitting(atoms)
+    kept = _atoms_to_keep(atoms)
     if kept is None:
         return []
     if not kept:
@@ -115,54 +115,63 @@ def conjs_of(atoms: Iterable[Atom]) -> list[Conj]:
     others = (
         []
         if folded is None
-        else [conj._replace(values=(*conj.values[:folded], ANY, *conj.values[folded + 1 :]))]
+        else [conj._replace(values=(*conj.values[:folded], WILDCARD, *conj.values[folded + 1 :]))]
     )
     return [
         conj,
         *others,
-        *([_whatever(conj)] if conj.values and any(atom.column.path for atom in kept) else []),
+        *(
+            [_with_wildcards(conj)]
+            if conj.values and any(atom.column.path for atom in kept)
+            else []
+        ),
     ]
 
 
 def coarser(conj: Conj) -> Conj:
     """Return a conj without the atoms whose operands take space in a registry."""
-    kept = [item for item in json.loads(conj.entry or "[]") if item[4] is None]
-    return Conj(_dumped(kept), conj.values) if kept else TRUE
+    kept = [item for item in json.loads(conj.template or "[]") if item[4] is None]
+    return Conj(_to_json(kept), conj.values) if kept else TRUE
 
 
-def has_operands(entry: str) -> bool:
-    """Return whether an entry has tests: a table has a registry for those, and one for the rest."""
-    return template(entry).has_tests
+def has_operands(template: str) -> bool:
+    """Return whether a template has tests; those with and without have registries of their own."""
+    return parse_template(template).has_tests
 
 
-def columns_needed(entries: Iterable[str]) -> set[Column]:
-    """Return the columns of related rows that the entries compare."""
-    return {column for entry in entries for column in template(entry).columns if column.path}
+def related_columns(templates: Iterable[str]) -> set[Column]:
+    """Return the columns of related rows that the templates compare."""
+    return {
+        column
+        for template in templates
+        for column in parse_template(template).columns
+        if column.path
+    }
 
 
-def many_of(entry: str) -> Path:
-    """Return the reverse hop of an entry, as a path of one hop, or an empty path."""
+def reverse_hop(template: str) -> Path:
+    """Return the reverse hop of a template, as a path of one hop, or an empty path."""
     return next(
         (
             column.path[:1]
-            for column in template(entry).columns
+            for column in parse_template(template).columns
             if column.path and column.path[0][3:]
         ),
         (),
     )
 
 
-def is_blind(entry: str, changed: Container[str], known: Container[str]) -> bool:
-    """Return whether an entry's related rows may also have changed, from unknown old values.
+def may_miss_changes(template: str, changed: Container[str], known: Container[str]) -> bool:
+    """Return whether a template's related rows may also have changed, from unknown old values.
 
-    The entry must have a reverse hop. `changed` are the tables written along with the row. `known`
-    are the tables whose changed rows are known; that counts only for the table of the reverse hop,
-    not for those behind it.
+    The template must have a reverse hop. `changed` are the tables written along with the row.
+    `known` are the tables whose changed rows are known; that counts only for the table of the
+    reverse hop, not for those behind it.
     """
-    many = many_of(entry)
+    many = reverse_hop(template)
     beyond = {
         hop[1]
-        for column in template(entry).columns
+        for column in parse_template(template).columns
         for hop in column.path[column.path[:1] == many :]
     }
     return any(table in changed for table in beyond) or (
@@ -170,56 +179,62 @@ def is_blind(entry: str, changed: Container[str], known: Container[str]) -> bool
     )
 
 
-def met(table: str, entries: Iterable[str], row: Row) -> set[Conj] | None:
+def conditions_met_by(table: str, templates: Iterable[str], row: Row) -> set[Conj] | None:
     """Return the conjs that a row meets, or None if it may meet any."""
     found = {TRUE}
-    asked = _Asked(table, row)
+    row_values = _RowValues(table, row)
     changed = row.get(CHANGED)
     try:
-        entries = [entry for entry in entries if template(entry).is_touched(changed)]
-        found.update(conj for entry in entries if (conj := _met_of(entry, asked)) is not None)
-    except (_UnknownRowError, LookupError, TypeError, ValueError):
-        # The row has an unknown value, or the entry is of another version.
+        templates = [
+            template for template in templates if parse_template(template).is_affected_by(changed)
+        ]
+        found.update(
+            conj
+            for template in templates
+            if (conj := _conj_met_by(template, row_values)) is not None
+        )
+    except (_UnknownValueError, LookupError, TypeError, ValueError):
+        # The row has an unknown value, or the template is of another version.
         return None
     return found
 
 
-def _met_of(entry: str, row: _Asked) -> Conj | None:
-    """Return the conj of an entry that a row meets, or None.
+def _conj_met_by(template: str, row: _RowValues) -> Conj | None:
+    """Return the conj of a template that a row meets, or None.
 
-    Raises _UnknownRowError if a value is unknown and the entry compares the row's own columns only.
+    Raises _UnknownValueError if a value is unknown and only the row's own columns are compared.
     """
-    asked = template(entry)
+    parsed = parse_template(template)
     try:
-        values = asked.answer(row)
-    except _UnknownRowError:
-        if not asked.leads:
+        values = parsed.operands_of(row)
+    except _UnknownValueError:
+        if not parsed.has_related_columns:
             raise
-        return _whatever(Conj(entry, asked.unanswered))
-    return None if values is None else Conj(entry, values)
+        return _with_wildcards(Conj(template, parsed.blank_values))
+    return None if values is None else Conj(template, values)
 
 
-def _whatever(conj: Conj) -> Conj:
+def _with_wildcards(conj: Conj) -> Conj:
     """Return the conj that is invalidated if the values of related rows are unknown."""
-    return conj._replace(values=(ANY,) * len(conj.values))
+    return conj._replace(values=(WILDCARD,) * len(conj.values))
 
 
-class Template:
-    """A parsed entry, ready to test rows."""
+class ParsedTemplate:
+    """A parsed template, ready to test rows."""
 
-    def __init__(self, entry: str) -> None:
-        atoms = [_read_atom(item) for item in json.loads(entry)]
-        self._asked = [(atom.column, atom.op) for atom in atoms if atom.answered]
-        self._tests = [atom for atom in atoms if not atom.answered and atom.op != READS]
+    def __init__(self, template: str) -> None:
+        atoms = [_decode_atom(item) for item in json.loads(template)]
+        self._row_operands = [(atom.column, atom.op) for atom in atoms if atom.has_row_operand]
+        self._tests = [atom for atom in atoms if not atom.has_row_operand and atom.op != READS]
         self._reads = next((atom.operand for atom in atoms if atom.op == READS), None)
         self.has_tests = bool(self._tests)
         self.columns = {atom.column for atom in atoms}
         self.tables = frozenset(hop[1] for column in self.columns for hop in column.path)
-        self.leads = bool(self.tables)
-        self.unanswered = ("",) * len(self._asked)
+        self.has_related_columns = bool(self.tables)
+        self.blank_values = ("",) * len(self._row_operands)
         self._operands: dict[tuple[str, int], Any] = {}
 
-    def is_touched(self, changed: Collection[str] | None) -> bool:
+    def is_affected_by(self, changed: Collection[str] | None) -> bool:
         """Return whether an update of these columns may matter; None stands for any column."""
         return (
             changed is None
@@ -227,37 +242,37 @@ class Template:
             or any(column in changed for column in self._reads)
         )
 
-    def answer(self, row: _Asked) -> tuple[str, ...] | None:
-        """Return the operands of the answered atoms, or None if the row does not meet the entry.
+    def operands_of(self, row: _RowValues) -> tuple[str, ...] | None:
+        """Return the operands that the row gives, or None if it does not meet the template.
 
-        Raises _UnknownRowError if a value is unknown.
+        Raises _UnknownValueError if a value is unknown.
         """
         for number, atom in enumerate(self._tests):
             if not self._meets(number, atom, row):
                 return None
-        values = [row.answer(column, op) for column, op in self._asked]
+        values = [row.row_operand(column, op) for column, op in self._row_operands]
         return None if None in values else tuple(value for value in values if value is not None)
 
-    def _meets(self, number: int, atom: Atom, row: _Asked) -> bool:
+    def _meets(self, number: int, atom: Atom, row: _RowValues) -> bool:
         try:
             value = row.value(atom.column)
-        except (UncertainError, _UnknownRowError):
+        except (NotComparableError, _UnknownValueError):
             return True  # it may meet the test
         if value is None:  # neither a comparison with NULL nor its negation is true
             return False
         if (row.table, number) not in self._operands:
-            self._operands[row.table, number] = _operand(row.table, atom)
+            self._operands[row.table, number] = _decoded_operand(row.table, atom)
         return _TESTS[atom.op](value, self._operands[row.table, number], atom.negated)
 
 
-class _Asked:
+class _RowValues:
     """A row of a table, with its values computed once for all templates."""
 
     def __init__(self, table: str, row: Row) -> None:
         self.table = table
         self._row = row
         self._values: dict[Column, Any] = {}
-        self._answers: dict[tuple[Column, str], str | None] = {}
+        self._operand_texts: dict[tuple[Column, str], str | None] = {}
 
     def value(self, column: Column) -> Any:
         """Return the comparable value of a column; raise as `_value` does."""
@@ -265,23 +280,23 @@ class _Asked:
             self._values[column] = _value(self.table, column, self._row)
         return self._values[column]
 
-    def answer(self, column: Column, op: str) -> str | None:
-        """Return the operand with which the row meets an operator; raise as `_answer` does."""
-        if (column, op) not in self._answers:
-            self._answers[column, op] = _answer(self.table, column, op, self._row)
-        return self._answers[column, op]
+    def row_operand(self, column: Column, op: str) -> str | None:
+        """Return the operand with which the row meets an operator; raise as `_row_operand` does."""
+        if (column, op) not in self._operand_texts:
+            self._operand_texts[column, op] = _row_operand(self.table, column, op, self._row)
+        return self._operand_texts[column, op]
 
 
 @functools.lru_cache(maxsize=8192)
-def template(entry: str) -> Template:
-    """Return the parsed entry, cached because each write tests the same entries."""
-    return Template(entry)
+def parse_template(template: str) -> ParsedTemplate:
+    """Return the parsed template, cached because each write tests the same templates."""
+    return ParsedTemplate(template)
 
 
-def spelled(field: Any, part: str, value: Any) -> str:
-    """Return the canonical text of an operand; raise UncertainError if it has none."""
+def encode_operand(field: Any, part: str, value: Any) -> str:
+    """Return the canonical text of an operand; raise NotComparableError if it has none."""
     kind = _kind(field, part)
-    return spell(kind, comparable(field, kind, value))
+    return encode_value(kind, to_comparable(field, kind, value))
 
 
 def _kind(field: Any, part: str) -> str:
@@ -289,104 +304,105 @@ def _kind(field: Any, part: str) -> str:
     if kind is not None and part:
         kind = part_kind(kind, part)
     if kind is None:
-        raise UncertainError
+        raise NotComparableError
     return kind
 
 
 def _value(table: str, column: Column, row: Row) -> Any:
     """Return the comparable value of a column in a row, or None for NULL.
 
-    Raises _UnknownRowError if the row lacks the column, UncertainError if it cannot be compared.
+    Raises _UnknownValueError if the row lacks the column, NotComparableError if its value cannot be
+    compared.
     """
     # A related column is in the row once, for all of its parts.
     key: str | Column = column._replace(part="") if column.path else column.name
     if key not in row:
-        raise _UnknownRowError
+        raise _UnknownValueError
     value = row[key]
     if value is None:
         return None
     field = field_of(column.path[-1][1] if column.path else table, column.name)
     kind = kind_of(field) if field is not None else None
     if field is None or kind is None:
-        raise UncertainError
-    value = comparable(field, kind, value)
+        raise NotComparableError
+    value = to_comparable(field, kind, value)
     try:
         return part_of(value, column.part) if column.part else value
     except ValueError as error:
-        raise UncertainError from error
+        raise NotComparableError from error
 
 
-def _answer(table: str, column: Column, op: str, row: Row) -> str | None:
+def _row_operand(table: str, column: Column, op: str, row: Row) -> str | None:
     """Return the operand with which a row meets an operator, or None if it meets none.
 
-    Raises _UnknownRowError if the operand cannot be computed.
+    Raises _UnknownValueError if the operand cannot be computed.
     """
     if op == "isnull":
         key: str | Column = column if column.path else column.name
         if key not in row:
-            raise _UnknownRowError
+            raise _UnknownValueError
         return "1" if row[key] is None else "0"
     try:
         value = _value(table, column, row)
-    except UncertainError:
-        raise _UnknownRowError from None
+    except NotComparableError:
+        raise _UnknownValueError from None
     if value is None:
         return None
     if op == "iexact":
-        return fold(value) or ANY
+        return fold(value) or WILDCARD
     field = field_of(column.path[-1][1] if column.path else table, column.name)
-    return spell(_kind(field, column.part), value)
+    return encode_value(_kind(field, column.part), value)
 
 
-def _operand(table: str, atom: Atom) -> Any:
+def _decoded_operand(table: str, atom: Atom) -> Any:
     if atom.op in PATTERNS:
         return atom.operand[0]
     field = field_of(atom.column.path[-1][1] if atom.column.path else table, atom.column.name)
     kind = _kind(field, atom.column.part)
-    values = [read(kind, text) for text in atom.operand]
+    values = [decode_value(kind, text) for text in atom.operand]
     return frozenset(values) if atom.op == "in" else values[0]
 
 
-def _fitting(atoms: Iterable[Atom]) -> list[Atom] | None:
-    """Return the atoms to keep, answered ones first, or None if two contradict each other."""
-    answered: dict[tuple[Column, str], Atom] = {}
+def _atoms_to_keep(atoms: Iterable[Atom]) -> list[Atom] | None:
+    """Return the atoms to keep, those with row operands first, or None if two of them conflict."""
+    has_row_operand: dict[tuple[Column, str], Atom] = {}
     tests: list[Atom] = []
     for atom in sorted(set(atoms)):
-        if not atom.answered:
+        if not atom.has_row_operand:
             tests.append(atom)
-        elif atom.op == "iexact" and any(op == "iexact" for _, op in answered):
+        elif atom.op == "iexact" and any(op == "iexact" for _, op in has_row_operand):
             # A folded column doubles the conjs, so a second one becomes a test.
             tests.append(atom._replace(op="iequal"))
-        elif answered.setdefault((atom.column, atom.op), atom) is not atom:
+        elif has_row_operand.setdefault((atom.column, atom.op), atom) is not atom:
             return None  # no row meets the same operator with two operands
     fitting = [atom for atom in tests if sum(map(len, atom.operand)) <= MAX_OPERAND_BYTES]
-    return [*answered.values(), *fitting][:MAX_ATOMS]
+    return [*has_row_operand.values(), *fitting][:MAX_ATOMS]
 
 
 def _conj(atoms: Sequence[Atom]) -> Conj:
     items = [
         [
-            *_spelled_column(atom.column),
+            *_encoded_column(atom.column),
             atom.op,
-            None if atom.answered else list(atom.operand),
+            None if atom.has_row_operand else list(atom.operand),
             int(atom.negated),
         ]
         for atom in atoms
     ]
-    return Conj(_dumped(items), tuple(atom.operand[0] for atom in atoms if atom.answered))
+    return Conj(_to_json(items), tuple(atom.operand[0] for atom in atoms if atom.has_row_operand))
 
 
-def _spelled_column(column: Column) -> Iterator[Any]:
+def _encoded_column(column: Column) -> Iterator[Any]:
     yield [list(hop) for hop in column.path]
     yield column.name
     yield column.part
 
 
-def _dumped(items: Any) -> str:
+def _to_json(items: Any) -> str:
     return json.dumps(items, separators=(",", ":"), ensure_ascii=False)
 
 
-def _read_atom(item: Sequence[Any]) -> Atom:
+def _decode_atom(item: Sequence[Any]) -> Atom:
     path, name, part, op, operand, negated = item
     column = Column(tuple(map(tuple, path)), name, part)
     return Atom(column, op, () if operand is None else tuple(operand), bool(negated))

@@ -21,22 +21,23 @@ _SIGNS = {
 _LONGEST = 60  # characters of an operand
 
 
-def shape(entry: str) -> str:
-    """Return the columns and operators of an entry, without its operands."""
-    items, _ = _apart(json.loads(entry or "[]"))
-    return " and ".join(map(_said, items)) or "any row"
+def shape(template: str) -> str:
+    """Return the columns and operators of a template, without its operands."""
+    items, _ = _split_reads(json.loads(template or "[]"))
+    return " and ".join(map(_comparison_text, items)) or "any row"
 
 
 def condition(conj: Conj) -> str:
     """Return a condition with its operands and values."""
     values = iter(conj.values)
-    items, columns = _apart(json.loads(conj.entry or "[]"))
+    items, columns = _split_reads(json.loads(conj.template or "[]"))
     return (
-        " and ".join(f"{_said(item)} {_operand(item, values)}" for item in items) or "any row"
+        " and ".join(f"{_comparison_text(item)} {_operand_text(item, values)}" for item in items)
+        or "any row"
     ) + columns
 
 
-def _apart(items: Sequence[Any]) -> tuple[list[Any], str]:
+def _split_reads(items: Sequence[Any]) -> tuple[list[Any], str]:
     """Return the comparisons, and as text which columns of a row are read."""
     read = [column for item in items if item[3] == READS for column in item[4]]
     return [
@@ -44,7 +45,7 @@ def _apart(items: Sequence[Any]) -> tuple[list[Any], str]:
     ], f" (reads {', '.join(read)})" if read else ""
 
 
-def _said(item: Sequence[Any]) -> str:
+def _comparison_text(item: Sequence[Any]) -> str:
     path, name, part, op, _, negated = item
     column = ".".join(
         [
@@ -56,6 +57,6 @@ def _said(item: Sequence[Any]) -> str:
     return f"{'not ' if negated else ''}{column} {_SIGNS.get(op, op)}"
 
 
-def _operand(item: Sequence[Any], values: Any) -> str:
+def _operand_text(item: Sequence[Any], values: Any) -> str:
     text = next(values) if item[4] is None else ", ".join(item[4])
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}… ({len(text)} characters)"

@@ -2,7 +2,7 @@
 
 Beyond ASCII, databases and Python disagree (PostgreSQL's `UPPER('\u0131')` is `I`). A condition
 with an operand beyond ASCII is left out. A row with a value beyond ASCII might equal any operand,
-so a result with a folded operand also depends on the wildcard `ANY`, which such a row invalidates.
+so a result with a folded operand also depends on `WILDCARD`, which such a row invalidates.
 Text with a NUL is treated in the same way, because SQLite's LIKE ends the text there.
 """
 
@@ -10,18 +10,20 @@ from __future__ import annotations
 
 from string import ascii_lowercase
 
-ANY = "ANY"
+WILDCARD = "ANY"
 """The wildcard. It equals no folded text, because those are in lower case."""
 
-_CERTAIN = str.maketrans({letter: letter.upper() for letter in ascii_lowercase if letter != "i"})
+_UPPER_EXCEPT_I = str.maketrans(
+    {letter: letter.upper() for letter in ascii_lowercase if letter != "i"}
+)
 
 
-def certain(text: str) -> str:
+def upper_except_i(text: str) -> str:
     """Return ASCII text in upper case, except `i`.
 
     Not every database agrees on that: in Turkish, `i` and `I` are two letters.
     """
-    return text.translate(_CERTAIN)
+    return text.translate(_UPPER_EXCEPT_I)
 
 
 def fold(text: str) -> str | None:

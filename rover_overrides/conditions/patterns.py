@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from rover_overrides.conditions.folding import certain, fold
+from rover_overrides.conditions.folding import fold, upper_except_i
 
 _Match = Callable[[str, str], bool]
 _Test = Callable[[str, str, bool], bool]
@@ -41,7 +41,11 @@ def _ignoring_case(match: _Match) -> _Test:
         folded, wanted = fold(value), fold(operand)
         if folded is None or wanted is None:
             return True  # not certain, so the row may match
-        return not match(certain(value), certain(operand)) if negated else match(folded, wanted)
+        return (
+            not match(upper_except_i(value), upper_except_i(operand))
+            if negated
+            else match(folded, wanted)
+        )
 
     return test
 

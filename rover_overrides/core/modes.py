@@ -11,32 +11,32 @@ from contextvars import ContextVar
 
 from cacheops.conf import settings
 
-from rover_overrides.core.switches import applied
+from rover_overrides.core.switches import is_installed
 
 
-def batches() -> bool:
+def is_batching_changes() -> bool:
     """Return whether changes are batched until the commit instead of handled one by one."""
     return bool(settings.CACHEOPS_INSIDEOUT)
 
 
-def sees_writes() -> bool:
+def is_tracking_writes() -> bool:
     """Return whether every write is tracked where Django compiles it."""
-    return bool(settings.CACHEOPS_INSIDEOUT) and applied("track-all-writes")
+    return bool(settings.CACHEOPS_INSIDEOUT) and is_installed("track-all-writes")
 
 
-_done: ContextVar[bool] = ContextVar("rover_done", default=False)
+_write_is_tracked: ContextVar[bool] = ContextVar("rover_write_is_tracked", default=False)
 
 
 @contextmanager
-def done_already() -> Iterator[None]:
+def write_already_tracked() -> Iterator[None]:
     """Make explicit invalidations do nothing in a block, because their write was tracked."""
-    token = _done.set(True)
+    token = _write_is_tracked.set(True)
     try:
         yield
     finally:
-        _done.reset(token)
+        _write_is_tracked.reset(token)
 
 
-def is_done() -> bool:
+def is_write_already_tracked() -> bool:
     """Return whether an explicit invalidation has nothing left to do."""
-    return _done.get()
+    return _write_is_tracked.get()

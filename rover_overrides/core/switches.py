@@ -14,9 +14,9 @@ from typing import Any
 
 from django.conf import settings
 
-from rover_overrides.core.warned import warn
+from rover_overrides.core.operator_warnings import warn
 
-_FORMERLY = {
+_FORMER_IDS = {
     "announced-commits": "two-phase-invalidation",
     "columns-read": "column-dependencies",
     "leased-fills": "leased-storage",
@@ -27,7 +27,7 @@ _FORMERLY = {
 """Former ids of features, each with its current id: settings may still use the former."""
 
 
-def _features() -> frozenset[str] | None:
+def _installed_features() -> frozenset[str] | None:
     """Return the features in this tree, or None in the repository itself, which has all."""
     try:
         return frozenset(import_module("rover_overrides._series").FEATURES)
@@ -35,35 +35,35 @@ def _features() -> frozenset[str] | None:
         return None
 
 
-_APPLIED = _features()
+_INSTALLED = _installed_features()
 
 
-def applied(feature: str) -> bool:
+def is_installed(feature: str) -> bool:
     """Return whether a patch in this tree provides a feature."""
-    return _APPLIED is None or feature in _APPLIED
+    return _INSTALLED is None or feature in _INSTALLED
 
 
-def on(feature: str) -> bool:
+def is_enabled(feature: str) -> bool:
     """Return whether a feature is in this tree and not disabled."""
-    return applied(feature) and feature not in off()
+    return is_installed(feature) and feature not in disabled_features()
 
 
-def off() -> Collection[str]:
+def disabled_features() -> Collection[str]:
     """Return the features that the setting disables."""
-    found: Collection[str] = stated("CACHEOPS_ROVER_OFF", ())
-    return _by_their_names(tuple(found)) if found else found
+    ids: Collection[str] = raw_setting("CACHEOPS_ROVER_OFF", ())
+    return _current_ids(tuple(ids)) if ids else ids
 
 
 @lru_cache(maxsize=16)
-def _by_their_names(names: tuple[str, ...]) -> frozenset[str]:
+def _current_ids(ids: tuple[str, ...]) -> frozenset[str]:
     """Return the current ids of features that may be given by their former ids."""
-    for name in names:
-        if name in _FORMERLY:
-            warn(f"CACHEOPS_ROVER_OFF names {name}, which is called {_FORMERLY[name]} now")
-    return frozenset(_FORMERLY.get(name, name) for name in names)
+    for id_ in ids:
+        if id_ in _FORMER_IDS:
+            warn(f"CACHEOPS_ROVER_OFF names {id_}, which is called {_FORMER_IDS[id_]} now")
+    return frozenset(_FORMER_IDS.get(id_, id_) for id_ in ids)
 
 
-def stated(name: str, default: Any) -> Any:
+def raw_setting(name: str, default: Any) -> Any:
     """Return a setting that is read at each cache hit and usually not set.
 
     `settings` itself would raise and catch an exception for a setting that is not set.

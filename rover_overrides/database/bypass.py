@@ -13,7 +13,7 @@ from rover_overrides.database.connection_state import state_of
 _SAME_DATABASE = ("ENGINE", "HOST", "PORT", "NAME")
 
 
-def dirty(using: str | None) -> bool:
+def reads_bypass_cache(using: str | None) -> bool:
     """Return whether this thread's reads of a database bypass the cache.
 
     They do if they may see uncommitted changes, or only what their snapshot contains. An alias of
@@ -22,26 +22,30 @@ def dirty(using: str | None) -> bool:
     """
     alias = using or DEFAULT_DB_ALIAS
     if len(connections.settings) == 1:
-        return _writing(alias)
-    return any(_writing(other) and _same_database(alias, other) for other in _used_aliases(alias))
+        return _bypasses_cache(alias)
+    return any(
+        _bypasses_cache(other) and _same_database(alias, other) for other in _used_aliases(alias)
+    )
 
 
-def _writing(alias: str) -> bool:
+def _bypasses_cache(alias: str) -> bool:
     if transaction.transaction_states[alias].is_dirty():
         return True
-    connection = opened(alias)
+    connection = existing_connection(alias)
     if connection is None:
         return False
     state = state_of(connection)
-    if state.is_dirty or state.batch is not None:
+    if state.has_uncommitted_writes or state.batch is not None:
         return True
     is_in_transaction = (
-        connection.in_atomic_block or not connection.autocommit or state.names_isolation
+        connection.in_atomic_block
+        or not connection.autocommit
+        or state.has_explicit_isolation_level
     )
-    return bool(is_in_transaction and snapshots.is_bound(alias))
+    return bool(is_in_transaction and snapshots.is_bound_to_snapshot(alias))
 
 
-def opened(alias: str) -> Any:
+def existing_connection(alias: str) -> Any:
     """Return the thread's connection of an alias, or None; never create one."""
     return getattr(connections._connections, alias, None)  # type: ignore[attr-defined]
 
@@ -54,14 +58,14 @@ def _used_aliases(alias: str) -> Iterator[str]:
 def _same_database(alias: str, other: str) -> bool:
     if alias == other:
         return True
-    one, two = _database(alias), _database(other)
+    one, two = _database_settings(alias), _database_settings(other)
     return one == two
 
 
-def _database(alias: str) -> tuple[Any, ...]:
-    connection = opened(alias)
-    found: Any = connections.settings[alias] if connection is None else connection.settings_dict
-    return tuple(str(found.get(name) or "") for name in _SAME_DATABASE)
+def _database_settings(alias: str) -> tuple[Any, ...]:
+    connection = existing_connection(alias)
+    values: Any = connections.settings[alias] if connection is None else connection.settings_dict
+    return tuple(str(values.get(name) or "") for name in _SAME_DATABASE)
 
 
 # At the end, because upstream's module imports this one while it is imported itself.

@@ -17,55 +17,55 @@ class ConnectionState:
 
     batch: Any = None
     """The changes of a transaction in manual mode (`set_autocommit(False)`), a `commits.Batch`."""
-    announced: Any = None
-    """What was announced before the COMMIT in progress."""
-    backend: int = 0
+    prepared: Any = None
+    """What was prepared before the COMMIT in progress, a `two_phase.Prepared`."""
+    backend_pid: int = 0
     """The id of the database process that executes the COMMIT in progress, 0 if unknown."""
     is_in_outbox: bool = False
     """Whether the COMMIT in progress includes outbox rows for its tables."""
-    is_dirty: bool = False
+    has_uncommitted_writes: bool = False
     """Whether manual mode has uncommitted writes."""
-    is_issuing: bool = False
+    is_compiler_running: bool = False
     """Whether a Django compiler is running its statement, which is not raw SQL then."""
     is_own_transaction: bool = False
     """Whether the cache opened the transaction, around a single write in autocommit mode.
 
     It is reset just before that write is sent.
     """
-    looks: bool = True
+    reads_old_rows: bool = True
     """Whether the old rows of a write are read; False if that failed in its first transaction."""
     row_locks: int = 0
     """How many savepoints of the open transaction have locked rows."""
-    aborted: Exception | None = None
+    abort_error: Exception | None = None
     """The error of the cache's own statement that aborted the open transaction, if one did."""
 
-    outermost: str = ""
+    outermost_savepoint: str = ""
     """The savepoint that began the open transaction; its release commits.
 
     On SQLite a savepoint outside a transaction begins one.
     """
 
-    is_bound: bool | None = None
+    defaults_to_snapshot: bool | None = None
     """Whether transactions without an explicit isolation level see a snapshot.
 
     None if that is not known yet.
     """
-    names_isolation: bool = False
+    has_explicit_isolation_level: bool = False
     """Whether raw SQL has named an isolation level on this connection."""
-    has_drained: bool = False
+    has_drained_outbox: bool = False
     """Whether the open transaction read outbox rows that must be deleted after it."""
 
     def end_transaction(self) -> None:
         """Reset what applies to the transaction that has ended."""
-        self.is_dirty = False
+        self.has_uncommitted_writes = False
         self.row_locks = 0
-        self.aborted = None
-        self.outermost = ""
+        self.abort_error = None
+        self.outermost_savepoint = ""
 
 
 def state_of(connection: Any) -> ConnectionState:
     """Return the state of a connection."""
-    found = connection.__dict__.get(_KEY)
-    if found is None:
-        found = connection.__dict__[_KEY] = ConnectionState()
-    return found  # type: ignore[no-any-return]
+    state = connection.__dict__.get(_KEY)
+    if state is None:
+        state = connection.__dict__[_KEY] = ConnectionState()
+    return state  # type: ignore[no-any-return]

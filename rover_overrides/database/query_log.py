@@ -8,30 +8,30 @@ from typing import Any
 
 
 @contextmanager
-def begins_unseen(connection: Any) -> Iterator[None]:
+def hide_begin(connection: Any) -> Iterator[None]:
     """Hide the start of a transaction from `connection.queries` and `execute_wrapper`.
 
     No other statement runs in the block.
     """
-    kept = connection.execute_wrappers
+    wrappers = connection.execute_wrappers
     connection.execute_wrappers = []
     try:
-        with _unlogged(connection, "BEGIN"):
+        with _remove_from_log(connection, "BEGIN"):
             yield
     finally:
-        connection.execute_wrappers = kept
+        connection.execute_wrappers = wrappers
 
 
-def ends_unseen(connection: Any) -> Any:
+def hide_end(connection: Any) -> Any:
     """Return a context that hides the end of a transaction from `connection.queries`.
 
     What runs after it is not hidden.
     """
-    return _unlogged(connection, "COMMIT", "ROLLBACK")
+    return _remove_from_log(connection, "COMMIT", "ROLLBACK")
 
 
 @contextmanager
-def _unlogged(connection: Any, *words: str) -> Iterator[None]:
+def _remove_from_log(connection: Any, *words: str) -> Iterator[None]:
     log = connection.queries_log
     last = log[-1] if log else None
     try:

@@ -20,19 +20,19 @@ from rover_overrides.database.connection_state import state_of
 from rover_overrides.database.statements import StatementError
 
 # Isolation levels in which each statement sees what is committed when it starts.
-_EACH_STATEMENT = frozenset({"read committed", "read uncommitted"})
-_bound_by_default: dict[tuple[str, ...], bool] = {}
+_STATEMENT_LEVELS = frozenset({"read committed", "read uncommitted"})
+_default_is_snapshot: dict[tuple[str, ...], bool] = {}
 # In the context of the outermost transaction, whose isolation level cannot change after a query.
-_KEPT = "rover_snapshot"
+_SNAPSHOT_KEY = "rover_snapshot"
 
 
-def may_be_old(dbs: Iterable[str], tables: Iterable[str]) -> bool:
+def may_read_stale(dbs: Iterable[str], tables: Iterable[str]) -> bool:
     """Return whether rows read now through these aliases may lack what others have committed."""
     tables = tuple(tables)
     return any(_is_replica(using, tables) or _has_snapshot(using) for using in dbs)
 
 
-def may_lack_commits(using: str) -> bool:
+def sees_snapshot_only(using: str) -> bool:
     """Return whether a writer cannot see what others have committed since its transaction began.
 
     On SQLite nobody else can commit meanwhile.
@@ -40,7 +40,7 @@ def may_lack_commits(using: str) -> bool:
     return connections[using].vendor != "sqlite" and _has_snapshot(using)
 
 
-def is_bound(using: str) -> bool:
+def is_bound_to_snapshot(using: str) -> bool:
     """Return whether a reader sees only what was committed when its transaction began.
 
     A cached result may be newer than that. To save round trips at each read of the cache,
@@ -52,16 +52,17 @@ def is_bound(using: str) -> bool:
         return False
     state = state_of(connection)
     is_named = (
-        state.names_isolation or getattr(connection.connection, "isolation_level", None) is not None
+        state.has_explicit_isolation_level
+        or getattr(connection.connection, "isolation_level", None) is not None
     )
     if is_named or connection.vendor != "postgresql":
         return _has_snapshot(using)
-    if state.is_bound is None:
-        state.is_bound = _is_bound_by_default(connection)
-    return state.is_bound is not False  # unknown counts as bound
+    if state.defaults_to_snapshot is None:
+        state.defaults_to_snapshot = _defaults_to_snapshot(connection)
+    return state.defaults_to_snapshot is not False  # unknown counts as bound
 
 
-def any_dirty() -> bool:
+def any_uncommitted_writes() -> bool:
     """Return whether this thread has uncommitted writes on any alias."""
     return any(state.is_dirty() for state in list(transaction.transaction_states._states.values()))
 
@@ -75,7 +76,7 @@ def _is_replica(using: str, tables: tuple[str, ...]) -> bool:
     if connections[using].settings_dict.get("TEST", {}).get("MIRROR"):
         return True
     if getattr(settings, "DATABASE_ROUTERS", ()) and any(
-        router.db_for_write(m) != using for t in tables for m in _models(t)
+        router.db_for_write(m) != using for t in tables for m in _models_of_table(t)
     ):
         return True
     return _in_hot_standby(connections[using].connection)
@@ -88,7 +89,7 @@ def _in_hot_standby(raw: Any) -> bool:
 
 
 @lru_cache(maxsize=1024)
-def _models(table: str) -> tuple[type[models.Model], ...]:
+def _models_of_table(table: str) -> tuple[type[models.Model], ...]:
     return tuple(m for m in apps.get_models(include_auto_created=True) if m._meta.db_table == table)
 
 
@@ -99,40 +100,40 @@ def _has_snapshot(using: str) -> bool:
         return False
     contexts = transaction.transaction_states[using]
     # Not kept before the first statement: until then the isolation level may still change.
-    if not contexts or not statements.has_begun(connection):
-        return _keeps_snapshot(connection)
-    if _KEPT not in contexts[0]:
-        contexts[0][_KEPT] = _keeps_snapshot(connection)
-    return bool(contexts[0][_KEPT])
+    if not contexts or not statements.has_run_statement(connection):
+        return _query_keeps_snapshot(connection)
+    if _SNAPSHOT_KEY not in contexts[0]:
+        contexts[0][_SNAPSHOT_KEY] = _query_keeps_snapshot(connection)
+    return bool(contexts[0][_SNAPSHOT_KEY])
 
 
-def _keeps_snapshot(connection: Any) -> bool:
+def _query_keeps_snapshot(connection: Any) -> bool:
     """Return whether the current transaction keeps one snapshot, by a query past Django.
 
     Its level may differ from the default by a role's setting or SET TRANSACTION.
     """
     if connection.vendor == "postgresql":
-        return _ask(connection, "SHOW transaction_isolation") not in _EACH_STATEMENT
+        return _query_value(connection, "SHOW transaction_isolation") not in _STATEMENT_LEVELS
     if connection.vendor == "sqlite":
         # Without a write-ahead log nobody can commit while a transaction reads.
-        return _ask(connection, "PRAGMA journal_mode") == "wal"
+        return _query_value(connection, "PRAGMA journal_mode") == "wal"
     return True
 
 
-def _is_bound_by_default(connection: Any) -> bool | None:
+def _defaults_to_snapshot(connection: Any) -> bool | None:
     key = tuple(
         str(connection.settings_dict.get(name))
         for name in ("HOST", "PORT", "NAME", "USER", "OPTIONS")
     )
-    if key not in _bound_by_default:
-        level = _ask(connection, "SHOW default_transaction_isolation")
+    if key not in _default_is_snapshot:
+        level = _query_value(connection, "SHOW default_transaction_isolation")
         if not level:
             return None
-        _bound_by_default[key] = level not in _EACH_STATEMENT
-    return _bound_by_default[key]
+        _default_is_snapshot[key] = level not in _STATEMENT_LEVELS
+    return _default_is_snapshot[key]
 
 
-def _ask(connection: Any, sql: str) -> str:
+def _query_value(connection: Any, sql: str) -> str:
     try:
         ((value, *_), *_) = statements.read(connection, sql)
     except StatementError:

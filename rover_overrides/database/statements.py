@@ -51,13 +51,17 @@ The exception of a signal handler is none of these.
 _SAVEPOINT = "rover_cache"
 _RELEASE = f"RELEASE SAVEPOINT {_SAVEPOINT}"
 _ROLLBACK = f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}; {_RELEASE}"
-_LIMIT = f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}; "
+_SET_LOCK_TIMEOUT = f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}; "
 # RELEASE keeps what SET LOCAL has set, so a savepoint that is not rolled back restores the
 # application's own value.
-_REMEMBER = "SELECT set_config('rover.lock_timeout', current_setting('lock_timeout'), true); "
-_RESTORE = "; SELECT set_config('lock_timeout', current_setting('rover.lock_timeout'), true)"
-_LOCK_TIMEOUT = "55P03"
-_NO_TABLE = "42P01"
+_SAVE_LOCK_TIMEOUT = (
+    "SELECT set_config('rover.lock_timeout', current_setting('lock_timeout'), true); "
+)
+_RESTORE_LOCK_TIMEOUT = (
+    "; SELECT set_config('lock_timeout', current_setting('rover.lock_timeout'), true)"
+)
+_LOCK_NOT_AVAILABLE = "55P03"
+_UNDEFINED_TABLE = "42P01"
 # libpq's transaction status; others mean a statement in progress or a lost connection.
 _IDLE, _OPEN, _FAILED = 0, 2, 3
 
@@ -71,25 +75,25 @@ class StatementError(Exception):
     """One of the cache's statements failed or could not run; the transaction is as it was."""
 
 
-class _Manner(NamedTuple):
-    keeps: bool = False  # its locks and effects last until the transaction ends
-    waits: bool = False  # for locks, as long as the application's own statements do
+class _Options(NamedTuple):
+    is_lasting: bool = False  # its locks and effects last until the transaction ends
+    waits_for_locks: bool = False  # as long as the application's own statements do
     # It is in a transaction that the cache opened itself and that has no writes.
     may_abort: bool = False
 
 
 def read(
-    connection: Any, sql: str, params: Sequence[Any] = (), *, waits: bool = False
+    connection: Any, sql: str, params: Sequence[Any] = (), *, waits_for_locks: bool = False
 ) -> list[Row]:
     """Return the rows of a SELECT that has no lasting effect on the transaction.
 
-    It waits at most 100 ms for locks unless `waits` is True. Raise StatementError if it fails, and
-    the database's error if that ended the application's transaction.
+    It waits at most 100 ms for locks unless `waits_for_locks` is True. Raise StatementError if it
+    fails, and the database's error if that ended the application's transaction.
     """
-    return _run(connection, sql, params, _Manner(waits=waits))
+    return _run(connection, sql, params, _Options(waits_for_locks=waits_for_locks))
 
 
-def lock(connection: Any, sql: str, params: Sequence[Any] = ()) -> list[Row]:
+def lock_rows(connection: Any, sql: str, params: Sequence[Any] = ()) -> list[Row]:
     """Return the rows of a statement that locks them until the transaction ends.
 
     Raise the same errors as `read`. In a transaction that the cache opened itself, an error aborts
@@ -99,7 +103,9 @@ def lock(connection: Any, sql: str, params: Sequence[Any] = ()) -> list[Row]:
         connection,
         sql,
         params,
-        _Manner(keeps=True, waits=True, may_abort=state_of(connection).is_own_transaction),
+        _Options(
+            is_lasting=True, waits_for_locks=True, may_abort=state_of(connection).is_own_transaction
+        ),
     )
 
 
@@ -108,20 +114,20 @@ def write(connection: Any, sql: str, params: Sequence[Any]) -> None:
 
     Raise the same errors as `read`.
     """
-    _run(connection, sql, params, _Manner(keeps=True))
+    _run(connection, sql, params, _Options(is_lasting=True))
 
 
-def write_apart(connection: Any, sql: str, params: Sequence[Any]) -> None:
+def write_and_commit(connection: Any, sql: str, params: Sequence[Any]) -> None:
     """Write and commit rows of one of the cache's own tables, between two transactions.
 
     Raise the same errors as `read`, and StatementError if a transaction is open.
     """
-    if connection.in_atomic_block or is_open(connection):
+    if connection.in_atomic_block or has_open_transaction(connection):
         raise StatementError("a transaction is open")
     try:
         write(connection, sql, params)
     finally:
-        if is_open(connection):  # in manual mode the driver has begun a transaction
+        if has_open_transaction(connection):  # in manual mode the driver has begun a transaction
             _commit(connection)
 
 
@@ -133,12 +139,12 @@ def _commit(connection: Any) -> None:
         raise StatementError(f"{type(error).__name__}: {error}") from error
 
 
-def check_commit(connection: Any) -> None:
+def raise_if_aborted(connection: Any) -> None:
     """Raise the error of the cache's own statement that ended the transaction, if one did.
 
     A COMMIT would do nothing then.
     """
-    aborted = state_of(connection).aborted
+    aborted = state_of(connection).abort_error
     if aborted is not None and connection.connection is not None and not is_usable(connection):
         raise aborted
 
@@ -151,17 +157,17 @@ def in_transaction(connection: Any) -> bool:
     return bool(
         connection.in_atomic_block
         or not connection.get_autocommit()
-        or is_begun_by_hand(connection)
+        or has_raw_transaction(connection)
     )
 
 
-def is_begun_by_hand(connection: Any) -> bool:
+def has_raw_transaction(connection: Any) -> bool:
     """Return whether, according to the driver, raw SQL began a transaction in autocommit mode."""
     raw = connection.connection
     if raw is None or connection.in_atomic_block or not connection.autocommit:
         return False
     if connection.vendor == "postgresql":
-        return _status(connection) != _IDLE
+        return _transaction_status(connection) != _IDLE
     return bool(getattr(raw, "in_transaction", False))  # sqlite3
 
 
@@ -170,8 +176,8 @@ def is_usable(connection: Any) -> bool:
     if connection.connection is None:
         return False
     if connection.vendor == "postgresql":
-        return _status(connection) in {_IDLE, _OPEN}
-    return connection.vendor != "sqlite" or state_of(connection).aborted is None
+        return _transaction_status(connection) in {_IDLE, _OPEN}
+    return connection.vendor != "sqlite" or state_of(connection).abort_error is None
 
 
 def is_idle(connection: Any) -> bool:
@@ -182,28 +188,28 @@ def is_idle(connection: Any) -> bool:
         or connection.needs_rollback
     ):
         return False
-    return _status(connection) == _IDLE and not _is_pipelined(connection)
+    return _transaction_status(connection) == _IDLE and not _is_pipelined(connection)
 
 
-def is_open(connection: Any) -> bool:
+def has_open_transaction(connection: Any) -> bool:
     """Return whether the driver reports an open transaction, even a failed one on PostgreSQL."""
     if connection.connection is None:
         return False
     if connection.vendor == "postgresql":
-        return _status(connection) in {_OPEN, _FAILED}
+        return _transaction_status(connection) in {_OPEN, _FAILED}
     return bool(getattr(connection.connection, "in_transaction", False))  # sqlite3
 
 
-def has_ended(connection: Any) -> bool:
+def has_no_transaction(connection: Any) -> bool:
     """Return whether the driver reports that no transaction is open; Django may not know."""
     if connection.connection is None:
         return True
     if connection.vendor == "postgresql":
-        return _status(connection) == _IDLE
+        return _transaction_status(connection) == _IDLE
     return getattr(connection.connection, "in_transaction", None) is False  # sqlite3
 
 
-def is_lost(connection: Any, error: BaseException) -> bool:
+def is_outcome_unknown(connection: Any, error: BaseException) -> bool:
     """Return whether the outcome of a statement that raised can no longer be learned.
 
     The database may still be executing it. SQLite runs in this process. For drivers other than
@@ -214,16 +220,16 @@ def is_lost(connection: Any, error: BaseException) -> bool:
     if connection.connection is None:
         return True
     if connection.vendor == "postgresql":
-        return _status(connection) not in {_IDLE, _OPEN, _FAILED}
+        return _transaction_status(connection) not in {_IDLE, _OPEN, _FAILED}
     return isinstance(error, (InterfaceError, OperationalError)) or not isinstance(error, Error)
 
 
-def lacks_table(error: StatementError) -> bool:
+def is_missing_table(error: StatementError) -> bool:
     """Return whether a statement failed because its table does not exist."""
-    return _code(error) == _NO_TABLE or "no such table" in str(error.__cause__)  # SQLite
+    return _sqlstate(error) == _UNDEFINED_TABLE or "no such table" in str(error.__cause__)  # SQLite
 
 
-def _code(error: StatementError) -> str | None:
+def _sqlstate(error: StatementError) -> str | None:
     raised = getattr(error.__cause__, "__cause__", None)
     # psycopg 3 has `sqlstate`, psycopg2 has `pgcode`.
     return getattr(raised, "sqlstate", None) or getattr(raised, "pgcode", None)
@@ -238,20 +244,20 @@ def would_wait_again(connection: Any, error: StatementError) -> bool:
     if connection.vendor == "sqlite":
         return isinstance(cause, OperationalError) and "database is locked" in str(cause)
     # A transaction of the application's own would be aborted by that error.
-    return state_of(connection).is_own_transaction and _code(error) == _LOCK_TIMEOUT
+    return state_of(connection).is_own_transaction and _sqlstate(error) == _LOCK_NOT_AVAILABLE
 
 
-def has_begun(connection: Any) -> bool:
+def has_run_statement(connection: Any) -> bool:
     """Return whether, according to the driver, the open transaction has run a statement.
 
     This is known only for PostgreSQL, and assumed for other databases.
     """
     return connection.vendor != "postgresql" or (
-        connection.connection is not None and _status(connection) != _IDLE
+        connection.connection is not None and _transaction_status(connection) != _IDLE
     )
 
 
-def _run(connection: Any, sql: str, params: Sequence[Any], manner: _Manner) -> list[Row]:
+def _run(connection: Any, sql: str, params: Sequence[Any], options: _Options) -> list[Row]:
     _logger.debug("%s: %s", connection.alias, sql)
     try:
         connection.ensure_connection()
@@ -261,37 +267,43 @@ def _run(connection: Any, sql: str, params: Sequence[Any], manner: _Manner) -> l
             raise StatementError(
                 "the driver is in pipeline mode, which takes one statement at a time"
             )
-        return _WAYS.get(connection.vendor, _elsewhere)(connection, sql, params, manner)
+        return _RUNNERS.get(connection.vendor, _on_other_database)(connection, sql, params, options)
     except FAILURES as error:
-        if state_of(connection).aborted is not None:  # it ended the application's transaction
+        if state_of(connection).abort_error is not None:  # it ended the application's transaction
             raise
         raise StatementError(f"{type(error).__name__}: {error}") from error
 
 
-def _on_postgresql(connection: Any, sql: str, params: Sequence[Any], manner: _Manner) -> list[Row]:
-    limited = "" if manner.waits else _LIMIT
-    if manner.may_abort or not in_transaction(connection):
-        return _sent(connection, limited, sql, params)
-    if _status(connection) == _IDLE and not manner.keeps:
+def _on_postgresql(
+    connection: Any, sql: str, params: Sequence[Any], options: _Options
+) -> list[Row]:
+    set_timeout = "" if options.waits_for_locks else _SET_LOCK_TIMEOUT
+    if options.may_abort or not in_transaction(connection):
+        return _send(connection, set_timeout, sql, params)
+    if _transaction_status(connection) == _IDLE and not options.is_lasting:
         # The driver opens a transaction for it, in which the application has done nothing yet.
         try:
-            return _sent(connection, limited, sql, params)
+            return _send(connection, set_timeout, sql, params)
         finally:
             with suppress(Error), connection.wrap_database_errors:
                 connection.connection.rollback()
-    _count_row_lock(connection, manner)
-    before, after = (_REMEMBER + limited, _RESTORE) if manner.keeps and limited else (limited, "")
+    _count_row_lock(connection, options)
+    before, after = (
+        (_SAVE_LOCK_TIMEOUT + set_timeout, _RESTORE_LOCK_TIMEOUT)
+        if options.is_lasting and set_timeout
+        else (set_timeout, "")
+    )
     try:
-        rows = _sent(connection, f"SAVEPOINT {_SAVEPOINT}; {before}", sql + after, params)
+        rows = _send(connection, f"SAVEPOINT {_SAVEPOINT}; {before}", sql + after, params)
     except BaseException as error:
         _end_savepoint(connection, _ROLLBACK, error)
         raise
-    _end_savepoint(connection, _RELEASE if manner.keeps else _ROLLBACK)
+    _end_savepoint(connection, _RELEASE if options.is_lasting else _ROLLBACK)
     return rows
 
 
-def _count_row_lock(connection: Any, manner: _Manner) -> None:
-    if not (manner.keeps and manner.waits):
+def _count_row_lock(connection: Any, options: _Options) -> None:
+    if not (options.is_lasting and options.waits_for_locks):
         return
     state = state_of(connection)
     if state.row_locks >= MAX_ROW_LOCKS:
@@ -306,13 +318,15 @@ def _end_savepoint(connection: Any, sql: str, failure: BaseException | None = No
     error only means that the connection is closed.
     """
     try:
-        _sent(connection, "", sql)
+        _send(connection, "", sql)
     except Error as error:
-        aborted = state_of(connection).aborted = failure if isinstance(failure, Error) else error
+        aborted = state_of(connection).abort_error = (
+            failure if isinstance(failure, Error) else error
+        )
         raise aborted from None
 
 
-def _sent(connection: Any, before: str, sql: str, params: Sequence[Any] = ()) -> list[Row]:
+def _send(connection: Any, before: str, sql: str, params: Sequence[Any] = ()) -> list[Row]:
     """Send statements in one round trip, and return the rows of the last one."""
     with connection.wrap_database_errors, closing(_client_cursor(connection)) as cursor:
         text = cursor.mogrify(sql, params)
@@ -335,7 +349,7 @@ def _client_cursor(connection: Any) -> Any:
     return connection.Database.ClientCursor(connection.connection)
 
 
-def _status(connection: Any) -> int:
+def _transaction_status(connection: Any) -> int:
     return int(connection.connection.info.transaction_status)
 
 
@@ -344,7 +358,7 @@ def _is_pipelined(connection: Any) -> bool:
     return bool(getattr(getattr(connection.connection, "pgconn", None), "pipeline_status", 0))
 
 
-def _on_sqlite(connection: Any, sql: str, params: Sequence[Any], _manner: _Manner) -> list[Row]:
+def _on_sqlite(connection: Any, sql: str, params: Sequence[Any], _options: _Options) -> list[Row]:
     """Run a statement without a savepoint.
 
     An error leaves the transaction open, unless SQLite ends it, for example when the disk is full.
@@ -352,27 +366,29 @@ def _on_sqlite(connection: Any, sql: str, params: Sequence[Any], _manner: _Manne
     raw = connection.connection
     was_open = raw.in_transaction
     try:
-        return _executed(connection, sql, params)
+        return _execute(connection, sql, params)
     except Error as error:
         if was_open and not raw.in_transaction:
-            state_of(connection).aborted = error
+            state_of(connection).abort_error = error
         raise
 
 
-def _elsewhere(connection: Any, sql: str, params: Sequence[Any], manner: _Manner) -> list[Row]:
+def _on_other_database(
+    connection: Any, sql: str, params: Sequence[Any], options: _Options
+) -> list[Row]:
     """Run a statement if an error can end no transaction but the cache's own.
 
     What else an error may end is not known for every database.
     """
-    if in_transaction(connection) and not manner.may_abort:
+    if in_transaction(connection) and not options.may_abort:
         raise StatementError(f"nothing is known of savepoints on {connection.vendor}")
-    return _executed(connection, sql, params)
+    return _execute(connection, sql, params)
 
 
-def _executed(connection: Any, sql: str, params: Sequence[Any]) -> list[Row]:
+def _execute(connection: Any, sql: str, params: Sequence[Any]) -> list[Row]:
     with connection.wrap_database_errors, closing(connection.create_cursor()) as cursor:
         cursor.execute(sql, tuple(params))
         return list(cursor.fetchall()) if cursor.description else []
 
 
-_WAYS = {"postgresql": _on_postgresql, "sqlite": _on_sqlite}
+_RUNNERS = {"postgresql": _on_postgresql, "sqlite": _on_sqlite}

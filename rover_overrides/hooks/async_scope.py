@@ -14,10 +14,16 @@ from typing import Any
 import funcy
 from asgiref.sync import sync_to_async
 
-__all__ = ["ContextDecorator", "Depth", "cached_as_async", "cached_async", "iscoroutinefunction"]
+__all__ = [
+    "ContextDecorator",
+    "NestingDepth",
+    "cached_as_async",
+    "cached_async",
+    "iscoroutinefunction",
+]
 
 
-class Depth:
+class NestingDepth:
     """The number of blocks around the running code.
 
     It is kept across `await`, and in another thread that runs code for it.
@@ -66,7 +72,7 @@ def cached_async(
     from cacheops.conf import settings
     from cacheops.simple import CacheMiss
 
-    def look(key: str) -> tuple[bool, Any]:
+    def read_cache(key: str) -> tuple[bool, Any]:
         try:
             return True, cache._get(key)
         except CacheMiss:
@@ -77,7 +83,7 @@ def cached_async(
         if not settings.CACHEOPS_ENABLED:
             return await func(*args, **kwargs)
         key = await sync_to_async(get_key)(func, args, kwargs)
-        hit, result = await sync_to_async(look)(key)
+        hit, result = await sync_to_async(read_cache)(key)
         if not hit:
             result = await func(*args, **kwargs)
             await sync_to_async(cache._set)(key, result, timeout)
@@ -103,14 +109,14 @@ def cached_as_async(
     from cacheops.signals import cache_read
     from cacheops.utils import get_cache_key
 
-    def keys(args: Any, kwargs: Any) -> tuple[str, Callable[..., str]] | None:
+    def call_keys(args: Any, kwargs: Any) -> tuple[str, Callable[..., str]] | None:
         if not settings.CACHEOPS_ENABLED or transaction.transaction_states.is_dirty(dbs):
             return None
         extra_val = extra(*args, **kwargs) if callable(extra) else extra
         prefix = get_prefix(func=func, _cond_dnfs=cond_dnfs, dbs=dbs)
         return prefix, lambda *more: get_cache_key(func, args, kwargs, qs_keys, extra_val, *more)
 
-    def watch(prefix: str, key: str, other: str) -> dict[str, Any]:
+    def guard_arguments(prefix: str, key: str, other: str) -> dict[str, Any]:
         """Return arguments that keep the result from being stored if the call is invalidated.
 
         This is what `keep_fresh` does for plain functions.
@@ -129,23 +135,23 @@ def cached_as_async(
 
     @wraps(func)
     async def wrapper(*args: Any, **kwargs: Any) -> Any:
-        found = await sync_to_async(keys)(args, kwargs)
-        if found is None:
+        prefix_and_key = await sync_to_async(call_keys)(args, kwargs)
+        if prefix_and_key is None:
             return await func(*args, **kwargs)
-        prefix, key_of = found
+        prefix, key_of = prefix_and_key
         key = f"{prefix}as:{key_of()}"
-        async with _entered(
-            query.getting(key, cond_dnfs, prefix, lock=lock), in_turn=not lock
+        async with _enter_in_thread(
+            query.getting(key, cond_dnfs, prefix, lock=lock), thread_sensitive=not lock
         ) as data:
             cache_read.send(sender=None, func=func, hit=data is not None)
             if data is not None:
                 return data[0]
-            watched = await sync_to_async(watch)(
+            guarded = await sync_to_async(guard_arguments)(
                 prefix, key, f"{prefix}asp:{key_of(secrets.token_hex())}"
             )
             result = await func(*args, **kwargs)
             await sync_to_async(query.cache_thing)(
-                prefix, key, result, cond_dnfs, timeout, dbs=dbs, **watched
+                prefix, key, result, cond_dnfs, timeout, dbs=dbs, **guarded
             )
             return result
 
@@ -153,17 +159,19 @@ def cached_as_async(
 
 
 @asynccontextmanager
-async def _entered(manager: Any, *, in_turn: bool) -> AsyncIterator[Any]:
+async def _enter_in_thread(manager: Any, *, thread_sensitive: bool) -> AsyncIterator[Any]:
     """Enter and exit a blocking context manager in a thread.
 
     One that waits for a lock gets a thread of its own: the holder of the lock may need the thread
     that such calls share.
     """
-    entered = await sync_to_async(manager.__enter__, thread_sensitive=in_turn)()
+    entered = await sync_to_async(manager.__enter__, thread_sensitive=thread_sensitive)()
     try:
         yield entered
     except BaseException:
-        if not await sync_to_async(manager.__exit__, thread_sensitive=in_turn)(*sys.exc_info()):
+        if not await sync_to_async(manager.__exit__, thread_sensitive=thread_sensitive)(
+            *sys.exc_info()
+        ):
             raise
     else:
-        await sync_to_async(manager.__exit__, thread_sensitive=in_turn)(None, None, None)
+        await sync_to_async(manager.__exit__, thread_sensitive=thread_sensitive)(None, None, None)

@@ -11,13 +11,13 @@ from typing import Any
 
 from cacheops.conf import settings
 
-from rover_overrides.core.modes import is_done
-from rover_overrides.core.switches import on
+from rover_overrides.core.modes import is_write_already_tracked
+from rover_overrides.core.switches import is_enabled
 from rover_overrides.invalidation import commits
 from rover_overrides.invalidation.two_phase import Change
 from rover_overrides.rows.rows import is_expression
 
-__all__ = ["invalidate_row", "invalidate_table", "is_done", "prepared"]
+__all__ = ["invalidate_row", "invalidate_table", "is_write_already_tracked", "prepared_value"]
 
 
 def invalidate_row(model: Any, obj_dict: Mapping[str, Any], using: str) -> bool:
@@ -27,7 +27,7 @@ def invalidate_row(model: Any, obj_dict: Mapping[str, Any], using: str) -> bool:
     """
     if not settings.CACHEOPS_INSIDEOUT:
         return False
-    if is_done():  # the write that asks for it was recorded
+    if is_write_already_tracked():  # the write that caused it was recorded
         return True
     for table in [model._meta, *(parent._meta for parent in _parents(model))]:
         fields = table.concrete_model._meta.local_concrete_fields
@@ -35,12 +35,12 @@ def invalidate_row(model: Any, obj_dict: Mapping[str, Any], using: str) -> bool:
             field.column: obj_dict[field.attname] for field in fields if field.attname in obj_dict
         }
         complete = len(row) == len(fields)
-        gone = row if row and (complete or on("deferred-fields")) else None
+        gone = row if row and (complete or is_enabled("deferred-fields")) else None
         commits.record(using, Change(table.db_table, gone, None))
     return True
 
 
-def prepared(field: Any, value: Any) -> Iterator[tuple[str, Any]]:
+def prepared_value(field: Any, value: Any) -> Iterator[tuple[str, Any]]:
     """Yield a field's attribute and its value as it is stored, or nothing.
 
     Nothing is yielded if only the database knows the value, or if the field rejects it. A write of

@@ -1,8 +1,17 @@
 """The functions that upstream's querysets call to read."""
 
-from rover_overrides.cache.fetching import fetch, found
+from rover_overrides.cache.fetching import complete_rows, fetch
 from rover_overrides.cache.getset import cache_thing, getting
-from rover_overrides.cache.nested_reads import learned
-from rover_overrides.queries.dependencies import counted, dnfs, sampled
+from rover_overrides.cache.nested_reads import with_learned_tables
+from rover_overrides.queries.dependencies import as_count_sample, dnfs, sample_dependencies
 
-__all__ = ["cache_thing", "counted", "dnfs", "fetch", "found", "getting", "learned", "sampled"]
+__all__ = [
+    "as_count_sample",
+    "cache_thing",
+    "complete_rows",
+    "dnfs",
+    "fetch",
+    "getting",
+    "sample_dependencies",
+    "with_learned_tables",
+]

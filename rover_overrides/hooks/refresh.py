@@ -8,7 +8,7 @@ from typing import Any
 
 from django.db.models import Model
 
-from rover_overrides.core.switches import on
+from rover_overrides.core.switches import is_enabled
 
 _refreshing: ContextVar[bool] = ContextVar("refreshing", default=False)
 
@@ -30,7 +30,7 @@ def install() -> None:
 
     @wraps(original)
     def refresh_from_db(self: Any, *args: Any, **kwargs: Any) -> None:
-        token = _refreshing.set(on("refreshed-from-database"))
+        token = _refreshing.set(is_enabled("refreshed-from-database"))
         try:
             original(self, *args, **kwargs)
         finally:

@@ -13,45 +13,45 @@ from django.db import DEFAULT_DB_ALIAS
 from django.db.models.signals import post_delete, pre_save
 from django.dispatch import Signal
 
-from rover_overrides.core.modes import done_already, sees_writes
+from rover_overrides.core.modes import is_tracking_writes, write_already_tracked
 
 
-def is_idle(signal: Signal) -> bool:
+def is_handler_redundant(signal: Signal) -> bool:
     """Return whether upstream's handler of a signal would have nothing to do.
 
     Even an idle listener makes Django give up fast deletes, and adding that ignores conflicts.
     """
-    return sees_writes() and signal in (pre_save, post_delete)
+    return is_tracking_writes() and signal in (pre_save, post_delete)
 
 
 def invalidate_obj(obj: Any, using: str = DEFAULT_DB_ALIAS) -> None:
     """Invalidate the object of a handler, unless its write was recorded."""
-    _ask(invalidation.invalidate_obj, obj, using=using)
+    _call_invalidation(invalidation.invalidate_obj, obj, using=using)
 
 
 def invalidate_dict(model: Any, obj_dict: dict[str, Any], using: str = DEFAULT_DB_ALIAS) -> None:
     """Invalidate the row of a handler, unless its write was recorded."""
-    _ask(invalidation.invalidate_dict, model, obj_dict, using=using)
+    _call_invalidation(invalidation.invalidate_dict, model, obj_dict, using=using)
 
 
-def keep_saved(queryset: Any, instance: Any) -> None:
+def cache_saved(queryset: Any, instance: Any) -> None:
     """Store a saved object if `cache_on_save` asks for it.
 
     The object may be outdated by now, so it is read again, under a lease.
     """
-    if sees_writes():
+    if is_tracking_writes():
         queryset.cache()._fetch_all()
     else:
         queryset._cache_results(queryset._cache_key(), [instance])
 
 
-def _ask(invalidate: Callable[..., None], *args: Any, using: str) -> None:
+def _call_invalidation(invalidate: Callable[..., None], *args: Any, using: str) -> None:
     """Call an invalidation, even if it has nothing to do.
 
     Other code may have replaced the function.
     """
-    if not sees_writes():
+    if not is_tracking_writes():
         invalidate(*args, using=using)
         return
-    with done_already():
+    with write_already_tracked():
         invalidate(*args, using=using)

@@ -14,14 +14,14 @@ from typing import Any
 
 from cacheops.conf import settings
 
-from rover_overrides.cache.results import is_resting
-from rover_overrides.core.switches import on
+from rover_overrides.cache.results import is_redis_skipped
+from rover_overrides.core.switches import is_enabled
 from rover_overrides.invalidation import unsent
 from rover_overrides.transport import pipeline
 from rover_overrides.transport.circuit_breaker import circuit
 
 
-class Connection:
+class SimpleCacheClient:
     """Implements the client methods that the simple cache calls, and delegates all others."""
 
     def __init__(self, client: Any) -> None:
@@ -35,32 +35,32 @@ class Connection:
         return _degrading(self._get)(key)
 
     def _get(self, key: str) -> Any:
-        if not _ours():
+        if not _uses_transport():
             return self._client.get(key)
-        return None if _resting() else _asked("GET", key)
+        return None if _circuit_is_open() else _run_command("GET", key)
 
     def set(self, key: str, value: bytes) -> None:
         """Store a value without a timeout."""
-        if not _ours():
+        if not _uses_transport():
             self._client.set(key, value)
-        elif not _resting():
-            _asked("SET", key, value)
+        elif not _circuit_is_open():
+            _run_command("SET", key, value)
 
     def setex(self, key: str, timeout: Any, value: bytes) -> None:
         """Store a value for some seconds."""
-        if not _ours():
+        if not _uses_transport():
             self._client.setex(key, timeout, value)
-        elif not _resting():
+        elif not _circuit_is_open():
             seconds = int(timeout.total_seconds()) if isinstance(timeout, timedelta) else timeout
-            _asked("SET", key, value, "EX", seconds)
+            _run_command("SET", key, value, "EX", seconds)
 
     def delete(self, key: str) -> None:
         """Delete a value.
 
         This is tried even if the server was away a moment ago, because it is not retried later.
         """
-        if _ours():
-            _asked("UNLINK", key)
+        if _uses_transport():
+            _run_command("UNLINK", key)
         else:
             self._client.delete(key)
 
@@ -73,14 +73,14 @@ def _degrading(call: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
-def _asked(*command: Any) -> Any:
-    unsent.pay()
+def _run_command(*command: Any) -> Any:
+    unsent.flush()
     return pipeline.run([command])[0].value
 
 
-def _ours() -> bool:
-    return bool(settings.CACHEOPS_INSIDEOUT) and on("refusing-redis")
+def _uses_transport() -> bool:
+    return bool(settings.CACHEOPS_INSIDEOUT) and is_enabled("refusing-redis")
 
 
-def _resting() -> bool:
-    return circuit.has_failed and is_resting()
+def _circuit_is_open() -> bool:
+    return circuit.has_failed and is_redis_skipped()

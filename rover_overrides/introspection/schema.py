@@ -10,27 +10,27 @@ from django.db.models import Field, Model
 
 
 @functools.lru_cache(maxsize=1)
-def _models() -> dict[str, type[Model]]:
+def _models_by_table() -> dict[str, type[Model]]:
     """Map tables to concrete models, including those that Django makes for many-to-many fields."""
-    found: dict[str, type[Model]] = {}
+    models: dict[str, type[Model]] = {}
     for model in apps.get_models(include_auto_created=True):
         if not model._meta.proxy:
-            found.setdefault(model._meta.db_table, model)
-    return found
+            models.setdefault(model._meta.db_table, model)
+    return models
 
 
 def model_of(table: str) -> type[Model] | None:
     """Return the concrete model of a table, or None for a table that Django does not know."""
-    return _models().get(table) or _rescan(table)
+    return _models_by_table().get(table) or _rescan(table)
 
 
-def table_named(name: str, *, exactly: bool) -> str | None:
+def find_table(name: str, *, is_quoted: bool) -> str | None:
     """Return the table of a model that SQL names, perhaps with a schema, or None.
 
-    A name that is not quoted (`exactly` is False) matches in any case.
+    A name that is not quoted (`is_quoted` is False) matches in any case.
     """
-    return _named(name, exactly=exactly) or (
-        _named(name, exactly=exactly) if _rescanned() else None
+    return _find_known_table(name, is_quoted=is_quoted) or (
+        _find_known_table(name, is_quoted=is_quoted) if _has_changed_on_rescan() else None
     )
 
 
@@ -42,31 +42,36 @@ def field_of(table: str, column: str) -> Field[Any, Any] | None:
     return next((field for field in fields if field.column == column), None)
 
 
-def _named(name: str, *, exactly: bool) -> str | None:
-    if exactly:
-        return _spellings().get(name)
+def _find_known_table(name: str, *, is_quoted: bool) -> str | None:
+    if is_quoted:
+        return _tables_by_sql_name().get(name)
     folded = name.casefold()
     return next(
-        (table for spelling, table in _spellings().items() if spelling.casefold() == folded), None
+        (
+            table
+            for spelling, table in _tables_by_sql_name().items()
+            if spelling.casefold() == folded
+        ),
+        None,
     )
 
 
 @functools.lru_cache(maxsize=1)
-def _spellings() -> dict[str, str]:
+def _tables_by_sql_name() -> dict[str, str]:
     """Map the names of tables in SQL, without quotes, to their names in Django."""
-    return {table.strip('"').replace('"."', "."): table for table in _models()}
+    return {table.strip('"').replace('"."', "."): table for table in _models_by_table()}
 
 
-def _rescanned() -> bool:
+def _has_changed_on_rescan() -> bool:
     """Rebuild the map of tables, and return whether it has changed."""
-    before = set(_models())
-    _models.cache_clear()
-    _spellings.cache_clear()
-    return set(_models()) != before
+    before = set(_models_by_table())
+    _models_by_table.cache_clear()
+    _tables_by_sql_name.cache_clear()
+    return set(_models_by_table()) != before
 
 
 def _rescan(table: str) -> type[Model] | None:
     """Rebuild the map of tables and look again: models may be defined late, as in tests."""
-    _models.cache_clear()
-    _spellings.cache_clear()
-    return _models().get(table)
+    _models_by_table.cache_clear()
+    _tables_by_sql_name.cache_clear()
+    return _models_by_table().get(table)

@@ -1,6 +1,6 @@
 """When a write is invalidated: at the COMMIT of its transaction, with all its changes together.
 
-Just before the COMMIT the changes are announced (see `two_phase`), so that a writer that dies after
+Just before the COMMIT the changes are prepared (see `two_phase`), so that a writer that dies after
 it leaves nothing stale. If Redis does not answer then, they are sent after the COMMIT. They wait in
 the outermost context of cacheops' `transaction_states`, so that a rollback discards them too. A
 savepoint that is rolled back may leave changes that never happened, which only invalidates more. In
@@ -23,29 +23,29 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from redis.exceptions import RedisError
 
-from rover_overrides.core.switches import on
-from rover_overrides.core.warned import warn
+from rover_overrides.core.operator_warnings import warn
+from rover_overrides.core.switches import is_enabled
 from rover_overrides.database import statements
-from rover_overrides.database.bypass import dirty
+from rover_overrides.database.bypass import reads_bypass_cache
 from rover_overrides.database.connection_state import state_of
 from rover_overrides.invalidation import two_phase, unknown_commits, unsent
-from rover_overrides.invalidation.two_phase import Change, RestingError, prefix_at_write
+from rover_overrides.invalidation.two_phase import Change, CircuitOpenError, with_current_prefix
 from rover_overrides.transport.circuit_breaker import circuit
 
-__all__ = ["Batch", "dirty", "record", "statement_of_its_own"]
+__all__ = ["Batch", "autocommit_statement", "reads_bypass_cache", "record"]
 
 # If a transaction changes more rows of a table than this, the whole table counts as changed.
 MAX_ROWS = 10_000
 
-Place = two_phase.Place
+PrefixedTable = two_phase.PrefixedTable
 
-unannounced: list[Callable[[BaseDatabaseWrapper, Collection[Place]], None]] = []
-"""Called before a COMMIT that could not be announced to Redis, with the tables written."""
+on_prepare_failed: list[Callable[[BaseDatabaseWrapper, Collection[PrefixedTable]], None]] = []
+"""Called before a COMMIT that could not be prepared in Redis, with the tables written."""
 
-unheard: list[Callable[[str, Collection[Place]], None]] = []
+on_invalidate_failed: list[Callable[[str, Collection[PrefixedTable]], None]] = []
 """Called after a write whose end could not be sent to Redis, with its alias and tables."""
 
-_KEY = "rover_batch"  # of the batch in cacheops' outermost context
+_BATCH_KEY = "rover_batch"  # of the batch in cacheops' outermost context
 
 
 class Batch:
@@ -55,11 +55,11 @@ class Batch:
     """
 
     def __init__(self) -> None:
-        self._changes: dict[Place, list[Change]] = {}
+        self._changes: dict[PrefixedTable, list[Change]] = {}
 
     def add(self, change: Change) -> None:
         """Add a change, unless the whole table counts as changed already."""
-        kept = self._changes.setdefault(change.place, [])
+        kept = self._changes.setdefault(change.prefixed_table, [])
         if kept and _is_coarse(kept[0]):
             return
         if _is_coarse(change) or len(kept) >= MAX_ROWS:
@@ -83,7 +83,7 @@ def record(using: str | None, change: Change) -> None:
     if not settings.CACHEOPS_ENABLED or invalidation.no_invalidation.active:
         return
     alias = using or DEFAULT_DB_ALIAS
-    change = prefix_at_write(alias, change)
+    change = with_current_prefix(alias, change)
     batch = _batch(alias)
     if batch is None:
         _send(alias, [change])
@@ -92,80 +92,82 @@ def record(using: str | None, change: Change) -> None:
 
 
 @contextmanager
-def statement_of_its_own(connection: BaseDatabaseWrapper, changes: list[Change]) -> Iterator[None]:
-    """Announce changes before a statement that commits by itself, and invalidate after it.
+def autocommit_statement(connection: BaseDatabaseWrapper, changes: list[Change]) -> Iterator[None]:
+    """Prepare changes before a statement that commits by itself, and invalidate after it.
 
     They are invalidated even if the statement raised.
     """
-    changes = [prefix_at_write(connection.alias, change) for change in changes]
-    announced, backend = _announced(connection, changes), unknown_commits.backend_of(connection)
+    changes = [with_current_prefix(connection.alias, change) for change in changes]
+    prepared, backend = _prepare(connection, changes), unknown_commits.backend_pid(connection)
     try:
         yield
     except BaseException as error:
-        _finish_raised(connection, error, backend, announced, changes)
+        _invalidate_after_error(connection, error, backend, prepared, changes)
         raise
-    _finish(connection.alias, announced, changes)
+    _invalidate_committed(connection.alias, prepared, changes)
 
 
-def committing(connection: BaseDatabaseWrapper) -> None:
-    """Announce what a connection is about to commit; if Redis does not answer, the write continues.
+def before_commit(connection: BaseDatabaseWrapper) -> None:
+    """Prepare what a connection is about to commit; if Redis does not answer, the write continues.
 
     Raise the database's error if one of the cache's own statements has ended the transaction: the
     COMMIT would do nothing.
     """
     state = state_of(connection)
     state.is_in_outbox = False
-    state.announced = _announced(connection, _waiting_changes(connection))
-    state.backend = unknown_commits.backend_of(connection)
-    statements.check_commit(connection)
+    state.prepared = _prepare(connection, _waiting_changes(connection))
+    state.backend_pid = unknown_commits.backend_pid(connection)
+    statements.raise_if_aborted(connection)
 
 
-def committed(connection: BaseDatabaseWrapper) -> None:
+def after_commit(connection: BaseDatabaseWrapper) -> None:
     """Invalidate what a connection has committed."""
-    changes, announced = _taken(connection), _taken_announcement(connection)
+    changes, prepared = _take_changes(connection), _take_prepared(connection)
     state_of(connection).end_transaction()
-    _finish(connection.alias, announced, changes)
+    _invalidate_committed(connection.alias, prepared, changes)
 
 
-def commit_raised(connection: BaseDatabaseWrapper, error: BaseException) -> None:
+def after_commit_raised(connection: BaseDatabaseWrapper, error: BaseException) -> None:
     """Invalidate what a COMMIT that raised may have committed.
 
     If the transaction is still open, its changes are also kept for the next COMMIT.
     """
-    backend, announced = state_of(connection).backend, _taken_announcement(connection)
-    if statements.is_open(connection):
+    backend, prepared = state_of(connection).backend_pid, _take_prepared(connection)
+    if statements.has_open_transaction(connection):
         changes = _waiting_changes(connection)
     else:
-        changes = _taken(connection)
+        changes = _take_changes(connection)
         state_of(connection).end_transaction()
-    _finish_raised(connection, error, backend, announced, changes)
+    _invalidate_after_error(connection, error, backend, prepared, changes)
 
 
-def not_committed(connection: BaseDatabaseWrapper) -> None:
-    """Withdraw the announcement of a transaction that continues."""
-    announced = _taken_announcement(connection)
-    if announced is not None:
-        _complete(connection.alias, announced, _waiting_changes(connection), committed=False)
+def cancel_prepared(connection: BaseDatabaseWrapper) -> None:
+    """Unregister the prepared writer of a transaction that continues."""
+    prepared = _take_prepared(connection)
+    if prepared is not None:
+        _finish_prepared(
+            connection.alias, prepared, _waiting_changes(connection), was_committed=False
+        )
 
 
-def forgotten(connection: BaseDatabaseWrapper) -> None:
+def after_rollback(connection: BaseDatabaseWrapper) -> None:
     """Discard the changes that a connection has rolled back."""
-    changes, announced = _taken(connection), _taken_announcement(connection)
+    changes, prepared = _take_changes(connection), _take_prepared(connection)
     state_of(connection).end_transaction()
-    if announced is not None:
-        _complete(connection.alias, announced, changes, committed=False)
+    if prepared is not None:
+        _finish_prepared(connection.alias, prepared, changes, was_committed=False)
 
 
-def wrote(connection: BaseDatabaseWrapper) -> None:
+def mark_written(connection: BaseDatabaseWrapper) -> None:
     """Note that a connection in manual mode has written.
 
     Until it commits, reads bypass the cache.
     """
     if _uncommitted_after_atomic(connection):
-        state_of(connection).is_dirty = True
+        state_of(connection).has_uncommitted_writes = True
 
 
-def waits_for_hand(connection: BaseDatabaseWrapper) -> bool:
+def waits_for_raw_commit(connection: BaseDatabaseWrapper) -> bool:
     """Return whether changes wait for the end of a transaction that raw SQL began."""
     return (
         connection.autocommit
@@ -174,59 +176,59 @@ def waits_for_hand(connection: BaseDatabaseWrapper) -> bool:
     )
 
 
-def has_waiting(connection: BaseDatabaseWrapper) -> bool:
+def has_waiting_changes(connection: BaseDatabaseWrapper) -> bool:
     """Return whether changes wait for the end of a transaction."""
     return bool(_waiting_changes(connection))
 
 
-def is_manual(connection: BaseDatabaseWrapper) -> bool:
+def is_in_manual_mode(connection: BaseDatabaseWrapper) -> bool:
     """Return whether the application itself ends the transaction.
 
     Return False inside an atomic block, and for a connection that is not open yet.
     """
     if connection.connection is None or connection.in_atomic_block:
         return False
-    return not connection.autocommit or statements.is_begun_by_hand(connection)
+    return not connection.autocommit or statements.has_raw_transaction(connection)
 
 
-def settle() -> None:
+def flush_unsent() -> None:
     """Make up for what could not be sent to Redis; raise a RedisError if that fails now."""
     two_phase.check_circuit()
-    unsent.pay()
+    unsent.flush()
 
 
-def _announced(
-    connection: BaseDatabaseWrapper, changes: list[Change]
-) -> two_phase.Announced | None:
-    """Announce changes; return None if that is turned off, or if Redis did not receive them."""
-    if changes and on("two-phase-invalidation") and not _queues():
+def _prepare(connection: BaseDatabaseWrapper, changes: list[Change]) -> two_phase.Prepared | None:
+    """Prepare changes; return None if that is turned off, or if Redis did not receive them."""
+    if changes and is_enabled("two-phase-invalidation") and not _is_queue_enabled():
         try:
-            settle()
-            return two_phase.announce(connection.alias, changes)
+            flush_unsent()
+            return two_phase.prepare(connection.alias, changes)
         except RedisError as error:
             # Otherwise the next caller that queries Redis warns.
-            if circuit.has_failed and not isinstance(error, RestingError):
+            if circuit.has_failed and not isinstance(error, CircuitOpenError):
                 warn(f"The cacheops cache does not hear of writes: {error}", stacklevel=2)
-            places = _places(changes)
-            for call in unannounced:
-                call(connection, places)
+            tables = _tables_of(changes)
+            for call in on_prepare_failed:
+                call(connection, tables)
     return None
 
 
-def _finish(alias: str, announced: two_phase.Announced | None, changes: list[Change]) -> None:
+def _invalidate_committed(
+    alias: str, prepared: two_phase.Prepared | None, changes: list[Change]
+) -> None:
     """Invalidate what was committed, and send upstream's signals."""
-    if announced is None:
+    if prepared is None:
         _send(alias, changes)
     else:
-        _complete(alias, announced, changes, committed=True)
-        two_phase.tell(changes)
+        _finish_prepared(alias, prepared, changes, was_committed=True)
+        two_phase.send_signals(changes)
 
 
-def _finish_raised(
+def _invalidate_after_error(
     connection: BaseDatabaseWrapper,
     error: BaseException,
     backend: int,
-    announced: two_phase.Announced | None,
+    prepared: two_phase.Prepared | None,
     changes: list[Change],
 ) -> None:
     """Do the same after a statement that raised.
@@ -234,80 +236,82 @@ def _finish_raised(
     The application gets the database's error, whether or not the invalidation succeeds.
     """
     with suppress(RedisError):
-        if statements.is_lost(connection, error):
-            _note_unknown(connection.alias, backend, announced, changes)
+        if statements.is_outcome_unknown(connection, error):
+            _note_unknown(connection.alias, backend, prepared, changes)
         else:
-            _finish(connection.alias, announced, changes)
+            _invalidate_committed(connection.alias, prepared, changes)
 
 
 def _note_unknown(
-    alias: str, backend: int, announced: two_phase.Announced | None, changes: list[Change]
+    alias: str, backend: int, prepared: two_phase.Prepared | None, changes: list[Change]
 ) -> None:
     if not changes:
         return
-    places = _places(changes)
+    tables = _tables_of(changes)
     try:
-        unknown_commits.note(alias, backend, places, announced)
+        unknown_commits.remember(alias, backend, tables, prepared)
     except RedisError:
-        _owe(alias, places)
-    two_phase.tell(changes)
+        _remember_unsent(alias, tables)
+    two_phase.send_signals(changes)
 
 
 @redis.handle_connection_failure  # type: ignore[untyped-decorator]
 def _send(alias: str, changes: list[Change]) -> None:
     if changes:
-        with _owed_on_failure(alias, changes):
-            if not _handed_over(alias, changes):
-                settle()
+        with _remember_on_failure(alias, changes):
+            if not _try_enqueue(alias, changes):
+                flush_unsent()
                 two_phase.invalidate(alias, changes)
-        two_phase.tell(changes)
+        two_phase.send_signals(changes)
 
 
 @redis.handle_connection_failure  # type: ignore[untyped-decorator]
-def _complete(
-    alias: str, announced: two_phase.Announced, changes: list[Change], *, committed: bool
+def _finish_prepared(
+    alias: str, prepared: two_phase.Prepared, changes: list[Change], *, was_committed: bool
 ) -> None:
-    with _owed_on_failure(alias, changes if committed else []):
-        two_phase.complete(alias, announced, changes, committed=committed)
+    with _remember_on_failure(alias, changes if was_committed else []):
+        two_phase.finish(alias, prepared, changes, was_committed=was_committed)
 
 
 @contextmanager
-def _owed_on_failure(alias: str, changes: list[Change]) -> Iterator[None]:
+def _remember_on_failure(alias: str, changes: list[Change]) -> Iterator[None]:
     try:
         yield
-    except RestingError:
-        _owe(alias, _places(changes))
+    except CircuitOpenError:
+        _remember_unsent(alias, _tables_of(changes))
     except RedisError:
-        _owe(alias, _places(changes))
+        _remember_unsent(alias, _tables_of(changes))
         raise
 
 
-def _owe(alias: str, places: Collection[Place]) -> None:
-    if places:
-        unsent.note(alias, places)
-        for call in unheard:
-            call(alias, places)
+def _remember_unsent(alias: str, tables: Collection[PrefixedTable]) -> None:
+    if tables:
+        unsent.remember(alias, tables)
+        for call in on_invalidate_failed:
+            call(alias, tables)
 
 
-def _queues() -> bool:
+def _is_queue_enabled() -> bool:
     """Return whether invalidations are handed over to a queue."""
-    return bool(getattr(django_settings, "CACHEOPS_ROVER_QUEUE", None)) and on("queued-work")
+    return bool(getattr(django_settings, "CACHEOPS_ROVER_QUEUE", None)) and is_enabled(
+        "queued-work"
+    )
 
 
-def _handed_over(alias: str, changes: list[Change]) -> bool:
-    if not _queues():
+def _try_enqueue(alias: str, changes: list[Change]) -> bool:
+    if not _is_queue_enabled():
         return False
     from rover_overrides.invalidation import rq_queue
 
-    return rq_queue.hand_over(alias, changes)
+    return rq_queue.enqueue_invalidation(alias, changes)
 
 
 def _is_coarse(change: Change) -> bool:
     return change.old is None and change.new is None
 
 
-def _places(changes: list[Change]) -> set[Place]:
-    return {change.place for change in changes}
+def _tables_of(changes: list[Change]) -> set[PrefixedTable]:
+    return {change.prefixed_table for change in changes}
 
 
 def _batch(alias: str) -> Batch | None:
@@ -315,16 +319,16 @@ def _batch(alias: str) -> Batch | None:
     contexts = transaction.transaction_states[alias]
     if contexts:
         outermost = contexts[0]
-        if _KEY not in outermost:
-            batch = outermost[_KEY] = Batch()
-            outermost["cbs"].append((_left, (alias, batch), {}))
-        found: Batch = outermost[_KEY]
+        if _BATCH_KEY not in outermost:
+            batch = outermost[_BATCH_KEY] = Batch()
+            outermost["cbs"].append((_on_outermost_exit, (alias, batch), {}))
+        found: Batch = outermost[_BATCH_KEY]
         return found
     connection = connections[alias]
-    return _waiting(connection) if is_manual(connection) else None
+    return _manual_batch(connection) if is_in_manual_mode(connection) else None
 
 
-def _waiting(connection: BaseDatabaseWrapper) -> Batch:
+def _manual_batch(connection: BaseDatabaseWrapper) -> Batch:
     """Return the batch of manual mode."""
     state = state_of(connection)
     state.batch = state.batch or Batch()
@@ -332,23 +336,23 @@ def _waiting(connection: BaseDatabaseWrapper) -> Batch:
     return found
 
 
-def _left(alias: str, batch: Batch) -> None:
+def _on_outermost_exit(alias: str, batch: Batch) -> None:
     """Invalidate at the end of cacheops' outermost context.
 
     In manual mode that is not the COMMIT yet, so the changes go on waiting.
     """
     connection = connections[alias]
-    if not is_manual(connection):
+    if not is_in_manual_mode(connection):
         _send(alias, batch.take())
         return
     for change in batch.take():
-        _waiting(connection).add(change)
+        _manual_batch(connection).add(change)
 
 
 def _batches(connection: BaseDatabaseWrapper) -> list[Batch]:
     """Return the batches in which changes of a connection wait."""
     contexts = transaction.transaction_states[connection.alias]
-    waiting = [state_of(connection).batch, contexts[0].get(_KEY) if contexts else None]
+    waiting = [state_of(connection).batch, contexts[0].get(_BATCH_KEY) if contexts else None]
     return [batch for batch in waiting if batch is not None]
 
 
@@ -356,18 +360,20 @@ def _waiting_changes(connection: BaseDatabaseWrapper) -> list[Change]:
     return [change for batch in _batches(connection) for change in batch.changes()]
 
 
-def _taken(connection: BaseDatabaseWrapper) -> list[Change]:
+def _take_changes(connection: BaseDatabaseWrapper) -> list[Change]:
     changes = [change for batch in _batches(connection) for change in batch.take()]
     state_of(connection).batch = None
     return changes
 
 
-def _taken_announcement(connection: BaseDatabaseWrapper) -> two_phase.Announced | None:
+def _take_prepared(connection: BaseDatabaseWrapper) -> two_phase.Prepared | None:
     state = state_of(connection)
-    announced: two_phase.Announced | None = state.announced
-    state.announced = None
-    return announced
+    prepared: two_phase.Prepared | None = state.prepared
+    state.prepared = None
+    return prepared
 
 
 def _uncommitted_after_atomic(connection: BaseDatabaseWrapper) -> bool:
-    return is_manual(connection) or (connection.in_atomic_block and not connection.commit_on_exit)
+    return is_in_manual_mode(connection) or (
+        connection.in_atomic_block and not connection.commit_on_exit
+    )

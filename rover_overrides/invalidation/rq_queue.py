@@ -16,31 +16,31 @@ from cacheops.conf import settings as cacheops_settings
 from django.conf import settings
 from redis.exceptions import RedisError
 
-from rover_overrides.invalidation.places import encode
-from rover_overrides.invalidation.two_phase import Change, Place
-from rover_overrides.transport.circuit_breaker import Breaker
+from rover_overrides.invalidation.prefixed_tables import encode_table
+from rover_overrides.invalidation.two_phase import Change, PrefixedTable
+from rover_overrides.transport.circuit_breaker import CircuitBreaker
 
-_circuit = Breaker()  # of the queue's Redis, which may be another one than the cache's
+_circuit = CircuitBreaker()  # of the queue's Redis, which may be another one than the cache's
 
 INTERVALS = [1, 2, 5, 10, 30, 60, 120, 300, 600]
 """Seconds before each retry of a failed job, by a worker that runs with its scheduler."""
 
 
-def hand_over(alias: str, changes: Sequence[Change]) -> bool:
+def enqueue_invalidation(alias: str, changes: Sequence[Change]) -> bool:
     """Enqueue an invalidation; return whether a worker will run it."""
     # A change without a prefix has the previous wheel's format: its workers may run the job.
-    told = [tuple(change if change.prefix is not None else change[:3]) for change in changes]
-    return _enqueue(settings.CACHEOPS_ROVER_QUEUE, "invalidate", alias, told)
+    encoded = [tuple(change if change.prefix is not None else change[:3]) for change in changes]
+    return _enqueue(settings.CACHEOPS_ROVER_QUEUE, "invalidate", alias, encoded)
 
 
-def retry_later(using: str, places: Iterable[Place]) -> None:
+def enqueue_retry(using: str, tables: Iterable[PrefixedTable]) -> None:
     """Enqueue the invalidation of tables that could not be sent to Redis from here.
 
     This needs `CACHEOPS_ROVER_RETRY_QUEUE` to name a queue.
     """
     name: str = getattr(settings, "CACHEOPS_ROVER_RETRY_QUEUE", None) or ""
     if name:
-        _enqueue(name, "retry", using, sorted(map(encode, places)))
+        _enqueue(name, "retry", using, sorted(map(encode_table, tables)))
 
 
 def _enqueue(name: str, job: str, *args: Any) -> bool:
@@ -53,9 +53,9 @@ def _enqueue(name: str, job: str, *args: Any) -> bool:
     try:
         queue(name).enqueue(f"rover_overrides.jobs.{job}", *args, retry=retry, result_ttl=0)
     except RedisError:
-        _circuit.failed()
+        _circuit.record_failure()
         return False
-    _circuit.worked()
+    _circuit.record_success()
     return True
 
 
@@ -71,7 +71,11 @@ def queue(name: str) -> Any:
 
 @cache
 def _connection() -> Any:
-    place = (
+    url_or_options = (
         getattr(settings, "CACHEOPS_ROVER_QUEUE_REDIS", None) or cacheops_settings.CACHEOPS_REDIS
     )
-    return redis.Redis.from_url(place) if isinstance(place, str) else redis.Redis(**place)
+    return (
+        redis.Redis.from_url(url_or_options)
+        if isinstance(url_or_options, str)
+        else redis.Redis(**url_or_options)
+    )

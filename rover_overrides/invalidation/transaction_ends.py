@@ -26,32 +26,37 @@ _Step = Callable[[BaseDatabaseWrapper], None]
 after_transaction: list[_Step] = []
 """Called with a connection that is in autocommit mode again after its transaction has ended."""
 
-_ENDING = "_rover_ending"
+_WRAPPED = "_rover_ending"
 
 
 def install() -> None:
     """Intercept every commit and rollback, and send what is unsent before Redis is queried."""
     wrapper: Any = BaseDatabaseWrapper
-    if hasattr(wrapper.commit, _ENDING):
+    if hasattr(wrapper.commit, _WRAPPED):
         return
-    wrapper.commit = _ending(wrapper.commit, commits.committing, committed, commits.commit_raised)
-    wrapper.rollback = _ending(wrapper.rollback, _giving_up, commits.forgotten)
-    wrapper.close = _ending(wrapper.close, _giving_up, _closed)
-    wrapper.set_autocommit = _ending(
-        wrapper.set_autocommit, _autocommit_setting, _autocommit_set, _autocommit_raised
+    wrapper.commit = _wrap_method(
+        wrapper.commit, commits.before_commit, after_commit, commits.after_commit_raised
     )
-    results.before_read.insert(0, unsent.pay)
+    wrapper.rollback = _wrap_method(wrapper.rollback, _before_rollback, commits.after_rollback)
+    wrapper.close = _wrap_method(wrapper.close, _before_rollback, _after_close)
+    wrapper.set_autocommit = _wrap_method(
+        wrapper.set_autocommit,
+        _before_set_autocommit,
+        _after_set_autocommit,
+        _set_autocommit_raised,
+    )
+    results.before_read.insert(0, unsent.flush)
     after_transaction.append(_after_transaction)
 
 
-def committed(connection: BaseDatabaseWrapper) -> None:
+def after_commit(connection: BaseDatabaseWrapper) -> None:
     """Invalidate what a connection has committed.
 
     This precedes the `on_commit` callbacks, because any of them might raise.
     """
     was_usable = statements.is_usable(connection)
     try:
-        commits.committed(connection)
+        commits.after_commit(connection)
     finally:
         if (
             was_usable
@@ -76,74 +81,74 @@ def _reconnect(connection: Any) -> None:
 
 
 @contextmanager
-def ended_by_hand(connection: BaseDatabaseWrapper, *, commits_it: bool | None) -> Iterator[None]:
+def around_raw_end(connection: BaseDatabaseWrapper, *, is_commit: bool | None) -> Iterator[None]:
     """Invalidate around a statement of raw SQL that may end the open transaction.
 
-    `commits_it` is None if the statement does not show whether it commits.
+    `is_commit` is None if the statement does not show whether it commits.
     """
-    state_of(connection).backend = unknown_commits.backend_of(connection)
-    if commits_it is not False:
-        commits.committing(connection)
+    state_of(connection).backend_pid = unknown_commits.backend_pid(connection)
+    if is_commit is not False:
+        commits.before_commit(connection)
     try:
         yield
     except BaseException as error:
         if (
-            commits_it is not False
-            or statements.is_lost(connection, error)
-            or statements.has_ended(connection)
+            is_commit is not False
+            or statements.is_outcome_unknown(connection, error)
+            or statements.has_no_transaction(connection)
         ):
-            commits.commit_raised(connection, error)
+            commits.after_commit_raised(connection, error)
         raise
     # COMMIT AND CHAIN begins another transaction, so has_ended() does not see it.
-    if commits_it or statements.has_ended(connection):
-        committed(connection)
+    if is_commit or statements.has_no_transaction(connection):
+        after_commit(connection)
     else:
-        commits.not_committed(connection)
+        commits.cancel_prepared(connection)
 
 
-def _giving_up(connection: BaseDatabaseWrapper) -> None:
+def _before_rollback(connection: BaseDatabaseWrapper) -> None:
     """Invalidate what is already committed, if the transaction has ended without Django.
 
     In that case there is nothing to roll back.
     """
     if (
-        commits.has_waiting(connection)
+        commits.has_waiting_changes(connection)
         and connection.connection is not None
-        and statements.has_ended(connection)
+        and statements.has_no_transaction(connection)
     ):
-        committed(connection)
+        after_commit(connection)
 
 
-def _closed(connection: BaseDatabaseWrapper) -> None:
+def _after_close(connection: BaseDatabaseWrapper) -> None:
     if connection.connection is None:
-        state_of(connection).names_isolation = False
-        commits.forgotten(connection)
+        state_of(connection).has_explicit_isolation_level = False
+        commits.after_rollback(connection)
 
 
-def _autocommit_setting(connection: BaseDatabaseWrapper) -> None:
-    """Announce what turning autocommit on will commit."""
-    if state_of(connection).batch is not None and commits.is_manual(connection):
-        commits.committing(connection)
+def _before_set_autocommit(connection: BaseDatabaseWrapper) -> None:
+    """Prepare what turning autocommit on will commit."""
+    if state_of(connection).batch is not None and commits.is_in_manual_mode(connection):
+        commits.before_commit(connection)
 
 
-def _autocommit_set(connection: BaseDatabaseWrapper) -> None:
+def _after_set_autocommit(connection: BaseDatabaseWrapper) -> None:
     """Invalidate what turning autocommit on has committed: the open transaction of manual mode."""
     state = state_of(connection)
     if not connection.autocommit:
-        commits.not_committed(connection)
+        commits.cancel_prepared(connection)
         return
     if state.batch is not None:
-        committed(connection)
+        after_commit(connection)
     state.end_transaction()
     for step in after_transaction:
         step(connection)
 
 
-def _autocommit_raised(connection: BaseDatabaseWrapper, error: BaseException) -> None:
+def _set_autocommit_raised(connection: BaseDatabaseWrapper, error: BaseException) -> None:
     if connection.autocommit:  # an on_commit callback raised, after the COMMIT
-        _autocommit_set(connection)
+        _after_set_autocommit(connection)
     elif state_of(connection).batch is not None:
-        commits.commit_raised(connection, error)
+        commits.after_commit_raised(connection, error)
 
 
 def _after_transaction(_connection: BaseDatabaseWrapper) -> None:
@@ -152,10 +157,10 @@ def _after_transaction(_connection: BaseDatabaseWrapper) -> None:
     An application that reads only inside transactions provides no other opportunity.
     """
     with suppress(RedisError):
-        commits.settle()
+        commits.flush_unsent()
 
 
-def _ending(
+def _wrap_method(
     original: Callable[..., Any],
     first: _Step,
     then: _Step,
@@ -180,5 +185,5 @@ def _ending(
         then(self)
         return done
 
-    setattr(method, _ENDING, True)
+    setattr(method, _WRAPPED, True)
     return method

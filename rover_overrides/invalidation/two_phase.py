@@ -18,22 +18,22 @@ from redis import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from rover_overrides.cache import pending_writes
-from rover_overrides.cache.registry import Registry, keys, stamp_key
-from rover_overrides.cache.results import is_resting
+from rover_overrides.cache.registry import RegistryCopies, registry_keys, stamp_key
+from rover_overrides.cache.results import is_redis_skipped
 from rover_overrides.conditions.conditions import (
     TRUE,
     Conj,
     Path,
     Row,
-    columns_needed,
-    is_blind,
-    many_of,
-    met,
+    conditions_met_by,
+    may_miss_changes,
+    related_columns,
+    reverse_hop,
 )
-from rover_overrides.core.switches import applied
+from rover_overrides.core.switches import is_installed
 from rover_overrides.introspection.schema import field_of, model_of
 from rover_overrides.rows.related_rows import with_related
-from rover_overrides.rows.rows import is_complete, marked
+from rover_overrides.rows.rows import is_complete, with_changed_columns
 from rover_overrides.transport import pipeline
 from rover_overrides.transport.circuit_breaker import circuit
 from rover_overrides.transport.pipeline import Command, Result
@@ -41,12 +41,14 @@ from rover_overrides.transport.pipeline import Command, Result
 Rows = Sequence[Row]
 
 _counters: Any = (
-    import_module("rover_overrides.metrics.counters") if applied("explain-invalidation") else None
+    import_module("rover_overrides.metrics.counters")
+    if is_installed("explain-invalidation")
+    else None
 )
-_registry = Registry()
+_registry = RegistryCopies()
 
 
-Place = tuple[Optional[str], str]
+PrefixedTable = tuple[Optional[str], str]
 """A prefix and a table; a prefix of None stands for that of the settings when Redis is queried."""
 
 
@@ -64,30 +66,30 @@ class Change(NamedTuple):
     prefix: str | None = None
 
     @property
-    def place(self) -> Place:
+    def prefixed_table(self) -> PrefixedTable:
         """The prefix and the table."""
         return self.prefix, self.table
 
 
-def prefix_at_write(using: str, change: Change) -> Change:
+def with_current_prefix(using: str, change: Change) -> Change:
     """Return a change that is about to wait for its COMMIT, with its current prefix."""
     if getattr(settings, "CACHEOPS_PREFIX", None) is None:
         return change
     return change._replace(prefix=prefix_of(using, change.table))
 
 
-class RestingError(RedisConnectionError):
+class CircuitOpenError(RedisConnectionError):
     """Redis failed a moment ago, and was not queried."""
 
 
-class Announced(NamedTuple):
+class Prepared(NamedTuple):
     """What was invalidated before a COMMIT, and whether rows must be read again after it."""
 
     token: str
-    places: tuple[tuple[str, str], ...]
-    dropped: tuple[str, ...]
-    again: bool
-    entered: float
+    tables: tuple[tuple[str, str], ...]
+    deleted_keys: tuple[str, ...]
+    must_reread: bool
+    registered_at: float
     """When the writer registered, on this process's monotonic clock."""
 
 
@@ -95,123 +97,142 @@ def invalidate(using: str, changes: Iterable[Change]) -> None:
     """Invalidate what depends on rows that have changed.
 
     Others may have committed since, so nothing is known of rows behind a reverse foreign key (see
-    `announce`).
+    `prepare`).
     """
     check_circuit()
-    _attempted(partial(_invalidate, using, list(changes)))
+    _run_with_retry(partial(_invalidate, using, list(changes)))
 
 
-def drop_tables(using: str, places: Iterable[Place]) -> None:
+def invalidate_tables(using: str, tables: Iterable[PrefixedTable]) -> None:
     """Invalidate all results that depend on the tables."""
-    pipeline.unlink([key for place in resolved(using, places) for key in everything(*place)])
+    pipeline.unlink(
+        [
+            key
+            for prefixed_table in with_prefixes(using, tables)
+            for key in whole_table_keys(*prefixed_table)
+        ]
+    )
 
 
-def announce(using: str, changes: Iterable[Change]) -> Announced:
+def prepare(using: str, changes: Iterable[Change]) -> Prepared:
     """Invalidate what depends on rows about to change, and store no result of their tables for now.
 
-    That lasts until `complete`. A call takes two round trips to Redis, three to a cluster, whatever
+    That lasts until `finish`. A call takes two round trips to Redis, three to a cluster, whatever
     the number of rows. Rows behind a reverse foreign key are read twice: before the COMMIT, as they
     were for a writer that commits first, and after it, as they are for one that commits last. Those
     that the transaction itself changes also count as they were before.
     """
     check_circuit()
-    rows, places = _by_place(using, changes)
+    rows, tables = _group_rows(using, changes)
     token = os.urandom(16).hex()
-    with _entered(token, places):
-        return _attempted(partial(_announce, using, rows, places, token))
+    with _abandon_on_failure(token, tables):
+        return _run_with_retry(partial(_prepare, using, rows, tables, token))
 
 
-def complete(
-    using: str, announced: Announced, changes: Iterable[Change], *, committed: bool
+def finish(
+    using: str, prepared: Prepared, changes: Iterable[Change], *, was_committed: bool
 ) -> None:
-    """End an announcement; after a COMMIT, invalidate everything again.
+    """Unregister a prepared writer; after a COMMIT, invalidate its changes again first.
 
     A registration may be gone or may have ended: it was evicted, Redis was flushed, or the COMMIT
     took long. Then results may have been stored meanwhile, under conditions that were unknown
     before the COMMIT, so the changes are evaluated again.
     """
-    with _entered(announced.token, announced.places):
+    with _abandon_on_failure(prepared.token, prepared.tables):
         check_circuit()
-        _attempted(partial(_complete, using, announced, list(changes), committed=committed))
+        _run_with_retry(
+            partial(_finish, using, prepared, list(changes), was_committed=was_committed)
+        )
 
 
 def check_circuit() -> None:
-    """Raise RestingError if Redis failed a moment ago, instead of waiting for it again."""
-    if circuit.has_failed and is_resting():
-        raise RestingError("Redis failed a moment ago")
+    """Raise CircuitOpenError if Redis failed a moment ago, instead of waiting for it again."""
+    if circuit.has_failed and is_redis_skipped():
+        raise CircuitOpenError("Redis failed a moment ago")
 
 
-def _attempted(work: Callable[[], Result]) -> Result:
+def _run_with_retry(work: Callable[[], Result]) -> Result:
     """Return the result of `work`, repeating it if Redis cannot be reached.
 
     It is not repeated while Redis is known to be away.
     """
-    return work() if circuit.has_failed else pipeline.repeated(work)
+    return work() if circuit.has_failed else pipeline.run_with_retries(work)
 
 
 @contextmanager
-def _entered(token: str, places: Sequence[tuple[str, str]]) -> Iterator[None]:
+def _abandon_on_failure(token: str, tables: Sequence[tuple[str, str]]) -> Iterator[None]:
     """Remember a writer that fails in the block, so that its registrations are removed later."""
     try:
         yield
     except RedisError:
-        pending_writes.give_up(places, token)
+        pending_writes.mark_abandoned(tables, token)
         raise
 
 
 def _invalidate(using: str, changes: Sequence[Change]) -> None:
-    rows, places = _by_place(using, changes)
-    pipeline.unlink(_stamps(using, places, rows, _entries(rows), _Everything(), known={}))
+    rows, tables = _group_rows(using, changes)
+    pipeline.unlink(
+        _keys_to_delete(using, tables, rows, _read_templates(rows), _AllTables(), known={})
+    )
 
 
-def _announce(
-    using: str, rows: Mapping[tuple[str, str], Rows], places: Sequence[tuple[str, str]], token: str
-) -> Announced:
-    entered, entering = time.monotonic(), pending_writes.enter(places, token)
+def _prepare(
+    using: str, rows: Mapping[tuple[str, str], Rows], tables: Sequence[tuple[str, str]], token: str
+) -> Prepared:
+    registered_at, registering = time.monotonic(), pending_writes.register_commands(tables, token)
     # While its slot moves, the registration may reach another node than the registries, and later.
-    if pipeline.is_sharded():
-        pipeline.run(entering)
-        entering = []
-    entries = _entries(rows, first=entering)
-    dropped = _stamps(using, places, rows, entries, _tables(places), known=_known(rows))
-    pipeline.unlink(dropped)
-    again = any(many_of(entry) for some in entries.values() for entry in some)
-    return Announced(token, tuple(places), tuple(dropped), again, entered)
+    if pipeline.is_cluster():
+        pipeline.run(registering)
+        registering = []
+    templates = _read_templates(rows, first=registering)
+    deleted_keys = _keys_to_delete(
+        using, tables, rows, templates, _table_names(tables), known=_rows_by_name(rows)
+    )
+    pipeline.unlink(deleted_keys)
+    must_reread = any(reverse_hop(template) for some in templates.values() for template in some)
+    return Prepared(token, tuple(tables), tuple(deleted_keys), must_reread, registered_at)
 
 
-def _complete(
-    using: str, announced: Announced, changes: Sequence[Change], *, committed: bool
+def _finish(
+    using: str, prepared: Prepared, changes: Sequence[Change], *, was_committed: bool
 ) -> None:
-    if committed and announced.again:
-        rows, _ = _by_place(using, changes)
-        changed = _tables(rows)
+    if was_committed and prepared.must_reread:
+        rows, _ = _group_rows(using, changes)
+        changed = _table_names(rows)
         pipeline.unlink(
-            _stamps(
-                using, list(rows), rows, _entries(rows), changed, known=_known(rows), again=True
+            _keys_to_delete(
+                using,
+                list(rows),
+                rows,
+                _read_templates(rows),
+                changed,
+                known=_rows_by_name(rows),
+                again=True,
             )
         )
-    leaving = pending_writes.leave(announced.places, announced.token)
-    left = pipeline.unlink(announced.dropped if committed else (), then=leaving)
-    if committed and (
-        pending_writes.may_have_ended(announced.entered) or not all(reply.value for reply in left)
+    unregistering = pending_writes.unregister_commands(prepared.tables, prepared.token)
+    left = pipeline.unlink(prepared.deleted_keys if was_committed else (), then=unregistering)
+    if was_committed and (
+        pending_writes.may_have_ended(prepared.registered_at)
+        or not all(reply.value for reply in left)
     ):
         _invalidate(using, changes)
 
 
-class _Everything:
+class _AllTables:
     """A container of all tables."""
 
     def __contains__(self, table: object) -> bool:
         return True
 
 
-def tell(changes: Iterable[Change]) -> None:
+def send_signals(changes: Iterable[Change]) -> None:
     """Send upstream's signal for each old and new row, by attribute names, or once for a table."""
     for table, old, new, _ in changes:
         model = model_of(table)
-        told: list[Any] = [_by_attribute(table, row) for row in (old, new) if row is not None]
-        told = told or [None]
-        for row in told if model is not None else ():
+        sent: list[Any] = [_by_attribute(table, row) for row in (old, new) if row is not None]
+        sent = sent or [None]
+        for row in sent if model is not None else ():
             cache_invalidated.send(sender=model, obj_dict=row)
 
 
@@ -221,9 +242,9 @@ def _by_attribute(table: str, row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def everything(prefix: str, table: str) -> Iterable[str]:
+def whole_table_keys(prefix: str, table: str) -> Iterable[str]:
     """Return the keys without which no result that depends on a table is valid."""
-    return (*keys(prefix, table), stamp_key(prefix, table, TRUE))
+    return (*registry_keys(prefix, table), stamp_key(prefix, table, TRUE))
 
 
 def prefix_of(using: str, table: str) -> str:
@@ -232,18 +253,18 @@ def prefix_of(using: str, table: str) -> str:
     return prefix
 
 
-def resolved(using: str, places: Iterable[Place]) -> list[tuple[str, str]]:
+def with_prefixes(using: str, tables: Iterable[PrefixedTable]) -> list[tuple[str, str]]:
     """Return tables with the prefixes of their keys, each once and in order."""
     return sorted(
-        {(prefix_of(using, table) if prefix is None else prefix, table) for prefix, table in places}
+        {(prefix_of(using, table) if prefix is None else prefix, table) for prefix, table in tables}
     )
 
 
-def _tables(places: Iterable[tuple[str, str]]) -> set[str]:
-    return {table for _, table in places}
+def _table_names(tables: Iterable[tuple[str, str]]) -> set[str]:
+    return {table for _, table in tables}
 
 
-def _known(rows: Mapping[tuple[str, str], Rows]) -> dict[str, list[Row]]:
+def _rows_by_name(rows: Mapping[tuple[str, str], Rows]) -> dict[str, list[Row]]:
     """Return the rows by table, under any prefix."""
     found: dict[str, list[Row]] = defaultdict(list)
     for (_, table), some in rows.items():
@@ -251,20 +272,23 @@ def _known(rows: Mapping[tuple[str, str], Rows]) -> dict[str, list[Row]]:
     return dict(found)
 
 
-def _entries(
-    places: Iterable[tuple[str, str]], first: Sequence[Command] = ()
+def _read_templates(
+    tables: Iterable[tuple[str, str]], first: Sequence[Command] = ()
 ) -> dict[tuple[str, str], list[str]]:
     """Return the templates in use on tables, in a round trip that starts with `first`."""
-    wanted = {place: keys(*place) for place in places}
+    wanted = {prefixed_table: registry_keys(*prefixed_table) for prefixed_table in tables}
     found = iter(_registry.read([key for pair in wanted.values() for key in pair], first))
-    return {place: [entry for _ in pair for entry in next(found)] for place, pair in wanted.items()}
+    return {
+        prefixed_table: [template for _ in pair for template in next(found)]
+        for prefixed_table, pair in wanted.items()
+    }
 
 
-def _stamps(
+def _keys_to_delete(
     using: str,
-    places: Sequence[tuple[str, str]],
+    tables: Sequence[tuple[str, str]],
     rows: Mapping[tuple[str, str], Rows],
-    entries: Mapping[tuple[str, str], Sequence[str]],
+    templates: Mapping[tuple[str, str], Sequence[str]],
     changed: Container[str],
     *,
     known: Mapping[str, Rows],
@@ -272,52 +296,64 @@ def _stamps(
 ) -> list[str]:
     """Return the keys to delete: the stamps of the conditions that the rows meet.
 
-    For a table in which anything may have changed, these are the keys that `everything` returns.
+    For a table in which anything may have changed, these are its `whole_table_keys`.
     """
-    dropped: set[str] = set()
-    for place in places:
-        prefix, table = place
+    deleted_keys: set[str] = set()
+    for prefixed_table in tables:
+        prefix, table = prefixed_table
         conjs = (
-            _met(using, table, entries[place], rows[place], changed, known)
-            if place in rows
+            _conjs_met(
+                using, table, templates[prefixed_table], rows[prefixed_table], changed, known
+            )
+            if prefixed_table in rows
             else None
         )
         if _counters is not None and not again:
-            _counters.dropped(table, conjs)
-        dropped.update(
-            everything(prefix, table)
+            _counters.count_invalidated(table, conjs)
+        deleted_keys.update(
+            whole_table_keys(prefix, table)
             if conjs is None
             else (stamp_key(prefix, table, conj) for conj in conjs)
         )
-    return sorted(dropped)
+    return sorted(deleted_keys)
 
 
-def _by_place(
+def _group_rows(
     using: str, changes: Iterable[Change]
 ) -> tuple[dict[tuple[str, str], list[Row]], list[tuple[str, str]]]:
-    """Return the rows to evaluate by prefix and table, and all places in order.
+    """Return the rows to evaluate by prefix and table, and all changed tables in order.
 
     A table that changed as a whole has no rows. A row that did not change is left out.
     """
     changes = list(changes)
-    found = {place: resolved(using, [place])[0] for place in {change.place for change in changes}}
+    found = {
+        prefixed_table: with_prefixes(using, [prefixed_table])[0]
+        for prefixed_table in {change.prefixed_table for change in changes}
+    }
     rows: dict[tuple[str, str], list[Row]] = defaultdict(list)
     coarse: set[tuple[str, str]] = set()
     for change in changes:
-        place, table, old, new = found[change.place], change.table, change.old, change.new
+        prefixed_table, table, old, new = (
+            found[change.prefixed_table],
+            change.table,
+            change.old,
+            change.new,
+        )
         if old is None and new is None:
-            coarse.add(place)
+            coarse.add(prefixed_table)
         elif old != new or not is_complete(table, old):
-            rows[place] += marked(table, old, new)
-    return {place: some for place, some in rows.items() if place not in coarse}, sorted(
-        {*rows, *coarse}
-    )
+            rows[prefixed_table] += with_changed_columns(table, old, new)
+    return {
+        prefixed_table: some
+        for prefixed_table, some in rows.items()
+        if prefixed_table not in coarse
+    }, sorted({*rows, *coarse})
 
 
-def _met(
+def _conjs_met(
     using: str,
     table: str,
-    entries: Sequence[str],
+    templates: Sequence[str],
     rows: Rows,
     changed: Container[str],
     known: Mapping[str, Rows],
@@ -325,29 +361,29 @@ def _met(
     """Return the conditions that any of the rows meets, or None for all."""
     found: set[Conj] = {TRUE}
     try:
-        groups = _grouped(entries, changed, known)
+        groups = _group_templates(templates, changed, known)
     except (LookupError, TypeError, ValueError):  # a template of another version
         return None
-    for (many, blind), some in groups.items():
-        columns = () if blind else columns_needed(some)
-        others = known.get(many[0][1], ()) if many else ()
-        for row in with_related(using, many, columns, rows, others):
-            conjs = met(table, some, row)
+    for (hop, may_miss), some in groups.items():
+        columns = () if may_miss else related_columns(some)
+        others = known.get(hop[0][1], ()) if hop else ()
+        for row in with_related(using, hop, columns, rows, others):
+            conjs = conditions_met_by(table, some, row)
             if conjs is None:
                 return None
             found |= conjs
     return found
 
 
-def _grouped(
-    entries: Sequence[str], changed: Container[str], known: Container[str]
+def _group_templates(
+    templates: Sequence[str], changed: Container[str], known: Container[str]
 ) -> dict[tuple[Path, bool], list[str]]:
-    """Group templates by their hop to many rows, and by whether they may miss changes of those.
+    """Group templates by their reverse hop, and by whether they may miss changes of those.
 
     They may if those rows have changed too.
     """
     groups: dict[tuple[Path, bool], list[str]] = defaultdict(list)
-    for entry in entries:
-        many = many_of(entry)
-        groups[many, bool(many) and is_blind(entry, changed, known)].append(entry)
+    for template in templates:
+        hop = reverse_hop(template)
+        groups[hop, bool(hop) and may_miss_changes(template, changed, known)].append(template)
     return groups

@@ -25,10 +25,10 @@ from django.db import connections
 
 from rover_overrides.cache import pending_writes
 from rover_overrides.database import statements
-from rover_overrides.database.bypass import opened
+from rover_overrides.database.bypass import existing_connection
 from rover_overrides.database.statements import StatementError
 from rover_overrides.invalidation import two_phase
-from rover_overrides.invalidation.two_phase import Announced, Place
+from rover_overrides.invalidation.two_phase import PrefixedTable, Prepared
 from rover_overrides.transport import pipeline
 
 STEP_SECONDS = 1.0
@@ -42,7 +42,7 @@ CONNECT_SECONDS = 3
 
 # Process ids are reused: a process of another role or database is a different one, and so is a
 # process that started after the connection was lost.
-_ASK = """
+_OUTCOME_SQL = """
 SELECT pg_backend_pid(), pg_is_in_recovery(), pid, state, \
 extract(epoch FROM clock_timestamp() - backend_start)
 FROM (SELECT 1) AS one
@@ -53,33 +53,33 @@ _IN_PROGRESS = frozenset(
 )
 
 
-class _Fate(Enum):
-    UNASKED = "nobody was asked just now"
+class _Outcome(Enum):
+    NOT_QUERIED = "not queried"
     IN_PROGRESS = "in progress"
     ENDED = "ended"
-    UNKNOWABLE = "nobody can say"
+    UNKNOWN = "unknown"
 
 
 @dataclass(eq=False)
-class Commit:
+class UnknownCommit:
     """A COMMIT with an unknown outcome."""
 
     alias: str
     backend: int
     """The id of the process that worked on it, or 0 if it cannot be queried."""
-    places: tuple[tuple[str, str], ...]
+    tables: tuple[tuple[str, str], ...]
     token: str
     lost: float
     has_ended: bool = False
-    next_question: float = 0.0
+    next_query: float = 0.0
     next_refresh: float = 0.0
 
 
-open_commits: dict[str, Commit] = {}
+open_commits: dict[str, UnknownCommit] = {}
 """The unknown COMMITs of this process, by the tokens of their writers."""
 
 
-def backend_of(connection: Any) -> int:
+def backend_pid(connection: Any) -> int:
     """Return the id of a connection's server process, from its driver; 0 if there is none."""
     info = (
         getattr(connection.connection, "info", None) if connection.vendor == "postgresql" else None
@@ -87,19 +87,21 @@ def backend_of(connection: Any) -> int:
     return int(getattr(info, "backend_pid", None) or 0)
 
 
-def note(using: str, backend: int, places: Collection[Place], announced: Announced | None) -> None:
+def remember(
+    using: str, backend: int, tables: Collection[PrefixedTable], prepared: Prepared | None
+) -> None:
     """Keep results of tables out of the cache until the outcome of a COMMIT is known.
 
     Raise a RedisError if Redis does not receive that.
     """
-    found = tuple(two_phase.resolved(using, places))
-    token = os.urandom(16).hex() if announced is None else announced.token
-    commit = open_commits[token] = Commit(using, backend, found, token, time.monotonic())
+    found = tuple(two_phase.with_prefixes(using, tables))
+    token = os.urandom(16).hex() if prepared is None else prepared.token
+    commit = open_commits[token] = UnknownCommit(using, backend, found, token, time.monotonic())
     two_phase.check_circuit()
     _refresh(commit)
 
 
-def settle() -> None:
+def resolve() -> None:
     """Find out how open COMMITs ended.
 
     Finish those that have ended, and stay registered for the others.
@@ -112,70 +114,86 @@ def settle() -> None:
             _refresh(commit)
 
 
-def _end(commit: Commit) -> None:
+def _end(commit: UnknownCommit) -> None:
     """Invalidate as after a COMMIT, and unregister."""
-    dropped = [key for place in commit.places for key in two_phase.everything(*place)]
-    pipeline.unlink(dropped, then=pending_writes.leave(commit.places, commit.token))
+    outdated_keys = [
+        key
+        for prefixed_table in commit.tables
+        for key in two_phase.whole_table_keys(*prefixed_table)
+    ]
+    pipeline.unlink(
+        outdated_keys, then=pending_writes.unregister_commands(commit.tables, commit.token)
+    )
     open_commits.pop(commit.token, None)
 
 
-def _refresh(commit: Commit) -> None:
+def _refresh(commit: UnknownCommit) -> None:
     """Renew the registrations of a COMMIT.
 
     If one was missing, results may have been stored meanwhile, so the tables are invalidated.
     """
-    if pending_writes.was_missing(pipeline.run(pending_writes.enter(commit.places, commit.token))):
-        pipeline.unlink([key for place in commit.places for key in two_phase.everything(*place)])
+    if pending_writes.was_unregistered(
+        pipeline.run(pending_writes.register_commands(commit.tables, commit.token))
+    ):
+        pipeline.unlink(
+            [
+                key
+                for prefixed_table in commit.tables
+                for key in two_phase.whole_table_keys(*prefixed_table)
+            ]
+        )
     commit.next_refresh = time.monotonic() + STEP_SECONDS
 
 
-def _has_ended(commit: Commit) -> bool:
-    fate = _ask(commit) if commit.backend else _Fate.UNKNOWABLE
-    is_over = time.monotonic() - commit.lost >= pending_writes.seconds()
-    return fate is _Fate.ENDED or (fate is _Fate.UNKNOWABLE and is_over)
+def _has_ended(commit: UnknownCommit) -> bool:
+    outcome = _query_outcome(commit) if commit.backend else _Outcome.UNKNOWN
+    is_over = time.monotonic() - commit.lost >= pending_writes.lifetime_seconds()
+    return outcome is _Outcome.ENDED or (outcome is _Outcome.UNKNOWN and is_over)
 
 
-def _ask(commit: Commit) -> _Fate:
+def _query_outcome(commit: UnknownCommit) -> _Outcome:
     """Query the database, on the alias's own connection if the application has nothing open on it.
 
     Otherwise use a new connection, but only if no transaction is open that would wait for it.
     """
     now = time.monotonic()
-    if now < commit.next_question:
-        return _Fate.UNASKED
+    if now < commit.next_query:
+        return _Outcome.NOT_QUERIED
     connection = connections[commit.alias]
     try:
         if statements.is_idle(connection):
-            commit.next_question = now + STEP_SECONDS
-            return _asked(connection, commit)
-        if any(_is_in_use(opened(alias)) for alias in connections):
-            return _Fate.UNASKED
-        commit.next_question = now + RETRY_SECONDS
-        other = _another(connection)
+            commit.next_query = now + STEP_SECONDS
+            return _outcome_on(connection, commit)
+        if any(_is_in_use(existing_connection(alias)) for alias in connections):
+            return _Outcome.NOT_QUERIED
+        commit.next_query = now + RETRY_SECONDS
+        other = _new_connection(connection)
         try:
-            return _asked(other, commit)
+            return _outcome_on(other, commit)
         finally:
             other.close()
     except SynchronousOnlyOperation:  # in an event loop, where no statement may block
-        return _Fate.UNASKED
+        return _Outcome.NOT_QUERIED
 
 
-def _asked(connection: Any, commit: Commit) -> _Fate:
+def _outcome_on(connection: Any, commit: UnknownCommit) -> _Outcome:
     try:
-        [(own, is_replica, pid, state, age)] = statements.read(connection, _ASK, [commit.backend])
+        [(own, is_replica, pid, state, age)] = statements.read(
+            connection, _OUTCOME_SQL, [commit.backend]
+        )
     except StatementError:
-        return _Fate.UNKNOWABLE if statements.is_usable(connection) else _Fate.UNASKED
-    if own != backend_of(connection):  # the process id is a pooler's
+        return _Outcome.UNKNOWN if statements.is_usable(connection) else _Outcome.NOT_QUERIED
+    if own != backend_pid(connection):  # the process id is a pooler's
         commit.backend = 0
-        return _Fate.UNKNOWABLE
+        return _Outcome.UNKNOWN
     if is_replica:  # until it is promoted, it may lack what the lost server committed
-        return _Fate.UNASKED
+        return _Outcome.NOT_QUERIED
     if pid is None or (age is not None and float(age) < time.monotonic() - commit.lost):
-        return _Fate.ENDED
-    return _Fate.IN_PROGRESS if state in _IN_PROGRESS else _Fate.UNKNOWABLE
+        return _Outcome.ENDED
+    return _Outcome.IN_PROGRESS if state in _IN_PROGRESS else _Outcome.UNKNOWN
 
 
-def _another(connection: Any) -> Any:
+def _new_connection(connection: Any) -> Any:
     """Return a new connection to the same database, outside the pool of the application."""
     other = connection.copy()
     options = other.settings_dict["OPTIONS"]
@@ -185,4 +203,6 @@ def _another(connection: Any) -> Any:
 
 
 def _is_in_use(connection: Any) -> bool:
-    return connection is not None and (connection.in_atomic_block or statements.is_open(connection))
+    return connection is not None and (
+        connection.in_atomic_block or statements.has_open_transaction(connection)
+    )

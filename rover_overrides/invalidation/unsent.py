@@ -12,40 +12,40 @@ from collections import defaultdict
 from collections.abc import Collection
 
 from rover_overrides.cache import pending_writes
-from rover_overrides.core.switches import on
+from rover_overrides.core.switches import is_enabled
 from rover_overrides.invalidation import two_phase, unknown_commits
-from rover_overrides.invalidation.two_phase import Place
+from rover_overrides.invalidation.two_phase import PrefixedTable
 
-_owed: dict[tuple[str, Place], object] = {}
+_unsent: dict[tuple[str, PrefixedTable], object] = {}
 
 
-def note(using: str, places: Collection[Place]) -> None:
+def remember(using: str, tables: Collection[PrefixedTable]) -> None:
     """Remember that all results of the tables must be invalidated."""
-    for place in places:
-        _owed[using, place] = object()
-    if on("queued-work"):
+    for prefixed_table in tables:
+        _unsent[using, prefixed_table] = object()
+    if is_enabled("queued-work"):
         from rover_overrides.invalidation import rq_queue
 
-        rq_queue.retry_later(using, places)
+        rq_queue.enqueue_retry(using, tables)
 
 
-def pay() -> None:
+def flush() -> None:
     """Do what is unsent; what is noted meanwhile stays unsent."""
-    if _owed:
+    if _unsent:
         _drop()
     if unknown_commits.open_commits:
-        unknown_commits.settle()
-    if pending_writes.given_up:
-        pending_writes.take_back()
+        unknown_commits.resolve()
+    if pending_writes.abandoned_writers:
+        pending_writes.unregister_abandoned()
 
 
 def _drop() -> None:
-    taken = dict(_owed)
-    places: dict[str, set[Place]] = defaultdict(set)
-    for using, place in taken:
-        places[using].add(place)
-    for using, some in places.items():
-        two_phase.drop_tables(using, some)
+    taken = dict(_unsent)
+    tables: dict[str, set[PrefixedTable]] = defaultdict(set)
+    for using, prefixed_table in taken:
+        tables[using].add(prefixed_table)
+    for using, some in tables.items():
+        two_phase.invalidate_tables(using, some)
     for key, note_of in taken.items():
-        if _owed.get(key) is note_of:  # not noted again meanwhile
-            del _owed[key]
+        if _unsent.get(key) is note_of:  # not noted again meanwhile
+            del _unsent[key]

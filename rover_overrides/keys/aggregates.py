@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from rover_overrides.introspection.stock import defines, target
-from rover_overrides.keys.encoding import stable_digest, watching
+from rover_overrides.introspection.django_classes import overrides_any, resolve_target
+from rover_overrides.keys.encoding import stable_digest, with_aggregates
 
 
 class Aggregation(NamedTuple):
@@ -16,7 +16,9 @@ class Aggregation(NamedTuple):
     digest: str
 
 
-def described(queryset: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Aggregation | None:
+def describe_aggregation(
+    queryset: Any, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> Aggregation | None:
     """Return the description of an `aggregate()` with these arguments.
 
     Return None if Django should compute it uncached, or raise.
@@ -26,17 +28,20 @@ def described(queryset: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> 
     # Clones share the lists of aliases.
     query.table_map = {table: aliases.copy() for table, aliases in query.table_map.items()}
     try:
-        found = _resolved(query, {**kwargs, **{arg.default_alias: arg for arg in args}})
+        found = _resolve(query, {**kwargs, **{arg.default_alias: arg for arg in args}})
         if not found or not all(each.contains_aggregate for each in found.values()):
             return None
-        if any(defines(target(each.output_field), ("from_db_value",)) for each in found.values()):
+        if any(
+            overrides_any(resolve_target(each.output_field), ("from_db_value",))
+            for each in found.values()
+        ):
             return None  # the cache may not preserve what an application's converter returns
-        return Aggregation(watching(sample, found), stable_digest(found))
+        return Aggregation(with_aggregates(sample, found), stable_digest(found))
     except Exception:  # noqa: BLE001 - resolving runs the code of expressions
         return None  # Django's own attempt raises the error
 
 
-def _resolved(query: Any, expressions: Mapping[str, Any]) -> dict[str, Any]:
+def _resolve(query: Any, expressions: Mapping[str, Any]) -> dict[str, Any]:
     """Resolve expressions as `Query.get_aggregation()` does: each may refer to those before it.
 
     Their joins stay in the query.

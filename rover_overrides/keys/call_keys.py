@@ -20,11 +20,11 @@ from rover_overrides.keys.encoding import PLAIN, stable_digest
 _TIMES = (date, time, timedelta)
 _MUTABLE = (bytearray, dict, list, set)
 
-Name = Callable[[Any], Any]
-Spell = Callable[[Any], Any]
+NameOf = Callable[[Any], Any]
+PlainForm = Callable[[Any], Any]
 
 
-def call_key(factors: Sequence[Any], name: Name) -> str:
+def call_key(factors: Sequence[Any], name: NameOf) -> str:
     """Return the digest of a call; a random one if some part of the call cannot be serialised.
 
     `factors` are the function, its arguments, its keywords, and whatever else the application
@@ -35,40 +35,45 @@ def call_key(factors: Sequence[Any], name: Name) -> str:
     function, args, kwargs, *others = factors
     try:
         return stable_digest(
-            (_spelled((function, args, kwargs), name), _spelled(others, name, texts_alike=True))
+            (
+                _plain_form((function, args, kwargs), name),
+                _plain_form(others, name, texts_alike=True),
+            )
         )
     except Exception:  # noqa: BLE001 - serialising runs the code of the arguments
         return os.urandom(32).hex()
 
 
-def _spelled(value: Any, name: Name, *, texts_alike: bool = False) -> Any:
+def _plain_form(value: Any, name: NameOf, *, texts_alike: bool = False) -> Any:
     """Return a value as plain values, which are equal if the values and their types are equal."""
     if texts_alike and isinstance(value, str):
         value = "".join(value)  # a plain str
-    found = _spelled_by_parts(value, lambda part: _spelled(part, name, texts_alike=texts_alike))
+    found = _plain_form_of_parts(
+        value, lambda part: _plain_form(part, name, texts_alike=texts_alike)
+    )
     if found is not None:
         return found
     if isinstance(value, Model) and value.pk is None:
         raise ValueError("an object that is not saved has no name")
     # A request is identified by its URI, by which a view's result can also be invalidated.
     if hasattr(value, "build_absolute_uri"):
-        return _spelled(name(value), name)
+        return _plain_form(name(value), name)
     return (
         _class(value),
-        _spelled(name(value), name),
-        _made_of(value, ()) if inspect.isfunction(value) else (),
+        _plain_form(name(value), name),
+        _captured_values(value, ()) if inspect.isfunction(value) else (),
     )
 
 
-def _spelled_by_parts(value: Any, spell: Spell) -> Any:
+def _plain_form_of_parts(value: Any, plain_form: PlainForm) -> Any:
     """Return a value serialised by itself or by its parts, or None if it cannot be."""
     if type(value) in PLAIN:
         return (value,)
-    parts = _parts(value, spell)
+    parts = _parts(value, plain_form)
     return None if parts is None else (_class(value), *parts)
 
 
-def _parts(value: Any, spell: Spell) -> Iterable[Any] | None:
+def _parts(value: Any, plain_form: PlainForm) -> Iterable[Any] | None:
     if isinstance(value, str):
         return [str.encode(value, errors="surrogatepass")]
     if isinstance(value, _TIMES):
@@ -78,21 +83,23 @@ def _parts(value: Any, spell: Spell) -> Iterable[Any] | None:
     if isinstance(value, (int, float)):
         return [int(value) if isinstance(value, int) else float(value)]
     if isinstance(value, (list, tuple)):
-        return map(spell, value)
+        return map(plain_form, value)
     if isinstance(value, (set, frozenset)):
-        return sorted(map(stable_digest, map(spell, value)))
+        return sorted(map(stable_digest, map(plain_form, value)))
     if isinstance(value, dict):
-        return sorted(stable_digest((spell(key), spell(held))) for key, held in dict.items(value))
+        return sorted(
+            stable_digest((plain_form(key), plain_form(held))) for key, held in dict.items(value)
+        )
     return None
 
 
-def _made_of(function: Any, above: Collection[Any]) -> Any:
+def _captured_values(function: Any, enclosing: Collection[Any]) -> Any:
     """Return what distinguishes a function from others made by the same `def`."""
-    if function in above:  # it refers to itself
+    if function in enclosing:  # it refers to itself
         return "itself"
     cells = [_content(cell) for cell in function.__closure__ or ()]
     return [
-        _inside(held, (*above, function))
+        _captured_value(held, (*enclosing, function))
         for held in (*cells, function.__defaults__, function.__kwdefaults__)
     ]
 
@@ -104,7 +111,7 @@ def _content(cell: Any) -> Any:
         return None
 
 
-def _inside(value: Any, above: Collection[Any]) -> Any:
+def _captured_value(value: Any, enclosing: Collection[Any]) -> Any:
     """Serialise a value in a function's closure or defaults, without mutable and other objects.
 
     A function may keep its state in a list. The text of an object may contain an address, or run a
@@ -114,7 +121,7 @@ def _inside(value: Any, above: Collection[Any]) -> Any:
     found = (
         None
         if value is None or isinstance(value, _MUTABLE)
-        else _spelled_by_parts(value, lambda part: _inside(part, above))
+        else _plain_form_of_parts(value, lambda part: _captured_value(part, enclosing))
     )
     if found is not None:
         return found
@@ -123,12 +130,12 @@ def _inside(value: Any, above: Collection[Any]) -> Any:
             value.__module__,
             value.__qualname__,
             value.__code__.co_firstlineno,
-            _made_of(value, above),
+            _captured_values(value, enclosing),
         )
     if inspect.isclass(value):
         return value.__module__, value.__qualname__
     if isinstance(value, Model) and value.pk is not None:
-        return _class(value), _inside(value.pk, above)
+        return _class(value), _captured_value(value.pk, enclosing)
     return ()
 
 

@@ -38,7 +38,7 @@ def compile_copy(query: Any, memo: _Memo | None = None) -> Any:
             state[name] = [*value]
     state["table_map"] = {table: [*aliases] for table, aliases in state["table_map"].items()}
     if memo is not None or _may_hold_queries(copied):
-        _own_queries(query, copied, {} if memo is None else memo)
+        _copy_inner_queries(query, copied, {} if memo is None else memo)
     return copied
 
 
@@ -72,29 +72,29 @@ def _may_hold_queries(query: Any) -> bool:
     )
 
 
-def _own_queries(query: Any, copied: Any, memo: _Memo) -> None:
+def _copy_inner_queries(query: Any, copied: Any, memo: _Memo) -> None:
     memo[id(query)] = copied
     state = copied.__dict__
-    state["where"] = _own(copied.where, memo)
+    state["where"] = _copy_node(copied.where, memo)
     if query.annotations:
         state["annotations"] = dict(
-            zip(query.annotations, _own_each(query.annotations.values(), memo))
+            zip(query.annotations, _copy_each(query.annotations.values(), memo))
         )
         state["_annotation_select_cache"] = None
     for name in _PARTS:
         part = state.get(name)
         if part and isinstance(part, (tuple, list)):
-            state[name] = type(part)(_own_each(part, memo))
+            state[name] = type(part)(_copy_each(part, memo))
 
 
-def _own_each(nodes: Collection[Any], memo: _Memo) -> Collection[Any]:
+def _copy_each(nodes: Collection[Any], memo: _Memo) -> Collection[Any]:
     kinds = set(map(type, nodes))
     if kinds <= _WITHOUT_QUERIES or not any(hasattr(kind, "as_sql") for kind in kinds):
         return nodes
-    return [_own(node, memo) for node in nodes]
+    return [_copy_node(node, memo) for node in nodes]
 
 
-def _own(node: Any, memo: _Memo) -> Any:
+def _copy_node(node: Any, memo: _Memo) -> Any:
     """Return an expression with its own copies of the queries inside it, or itself without any."""
     if type(node) in _WITHOUT_QUERIES:
         return node
@@ -103,16 +103,16 @@ def _own(node: Any, memo: _Memo) -> Any:
     if isinstance(node, Query):
         return memo[id(node)] if id(node) in memo else compile_copy(node, memo)
     if isinstance(node, Node):
-        children = _own_each(node.children, memo)
+        children = _copy_each(node.children, memo)
         return node if _are_same(children, node.children) else _replaced(node, children=children)
     if isinstance(node, (list, tuple, set, frozenset)):
-        own = _own_each(node, memo)
+        own = _copy_each(node, memo)
         return node if own is node or _are_same(own, node) else type(node)(own)
     return _with_sources(node, memo)
 
 
 def _with_sides(lookup: Any, memo: _Memo) -> Any:
-    left, right = _own(lookup.lhs, memo), _own(lookup.rhs, memo)
+    left, right = _copy_node(lookup.lhs, memo), _copy_node(lookup.rhs, memo)
     return (
         lookup
         if left is lookup.lhs and right is lookup.rhs
@@ -123,7 +123,7 @@ def _with_sides(lookup: Any, memo: _Memo) -> Any:
 def _with_sources(expression: Any, memo: _Memo) -> Any:
     get_sources = getattr(expression, "get_source_expressions", None)
     sources = get_sources() if get_sources else ()
-    own = _own_each(sources, memo)
+    own = _copy_each(sources, memo)
     if own is sources or _are_same(own, sources):
         return expression
     copied = copy(expression)

@@ -17,25 +17,25 @@ from django.db.models.expressions import BaseExpression
 from django.utils.functional import Promise, cached_property
 from django.utils.tree import Node
 
-WATCHED = "rover_watched"
+AGGREGATES = "rover_watched"
 """The attribute of a query for the expressions of `aggregate()`, which are not part of it yet."""
 
-COUNTED = "rover_counted"
+COUNT_ONLY = "rover_counted"
 """The attribute of a query of which only the number of rows is used."""
 
 _DIGEST = "_rover_digest"
-UNNAMED = "unnamed"
+UNSTORABLE = "unnamed"
 
 # Pinned, so that processes with different Python versions compute the same key.
 _PROTOCOL = 4
 PLAIN = frozenset({type(None), bool, int, float, str, bytes, Decimal, date, UUID})
-"""Types that `_Speller` serialises as pickle does."""
+"""Types that `_StablePickler` serialises as pickle does."""
 
-_OF_A_FIELD = vars(Field())
+_NEW_FIELD_STATE = vars(Field())
 _NO_STATE = frozenset({"creation_counter", "error_messages", "validators"})
 
 
-class _Speller(pickle.Pickler):
+class _StablePickler(pickle.Pickler):
     """Serialise values so that equal bytes mean equal values: pickled bytes can be read back."""
 
     def __init__(self, buffer: io.BytesIO) -> None:
@@ -47,7 +47,7 @@ class _Speller(pickle.Pickler):
         """Serialise what pickle serialises unstably, not at all, or without its value."""
         if type(value) in (set, frozenset):
             # The iteration order differs between processes.
-            return type(value).__name__, sorted(map(_spell, value))
+            return type(value).__name__, sorted(map(_stable_bytes, value))
         if isinstance(value, memoryview):
             return "memoryview", value.format, value.shape, value.tobytes()
         if isinstance(value, (Promise, QuerySet)):
@@ -77,19 +77,19 @@ def _field_state(field: Any) -> dict[str, Any]:
         name: held
         for name, held in vars(field).items()
         if name not in _NO_STATE
-        and (name not in _OF_A_FIELD or held != _OF_A_FIELD[name])
+        and (name not in _NEW_FIELD_STATE or held != _NEW_FIELD_STATE[name])
         and not isinstance(getattr(type(field), name, None), cached_property)
     }
 
 
-def _spell(value: Any) -> bytes:
+def _stable_bytes(value: Any) -> bytes:
     buffer = io.BytesIO()
-    _Speller(buffer).dump(value)
+    _StablePickler(buffer).dump(value)
     return buffer.getvalue()
 
 
-def _spell_plain(value: Any) -> bytes:
-    """Serialise what consists of `PLAIN` types as `_spell` does, without a call for each part."""
+def _plain_bytes(value: Any) -> bytes:
+    """Serialise what consists of `PLAIN` types as `_stable_bytes` does, but faster."""
     buffer = io.BytesIO()
     pickler = pickle.Pickler(buffer, _PROTOCOL)
     pickler.fast = True
@@ -111,18 +111,20 @@ def digest(value: Any) -> str:
 
 def stable_digest(value: Any) -> str:
     """Return what `digest` does, or raise if a value has no stable serialisation."""
-    return hashlib.sha256(_spell(value)).hexdigest()
+    return hashlib.sha256(_stable_bytes(value)).hexdigest()
 
 
-def sql_digest(queryset: Any, sql: str, params: Sequence[Any], makers: tuple[Any, ...] = ()) -> str:
-    """Return the digest of a queryset's statement, and note it on the queryset for `digest_of`.
+def sql_digest(
+    queryset: Any, sql: str, params: Sequence[Any], maker_names: tuple[Any, ...] = ()
+) -> str:
+    """Return the digest of a queryset's statement, and note it on the queryset for `pop_digest`.
 
-    SQL and parameters cannot be mistaken for each other. `makers`, the plain values that identify
-    what makes the objects, are part of the digest.
+    SQL and parameters cannot be mistaken for each other. `maker_names`, the plain values that
+    identify what makes the objects, are part of the digest.
     """
-    stated = (sql, tuple(params), *makers)
+    stated = (sql, tuple(params), *maker_names)
     found = (
-        hashlib.sha256(_spell_plain(stated)).hexdigest()
+        hashlib.sha256(_plain_bytes(stated)).hexdigest()
         if PLAIN.issuperset(map(type, params))
         else digest(stated)
     )
@@ -130,24 +132,24 @@ def sql_digest(queryset: Any, sql: str, params: Sequence[Any], makers: tuple[Any
     return found
 
 
-def unnamed(queryset: Any) -> str:
+def unstorable_digest(queryset: Any) -> str:
     """Return a random digest for a queryset, and note on it that its result must not be stored."""
-    queryset.__dict__[_DIGEST] = UNNAMED
+    queryset.__dict__[_DIGEST] = UNSTORABLE
     return os.urandom(32).hex()
 
 
-def digest_of(queryset: Any) -> str | None:
+def pop_digest(queryset: Any) -> str | None:
     """Return and remove the digest noted on a queryset, or None.
 
     It is removed because the queryset may change.
     A query that is about to be aggregated has none, because its statement lacks the aggregates.
-    UNNAMED means that the result must not be stored.
+    UNSTORABLE means that the result must not be stored.
     """
     found: str | None = queryset.__dict__.pop(_DIGEST, None)
-    return None if found is not UNNAMED and hasattr(queryset.query, WATCHED) else found
+    return None if found is not UNSTORABLE and hasattr(queryset.query, AGGREGATES) else found
 
 
-def watching(queryset: Any, expressions: Mapping[str, Any]) -> Any:
+def with_aggregates(queryset: Any, expressions: Mapping[str, Any]) -> Any:
     """Return the queryset, with expressions attached that the analysis takes as part of it."""
-    setattr(queryset.query, WATCHED, tuple(expressions.values()))
+    setattr(queryset.query, AGGREGATES, tuple(expressions.values()))
     return queryset

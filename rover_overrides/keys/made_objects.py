@@ -19,7 +19,11 @@ from django.db.models.signals import post_init
 from django.db.models.sql.query import Query
 from django.utils import timezone, translation
 
-from rover_overrides.introspection.stock import defines, once, overridden
+from rover_overrides.introspection.django_classes import (
+    cached_by_identity,
+    non_django_attributes,
+    overrides_any,
+)
 from rover_overrides.keys.encoding import stable_digest
 
 Names = tuple[Any, ...]
@@ -54,7 +58,7 @@ class UnnamedError(Exception):
     """Something that affects a result has no name by which another process would find the same."""
 
 
-def makers(queryset: Any, compiler: Any) -> Names:
+def maker_names(queryset: Any, compiler: Any) -> Names:
     """Return what decides, besides model and class, which objects a compiled query returns.
 
     These are plain values. Raises UnnamedError if something cannot be named.
@@ -128,7 +132,7 @@ def _of_mode(mode: Any) -> str:
     """Return the name of a fetch mode; the objects keep a reference to this very one."""
     if not isinstance(mode.__reduce_ex__(2), str):
         raise UnnamedError(f"{type(mode).__name__} is not pickled as the name of an object")
-    return _spelled(mode)
+    return _stable_digest_of(mode)
 
 
 def _own_attributes(queryset: Any) -> str:
@@ -142,7 +146,7 @@ def _own_attributes(queryset: Any) -> str:
             "an iterable of the application's own may use known related objects in any way"
         )
     held = [_beyond(queryset, _OF_A_QUERYSET), _beyond(queryset.query, _OF_A_QUERY)]
-    return _spelled(held) if any(held) else ""
+    return _stable_digest_of(held) if any(held) else ""
 
 
 def _beyond(held: Any, known: frozenset[str]) -> dict[str, Any]:
@@ -176,17 +180,17 @@ def _of_columns(model: Any, select: Any) -> Iterator[Any]:
 def _of_expression(expression: Any) -> Iterator[str]:
     kind = type(expression)
     if not _converts_as_djangos(kind):
-        yield _spelled(expression)
-        yield from surroundings()
+        yield _stable_digest_of(expression)
+        yield from language_and_time_zone()
     yield name_of(kind)
     if getattr(expression, "tzinfo", None) is not None:
-        yield _spelled(expression.tzinfo)
+        yield _stable_digest_of(expression.tzinfo)
     field = getattr(expression, "_output_field_or_none", None)
     if field is not None:
         yield from _of_field(field)
 
 
-@once
+@cached_by_identity
 def _converts_as_djangos(kind: type) -> bool:
     return _is_djangos(kind, "convert_value") and _is_djangos(kind, "get_db_converters")
 
@@ -198,9 +202,9 @@ def _of_field(field: Any) -> Iterator[str]:
     """
     model = getattr(field, "model", None)
     if model is None:
-        yield _spelled(field)
-        if defines(field, _READING):
-            yield from surroundings()
+        yield _stable_digest_of(field)
+        if overrides_any(field, _READING):
+            yield from language_and_time_zone()
     elif model._meta.get_field(field.name) is field:
         yield from (*_of_model(model), field.name)
     else:
@@ -216,18 +220,22 @@ def _is_djangos(kind: type, name: str) -> bool:
 def _of_model(model: Any) -> Names:
     """Return the name and the fields of a model, and what else its own code may depend on."""
     _check_model(model)
-    return model._meta.label, stamp_fields(model), *(surroundings() if makes_own(model) else ())
+    return (
+        model._meta.label,
+        stamp_fields(model),
+        *(language_and_time_zone() if runs_application_code(model) else ()),
+    )
 
 
-@once
-def makes_own(model: Any) -> bool:
+@cached_by_identity
+def runs_application_code(model: Any) -> bool:
     """Return whether application code runs when objects of a model, or their values, are made."""
-    if not _MAKING.isdisjoint(overridden(model)) or post_init.has_listeners(model):
+    if not _MAKING.isdisjoint(non_django_attributes(model)) or post_init.has_listeners(model):
         return True
-    return any(defines(field, _READING) for field in model._meta.concrete_fields)
+    return any(overrides_any(field, _READING) for field in model._meta.concrete_fields)
 
 
-def surroundings() -> Names:
+def language_and_time_zone() -> Names:
     """Return what such code may depend on: the active language and time zone.
 
     A model may note the language in which it was made; a field may translate its values.
@@ -255,7 +263,7 @@ def name_of(kind: type) -> str:
     return f"{kind.__module__}.{kind.__qualname__}"
 
 
-def _spelled(value: Any) -> str:
+def _stable_digest_of(value: Any) -> str:
     try:
         return stable_digest(value)
     except Exception as error:

@@ -13,13 +13,23 @@ from django.db.models import query
 from django.db.models.sql.query import Query
 
 from rover_overrides.keys.compile_copies import compile_copy
-from rover_overrides.keys.encoding import COUNTED, WATCHED, digest, sql_digest, unnamed
-from rover_overrides.keys.made_objects import makers, makes_own, surroundings
+from rover_overrides.keys.encoding import (
+    AGGREGATES,
+    COUNT_ONLY,
+    digest,
+    sql_digest,
+    unstorable_digest,
+)
+from rover_overrides.keys.made_objects import (
+    language_and_time_zone,
+    maker_names,
+    runs_application_code,
+)
 
-_SAME = ("ENGINE", "HOST", "PORT", "NAME", "OPTIONS", "TIME_ZONE")
+_IDENTITY_SETTINGS = ("ENGINE", "HOST", "PORT", "NAME", "OPTIONS", "TIME_ZONE")
 """The settings of a database that affect its rows and how they are read."""
 
-_BARE = vars(Query(None))
+_NEW_QUERY_STATE = vars(Query(None))
 _LENGTH = 40  # hex digits of a digest in a key: 160 bits
 
 
@@ -32,7 +42,7 @@ def result_key(queryset: Any) -> str:
     try:
         found = _digest(queryset)
     except Exception:  # noqa: BLE001 - compiling runs the code of fields and expressions
-        found = unnamed(queryset)  # Django's own attempt raises the error
+        found = unstorable_digest(queryset)  # Django's own attempt raises the error
     return f"q:{found[:_LENGTH]}"
 
 
@@ -45,34 +55,36 @@ def _digest(queryset: Any) -> str:
     named: tuple[Any, ...] = kinds, database, compiler.connection.timezone_name, salt
     state = queryset.query.__dict__
     # Otherwise no objects are made, only a number or the values of `aggregate()`.
-    is_made = not (COUNTED in state or WATCHED in state)
+    is_made = not (COUNT_ONLY in state or AGGREGATES in state)
     if are_own and is_made:
-        named += surroundings()
+        named += language_and_time_zone()
     try:
         sql, params = compiler.as_sql()
     except EmptyResultSet:
         # Without rows, a custom iterable may still return something.
-        return unnamed(queryset) if is_made and not _is_djangos(queryset) else digest(named)
+        return (
+            unstorable_digest(queryset) if is_made and not _is_djangos(queryset) else digest(named)
+        )
     return sql_digest(
-        queryset, sql, params, named + makers(queryset, compiler) if is_made else named
+        queryset, sql, params, named + maker_names(queryset, compiler) if is_made else named
     )
 
 
-def is_bare(queryset: Any) -> bool:
+def is_unmodified(queryset: Any) -> bool:
     """Return whether a queryset is as a manager makes it: whole objects of its model, no more."""
     if (
         queryset._iterable_class is not query.ModelIterable
         or queryset._prefetch_related_lookups
-        or _has_mode(queryset)
+        or _has_fetch_mode(queryset)
     ):
         return False
     return all(
-        name == "model" or (name in _BARE and held == _BARE[name])
+        name == "model" or (name in _NEW_QUERY_STATE and held == _NEW_QUERY_STATE[name])
         for name, held in vars(queryset.query).items()
     )
 
 
-def _has_mode(queryset: Any) -> bool:
+def _has_fetch_mode(queryset: Any) -> bool:
     return getattr(queryset, "_fetch_mode", None) is not getattr(query, "FETCH_ONE", None)
 
 
@@ -85,7 +97,7 @@ def _kinds(*kinds: Any) -> tuple[str, bool]:
     names = " ".join(
         [*(f"{kind.__module__}.{kind.__qualname__}" for kind in kinds), stamp_fields(kinds[1])]
     )
-    return names, makes_own(kinds[1]) or kinds[2].__module__ != query.__name__
+    return names, runs_application_code(kinds[1]) or kinds[2].__module__ != query.__name__
 
 
 def _is_djangos(queryset: Any) -> bool:
@@ -127,4 +139,4 @@ def _identity(alias: str) -> dict[str, Any]:
     known = connections.settings
     mirrored = known[alias].get("TEST", {}).get("MIRROR")
     found = known[mirrored if mirrored in known else alias]
-    return {name: found.get(name) or None for name in _SAME}
+    return {name: found.get(name) or None for name in _IDENTITY_SETTINGS}

@@ -1,4 +1,4 @@
-"""Counters of hits, misses, refused fills, and drops by table and shape.
+"""Counters of hits, misses, refused fills, and invalidations by table and shape.
 
 Each process counts for itself. Every `CACHEOPS_ROVER_COUNTERS_SECONDS` (10 by default) it adds its
 counts to a hash in Redis, for `manage.py cacheops_counters`, and sends them as the signal
@@ -18,42 +18,42 @@ from redis.exceptions import RedisError
 
 from rover_overrides.conditions import describe
 from rover_overrides.conditions.conditions import Conj
-from rover_overrides.core.switches import on
+from rover_overrides.core.switches import is_enabled
 from rover_overrides.transport import pipeline
 
 KEY = "cacheops:counters"
 
-MOST = 500
+MAX_NAMES = 500
 """How many names a process counts between two reports; others are counted as `other`."""
 
-MOST_KEPT = 5000
+MAX_STORED_NAMES = 5000
 """How many names are kept in Redis; with more it starts anew, as clients can make up shapes."""
 
 counted = Signal()
 """Sent with `counts`, a dict of what this process counted since the last report, by name."""
 
 _counts: Counter[str] = Counter()
-_next: float | None = None
+_next_report: float | None = None
 
 
 def count(name: str, number: int = 1) -> None:
     """Increment a counter."""
-    if not on("explain-invalidation"):
+    if not is_enabled("explain-invalidation"):
         return
-    _counts[name if name in _counts or len(_counts) < MOST else "other"] += number
-    if _next is None:
-        _wait()
-    elif time.monotonic() >= _next:
+    _counts[name if name in _counts or len(_counts) < MAX_NAMES else "other"] += number
+    if _next_report is None:
+        _schedule_report()
+    elif time.monotonic() >= _next_report:
         report()
 
 
-def dropped(table: str, conjs: Iterable[Conj] | None) -> None:
+def count_invalidated(table: str, conjs: Iterable[Conj] | None) -> None:
     """Count the conditions of a table that a write meets; None counts as all of them."""
     if conjs is None:
         count(f"drop {table}: all")
         return
-    for entry, number in Counter(conj.entry for conj in conjs if conj.entry).items():
-        count(f"drop {table}: {describe.shape(entry)}", number)
+    for template, number in Counter(conj.template for conj in conjs if conj.template).items():
+        count(f"drop {table}: {describe.shape(template)}", number)
 
 
 def report() -> None:
@@ -63,17 +63,17 @@ def report() -> None:
     """
     global _counts
     counts, _counts = _counts, Counter()
-    _wait()
+    _schedule_report()
     if not counts:
         return
     counted.send(sender=None, counts=dict(counts))
-    if pipeline.resting():  # the current request has already waited for Redis
+    if pipeline.circuit_is_open():  # the current request has already waited for Redis
         return
     with suppress(RedisError):
         *_, size = pipeline.run(
             [*(("HINCRBY", KEY, name, number) for name, number in counts.items()), ("HLEN", KEY)]
         )
-        if size.value > MOST_KEPT:
+        if size.value > MAX_STORED_NAMES:
             pipeline.unlink([KEY])
 
 
@@ -81,12 +81,13 @@ def totals() -> dict[str, int]:
     """Return the counts that all processes have reported, the highest first."""
     report()
     found = {
-        name.decode(): int(number) for name, number in pipeline.client().hscan_iter(KEY, count=MOST)
+        name.decode(): int(number)
+        for name, number in pipeline.client().hscan_iter(KEY, count=MAX_NAMES)
     }
     return dict(sorted(found.items(), key=lambda pair: -pair[1]))
 
 
-def _wait() -> None:
+def _schedule_report() -> None:
     """Schedule the next report, by the current value of the setting."""
-    global _next  # noqa: PLW0603 - the clock of the process
-    _next = time.monotonic() + getattr(settings, "CACHEOPS_ROVER_COUNTERS_SECONDS", 10)
+    global _next_report  # noqa: PLW0603 - the clock of the process
+    _next_report = time.monotonic() + getattr(settings, "CACHEOPS_ROVER_COUNTERS_SECONDS", 10)

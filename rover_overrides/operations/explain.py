@@ -8,9 +8,14 @@ from typing import Any, NamedTuple
 from django.db import connections
 from django.db.models import Q
 
-from rover_overrides.cache.registry import Registry, keys, stamp_key
+from rover_overrides.cache.registry import RegistryCopies, registry_keys, stamp_key
 from rover_overrides.conditions import describe
-from rover_overrides.conditions.conditions import TRUE, columns_needed, many_of, met
+from rover_overrides.conditions.conditions import (
+    TRUE,
+    conditions_met_by,
+    related_columns,
+    reverse_hop,
+)
 from rover_overrides.invalidation import two_phase
 from rover_overrides.rows import rows
 from rover_overrides.rows.related_rows import with_related
@@ -46,8 +51,8 @@ def explain(model: Any, pk: Any, using: str) -> list[Table]:
 def _row(meta: Any, model: Any, pk: Any, using: str) -> Row:
     """Return the part of a row that is in one table; raise the model's DoesNotExist."""
     part = meta.concrete_model
-    found = rows.read(
-        rows.matching(rows.by_condition(part, Q(pk=pk)), rows.fields_needed(part)),
+    found = rows.fetch_rows(
+        rows.matching_query(rows.condition_query(part, Q(pk=pk)), rows.fields_needed(part)),
         connections[using],
     )
     if not found:
@@ -58,18 +63,24 @@ def _row(meta: Any, model: Any, pk: Any, using: str) -> Row:
 def _explained(meta: Any, row: Row, using: str) -> Table:
     table = meta.db_table
     prefix = two_phase.prefix_of(using, table)
-    entries = [entry for some in Registry().read(keys(prefix, table)) for entry in some]
-    conjs = sorted({TRUE, *(conj for entry in entries for conj in _met(table, entry, row, using))})
+    templates = [
+        template
+        for some in RegistryCopies().read(registry_keys(prefix, table))
+        for template in some
+    ]
+    conjs = sorted(
+        {TRUE, *(conj for template in templates for conj in _met(table, template, row, using))}
+    )
     replies = pipeline.run([("EXISTS", stamp_key(prefix, table, conj)) for conj in conjs])
     reasons = (
         Reason(table, describe.condition(conj), bool(reply.value))
         for conj, reply in zip(conjs, replies)
     )
-    return Table(table, len(entries), tuple(reasons))
+    return Table(table, len(templates), tuple(reasons))
 
 
-def _met(table: str, entry: str, row: Row, using: str) -> Iterator[Any]:
+def _met(table: str, template: str, row: Row, using: str) -> Iterator[Any]:
     for extended in with_related(
-        using, many_of(entry), columns_needed([entry]), [dict(row.items())], ()
+        using, reverse_hop(template), related_columns([template]), [dict(row.items())], ()
     ):
-        yield from met(table, [entry], extended) or ()
+        yield from conditions_met_by(table, [template], extended) or ()

@@ -1,7 +1,7 @@
-"""The outbox: tables of writes that could not be announced to Redis, stored in the database.
+"""The outbox: tables of writes that could not be prepared in Redis, stored in the database.
 
 With `CACHEOPS_ROVER_OUTBOX = True` (the default database; or a tuple of aliases) a writer whose
-announcement failed inserts the names of its tables into the table `rover_outbox`, in the same
+preparation failed inserts the names of its tables into the table `rover_outbox`, in the same
 transaction. A process that reaches Redis invalidates all results of these tables: each reading
 process checks the outbox once every `CACHEOPS_ROVER_OUTBOX_SECONDS` (5) before it queries Redis,
 and so does `manage.py drainoutbox`. Thus no reader gets results that such a write has outdated for
@@ -26,14 +26,14 @@ from django.db.models.signals import post_migrate
 from redis.exceptions import RedisError
 
 from rover_overrides.cache import results
-from rover_overrides.core.switches import on, stated
-from rover_overrides.core.warned import warn
+from rover_overrides.core.operator_warnings import warn
+from rover_overrides.core.switches import is_enabled, raw_setting
 from rover_overrides.database import snapshots, statements
 from rover_overrides.database.connection_state import state_of
 from rover_overrides.database.statements import StatementError
 from rover_overrides.invalidation import commits, transaction_ends, two_phase
-from rover_overrides.invalidation.places import decode, encode
-from rover_overrides.invalidation.two_phase import Place
+from rover_overrides.invalidation.prefixed_tables import decode_table, encode_table
+from rover_overrides.invalidation.two_phase import PrefixedTable
 
 TABLE = "rover_outbox"
 STEP = 500  # rows that are read and deleted at a time: SQLite allows 999 parameters
@@ -41,15 +41,15 @@ STEP = 500  # rows that are read and deleted at a time: SQLite allows 999 parame
 # S608: all names in the statement are our own.
 _SELECT = f"SELECT id, name FROM {TABLE} WHERE id > %s ORDER BY id LIMIT {STEP}"  # noqa: S608
 
-_next_look = 0.0
+_next_check = 0.0
 _is_unread = False  # whether the last check failed
 
 
 def install() -> None:
     """Make writers use the outbox if Redis does not answer, and make readers check it."""
-    if _write not in commits.unannounced:
-        commits.unannounced.append(_write)
-        commits.unheard.append(_unheard)
+    if _insert not in commits.on_prepare_failed:
+        commits.on_prepare_failed.append(_insert)
+        commits.on_invalidate_failed.append(_insert_after_failure)
         transaction_ends.after_transaction.append(_after_transaction)
         results.before_read.append(_before_read)
         post_migrate.connect(_create, dispatch_uid="rover_outbox")
@@ -63,7 +63,7 @@ def drain(using: str) -> int:
     connection = connections[using]
     drained = last = 0
     while rows := statements.read(connection, _SELECT, [last]):
-        two_phase.drop_tables(using, {decode(name) for _, name in rows})
+        two_phase.invalidate_tables(using, {decode_table(name) for _, name in rows})
         _delete(connection, [number for number, _ in rows])
         drained, last = drained + len(rows), rows[-1][0]
         if len(rows) < STEP:
@@ -73,7 +73,7 @@ def drain(using: str) -> int:
 
 def aliases() -> tuple[str, ...]:
     """Return the aliases of the databases that have an outbox."""
-    wanted = getattr(settings, "CACHEOPS_ROVER_OUTBOX", False) if on("outbox") else False
+    wanted = getattr(settings, "CACHEOPS_ROVER_OUTBOX", False) if is_enabled("outbox") else False
     return (DEFAULT_DB_ALIAS,) if wanted is True else tuple(wanted or ())
 
 
@@ -83,25 +83,25 @@ def _before_read() -> bool:
     The cache may not be read while the content of the outbox is unknown: after a check that failed,
     or if a check is due and can see nothing new, as in a transaction with a snapshot.
     """
-    if not stated("CACHEOPS_ROVER_OUTBOX", default=False):
+    if not raw_setting("CACHEOPS_ROVER_OUTBOX", default=False):
         return True
-    if time.monotonic() >= _next_look:
-        return _look_at_all()
+    if time.monotonic() >= _next_check:
+        return _drain_all()
     return not _is_unread
 
 
-def _look_at_all() -> bool:
-    global _next_look, _is_unread  # noqa: PLW0603 - of the process
+def _drain_all() -> bool:
+    global _next_check, _is_unread  # noqa: PLW0603 - of the process
     if not all(map(_sees_commits, aliases())):
         return False
-    before, _next_look = (
-        _next_look,
+    before, _next_check = (
+        _next_check,
         time.monotonic() + getattr(settings, "CACHEOPS_ROVER_OUTBOX_SECONDS", 5),
     )
     try:
-        _is_unread = False in [_look(using) for using in aliases()]
+        _is_unread = False in [_drain_one(using) for using in aliases()]
     except RedisError:
-        _next_look = before  # the check is still due
+        _next_check = before  # the check is still due
         raise
     return not _is_unread
 
@@ -114,22 +114,22 @@ def _sees_commits(using: str) -> bool:
     connection = connections[using]
     if connection.needs_rollback:
         return False
-    return not (statements.has_begun(connection) and snapshots.is_bound(using))
+    return not (statements.has_run_statement(connection) and snapshots.is_bound_to_snapshot(using))
 
 
-def _look(using: str) -> bool:
+def _drain_one(using: str) -> bool:
     """Drain a database and return whether that succeeded; a missing table counts as empty."""
     try:
         drain(using)
     except StatementError as error:
         warn(f"The outbox of {using} cannot be read: {error}", stacklevel=2)
-        return statements.lacks_table(error)
+        return statements.is_missing_table(error)
     except SynchronousOnlyOperation:  # in an event loop, where no statement may block
         return False
     return True
 
 
-def _write(connection: Any, places: Collection[Place], *, apart: bool = False) -> None:
+def _insert(connection: Any, tables: Collection[PrefixedTable], *, apart: bool = False) -> None:
     """Insert tables in the transaction that is about to commit, or at once outside any.
 
     If that fails, warn and continue.
@@ -137,44 +137,44 @@ def _write(connection: Any, places: Collection[Place], *, apart: bool = False) -
     if connection.alias not in aliases():
         return
     now = int(time.time())
-    values = [value for name in sorted(map(encode, places)) for value in (name, now)]
-    rows = ", ".join(["(%s, %s)"] * len(places))
+    values = [value for name in sorted(map(encode_table, tables)) for value in (name, now)]
+    rows = ", ".join(["(%s, %s)"] * len(tables))
     sql = f"INSERT INTO {TABLE} (name, made) VALUES {rows}"  # noqa: S608 - placeholders
     is_open = statements.in_transaction(connection) and not apart
     try:
-        (statements.write if is_open else statements.write_apart)(connection, sql, values)
+        (statements.write if is_open else statements.write_and_commit)(connection, sql, values)
         state_of(connection).is_in_outbox = is_open
     except StatementError as error:
         warn(f"The outbox of {connection.alias} cannot be written: {error}", stacklevel=2)
 
 
-def _unheard(using: str, places: Collection[Place]) -> None:
+def _insert_after_failure(using: str, tables: Collection[PrefixedTable]) -> None:
     """Insert what could not be sent to Redis after the COMMIT, unless the COMMIT included it."""
     connection = connections[using]
     if state_of(connection).is_in_outbox:
         state_of(connection).is_in_outbox = False
     elif statements.is_usable(connection) or connection.connection is None:
-        _write(connection, places, apart=True)
+        _insert(connection, tables, apart=True)
 
 
 def _delete(connection: Any, numbers: Collection[int]) -> None:
     """Delete rows whose tables are invalidated; inside a transaction, later."""
     if statements.in_transaction(connection):
-        state_of(connection).has_drained = True
+        state_of(connection).has_drained_outbox = True
         return
-    places = ", ".join(["%s"] * len(numbers))
+    placeholders = ", ".join(["%s"] * len(numbers))
     with suppress(StatementError):  # others may be deleting them
         statements.write(
             connection,
-            f"DELETE FROM {TABLE} WHERE id IN ({places})",  # noqa: S608 - placeholders
+            f"DELETE FROM {TABLE} WHERE id IN ({placeholders})",  # noqa: S608 - placeholders
             tuple(numbers),
         )
 
 
 def _after_transaction(connection: Any) -> None:
     """Delete the rows that were read in the transaction that has ended."""
-    if state_of(connection).has_drained:
-        state_of(connection).has_drained = False
+    if state_of(connection).has_drained_outbox:
+        state_of(connection).has_drained_outbox = False
         with suppress(StatementError, RedisError):
             drain(connection.alias)
 

@@ -40,7 +40,7 @@ def reclaim(match: str = "*", *, dry_run: bool = False) -> Reclaimed:
 
 def _steps(match: str) -> Iterator[list[Any]]:
     """Yield the keys of each master, at most `STEP` at a time."""
-    for server in pipeline.servers():
+    for server in pipeline.master_clients():
         cursor: int = -1
         while cursor:
             cursor, keys = server.scan(max(cursor, 0), match=match, count=STEP, _type="string")
@@ -51,7 +51,7 @@ def _results(keys: Sequence[Any]) -> dict[Any, tuple[bytes, Label]]:
     """Return the checksums and labels of those keys that hold results of this format."""
     replies = pipeline.run([("GETRANGE", key, 0, _AHEAD) for key in keys])
     read = [
-        (key, reply.value, labels.read(reply.value, results.CHECKSUM))
+        (key, reply.value, labels.decode_label(reply.value, results.CHECKSUM))
         for key, reply in zip(keys, replies)
     ]
     return {
@@ -67,8 +67,8 @@ def _dead(found: dict[Any, tuple[bytes, Label]]) -> list[Any]:
     commands.update((key, ("GET", key)) for key in sorted(stamps))
     now: dict[str, pipeline.Reply] = {}
     names = list(commands)
-    for at in range(0, len(names), pipeline.STEP):
-        some = names[at : at + pipeline.STEP]
+    for at in range(0, len(names), pipeline.MAX_KEYS_PER_PIPELINE):
+        some = names[at : at + pipeline.MAX_KEYS_PER_PIPELINE]
         now.update(zip(some, pipeline.run([commands[name] for name in some])))
     return [key for key, (then, label) in found.items() if then != _checksum(label, now)]
 

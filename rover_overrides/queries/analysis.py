@@ -4,7 +4,7 @@ The WHERE tree becomes a disjunction of conjs. Its size is bounded and the time 
 tree: conditions are left out where it would grow further. A row that matters under an alias must
 meet the atoms on the alias; everything else in the query only makes more rows matter. A query
 inside the query is analysed in the same way. A query that has no fixed result, or is not
-understood, raises `UncachedError` and is not cached.
+understood, raises `UncacheableError` and is not cached.
 """
 
 from __future__ import annotations
@@ -22,27 +22,27 @@ from django.db.models.sql.query import Query
 from django.db.models.sql.where import AND, OR, NothingNode, WhereNode
 
 from rover_overrides.conditions.conditions import TRUE, UNCACHED, Atom, Conj, Path, conjs_of
-from rover_overrides.core.switches import on
-from rover_overrides.introspection.application_sql import UncachedError
+from rover_overrides.core.switches import is_enabled
+from rover_overrides.introspection.application_sql import UncacheableError
+from rover_overrides.introspection.django_classes import is_django_connection
 from rover_overrides.introspection.schema import model_of
-from rover_overrides.introspection.stock import is_connection
 from rover_overrides.keys.compile_copies import compile_copy
-from rover_overrides.keys.encoding import COUNTED, WATCHED
-from rover_overrides.queries.expressions import ORDERED, Inside, inside
-from rover_overrides.queries.library_queries import ForeignError, is_foreign
-from rover_overrides.queries.library_queries import tables_of as tables_of_foreign
+from rover_overrides.keys.encoding import AGGREGATES, COUNT_ONLY
+from rover_overrides.queries.expressions import ORDER_EXPRESSIONS, QueryContents, query_contents
+from rover_overrides.queries.library_queries import LibraryQueryError, is_library_query
+from rover_overrides.queries.library_queries import tables_of as library_query_tables
 from rover_overrides.queries.lookups import (
     ANYTHING,
+    AliasedAtom,
     Backend,
     Disjunction,
-    Located,
-    compact,
     lookup_atoms,
+    merge_equalities,
 )
 
 MAX_CONJS = 16
 """How many conjs a WHERE tree may become; beyond that, conditions are left out."""
-MAX_LOCATED = 48
+MAX_CONJ_ATOMS = 48
 """How many atoms a conj may have on all tables; beyond that, more are left out."""
 
 Dependencies = dict[str, list[Conj]]
@@ -58,9 +58,9 @@ def dependencies(queryset: Any, purpose: str = "sample") -> Dependencies:
     try:
         try:
             found = _dependencies(queryset, purpose)
-        except ForeignError:
-            found = {table: [TRUE] for table in tables_of_foreign(queryset.query, queryset.db)}
-    except (UncachedError, RecursionError):
+        except LibraryQueryError:
+            found = {table: [TRUE] for table in library_query_tables(queryset.query, queryset.db)}
+    except (UncacheableError, RecursionError):
         found = {queryset.model._meta.db_table: [UNCACHED]}
     # Without a model in the app registry, raw SQL that changes the table would not be noticed.
     return found if all(map(model_of, found)) else {queryset.model._meta.db_table: [UNCACHED]}
@@ -69,42 +69,42 @@ def dependencies(queryset: Any, purpose: str = "sample") -> Dependencies:
 def _dependencies(queryset: Any, purpose: str) -> Dependencies:
     queries = list(_queries(queryset.query, queryset.db))
     coarse = any(found.raw_sql for _, _, found in queries) or not all(
-        map(on, _patches_asked(queries))
+        map(is_enabled, _required_features(queries))
     )
     found: dict[str, set[Conj]] = defaultdict(set)
     reads = (
         {} if coarse or purpose == "sample" else _columns_read(queries, is_count=purpose == "count")
     )
-    for query, aliases, within in queries:
-        for table in within.tables:
+    for query, aliases, contents in queries:
+        for table in contents.tables:
             found[table].add(TRUE)
-        for table, conjs in _of_query(query, aliases, queryset.db, reads, coarse=coarse):
+        for table, conjs in _query_conjs(query, aliases, queryset.db, reads, coarse=coarse):
             found[table].update(conjs)
     return {table: [TRUE] if TRUE in conjs else sorted(conjs) for table, conjs in found.items()}
 
 
 def _columns_read(
-    queries: list[tuple[Query, Aliases, Inside]], *, is_count: bool
+    queries: list[tuple[Query, Aliases, QueryContents]], *, is_count: bool
 ) -> dict[str, Atom]:
-    if not on("column-dependencies"):
+    if not is_enabled("column-dependencies"):
         return {}
-    from rover_overrides.queries.columns_read import markers
+    from rover_overrides.queries.columns_read import read_columns_atoms
 
-    return markers(queries, is_count=is_count)
+    return read_columns_atoms(queries, is_count=is_count)
 
 
-def _queries(query: Query, using: str) -> Iterator[tuple[Query, Aliases, Inside]]:
+def _queries(query: Query, using: str) -> Iterator[tuple[Query, Aliases, QueryContents]]:
     """Yield a query and those inside it, each with its joins once compiled and with its contents.
 
-    Raises ForeignError if one of them is not made of Django's own classes.
+    Raises LibraryQueryError if one of them is not made of Django's own classes.
     """
     waiting = [query]
     while waiting:
         query = waiting.pop()
-        if is_foreign(query, using):
-            raise ForeignError
+        if is_library_query(query, using):
+            raise LibraryQueryError
         compiled = _compiled(query, using)
-        found = inside(compiled, using)
+        found = query_contents(compiled, using)
         waiting += found.queries
         used = (alias for alias, count in compiled.alias_refcount.items() if count)
         # Extra tables are not in the alias map.
@@ -133,23 +133,23 @@ def _compiled(query: Query, using: str) -> Query:
         compiled.order_by = tuple(_resolved(item, compiled) for item in compiled.order_by)
         compiler = compiled.get_compiler(connection=connections[using])
         compiler.as_sql()
-        _note_order(compiled, compiler)
+        _store_order(compiled, compiler)
     except EmptyResultSet:
         _add_own_table(copied)
         return copied
     except Exception as error:
-        raise UncachedError(f"the query cannot be compiled by itself: {error}") from error
+        raise UncacheableError(f"the query cannot be compiled by itself: {error}") from error
     return compiled
 
 
-def _note_order(query: Query, compiler: Any) -> None:
+def _store_order(query: Query, compiler: Any) -> None:
     """Store on a compiled query what its rows are ordered by, which a model's Meta may define.
 
     It may be the query's model or a related one. The order does not affect the number of rows, nor
     an aggregate of all rows.
     """
-    if not (hasattr(query, COUNTED) or (hasattr(query, WATCHED) and not query.is_sliced)):
-        setattr(query, ORDERED, [expression for expression, _ in compiler.get_order_by()])
+    if not (hasattr(query, COUNT_ONLY) or (hasattr(query, AGGREGATES) and not query.is_sliced)):
+        setattr(query, ORDER_EXPRESSIONS, [expression for expression, _ in compiler.get_order_by()])
 
 
 def _resolved(item: Any, query: Query) -> Any:
@@ -179,7 +179,7 @@ def _ordered(query: Query) -> bool:
     )
 
 
-def _patches_asked(queries: list[tuple[Query, Aliases, Inside]]) -> Iterator[str]:
+def _required_features(queries: list[tuple[Query, Aliases, QueryContents]]) -> Iterator[str]:
     """Yield the features without which the queries are analysed as coarsely as possible."""
     yield "bounded-analysis"
     if len(queries) > 1:
@@ -196,10 +196,10 @@ def _patches_asked(queries: list[tuple[Query, Aliases, Inside]]) -> Iterator[str
 def _backend(using: str) -> Backend:
     connection = connections[using]
     utc = connection.vendor == "postgresql" or connection.timezone_name == "UTC"
-    return Backend(connection.vendor, utc, is_connection(connection))
+    return Backend(connection.vendor, utc, is_django_connection(connection))
 
 
-def _of_query(
+def _query_conjs(
     query: Query, aliases: Aliases, using: str, reads: Mapping[str, Atom], *, coarse: bool
 ) -> Iterator[tuple[str, Iterable[Conj]]]:
     """Yield the table of each alias, with the conjs of its rows that matter."""
@@ -209,64 +209,66 @@ def _of_query(
         yield query.get_meta().db_table, [TRUE]
     tree = ANYTHING if coarse else _disjunction(query.where, _backend(using), negated=False)
     outer = {alias for alias, join in aliases.items() if join.join_type == LOUTER}
-    routes = _routes(aliases)
+    paths = _paths(aliases)
     for alias, join in aliases.items():
         absent = outer if alias in outer else set()
         always = (
-            [] if coarse else [*_always(routes[alias]), *([reads[alias]] if alias in reads else ())]
+            []
+            if coarse
+            else [*_existence_atoms(paths[alias]), *([reads[alias]] if alias in reads else ())]
         )
         yield (
             join.table_name,
             chain.from_iterable(
-                conjs_of([*_projected(routes[alias], absent, conj), *always]) for conj in tree
+                conjs_of([*_atoms_on_row(paths[alias], absent, conj), *always]) for conj in tree
             ),
         )
 
 
-def _always(routes: dict[str, Path]) -> Iterable[Atom]:
+def _existence_atoms(paths: dict[str, Path]) -> Iterable[Atom]:
     """Return the atoms that a row must meet whatever the WHERE.
 
     They require the one row that leads to it by a unique key, such as that of a child model.
     """
-    if len(routes) == 1:
+    if len(paths) == 1:
         return ()
-    from rover_overrides.queries.joins import lone
+    from rover_overrides.queries.joins import existence
 
-    return lone(routes.values())
+    return existence(paths.values())
 
 
-def _routes(aliases: Aliases) -> dict[str, dict[str, Path]]:
+def _paths(aliases: Aliases) -> dict[str, dict[str, Path]]:
     """Return for each alias the paths from its row to the rows that it leads to.
 
     The path to its own row is empty.
     """
-    if not on("join-conditions"):
+    if not is_enabled("join-conditions"):
         return {alias: {alias: ()} for alias in aliases}
-    from rover_overrides.queries.joins import back_steps_of, routes, steps_of
+    from rover_overrides.queries.joins import forward_hops, paths_from, reverse_hops
 
-    steps, back = steps_of(aliases), back_steps_of(aliases)
-    return {alias: routes(alias, steps, back) for alias in aliases}
+    hops, back = forward_hops(aliases), reverse_hops(aliases)
+    return {alias: paths_from(alias, hops, back) for alias in aliases}
 
 
-def _projected(
-    routes: dict[str, Path], absent: set[str], located: Iterable[Located]
+def _atoms_on_row(
+    paths: dict[str, Path], absent: set[str], aliased_atoms: Iterable[AliasedAtom]
 ) -> Iterator[Atom]:
     """Yield the atoms of a conj that apply to a row under an alias.
 
     On the nullable side of an outer join, a row also matters by existing if the condition accepts
     NULL. So `IS NULL` is left out for the `absent` aliases: this one, and those behind it.
     """
-    for where, atom in located:
-        if where not in routes or (
+    for where, atom in aliased_atoms:
+        if where not in paths or (
             where in absent and atom.op == "isnull" and atom.operand == ("1",)
         ):
             continue
-        if not routes[where]:
+        if not paths[where]:
             yield atom
             continue
-        from rover_overrides.queries.joins import through
+        from rover_overrides.queries.joins import lift
 
-        yield through(routes[where], atom)
+        yield lift(paths[where], atom)
 
 
 def _disjunction(node: Any, backend: Backend, *, negated: bool) -> Disjunction:
@@ -291,12 +293,12 @@ def _all_of(parts: list[Disjunction]) -> Disjunction:
     """Return the conjs that meet all parts; leave out a part that would make too many of them."""
     found: Disjunction = ANYTHING
     for part in sorted(parts, key=len):
-        fitting = part if len(found) * len(part) <= MAX_CONJS else compact(part)
+        fitting = part if len(found) * len(part) <= MAX_CONJS else merge_equalities(part)
         if len(found) * len(fitting) <= MAX_CONJS:
             found = list(dict.fromkeys(_both(one, other) for one in found for other in fitting))
     return found
 
 
-def _both(one: frozenset[Located], other: frozenset[Located]) -> frozenset[Located]:
+def _both(one: frozenset[AliasedAtom], other: frozenset[AliasedAtom]) -> frozenset[AliasedAtom]:
     # With fewer atoms, only more rows matter.
-    return one | other if len(one) + len(other) <= MAX_LOCATED else one
+    return one | other if len(one) + len(other) <= MAX_CONJ_ATOMS else one

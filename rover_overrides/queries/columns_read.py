@@ -22,40 +22,42 @@ Aliases = Mapping[str, Any]
 Query = Any
 
 
-def markers(queries: Sequence[tuple[Query, Aliases, Any]], *, is_count: bool) -> dict[str, Atom]:
+def read_columns_atoms(
+    queries: Sequence[tuple[Query, Aliases, Any]], *, is_count: bool
+) -> dict[str, Atom]:
     """Map aliases to the atom that lists the columns read; without aliases whose columns all are.
 
     A query inside another may also read columns of the outer query's aliases, so all queries are
     analysed together. With `is_count`, only the number of rows of the first query is used.
     """
-    if not all(_is_understood(query, inside) for query, _, inside in queries):
+    if not all(_is_understood(query, contents) for query, _, contents in queries):
         return {}
     read: dict[str, set[str]] = defaultdict(set)
-    for query, aliases, inside in queries:
-        for alias, column in (*inside.columns, *_joined(aliases), *_ordering(query)):
+    for query, aliases, contents in queries:
+        for alias, column in (*contents.columns, *_join_columns(aliases), *_order_columns(query)):
             read[alias].add(column)
     whole = {
         alias
         for number, (query, aliases, _) in enumerate(queries)
-        for alias in _whole(query, aliases, is_count=is_count and number == 0)
+        for alias in _whole_row_aliases(query, aliases, is_count=is_count and number == 0)
     }
     names = {alias for _, aliases, _ in queries for alias in aliases} - whole
     return {alias: Atom(Column((), ""), READS, tuple(sorted(read[alias]))) for alias in names}
 
 
-def _is_understood(query: Query, inside: Any) -> bool:
+def _is_understood(query: Query, contents: Any) -> bool:
     """Return whether every column that a query reads can be named."""
     return not (
-        inside.opaque
-        or inside.raw_sql
+        contents.opaque
+        or contents.raw_sql
         or query.select_related
         or query.distinct_fields
         or query.extra_tables
-        or any(_columns_of(query, item) is None for item in _order(query))
+        or any(_columns_of(query, item) is None for item in _order_items(query))
     )
 
 
-def _order(query: Query) -> Collection[Any]:
+def _order_items(query: Query) -> Collection[Any]:
     if query.order_by or query.extra_order_by:
         return (*query.order_by, *query.extra_order_by)
     return query.get_meta().ordering or () if query.default_ordering else ()
@@ -80,13 +82,13 @@ def _columns_of(query: Query, item: Any) -> Sequence[str] | None:
     return None
 
 
-def _ordering(query: Query) -> Iterable[tuple[str, str]]:
+def _order_columns(query: Query) -> Iterable[tuple[str, str]]:
     base = query.base_table
-    for item in _order(query) if base else ():
+    for item in _order_items(query) if base else ():
         yield from ((base, column) for column in _columns_of(query, item) or ())
 
 
-def _joined(aliases: Aliases) -> Iterable[tuple[str, str]]:
+def _join_columns(aliases: Aliases) -> Iterable[tuple[str, str]]:
     """Yield the columns that joins compare, with their aliases."""
     for alias, join in aliases.items():
         for parent_column, own_column in getattr(join, "join_cols", None) or ():
@@ -94,7 +96,7 @@ def _joined(aliases: Aliases) -> Iterable[tuple[str, str]]:
             yield alias, own_column
 
 
-def _whole(query: Query, aliases: Aliases, *, is_count: bool) -> Iterable[str]:
+def _whole_row_aliases(query: Query, aliases: Aliases, *, is_count: bool) -> Iterable[str]:
     """Yield the aliases of which all columns are read.
 
     These are the aliases that objects are made from, and both sides of a join that is filtered, or

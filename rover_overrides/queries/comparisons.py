@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from rover_overrides.conditions.patterns import PATTERNS
-from rover_overrides.queries.lookups import ANYTHING, Compared, Disjunction, Located
+from rover_overrides.queries.lookups import ANYTHING, AliasedAtom, ComparedColumn, Disjunction
 
 _ORDERED = frozenset({"int", "decimal", "float", "date", "datetime", "time", "duration", "uuid"})
 """Kinds that every database orders alike; not text, whose order depends on the collation."""
@@ -14,16 +14,18 @@ _NEGATED = {"gt": "lte", "gte": "lt", "lt": "gte", "lte": "gt"}
 """Negations for values that are not NULL: with NULL, no comparison and no negation is true."""
 
 
-def comparison(compared: Compared, name: str, operand: Any, *, negated: bool) -> Disjunction:
+def comparison_atoms(
+    compared: ComparedColumn, name: str, operand: Any, *, negated: bool
+) -> Disjunction:
     """Return the condition of a comparison or of its negation.
 
-    Raises UncertainError for an operand without a canonical text.
+    Raises NotComparableError for an operand without a canonical text.
     """
     if name in {"exact", "in"} and negated and operand is not None:
         operands = [operand] if name == "exact" else [item for item in operand if item is not None]
         # Not being in an empty list is true of any value, even of NULL.
         return (
-            [compared.one("in", *operands, negated=True)]
+            [compared.atom("in", *operands, negated=True)]
             if operands and not _rounded(compared)
             else ANYTHING
         )
@@ -36,7 +38,7 @@ def comparison(compared: Compared, name: str, operand: Any, *, negated: bool) ->
     return _pattern(compared, name, operand, negated=negated)
 
 
-def _rounded(compared: Compared) -> bool:
+def _rounded(compared: ComparedColumn) -> bool:
     """Return whether Django may read another value than is stored.
 
     SQLite stores more decimal places than the column has.
@@ -44,18 +46,18 @@ def _rounded(compared: Compared) -> bool:
     return compared.kind == "decimal" and compared.backend.vendor == "sqlite"
 
 
-def _bound(compared: Compared, name: str, operand: Any) -> frozenset[Located]:
+def _bound(compared: ComparedColumn, name: str, operand: Any) -> frozenset[AliasedAtom]:
     """Return a comparison; it includes the bound if the value may have been rounded to it."""
-    return compared.one(f"{name[:2]}e" if _rounded(compared) else name, operand)
+    return compared.atom(f"{name[:2]}e" if _rounded(compared) else name, operand)
 
 
-def _range(compared: Compared, low: Any, high: Any, *, negated: bool) -> Disjunction:
+def _range(compared: ComparedColumn, low: Any, high: Any, *, negated: bool) -> Disjunction:
     if negated:
         return [_bound(compared, "lt", low), _bound(compared, "gt", high)]
     return [_bound(compared, "gte", low) | _bound(compared, "lte", high)]
 
 
-def _pattern(compared: Compared, name: str, operand: Any, *, negated: bool) -> Disjunction:
+def _pattern(compared: ComparedColumn, name: str, operand: Any, *, negated: bool) -> Disjunction:
     if (
         name not in PATTERNS
         or compared.kind != "text"
@@ -65,4 +67,6 @@ def _pattern(compared: Compared, name: str, operand: Any, *, negated: bool) -> D
         return ANYTHING
     # NOTE: LIKE of SQLite ignores the case of ASCII, even if Django's lookup does not
     sensitive = compared.backend.vendor != "sqlite" or name.startswith("i")
-    return [compared.raw(name if sensitive else f"i{name}", str(operand), negated=negated)]
+    return [
+        compared.atom_from_text(name if sensitive else f"i{name}", str(operand), negated=negated)
+    ]

@@ -12,19 +12,19 @@ from cacheops.tree import dnfs as upstream_dnfs
 from funcy import join_with, lcat
 
 from rover_overrides.conditions.conditions import TRUE, UNCACHED, Conj
-from rover_overrides.core.switches import applied, off
-from rover_overrides.keys.encoding import COUNTED, UNNAMED, digest_of
+from rover_overrides.core.switches import disabled_features, is_installed
+from rover_overrides.keys.encoding import COUNT_ONLY, UNSTORABLE, pop_digest
 from rover_overrides.queries.prefetches import prefetched_querysets, prefetched_tables
 
 Dependencies = dict[str, list[Conj]]
 Purpose = Literal["rows", "sample", "count"]
 """What is needed of a queryset: its rows, a sample for any function, or the number of its rows."""
 
-KEPT = 2048
+MAX_CACHED = 2048
 """How many analysed queries a process caches."""
 
 
-class Kept(Dependencies):
+class CachedDependencies(Dependencies):
     """Dependencies cached for the next query, with the plans of Redis keys made for them."""
 
     def __init__(self, found: Dependencies) -> None:
@@ -32,7 +32,7 @@ class Kept(Dependencies):
         self.plans: dict[str, Any] = {}
 
 
-_kept: dict[tuple[Any, ...], Kept] = {}
+_cache: dict[tuple[Any, ...], CachedDependencies] = {}
 
 
 def dnfs(queryset: Any, purpose: Purpose = "rows") -> Dependencies:
@@ -42,57 +42,61 @@ def dnfs(queryset: Any, purpose: Purpose = "rows") -> Dependencies:
     """
     if not cacheops_settings.CACHEOPS_INSIDEOUT:
         return upstream_dnfs(queryset)  # type: ignore[no-any-return]
-    if not applied("bounded-analysis"):
+    if not is_installed("bounded-analysis"):
         return {table: [TRUE] for table in upstream_dnfs(queryset)}
-    digest = digest_of(queryset)
-    if digest is UNNAMED:
+    digest = pop_digest(queryset)
+    if digest is UNSTORABLE:
         return {queryset.model._meta.db_table: [UNCACHED]}
-    return _analysed(queryset, purpose) if digest is None else _once(queryset, digest, purpose)
+    return _analyse(queryset, purpose) if digest is None else _cached(queryset, digest, purpose)
 
 
-def counted(queryset: Any) -> Any:
+def as_count_sample(queryset: Any) -> Any:
     """Return a queryset as the sample of a function that uses only its number of rows."""
     sample = queryset._clone()
-    setattr(sample.query, COUNTED, True)
+    setattr(sample.query, COUNT_ONLY, True)
     return sample
 
 
-def sampled(queryset: Any) -> Dependencies:
+def sample_dependencies(queryset: Any) -> Dependencies:
     """Return what `dnfs` does for a sample of `cached_as`, including what it prefetches.
 
     A function may return the prefetched rows too.
     """
     if not (cacheops_settings.CACHEOPS_INSIDEOUT and queryset._prefetch_related_lookups):
-        return dnfs(queryset, "count" if hasattr(queryset.query, COUNTED) else "sample")
+        return dnfs(queryset, "count" if hasattr(queryset.query, COUNT_ONLY) else "sample")
     tables = prefetched_tables(queryset)
     along = (
         {queryset.model._meta.db_table: [UNCACHED]}
         if tables is None
         else {table: [TRUE] for table in tables}
     )
-    parts = [dnfs(queryset, "sample"), along, *map(sampled, prefetched_querysets(queryset))]
+    parts = [
+        dnfs(queryset, "sample"),
+        along,
+        *map(sample_dependencies, prefetched_querysets(queryset)),
+    ]
     return join_with(lcat, parts)  # type: ignore[no-any-return]
 
 
-def _once(queryset: Any, digest: str, purpose: Purpose) -> Dependencies:
+def _cached(queryset: Any, digest: str, purpose: Purpose) -> Dependencies:
     # The switches and the skipped fields affect the analysis.
     key = (
         digest,
         purpose,
         queryset.model,
         queryset.db,
-        tuple(off()),
+        tuple(disabled_features()),
         tuple(cacheops_settings.CACHEOPS_SKIP_FIELDS),
     )
-    found = _kept.get(key)
+    found = _cache.get(key)
     if found is None:
-        if len(_kept) >= KEPT:
-            _kept.clear()
-        found = _kept[key] = Kept(_analysed(queryset, purpose))
+        if len(_cache) >= MAX_CACHED:
+            _cache.clear()
+        found = _cache[key] = CachedDependencies(_analyse(queryset, purpose))
     return found
 
 
-def _analysed(queryset: Any, purpose: Purpose) -> Dependencies:
+def _analyse(queryset: Any, purpose: Purpose) -> Dependencies:
     from rover_overrides.queries.analysis import dependencies
 
     return dependencies(queryset, purpose)

@@ -14,11 +14,11 @@ from django.db.models.sql.query import Query
 from django.db.models.sql.where import ExtraWhere, NothingNode, WhereNode
 
 from rover_overrides.introspection import application_sql
-from rover_overrides.introspection.application_sql import UncachedError
-from rover_overrides.introspection.sql_words import MOMENTS
-from rover_overrides.keys.encoding import WATCHED
+from rover_overrides.introspection.application_sql import UncacheableError
+from rover_overrides.introspection.sql_keywords import RELATIVE_TIMES
+from rover_overrides.keys.encoding import AGGREGATES
 
-ORDERED = "rover_ordered"
+ORDER_EXPRESSIONS = "rover_ordered"
 """The attribute of a compiled query that holds the expressions by which its rows are ordered."""
 
 MAX_NODES = 20_000
@@ -47,7 +47,7 @@ _VOLATILE = frozenset(
 )
 
 
-class Inside(NamedTuple):
+class QueryContents(NamedTuple):
     """What is inside a query.
 
     `queries` are the queries inside it. `raw_sql` is whether it has SQL fragments of the
@@ -64,26 +64,30 @@ class Inside(NamedTuple):
     """The tables that the application's own SQL names."""
 
 
-def inside(query: Query, using: str) -> Inside:
+def query_contents(query: Query, using: str) -> QueryContents:
     """Return what the expressions of a query contain, without those of the queries inside it.
 
-    Raises UncachedError for an expression without a fixed value, or one that is not understood.
+    Raises UncacheableError for an expression without a fixed value, or one that is not understood.
     """
     found = list(query.combined_queries)
     raw_sql = bool(query.extra)
     columns: set[tuple[str, str]] = set()
     own: list[Any] = []
-    opaque = query.default_cols and application_sql.any_selected_own(query.model)
+    opaque = query.default_cols and application_sql.has_custom_selects(query.model)
     waiting = list(_roots(query))
     for _ in range(MAX_NODES):
         if not waiting:
-            return Inside(
-                found, raw_sql, columns, opaque, application_sql.tables_of(query, own, using)
+            return QueryContents(
+                found,
+                raw_sql,
+                columns,
+                opaque,
+                application_sql.tables_in_application_sql(query, own, using),
             )
         node = waiting.pop()
         if type(node) is Col:
             columns.add((node.alias, str(node.target.column)))
-        if _is_expression(node) and application_sql.has_own(node):
+        if _is_expression(node) and application_sql.has_application_sql(node):
             own.append(node)
             opaque = True
         elif type(node) is Col:  # it has nothing inside
@@ -95,18 +99,18 @@ def inside(query: Query, using: str) -> Inside:
             waiting += _children(node)
         else:
             found.append(inner)
-    raise UncachedError("the query is too large")
+    raise UncacheableError("the query is too large")
 
 
 def _roots(query: Query) -> Iterator[Any]:
-    """Yield the expressions of a query; raise UncachedError if its order is random."""
+    """Yield the expressions of a query; raise UncacheableError if its order is random."""
     if "?" in query.order_by or "?" in query.extra_order_by:
-        raise UncachedError("the order is random")
+        raise UncacheableError("the order is random")
     yield query.where
     yield from query.select
     yield from query.annotations.values()
-    yield from getattr(query, WATCHED, ())
-    yield from getattr(query, ORDERED, ())
+    yield from getattr(query, AGGREGATES, ())
+    yield from getattr(query, ORDER_EXPRESSIONS, ())
     yield from (item for item in query.order_by if not isinstance(item, str))
     yield from query.group_by if isinstance(query.group_by, (tuple, list)) else ()
     for join in query.alias_map.values():
@@ -134,7 +138,7 @@ def _restrictions(join: Any) -> Iterator[Any]:
             *aliases if django.VERSION >= (4,) else (WhereNode, *aliases)
         )
     except Exception as error:  # application code may raise anything
-        raise UncachedError("a join is not understood") from error
+        raise UncacheableError("a join is not understood") from error
     if found is not None:
         yield found
 
@@ -178,18 +182,18 @@ def _query_of(node: Any) -> Any:
 def _children(node: Any) -> Iterable[Any]:
     """Return the expressions inside a node.
 
-    Raises UncachedError if the node has no fixed value, or may hide what its result depends on.
+    Raises UncacheableError if the node has no fixed value, or may hide what its result depends on.
     """
     if isinstance(node, (Now, Random)) or (
         isinstance(node, Func) and not _VOLATILE.isdisjoint(_words(node))
     ):
-        raise UncachedError(f"{type(node).__name__} has no fixed value")
+        raise UncacheableError(f"{type(node).__name__} has no fixed value")
     if (
         type(node) is Value
         and isinstance(node.value, str)
-        and node.value.strip().casefold() in MOMENTS
+        and node.value.strip().casefold() in RELATIVE_TIMES
     ):
-        raise UncachedError(f"{node.value} is a moment that passes")
+        raise UncacheableError(f"{node.value} is a moment that passes")
     if isinstance(node, WhereNode):
         return list(node.children)
     if isinstance(node, (list, tuple, set, frozenset)):  # the operands of a range or an IN
@@ -202,15 +206,15 @@ def _children(node: Any) -> Iterable[Any]:
         return ()
     if hasattr(node, "children"):  # a Q that is not resolved yet
         return [child[1] if isinstance(child, tuple) else child for child in node.children]
-    if application_sql.has_own(node):  # the SQL that it compiles to is examined
+    if application_sql.has_application_sql(node):  # the SQL that it compiles to is examined
         return ()
-    raise UncachedError(f"{type(node).__name__} is not understood")
+    raise UncacheableError(f"{type(node).__name__} is not understood")
 
 
 def _words(node: Any) -> Iterable[str]:
     """Return the words of a function's SQL, without those of its arguments."""
-    said = {"function": node.function, "template": node.template, **node.extra}
-    return re.findall(r"\w+", f"{said['function']} {said['template']}".upper())
+    sql = {"function": node.function, "template": node.template, **node.extra}
+    return re.findall(r"\w+", f"{sql['function']} {sql['template']}".upper())
 
 
 def _operands(node: Any) -> Iterator[Any]:

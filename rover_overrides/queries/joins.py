@@ -14,41 +14,41 @@ from django.db.models.fields.reverse_related import ForeignObjectRel
 from django.db.models.sql.constants import INNER
 from django.db.models.sql.datastructures import Join
 
-from rover_overrides.conditions.conditions import MANY, Atom, Column, Path
+from rover_overrides.conditions.conditions import REVERSE, Atom, Column, Path
 from rover_overrides.introspection.schema import field_of
 
 MAX_HOPS = 4
 
 Hop = tuple[str, ...]
-Steps = dict[str, list[tuple[str, Hop]]]
+HopsByAlias = dict[str, list[tuple[str, Hop]]]
 
 
-def routes(alias: str, steps: Steps, back: Steps) -> dict[str, Path]:
+def paths_from(alias: str, hops: HopsByAlias, back: HopsByAlias) -> dict[str, Path]:
     """Return the paths from an alias's row to the rows of others that must exist for it to matter.
 
     The forward hops lead to one row each. Then one reverse hop leads to the many rows of one alias
     that refer to the row, and forward hops lead on from those.
     """
     found: dict[str, Path] = {alias: ()}
-    _follow(found, [alias], steps)
+    _follow(found, [alias], hops)
     for there, hop in back.get(alias, ()):
         if there not in found:
             found[there] = (hop,)
-            _follow(found, [there], steps)
+            _follow(found, [there], hops)
             break
     return found
 
 
-def _follow(found: dict[str, Path], waiting: list[str], steps: Steps) -> None:
+def _follow(found: dict[str, Path], waiting: list[str], hops: HopsByAlias) -> None:
     while waiting:
         here = waiting.pop(0)
-        for there, hop in steps.get(here, ()):
+        for there, hop in hops.get(here, ()):
             if there not in found and len(found[here]) < MAX_HOPS:
                 found[there] = (*found[here], hop)
                 waiting.append(there)
 
 
-def through(path: Path, atom: Atom) -> Atom:
+def lift(path: Path, atom: Atom) -> Atom:
     """Return an atom on the row at the end of a path as an atom on the row at its start.
 
     An atom on a key that both sides of the last hop have does not need that hop.
@@ -61,7 +61,7 @@ def through(path: Path, atom: Atom) -> Atom:
     return atom._replace(column=atom.column._replace(path=path))
 
 
-def lone(paths: Iterable[Path]) -> Iterator[Atom]:
+def existence(paths: Iterable[Path]) -> Iterator[Atom]:
     """Yield the condition that a row exists at the end of a reverse hop, if the key is unique.
 
     With a unique key, it is cheap to check.
@@ -73,35 +73,35 @@ def lone(paths: Iterable[Path]) -> Iterator[Atom]:
                 yield Atom(Column(path, key), "isnull", ("0",))
 
 
-def steps_of(aliases: dict[str, Any]) -> Steps:
+def forward_hops(aliases: dict[str, Any]) -> HopsByAlias:
     """Map each alias to the aliases whose single row its own row determines, with the hop."""
-    steps: Steps = defaultdict(list)
+    hops: HopsByAlias = defaultdict(list)
     for alias, join, own, other in _by_key(aliases):
         parent = join.parent_alias
         if isinstance(join.join_field, ForeignKey):
-            steps[parent].append((alias, (own, join.table_name, other)))
+            hops[parent].append((alias, (own, join.table_name, other)))
         elif isinstance(join.join_field, ForeignObjectRel) and isinstance(
             join.join_field.field, ForeignKey
         ):
-            steps[alias].append((parent, (other, aliases[parent].table_name, own)))
-    return steps
+            hops[alias].append((parent, (other, aliases[parent].table_name, own)))
+    return hops
 
 
-def back_steps_of(aliases: dict[str, Any]) -> Steps:
+def reverse_hops(aliases: dict[str, Any]) -> HopsByAlias:
     """Map each alias to the aliases of which many rows may lead to its own row, with the hop.
 
     If there is no such row, its own row does not matter.
     """
-    steps: Steps = defaultdict(list)
+    hops: HopsByAlias = defaultdict(list)
     for alias, join, own, other in _by_key(aliases):
         parent = join.parent_alias
         if isinstance(join.join_field, ForeignKey):
-            steps[alias].append((parent, (other, aliases[parent].table_name, own, MANY)))
+            hops[alias].append((parent, (other, aliases[parent].table_name, own, REVERSE)))
         elif join.join_type == INNER and isinstance(
             getattr(join.join_field, "field", None), ForeignKey
         ):
-            steps[parent].append((alias, (own, join.table_name, other, MANY)))
-    return steps
+            hops[parent].append((alias, (own, join.table_name, other, REVERSE)))
+    return hops
 
 
 def _by_key(aliases: dict[str, Any]) -> Iterator[tuple[str, Join, str, str]]:

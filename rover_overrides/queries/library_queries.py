@@ -11,29 +11,29 @@ from typing import Any
 from django.core.exceptions import EmptyResultSet
 from django.db.models.sql.datastructures import BaseTable
 
-from rover_overrides.introspection import stock
-from rover_overrides.introspection.application_sql import UncachedError
+from rover_overrides.introspection import django_classes
+from rover_overrides.introspection.application_sql import UncacheableError
 from rover_overrides.introspection.schema import model_of
-from rover_overrides.introspection.table_names import UnreadableError, tables_named
-from rover_overrides.keys.encoding import WATCHED
+from rover_overrides.introspection.table_names import SqlAnalysisError, tables_in_sql
+from rover_overrides.keys.encoding import AGGREGATES
 
 
-class ForeignError(Exception):
+class LibraryQueryError(Exception):
     """The query is not made of Django's own classes."""
 
 
-def is_foreign(query: Any, using: str) -> bool:
+def is_library_query(query: Any, using: str) -> bool:
     """Return whether classes that are not Django's make the SQL of a query, or the joins in it."""
-    if not stock.is_query(query) or any(
-        _is_foreign_table(join, query) for join in query.alias_map.values()
+    if not django_classes.is_django_query(query) or any(
+        _is_library_join(join, query) for join in query.alias_map.values()
     ):
         return True
-    return not stock.is_compiler(query.get_compiler(using))
+    return not django_classes.is_django_compiler(query.get_compiler(using))
 
 
-def _is_foreign_table(join: Any, query: Any) -> bool:
+def _is_library_join(join: Any, query: Any) -> bool:
     """Return whether code other than Django's joined a table or put it in place of the model's."""
-    if not stock.is_join(join):
+    if not django_classes.is_django_join(join):
         return True
     return (
         type(join) is BaseTable
@@ -45,33 +45,33 @@ def _is_foreign_table(join: Any, query: Any) -> bool:
 def tables_of(query: Any, using: str) -> set[str]:
     """Return the tables that the SQL of a whole query names.
 
-    Raises UncachedError if the SQL cannot be compiled or read.
+    Raises UncacheableError if the SQL cannot be compiled or read.
     """
     try:
-        found = _named(_apart(query), using)
+        found = _tables_in_sql(_detached_copy(query), using)
     except EmptyResultSet:  # Django itself would not query the database either
         found = set()
-    except UnreadableError as error:
-        raise UncachedError(str(error)) from error
+    except SqlAnalysisError as error:
+        raise UncacheableError(str(error)) from error
     except Exception as error:  # library code may raise anything
-        raise UncachedError(f"{type(query).__name__} is not understood") from error
+        raise UncacheableError(f"{type(query).__name__} is not understood") from error
     return found or {query.get_meta().db_table}
 
 
-def _named(query: Any, using: str) -> set[str]:
+def _tables_in_sql(query: Any, using: str) -> set[str]:
     compiler = query.get_compiler(using)
-    if stock.overridden(type(compiler)) & _RUNS:
-        raise UnreadableError(f"{type(compiler).__name__} runs statements of its own")
-    found = tables_named(*compiler.as_sql())
-    for node in getattr(query, WATCHED, ()):
-        found |= tables_named(*compiler.compile(deepcopy(node)))
+    if django_classes.non_django_attributes(type(compiler)) & _EXECUTING_METHODS:
+        raise SqlAnalysisError(f"{type(compiler).__name__} runs statements of its own")
+    found = tables_in_sql(*compiler.as_sql())
+    for node in getattr(query, AGGREGATES, ()):
+        found |= tables_in_sql(*compiler.compile(deepcopy(node)))
     return found
 
 
-_RUNS = frozenset({"execute_sql", "has_results", "results_iter"})
+_EXECUTING_METHODS = frozenset({"execute_sql", "has_results", "results_iter"})
 
 
-def _apart(query: Any) -> Any:
+def _detached_copy(query: Any) -> Any:
     """Return a copy of a query that shares no state that compiling changes."""
     clone = query.clone()
     for name in ("where", "annotations", "combined_queries"):

@@ -9,19 +9,28 @@ from django.db.models.expressions import Col
 from django.db.models.functions import datetime as datetime_functions
 from django.db.models.functions.datetime import TimezoneMixin
 
-from rover_overrides.conditions.canonical_values import UncertainError, digits, kind_of, tells_null
-from rover_overrides.conditions.conditions import Atom, Column, spelled
-from rover_overrides.core.switches import on
+from rover_overrides.conditions.canonical_values import (
+    NotComparableError,
+    kind_of,
+    max_digits,
+    stores_none_as_null,
+)
+from rover_overrides.conditions.conditions import Atom, Column, encode_operand
+from rover_overrides.core.switches import is_enabled
+from rover_overrides.introspection.django_classes import (
+    cached_by_identity,
+    is_django_lookup,
+    is_unpatched_django_class,
+)
 from rover_overrides.introspection.schema import field_of
-from rover_overrides.introspection.stock import is_lookup, is_own_class, once
 
-Located = tuple[str, Atom]
+AliasedAtom = tuple[str, Atom]
 """An alias of the query, and an atom on one of its columns."""
-Disjunction = list[frozenset[Located]]
+Disjunction = list[frozenset[AliasedAtom]]
 
 ANYTHING: Disjunction = [frozenset()]
 
-SHORT = 4
+SHORT_IN_OPERANDS = 4
 """An IN with fewer operands becomes as many equalities, any other becomes one atom with a list."""
 
 _PARTS = frozenset(
@@ -58,10 +67,12 @@ class Backend(NamedTuple):
             return self.bytewise
         if kind == "datetime":
             return self.utc
-        return not (kind == "decimal" and self.vendor == "sqlite" and digits(field) > _FLOAT_DIGITS)
+        return not (
+            kind == "decimal" and self.vendor == "sqlite" and max_digits(field) > _FLOAT_DIGITS
+        )
 
 
-class Compared:
+class ComparedColumn:
     """The left side of a lookup: a column or a part of one."""
 
     def __init__(self, alias: str, field: Any, column: Column, backend: Backend) -> None:
@@ -73,16 +84,19 @@ class Compared:
         kind = kind_of(self.field)
         return kind if kind is not None and self.backend.compares(kind, self.field) else None
 
-    def one(self, op: str, *operands: Any, negated: bool = False) -> frozenset[Located]:
-        """Return a conj of one atom; raise UncertainError for operands without a canonical text."""
-        if self.kind is None:
-            raise UncertainError
-        texts = tuple(
-            sorted({spelled(self.field, self.column.part, operand) for operand in operands})
-        )
-        return self.raw(op, *texts, negated=negated)
+    def atom(self, op: str, *operands: Any, negated: bool = False) -> frozenset[AliasedAtom]:
+        """Return a conj of one atom.
 
-    def raw(self, op: str, *texts: str, negated: bool = False) -> frozenset[Located]:
+        Raises NotComparableError if an operand has no canonical text.
+        """
+        if self.kind is None:
+            raise NotComparableError
+        texts = tuple(
+            sorted({encode_operand(self.field, self.column.part, operand) for operand in operands})
+        )
+        return self.atom_from_text(op, *texts, negated=negated)
+
+    def atom_from_text(self, op: str, *texts: str, negated: bool = False) -> frozenset[AliasedAtom]:
         """Return a conj of one atom whose operands are in canonical text already."""
         return frozenset({(self.alias, Atom(self.column, op, texts, negated))})
 
@@ -93,12 +107,12 @@ def lookup_atoms(lookup: Any, backend: Backend, *, negated: bool) -> Disjunction
     if compared is None:
         return ANYTHING
     try:
-        return _of(compared, lookup.lookup_name, lookup.rhs, negated=negated)
-    except UncertainError:
+        return _lookup_disjunction(compared, lookup.lookup_name, lookup.rhs, negated=negated)
+    except NotComparableError:
         return ANYTHING
 
 
-def compact(part: Disjunction) -> Disjunction:
+def merge_equalities(part: Disjunction) -> Disjunction:
     """Return equalities of one column as one atom with a list; other disjunctions as they are."""
     found = [next(iter(conj)) for conj in part if len(conj) == 1]
     same = {(alias, atom.column) for alias, atom in found if atom.op == "exact"}
@@ -112,27 +126,31 @@ def compact(part: Disjunction) -> Disjunction:
     ]
 
 
-def _compared(lookup: Any, backend: Backend) -> Compared | None:
+def _compared(lookup: Any, backend: Backend) -> ComparedColumn | None:
     """Return the left side of one of Django's own lookups with a plain operand, or None."""
     if (
-        not is_lookup(lookup)
+        not is_django_lookup(lookup)
         or getattr(lookup, "bilateral_transforms", None)
         or _is_expression(lookup.rhs)
     ):
         return None
     lhs: Any = lookup.lhs
     part: str | None = ""
-    if type(lhs) in _PARTS and is_own_class(type(lhs)) and on("lookup-conditions"):
+    if (
+        type(lhs) in _PARTS
+        and is_unpatched_django_class(type(lhs))
+        and is_enabled("lookup-conditions")
+    ):
         part, lhs = _part(lhs), lhs.lhs
-    if type(lhs) is not Col or part is None or not _is_agreed(lhs.target):
+    if type(lhs) is not Col or part is None or not _is_comparable_alike(lhs.target):
         return None
     if lhs.output_field is not lhs.target and kind_of(lhs.output_field) != kind_of(lhs.target):
         return None
-    return Compared(lhs.alias, lhs.target, Column((), str(lhs.target.column), part), backend)
+    return ComparedColumn(lhs.alias, lhs.target, Column((), str(lhs.target.column), part), backend)
 
 
-@once
-def _is_agreed(field: Any) -> bool:
+@cached_by_identity
+def _is_comparable_alike(field: Any) -> bool:
     """Return whether writers treat a column as a query does: a table may have several models."""
     model = getattr(field, "model", None)
     other = None if model is None else field_of(model._meta.db_table, field.column)
@@ -156,32 +174,34 @@ def _is_expression(operand: Any) -> bool:
     return any(hasattr(item, "as_sql") or hasattr(item, "resolve_expression") for item in operands)
 
 
-def _of(compared: Compared, name: str, operand: Any, *, negated: bool) -> Disjunction:
+def _lookup_disjunction(
+    compared: ComparedColumn, name: str, operand: Any, *, negated: bool
+) -> Disjunction:
     if name == "isnull":
         # Oracle stores '' as NULL.
         if (
-            not (tells_null(compared.field) and compared.backend.known)
+            not (stores_none_as_null(compared.field) and compared.backend.known)
             or compared.backend.vendor == "oracle"
         ):
             return ANYTHING
-        return [compared.raw("isnull", "1" if bool(operand) is not negated else "0")]
+        return [compared.atom_from_text("isnull", "1" if bool(operand) is not negated else "0")]
     if name == "exact" and operand is not None and not negated:
-        return [compared.one("exact", operand)]
+        return [compared.atom("exact", operand)]
     if name == "in" and not negated:
         return _in(compared, [item for item in operand if item is not None])
-    if name == "iexact" and not negated and on("iexact-conditions"):
-        from rover_overrides.queries.iexact import folded
+    if name == "iexact" and not negated and is_enabled("iexact-conditions"):
+        from rover_overrides.queries.iexact import iexact_atoms
 
-        return folded(compared, operand)
-    if on("lookup-conditions"):
-        from rover_overrides.queries.comparisons import comparison
+        return iexact_atoms(compared, operand)
+    if is_enabled("lookup-conditions"):
+        from rover_overrides.queries.comparisons import comparison_atoms
 
-        return comparison(compared, name, operand, negated=negated)
+        return comparison_atoms(compared, name, operand, negated=negated)
     return ANYTHING
 
 
-def _in(compared: Compared, operands: list[Any]) -> Disjunction:
+def _in(compared: ComparedColumn, operands: list[Any]) -> Disjunction:
     """Return a short IN as equalities, a longer one as one atom with a list."""
-    if len(operands) < SHORT:
-        return [compared.one("exact", operand) for operand in operands]
-    return [compared.one("in", *operands)] if on("long-in-conditions") else ANYTHING
+    if len(operands) < SHORT_IN_OPERANDS:
+        return [compared.atom("exact", operand) for operand in operands]
+    return [compared.atom("in", *operands)] if is_enabled("long-in-conditions") else ANYTHING

@@ -1,4 +1,4 @@
-"""The values of the related rows of a written row, read for the entries that compare them.
+"""The values of the related rows of a written row, read for the templates that compare them.
 
 They are the committed values. A writer whose transaction has a snapshot does not see those, so for
 it the values are unknown.
@@ -17,12 +17,11 @@ from django.db.models.sql import Query
 from django.db.models.sql.where import AND
 
 from rover_overrides.conditions.conditions import Column, Path
-from rover_overrides.database.snapshots import may_lack_commits
+from rover_overrides.database.snapshots import sees_snapshot_only
 from rover_overrides.database.statements import StatementError
+from rover_overrides.introspection.django_classes import resolve_target
 from rover_overrides.introspection.schema import field_of, model_of
-from rover_overrides.introspection.stock import target
-from rover_overrides.rows.rows import is_stock, raw_column
-from rover_overrides.rows.rows import values as fetch_values
+from rover_overrides.rows.rows import fetch_values, is_stock, raw_column
 
 MAX_KEYS = 1000
 """How many related rows are read for each path; if there are more, their values are unknown."""
@@ -31,11 +30,15 @@ Row = Mapping[Union[str, Column], Any]
 
 
 def with_related(
-    using: str, many: Path, columns: Iterable[Column], rows: Sequence[Row], others: Sequence[Row]
+    using: str,
+    reverse_hop: Path,
+    columns: Iterable[Column],
+    rows: Sequence[Row],
+    others: Sequence[Row],
 ) -> Iterator[Row]:
     """Yield the rows with the requested columns of related rows, read by one query per path.
 
-    If `many` is a reverse hop, each row is yielded once for each row behind it: as those are
+    If `reverse_hop` is a reverse hop, each row is yielded once for each row behind it: as those are
     stored, and as they are among `others`, the rows changed along with `rows`. What cannot be
     determined stays unknown.
     """
@@ -43,29 +46,33 @@ def with_related(
     for column in columns:
         by_path[column.path].add(column.name)
     extended: list[dict[str | Column, Any]] = [dict(row.items()) for row in rows]
-    if may_lack_commits(using):
+    if sees_snapshot_only(using):
         by_path.clear()  # all related values stay unknown
     for path, names in by_path.items():
-        if path[:1] != many:
-            _extend(using, path, sorted(names), extended)
-    wanted = {path: sorted(names) for path, names in by_path.items() if many and path[:1] == many}
-    yield from _multiplied(using, wanted, extended, others) if wanted else extended
+        if path[:1] != reverse_hop:
+            _add_columns(using, path, sorted(names), extended)
+    wanted = {
+        path: sorted(names)
+        for path, names in by_path.items()
+        if reverse_hop and path[:1] == reverse_hop
+    }
+    yield from _with_reverse_rows(using, wanted, extended, others) if wanted else extended
 
 
-def _extend(
+def _add_columns(
     using: str, path: Path, names: Sequence[str], rows: Sequence[dict[str | Column, Any]]
 ) -> None:
     """Add to the rows the columns at the end of a path that leads to one row each."""
     start = path[0][0]
     keys = [_key(path[0], row.get(start)) for row in rows]
-    found = _looked_up(using, path, names, {key for key in keys if key is not None})
+    found = _columns_by_key(using, path, names, {key for key in keys if key is not None})
     for row, key in zip(rows, keys) if found is not None else ():
         if start in row and (key is not None or row[start] is None):
             values = found.get(key, [{}])[0] if found is not None else {}
             row.update((Column(path, name), values.get(name)) for name in names)
 
 
-def _multiplied(
+def _with_reverse_rows(
     using: str,
     wanted: Mapping[Path, Sequence[str]],
     rows: Sequence[dict[str | Column, Any]],
@@ -74,8 +81,8 @@ def _multiplied(
     """Yield each row once for each of the many rows that lead to it, with the columns wanted."""
     hop = next(iter(wanted))[0]
     keys = [_key(hop, row.get(hop[0])) for row in rows]
-    stored = _many_looked_up(using, wanted, {key for key in keys if key is not None})
-    changed = _many_among(using, wanted, others)
+    stored = _stored_reverse_rows(using, wanted, {key for key in keys if key is not None})
+    changed = _changed_reverse_rows(using, wanted, others)
     for row, key in zip(rows, keys):
         if (
             stored is None
@@ -94,17 +101,17 @@ def _key(hop: tuple[str, ...], value: Any) -> Any:
     if field is None or value is None or not is_stock(field):
         return value  # it was read without a converter
     try:
-        return target(field).to_python(value)
+        return resolve_target(field).to_python(value)
     except ValidationError:
         return None
 
 
-def _looked_up(
+def _columns_by_key(
     using: str, path: Path, names: Sequence[str], keys: set[Any]
 ) -> dict[Any, list[dict[str, Any]]] | None:
     """Return the columns at the end of a path by the first hop's key, or None if unknown."""
-    words = _words(path, names)
-    found = None if words is None else _fetched(using, path[0], words, keys)
+    lookup_names = _lookup_names(path, names)
+    found = None if lookup_names is None else _fetch_by_key(using, path[0], lookup_names, keys)
     return (
         None
         if found is None
@@ -112,7 +119,7 @@ def _looked_up(
     )
 
 
-def _many_looked_up(
+def _stored_reverse_rows(
     using: str, wanted: Mapping[Path, Sequence[str]], keys: set[Any]
 ) -> dict[Any, list[dict[str | Column, Any]]] | None:
     """Return the wanted columns of many rows by the key that leads to them, with one query.
@@ -120,11 +127,13 @@ def _many_looked_up(
     Return None if they are unknown.
     """
     columns = [Column(path, name) for path, names in wanted.items() for name in names]
-    words = [some for path, names in wanted.items() if (some := _words(path, names)) is not None]
-    if len(words) < len(wanted):
+    lookup_names = [
+        some for path, names in wanted.items() if (some := _lookup_names(path, names)) is not None
+    ]
+    if len(lookup_names) < len(wanted):
         return None
-    flat = [words[0][0], *(word for some in words for word in some[1:])]
-    found = _fetched(using, next(iter(wanted))[0], flat, keys)
+    flat = [lookup_names[0][0], *(word for some in lookup_names for word in some[1:])]
+    found = _fetch_by_key(using, next(iter(wanted))[0], flat, keys)
     return (
         None
         if found is None
@@ -132,10 +141,10 @@ def _many_looked_up(
     )
 
 
-def _many_among(
+def _changed_reverse_rows(
     using: str, wanted: Mapping[Path, Sequence[str]], others: Sequence[Row]
 ) -> dict[Any, list[dict[str | Column, Any]]] | None:
-    """Return what `_many_looked_up` does for the rows that were changed along."""
+    """Return what `_stored_reverse_rows` does for the rows that were changed along."""
     hop = next(iter(wanted))[0]
     keys = [_key(hop, row.get(hop[2])) for row in others]
     # Unknown if a row lacks its key, or has a value that is no valid key.
@@ -147,7 +156,7 @@ def _many_among(
     extended: list[dict[str | Column, Any]] = [dict(row.items()) for row in others]
     for path, names in wanted.items():
         if path[1:]:
-            _extend(using, path[1:], names, extended)
+            _add_columns(using, path[1:], names, extended)
     found: dict[Any, list[dict[str | Column, Any]]] = defaultdict(list)
     columns = [
         (Column(path, name), Column(path[1:], name) if path[1:] else name)
@@ -160,10 +169,10 @@ def _many_among(
     return found
 
 
-def _fetched(
-    using: str, hop: tuple[str, ...], words: Sequence[str], keys: set[Any]
+def _fetch_by_key(
+    using: str, hop: tuple[str, ...], lookup_names: Sequence[str], keys: set[Any]
 ) -> dict[Any, list[list[Any]]] | None:
-    """Return rows of the ORM lookup names `words`, by the first of them.
+    """Return rows of the ORM lookup names `lookup_names`, by the first of them.
 
     Return None if there are too many keys or rows, or if the query fails.
     """
@@ -173,7 +182,7 @@ def _fetched(
     if model is None or field is None or len(keys) > MAX_KEYS:
         return None
     try:
-        found = fetch_values(_query(model, field, words, keys), connections[using])
+        found = fetch_values(_query(model, field, lookup_names, keys), connections[using])
     except StatementError:
         return None
     if len(found) > MAX_KEYS:
@@ -184,10 +193,10 @@ def _fetched(
     return by_key
 
 
-def _query(model: Any, field: Any, words: Sequence[str], keys: set[Any]) -> Query:
+def _query(model: Any, field: Any, lookup_names: Sequence[str], keys: set[Any]) -> Query:
     """Return the query of raw columns; it uses no manager, as a join does not use one either."""
     query = Query(model)
-    query.add_fields(list(words))
+    query.add_fields(list(lookup_names))
     columns: Sequence[Any] = query.select
     query.set_select([raw_column(column.target, column.alias) for column in columns])
     query.where.add(In(raw_column(field, query.get_initial_alias()), list(keys)), AND)
@@ -196,7 +205,7 @@ def _query(model: Any, field: Any, words: Sequence[str], keys: set[Any]) -> Quer
     return query
 
 
-def _words(path: Path, names: Sequence[str]) -> list[str] | None:
+def _lookup_names(path: Path, names: Sequence[str]) -> list[str] | None:
     """Return the ORM lookup names of the first hop's key and of the columns, from that hop's table.
 
     Return None if a field is unknown.

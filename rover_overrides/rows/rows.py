@@ -21,23 +21,27 @@ from django.db.models.lookups import Lookup
 from django.db.models.sql import Query
 
 from rover_overrides.conditions import conditions
-from rover_overrides.conditions.canonical_values import kind_of, tells_null
+from rover_overrides.conditions.canonical_values import kind_of, stores_none_as_null
 from rover_overrides.database import statements
 from rover_overrides.database.connection_state import state_of
 from rover_overrides.database.statements import FAILURES, StatementError
+from rover_overrides.introspection.django_classes import (
+    is_django_connection,
+    is_django_field,
+    resolve_target,
+)
 from rover_overrides.introspection.schema import model_of
-from rover_overrides.introspection.stock import is_connection, is_field, target
 
 Row = dict[str, Any]
 
 # A statement that writes more rows than this counts as writing the whole table.
-LIMIT = 1000
+MAX_STATEMENT_ROWS = 1000
 # SQLite's smallest limit of parameters is 999.
 _CHUNK = 500
 
 UNKNOWN = object()
 
-_PLAIN: dict[str, type] = {
+_STORED_TYPES: dict[str, type] = {
     "AutoField": int,
     "BigAutoField": int,
     "BigIntegerField": int,
@@ -64,7 +68,7 @@ _PLAIN: dict[str, type] = {
     "UUIDField": uuid.UUID,
 }
 # Databases that store these values as given; others round, pad or truncate them.
-_FAITHFUL = frozenset({"postgresql", "sqlite"})
+_STORE_AS_GIVEN = frozenset({"postgresql", "sqlite"})
 _DIGITS = 15  # with up to so many, SQLite stores a decimal exactly
 
 
@@ -105,8 +109,8 @@ def is_key_readable(model: Any) -> bool:
     return all(is_stock(field) for field in fields_of(model) if field.column in columns)
 
 
-def matching(query: Query, fields: Sequence[Any], lock: str | None = None) -> Query:
-    """Return a query for the rows that a statement's WHERE selects, at most `LIMIT` + 1.
+def matching_query(query: Query, fields: Sequence[Any], lock: str | None = None) -> Query:
+    """Return a query for `MAX_STATEMENT_ROWS` + 1 of the rows that a statement's WHERE selects.
 
     The additional row shows that there are too many. If other tables take part, they are moved into
     a subquery, so that only rows of the statement's own table are locked.
@@ -119,10 +123,10 @@ def matching(query: Query, fields: Sequence[Any], lock: str | None = None) -> Qu
     alias = found.get_initial_alias()
     if not _is_single(found):
         found.add_fields([found.get_meta().pk.name])
-        found = by_condition(found.model, Q(pk__in=found))
+        found = condition_query(found.model, Q(pk__in=found))
         alias = found.get_initial_alias()
     found.set_select([raw_column(field, alias) for field in fields])
-    found.set_limits(high=LIMIT + 1)
+    found.set_limits(high=MAX_STATEMENT_ROWS + 1)
     if lock:
         found.select_for_update = True
         found.select_for_update_nowait = found.select_for_update_skip_locked = False
@@ -131,25 +135,29 @@ def matching(query: Query, fields: Sequence[Any], lock: str | None = None) -> Qu
     return found
 
 
-def by_condition(model: Any, condition: Q) -> Query:
+def condition_query(model: Any, condition: Q) -> Query:
     """Return a query on the concrete model's table for the rows that meet a condition."""
     query = Query(model._meta.concrete_model)
     query.add_q(condition)
     return query
 
 
-def read(query: Query, connection: BaseDatabaseWrapper) -> list[Row] | None:
-    """Return the rows of a query made by `matching`, or None if there are too many.
+def fetch_rows(query: Query, connection: BaseDatabaseWrapper) -> list[Row] | None:
+    """Return the rows of a query made by `matching_query`, or None if there are too many.
 
     Raises StatementError.
     """
-    run = statements.lock if query.select_for_update else partial(statements.read, waits=True)
-    found = values(query, connection, run)
+    run = (
+        statements.lock_rows
+        if query.select_for_update
+        else partial(statements.read, waits_for_locks=True)
+    )
+    found = fetch_values(query, connection, run)
     columns = [column.target.column for column in query.select]  # type: ignore[attr-defined]
-    return [dict(zip(columns, row)) for row in found] if len(found) <= LIMIT else None
+    return [dict(zip(columns, row)) for row in found] if len(found) <= MAX_STATEMENT_ROWS else None
 
 
-def values(
+def fetch_values(
     query: Query, connection: BaseDatabaseWrapper, run: Callable[..., list[Any]] = statements.read
 ) -> list[Sequence[Any]]:
     """Return the rows of a query of raw columns, run by a function of `statements`.
@@ -165,7 +173,7 @@ def values(
     except EmptyResultSet:
         return []
     except FAILURES as error:
-        if state_of(connection).aborted is not None:
+        if state_of(connection).abort_error is not None:
             raise
         raise StatementError(str(error)) from error
 
@@ -179,7 +187,7 @@ def raw_column(field: Any, alias: str) -> Col:
     return Col(alias, plain)
 
 
-def reread(
+def fetch_by_keys(
     model: Any, fields: Sequence[Any], keys: Sequence[Any], connection: BaseDatabaseWrapper
 ) -> list[Row]:
     """Return the rows with these primary keys as they are stored now.
@@ -188,17 +196,19 @@ def reread(
     """
     rows: list[Row] = []
     for start in range(0, len(keys), _CHUNK):
-        query = matching(by_condition(model, Q(pk__in=keys[start : start + _CHUNK])), fields)
-        rows += read(query, connection) or []
+        query = matching_query(
+            condition_query(model, Q(pk__in=keys[start : start + _CHUNK])), fields
+        )
+        rows += fetch_rows(query, connection) or []
     return rows
 
 
-def key(row: Mapping[str, Any], columns: Sequence[str]) -> Any:
+def row_key(row: Mapping[str, Any], columns: Sequence[str]) -> Any:
     """Return the primary key of a row."""
     return row[columns[0]] if len(columns) == 1 else tuple(row[column] for column in columns)
 
 
-def is_plain(query: Query) -> bool:
+def has_plain_where(query: Query) -> bool:
     """Return whether a statement's WHERE depends on the row's own columns and constants only."""
     return _is_single(query) and all(_is_plain(child) for child in query.where.children)
 
@@ -208,16 +218,16 @@ def is_expression(value: Any) -> bool:
     return hasattr(value, "resolve_expression") or hasattr(value, "as_sql")
 
 
-def stored(field: Any, value: Any, connection: BaseDatabaseWrapper) -> Any:
+def stored_value(field: Any, value: Any, connection: BaseDatabaseWrapper) -> Any:
     """Return the value that a read returns after `value` was written, `UNKNOWN` if uncertain."""
-    own, field = field, target(field)
+    own, field = field, resolve_target(field)
     if (
         is_expression(value)
-        or connection.vendor not in _FAITHFUL
-        or not (is_stock(own) and is_connection(connection))
+        or connection.vendor not in _STORE_AS_GIVEN
+        or not (is_stock(own) and is_django_connection(connection))
     ):
         return UNKNOWN
-    expected = _PLAIN.get(field.get_internal_type())
+    expected = _STORED_TYPES.get(field.get_internal_type())
     if expected is None or value is None:
         return UNKNOWN if expected is None else None
     try:
@@ -227,7 +237,7 @@ def stored(field: Any, value: Any, connection: BaseDatabaseWrapper) -> Any:
     return prepared if type(prepared) is expected and _is_exact(field, prepared) else UNKNOWN
 
 
-def written(
+def row_after_update(
     row: Row,
     values: Iterable[tuple[Any, Any]],
     generated: Collection[str],
@@ -240,36 +250,37 @@ def written(
     """
     new = dict(row)
     for field, value in values:
-        now = stored(field, value, connection)
+        now = stored_value(field, value, connection)
         if now is not UNKNOWN:
             new[field.column] = now
-        elif not (is_stock(field) and is_same(row[field.column], value)):
+        elif not (is_stock(field) and is_same_value(row[field.column], value)):
             del new[field.column]
     # Generated columns may have changed only if another one has.
     return (
         new
-        if is_unchanged(row, new)
+        if is_same_row(row, new)
         else {column: value for column, value in new.items() if column not in generated}
     )
 
 
-def inserted(
-    obj: Any, fields: Iterable[Any], given_back: Row, connection: BaseDatabaseWrapper
+def row_after_insert(
+    obj: Any, fields: Iterable[Any], returned: Row, connection: BaseDatabaseWrapper
 ) -> Row:
     """Return the row that an object was stored as.
 
     Compiling the statement has set on the object what `pre_save` computes.
     """
     known = {
-        field.column: stored(field, getattr(obj, field.attname), connection) for field in fields
+        field.column: stored_value(field, getattr(obj, field.attname), connection)
+        for field in fields
     }
     return {
         **{column: value for column, value in known.items() if value is not UNKNOWN},
-        **given_back,
+        **returned,
     }
 
 
-def returned(fields: Iterable[Any], found: Iterable[Any]) -> Row:
+def returned_values(fields: Iterable[Any], found: Iterable[Any]) -> Row:
     """Return the values that an INSERT returned, of fields that Django converts by itself."""
     return {field.column: value for field, value in zip(fields, found) if is_stock(field)}
 
@@ -279,26 +290,26 @@ def generated_columns(model: Any) -> list[str]:
     return [field.column for field in fields_of(model) if getattr(field, "generated", False)]
 
 
-def is_same(one: Any, two: Any) -> bool:
+def is_same_value(one: Any, two: Any) -> bool:
     """Return whether two values are equal at every level: inside JSON, 1 and True are not."""
     return type(one) is type(two) and bool(one == two) and repr(one) == repr(two)
 
 
-def marked(
+def with_changed_columns(
     table: str, old: Mapping[str, Any] | None, new: Mapping[str, Any] | None
 ) -> Iterator[conditions.Row]:
     """Yield a row as it was and as it is; after an update, with the names of changed columns."""
     mark: dict[str | conditions.Column, Any] = {}
     if old is not None and new is not None and old.keys() == new.keys() and is_complete(table, old):
         mark[conditions.CHANGED] = frozenset(
-            column for column, value in new.items() if not is_same(old[column], value)
+            column for column, value in new.items() if not is_same_value(old[column], value)
         )
     for row in (old, new):
         if row is not None:
             yield {**dict(row.items()), **mark}
 
 
-def is_unchanged(old: Row, new: Row) -> bool:
+def is_same_row(old: Row, new: Row) -> bool:
     """Return whether a write left the row as it was."""
     return old.keys() == new.keys() and all(
         _is_equal(value, new[column]) for column, value in old.items()
@@ -308,10 +319,10 @@ def is_unchanged(old: Row, new: Row) -> bool:
 def _is_equal(one: Any, two: Any) -> bool:
     if type(one) in _SIMPLE:
         return type(one) is type(two) and bool(one == two)
-    return one is two or is_same(one, two)
+    return one is two or is_same_value(one, two)
 
 
-_SIMPLE = frozenset(_PLAIN.values())
+_SIMPLE = frozenset(_STORED_TYPES.values())
 
 
 def _is_single(query: Query) -> bool:
@@ -342,14 +353,14 @@ def _is_compared(field: Any) -> bool:
         leads
         or getattr(field, "generated", False)
         or kind_of(field) is not None
-        or tells_null(field)
+        or stores_none_as_null(field)
     )
 
 
 def is_stock(field: Any) -> bool:
     """Return whether a field stores and loads values as Django's own, without application code."""
-    return is_field(field) and not any(
-        getattr(target(field), name, None) for name in ("encoder", "decoder", "generated")
+    return is_django_field(field) and not any(
+        getattr(resolve_target(field), name, None) for name in ("encoder", "decoder", "generated")
     )
 
 

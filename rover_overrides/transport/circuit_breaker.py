@@ -19,7 +19,7 @@ Its thread may have been killed, for example.
 """
 
 
-class Breaker:
+class CircuitBreaker:
     """Remembers for a short time that Redis failed; any success closes it."""
 
     def __init__(self) -> None:
@@ -28,12 +28,12 @@ class Breaker:
 
         It is an attribute, because every read checks it.
         """
-        self.lacks_right = False
+        self.lacks_permission = False
         """Whether the last failure was a missing permission.
 
         Then everybody does without Redis, whatever CACHEOPS_DEGRADE_ON_FAILURE is.
         """
-        self._rest = _Rest(0.0)
+        self._open_period = _OpenPeriod(0.0)
 
     def is_open(self) -> bool:
         """Return whether the caller should do without Redis.
@@ -42,50 +42,52 @@ class Breaker:
         """
         if not self.has_failed:
             return False
-        rest = self._rest
-        if time.monotonic() < rest.until:
-            return rest.trier != get_ident()
+        period = self._open_period
+        if time.monotonic() < period.until:
+            return period.trial_thread != get_ident()
         try:
-            rest.tickets.pop()  # atomic: only one thread gets the ticket
+            period.tickets.pop()  # atomic: only one thread gets the ticket
         except IndexError:  # another thread has just taken it
             return True
-        self._rest = _Rest(time.monotonic() + _seconds(), trier=get_ident())
+        self._open_period = _OpenPeriod(
+            time.monotonic() + _retry_seconds(), trial_thread=get_ident()
+        )
         return False
 
-    def tries(self) -> None:
+    def record_attempt(self) -> None:
         """Record that an attempt begins; until it ends, other threads do without Redis."""
-        if self._rest.trier == get_ident():
-            self._rest.until = time.monotonic() + max(TRIAL_SECONDS, _seconds())
+        if self._open_period.trial_thread == get_ident():
+            self._open_period.until = time.monotonic() + max(TRIAL_SECONDS, _retry_seconds())
 
-    def failed(self, *, lacks_right: bool = False) -> None:
+    def record_failure(self, *, lacks_permission: bool = False) -> None:
         """Record that Redis failed."""
-        seconds = _seconds()
-        self.lacks_right = lacks_right
-        self._rest = _Rest(time.monotonic() + seconds)
+        seconds = _retry_seconds()
+        self.lacks_permission = lacks_permission
+        self._open_period = _OpenPeriod(time.monotonic() + seconds)
         self.has_failed = seconds > 0
 
-    def worked(self) -> None:
+    def record_success(self) -> None:
         """Record that Redis answered."""
         self.has_failed = False
 
 
-class _Rest:
-    """A period after a failure, in which only the thread `trier` uses Redis.
+class _OpenPeriod:
+    """A period after a failure, in which only the thread `trial_thread` uses Redis.
 
     Afterwards the thread that takes its only ticket is the next to try.
     """
 
-    __slots__ = ("tickets", "trier", "until")
+    __slots__ = ("tickets", "trial_thread", "until")
 
-    def __init__(self, until: float, trier: int | None = None) -> None:
+    def __init__(self, until: float, trial_thread: int | None = None) -> None:
         self.until = until
-        self.trier = trier
+        self.trial_thread = trial_thread
         self.tickets = [None]
 
 
-def _seconds() -> float:
+def _retry_seconds() -> float:
     return float(getattr(settings, "CACHEOPS_ROVER_RETRY_SECONDS", 1))
 
 
-circuit = Breaker()
+circuit = CircuitBreaker()
 """The circuit breaker of this process, shared by readers and writers."""

@@ -11,12 +11,12 @@ be older then than before. The identity is queried on the first use of each TCP 
 same pipeline. After `CACHEOPS_ROVER_IDENTITY_SECONDS` the connection is reopened, because the
 address may lead elsewhere by now; a node of a cluster is only queried again. If the identity
 differs from the one that the process saw last, no reply is trusted until the epochs of that
-server are dropped (see `epochs`).
+server are deleted (see `epochs`).
 
 The wait is bounded by `socket_connect_timeout` and `socket_timeout` in `CACHEOPS_REDIS` (redis-py
 has no limit unless they are set), and by `retry` there: redis-py's own default, which waits
-seconds for a server that refuses, is replaced. After a failure callers check `resting` and do
-without Redis for a moment (see `circuit_breaker`).
+seconds for a server that refuses, is replaced. After a failure callers check `circuit_is_open` and
+do without Redis for a moment (see `circuit_breaker`).
 """
 
 from __future__ import annotations
@@ -45,35 +45,39 @@ from redis.sentinel import MasterNotFoundError
 
 from rover_overrides.transport import epochs
 from rover_overrides.transport.circuit_breaker import circuit
-from rover_overrides.transport.epochs import Server
-from rover_overrides.transport.refusals import MissingRightError, is_refusal, plain
-from rover_overrides.transport.sentinel import follow
+from rover_overrides.transport.epochs import ServerState
+from rover_overrides.transport.refusals import (
+    MissingPermissionError,
+    is_refusal,
+    unwrap_script_error,
+)
+from rover_overrides.transport.sentinel import follow_master
 
 Command = tuple[Any, ...]
 Result = TypeVar("Result")
 
-STEP = 1000  # maximum number of keys in a pipeline of `unlink`
+MAX_KEYS_PER_PIPELINE = 1000  # maximum number of keys that one pipeline unlinks
 
-_PAUSES = (0.1, 0.2, 0.4)  # seconds between the attempts of `repeated`
-_REPEAT_SECONDS = 1.0  # after which no further attempt begins
-_ARRIVALS = 4  # attempts to send a pipeline while each one arrives at another server
-_ATTEMPTS = 3  # the reply for a key that is being moved may be MOVED and then ASK
+_RETRY_PAUSES = (0.1, 0.2, 0.4)  # seconds between the attempts of `run_with_retries`
+_RETRY_SECONDS = 1.0  # after which no further attempt begins
+_MAX_SWITCHES = 4  # attempts to send a pipeline while each one switches to another server
+_MAX_CLUSTER_ATTEMPTS = 3  # the reply for a key that is being moved may be MOVED and then ASK
 _REDIRECTED = (AskError, ClusterDownError, TryAgainError)
 _SCRIPTS = frozenset({"EVAL", "EVALSHA"})
 _LIBRARY_RETRY = inspect.signature(redis.Redis.__init__).parameters["retry"].default
 
-_identities: WeakKeyDictionary[Any, _Known] = WeakKeyDictionary()
-_outdated: WeakSet[Any] = WeakSet()  # clients of clusters of which a node timed out
+_identities: WeakKeyDictionary[Any, _ConnectionIdentity] = WeakKeyDictionary()
+_stale_clusters: WeakSet[Any] = WeakSet()  # clients of clusters of which a node timed out
 
 
-class _Known(NamedTuple):
+class _ConnectionIdentity(NamedTuple):
     """The server at the other end of a socket; without an identity it must be queried."""
 
     socket: Any
     identity: bytes
-    asked: float
-    until: float
-    moves: int  # `Server.moves` when it was queried
+    queried_at: float
+    valid_until: float
+    switch_number: int  # `ServerState.switch_number` when it was queried
 
 
 class Reply(NamedTuple):
@@ -84,56 +88,56 @@ class Reply(NamedTuple):
 
 
 def run(
-    commands: Sequence[Command], *, values: Sequence[str] = (), dropped: Sequence[Any] = ()
+    commands: Sequence[Command], *, get_keys: Sequence[str] = (), unlink_keys: Sequence[Any] = ()
 ) -> list[Reply]:
     """Run commands `(name, key, *arguments)` and return their replies in the same order.
 
-    The replies for the keys in `values` come first. The keys in `dropped` are unlinked before
-    anything else and have no replies. On one server the drops are one command, and so are the
-    values: one reply is parsed faster than many.
+    The values of `get_keys` come first in the replies. The keys in `unlink_keys` are unlinked
+    before anything else and have no replies. On one server these unlinks are one command, and so
+    are the reads: one reply is parsed faster than many.
 
     Raise redis.ConnectionError or redis.TimeoutError if a server is away or refuses for now,
-    MissingRightError (a ConnectionError) if the user lacks a permission, and the ResponseError of
-    a command that is wrong.
+    MissingPermissionError (a ConnectionError) if the user lacks a permission, and the ResponseError
+    of a command that is wrong.
     """
-    if not commands and not values and not dropped:
+    if not commands and not get_keys and not unlink_keys:
         return []
     if circuit.has_failed:
-        circuit.tries()
+        circuit.record_attempt()
     try:
-        replies = _run(commands, values, dropped)
-    except (MissingRightError, ResponseError):
+        replies = _run(commands, get_keys, unlink_keys)
+    except (MissingPermissionError, ResponseError):
         # The server is there. Callers decide whether to go on without a missing permission.
-        circuit.worked()
+        circuit.record_success()
         raise
     except BaseException:  # a caller that waits for Redis may be interrupted
-        circuit.failed()
+        circuit.record_failure()
         raise
     if circuit.has_failed:
-        circuit.worked()
+        circuit.record_success()
     return replies
 
 
 def unlink(keys: Sequence[Any], then: Sequence[Command] = ()) -> list[Reply]:
-    """Unlink keys, at most `STEP` in a pipeline, and return the replies to `then`.
+    """Unlink keys, at most `MAX_KEYS_PER_PIPELINE` in a pipeline, and return the replies to `then`.
 
     The commands in `then` are sent in the last pipeline. All commands may be sent twice.
     """
     replies: list[Reply] = []
-    for start in range(0, len(keys) or 1, STEP):  # at least once, to send `then`
-        commands = then if start + STEP >= len(keys) else ()
-        replies = run(commands, dropped=keys[start : start + STEP])
+    for start in range(0, len(keys) or 1, MAX_KEYS_PER_PIPELINE):  # at least once, to send `then`
+        commands = then if start + MAX_KEYS_PER_PIPELINE >= len(keys) else ()
+        replies = run(commands, unlink_keys=keys[start : start + MAX_KEYS_PER_PIPELINE])
     return replies
 
 
-def repeated(work: Callable[[], Result]) -> Result:
+def run_with_retries(work: Callable[[], Result]) -> Result:
     """Return the result of `work`, which is tried up to four times while Redis cannot be reached.
 
     This takes about a second. A timeout is not retried, because it was a wait already; nor is a
     missing permission, because it will still be missing.
     """
-    end = time.monotonic() + _REPEAT_SECONDS
-    for pause in _PAUSES:
+    end = time.monotonic() + _RETRY_SECONDS
+    for pause in _RETRY_PAUSES:
         try:
             return work()
         except redis.AuthenticationError:
@@ -145,40 +149,51 @@ def repeated(work: Callable[[], Result]) -> Result:
     return work()
 
 
-def resting() -> bool:
+def circuit_is_open() -> bool:
     """Return whether Redis failed recently, so that the caller should not wait for it again."""
     return circuit.is_open()
 
 
-def _run(commands: Sequence[Command], values: Sequence[str], dropped: Sequence[Any]) -> list[Reply]:
+def _run(
+    commands: Sequence[Command], get_keys: Sequence[str], unlink_keys: Sequence[Any]
+) -> list[Reply]:
     try:
-        return _run_on(client(), commands, values, dropped)
+        return _run_on(client(), commands, get_keys, unlink_keys)
     except (RedisClusterException, ResponseError) as error:  # of a command, or of the handshake
         if isinstance(error, NoPermissionError):
-            raise MissingRightError(str(error)) from error
+            raise MissingPermissionError(str(error)) from error
         if is_refusal(error):
             raise redis.ConnectionError(str(error)) from error
         raise
 
 
 def _run_on(
-    redis_client: Any, commands: Sequence[Command], values: Sequence[str], dropped: Sequence[Any]
+    redis_client: Any,
+    commands: Sequence[Command],
+    get_keys: Sequence[str],
+    unlink_keys: Sequence[Any],
 ) -> list[Reply]:
-    """Send drops and reads key by key to a cluster, or as one command each to a server.
+    """Send unlinks and reads key by key to a cluster, or as one command each to a server.
 
-    For drops the server must be the master, so the Sentinels are queried first.
+    To unlink keys the server must be the master, so the Sentinels are queried first.
     """
-    if is_sharded(redis_client):
-        each = [*(("UNLINK", key) for key in dropped), *(("GET", key) for key in values), *commands]
-        return _on_cluster(redis_client, each)[len(dropped) :]
-    if dropped:
-        follow(redis_client.connection_pool, at_once=True)
-    joined = ([("UNLINK", *dropped)] if dropped else []) + ([("MGET", *values)] if values else [])
-    replies = _on_server(redis_client.connection_pool, [*joined, *commands])
-    if dropped:
-        epochs.server_of(redis_client.connection_pool).dropped = time.monotonic()
+    if is_cluster(redis_client):
+        each = [
+            *(("UNLINK", key) for key in unlink_keys),
+            *(("GET", key) for key in get_keys),
+            *commands,
+        ]
+        return _run_on_cluster(redis_client, each)[len(unlink_keys) :]
+    if unlink_keys:
+        follow_master(redis_client.connection_pool, at_once=True)
+    joined = ([("UNLINK", *unlink_keys)] if unlink_keys else []) + (
+        [("MGET", *get_keys)] if get_keys else []
+    )
+    replies = _run_on_server(redis_client.connection_pool, [*joined, *commands])
+    if unlink_keys:
+        epochs.server_of(redis_client.connection_pool).last_deletion = time.monotonic()
         del replies[0]
-    if values:
+    if get_keys:
         found, identity = replies[0]
         replies[:1] = [Reply(value, identity) for value in found]
     return replies
@@ -191,64 +206,70 @@ def client() -> Any:
     return redis_client
 
 
-def servers() -> list[Any]:
+def master_clients() -> list[Any]:
     """Return a client for each master."""
-    known = client()
+    redis_client = client()
     return (
-        [known.get_redis_connection(node) for node in known.get_primaries()]
-        if is_sharded(known)
-        else [known]
+        [redis_client.get_redis_connection(node) for node in redis_client.get_primaries()]
+        if is_cluster(redis_client)
+        else [redis_client]
     )
 
 
-def is_sharded(known: Any = None) -> bool:
+def is_cluster(redis_client: Any = None) -> bool:
     """Return whether keys are spread over the nodes of a cluster."""
-    return hasattr(client() if known is None else known, "get_node_from_key")
+    return hasattr(client() if redis_client is None else redis_client, "get_node_from_key")
 
 
-def _on_server(pool: Any, commands: Sequence[Command]) -> list[Reply]:
+def _run_on_server(pool: Any, commands: Sequence[Command]) -> list[Reply]:
     """Send commands and return their replies.
 
-    If the server turns out to be another one, drop its epochs and send the commands again.
+    If the server turns out to be another one, delete its epochs and send the commands again.
     """
-    server = epochs.servers.get(pool) or epochs.server_of(pool)  # saves a call at every hit
-    for _ in range(_ARRIVALS):
-        moves, owing = server.moves, list(server.owing) if server.owing else ()
-        replies = _on_either(pool, [*_renewing(owing), *commands] if owing else commands)
-        if replies[0].identity != server.identity or moves != server.moves:
-            _arrive(pool, server, replies[0].identity)
+    server = epochs.servers_by_pool.get(pool) or epochs.server_of(pool)  # saves a call at every hit
+    for _ in range(_MAX_SWITCHES):
+        switch_number = server.switch_number
+        outdated = list(server.outdated_prefixes) if server.outdated_prefixes else ()
+        replies = _exchange_with_retry(
+            pool, [*_epoch_deletions(outdated), *commands] if outdated else commands
+        )
+        if replies[0].identity != server.identity or switch_number != server.switch_number:
+            _switch_server(pool, server, replies[0].identity)
             continue
         for value, _ in replies:
             if isinstance(value, Exception):
                 raise value
-        if owing:
-            server.renewed(owing)
-            return replies[len(_renewing(owing)) :]
+        if outdated:
+            server.record_deleted_epochs(outdated)
+            return replies[len(_epoch_deletions(outdated)) :]
         return replies
     raise redis.ConnectionError("the address keeps leading to other servers")
 
 
-def _arrive(pool: Any, server: Server, identity: bytes) -> None:
-    """Drop the epochs of a server that the process arrives at, and trust it.
+def _switch_server(pool: Any, server: ServerState, identity: bytes) -> None:
+    """Delete the epochs of a server that the process switches to, and trust it.
 
     Do not trust it if another server answers in the meantime.
     """
-    renewing = server.arriving(identity)
-    if renewing:
-        replies = _on_either(pool, _renewing(renewing))
-        if _checked(replies[0]).identity != identity:
+    prefixes = server.begin_switch(identity)
+    if prefixes:
+        replies = _exchange_with_retry(pool, _epoch_deletions(prefixes))
+        if _raise_error_reply(replies[0]).identity != identity:
             return
         for reply in replies:
-            _checked(reply)
-    server.arrive(identity, renewing)
+            _raise_error_reply(reply)
+    server.complete_switch(identity, prefixes)
 
 
-def _renewing(prefixes: Sequence[str]) -> list[Command]:
-    keys = [epochs.key(prefix) for prefix in prefixes]
-    return [("UNLINK", *keys[at : at + STEP]) for at in range(0, len(keys), STEP)]
+def _epoch_deletions(prefixes: Sequence[str]) -> list[Command]:
+    keys = [epochs.epoch_key(prefix) for prefix in prefixes]
+    return [
+        ("UNLINK", *keys[at : at + MAX_KEYS_PER_PIPELINE])
+        for at in range(0, len(keys), MAX_KEYS_PER_PIPELINE)
+    ]
 
 
-def _on_either(pool: Any, commands: Sequence[Command]) -> list[Reply]:
+def _exchange_with_retry(pool: Any, commands: Sequence[Command]) -> list[Reply]:
     """Send commands, and send them again on another connection if the first one fails.
 
     The server may have closed the first connection while it was idle.
@@ -262,19 +283,19 @@ def _on_either(pool: Any, commands: Sequence[Command]) -> list[Reply]:
     return replies
 
 
-def _on_cluster(client: Any, commands: Sequence[Command]) -> list[Reply]:
+def _run_on_cluster(client: Any, commands: Sequence[Command]) -> list[Reply]:
     done: dict[int, Reply] = {}
-    asked: dict[int, Any] = {}
+    ask_errors: dict[int, Any] = {}
     failure: Exception = redis.ConnectionError("the cluster keeps moving keys")
-    if _outdated and client in _outdated:
+    if _stale_clusters and client in _stale_clusters:
         client.nodes_manager.initialize()
-        _outdated.discard(client)
-    for _ in range(_ATTEMPTS):
+        _stale_clusters.discard(client)
+    for _ in range(_MAX_CLUSTER_ATTEMPTS):
         try:
             replies = _cluster_round(
-                client, {n: c for n, c in enumerate(commands) if n not in done}, asked
+                client, {n: c for n, c in enumerate(commands) if n not in done}, ask_errors
             )
-            asked = {
+            ask_errors = {
                 n: reply.value for n, reply in replies.items() if type(reply.value) is AskError
             }
             done.update(
@@ -283,12 +304,12 @@ def _on_cluster(client: Any, commands: Sequence[Command]) -> list[Reply]:
                 if not isinstance(reply.value, _REDIRECTED)
             )
             if len(done) == len(commands):
-                return [_checked(done[n]) for n in range(len(commands))]
+                return [_raise_error_reply(done[n]) for n in range(len(commands))]
             failure = next(
                 reply.value for reply in replies.values() if isinstance(reply.value, _REDIRECTED)
             )
         except redis.TimeoutError:
-            _outdated.add(client)  # querying the nodes now would be a second wait
+            _stale_clusters.add(client)  # querying the nodes now would be a second wait
             raise
         except (redis.ConnectionError, RedisClusterException) as error:
             failure = error
@@ -297,7 +318,7 @@ def _on_cluster(client: Any, commands: Sequence[Command]) -> list[Reply]:
 
 
 def _cluster_round(
-    client: Any, commands: dict[int, Command], asked: dict[int, Any]
+    client: Any, commands: dict[int, Command], ask_errors: dict[int, Any]
 ) -> dict[int, Reply]:
     """Send each command to the node of its key, or the one that ASK named.
 
@@ -305,11 +326,11 @@ def _cluster_round(
     """
     batches: dict[Any, list[tuple[int, Command]]] = {}
     for number, command in commands.items():
-        ask = asked.get(number)
+        ask = ask_errors.get(number)
         node = (
             client.get_node(host=ask.host, port=ask.port)
             if ask
-            else client.get_node_from_key(_key(command))
+            else client.get_node_from_key(_key_of(command))
         )
         if node is None:
             raise redis.ConnectionError(f"the cluster names a node that it does not list: {ask}")
@@ -321,7 +342,7 @@ def _cluster_round(
         for name in batches
     ]
     for pool in pools:
-        epochs.server_of(pool).is_node = True
+        epochs.server_of(pool).is_cluster_node = True
     replies = _exchange(
         [(pool, [c for _, c in batch]) for pool, batch in zip(pools, batches.values())]
     )
@@ -333,7 +354,7 @@ def _cluster_round(
     return {number: reply for number, reply in pairs if number >= 0}
 
 
-def _key(command: Command) -> Any:
+def _key_of(command: Command) -> Any:
     # In a script's command the script and the number of keys precede the key.
     return command[3] if command[0] in _SCRIPTS else command[1]
 
@@ -341,20 +362,20 @@ def _key(command: Command) -> Any:
 def _exchange(batches: Sequence[tuple[Any, Sequence[Command]]]) -> list[list[Reply]]:
     """Send every server its commands, then read all replies; an error is the value of its reply."""
     if len(batches) == 1:
-        return [_exchange_one(*batches[0])]
+        return [_exchange_with_one(*batches[0])]
     with ExitStack() as stack:
         lent = [
-            (stack.enter_context(_lent(pool)), commands, epochs.server_of(pool))
+            (stack.enter_context(_lend_connection(pool)), commands, epochs.server_of(pool))
             for pool, commands in batches
         ]
         sent = [_send(*each) for each in lent]
         return [_receive(*each, known) for each, known in zip(lent, sent)]
 
 
-def _exchange_one(pool: Any, commands: Sequence[Command]) -> list[Reply]:
-    """Do the same with one server, without the cost of the context managers."""
-    server = epochs.servers.get(pool) or epochs.server_of(pool)
-    connection = _borrowed(pool, server)
+def _exchange_with_one(pool: Any, commands: Sequence[Command]) -> list[Reply]:
+    """Send one server its commands and read the replies, without the cost of context managers."""
+    server = epochs.servers_by_pool.get(pool) or epochs.server_of(pool)
+    connection = _borrow_connection(pool, server)
     try:
         return _receive(connection, commands, server, _send(connection, commands, server))
     except BaseException:  # replies may be left unread in it
@@ -365,9 +386,9 @@ def _exchange_one(pool: Any, commands: Sequence[Command]) -> list[Reply]:
 
 
 @contextmanager
-def _lent(pool: Any) -> Iterator[Any]:
+def _lend_connection(pool: Any) -> Iterator[Any]:
     """Lend a connection of the pool; close it after any failure, as it may have unread replies."""
-    connection = _borrowed(pool, epochs.server_of(pool))
+    connection = _borrow_connection(pool, epochs.server_of(pool))
     try:
         yield connection
     except BaseException:
@@ -377,59 +398,67 @@ def _lent(pool: Any) -> Iterator[Any]:
         pool.release(connection)
 
 
-def _borrowed(pool: Any, server: Server) -> Any:
-    if not server.is_prompt:
-        server.is_prompt = True
-        _be_prompt(pool)
-    follow(pool)
+def _borrow_connection(pool: Any, server: ServerState) -> Any:
+    if not server.has_adjusted_retries:
+        server.has_adjusted_retries = True
+        _disable_library_retries(pool)
+    follow_master(pool)
     try:
         return pool.get_connection()
     except TypeError:  # redis-py before 5.3
         return pool.get_connection("_")
 
 
-def _be_prompt(pool: Any) -> None:
+def _disable_library_retries(pool: Any) -> None:
     """Replace redis-py's default retries, but not those that the application configured.
 
     Nothing is sent again after a timeout: that would be a second wait.
     """
     once = Retry(NoBackoff(), 1, (redis.ConnectionError,))
-    is_librarys = (
+    is_library_default = (
         _LIBRARY_RETRY is not None and pool.connection_kwargs.get("retry") == _LIBRARY_RETRY
     )
-    if is_librarys:
+    if is_library_default:
         pool.connection_kwargs["retry"] = once
     # These were opened by code that used the client directly, at an unknown time.
     for connection in getattr(pool, "_available_connections", ()):
-        _identities[connection] = _Known(getattr(connection, "_sock", None), b"", 0.0, 0.0, 0)
-        if is_librarys:
+        _identities[connection] = _ConnectionIdentity(
+            getattr(connection, "_sock", None), b"", 0.0, 0.0, 0
+        )
+        if is_library_default:
             connection.retry = once
 
 
-def _send(connection: Any, commands: Sequence[Command], server: Server) -> _Known:
+def _send(connection: Any, commands: Sequence[Command], server: ServerState) -> _ConnectionIdentity:
     """Send the commands, and before them the query for the server's identity unless it is known.
 
     Return what is known of the server.
     """
     now = time.monotonic()
     known = _identities.get(connection)
-    if known is not None and (now >= known.until or known.moves != server.moves):
-        if not server.is_node and known.socket is getattr(connection, "_sock", None):
+    if known is not None and (
+        now >= known.valid_until or known.switch_number != server.switch_number
+    ):
+        if not server.is_cluster_node and known.socket is getattr(connection, "_sock", None):
             connection.disconnect()
             connection.connect()
         known = None
     connection.check_health()  # may reconnect, so it comes before the socket is read
     socket = getattr(connection, "_sock", None)
     if known is None or known.socket is not socket or socket is None:
-        known = _Known(socket, b"", now, now + epochs.seconds(), server.moves)
+        known = _ConnectionIdentity(
+            socket, b"", now, now + epochs.identity_seconds(), server.switch_number
+        )
     connection.send_packed_command(
-        _packed(connection, commands if known.identity else [*epochs.WHO, *commands]),
+        _pack_commands(
+            connection, commands if known.identity else [*epochs.IDENTITY_COMMANDS, *commands]
+        ),
         check_health=False,
     )
     return known
 
 
-def _packed(connection: Any, commands: Sequence[Command]) -> Any:
+def _pack_commands(connection: Any, commands: Sequence[Command]) -> Any:
     """Encode commands in the Redis protocol, at three times the speed of redis-py's own encoder.
 
     Commands with `bytes` are left to redis-py, which does not copy large values.
@@ -437,11 +466,11 @@ def _packed(connection: Any, commands: Sequence[Command]) -> Any:
     encoder = getattr(connection, "encoder", None)
     if encoder is None or any(bytes in map(type, command) for command in commands):
         return connection.pack_commands(list(commands))
-    said, errors = encoder.encoding, encoder.encoding_errors
+    encoding, errors = encoder.encoding, encoder.encoding_errors
     parts: list[bytes] = []
     for command in commands:
         words = [
-            (word if type(word) is str else str(word)).encode(said, errors) for word in command
+            (word if type(word) is str else str(word)).encode(encoding, errors) for word in command
         ]
         parts.append(b"*%d\r\n" % len(words))
         parts += [b"$%d\r\n%s\r\n" % (len(word), word) for word in words]
@@ -449,28 +478,30 @@ def _packed(connection: Any, commands: Sequence[Command]) -> Any:
 
 
 def _receive(
-    connection: Any, commands: Sequence[Command], server: Server, known: _Known
+    connection: Any, commands: Sequence[Command], server: ServerState, known: _ConnectionIdentity
 ) -> list[Reply]:
     identity = known.identity
     if not identity:
-        about = epochs.read([_answer(connection) for _ in epochs.WHO], known.asked)
-        server.heard(about)
-        identity = about.identity
+        report = epochs.parse_report(
+            [_read_reply(connection) for _ in epochs.IDENTITY_COMMANDS], known.queried_at
+        )
+        server.record_report(report)
+        identity = report.identity
         _identities[connection] = known._replace(identity=identity)
-    replies = [Reply(_answer(connection), identity) for _ in commands]
+    replies = [Reply(_read_reply(connection), identity) for _ in commands]
     if any(isinstance(reply.value, (MovedError, ReadOnlyError)) for reply in replies):
-        _identities[connection] = known._replace(until=0.0)  # its role has changed
+        _identities[connection] = known._replace(valid_until=0.0)  # its role has changed
     return replies
 
 
-def _answer(connection: Any) -> Any:
+def _read_reply(connection: Any) -> Any:
     try:
         return connection.read_response()
     except ResponseError as error:
-        return plain(error)
+        return unwrap_script_error(error)
 
 
-def _checked(reply: Reply) -> Reply:
+def _raise_error_reply(reply: Reply) -> Reply:
     if isinstance(reply.value, Exception):
         raise reply.value
     return reply

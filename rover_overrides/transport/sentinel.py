@@ -2,8 +2,8 @@
 
 redis-py queries the Sentinels only when it opens a connection. After a failover the old master
 serves its open connections for some seconds, until a Sentinel makes it a replica. Readers would
-read there what others have dropped on the new master, and writers would drop there what others
-read on the new one. So writers query the Sentinels before each drop, and readers once a second.
+read there what others have deleted on the new master, and writers would delete there what others
+read on the new one. So writers query the Sentinels before each deletion, and readers once a second.
 """
 
 from __future__ import annotations
@@ -12,21 +12,22 @@ import time
 from typing import Any
 from weakref import WeakKeyDictionary
 
-SECONDS = 1.0  # between two checks of a reader
+CHECK_SECONDS = 1.0  # between two checks of a reader
 
-_next: WeakKeyDictionary[Any, float] = WeakKeyDictionary()
+_next_checks: WeakKeyDictionary[Any, float] = WeakKeyDictionary()
 
 
-def follow(pool: Any, *, at_once: bool = False) -> None:
+def follow_master(pool: Any, *, at_once: bool = False) -> None:
     """Close a pool's connections to a server that is no longer the master.
 
     Raise redis.ConnectionError or redis.TimeoutError if no Sentinel answers, because the next
     connection would wait for them again.
     """
-    ask = getattr(pool, "get_master_address", None)
-    if ask is None or not getattr(pool, "is_master", True):  # no Sentinels, or a pool of replicas
+    get_master_address = getattr(pool, "get_master_address", None)
+    # There are no Sentinels, or it is a pool of replicas.
+    if get_master_address is None or not getattr(pool, "is_master", True):
         return
     now = time.monotonic()
-    if at_once or now >= _next.get(pool, 0.0):
-        ask()  # disconnects the pool if the master's address has changed
-        _next[pool] = now + SECONDS
+    if at_once or now >= _next_checks.get(pool, 0.0):
+        get_master_address()  # disconnects the pool if the master's address has changed
+        _next_checks[pool] = now + CHECK_SECONDS

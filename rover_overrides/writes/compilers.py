@@ -23,7 +23,7 @@ from django.db.models.sql import compiler as compilers
 from django.db.models.sql import constants
 from django.db.models.sql.query import Query
 
-from rover_overrides.core.switches import on
+from rover_overrides.core.switches import is_enabled
 from rover_overrides.database import statements
 from rover_overrides.database.connection_state import state_of
 from rover_overrides.database.statements import FAILURES, StatementError
@@ -33,41 +33,41 @@ from rover_overrides.rows.rows import Row
 from rover_overrides.writes import raw_sql, upserts
 from rover_overrides.writes.cascades import tables_of_database_cascades
 from rover_overrides.writes.recording import (
-    is_precise,
-    is_watched,
+    is_tracking_enabled,
     needs_own_transaction,
     own_transaction,
     record_row,
     record_table,
+    tracks_rows,
 )
 
-Run = Callable[..., Any]
+Execute = Callable[..., Any]
 
-_SEEN = "_rover_seen"
+_IS_TRACKED = "_rover_tracked"
 # The result type for which Django returns the number of rows.
-_COUNT = getattr(constants, "ROW_COUNT", constants.CURSOR)
+_ROW_COUNT = getattr(constants, "ROW_COUNT", constants.CURSOR)
 
 
 def install() -> None:
     """Install the hooks in Django's compilers and connections."""
-    if hasattr(compilers.SQLInsertCompiler.execute_sql, _SEEN):
+    if hasattr(compilers.SQLInsertCompiler.execute_sql, _IS_TRACKED):
         return
-    _hook(compilers.SQLInsertCompiler, "execute_sql", _insert)
-    _hook(compilers.SQLUpdateCompiler, "execute_sql", _update)
-    _hook(compilers.SQLDeleteCompiler, "execute_sql", _delete)
+    _track_method(compilers.SQLInsertCompiler, "execute_sql", _track_insert)
+    _track_method(compilers.SQLUpdateCompiler, "execute_sql", _track_update)
+    _track_method(compilers.SQLDeleteCompiler, "execute_sql", _track_delete)
     if hasattr(compilers.SQLUpdateCompiler, "execute_returning_sql"):  # Django 6.1
-        _hook(compilers.SQLUpdateCompiler, "execute_returning_sql", _update_returning)
+        _track_method(compilers.SQLUpdateCompiler, "execute_returning_sql", _track_update_returning)
     for compiler in (
         compilers.SQLInsertCompiler,
         compilers.SQLUpdateCompiler,
         compilers.SQLDeleteCompiler,
     ):
-        _compile_apart(compiler)
+        _track_compilation(compiler)
     transaction_ends.install()
     raw_sql.install()
 
 
-def _hook(cls: Any, name: str, see: Run) -> None:
+def _track_method(cls: Any, name: str, track: Execute) -> None:
     original = getattr(cls, name)
 
     @wraps(original)
@@ -75,26 +75,26 @@ def _hook(cls: Any, name: str, see: Run) -> None:
         def run(*others: Any) -> Any:
             # From here on the transaction holds what the application wrote.
             state_of(self.connection).is_own_transaction = False
-            with _issuing(self.connection, issues=True):
+            with _compiler_running(self.connection, is_running=True):
                 return original(self, *(others or args), **kwargs)
 
         # One hooked method of a compiler may call the other.
-        if _SEEN in self.__dict__ or not is_watched():
+        if _IS_TRACKED in self.__dict__ or not is_tracking_enabled():
             return run()
-        self.__dict__[_SEEN] = True
+        self.__dict__[_IS_TRACKED] = True
         try:
-            if see is _insert and needs_own_transaction(self.connection):
-                _compile_before(self, *args, **kwargs)
-            return _in_transaction(self.connection, lambda: see(self, run, *args, **kwargs))
+            if track is _track_insert and needs_own_transaction(self.connection):
+                _compile_in_advance(self, *args, **kwargs)
+            return _in_transaction(self.connection, lambda: track(self, run, *args, **kwargs))
         finally:
-            self.__dict__.pop("as_sql", None)  # which `_compile_before` has set
-            del self.__dict__[_SEEN]
+            self.__dict__.pop("as_sql", None)  # which `_compile_in_advance` has set
+            del self.__dict__[_IS_TRACKED]
 
-    setattr(method, _SEEN, True)
+    setattr(method, _IS_TRACKED, True)
     setattr(cls, name, method)
 
 
-def _compile_before(compiler: Any, *args: Any, **kwargs: Any) -> None:
+def _compile_in_advance(compiler: Any, *args: Any, **kwargs: Any) -> None:
     """Compile an INSERT before its transaction begins.
 
     A field's `pre_save()` may write or commit, or require that no transaction is open.
@@ -108,7 +108,7 @@ def _compile_before(compiler: Any, *args: Any, **kwargs: Any) -> None:
     compiler.as_sql = lambda: compiled
 
 
-def _compile_apart(cls: Any) -> None:
+def _track_compilation(cls: Any) -> None:
     """Record what a field's `pre_save()` writes during compilation as a write of its own.
 
     It is not taken for the statement that is being compiled.
@@ -117,20 +117,20 @@ def _compile_apart(cls: Any) -> None:
 
     @wraps(original)
     def as_sql(self: Any, *args: Any, **kwargs: Any) -> Any:
-        with _issuing(self.connection, issues=False):
+        with _compiler_running(self.connection, is_running=False):
             return original(self, *args, **kwargs)
 
     cls.as_sql = as_sql
 
 
 @contextmanager
-def _issuing(connection: Any, *, issues: bool) -> Iterator[None]:
+def _compiler_running(connection: Any, *, is_running: bool) -> Iterator[None]:
     state = state_of(connection)
-    before, state.is_issuing = state.is_issuing, issues
+    was_running, state.is_compiler_running = state.is_compiler_running, is_running
     try:
         yield
     finally:
-        state.is_issuing = before
+        state.is_compiler_running = was_running
 
 
 def _in_transaction(connection: Any, write: Callable[[], Any]) -> Any:
@@ -144,11 +144,11 @@ def _in_transaction(connection: Any, write: Callable[[], Any]) -> Any:
         with own_transaction(connection):
             return write()
     except StatementError:
-        with own_transaction(connection, looks=False):
+        with own_transaction(connection, reads_old_rows=False):
             return write()
 
 
-def _before(compiler: Any, query: Callable[[], Query]) -> list[Row] | None:
+def _read_old_rows(compiler: Any, query: Callable[[], Query]) -> list[Row] | None:
     """Return the rows that a statement is about to write, under a lock; None if they are unknown.
 
     Raise StatementError in a transaction that was opened for the statement, which must then be
@@ -158,11 +158,11 @@ def _before(compiler: Any, query: Callable[[], Query]) -> list[Row] | None:
     from rover_overrides.writes.row_locks import lock_database
 
     state = state_of(compiler.connection)
-    if not state.looks:
+    if not state.reads_old_rows:
         return None
     try:
         lock_database(compiler.connection, compiler.query.get_meta())
-        return rows.read(query(), compiler.connection)
+        return rows.fetch_rows(query(), compiler.connection)
     except StatementError as error:
         if statements.would_wait_again(compiler.connection, error) and error.__cause__ is not None:
             raise error.__cause__ from None
@@ -172,116 +172,132 @@ def _before(compiler: Any, query: Callable[[], Query]) -> list[Row] | None:
 
 
 @contextmanager
-def _coarse_on_failure(compiler: Any) -> Iterator[None]:
+def _record_table_on_failure(compiler: Any) -> Iterator[None]:
     """Record a change of the whole table if the rows after a write are unknown."""
     try:
         yield
     except (StatementError, *FAILURES):
         # The transaction is aborted, so the application gets the error.
-        if state_of(compiler.connection).aborted is not None:
+        if state_of(compiler.connection).abort_error is not None:
             raise
         record_table(compiler)
 
 
-def _insert(compiler: Any, run: Run, returning_fields: Any = None) -> Any:
+def _track_insert(compiler: Any, run: Execute, returning_fields: Any = None) -> Any:
     query = compiler.query
     if getattr(getattr(query, "on_conflict", None), "name", "") == "UPDATE":
-        return _upsert(compiler, run)
+        return _track_upsert(compiler, run)
     returned = run()
-    if not is_precise(query.model) or len(query.objs) > rows.LIMIT:
+    if not tracks_rows(query.model) or len(query.objs) > rows.MAX_STATEMENT_ROWS:
         record_table(compiler)
         return returned
-    with _coarse_on_failure(compiler):
+    with _record_table_on_failure(compiler):
         for number, obj in enumerate(query.objs):
             known = (
-                rows.returned(returning_fields or (), returned[number])
+                rows.returned_values(returning_fields or (), returned[number])
                 if number < len(returned)
                 else {}
             )
-            record_row(compiler, None, rows.inserted(obj, query.fields, known, compiler.connection))
+            record_row(
+                compiler, None, rows.row_after_insert(obj, query.fields, known, compiler.connection)
+            )
     return returned
 
 
-def _upsert(compiler: Any, run: Run) -> Any:
+def _track_upsert(compiler: Any, run: Execute) -> Any:
     query = compiler.query
-    condition = upserts.conflicts(query) if _is_exact(compiler) else None
+    condition = upserts.conflict_condition(query) if _can_know_old_rows(compiler) else None
     fields = rows.fields_needed(query.model, [*query.fields, *upserts.updated_fields(query)])
     if condition is None:
-        done = run()
+        result = run()
         record_table(compiler)
-        return done
-    found = rows.by_condition(query.model, condition)
-    before = _before(
-        compiler, lambda: upserts.in_order(query, rows.matching(found, fields, _row_lock(compiler)))
+        return result
+    affected = rows.condition_query(query.model, condition)
+    old_rows = _read_old_rows(
+        compiler,
+        lambda: upserts.lock_in_key_order(
+            query, rows.matching_query(affected, fields, _row_lock(compiler))
+        ),
     )
-    done = run()
-    with _coarse_on_failure(compiler):
-        after = (
-            None if before is None else rows.read(rows.matching(found, fields), compiler.connection)
+    result = run()
+    with _record_table_on_failure(compiler):
+        new_rows = (
+            None
+            if old_rows is None
+            else rows.fetch_rows(rows.matching_query(affected, fields), compiler.connection)
         )
-        if before is None or after is None:
+        if old_rows is None or new_rows is None:
             record_table(compiler)
         else:
-            for old, new in upserts.changes(query, before, after):
+            for old, new in upserts.row_changes(query, old_rows, new_rows):
                 record_row(compiler, old, new)
-    return done
+    return result
 
 
 # `run` already passes `returning_fields`.
-def _update_returning(compiler: Any, run: Run, returning_fields: Any) -> Any:  # noqa: ARG001
-    return _update_seen(compiler, run, len)
+def _track_update_returning(
+    compiler: Any,
+    run: Execute,
+    returning_fields: Any,  # noqa: ARG001
+) -> Any:
+    return _track_any_update(compiler, run, len)
 
 
 # This requests the number of rows in place of `result_type`.
-def _update(compiler: Any, run: Run, result_type: Any = None) -> Any:  # noqa: ARG001
-    return _update_seen(compiler, lambda: run(_COUNT), int)
+def _track_update(compiler: Any, run: Execute, result_type: Any = None) -> Any:  # noqa: ARG001
+    return _track_any_update(compiler, lambda: run(_ROW_COUNT), int)
 
 
-def _update_seen(compiler: Any, run: Run, count: Callable[[Any], int]) -> Any:
+def _track_any_update(compiler: Any, run: Execute, count: Callable[[Any], int]) -> Any:
     """Run and record an UPDATE; `count` turns its result into a number of rows."""
     query = compiler.query
     # A child without values of its own: the tables of its parents have statements of their own.
     if not query.values:
         return run()
-    if not _is_exact(compiler):
-        done = run()
-        if count(done):
+    if not _can_know_old_rows(compiler):
+        result = run()
+        if count(result):
             record_table(compiler)
-        return done
-    values = [(field, _given(field, value)) for field, _model, value in query.values]
+        return result
+    values = [(field, _resolve_value(field, value)) for field, _model, value in query.values]
     written = [field for field, _ in values]
     fields = rows.fields_needed(query.model, written)
-    before = _before(compiler, lambda: rows.matching(query, fields, _row_lock(compiler)))
-    before, pinned = _pinned(compiler, before)
-    done = run()
-    with _coarse_on_failure(compiler):
-        if before is None or not (pinned or count(done) == len(before)):
+    old_rows = _read_old_rows(
+        compiler, lambda: rows.matching_query(query, fields, _row_lock(compiler))
+    )
+    old_rows, is_restricted = _restrict_to_rows(compiler, old_rows)
+    result = run()
+    with _record_table_on_failure(compiler):
+        if old_rows is None or not (is_restricted or count(result) == len(old_rows)):
             record_table(compiler)
         else:
-            _record_updated(compiler, before, values, fields)
-    return done
+            _record_updated(compiler, old_rows, values, fields)
+    return result
 
 
 def _record_updated(
-    compiler: Any, before: list[Row], values: list[tuple[Any, Any]], fields: list[Any]
+    compiler: Any, old_rows: list[Row], values: list[tuple[Any, Any]], fields: list[Any]
 ) -> None:
     model, connection = compiler.query.model, compiler.connection
-    if not _needs_reading(compiler.query, before, values):
+    if not _needs_reread(compiler.query, old_rows, values):
         generated = rows.generated_columns(model)
-        for old in before:
-            record_row(compiler, old, rows.written(old, values, generated, connection))
+        for old in old_rows:
+            record_row(compiler, old, rows.row_after_update(old, values, generated, connection))
         return
     columns = rows.key_columns(model)
     if any(field.column in columns for field, _ in values) or not rows.is_key_readable(model):
         record_table(compiler)
         return
-    keys = [rows.key(old, columns) for old in before]
-    after = {rows.key(new, columns): new for new in rows.reread(model, fields, keys, connection)}
-    for key, old in zip(keys, before):
+    keys = [rows.row_key(old, columns) for old in old_rows]
+    after = {
+        rows.row_key(new, columns): new
+        for new in rows.fetch_by_keys(model, fields, keys, connection)
+    }
+    for key, old in zip(keys, old_rows):
         record_row(compiler, old, after.get(key))
 
 
-def _needs_reading(query: Any, before: list[Row], values: list[tuple[Any, Any]]) -> bool:
+def _needs_reread(query: Any, old_rows: list[Row], values: list[tuple[Any, Any]]) -> bool:
     """Return whether the database computed something that is worth another query.
 
     For `save()`, which passes its values without models, it is not: the result of an F() stays
@@ -291,11 +307,11 @@ def _needs_reading(query: Any, before: list[Row], values: list[tuple[Any, Any]])
         rows.generated_columns(query.model)
     )
     return computed and not (
-        len(before) == 1 and all(model is None for _, model, _ in query.values)
+        len(old_rows) == 1 and all(model is None for _, model, _ in query.values)
     )
 
 
-def _given(field: Any, value: Any) -> Any:
+def _resolve_value(field: Any, value: Any) -> Any:
     """Return the value that Django makes of an object that is given for a foreign key."""
     return (
         value.prepare_database_save(field)
@@ -304,47 +320,47 @@ def _given(field: Any, value: Any) -> Any:
     )
 
 
-def _delete(compiler: Any, run: Run, *_args: Any) -> Any:
-    if not _is_exact(compiler):
-        done = run()
-        _record_deleted(compiler, None, _count(done))
-        return done
+def _track_delete(compiler: Any, run: Execute, *_args: Any) -> Any:
+    if not _can_know_old_rows(compiler):
+        result = run()
+        _record_deleted(compiler, None, _matched_rows(result))
+        return result
     query = compiler.query
-    before = _before(
+    old_rows = _read_old_rows(
         compiler,
-        lambda: rows.matching(
+        lambda: rows.matching_query(
             query, rows.fields_needed(query.model), _row_lock(compiler, deletes=True)
         ),
     )
-    before, pinned = _pinned(compiler, before)
-    done = run()
-    with _coarse_on_failure(compiler):
-        exact = before is not None and (pinned or _count(done) == len(before))
-        _record_deleted(compiler, before if exact else None, _count(done))
-    return done
+    old_rows, is_restricted = _restrict_to_rows(compiler, old_rows)
+    result = run()
+    with _record_table_on_failure(compiler):
+        exact = old_rows is not None and (is_restricted or _matched_rows(result) == len(old_rows))
+        _record_deleted(compiler, old_rows if exact else None, _matched_rows(result))
+    return result
 
 
-def _count(done: Any) -> int:
+def _matched_rows(result: Any) -> int:
     """Return how many rows a DELETE matched.
 
     Before Django 5.2 this is read from the cursor, which is None if no row can match.
     """
-    return int(getattr(done, "rowcount", done) or 0)
+    return int(getattr(result, "rowcount", result) or 0)
 
 
-def _record_deleted(compiler: Any, before: list[Row] | None, count: int) -> None:
-    if before is None and count:
+def _record_deleted(compiler: Any, old_rows: list[Row] | None, count: int) -> None:
+    if old_rows is None and count:
         record_table(compiler)
-    for old in before or ():
+    for old in old_rows or ():
         record_row(compiler, old, None)
     if count:
         for table in tables_of_database_cascades(compiler.query.model):
             record_table(compiler, table)
 
 
-def _is_exact(compiler: Any) -> bool:
+def _can_know_old_rows(compiler: Any) -> bool:
     """Return whether the old rows can be known for certain."""
-    if not (is_precise(compiler.query.model) and on("serial-saves")):
+    if not (tracks_rows(compiler.query.model) and is_enabled("serial-saves")):
         return False
     from rover_overrides.writes.row_locks import can_lock
 
@@ -357,21 +373,21 @@ def _row_lock(compiler: Any, *, deletes: bool = False) -> str | None:
     return row_lock(compiler.connection, deletes=deletes)
 
 
-def _pinned(compiler: Any, before: list[Row] | None) -> tuple[list[Row] | None, bool]:
+def _restrict_to_rows(compiler: Any, old_rows: list[Row] | None) -> tuple[list[Row] | None, bool]:
     """Restrict a statement to the rows that were read, if its WHERE could soon match others.
 
     Return the rows, and whether it is certain that no others match. Without a key to find them by,
     the rows are unknown.
     """
     query = compiler.query
-    if before is not None and compiler.connection.vendor == "sqlite":
-        return before, True  # one writer at a time
-    if not before or rows.is_plain(query):
+    if old_rows is not None and compiler.connection.vendor == "sqlite":
+        return old_rows, True  # one writer at a time
+    if not old_rows or rows.has_plain_where(query):
         # The locked rows still match; the row count shows whether others do too.
-        return before, False
+        return old_rows, False
     if not rows.is_key_readable(query.model):
         return None, False
     columns = rows.key_columns(query.model)
     query.where = type(query.where)()
-    query.add_q(Q(pk__in=[rows.key(row, columns) for row in before]))
-    return before, True
+    query.add_q(Q(pk__in=[rows.row_key(row, columns) for row in old_rows]))
+    return old_rows, True

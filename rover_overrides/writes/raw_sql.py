@@ -1,6 +1,6 @@
 """Writes by raw SQL: a statement that no Django compiler issued changes the tables that it names.
 
-Outside a transaction it commits by itself, so its tables are announced before it runs. One that
+Outside a transaction it commits by itself, so its invalidation is prepared before it runs. One that
 raised counts as well, because it may have committed before the connection broke.
 
 The statement is searched for words, so it matches too many tables rather than too few: a name in a
@@ -21,25 +21,25 @@ from django.apps import apps
 from django.conf import settings
 from django.db.backends.utils import CursorWrapper
 
-from rover_overrides.core.switches import on
+from rover_overrides.core.switches import is_enabled
 from rover_overrides.database import statements
 from rover_overrides.database.connection_state import state_of
 from rover_overrides.invalidation import commits, transaction_ends
 from rover_overrides.invalidation.two_phase import Change
-from rover_overrides.writes.recording import is_watched
+from rover_overrides.writes.recording import is_tracking_enabled
 
 _WORD = re.compile(r"\w+")
 _START = re.compile(r"(?:\s|\(|--[^\n]*(?:\n|$)|/\*.*?\*/)*(\w*)", re.DOTALL)
-_READS = frozenset(
+_READING_KEYWORDS = frozenset(
     """
     analyze begin checkpoint close commit deallocate declare desc describe discard end fetch listen
     notify pragma release reset rollback savepoint select set show start table unlisten use vacuum
     values
 """.split()  # noqa: SIM905 - more readable than forty quotes
 )
-_COMMITS = frozenset({"commit", "end"})
-_ENDS = _COMMITS | {"release"}
-_WRITES = frozenset(
+_COMMIT_KEYWORDS = frozenset({"commit", "end"})
+_ENDING_KEYWORDS = _COMMIT_KEYWORDS | {"release"}
+_WRITING_KEYWORDS = frozenset(
     """
     alter call copy delete do drop exec execute insert load merge refresh rename replace truncate
     update
@@ -50,11 +50,11 @@ _WRITES = frozenset(
 def install() -> None:
     """Inspect every statement that goes through a cursor of Django."""
     wrapper: Any = CursorWrapper
-    if hasattr(wrapper.execute, _LOOKED):
+    if hasattr(wrapper.execute, _IS_TRACKED):
         return
-    wrapper.execute = _looking(wrapper.execute)
-    wrapper.executemany = _looking(wrapper.executemany)
-    wrapper.__getattr__ = _looking_at_copies(wrapper.__getattr__)
+    wrapper.execute = _tracked(wrapper.execute)
+    wrapper.executemany = _tracked(wrapper.executemany)
+    wrapper.__getattr__ = _tracked_getattr(wrapper.__getattr__)
 
 
 def written_tables(sql: str, tables: list[str]) -> list[str]:
@@ -63,7 +63,7 @@ def written_tables(sql: str, tables: list[str]) -> list[str]:
         return []
     folded = sql.casefold()
     words = set(_WORD.findall(folded))
-    return [table for table in tables if _names(table.casefold()) <= words]
+    return [table for table in tables if _words_of(table.casefold()) <= words]
 
 
 def _writes(sql: str) -> bool:
@@ -71,9 +71,9 @@ def _writes(sql: str) -> bool:
         return False
     first = _first_word(sql)
     several = ";" in sql.strip().rstrip(";")
-    if first in _READS and not several:
+    if first in _READING_KEYWORDS and not several:
         return False
-    return first in _WRITES or not _WRITES.isdisjoint(
+    return first in _WRITING_KEYWORDS or not _WRITING_KEYWORDS.isdisjoint(
         word.casefold() for word in _WORD.findall(sql)
     )
 
@@ -87,98 +87,102 @@ def _last_word(sql: str) -> str:
     return str(_WORD.findall(sql)[-1]).casefold()
 
 
-def _names(table: str) -> set[str]:
+def _words_of(table: str) -> set[str]:
     """Return the words of a table's name, which may be quoted and include a schema."""
     return set(_WORD.findall(table))
 
 
-_LOOKED = "_rover_looked"
+_IS_TRACKED = "_rover_tracked"
 
 
-def _looking(original: Callable[..., Any]) -> Callable[..., Any]:
+def _tracked(original: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(original)
     def method(self: Any, sql: Any, *args: Any, **kwargs: Any) -> Any:
-        with _seen(self.db, sql):
+        with _track_statement(self.db, sql):
             return original(self, sql, *args, **kwargs)
 
-    setattr(method, _LOOKED, True)
+    setattr(method, _IS_TRACKED, True)
     return method
 
 
-def _looking_at_copies(original: Callable[..., Any]) -> Callable[..., Any]:
+def _tracked_getattr(original: Callable[..., Any]) -> Callable[..., Any]:
     """Inspect statements of cursor methods other than `execute()`, such as `copy()` of psycopg."""
 
     @wraps(original)
     def __getattr__(self: Any, name: str) -> Any:  # noqa: N807 - the name it replaces
-        found = original(self, name)
+        attribute = original(self, name)
         if name == "copy":
-            return lambda sql, *args, **kwargs: _copying(self.db, sql, found(sql, *args, **kwargs))
+            return lambda sql, *args, **kwargs: _track_copy(
+                self.db, sql, attribute(sql, *args, **kwargs)
+            )
         if name == "executescript":  # of sqlite3
-            return lambda sql: _scripted(self.db, found, sql)
+            return lambda sql: _track_script(self.db, attribute, sql)
         if name in {"copy_expert", "copy_from"}:
-            return _copied(self.db, found, sql="" if name == "copy_expert" else "copy ")
-        return found
+            return _tracked_copy_method(
+                self.db, attribute, sql="" if name == "copy_expert" else "copy "
+            )
+        return attribute
 
     return __getattr__
 
 
 @contextmanager
-def _copying(connection: Any, sql: Any, copy: Any) -> Iterator[Any]:
-    with _seen(connection, sql), copy as copied:
+def _track_copy(connection: Any, sql: Any, copy: Any) -> Iterator[Any]:
+    with _track_statement(connection, sql), copy as copied:
         yield copied
 
 
-def _scripted(connection: Any, run: Callable[[Any], Any], sql: Any) -> Any:
+def _track_script(connection: Any, run: Callable[[Any], Any], sql: Any) -> Any:
     # sqlite3 commits before it runs a script.
-    with _seen(connection, f"COMMIT; {sql}" if isinstance(sql, str) else sql):
+    with _track_statement(connection, f"COMMIT; {sql}" if isinstance(sql, str) else sql):
         return run(sql)
 
 
-def _copied(connection: Any, copy: Callable[..., Any], sql: str) -> Callable[..., Any]:
+def _tracked_copy_method(connection: Any, copy: Callable[..., Any], sql: str) -> Callable[..., Any]:
     def method(first: Any, second: Any, *args: Any, **kwargs: Any) -> Any:
-        with _seen(connection, f"{sql}{second}" if sql else first):
+        with _track_statement(connection, f"{sql}{second}" if sql else first):
             return copy(first, second, *args, **kwargs)
 
     return method
 
 
-def _seen(connection: Any, sql: Any) -> AbstractContextManager[None]:
+def _track_statement(connection: Any, sql: Any) -> AbstractContextManager[None]:
     """Return a context around a statement, which invalidates what the statement may write.
 
-    Outside a transaction the tables are announced before the statement; inside one their changes
-    are recorded.
+    Outside a transaction the invalidation is prepared before the statement and finished after it;
+    inside one the changes are recorded.
     """
     if not cacheops_settings.CACHEOPS_INSIDEOUT:
-        return _UNSEEN
-    if state_of(connection).is_issuing:  # a statement of Django's compilers, not raw SQL
-        return _issued(connection)
+        return _UNTRACKED
+    if state_of(connection).is_compiler_running:  # a statement of Django's compilers, not raw SQL
+        return _track_compiled_statement(connection)
     text = _text(connection, sql)
     if text is None or "isolation" in text.lower():  # it may set an isolation level
-        state_of(connection).names_isolation = True
-    _note_outermost(connection, text)
-    if commits.waits_for_hand(connection) or (
-        _may_end(connection, text) and commits.has_waiting(connection)
+        state_of(connection).has_explicit_isolation_level = True
+    _remember_outermost_savepoint(connection, text)
+    if commits.waits_for_raw_commit(connection) or (
+        _may_end(connection, text) and commits.has_waiting_changes(connection)
     ):
-        return _by_hand(connection, text)
+        return _track_transaction_end(connection, text)
     if text is not None and not _writes(text):
-        return _UNSEEN
-    return _written(connection, _changes(text))
+        return _UNTRACKED
+    return _track_changes(connection, _possible_changes(text))
 
 
-_UNSEEN = nullcontext()
+_UNTRACKED = nullcontext()
 
 
 @contextmanager
-def _by_hand(connection: Any, text: str | None) -> Iterator[None]:
+def _track_transaction_end(connection: Any, text: str | None) -> Iterator[None]:
     """Inspect a statement that may end the open transaction."""
-    commits_it = _commits(connection, text)
-    changes = _changes(text) if text is None or _writes(text) else []
-    if commits_it is not False:  # announces what it writes together with what it commits
+    is_commit = _is_commit(connection, text)
+    changes = _possible_changes(text) if text is None or _writes(text) else []
+    if is_commit is not False:  # what it writes is prepared together with what it commits
         for change in changes:
             commits.record(connection.alias, change)
     with (
-        transaction_ends.ended_by_hand(connection, commits_it=commits_it),
-        _written(connection, changes) if changes else _UNSEEN,
+        transaction_ends.around_raw_end(connection, is_commit=is_commit),
+        _track_changes(connection, changes) if changes else _UNTRACKED,
     ):
         yield
 
@@ -192,32 +196,32 @@ def _may_end(connection: Any, text: str | None) -> bool:
         return True
     first = _first_word(text)
     return (
-        first in _COMMITS
+        first in _COMMIT_KEYWORDS
         or (first == "release" and connection.vendor == "sqlite")
-        or _ends_among(text)
+        or _has_ending_statement(text)
     )
 
 
-def _commits(connection: Any, text: str | None) -> bool | None:
+def _is_commit(connection: Any, text: str | None) -> bool | None:
     """Return whether a statement commits the open transaction, or None if that is unclear."""
     if text is None:
         return None
     first = _first_word(text)
-    if first in _COMMITS:
+    if first in _COMMIT_KEYWORDS:
         return True
-    outermost = state_of(connection).outermost
+    outermost = state_of(connection).outermost_savepoint
     releases = first == "release" and outermost != "" and _last_word(text) == outermost
-    return None if releases or _ends_among(text) else False
+    return None if releases or _has_ending_statement(text) else False
 
 
-def _ends_among(text: str) -> bool:
+def _has_ending_statement(text: str) -> bool:
     """Return whether a text of several statements has one that may end a transaction."""
-    return ";" in text.strip().rstrip(";") and not _ENDS.isdisjoint(
+    return ";" in text.strip().rstrip(";") and not _ENDING_KEYWORDS.isdisjoint(
         word.casefold() for word in _WORD.findall(text)
     )
 
 
-def _note_outermost(connection: Any, text: str | None) -> None:
+def _remember_outermost_savepoint(connection: Any, text: str | None) -> None:
     """Remember the savepoint that begins a transaction.
 
     On SQLite, a savepoint outside any transaction does.
@@ -226,38 +230,38 @@ def _note_outermost(connection: Any, text: str | None) -> None:
         text is not None
         and connection.vendor == "sqlite"
         and _first_word(text) == "savepoint"
-        and statements.has_ended(connection)
+        and statements.has_no_transaction(connection)
     ):
-        state_of(connection).outermost = _last_word(text)
+        state_of(connection).outermost_savepoint = _last_word(text)
 
 
 @contextmanager
-def _issued(connection: Any) -> Iterator[None]:
+def _track_compiled_statement(connection: Any) -> Iterator[None]:
     try:
         yield
     finally:
-        commits.wrote(connection)
+        commits.mark_written(connection)
 
 
 @contextmanager
-def _written(connection: Any, changes: list[Change]) -> Iterator[None]:
+def _track_changes(connection: Any, changes: list[Change]) -> Iterator[None]:
     if changes and not statements.in_transaction(connection):
-        with commits.statement_of_its_own(connection, changes):
+        with commits.autocommit_statement(connection, changes):
             yield
         return
     try:
         yield
     finally:
-        commits.wrote(connection)
+        commits.mark_written(connection)
         for change in changes:
             commits.record(connection.alias, change)
 
 
-def _changes(text: str | None) -> list[Change]:
+def _possible_changes(text: str | None) -> list[Change]:
     """Return what a raw statement may write; every table if its text is unknown."""
     if not (
-        is_watched()
-        and on("track-all-writes")
+        is_tracking_enabled()
+        and is_enabled("track-all-writes")
         and getattr(settings, "CACHEOPS_ROVER_RAW_SQL", True)
     ):
         return []

@@ -13,17 +13,17 @@ from cacheops.utils import family_has_profile
 from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from rover_overrides.core.switches import on
+from rover_overrides.core.switches import is_enabled
 from rover_overrides.database import statements
 from rover_overrides.database.connection_state import state_of
-from rover_overrides.database.query_log import begins_unseen, ends_unseen
+from rover_overrides.database.query_log import hide_begin, hide_end
 from rover_overrides.invalidation import commits
 from rover_overrides.invalidation.two_phase import Change
 from rover_overrides.rows import rows
 from rover_overrides.rows.rows import Row
 
 
-def is_watched() -> bool:
+def is_tracking_enabled() -> bool:
     """Return whether writes invalidate anything, here and now."""
     return bool(
         settings.CACHEOPS_INSIDEOUT
@@ -33,32 +33,34 @@ def is_watched() -> bool:
 
 
 @contextmanager
-def own_transaction(connection: BaseDatabaseWrapper, *, looks: bool = True) -> Iterator[None]:
+def own_transaction(
+    connection: BaseDatabaseWrapper, *, reads_old_rows: bool = True
+) -> Iterator[None]:
     """Open a transaction around a write in autocommit mode.
 
-    So its rows are known together, and announced before its COMMIT.
+    So its rows are known together, and their invalidation is prepared before its COMMIT.
     """
     state = state_of(connection)
-    with _unseen_atomic(connection):
-        state.is_own_transaction, state.looks = True, looks
+    with _hidden_atomic(connection):
+        state.is_own_transaction, state.reads_old_rows = True, reads_old_rows
         try:
             yield
         finally:
-            state.is_own_transaction, state.looks = False, True
+            state.is_own_transaction, state.reads_old_rows = False, True
 
 
 @contextmanager
-def _unseen_atomic(connection: BaseDatabaseWrapper) -> Iterator[None]:
+def _hidden_atomic(connection: BaseDatabaseWrapper) -> Iterator[None]:
     atomic = transaction.atomic(using=connection.alias, savepoint=False)
-    with begins_unseen(connection):
+    with hide_begin(connection):
         atomic.__enter__()
     try:
         yield
     except BaseException:
-        with ends_unseen(connection):
+        with hide_end(connection):
             atomic.__exit__(*sys.exc_info())
         raise
-    with ends_unseen(connection):
+    with hide_end(connection):
         atomic.__exit__(None, None, None)
 
 
@@ -69,20 +71,22 @@ def needs_own_transaction(connection: BaseDatabaseWrapper) -> bool:
     )
 
 
-def is_precise(model: Any) -> bool:
+def tracks_rows(model: Any) -> bool:
     """Return whether the rows of a model are tracked one by one.
 
     Without a profile they are not: such rows are cached only as parts of other results.
     """
     return bool(
-        on("track-all-writes") and model.__module__ != "__fake__" and family_has_profile(model)
+        is_enabled("track-all-writes")
+        and model.__module__ != "__fake__"
+        and family_has_profile(model)
     )
 
 
 def record_row(compiler: Any, old: Row | None, new: Row | None) -> None:
     """Record how a statement changed a row, unless it left the row as it was."""
-    if old is not None and new is not None and rows.is_unchanged(old, new):
-        if on("unchanged-rows"):
+    if old is not None and new is not None and rows.is_same_row(old, new):
+        if is_enabled("unchanged-rows"):
             return
         new = None  # as if it were deleted: what depends on it is invalidated
     commits.record(compiler.connection.alias, Change(_table(compiler), old, new))

@@ -44,7 +44,7 @@ def lock_database(connection: BaseDatabaseWrapper, meta: Any) -> None:
     quote = connection.ops.quote_name
     fields = meta.concrete_model._meta.local_concrete_fields
     column = quote(next(field.column for field in fields if not getattr(field, "generated", False)))
-    statements.lock(
+    statements.lock_rows(
         connection,
         # S608: the names are those of the model.
         f"UPDATE {quote(meta.db_table)} SET {column} = {column} WHERE 0",  # noqa: S608

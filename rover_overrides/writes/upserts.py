@@ -12,14 +12,14 @@ from django.db.models import F, Field, Q
 from django.db.models.expressions import OrderBy
 from django.db.models.sql import Query
 
-from rover_overrides.introspection.stock import target
+from rover_overrides.introspection.django_classes import resolve_target
 from rover_overrides.rows import rows
 from rover_overrides.rows.rows import Row
 
 _TEXT = frozenset({"CharField", "FileField", "FilePathField", "SlugField", "TextField"})
 
 
-def conflicts(query: Any) -> Q | None:
+def conflict_condition(query: Any) -> Q | None:
     """Return the condition of the rows that an upsert may touch, or None if it is unknown.
 
     The condition holds before and after the upsert. It combines the values of each unique field, so
@@ -27,7 +27,11 @@ def conflicts(query: Any) -> Q | None:
     """
     unique = [_field(query, field) for field in query.unique_fields]
     updated = {_field(query, field).column for field in query.update_fields}
-    if not unique or len(query.objs) > rows.LIMIT or updated & {field.column for field in unique}:
+    if (
+        not unique
+        or len(query.objs) > rows.MAX_STATEMENT_ROWS
+        or updated & {field.column for field in unique}
+    ):
         return None
     if not all(map(_is_stored_as_given, unique)):
         return None
@@ -40,7 +44,7 @@ def conflicts(query: Any) -> Q | None:
     return condition
 
 
-def in_order(query: Any, found: Query) -> Query:
+def lock_in_key_order(query: Any, select: Query) -> Query:
     """Lock the rows in the order of their keys, ascending or descending.
 
     An application that avoids deadlocks writes its rows in such an order. Python orders text as
@@ -48,22 +52,24 @@ def in_order(query: Any, found: Query) -> Query:
     """
     from django.db.models.functions import Collate  # Django 3.2, upserts came with 4.1
 
-    if not found.select_for_update:
-        return found
+    if not select.select_for_update:
+        return select
     unique = [_field(query, field) for field in query.unique_fields]
     keys = [tuple(getattr(obj, field.attname) for field in unique) for obj in query.objs]
-    descends = _falls(keys)
-    columns = [(F(field.attname), target(field).get_internal_type() in _TEXT) for field in unique]
-    found.add_ordering(
+    descends = _is_descending(keys)
+    columns = [
+        (F(field.attname), resolve_target(field).get_internal_type() in _TEXT) for field in unique
+    ]
+    select.add_ordering(
         *(
             OrderBy(Collate(column, "C") if text else column, descending=descends)
             for column, text in columns
         )
     )
-    return found
+    return select
 
 
-def _falls(keys: list[Any]) -> bool:
+def _is_descending(keys: list[Any]) -> bool:
     try:
         return keys[0] > keys[-1]  # type: ignore[no-any-return]
     except TypeError:
@@ -75,8 +81,8 @@ def updated_fields(query: Any) -> list[Any]:
     return [_field(query, field) for field in query.update_fields]
 
 
-def changes(
-    query: Any, before: list[Row], after: list[Row]
+def row_changes(
+    query: Any, old_rows: list[Row], new_rows: list[Row]
 ) -> Iterator[tuple[Row | None, Row | None]]:
     """Yield each row before and after the upsert.
 
@@ -85,16 +91,16 @@ def changes(
     """
     columns = rows.key_columns(query.model)
     updated = {_field(query, field).column for field in query.update_fields}
-    was = {rows.key(row, columns): row for row in before}
-    for new in after:
-        old = was.pop(rows.key(new, columns), None)
+    unmatched = {rows.row_key(row, columns): row for row in old_rows}
+    for new in new_rows:
+        old = unmatched.pop(rows.row_key(new, columns), None)
         yield (
             {name: value for name, value in new.items() if name not in updated}
             if old is None
             else old,
             new,
         )
-    for gone in was.values():
+    for gone in unmatched.values():
         yield gone, None
 
 

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from scripts.core.console import out, say
+from scripts.core.console import info, out
 from scripts.core.errors import Exit
 from scripts.core.repository import Repository
 
 if TYPE_CHECKING:
-    from scripts.status.selection import Choice
+    from scripts.status.selection import Selection
     from scripts.verdicts.aggregate import Report
     from scripts.verdicts.summary import Findings, Scope
 
@@ -45,7 +45,7 @@ _OPTIONS = (
         default="terminal",
         show_default=True,
         help="All but terminal go to stdout alone: redirect them. "
-        "github runs nothing: it prints a CI's jobs.",
+        "github runs nothing: it prints the jobs of a CI.",
     ),
     click.option(
         "--graph",
@@ -67,7 +67,7 @@ _OPTIONS = (
         "--results",
         type=click.Path(dir_okay=False, path_type=Path),
         metavar="FILE",
-        help="Write what was found, for --merge.",
+        help="Write the results to this file, for --merge.",
     ),
     click.option(
         "--merge",
@@ -78,14 +78,16 @@ _OPTIONS = (
         help="Run nothing: report on result files, or folders of them. Repeatable.",
     ),
     click.option(
-        "--check", is_flag=True, help="Exit with 10 where a patch can be dropped or refreshed."
+        "--check",
+        is_flag=True,
+        help="Exit with 10 if a feature can be dropped or a patch refreshed.",
     ),
     click.option("--fresh", is_flag=True, help="Ignore results of earlier runs."),
 )
 
 
 @dataclass(frozen=True)
-class Asked:
+class ReportOptions:
     """The options of a report on the command line, one field for each."""
 
     releases: tuple[str, ...] = ()
@@ -100,11 +102,11 @@ class Asked:
     check: bool = False
     fresh: bool = False
 
-    def choice(self, *, matrix: bool) -> Choice:
+    def selection(self, *, matrix: bool) -> Selection:
         """Return what must be run for these options."""
-        from scripts.status.selection import Choice
+        from scripts.status.selection import Selection
 
-        return Choice(
+        return Selection(
             self.releases,
             self.patches,
             tuple(self.cells.split()),
@@ -112,108 +114,128 @@ class Asked:
             matrix=matrix,
             graph=self.graph,
             suite=self.suite,
-            part=bool(self.cells and self.results),
+            is_ci_shard=bool(self.cells and self.results),
         )
 
 
-def reporting(command: Callable[..., Exit]) -> Callable[..., Exit]:
-    """Add the options of a report to a command, which gets their values as one `Asked`."""
+def with_report_options(command: Callable[..., Exit]) -> Callable[..., Exit]:
+    """Add the report options to a command, which gets their values as one `ReportOptions`."""
 
     @wraps(command)
-    def packed(repo: Repository, **options: Any) -> Exit:
-        asked = Asked(**{item.name: options.pop(item.name) for item in fields(Asked)})
-        return command(repo, asked, **options)
+    def packed(repo: Repository, **values: Any) -> Exit:
+        options = ReportOptions(
+            **{item.name: values.pop(item.name) for item in fields(ReportOptions)}
+        )
+        return command(repo, options, **values)
 
     for option in reversed(_OPTIONS):
         packed = option(packed)
     return packed
 
 
-def answer(repo: Repository, asked: Asked, choice: Choice) -> Exit:
+def run_report(repo: Repository, options: ReportOptions, selection: Selection) -> Exit:
     """Run or merge, print the report alone to stdout, and return the exit code."""
-    from scripts.rebase.state import under_way
-    from scripts.status.ci_shards import merge
+    from scripts.rebase.state import under_way_note
+    from scripts.status.ci_shards import merge_results
     from scripts.status.status import status
 
-    if asked.form == "github":
-        return _print_jobs(repo, choice)
+    if options.form == "github":
+        return _print_jobs(repo, selection)
     start = time.monotonic()
-    if asked.merged:
-        report = merge(repo, asked.merged)
-        _show(report, asked)
-    elif (found := _while_busy(repo, asked, choice)) is not None:
+    if options.merged:
+        report = merge_results(repo, options.merged)
+        _print(report, options)
+    elif (found := _last_report_if_locked(repo, options, selection)) is not None:
         report = found
-        _show(report, asked)
+        _print(report, options)
     else:
         report, prober = status(
-            repo, choice, _keeper(repo, asked, choice), under_way=under_way(repo)
+            repo,
+            selection,
+            _findings_writer(repo, options, selection),
+            under_way=under_way_note(repo),
         )
-        _show(report, asked)
-        say(
-            f"\n{prober.ran} processes of probes run, {prober.kept} results kept from before, "
+        _print(report, options)
+        info(
+            f"\n{prober.jobs_run} processes of probes run, "
+            f"{prober.results_reused} results kept from before, "
             f"{time.monotonic() - start:.1f} s"
         )
-    if report.must_look:
-        return Exit.LOOK
-    return Exit.REFRESH if asked.check and report.can_drop else Exit.FINE
+    if report.needs_attention:
+        return Exit.ATTENTION
+    return Exit.REFRESH if options.check and report.can_drop_or_refresh else Exit.OK
 
 
-def _while_busy(repo: Repository, asked: Asked, choice: Choice) -> Report | None:
+def _last_report_if_locked(
+    repo: Repository, options: ReportOptions, selection: Selection
+) -> Report | None:
     """Return the last report if another command is running, for a plain report on the terminal.
 
     Return None for anything that wants a run of its own, which waits for the other command.
     """
-    from scripts.status.ci_shards import last
-    from scripts.upstream.unreleased import parse
+    from scripts.status.ci_shards import last_report
+    from scripts.upstream.unreleased import parse_source
 
     wants_run = (
-        asked.check or asked.fresh or asked.graph or asked.suite or asked.results or asked.cells
+        options.check
+        or options.fresh
+        or options.graph
+        or options.suite
+        or options.results
+        or options.cells
     )
-    if asked.form != "terminal" or wants_run or choice.cells or any(map(parse, choice.releases)):
+    if (
+        options.form != "terminal"
+        or wants_run
+        or selection.cells
+        or any(map(parse_source, selection.releases))
+    ):
         return None
-    holder = repo.busy()
-    report = last(repo, choice) if holder else None
+    holder = repo.lock_holder()
+    report = last_report(repo, selection) if holder else None
     if report is not None:
-        say(f"{holder} works on this folder, so nothing is run")
+        info(f"{holder} works on this folder, so nothing is run")
     return report
 
 
-def _keeper(repo: Repository, asked: Asked, choice: Choice) -> Callable[[Scope, Findings], None]:
+def _findings_writer(
+    repo: Repository, options: ReportOptions, selection: Selection
+) -> Callable[[Scope, Findings], None]:
     """Return the function that stores the findings of a run.
 
     It writes them to the `--results` file. A run on every release, cell and feature is also kept
     for reports while another command is running.
     """
-    from scripts.status.ci_shards import keep_last, write_results
+    from scripts.status.ci_shards import store_last, write_results
 
     def keep(scope: Scope, found: Findings) -> None:
-        if asked.results:
-            write_results(repo, scope, found, asked.results)
-        if choice.whole and not choice.features:
-            keep_last(repo, scope, found)
+        if options.results:
+            write_results(repo, scope, found, options.results)
+        if selection.is_unfiltered and not selection.features:
+            store_last(repo, scope, found)
 
     return keep
 
 
-def _print_jobs(repo: Repository, choice: Choice) -> Exit:
+def _print_jobs(repo: Repository, selection: Selection) -> Exit:
     """Print the jobs that a CI runs in parallel, as JSON."""
     from scripts.core.lockfile import read_lock
-    from scripts.status.ci_shards import jobs
+    from scripts.status.ci_shards import ci_matrix
     from scripts.status.selection import scope_of
 
-    scope = scope_of(repo, read_lock(repo.lock_file), choice)
-    click.echo(json.dumps(jobs(repo, scope.cells)))
-    return Exit.FINE
+    scope = scope_of(repo, read_lock(repo.lock_file), selection)
+    click.echo(json.dumps(ci_matrix(repo, scope.cells)))
+    return Exit.OK
 
 
-def _show(report: Report, asked: Asked) -> None:
+def _print(report: Report, options: ReportOptions) -> None:
     """Print a report in the requested format."""
     from scripts.report.pages import render
     from scripts.report.terminal import as_json, print_report
 
-    if asked.form == "json":
+    if options.form == "json":
         click.echo(json.dumps(as_json(report), indent=2, ensure_ascii=False))
-    elif asked.form != "terminal":
-        click.echo(render(report, asked.form), nl=False)
+    elif options.form != "terminal":
+        click.echo(render(report, options.form), nl=False)
     else:
-        print_report(report, out, why=asked.why)
+        print_report(report, out, why=options.why)

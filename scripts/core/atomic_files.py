@@ -18,7 +18,7 @@ from pathlib import Path
 
 from scripts.core.errors import AttentionError, UsageError
 
-_DECIDED = "transaction"
+_COMMITTED = "transaction"
 _JOURNAL = "journal.json"
 
 
@@ -26,7 +26,7 @@ _JOURNAL = "journal.json"
 class _Entry:
     """One path, and where its old and new content are; `new` is missing once it is in place."""
 
-    place: Path
+    target: Path
     new: Path
     old: Path
     removes: bool
@@ -44,8 +44,8 @@ def replace_all(root: Path, work: Path, changes: Mapping[Path, Path | None]) -> 
         )
     stage = Path(tempfile.mkdtemp(prefix="tmp-", dir=work))
     journal = [
-        {"path": str(place.relative_to(root)), "removes": new is None}
-        for place, new in changes.items()
+        {"path": str(target.relative_to(root)), "removes": new is None}
+        for target, new in changes.items()
     ]
     with (stage / _JOURNAL).open("w", encoding="utf-8") as file:
         json.dump(journal, file)
@@ -54,18 +54,18 @@ def replace_all(root: Path, work: Path, changes: Mapping[Path, Path | None]) -> 
     for number, new in enumerate(changes.values()):
         if new is not None:
             new.replace(stage / f"{number}.new")
-    stage.rename(work / _DECIDED)
+    stage.rename(work / _COMMITTED)
     recover(root, work)
 
 
 def recover(root: Path, work: Path) -> list[str]:
     """Complete the committed replacement, if there is one, and return its paths."""
-    folder = work / _DECIDED
+    folder = work / _COMMITTED
     if not folder.exists():
         return []
     journal = json.loads((folder / _JOURNAL).read_text(encoding="utf-8"))
     for number, line in enumerate(journal):
-        _settle(
+        _finish_entry(
             _Entry(
                 root / line["path"],
                 folder / f"{number}.new",
@@ -80,17 +80,17 @@ def recover(root: Path, work: Path) -> list[str]:
     return [line["path"] for line in journal]
 
 
-def _settle(entry: _Entry) -> None:
+def _finish_entry(entry: _Entry) -> None:
     """Move one path to its new state, from whatever state a kill left it in."""
     # The new content was moved before the kill, so this path is finished.
-    if not entry.removes and not _there(entry.new):
+    if not entry.removes and not _exists(entry.new):
         return
-    if _there(entry.place):
+    if _exists(entry.target):
         _refuse_recreated(entry)
-        entry.place.replace(entry.old)
+        entry.target.replace(entry.old)
     if not entry.removes:
-        entry.place.parent.mkdir(parents=True, exist_ok=True)
-        entry.new.replace(entry.place)
+        entry.target.parent.mkdir(parents=True, exist_ok=True)
+        entry.new.replace(entry.target)
 
 
 def _refuse_recreated(entry: _Entry) -> None:
@@ -98,15 +98,15 @@ def _refuse_recreated(entry: _Entry) -> None:
 
     The content from before the run is still kept, so a person must choose between the two.
     """
-    if _there(entry.old):
+    if _exists(entry.old):
         raise AttentionError(
-            f"a run was killed while it replaced {entry.place},"
+            f"a run was killed while it replaced {entry.target},"
             " and something else was put there since;\n"
             f"    what stood there before the run is {entry.old}"
             + ("" if entry.removes else f", what it wrote {entry.new}"),
-            hint=f"move {entry.place} away, then run this again to finish what that run began",
+            hint=f"move {entry.target} away, then run this again to finish what that run began",
         )
 
 
-def _there(path: Path) -> bool:
+def _exists(path: Path) -> bool:
     return os.path.lexists(path)  # a broken symbolic link also occupies the path

@@ -20,10 +20,10 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import Version
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from scripts.core.errors import UsageError, collected, without_secret
+from scripts.core.errors import UsageError, problems_error, redact
 from scripts.core.model import NO_SETTINGS, Cell, Lock, Settings
 
-LOCKED = re.compile(r"\blocked\b")
+LOCKED_WORD = re.compile(r"\blocked\b")
 """The word that stands for the locked release where cells are selected by release."""
 
 
@@ -32,7 +32,7 @@ def covers(specifiers: str, release: str, locked: str) -> bool:
 
     The word `locked` in them stands for the locked release.
     """
-    return SpecifierSet(LOCKED.sub(locked, specifiers)).contains(release, prereleases=True)
+    return SpecifierSet(LOCKED_WORD.sub(locked, specifiers)).contains(release, prereleases=True)
 
 
 def _specifiers(text: str) -> str:
@@ -44,7 +44,7 @@ def _specifiers(text: str) -> str:
 
 
 def _releases(text: str) -> str:
-    _specifiers(LOCKED.sub("0", text))
+    _specifiers(LOCKED_WORD.sub("0", text))
     return text
 
 
@@ -60,7 +60,7 @@ def _address(text: str) -> str:
     parts = urlsplit(text)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ValueError(
-            f"not an address such as 'https://index.example/simple/': {without_secret(text)!r}"
+            f"not an address such as 'https://index.example/simple/': {redact(text)!r}"
         )
     if "@" in parts.netloc:
         raise ValueError(
@@ -85,13 +85,13 @@ Address = Annotated[str, AfterValidator(_address)]
 Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
 
-class Record(BaseModel):
+class ConfigTable(BaseModel):
     """A frozen table that rejects unknown keys and wrong types."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
-class Upstream(Record):
+class Upstream(ConfigTable):
     """The forked project: its name on the index, its tracked releases, and what else is watched.
 
     `watch` lists unreleased sources, `git:URL@REF` or `path:DIR`. Pre-releases are tracked only
@@ -115,7 +115,7 @@ class Upstream(Record):
         wanted = self.prereleases or not version.is_prerelease
         return wanted and SpecifierSet(self.track).contains(version, prereleases=True)
 
-    def import_path(self, version: str) -> str | None:
+    def configured_import_folder(self, version: str) -> str | None:
         """Return the import folder configured for a release, or None."""
         given = self.path if isinstance(self.path, dict) else {"": self.path}
         return next(
@@ -128,7 +128,7 @@ class Upstream(Record):
         )
 
 
-class Overrides(Record):
+class Overrides(ConfigTable):
     """The package that the fork adds; `common` files are in every tree with at least one patch."""
 
     package: Identifier
@@ -136,7 +136,7 @@ class Overrides(Record):
     profile: str | None = None
 
 
-class Beside(Record):
+class ExtraServer(ConfigTable):
     """An extra server that some probe files need, and the environment variable with its URL."""
 
     files: tuple[str, ...]
@@ -144,17 +144,17 @@ class Beside(Record):
     variable: Annotated[str, Field(pattern=r"^PROBE_[A-Z]+_URL$")]
 
 
-class Probes(Record):
+class Probes(ConfigTable):
     """How probes run: the control probe, the shared files, the extra servers and requirements.
 
-    `beside` lists servers that some probes need in addition to the cell's server. A pytest plugin
-    in `requires` is loaded only where `pytest_plugins` names it. `timeout` is in seconds, for one
-    process.
+    `extra_servers` lists servers that some probes need in addition to the cell's server. A pytest
+    plugin in `requires` is loaded only where `pytest_plugins` names it. `timeout` is in seconds,
+    for one process.
     """
 
     control: tuple[str, ...]
     support: tuple[str, ...] = ()
-    beside: tuple[Beside, ...] = ()
+    extra_servers: tuple[ExtraServer, ...] = ()
     requires: tuple[RequirementText, ...] = ("pytest>=8", "pytest-reportlog")
     timeout: Annotated[int, Field(gt=0)] = 180
 
@@ -163,17 +163,17 @@ def _settings(found: dict[str, Any]) -> Settings:
     return Settings.of(found)
 
 
-class Server(Record):
+class Server(ConfigTable):
     """A server or database for a cell's probes, from a wheel of the tool's environment or PATH.
 
     `command` and `url` may contain `{socket}`, `{port}` and `{folder}`, which are private to one
     process of probes. `prepare` are commands to run before `command` starts. The server is up when
-    something listens at `ready`. `nodes` is the number of instances to start, and `join` are the
-    commands that make one server of them (`{addresses}` stands for all of their addresses). With
-    `keep` the server stays up for the next process, and `lease` are the commands that empty it, run
-    on each node; `{name}` is new each time. A command is a program of the wheel or on PATH, or
-    `WHEEL:PROGRAM`. `unprivileged` means that the server refuses to run as root. `settings` are the
-    settings that its clients need.
+    something listens at `ready_when`. `nodes` is the number of instances to start, and
+    `create_cluster` are the commands that make one server of them (`{addresses}` stands for all of
+    their addresses). With `reuse` the server stays up for the next process, and `reset` are the
+    commands that empty it, run on each node; `{name}` is new each time. A command is a program of
+    the wheel or on PATH, or `WHEEL:PROGRAM`. `unprivileged` means that the server refuses to run as
+    root. `settings` are the settings that its clients need.
     """
 
     id: Identifier
@@ -181,16 +181,16 @@ class Server(Record):
     url: str
     wheel: str | None = None
     prepare: tuple[tuple[str, ...], ...] = ()
-    ready: str = "{socket}"
+    ready_when: str = "{socket}"
     nodes: Annotated[int, Field(gt=0)] = 1
-    join: tuple[tuple[str, ...], ...] = ()
-    keep: bool = False
-    lease: tuple[tuple[str, ...], ...] = ()
+    create_cluster: tuple[tuple[str, ...], ...] = ()
+    reuse: bool = False
+    reset: tuple[tuple[str, ...], ...] = ()
     unprivileged: bool = False
     settings: Annotated[Settings, BeforeValidator(_settings)] = NO_SETTINGS
 
 
-class Environment(Record):
+class Environment(ConfigTable):
     """A Python with requirements, and the releases and servers it is used for."""
 
     id: Identifier
@@ -200,19 +200,19 @@ class Environment(Record):
     servers: tuple[str, ...] = ()
 
 
-class Mode(Record):
+class Mode(ConfigTable):
     """Settings to run cells under instead of the profile's.
 
-    Without `decides`, the verdicts are reported but do not count.
+    Without `gating`, the verdicts are reported but do not count.
     """
 
     id: Identifier
     settings: dict[Identifier, Any] = {}
-    decides: bool = True
+    gating: bool = True
     reason: str = ""
 
 
-class Stack(Record):
+class Stack(ConfigTable):
     """Requirements of the matrix, with their Pythons and releases; environments are `pyXY-ID`."""
 
     id: Identifier
@@ -233,7 +233,7 @@ class Stack(Record):
         ]
 
 
-class Exclusion(Record):
+class Exclusion(ConfigTable):
     """Cells of the matrix that are left out, and why.
 
     An axis that is not given matches every cell; names may contain `*`. In `releases`, the word
@@ -249,7 +249,12 @@ class Exclusion(Record):
 
     def matches(self, cell: Cell, locked: str) -> bool:
         """Return whether a cell is left out."""
-        words = (cell.environment, cell.server or "", cell.database or OWN, cell.mode or PROFILE)
+        words = (
+            cell.environment,
+            cell.server or "",
+            cell.database or OWN_DATABASE,
+            cell.mode or PROFILE_MODE,
+        )
         patterns = (self.environments, self.servers, self.databases, self.modes)
         named = all(
             any(fnmatchcase(word, pattern) for pattern in names)
@@ -257,9 +262,9 @@ class Exclusion(Record):
         )
         return named and covers(self.releases, cell.release, locked)
 
-    def names(self, release: str) -> bool:
+    def names_exactly(self, release: str) -> bool:
         """Return whether a release is named exactly (`==` or `!=`), not as the end of a range."""
-        items = SpecifierSet(LOCKED.sub("0", self.releases))
+        items = SpecifierSet(LOCKED_WORD.sub("0", self.releases))
         exact = [
             item
             for item in items
@@ -270,21 +275,21 @@ class Exclusion(Record):
         )
 
 
-OWN, PROFILE = "own", "profile"
+OWN_DATABASE, PROFILE_MODE = "own", "profile"
 """The names of the probes' own database and of the profile's settings; a cell has None for both."""
 
 
-class Matrix(Record):
+class Matrix(ConfigTable):
     """The axes of the full matrix, and the cells excluded from their product."""
 
     environments: tuple[Stack, ...] = ()
     servers: tuple[str, ...] = ()
-    databases: tuple[str, ...] = (OWN,)
-    modes: tuple[str, ...] = (PROFILE,)
+    databases: tuple[str, ...] = (OWN_DATABASE,)
+    modes: tuple[str, ...] = (PROFILE_MODE,)
     exclude: tuple[Exclusion, ...] = ()
 
 
-class Wheel(Record):
+class WheelConfig(ConfigTable):
     """How the fork's wheel differs from upstream's, apart from its code.
 
     `backend` pins the build backend, because its version affects the wheel's bytes. `license` is
@@ -297,7 +302,7 @@ class Wheel(Record):
     extras: dict[Identifier, tuple[RequirementText, ...]] = {}
 
 
-class Suite(Record):
+class Suite(ConfigTable):
     """Upstream's own tests: their files in the sdist, how they run, and in which modes.
 
     `command` and `env` may contain `{log}` (a file in the format of pytest-reportlog), `{server}`
@@ -319,7 +324,7 @@ class Suite(Record):
     timeout: Annotated[int, Field(gt=0)] = 600
 
 
-class DjangoCell(Record):
+class DjangoCell(ConfigTable):
     """A Django version whose own tests are run, with its environment and its databases.
 
     A database is `sqlite` or an id of `[[databases]]`.
@@ -330,7 +335,7 @@ class DjangoCell(Record):
     databases: tuple[str, ...]
 
 
-class DjangoGate(Record):
+class DjangoGate(ConfigTable):
     """Django's own tests under the wheel: the cells they run in, and what runs them.
 
     `path` lists the folders with the code that runs inside the test processes. `excused` is the
@@ -354,7 +359,7 @@ class DjangoGate(Record):
     at_least: int = 50
 
 
-class ChaosGate(Record):
+class ChaosGate(ConfigTable):
     """An application under faults: its checker, environment, servers and database.
 
     `checker` is the package that checks it. `requires` is installed in addition to the
@@ -368,7 +373,7 @@ class ChaosGate(Record):
     requires: tuple[RequirementText, ...] = ()
 
 
-class IndexTarget(Record):
+class IndexTarget(ConfigTable):
     """A named index to publish to: the upload address, and the simple index with the files."""
 
     name: Identifier
@@ -376,7 +381,7 @@ class IndexTarget(Record):
     simple: Address
 
 
-class PatchRules(Record):
+class PatchRules(ConfigTable):
     """Limits that `lint` enforces on the live patches.
 
     `most_lines` is how many upstream lines they may add and remove, all together.
@@ -385,7 +390,7 @@ class PatchRules(Record):
     most_lines: Annotated[int, Field(ge=0)] | None = None
 
 
-class Config(Record):
+class Config(ConfigTable):
     """The whole of `fork.toml`."""
 
     upstream: Upstream
@@ -397,7 +402,7 @@ class Config(Record):
     modes: tuple[Mode, ...] = ()
     environments: tuple[Environment, ...]
     matrix: Matrix = Matrix()
-    wheel: Wheel = Wheel()
+    wheel: WheelConfig = WheelConfig()
     suite: Suite | None = None
     django: DjangoGate | None = None
     chaos: ChaosGate | None = None
@@ -410,9 +415,9 @@ class Config(Record):
     @cached_property
     def all_environments(self) -> tuple[Environment, ...]:
         """The environments of the default cells, then those that only the matrix has."""
-        short = {item.id for item in self.environments}
+        defaults = {item.id for item in self.environments}
         more = [item for stack in self.matrix.environments for item in stack.environments()]
-        return (*self.environments, *(item for item in more if item.id not in short))
+        return (*self.environments, *(item for item in more if item.id not in defaults))
 
     def server(self, name: str | None) -> Server | None:
         """Return the server with that id, or None for a cell without one."""
@@ -424,14 +429,16 @@ class Config(Record):
 
     def matrix_cells(self, lock: Lock) -> list[Cell]:
         """Return every cell of the matrix and the default cells, oldest release first."""
-        short = self.cells(lock)
+        defaults = self.default_cells(lock)
         left_in = [
-            cell for cell, reason in self.product(lock) if reason is None and cell not in short
+            cell
+            for cell, reason in self.matrix_product(lock)
+            if reason is None and cell not in defaults
         ]
         return [
             cell
             for version in lock.versions
-            for cell in (*short, *left_in)
+            for cell in (*defaults, *left_in)
             if cell.release == version
         ]
 
@@ -445,7 +452,7 @@ class Config(Record):
             named = [
                 version
                 for version in lock.versions
-                if version != lock.locked and item.names(version)
+                if version != lock.locked and item.names_exactly(version)
             ]
             all_but = "!=" in item.releases and covers(item.releases, lock.locked, lock.locked)
             meant = named if all_but else [version for version in named if version == origin]
@@ -459,7 +466,7 @@ class Config(Record):
                     f" write `locked` where the locked release is meant ({item.reason})"
                 )
 
-    def product(self, lock: Lock) -> Iterator[tuple[Cell, str | None]]:
+    def matrix_product(self, lock: Lock) -> Iterator[tuple[Cell, str | None]]:
         """Yield every cell of the axes' product, with the reason why it is left out, or None."""
         axes = self.matrix
         for release in lock.releases:
@@ -475,8 +482,8 @@ class Config(Record):
                         release.version,
                         environment.id,
                         server,
-                        None if database == OWN else database,
-                        None if mode == PROFILE else mode,
+                        None if database == OWN_DATABASE else database,
+                        None if mode == PROFILE_MODE else mode,
                     )
                     yield (
                         cell,
@@ -490,7 +497,7 @@ class Config(Record):
                         ),
                     )
 
-    def cells(self, lock: Lock) -> list[Cell]:
+    def default_cells(self, lock: Lock) -> list[Cell]:
         """Return the default cells, oldest release first."""
         return [
             Cell(release.version, environment.id, server)
@@ -518,12 +525,12 @@ def read_config(path: Path) -> Config:
     try:
         config = Config.model_validate(_tuples(data))
     except ValidationError as error:
-        raise collected(
+        raise problems_error(
             f"{path.name} is wrong:", map(_problem, error.errors()), hint=f"edit {path.name}"
         ) from error
     problems = list(_unknown_names(config))
     if problems:
-        raise collected(f"{path.name} is wrong:", problems, hint=f"edit {path.name}")
+        raise problems_error(f"{path.name} is wrong:", problems, hint=f"edit {path.name}")
     return config
 
 
@@ -541,7 +548,21 @@ def _problem(error: Any) -> str:
     ).lstrip(".")
     if error["type"] != "extra_forbidden":
         return f"{path}: {error['msg'].removeprefix('Value error, ')}"
-    return f"{path}: unknown key{near_miss(str(error['loc'][-1]), _keys_at(error['loc'][:-1]))}"
+    key = str(error["loc"][-1])
+    if key in _RENAMED:
+        return f"{path}: unknown key; it is called {_RENAMED[key]} now"
+    return f"{path}: unknown key{did_you_mean(key, _keys_at(error['loc'][:-1]))}"
+
+
+_RENAMED = {
+    "beside": "extra_servers",
+    "decides": "gating",
+    "join": "create_cluster",
+    "keep": "reuse",
+    "lease": "reset",
+    "ready": "ready_when",
+}
+"""Former names of keys, each with its current one."""
 
 
 def _keys_at(loc: tuple[int | str, ...]) -> list[str]:
@@ -561,17 +582,17 @@ def _record_in(annotation: Any) -> Any:
     return next(found for part in parts if (found := _record_in(part)) is not types.NoneType)
 
 
-def near_miss(word: str, known: list[str]) -> str:
-    """Return `; did you mean X?`, or the first `_NAMED` known names if none is close."""
+def did_you_mean(word: str, known: list[str]) -> str:
+    """Return `; did you mean X?`, or the first `_MAX_LISTED` known names if none is close."""
     begun = [name for name in known if word and name.startswith(word)]
     near = difflib.get_close_matches(word, known, n=1) or begun[:3]
     if near:
         return f"; did you mean {' or '.join(near)}?"
-    more = f", and {len(known) - _NAMED} more" if len(known) > _NAMED else ""
-    return f"; known: {', '.join(known[:_NAMED])}{more}"
+    more = f", and {len(known) - _MAX_LISTED} more" if len(known) > _MAX_LISTED else ""
+    return f"; known: {', '.join(known[:_MAX_LISTED])}{more}"
 
 
-_NAMED = 40
+_MAX_LISTED = 40
 """The maximum number of known names to list."""
 
 
@@ -582,30 +603,39 @@ def _unknown_names(config: Config) -> typing.Iterator[str]:
         for name in environment.servers:
             if name not in servers:
                 yield (
-                    f"environments[{number}].servers: no server {name!r}{near_miss(name, servers)}"
+                    f"environments[{number}].servers: no server {name!r}"
+                    f"{did_you_mean(name, servers)}"
                 )
-    taken = {"PROBE_SERVER_URL": "a cell's own", "PROBE_DATABASE_URL": "a cell's own"}
-    for number, beside in enumerate(config.probes.beside):
-        if beside.server not in servers:
+    taken = {
+        "PROBE_SERVER_URL": "a cell's own server",
+        "PROBE_DATABASE_URL": "a cell's own database",
+    }
+    for number, extra_server in enumerate(config.probes.extra_servers):
+        if extra_server.server not in servers:
             yield (
-                f"probes.beside[{number}].server: no server {beside.server!r}"
-                f"{near_miss(beside.server, servers)}"
+                f"probes.extra_servers[{number}].server: no server {extra_server.server!r}"
+                f"{did_you_mean(extra_server.server, servers)}"
             )
-        if taken.setdefault(beside.variable, beside.server) != beside.server:
+        if taken.setdefault(extra_server.variable, extra_server.server) != extra_server.server:
             yield (
-                f"probes.beside[{number}].variable: {beside.variable}"
-                f" says the address of {taken[beside.variable]}"
+                f"probes.extra_servers[{number}].variable: {extra_server.variable}"
+                f" is already used for {taken[extra_server.variable]}"
             )
     environments = [item.id for item in config.environments]
     for name in config.suite.environments if config.suite else ():
         if name not in environments:
-            yield f"suite.environments: no environment {name!r}{near_miss(name, environments)}"
+            yield f"suite.environments: no environment {name!r}{did_you_mean(name, environments)}"
     yield from _unknown_in_django(config, servers)
     yield from _unknown_in_chaos(config, servers)
     indexes = [item.name for item in config.indexes]
     databases, modes = [item.id for item in config.databases], [item.id for item in config.modes]
     yield from _unknown_in_matrix(
-        config, {"servers": servers, "databases": [OWN, *databases], "modes": [PROFILE, *modes]}
+        config,
+        {
+            "servers": servers,
+            "databases": [OWN_DATABASE, *databases],
+            "modes": [PROFILE_MODE, *modes],
+        },
     )
     kinds = {
         "servers": servers,
@@ -631,20 +661,20 @@ def _unknown_in_django(config: Config, servers: list[str]) -> Iterator[str]:
     if config.django.server not in servers:
         yield (
             f"django.server: no server {config.django.server!r}"
-            f"{near_miss(config.django.server, servers)}"
+            f"{did_you_mean(config.django.server, servers)}"
         )
     for number, cell in enumerate(config.django.cells):
         if cell.environment not in environments:
             where = f"django.cells[{number}].environment"
             yield (
                 f"{where}: no environment {cell.environment!r}"
-                f"{near_miss(cell.environment, environments)}"
+                f"{did_you_mean(cell.environment, environments)}"
             )
         for name in cell.databases:
             if name not in databases:
                 yield (
                     f"django.cells[{number}].databases: no database {name!r}"
-                    f"{near_miss(name, databases)}"
+                    f"{did_you_mean(name, databases)}"
                 )
 
 
@@ -656,14 +686,14 @@ def _unknown_in_chaos(config: Config, servers: list[str]) -> Iterator[str]:
     databases = [item.id for item in config.databases]
     for name in config.chaos.servers:
         if name not in servers:
-            yield f"chaos.servers: no server {name!r}{near_miss(name, servers)}"
+            yield f"chaos.servers: no server {name!r}{did_you_mean(name, servers)}"
     if config.chaos.environment not in environments:
         name = config.chaos.environment
-        yield f"chaos.environment: no environment {name!r}{near_miss(name, environments)}"
+        yield f"chaos.environment: no environment {name!r}{did_you_mean(name, environments)}"
     if config.chaos.database not in databases:
         yield (
             f"chaos.database: no database {config.chaos.database!r}"
-            f"{near_miss(config.chaos.database, databases)}"
+            f"{did_you_mean(config.chaos.database, databases)}"
         )
 
 
@@ -672,11 +702,11 @@ def _unknown_in_matrix(config: Config, known: dict[str, list[str]]) -> Iterator[
     for axis, names in known.items():
         for name in getattr(config.matrix, axis):
             if name not in names:
-                yield f"matrix.{axis}: there is no {name!r}{near_miss(name, names)}"
-    short = {item.id: item for item in config.environments}
+                yield f"matrix.{axis}: there is no {name!r}{did_you_mean(name, names)}"
+    defaults = {item.id: item for item in config.environments}
     for stack in config.matrix.environments:
         for item in stack.environments():
-            same = short.get(item.id)
+            same = defaults.get(item.id)
             if same is not None and (same.python, set(same.requires)) != (
                 item.python,
                 set(item.requires),

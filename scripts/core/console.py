@@ -33,12 +33,12 @@ _running: list[Progress] = []
 """The progress bars that are open, innermost last."""
 
 
-def say(message: str) -> None:
+def info(message: str) -> None:
     """Print a message that is not the verb's result to stderr."""
     err.print(message, markup=False)
 
 
-def typed() -> str:
+def typed_command() -> str:
     """Return the command line of this process as the user would type it again."""
     program, *words = sys.argv
     if not program.endswith("scripts/__main__.py"):
@@ -80,14 +80,14 @@ def progress(text: str, total: float | None) -> Iterator[Advance]:
 
         _running.append(bar)
         try:
-            with nullcontext() if shown else _lines(bar):
+            with nullcontext() if shown else _print_progress_lines(bar):
                 yield advance
         finally:
             _running.remove(bar)
 
 
 @contextmanager
-def at_work(verb: str) -> Iterator[None]:
+def heartbeat(verb: str) -> Iterator[None]:
     """Report every REPORT_SECONDS that a verb is still running, if stderr is not a terminal.
 
     Nothing is printed while a `progress` is open, because it prints its own lines.
@@ -97,12 +97,12 @@ def at_work(verb: str) -> Iterator[None]:
     def line() -> str:
         return "" if _running else f"{verb}: at work for {time.monotonic() - began:.0f} s"
 
-    with nullcontext() if err.is_terminal else _now_and_then(line):
+    with nullcontext() if err.is_terminal else _print_periodically(line):
         yield
 
 
 @contextmanager
-def _lines(bar: Progress) -> Iterator[None]:
+def _print_progress_lines(bar: Progress) -> Iterator[None]:
     """Print what has begun, and its progress every REPORT_SECONDS."""
     (task,) = bar.tasks
     began = time.monotonic()
@@ -111,13 +111,13 @@ def _lines(bar: Progress) -> Iterator[None]:
         share = "" if task.total is None else f"{task.completed:g} of {task.total:g}, "
         return f"{task.description}: {share}{time.monotonic() - began:.0f} s"
 
-    say(task.description)
-    with _now_and_then(line):
+    info(task.description)
+    with _print_periodically(line):
         yield
 
 
 @contextmanager
-def _now_and_then(line: Callable[[], str]) -> Iterator[None]:
+def _print_periodically(line: Callable[[], str]) -> Iterator[None]:
     """Print the line every REPORT_SECONDS, unless it is empty."""
     ended = threading.Event()
 
@@ -125,7 +125,7 @@ def _now_and_then(line: Callable[[], str]) -> Iterator[None]:
         while not ended.wait(REPORT_SECONDS):
             text = line()
             if text:
-                say(text)
+                info(text)
 
     thread = threading.Thread(target=report, daemon=True)
     thread.start()
@@ -136,7 +136,7 @@ def _now_and_then(line: Callable[[], str]) -> Iterator[None]:
         thread.join()
 
 
-class _Forgiving(io.FileIO):
+class _PipeTolerantStream(io.FileIO):
     """A stream that drops output once its reader has closed the pipe; the work continues."""
 
     def write(self, data: object) -> int:
@@ -147,16 +147,16 @@ class _Forgiving(io.FileIO):
             return memoryview(data).nbytes  # type: ignore[arg-type]
 
 
-def forgive_closed_pipes() -> None:
+def ignore_closed_pipes() -> None:
     """Make `status | head -1` end with the verb's own exit code and without an error message."""
-    sys.stdout, sys.stderr = _forgiving(sys.stdout), _forgiving(sys.stderr)
+    sys.stdout, sys.stderr = _tolerate_closed_pipe(sys.stdout), _tolerate_closed_pipe(sys.stderr)
 
 
-def _forgiving(stream: Any) -> Any:
+def _tolerate_closed_pipe(stream: Any) -> Any:
     """Wrap a standard stream; one closed before the start (`>&-`) is None and stays None."""
     if stream is None:
         return stream
-    raw = _Forgiving(stream.fileno(), "w", closefd=False)
+    raw = _PipeTolerantStream(stream.fileno(), "w", closefd=False)
     return io.TextIOWrapper(
         io.BufferedWriter(raw), stream.encoding, stream.errors, line_buffering=stream.line_buffering
     )

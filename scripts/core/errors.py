@@ -7,18 +7,18 @@ from collections.abc import Callable, Iterable
 from enum import IntEnum
 
 _SECRET = re.compile(r"(?<=//)[^/\s]+@")
-_hidden: set[str] = set()
+_registered_secrets: set[str] = set()
 
 
 class Exit(IntEnum):
-    """The exit codes of every verb (docs: DESIGN, "Exit codes")."""
+    """The exit codes of every verb; README says what they mean."""
 
-    FINE = 0
+    OK = 0
     BUG = 1
     USAGE = 2
     ENVIRONMENT = 3
     REFRESH = 10
-    LOOK = 20
+    ATTENTION = 20
     INTERRUPTED = 130
 
 
@@ -32,9 +32,9 @@ class ForkError(Exception):
     exit_code = Exit.BUG
 
     def __init__(self, message: str, *, hint: str = "") -> None:
-        super().__init__(without_secret(message))
-        self.message = without_secret(message)
-        self.hint = without_secret(hint)
+        super().__init__(redact(message))
+        self.message = redact(message)
+        self.hint = redact(hint)
 
     def __str__(self) -> str:
         ways = self.hint.replace("\n", "\n    or: ")
@@ -56,24 +56,24 @@ class EnvironmentFailedError(ForkError):
 class AttentionError(ForkError):
     """A person must decide: a conflict, an edited upstream file, a refused export."""
 
-    exit_code = Exit.LOOK
+    exit_code = Exit.ATTENTION
 
 
-def hide(*secrets: str) -> None:
+def register_secrets(*secrets: str) -> None:
     """Mask secrets in every later message; strings of one or two characters are ignored."""
-    _hidden.update(secret for secret in secrets if len(secret) > 2)
+    _registered_secrets.update(secret for secret in secrets if len(secret) > 2)
 
 
-def without_secret(text: str) -> str:
+def redact(text: str) -> str:
     """Return a text without the credentials in its addresses and without hidden secrets."""
     text = _SECRET.sub("", text)
     # Longest first, for one secret may be part of another.
-    for secret in sorted(_hidden, key=len, reverse=True):
+    for secret in sorted(_registered_secrets, key=len, reverse=True):
         text = text.replace(secret, "****")
     return text
 
 
-def collected(title: str, problems: Iterable[str], *, hint: str = "") -> UsageError:
+def problems_error(title: str, problems: Iterable[str], *, hint: str = "") -> UsageError:
     """Return one UsageError that lists every problem, so that one run shows them all."""
     return UsageError("\n".join([title, *(f"  - {problem}" for problem in problems)]), hint=hint)
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from scripts.core.errors import EnvironmentFailedError
-from scripts.core.subprocesses import Completed, failed, run
+from scripts.core.subprocesses import Completed, command_error, run
 
-OLDEST = (2, 34)
+MINIMUM_VERSION = (2, 34)
 """The oldest supported version: `git am --empty=keep` came with 2.34."""
 
 _SETTINGS = {
@@ -41,7 +41,7 @@ _SETTINGS = {
 _NO_ATTRIBUTES = (
     "* -text -eol -filter -ident -working-tree-encoding -export-ignore -export-subst !diff !merge\n"
 )
-_CALLERS = frozenset(
+_REPOSITORY_VARIABLES = frozenset(
     {
         "GIT_ALTERNATE_OBJECT_DIRECTORIES",
         "GIT_COMMON_DIR",
@@ -55,7 +55,7 @@ _CALLERS = frozenset(
 )
 """Variables that git sets for a hook or an alias, about its own repository."""
 
-_FOREIGN = re.compile(r"detected dubious ownership in repository at '(.+)'")
+_DUBIOUS_OWNERSHIP = re.compile(r"detected dubious ownership in repository at '(.+)'")
 """How git reports that a repository belongs to another user."""
 
 _IDENTITY = ("fork", "fork@localhost.invalid", "2000-01-01T00:00:00Z")
@@ -96,8 +96,8 @@ def check_version() -> None:
     """Raise EnvironmentFailedError (exit 3) if git is too old for the series."""
     text = run(["git", "--version"]).text
     found = re.search(r"(\d+)\.(\d+)", text)
-    if found is None or (int(found[1]), int(found[2])) < OLDEST:
-        wanted = ".".join(map(str, OLDEST))
+    if found is None or (int(found[1]), int(found[2])) < MINIMUM_VERSION:
+        wanted = ".".join(map(str, MINIMUM_VERSION))
         raise EnvironmentFailedError(
             f"git {wanted} or newer is needed, found: {text.strip()}", hint="install a newer git"
         )
@@ -109,7 +109,7 @@ class Git:
 
     git_dir: Path
     work_tree: Path | None = None
-    extra: Mapping[str, str] = field(default_factory=dict)
+    extra_env: Mapping[str, str] = field(default_factory=dict)
     scratch: Path | None = None
 
     @classmethod
@@ -130,14 +130,16 @@ class Git:
                 ],
                 env=sealed_environment(),
             )
-        exact_bytes(git_dir)
+        disable_conversions(git_dir)
         return cls(git_dir, scratch=git_dir.parent)
 
     def run(
         self, *words: str | Path, ok: Collection[int] | None = (0,), stdin: bytes = b""
     ) -> Completed:
         """Run one git command in this repository; see `scripts.core.subprocesses.run` for `ok`."""
-        env = sealed_environment() | {"GIT_DIR": str(self.git_dir.absolute())} | dict(self.extra)
+        env = (
+            sealed_environment() | {"GIT_DIR": str(self.git_dir.absolute())} | dict(self.extra_env)
+        )
         if self.work_tree is not None:
             env["GIT_WORK_TREE"] = str(self.work_tree.absolute())
         return run(["git", *words], ok=ok, stdin=stdin, env=env, cwd=self.work_tree)
@@ -147,7 +149,7 @@ class Git:
         more = {"GIT_CONFIG_COUNT": str(len(_SETTINGS) + len(settings))}
         for number, (key, value) in enumerate(settings.items(), len(_SETTINGS)):
             more |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
-        return replace(self, extra={**self.extra, **more})
+        return replace(self, extra_env={**self.extra_env, **more})
 
     def text(self, *words: str | Path, stdin: bytes = b"") -> str:
         """Run one git command that must succeed, and return its output, stripped."""
@@ -165,15 +167,17 @@ class Git:
         return self.text("rev-parse", "--verify", f"{commit}^{{tree}}")
 
     @contextmanager
-    def index(self, tree: str | None = None) -> Iterator[Git]:
+    def temporary_index(self, tree: str | None = None) -> Iterator[Git]:
         """Yield a handle with a temporary index, filled from `tree` or empty."""
         with self._temporary() as folder:
-            handle = replace(self, extra={**self.extra, "GIT_INDEX_FILE": str(folder / "index")})
+            handle = replace(
+                self, extra_env={**self.extra_env, "GIT_INDEX_FILE": str(folder / "index")}
+            )
             handle.run("read-tree", tree if tree is not None else "--empty")
             yield handle
 
     @contextmanager
-    def checkout(self, commit: str) -> Iterator[Git]:
+    def temporary_worktree(self, commit: str) -> Iterator[Git]:
         """Yield a handle with a temporary linked work tree, detached at `commit`."""
         with self._temporary() as folder:
             place = folder / "tree"
@@ -189,10 +193,10 @@ class Git:
 
     def write_folder(self, tree: str, folder: Path) -> None:
         """Write the files of a tree into an existing, empty folder."""
-        with replace(self, work_tree=folder).index(tree) as handle:
+        with replace(self, work_tree=folder).temporary_index(tree) as handle:
             handle.run("checkout-index", "--all", "--force")
 
-    def tidy(self) -> None:
+    def remove_stale_locks(self) -> None:
         """Remove what a killed git left: its locks, and work trees whose folder is gone."""
         for lock in (*self.git_dir.glob("*.lock"), *self.git_dir.glob("refs/**/*.lock")):
             lock.unlink(missing_ok=True)
@@ -207,7 +211,7 @@ class Git:
     def _temporary(self) -> Iterator[Path]:
         """Yield a temporary folder; the next run removes it if this one is killed.
 
-        `Repository.alone` does that.
+        `Repository.exclusive` does that.
         """
         with tempfile.TemporaryDirectory(
             prefix="tmp-", dir=self.scratch, ignore_cleanup_errors=True
@@ -215,7 +219,7 @@ class Git:
             yield Path(folder)
 
 
-def exact_bytes(git_dir: Path) -> None:
+def disable_conversions(git_dir: Path) -> None:
     """Make a repository write and read files byte for byte, whatever attributes the files set."""
     (git_dir / "info").mkdir(exist_ok=True)
     (git_dir / "info" / "attributes").write_text(_NO_ATTRIBUTES)
@@ -229,14 +233,14 @@ def user_git(
     Raises EnvironmentFailedError if another user owns the folder, whatever `ok` is, because git
     then reads nothing of the repository.
     """
-    env = {key: value for key, value in os.environ.items() if key not in _CALLERS}
+    env = {key: value for key, value in os.environ.items() if key not in _REPOSITORY_VARIABLES}
     done = run(["git", *words], cwd=folder, env=env | {"LC_ALL": "C"}, ok=None)
-    foreign = _FOREIGN.search(done.complaint) if done.code else None
+    foreign = _DUBIOUS_OWNERSHIP.search(done.error_output) if done.code else None
     if foreign:
         raise EnvironmentFailedError(
             f"{foreign[1]} belongs to another user, so git reads nothing of it",
             hint=f"git config --global --add safe.directory {shlex.quote(foreign[1])}",
         )
     if ok is not None and done.code not in ok:
-        raise failed(done, hint)
+        raise command_error(done, hint)
     return done

@@ -20,7 +20,7 @@ _CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 
 
 @dataclass(frozen=True)
-class Clients:
+class IndexSettings:
     """The settings of every client of the index; None leaves a client its own default.
 
     `index` is the address of a simple index (PEP 503/691), `cert` a file of CA certificates.
@@ -49,7 +49,7 @@ class Clients:
         return found
 
 
-def choose(root: Path) -> Clients:
+def discover_index(root: Path) -> IndexSettings:
     """Return the index of `fork.toml`, else of pip's environment or configuration, else None.
 
     The CA is the one of pip's `cert`, else of the usual variables, else None: the system's store.
@@ -58,10 +58,10 @@ def choose(root: Path) -> Clients:
     cert = pip.get("cert") or next(
         (os.environ[name] for name in _CA_VARIABLES if os.environ.get(name)), None
     )
-    return Clients(_configured(root / "fork.toml") or pip.get("index-url"), cert)
+    return IndexSettings(_fork_toml_index(root / "fork.toml") or pip.get("index-url"), cert)
 
 
-def _configured(path: Path) -> str | None:
+def _fork_toml_index(path: Path) -> str | None:
     """Return the index of a `fork.toml`; errors in the file are reported elsewhere."""
     try:
         index = tomllib.loads(path.read_text(encoding="utf-8")).get("upstream", {}).get("index")

@@ -14,13 +14,13 @@ from scripts.core.git import Git
 CRLF, LF = b"\r\n", b"\n"
 
 
-def differ(*contents: bytes) -> bool:
+def endings_differ(*contents: bytes) -> bool:
     """Return whether files may differ in their line endings: of two kinds, or mixed in one file."""
     kinds = {(CRLF in content, LF in content.replace(CRLF, b"")) for content in contents}
     return len(kinds - {(False, False)}) > 1 or (True, True) in kinds
 
 
-def following(content: bytes, model: bytes) -> bytes:
+def with_endings_of(content: bytes, model: bytes) -> bytes:
     """Return `content` with the line endings of `model`, another version of the file.
 
     A line in both keeps its ending in `model`; a new line gets the ending of most lines there.
@@ -41,7 +41,7 @@ def following(content: bytes, model: bytes) -> bytes:
     return b"".join(lines)
 
 
-def follow(work: Git, head: str) -> None:
+def restore_line_endings(work: Git, head: str) -> None:
     """Restore the line endings of `head` in the files that the last commit changed."""
     assert work.work_tree is not None
     changed = False
@@ -49,9 +49,11 @@ def follow(work: Git, head: str) -> None:
         "diff-tree", "-r", "-z", "--no-renames", "--diff-filter=M", "--name-only", head, "HEAD"
     ).split("\0"):
         # The list ends with NUL, so its last path is empty.
-        old, new = (blob(work, f"{commit}:{path}") if path else b"" for commit in (head, "HEAD"))
+        old, new = (
+            read_blob(work, f"{commit}:{path}") if path else b"" for commit in (head, "HEAD")
+        )
         # A file with NUL is binary.
-        if CRLF in old + new and b"\0" not in old and (wanted := following(new, old)) != new:
+        if CRLF in old + new and b"\0" not in old and (wanted := with_endings_of(new, old)) != new:
             (work.work_tree / path).write_bytes(wanted)
             work.run("add", "--force", "--", path)
             changed = True
@@ -66,16 +68,16 @@ def follow(work: Git, head: str) -> None:
         )
 
 
-def tree_without_cr(work: Git, commit: str, paths: Iterable[str], diff: bytes = b"") -> str | None:
+def tree_with_lf(work: Git, commit: str, paths: Iterable[str], diff: bytes = b"") -> str | None:
     """Return a commit's tree with CRLF replaced by LF in `paths` and with `diff` applied.
 
     Returns None if the diff does not apply.
     """
-    with work.index(commit) as handle:
+    with work.temporary_index(commit) as handle:
         for path in paths:
             entry = handle.text("ls-files", "--stage", "--", path)
             if entry:
-                content = blob(handle, f":{path}").replace(CRLF, LF)
+                content = read_blob(handle, f":{path}").replace(CRLF, LF)
                 made = handle.text("hash-object", "-w", "--stdin", stdin=content)
                 handle.run("update-index", "--cacheinfo", f"{entry.split()[0]},{made},{path}")
         if (
@@ -87,7 +89,7 @@ def tree_without_cr(work: Git, commit: str, paths: Iterable[str], diff: bytes = 
         return handle.text("write-tree")
 
 
-def blob(git: Git, name: str) -> bytes:
+def read_blob(git: Git, name: str) -> bytes:
     """Return the content of an object, or empty bytes if there is none."""
     done = git.run("cat-file", "blob", name, ok=None)
     return done.stdout if done.code == 0 else b""

@@ -9,9 +9,9 @@ from typing import Annotated, Any
 import tomli_w
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
-from scripts.core.errors import UsageError, collected
+from scripts.core.errors import UsageError, problems_error
 from scripts.core.model import Lock, Release
-from scripts.core.repository import write_whole
+from scripts.core.repository import write_atomically
 
 _HEADER = "# Written by `nox -s pin`; checked by `nox -s vendor`. Not edited by hand.\n"
 
@@ -48,7 +48,7 @@ def read_lock(path: Path) -> Lock:
         raise UsageError(f"upstream/lock.toml is not TOML: {error}", hint=hint) from error
     except ValidationError as error:
         problems = (f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
-        raise collected("upstream/lock.toml is wrong:", problems, hint=hint) from error
+        raise problems_error("upstream/lock.toml is wrong:", problems, hint=hint) from error
     lock = Lock(
         data.name, data.locked, tuple(Release(**item.model_dump()) for item in data.release)
     )
@@ -66,4 +66,4 @@ def write_lock(path: Path, lock: Lock) -> None:
     fields = ("version", "file", "size", "sha256", "uploaded", "tree", "commit")
     releases = [{name: getattr(release, name) for name in fields} for release in lock.releases]
     text = _HEADER + tomli_w.dumps({"name": lock.name, "locked": lock.locked, "release": releases})
-    write_whole(path, text.encode())
+    write_atomically(path, text.encode())

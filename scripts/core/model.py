@@ -49,7 +49,7 @@ class Settings:
     def __str__(self) -> str:
         return "; ".join(f"{key}={value!r}" for key, value in self.items)
 
-    def mapping(self) -> dict[str, object]:
+    def as_dict(self) -> dict[str, object]:
         """Return the settings as a dictionary."""
         return dict(self.items)
 
@@ -70,7 +70,7 @@ class Release:
     commit: str = ""
 
     @property
-    def key(self) -> Version:
+    def parsed_version(self) -> Version:
         """The version as a comparable object."""
         return Version(self.version)
 
@@ -88,7 +88,7 @@ class Lock:
         return next((release for release in self.releases if release.version == version), None)
 
     @property
-    def current(self) -> Release:
+    def locked_release(self) -> Release:
         """The locked release."""
         return next(release for release in self.releases if release.version == self.locked)
 
@@ -178,7 +178,7 @@ class Feature:
         return Version(first) if first else None
 
 
-_USUAL = {"database": "own", "mode": "profile"}
+_DEFAULT_NAMES = {"database": "own", "mode": "profile"}
 """The names in fork.toml for the defaults that a cell's id leaves out."""
 
 
@@ -198,19 +198,19 @@ class Cell:
     @property
     def id(self) -> str:
         """The name of the cell, the same in tox, in the report and in JSON."""
-        return "@".join(filter(None, (self.release, *self.place)))
+        return "@".join(filter(None, (self.release, *self.configuration)))
 
     @property
-    def place(self) -> tuple[str | None, ...]:
-        """Everything but the release: releases are compared within one place."""
+    def configuration(self) -> tuple[str | None, ...]:
+        """Everything but the release: releases are compared within one configuration."""
         return self.environment, self.server, self.database, self.mode
 
     @property
     def axes(self) -> dict[str, str]:
         """The values by which a report is filtered, by the name of the axis."""
-        named = zip(("environment", "server", "database", "mode"), self.place, strict=True)
+        named = zip(("environment", "server", "database", "mode"), self.configuration, strict=True)
         return {"release": self.release} | {
-            axis: word or _USUAL.get(axis, "none") for axis, word in named
+            axis: word or _DEFAULT_NAMES.get(axis, "none") for axis, word in named
         }
 
 
@@ -246,7 +246,7 @@ class Result:
         return self.control and self.outcome is Outcome.PASSED
 
     @property
-    def decides(self) -> bool:
+    def is_conclusive(self) -> bool:
         """Whether the result is conclusive: passed, failed, or the control probe did not pass."""
         return not self.control or self.outcome in (Outcome.PASSED, Outcome.FAILED)
 
@@ -262,7 +262,7 @@ class Applies(StrEnum):
     NO_HUNKS = "no-hunks"
 
 
-class Text(StrEnum):
+class TextPresence(StrEnum):
     """The result of comparing a patch's text with a release: a second opinion, never decisive."""
 
     ABSENT = "absent"

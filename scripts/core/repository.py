@@ -17,10 +17,10 @@ from filelock import FileLock, Timeout
 
 from scripts.core.atomic_files import recover, replace_all
 from scripts.core.config import Config, read_config
-from scripts.core.console import progress, say, typed
-from scripts.core.errors import EnvironmentFailedError, without_secret
+from scripts.core.console import info, progress, typed_command
+from scripts.core.errors import EnvironmentFailedError, redact
 from scripts.core.git import Git
-from scripts.core.index_settings import Clients, choose
+from scripts.core.index_settings import IndexSettings, discover_index
 
 _PRIVATE = "upstream.git"
 _HOLDER = "holder.json"
@@ -38,9 +38,9 @@ class Repository:
         return read_config(self.root / "fork.toml")
 
     @cached_property
-    def clients(self) -> Clients:
+    def index_settings(self) -> IndexSettings:
         """The index that every client uses, computed once per run because pip is slow to answer."""
-        return choose(self.root)
+        return discover_index(self.root)
 
     @property
     def lock_file(self) -> Path:
@@ -62,7 +62,7 @@ class Repository:
         """The package that the fork adds."""
         return self.root / self.config.overrides.package
 
-    def record(self, name: str) -> Path:
+    def record_file(self, name: str) -> Path:
         """Return the file of a feature's record from its path relative to the repository."""
         return self.root / name
 
@@ -77,7 +77,7 @@ class Repository:
         return Git.create(self.work / _PRIVATE)
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
+    def exclusive(self) -> Iterator[None]:
         """Lock this folder against other runs, and clean up after runs that were killed.
 
         Waits for the current run to finish. A verb reads the repository only while it holds the
@@ -88,18 +88,18 @@ class Repository:
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            say("another run works on this folder; waiting for it to finish")
+            info("another run works on this folder; waiting for it to finish")
             with progress(f"  it is {self._holder()}", None):
                 lock.acquire()
         try:
-            self._sign()
-            self._tidy()
+            self._record_holder()
+            self._recover()
             yield
         finally:
             (self.work / _HOLDER).unlink(missing_ok=True)
             lock.release()
 
-    def busy(self) -> str | None:
+    def lock_holder(self) -> str | None:
         """Return a description of the run that holds the lock, or None."""
         if not self.work.exists():
             return None
@@ -110,10 +110,10 @@ class Repository:
         except Timeout:
             return self._holder()
 
-    def _sign(self) -> None:
+    def _record_holder(self) -> None:
         """Record which run holds the lock; on a full disk the work itself reports the error."""
         about = {
-            "words": without_secret(typed()),
+            "words": redact(typed_command()),
             "process": os.getpid(),
             "since": f"{datetime.now().astimezone():%H:%M}",
         }
@@ -124,11 +124,11 @@ class Repository:
         """Describe the run that holds the lock, unless the record is of a run that was killed."""
         try:
             about = json.loads((self.work / _HOLDER).read_bytes())
-            if _lives(about["process"]):
+            if _is_running(about["process"]):
                 return f"`{about['words']}` (process {about['process']}, since {about['since']})"
         except (OSError, ValueError, KeyError):
             pass
-        return "one that has not said which yet"
+        return "one that has not named its command yet"
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:
@@ -143,20 +143,20 @@ class Repository:
         """Move finished files and folders into their places, all or none; None removes a place."""
         replace_all(self.root, self.work, changes)
 
-    def _tidy(self) -> None:
+    def _recover(self) -> None:
         """Complete a replacement that a killed run had committed, and remove temporary files."""
         for name in recover(self.root, self.work):
-            say(f"an earlier run was killed while it replaced {name}; finished now")
+            info(f"an earlier run was killed while it replaced {name}; finished now")
         for folder in self.work.glob("tmp-*"):
             shutil.rmtree(folder, ignore_errors=True)
-        # temporary files of `write_whole`
+        # temporary files of `write_atomically`
         for part in self.lock_file.parent.glob(f".{self.lock_file.name}-*"):
             part.unlink()
         if (self.work / _PRIVATE).exists():
-            self.git.tidy()
+            self.git.remove_stale_locks()
 
 
-def _lives(process: int) -> bool:
+def _is_running(process: int) -> bool:
     try:
         os.kill(process, 0)
     except ProcessLookupError:
@@ -166,7 +166,7 @@ def _lives(process: int) -> bool:
     return True
 
 
-def write_whole(path: Path, content: bytes, *, durable: bool = True) -> None:
+def write_atomically(path: Path, content: bytes, *, durable: bool = True) -> None:
     """Write a file atomically: after a kill or on a full disk it is the old one or the new one.
 
     A file that is not `durable` may be lost or truncated when the machine crashes. Raises

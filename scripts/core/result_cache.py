@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from scripts.core.repository import write_whole
+from scripts.core.repository import write_atomically
 
 
 def digest(*parts: object) -> str:
@@ -44,7 +44,7 @@ def _sha256(file: Path, *_stat: int) -> str:
 
 
 @dataclass(frozen=True)
-class Store:
+class ResultCache:
     """A folder of JSON records, each written atomically; `fresh` ignores earlier runs' records."""
 
     folder: Path
@@ -62,7 +62,7 @@ class Store:
 
     def put(self, key: str, value: Any) -> None:
         """Store a value under a key; a value that is lost is computed again."""
-        write_whole(self._path(key), json.dumps(value).encode(), durable=False)
+        write_atomically(self._path(key), json.dumps(value).encode(), durable=False)
         self._written.add(key)
 
     def _path(self, key: str) -> Path:

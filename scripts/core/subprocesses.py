@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from scripts.core.errors import EnvironmentFailedError, without_secret
+from scripts.core.errors import EnvironmentFailedError, redact
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ class Completed:
         return self.stdout.decode(errors="replace")
 
     @property
-    def complaint(self) -> str:
+    def error_output(self) -> str:
         """Standard error as text, or standard output if that is empty."""
         return (self.stderr or self.stdout).decode(errors="replace").strip()
 
@@ -66,8 +66,8 @@ def run(
     message otherwise, and KeyboardInterrupt if the run is being stopped.
     """
     words = tuple(str(word) for word in command)
-    log.debug("$ %s", without_secret(shlex.join(words)))
-    process = started(words, cwd=cwd, env=env)
+    log.debug("$ %s", redact(shlex.join(words)))
+    process = start(words, cwd=cwd, env=env)
     try:
         stdout, stderr = process.communicate(stdin, timeout=timeout)
         code = process.returncode
@@ -76,36 +76,36 @@ def run(
         stdout, stderr = process.communicate()
         code = TIMED_OUT
     finally:
-        closing_group(process)
-    if stopping():
+        kill_group(process)
+    if is_stopping():
         raise KeyboardInterrupt
     done = Completed(words, code, stdout, stderr)
     if ok is not None and code not in ok:
-        raise failed(done, hint)
+        raise command_error(done, hint)
     return done
 
 
-def failed(done: Completed, hint: str = "") -> EnvironmentFailedError:
+def command_error(done: Completed, hint: str = "") -> EnvironmentFailedError:
     """Return the error for a program that failed, with the program's own message."""
-    full = "free some disk space, then run this again" if _FULL.search(done.complaint) else ""
-    text = f"`{shlex.join(done.command)}` ended with {done.code}:\n{done.complaint[-4000:]}"
+    full = "free some disk space, then run this again" if _FULL.search(done.error_output) else ""
+    text = f"`{shlex.join(done.command)}` ended with {done.code}:\n{done.error_output[-4000:]}"
     return EnvironmentFailedError(text, hint=full or hint)
 
 
-def started(
+def start(
     command: Sequence[str | Path],
     *,
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
-    quiet: bool = False,
+    discard_stderr: bool = False,
 ) -> subprocess.Popen[bytes]:
     """Start a program in its own process group, unless the run is being stopped.
 
     Its standard streams are pipes; `quiet` discards standard error. The caller must call
-    `closing_group`.
+    `kill_group`.
     """
     pipe = subprocess.PIPE
-    errors = subprocess.DEVNULL if quiet else pipe
+    errors = subprocess.DEVNULL if discard_stderr else pipe
     words = [str(word) for word in command]
     with _lock:  # so that `stop_all` cannot run between the check and the start
         if _stopping.is_set():
@@ -126,7 +126,7 @@ def started(
         return process
 
 
-def closing_group(process: subprocess.Popen[bytes]) -> None:
+def kill_group(process: subprocess.Popen[bytes]) -> None:
     """Kill a program's whole process group, including grandchildren, and close its streams."""
     _kill(process)
     process.wait()
@@ -145,7 +145,7 @@ def stop_all() -> None:
             _kill(process)
 
 
-def stopping() -> bool:
+def is_stopping() -> bool:
     """Return whether the run is being stopped."""
     return _stopping.is_set()
 

@@ -16,22 +16,22 @@ from typing import Any
 import click
 
 from scripts.core.config import ChaosGate
-from scripts.core.console import say
+from scripts.core.console import info
 from scripts.core.errors import EnvironmentFailedError, Exit, UsageError
 from scripts.core.repository import Repository
 from scripts.gates.django_plan import subject_of
-from scripts.probes.environments import Absent
-from scripts.probes.servers import absence, program
-from scripts.probes.wheel_environments import install
+from scripts.probes.environments import MissingEnvironment
+from scripts.probes.servers import find_program, install_hint
+from scripts.probes.uv_environments import ensure_environment
 
-SECONDS, TIMES = 3600, 20
+MIN_SECONDS, MIN_TIMES = 3600, 20
 """The minimum of the whole gate on each server: its duration, and how often each fault happens."""
 
 _ALIASES = {"redis7": "redis"}  # the server from PATH
 
 
 @dataclass(frozen=True)
-class Selection:
+class ChaosSelection:
     """What is run; by default every fault on each available server.
 
     By default it takes at least an hour, and until each fault happened 20 times.
@@ -48,7 +48,7 @@ class Selection:
 
 def chaos(
     repo: Repository,
-    selection: Selection,
+    selection: ChaosSelection,
     *,
     upstream: bool = False,
     tree: Path | None = None,
@@ -61,18 +61,18 @@ def chaos(
     _check_names("place", selection.places, checker.places.PLACES)
     servers = _servers(repo, gate, selection)
     environment = repo.config.environment(gate.environment)
-    ready = install(
+    ready = ensure_environment(
         repo, f"chaos-{gate.environment}", environment, [*environment.requires, *gate.requires]
     )
-    if isinstance(ready, Absent):
+    if isinstance(ready, MissingEnvironment):
         raise EnvironmentFailedError(f"nothing can be run here: {ready.reason}")
     subject = subject_of(repo, upstream=upstream, tree=tree)
     # The seed is no secret: it is printed.
     seed = random.randrange(10**6) if selection.seed is None else selection.seed  # noqa: S311
-    say(f"{subject.name}: seed {seed}")
-    words = checker.run.SHORT if selection.short else _words(selection)
+    info(f"{subject.name}: seed {seed}")
+    words = checker.run.SHORT_RUN if selection.short else _duration(selection)
     rounds = checker.run.run(
-        checker.run.Orders(
+        checker.run.RunOptions(
             python=str(ready.python),
             tree=subject.folder,
             settings=dict(subject.settings),
@@ -85,14 +85,14 @@ def chaos(
         click.echo(json.dumps(checker.report.as_document(rounds, seed, subject.name), indent=1))
     else:
         click.echo(checker.report.text(rounds, seed, subject.name))
-    return Exit.FINE if checker.report.is_clean(rounds) else Exit.LOOK
+    return Exit.OK if checker.report.is_clean(rounds) else Exit.ATTENTION
 
 
-def _words(selection: Selection) -> dict[str, Any]:
+def _duration(selection: ChaosSelection) -> dict[str, Any]:
     """Return how long the gate runs; with a number of seconds or times, no longer than that."""
     seconds, times = selection.seconds, selection.times
     if seconds is None and times is None:
-        seconds, times = SECONDS, TIMES
+        seconds, times = MIN_SECONDS, MIN_TIMES
     return {
         "faults": selection.faults,
         "places": selection.places,
@@ -131,7 +131,7 @@ def _check_names(kind: str, names: Sequence[str], known: Sequence[str]) -> None:
             raise UsageError(f"there is no {kind} {name!r}", hint="nox -s chaos -- --list")
 
 
-def _servers(repo: Repository, gate: ChaosGate, selection: Selection) -> tuple[str, ...]:
+def _servers(repo: Repository, gate: ChaosGate, selection: ChaosSelection) -> tuple[str, ...]:
     """Return the requested servers that can run here, and print which cannot.
 
     Raise EnvironmentFailedError if nothing can run.
@@ -144,11 +144,11 @@ def _servers(repo: Repository, gate: ChaosGate, selection: Selection) -> tuple[s
     for name in wanted:
         server = repo.config.server(name)
         assert server is not None, name
-        if program(server) is None:
-            say(f"{name} is not tried: {absence(server)}")
+        if find_program(server) is None:
+            info(f"{name} is not tried: {install_hint(server)}")
         else:
             found.append(name)
-    if not found or database is None or program(database) is None:
-        missing = absence(database) if found and database else "see above for what is missing"
+    if not found or database is None or find_program(database) is None:
+        missing = install_hint(database) if found and database else "see above for what is missing"
         raise EnvironmentFailedError("nothing can be run here", hint=missing)
     return tuple(found)

@@ -10,19 +10,25 @@ from typing import Any
 
 import click
 
-from scripts.core.console import say
+from scripts.core.console import info
 from scripts.core.errors import EnvironmentFailedError, Exit
 from scripts.core.repository import Repository
-from scripts.core.result_cache import Store
-from scripts.gates.django_excuses import Excuse, counting, idle, read_excuses
-from scripts.gates.django_findings import Summary, first_of_each
-from scripts.gates.django_plan import Selection, gate_of, jobs, stands, subject_of
-from scripts.gates.django_run import Runner
+from scripts.core.result_cache import ResultCache
+from scripts.gates.django_excuses import Excuse, read_excuses, unexcused, unused_excuses
+from scripts.gates.django_findings import PlaceSummary, first_of_each
+from scripts.gates.django_plan import (
+    DjangoSelection,
+    available_djangos,
+    gate_of,
+    plan_jobs,
+    subject_of,
+)
+from scripts.gates.django_run import ShardRunner
 
 
 def django(
     repo: Repository,
-    selection: Selection,
+    selection: DjangoSelection,
     *,
     upstream: bool = False,
     tree: Path | None = None,
@@ -37,58 +43,64 @@ def django(
         selection = dataclasses.replace(selection, mode="committing")
     excuses = () if upstream else read_excuses(repo.root / gate.excused)
     subject = subject_of(repo, upstream=upstream, tree=tree)
-    todo = jobs(repo, gate, stands(repo, gate, selection), selection, subject)
+    todo = plan_jobs(repo, gate, available_djangos(repo, gate, selection), selection, subject)
     if not todo:
         raise EnvironmentFailedError(
             "nothing can be run here",
             hint="see above for what is missing; `--database` chooses another one",
         )
-    runner = Runner(repo, gate, Store(repo.work / "results", fresh=selection.fresh))
-    summaries = runner.all(todo, selection.jobs)
-    _show(summaries, excuses, subject.name, form)
-    say(f"{runner.ran} shards run, {len(todo) - runner.ran} results kept from before")
+    runner = ShardRunner(repo, gate, ResultCache(repo.work / "results", fresh=selection.fresh))
+    summaries = runner.run_all(todo, selection.jobs)
+    _print_report(summaries, excuses, subject.name, form)
+    info(f"{runner.ran} shards run, {len(todo) - runner.ran} results kept from before")
     if upstream:
-        return Exit.FINE if _sees(summaries, gate.at_least) else Exit.LOOK
-    return Exit.LOOK if any(any(counting(summary, excuses)) for summary in summaries) else Exit.FINE
+        return Exit.OK if _detects_enough(summaries, gate.at_least) else Exit.ATTENTION
+    return (
+        Exit.ATTENTION
+        if any(any(unexcused(summary, excuses)) for summary in summaries)
+        else Exit.OK
+    )
 
 
-def _sees(summaries: Sequence[Summary], at_least: int) -> bool:
+def _detects_enough(summaries: Sequence[PlaceSummary], at_least: int) -> bool:
     """Return whether the gate detects enough wrong values of bare upstream in every place.
 
     Otherwise the gate would be blind. Print the places where it is.
     """
     blind = [summary for summary in summaries if len(summary.wrong) <= at_least]
     for summary in blind:
-        say(
-            f"{summary.place}: only {len(summary.wrong)} wrong values of bare upstream's are seen, "
-            f"{at_least} are too few"
+        info(
+            f"{summary.place}: only {len(summary.wrong)} wrong values of bare upstream are found, "
+            f"more than {at_least} are needed"
         )
     return not blind
 
 
-def _show(summaries: Sequence[Summary], excuses: Sequence[Excuse], subject: str, form: str) -> None:
+def _print_report(
+    summaries: Sequence[PlaceSummary], excuses: Sequence[Excuse], subject: str, form: str
+) -> None:
     if form == "json":
         click.echo(json.dumps(as_json(summaries, excuses, subject), indent=1))
         return
     click.echo(f"{subject}:")
     for summary in summaries:
-        click.echo(line(summary, excuses))
-        failures, wrong = counting(summary, excuses)
+        click.echo(summary_line(summary, excuses))
+        failures, wrong = unexcused(summary, excuses)
         for test, words in failures.items():
             click.echo(f"  fails: {test}: {words}")
         for item, count in first_of_each(wrong):
             click.echo(f"  wrong{f' ({count} times)' if count > 1 else ''}: {item}")
-    for pattern in idle(summaries, excuses):
-        click.echo(f"excused, and fails no more: {pattern}")
+    for pattern in unused_excuses(summaries, excuses):
+        click.echo(f"excused, but no longer fails: {pattern}")
 
 
-def line(summary: Summary, excuses: Sequence[Excuse]) -> str:
+def summary_line(summary: PlaceSummary, excuses: Sequence[Excuse]) -> str:
     """Return the summary of a place as one line."""
-    failures, wrong = counting(summary, excuses)
+    failures, wrong = unexcused(summary, excuses)
     share = (
         ""
-        if summary.share is None
-        else f" ({100 * summary.share:.1f} % of {summary.figures['reads']} reads made twice)"
+        if summary.hit_share is None
+        else f" ({100 * summary.hit_share:.1f} % of {summary.figures['reads']} reads made twice)"
     )
     return (
         f"{summary.place} ({summary.version}): {summary.tests} tests, "
@@ -105,23 +117,23 @@ def _more(every: Any, left: Any) -> str:
 
 
 def as_json(
-    summaries: Sequence[Summary], excuses: Sequence[Excuse], subject: str
+    summaries: Sequence[PlaceSummary], excuses: Sequence[Excuse], subject: str
 ) -> dict[str, Any]:
     """Return all summaries as JSON-serialisable data."""
     return {
         "subject": subject,
-        "places": [_place(summary, excuses) for summary in summaries],
-        "idle": idle(summaries, excuses),
+        "places": [_place_json(summary, excuses) for summary in summaries],
+        "idle": unused_excuses(summaries, excuses),
     }
 
 
-def _place(summary: Summary, excuses: Sequence[Excuse]) -> dict[str, Any]:
-    failures, wrong = counting(summary, excuses)
+def _place_json(summary: PlaceSummary, excuses: Sequence[Excuse]) -> dict[str, Any]:
+    failures, wrong = unexcused(summary, excuses)
     return {
         **vars(summary.place),
         "version": summary.version,
         "tests": summary.tests,
-        "share": summary.share,
+        "share": summary.hit_share,
         "figures": dict(summary.figures),
         "failures": summary.failures,
         "wrong": [vars(item) for item in summary.wrong],

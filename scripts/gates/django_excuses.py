@@ -10,12 +10,12 @@ from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
 
-from scripts.core.config import Record
-from scripts.core.errors import UsageError, collected
-from scripts.gates.django_findings import MODES, Place, Summary, Wrong
+from scripts.core.config import ConfigTable
+from scripts.core.errors import UsageError, problems_error
+from scripts.gates.django_findings import MODES, DjangoPlace, PlaceSummary, WrongValue
 
 
-class Excuse(Record):
+class Excuse(ConfigTable):
     """Tests that may fail, by name (`*` and `?` as in a shell), with the reason.
 
     `failures` excuses their failures, `values` their wrong values.
@@ -29,7 +29,7 @@ class Excuse(Record):
     failures: bool = True
     values: bool = False
 
-    def applies(self, place: Place) -> bool:
+    def applies(self, place: DjangoPlace) -> bool:
         """Return whether the excuse is valid in a place."""
         return (
             place.mode in self.modes
@@ -38,7 +38,7 @@ class Excuse(Record):
         )
 
 
-class _Excuses(Record):
+class _Excuses(ConfigTable):
     excused: tuple[Excuse, ...] = ()
 
 
@@ -57,14 +57,18 @@ def read_excuses(path: Path) -> tuple[Excuse, ...]:
         raise UsageError(f"{path.name} is not TOML: {error}", hint=f"edit {path.name}") from error
     except ValidationError as error:
         problems = [f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
-        raise collected(f"{path.name} is wrong:", problems, hint=f"edit {path.name}") from error
+        raise problems_error(
+            f"{path.name} is wrong:", problems, hint=f"edit {path.name}"
+        ) from error
 
 
 def _frozen(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def counting(summary: Summary, excuses: Sequence[Excuse]) -> tuple[dict[str, str], list[Wrong]]:
+def unexcused(
+    summary: PlaceSummary, excuses: Sequence[Excuse]
+) -> tuple[dict[str, str], list[WrongValue]]:
     """Return the new failures and the wrong values that nothing excuses."""
     here = [excuse for excuse in excuses if excuse.applies(summary.place)]
 
@@ -78,7 +82,7 @@ def counting(summary: Summary, excuses: Sequence[Excuse]) -> tuple[dict[str, str
     return failures, [item for item in summary.wrong if not is_excused(item.test, value=True)]
 
 
-def idle(summaries: Sequence[Summary], excuses: Sequence[Excuse]) -> list[str]:
+def unused_excuses(summaries: Sequence[PlaceSummary], excuses: Sequence[Excuse]) -> list[str]:
     """Return the excused names of which tests ran and none failed: they excuse nothing any more."""
     return [
         pattern
@@ -88,12 +92,12 @@ def idle(summaries: Sequence[Summary], excuses: Sequence[Excuse]) -> list[str]:
     ]
 
 
-def _ran(summaries: Sequence[Summary], excuse: Excuse, pattern: str) -> bool:
+def _ran(summaries: Sequence[PlaceSummary], excuse: Excuse, pattern: str) -> bool:
     here = (summary for summary in summaries if excuse.applies(summary.place))
     return any(fnmatchcase(test, pattern) for summary in here for test in summary.ran)
 
 
-def _is_used(summaries: Sequence[Summary], excuse: Excuse, pattern: str) -> bool:
+def _is_used(summaries: Sequence[PlaceSummary], excuse: Excuse, pattern: str) -> bool:
     for summary in summaries:
         found = [
             *(summary.failures if excuse.failures else ()),

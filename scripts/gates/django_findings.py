@@ -13,14 +13,14 @@ MODES = ("as-they-are", "committing")
 In the second mode, every read is made both plain and cached.
 """
 
-THE_RUN = "the run itself"
+WHOLE_RUN = "the run itself"
 """The test id for a shard that did not finish."""
 
 _CLASS_FIXTURES = ("setUpClass (", "tearDownClass (", "setUpModule (", "tearDownModule (")
 
 
 @dataclass(frozen=True)
-class Place:
+class DjangoPlace:
     """Where tests run: the Django version (`5.2`), the database and the mode."""
 
     django: str
@@ -32,7 +32,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Wrong:
+class WrongValue:
     """A cached answer that differs from the plain one: the test, which read, when, and how."""
 
     test: str
@@ -46,7 +46,7 @@ class Wrong:
 
 
 @dataclass(frozen=True)
-class Run:
+class ShardRun:
     """The result of a shard.
 
     `outcomes` has each test's outcome, `words` the first error line of each failure, `figures` has
@@ -55,7 +55,7 @@ class Run:
 
     outcomes: dict[str, str] = field(default_factory=dict)
     words: dict[str, str] = field(default_factory=dict)
-    wrong: tuple[Wrong, ...] = ()
+    wrong: tuple[WrongValue, ...] = ()
     figures: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -73,50 +73,50 @@ class Run:
         return {**vars(self), "wrong": [vars(item) for item in self.wrong]}
 
     @classmethod
-    def of(cls, record: Mapping[str, Any]) -> Run:
+    def of(cls, record: Mapping[str, Any]) -> ShardRun:
         """Return the run that `record` serialised."""
-        return cls(**{**record, "wrong": tuple(Wrong(**item) for item in record["wrong"])})
+        return cls(**{**record, "wrong": tuple(WrongValue(**item) for item in record["wrong"])})
 
 
 @dataclass
-class Summary:
+class PlaceSummary:
     """The result of one place, with the cache and without it."""
 
-    place: Place
+    place: DjangoPlace
     version: str = ""
     tests: int = 0
     plain_failures: int = 0
     figures: Counter[str] = field(default_factory=Counter)
     failures: dict[str, str] = field(default_factory=dict)
-    wrong: list[Wrong] = field(default_factory=list)
+    wrong: list[WrongValue] = field(default_factory=list)
     ran: set[str] = field(default_factory=set)
 
-    def add(self, plain: Run, tried: Run, labels: Sequence[str] = ()) -> None:
+    def add(self, plain: ShardRun, tried: ShardRun, labels: Sequence[str] = ()) -> None:
         """Add a shard, which ran without the cache (`plain`) and with it (`tried`)."""
         self.tests += sum(outcome != "skipped" for outcome in tried.outcomes.values())
         self.plain_failures += len(plain.failed)
         self.figures.update(tried.figures)
         found = new_failures(plain, tried)
         self.failures |= {
-            f"{THE_RUN} ({', '.join(labels)})" if test == THE_RUN else test: words
+            f"{WHOLE_RUN} ({', '.join(labels)})" if test == WHOLE_RUN else test: words
             for test, words in found.items()
         }
         self.wrong += tried.wrong
         self.ran.update(tried.outcomes)
 
     @property
-    def share(self) -> float | None:
+    def hit_share(self) -> float | None:
         """Return the share of the repeated reads that the cache answered, or None without reads."""
         return (
             self.figures["second hits"] / self.figures["reads"] if self.figures["reads"] else None
         )
 
 
-def read_run(log: Iterable[Mapping[str, Any]], ending: str) -> Run:
+def read_run(log: Iterable[Mapping[str, Any]], ending: str) -> ShardRun:
     """Return the result in the log of a shard; `ending` describes a process that did not finish."""
     outcomes: dict[str, str] = {}
     words: dict[str, str] = {}
-    wrong: list[Wrong] = []
+    wrong: list[WrongValue] = []
     figures: dict[str, int] = {}
     last, is_done = "", False
     for entry in log:
@@ -126,7 +126,7 @@ def read_run(log: Iterable[Mapping[str, Any]], ending: str) -> Run:
             words |= {entry["test"]: entry["words"]} if entry["outcome"] == "failed" else {}
         elif "wrong" in entry:
             wrong.append(
-                Wrong(
+                WrongValue(
                     entry["wrong"],
                     entry["kind"],
                     entry["when"],
@@ -136,24 +136,26 @@ def read_run(log: Iterable[Mapping[str, Any]], ending: str) -> Run:
             )
         figures, is_done = entry.get("figures", figures), is_done or "done" in entry
     if not is_done:
-        outcomes[THE_RUN], words[THE_RUN] = (
+        outcomes[WHOLE_RUN], words[WHOLE_RUN] = (
             "failed",
             f"{ending} ({f'in {last}' if last else 'before the first test'})",
         )
-    return Run(outcomes, words, tuple(wrong), figures)
+    return ShardRun(outcomes, words, tuple(wrong), figures)
 
 
-def new_failures(plain: Run, tried: Run) -> dict[str, str]:
+def new_failures(plain: ShardRun, tried: ShardRun) -> dict[str, str]:
     """Return the tests that fail only with the cache, or pass only without it.
 
     Tests that pass without the cache and did not run with it, or were skipped, are among them. If
     the run without the cache did not finish, there is no baseline to compare with, which counts as
     a failure.
     """
-    if THE_RUN in plain.failed:
-        return {THE_RUN: f"nothing can be compared: without the cache it {plain.words[THE_RUN]}"}
+    if WHOLE_RUN in plain.failed:
+        return {
+            WHOLE_RUN: f"nothing can be compared: without the cache it {plain.words[WHOLE_RUN]}"
+        }
     found = {test: tried.words.get(test, "") for test in sorted(tried.failed - plain.failed)}
-    if THE_RUN in found:
+    if WHOLE_RUN in found:
         return found
     # The tests of a class or module whose fixture failed are not reported as missing.
     classes = tuple(
@@ -175,9 +177,9 @@ def new_failures(plain: Run, tried: Run) -> dict[str, str]:
     )
 
 
-def first_of_each(wrong: Iterable[Wrong]) -> list[tuple[Wrong, int]]:
+def first_of_each(wrong: Iterable[WrongValue]) -> list[tuple[WrongValue, int]]:
     """Return the first wrong value of each test, kind and time of read, with the number of them."""
-    found: dict[tuple[str, str, str], list[Wrong]] = {}
+    found: dict[tuple[str, str, str], list[WrongValue]] = {}
     for item in wrong:
         found.setdefault((item.test, item.kind, item.when), []).append(item)
     return [(items[0], len(items)) for items in found.values()]

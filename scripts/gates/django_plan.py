@@ -11,21 +11,21 @@ from typing import Any
 from packaging.version import Version
 
 from scripts.core.config import DjangoCell, DjangoGate
-from scripts.core.console import progress, say
+from scripts.core.console import info, progress
 from scripts.core.errors import EnvironmentFailedError, UsageError
 from scripts.core.lockfile import read_lock
 from scripts.core.model import Settings
 from scripts.core.repository import Repository
-from scripts.core.result_cache import Store, file_digest
-from scripts.gates.django_findings import MODES, Place
-from scripts.probes.environments import Absent, Ready
-from scripts.probes.servers import absence, program
-from scripts.probes.wheel_environments import install
-from scripts.series.apply import Workshop
+from scripts.core.result_cache import ResultCache, file_digest
+from scripts.gates.django_findings import MODES, DjangoPlace
+from scripts.probes.environments import MissingEnvironment, ReadyEnvironment
+from scripts.probes.servers import find_program, install_hint
+from scripts.probes.uv_environments import ensure_environment
+from scripts.series.apply import TreeBuilder
 from scripts.series.profile import check_profile, settings_for
 from scripts.series.series import read_series
 from scripts.upstream.sdist import read_sdist
-from scripts.upstream.vendor import bring
+from scripts.upstream.vendor import ensure_releases
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +45,7 @@ PLAIN = Subject("plain Django")
 
 
 @dataclass(frozen=True)
-class Selection:
+class DjangoSelection:
     """Which part of the gate runs; by default all of it."""
 
     django: str = ""
@@ -58,21 +58,21 @@ class Selection:
 
 
 @dataclass(frozen=True, eq=False)
-class Stand:
+class AvailableDjango:
     """A Django that can be tested here: its environment, its version, and its tests' folder."""
 
     cell: DjangoCell
-    ready: Ready
+    ready: ReadyEnvironment
     version: str
     folder: Path
 
 
 @dataclass(frozen=True, eq=False)
-class Job:
+class ShardJob:
     """One process: some labels in one place, under one subject."""
 
-    stand: Stand
-    place: Place
+    django: AvailableDjango
+    place: DjangoPlace
     labels: tuple[str, ...]
     subject: Subject
     size: int = 0
@@ -91,34 +91,36 @@ def subject_of(repo: Repository, *, upstream: bool = False, tree: Path | None = 
     With `upstream` it is the bare release, without settings; with `tree` that folder replaces the
     tree.
     """
-    with repo.alone():
+    with repo.exclusive():
         lock = read_lock(repo.lock_file)
-        bring(repo, lock)
+        ensure_releases(repo, lock)
         series = read_series(repo, lock)
-        release = lock.current
-        workshop = Workshop(repo, lock, series, Store(repo.work / "results"))
+        release = lock.locked_release
+        builder = TreeBuilder(repo, lock, series, ResultCache(repo.work / "results"))
         if upstream:
             return Subject(
-                f"bare {lock.name} {lock.locked}", workshop.folder(release.tree), {}, release.tree
+                f"bare {lock.name} {lock.locked}", builder.folder(release.tree), {}, release.tree
             )
         settings: Settings = settings_for(check_profile(repo, series), series, lock.locked, None)
         if tree is not None:
             return Subject(
                 str(tree),
                 tree,
-                settings.mapping(),
+                settings.as_dict(),
                 file_digest(*(path for path in tree.iterdir() if path.is_dir())),
             )
-        built = workshop.build(series.active, release)
+        built = builder.build(series.active, release)
         return Subject(
             f"{lock.name} {lock.locked} with the series",
-            workshop.folder(built.tree),
-            settings.mapping(),
+            builder.folder(built.tree),
+            settings.as_dict(),
             built.tree,
         )
 
 
-def stands(repo: Repository, gate: DjangoGate, selection: Selection) -> list[Stand]:
+def available_djangos(
+    repo: Repository, gate: DjangoGate, selection: DjangoSelection
+) -> list[AvailableDjango]:
     """Make the environments of the requested cells, and get the tests of the Django in each.
 
     Print what is missing here. Raise UsageError if fork.toml has no such cell,
@@ -134,14 +136,14 @@ def stands(repo: Repository, gate: DjangoGate, selection: Selection) -> list[Sta
     found = []
     for cell in cells:
         environment = repo.config.environment(cell.environment)
-        ready = install(
+        ready = ensure_environment(
             repo, f"django-{cell.environment}", environment, [*environment.requires, *gate.requires]
         )
-        if isinstance(ready, Absent):
-            say(f"Django {cell.django} is not tried: {ready.reason}")
+        if isinstance(ready, MissingEnvironment):
+            info(f"Django {cell.django} is not tried: {ready.reason}")
             continue
         version = ready.versions["django"]
-        found.append(Stand(cell, ready, version, django_tests(repo, version)))
+        found.append(AvailableDjango(cell, ready, version, django_tests(repo, version)))
     if not found:
         raise EnvironmentFailedError(
             "no Django could be tried", hint="see above for what is missing"
@@ -161,7 +163,7 @@ def django_tests(repo: Repository, version: str) -> Path:
     # The import takes a fifth of a second, which a run with nothing to download need not spend.
     from scripts.upstream.index import Index  # noqa: PLC0415
 
-    index = Index(repo.clients)
+    index = Index(repo.index_settings)
     remote = next(
         (item for item in index.sdists("Django") if item.version == Version(version)), None
     )
@@ -189,47 +191,51 @@ def django_tests(repo: Repository, version: str) -> Path:
     return folder / "tests"
 
 
-def jobs(
+def plan_jobs(
     repo: Repository,
     gate: DjangoGate,
-    standing: Sequence[Stand],
-    selection: Selection,
+    djangos: Sequence[AvailableDjango],
+    selection: DjangoSelection,
     subject: Subject,
-) -> list[Job]:
+) -> list[ShardJob]:
     """Return every process, each without the cache before the one with it."""
     found = []
-    for stand in standing:
+    for django in djangos:
         sizes = {
             label: size
-            for label, size in labels_of(stand.folder).items()
+            for label, size in labels_of(django.folder).items()
             if label not in gate.excluded
         }
-        for place in _places(repo, stand, selection):
+        for place in _places(repo, django, selection):
             for labels in _shards(gate, sizes, selection):
                 size = sum(sizes.get(label, 1) for label in labels)
-                found += [Job(stand, place, labels, which, size) for which in (PLAIN, subject)]
+                found += [
+                    ShardJob(django, place, labels, which, size) for which in (PLAIN, subject)
+                ]
     return found
 
 
 def _shards(
-    gate: DjangoGate, sizes: Mapping[str, int], selection: Selection
+    gate: DjangoGate, sizes: Mapping[str, int], selection: DjangoSelection
 ) -> list[tuple[str, ...]]:
-    every: list[tuple[str, ...]] = [(label,) for label in chosen(sizes, selection.labels)]
+    every: list[tuple[str, ...]] = [(label,) for label in match_labels(sizes, selection.labels)]
     every = every or shards(sizes, gate.shard)
-    return part(every, selection.share) if selection.share else every
+    return select_share(every, selection.share) if selection.share else every
 
 
-def _places(repo: Repository, stand: Stand, selection: Selection) -> Iterator[Place]:
-    for database in stand.cell.databases:
+def _places(
+    repo: Repository, django: AvailableDjango, selection: DjangoSelection
+) -> Iterator[DjangoPlace]:
+    for database in django.cell.databases:
         server = repo.config.database(database)
         if selection.database not in {"", database}:
             continue
-        if server is not None and program(server) is None:
-            say(f"Django {stand.cell.django} is not tried on {database}: {absence(server)}")
+        if server is not None and find_program(server) is None:
+            info(f"Django {django.cell.django} is not tried on {database}: {install_hint(server)}")
             continue
         for mode in MODES:
             if selection.mode in {"", mode}:
-                yield Place(stand.cell.django, database, mode)
+                yield DjangoPlace(django.cell.django, database, mode)
 
 
 def labels_of(folder: Path) -> dict[str, int]:
@@ -246,7 +252,7 @@ def _sources(folder: Path) -> Iterator[str]:
     return (path.read_text(errors="replace") for path in sorted(folder.rglob("*.py")))
 
 
-def chosen(labels: Iterable[str], patterns: Sequence[str]) -> list[str]:
+def match_labels(labels: Iterable[str], patterns: Sequence[str]) -> list[str]:
     """Return the labels that patterns such as `m2m_*` match.
 
     The dotted name of a test is returned as it is. Raise UsageError if nothing matches.
@@ -279,7 +285,7 @@ def shards(sizes: Mapping[str, int], tests: int) -> list[tuple[str, ...]]:
     return [tuple(shard) for shard in found]
 
 
-def part(every: Sequence[tuple[str, ...]], words: str) -> list[tuple[str, ...]]:
+def select_share(every: Sequence[tuple[str, ...]], words: str) -> list[tuple[str, ...]]:
     """Return the share `3/8` of all shards: every eighth one, from the third.
 
     Raise UsageError if `words` is no such share.

@@ -21,36 +21,36 @@ from urllib.parse import parse_qs, urlsplit
 from scripts.core.config import DjangoGate, Server
 from scripts.core.console import progress
 from scripts.core.repository import Repository
-from scripts.core.result_cache import Store, digest, file_digest
+from scripts.core.result_cache import ResultCache, digest, file_digest
 from scripts.core.subprocesses import TIMED_OUT, run, stop_all
-from scripts.gates.django_findings import Place, Run, Summary, read_run
-from scripts.gates.django_plan import PLAIN, Job
+from scripts.gates.django_findings import DjangoPlace, PlaceSummary, ShardRun, read_run
+from scripts.gates.django_plan import PLAIN, ShardJob
 from scripts.probes.report_log import read_log
-from scripts.probes.servers import Servers, identity
+from scripts.probes.servers import ServerPool, server_identity
 
 _EXCEPTION = re.compile(r"[\w.]+(Error|Exception|Exit|Interrupt)\b")
 _KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "SYSTEMROOT")
 
 
 @dataclass
-class Runner:
+class ShardRunner:
     """Runs jobs on all cores and stores their results, keyed by everything that they depend on."""
 
     repo: Repository
     gate: DjangoGate
-    store: Store
-    servers: Servers = field(default_factory=Servers)
+    store: ResultCache
+    servers: ServerPool = field(default_factory=ServerPool)
     ran: int = 0
 
-    def all(self, todo: Sequence[Job], count: int = 0) -> list[Summary]:
+    def run_all(self, todo: Sequence[ShardJob], count: int = 0) -> list[PlaceSummary]:
         """Return the summary of each place.
 
         Ctrl-C keeps what is finished and leaves nothing running.
         """
-        left = [job for job in todo if self._kept(job) is None]
+        left = [job for job in todo if self._stored(job) is None]
         # The longest jobs run first, so that no core is idle at the end.
         left.sort(key=lambda job: job.size, reverse=True)
-        runs: dict[Job, Run] = {}
+        runs: dict[ShardJob, ShardRun] = {}
         with (
             progress(
                 f"running Django's own tests: {len(left)} of {len(todo)} shards", len(left)
@@ -69,7 +69,7 @@ class Runner:
                 raise
             pool.shutdown()
         self.ran = len(left)
-        return _summaries([(job, runs.get(job) or self._kept(job) or Run()) for job in todo])
+        return _summaries([(job, runs.get(job) or self._stored(job) or ShardRun()) for job in todo])
 
     @contextmanager
     def _serving(self) -> Iterator[None]:
@@ -78,23 +78,23 @@ class Runner:
         finally:
             self.servers.close()
 
-    def _kept(self, job: Job) -> Run | None:
+    def _stored(self, job: ShardJob) -> ShardRun | None:
         kept = self.store.get(self._key(job))
-        return None if kept is None else Run.of(kept)
+        return None if kept is None else ShardRun.of(kept)
 
-    def _key(self, job: Job) -> str:
+    def _key(self, job: ShardJob) -> str:
         server, database = self._server(job), self.repo.config.database(job.place.database)
         about = (
             job.subject.content,
             sorted(job.subject.settings.items()),
             job.labels,
             vars(job.place),
-            job.stand.version,
+            job.django.version,
         )
         at = (
-            job.stand.ready.fingerprint,
-            identity(server) if server else None,
-            identity(database) if database else None,
+            job.django.ready.fingerprint,
+            server_identity(server) if server else None,
+            server_identity(database) if database else None,
         )
         return digest("django", about, at, self._code)
 
@@ -109,23 +109,23 @@ class Runner:
         )
         return file_digest(*(path for path in files if not path.name.startswith("test_")))
 
-    def _server(self, job: Job) -> Server | None:
+    def _server(self, job: ShardJob) -> Server | None:
         return self.repo.config.server(self.gate.server) if job.subject.folder else None
 
-    def _run(self, job: Job) -> Run:
+    def _run(self, job: ShardJob) -> ShardRun:
         with ExitStack() as stack:
             folder = Path(
                 stack.enter_context(
                     tempfile.TemporaryDirectory(prefix="fork-django-", ignore_cleanup_errors=True)
                 )
             )
-            url = stack.enter_context(self.servers.lease(self._server(job)))
+            url = stack.enter_context(self.servers.borrow(self._server(job)))
             database = stack.enter_context(
-                self.servers.lease(self.repo.config.database(job.place.database))
+                self.servers.borrow(self.repo.config.database(job.place.database))
             )
             log = folder / "log"
-            words = {
-                "tests": str(job.stand.folder),
+            parameters = {
+                "tests": str(job.django.folder),
                 "labels": job.labels,
                 "mode": job.place.mode,
                 "cached": job.subject.folder is not None,
@@ -135,18 +135,20 @@ class Runner:
                 "log": str(log),
             }
             done = run(
-                [job.stand.ready.python, self.repo.root / self.gate.path[0] / "shard.py"],
+                [job.django.ready.python, self.repo.root / self.gate.path[0] / "shard.py"],
                 cwd=folder,
-                env=self._variables(job, folder, words),
+                env=self._variables(job, folder, parameters),
                 timeout=self.gate.timeout,
                 ok=None,
             )
             ending = "ran into its timeout" if done.code == TIMED_OUT else f"ended with {done.code}"
-            found = read_run(read_log(log), f"{ending}: {_last_word(done.complaint)}")
+            found = read_run(read_log(log), f"{ending}: {_last_exception_line(done.error_output)}")
         self.store.put(self._key(job), found.record())
         return found
 
-    def _variables(self, job: Job, folder: Path, words: Mapping[str, Any]) -> dict[str, str]:
+    def _variables(
+        self, job: ShardJob, folder: Path, parameters: Mapping[str, Any]
+    ) -> dict[str, str]:
         """Return a process environment without the user's variables that could affect the tests."""
         kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
         places = [
@@ -158,11 +160,11 @@ class Runner:
             "PYTHONPATH": path,
             "PYTHONDONTWRITEBYTECODE": "1",
             "TMPDIR": str(folder),
-            "GATE": json.dumps(words),
+            "GATE": json.dumps(parameters),
         }
 
 
-def _last_word(complaint: str) -> str:
+def _last_exception_line(complaint: str) -> str:
     """Return the line that names the last exception.
 
     A database error continues with lines that point into its statement.
@@ -194,12 +196,12 @@ def databases(url: str) -> dict[str, dict[str, Any]]:
     }
 
 
-def _summaries(runs: Sequence[tuple[Job, Run]]) -> list[Summary]:
+def _summaries(runs: Sequence[tuple[ShardJob, ShardRun]]) -> list[PlaceSummary]:
     """Compare each shard that ran with the cache with the one that ran without it."""
     plain = {(job.place, job.labels): found for job, found in runs if job.subject is PLAIN}
-    found: dict[Place, Summary] = {}
+    found: dict[DjangoPlace, PlaceSummary] = {}
     for job, tried in runs:
         if job.subject is not PLAIN:
-            summary = found.setdefault(job.place, Summary(job.place, job.stand.version))
+            summary = found.setdefault(job.place, PlaceSummary(job.place, job.django.version))
             summary.add(plain[job.place, job.labels], tried, job.labels)
     return list(found.values())

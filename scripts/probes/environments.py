@@ -21,24 +21,24 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from scripts.core.config import Environment
-from scripts.core.console import say
+from scripts.core.console import info
 from scripts.core.errors import EnvironmentFailedError
-from scripts.core.repository import Repository, write_whole
+from scripts.core.repository import Repository, write_atomically
 from scripts.core.result_cache import digest
 from scripts.core.subprocesses import run, stop_all
 
-_AT_A_TIME = 4
+_PARALLEL_BUILDS = 4
 """How many environments are made at once.
 
 Downloads wait for the network, and probes run in the environments that are ready.
 """
 
-TOGETHER_SECONDS = 2
+BATCH_SECONDS = 2
 """How long a ready environment waits for others, so that their probes run in parallel."""
 
 
 @dataclass(frozen=True)
-class Ready:
+class ReadyEnvironment:
     """An environment that can run probes: its interpreter and the installed versions."""
 
     python: Path
@@ -59,34 +59,38 @@ class Ready:
 
 
 @dataclass(frozen=True)
-class Absent:
+class MissingEnvironment:
     """An environment that cannot be made here: the reason, and how to get it."""
 
     reason: str
 
 
-def prepare(
+def make_environments(
     repo: Repository, environments: Iterable[Environment]
-) -> Iterator[dict[str, Ready | Absent]]:
+) -> Iterator[dict[str, ReadyEnvironment | MissingEnvironment]]:
     """Yield environments by id as they become ready.
 
     The first ones are those that exist or cannot be made, then each that tox makes. Raise
     EnvironmentFailedError if tox cannot install one.
     """
     wanted = list(environments)
-    stale = [item for item in wanted if not _made(repo, item)]
-    absent = {item.id: missing(item) for item in stale if interpreter(item.python) is None}
+    stale = [item for item in wanted if not _is_current(repo, item)]
+    absent = {
+        item.id: missing_environment(item)
+        for item in stale
+        if find_interpreter(item.python) is None
+    }
     make = [item for item in stale if item.id not in absent]
     yield absent | {item.id: _ready(repo, item) for item in wanted if item not in stale}
     if not make:
         return
-    say(f"making {len(make)} environments (tox): {','.join(item.id for item in make)}")
-    pool = concurrent.futures.ThreadPoolExecutor(max_workers=_AT_A_TIME)
+    info(f"making {len(make)} environments (tox): {','.join(item.id for item in make)}")
+    pool = concurrent.futures.ThreadPoolExecutor(max_workers=_PARALLEL_BUILDS)
     try:
-        futures = {pool.submit(_tox, repo, item): item for item in make}
+        futures = {pool.submit(_run_tox, repo, item): item for item in make}
         while futures:
             concurrent.futures.wait(futures, return_when=concurrent.futures.FIRST_COMPLETED)
-            done, _ = concurrent.futures.wait(futures, timeout=TOGETHER_SECONDS)
+            done, _ = concurrent.futures.wait(futures, timeout=BATCH_SECONDS)
             for future in done:
                 future.result()
             yield {item.id: _ready(repo, item) for item in map(futures.pop, done)}
@@ -97,7 +101,7 @@ def prepare(
         pool.shutdown(cancel_futures=True)
 
 
-def interpreter(version: str) -> Path | None:
+def find_interpreter(version: str) -> Path | None:
     """Return a Python of that version, even if its version manager has not selected it, or None."""
     found = python_discovery.get_interpreter(
         f"cpython{version}", env=os.environ | {"PATH": search_path()}
@@ -129,7 +133,7 @@ def client_variables(repo: Repository) -> dict[str, str]:
     """
     foreign = ("TOX_", "UV_", "VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME")
     kept = {key: value for key, value in os.environ.items() if not key.startswith(foreign)}
-    return kept | repo.clients.environment()
+    return kept | repo.index_settings.environment()
 
 
 def tox_variables(repo: Repository) -> dict[str, str]:
@@ -145,7 +149,7 @@ def _recipe(repo: Repository, environment: Environment) -> str:
     return digest(environment.python, requirements(repo, environment))
 
 
-def _made(repo: Repository, environment: Environment) -> bool:
+def _is_current(repo: Repository, environment: Environment) -> bool:
     """Return whether an environment exists and was made from the same recipe."""
     folder = _folder(repo, environment)
     try:
@@ -155,27 +159,27 @@ def _made(repo: Repository, environment: Environment) -> bool:
     return bool(recipe == _recipe(repo, environment)) and (folder / "bin" / "python").exists()
 
 
-def _tox(repo: Repository, environment: Environment) -> None:
-    words = ["run", "--notest", "--recreate", "-e", environment.id]
+def _run_tox(repo: Repository, environment: Environment) -> None:
+    arguments = ["run", "--notest", "--recreate", "-e", environment.id]
     run(
-        [sys.executable, "-m", "tox", *words],
+        [sys.executable, "-m", "tox", *arguments],
         cwd=repo.root,
         env=tox_variables(repo),
-        hint=_again(environment),
+        hint=_retry_command(environment),
     )
-    write_whole(
+    write_atomically(
         _folder(repo, environment) / "recipe.json", json.dumps(_recipe(repo, environment)).encode()
     )
 
 
-def found_in(folder: Path, environment: Environment) -> Ready | None:
+def read_environment(folder: Path, environment: Environment) -> ReadyEnvironment | None:
     """Return the environment in a folder with its installed versions, or None if there is none."""
     python, site = folder / "bin" / "python", site_packages(folder)
     if not python.exists() or site is None:
         return None
     installed = importlib.metadata.distributions(path=[str(site)])
     versions = {canonicalize_name(item.metadata["Name"]): item.version for item in installed}
-    return Ready(python, versions | {"python": _python_version(folder, environment)})
+    return ReadyEnvironment(python, versions | {"python": _python_version(folder, environment)})
 
 
 def site_packages(folder: Path) -> Path | None:
@@ -183,14 +187,16 @@ def site_packages(folder: Path) -> Path | None:
     return next(iter(sorted(folder.glob("lib/python*/site-packages"))), None)
 
 
-def _ready(repo: Repository, environment: Environment) -> Ready:
-    ready = found_in(_folder(repo, environment), environment)
+def _ready(repo: Repository, environment: Environment) -> ReadyEnvironment:
+    ready = read_environment(_folder(repo, environment), environment)
     if ready is None:
-        raise EnvironmentFailedError(f"tox did not make {environment.id}", hint=_again(environment))
+        raise EnvironmentFailedError(
+            f"tox did not make {environment.id}", hint=_retry_command(environment)
+        )
     return ready
 
 
-def _again(environment: Environment) -> str:
+def _retry_command(environment: Environment) -> str:
     """Return the command that makes one environment alone, with more output.
 
     tox is installed in the environment of this interpreter.
@@ -205,9 +211,9 @@ def _python_version(folder: Path, environment: Environment) -> str:
     return found[1].rstrip(".") if found else environment.python
 
 
-def missing(environment: Environment) -> Absent:
+def missing_environment(environment: Environment) -> MissingEnvironment:
     """Return how to get the interpreter of an environment."""
-    return Absent(
+    return MissingEnvironment(
         f"Python {environment.python} is not here; "
         f"get it with `uv python install {environment.python}`"
     )

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from scripts.core.model import Outcome
-from scripts.probes.interpreters import SEEDS, Ended
+from scripts.probes.fork_server_pool import SEEDS, ProcessExit
 
-WORST = (
+OUTCOME_PRECEDENCE = (
     Outcome.FLAKY,
     Outcome.ERROR,
     Outcome.MISSING,
@@ -28,7 +28,7 @@ Nothing is known of the tests after a file's first failure.
 Log = list[dict[str, Any]]
 """The entries of one round."""
 
-COLD = 3
+COLD_ROUND = 3
 """The number of the round that a cold interpreter runs after the first two."""
 
 _ROUNDS = (
@@ -72,12 +72,14 @@ def read_log(path: Path) -> Log:
     return found
 
 
-def finished(log: Log) -> bool:
+def is_finished(log: Log) -> bool:
     """Return whether a round ran to its end."""
     return bool(log) and log[-1].get("$report_type") == "SessionFinish"
 
 
-def file_result(file: str, logs: list[Log], ended: Ended, *, stops: bool = True) -> FileResult:
+def join_rounds(
+    file: str, logs: list[Log], ended: ProcessExit, *, stops: bool = True
+) -> FileResult:
     """Join the rounds of a file; a test whose rounds differ is flaky.
 
     A file that `stops` ends at its first failure, and its second round runs only the test that
@@ -85,15 +87,20 @@ def file_result(file: str, logs: list[Log], ended: Ended, *, stops: bool = True)
     """
     rounds = [_round(file, log) for log in logs]
     problem = next(
-        (first_words(entry) for log in logs for entry in log if _is_broken_collection(entry, file)),
+        (
+            first_error_line(entry)
+            for log in logs
+            for entry in log
+            if _is_broken_collection(entry, file)
+        ),
         "",
     )
-    if not problem and not any(map(finished, logs)):
+    if not problem and not any(map(is_finished, logs)):
         ending = "ran into its timeout" if ended.timed_out else f"ended with {ended.code}"
         problem = f"the process {ending}: {_tail(ended)}"
     is_decided = (
         stops
-        and all(map(finished, logs))
+        and all(map(is_finished, logs))
         and any(_is_failed_call(entry, file) for entry in logs[0])
     )
     # In a decided file, a test without a report was left out; else the process ended before it.
@@ -112,17 +119,22 @@ def file_result(file: str, logs: list[Log], ended: Ended, *, stops: bool = True)
     return FileResult(tests, problem, tuple(name for name in names if name not in tests), len(logs))
 
 
-def with_cold(file: str, known: FileResult, log: Log, ended: Ended, seed: int) -> FileResult:
+def add_cold_round(
+    file: str, known: FileResult, log: Log, ended: ProcessExit, seed: int
+) -> FileResult:
     """Return the result of a file's two rounds joined with that of a cold interpreter.
 
     A test for which the cold round differs is flaky.
     """
-    cold = file_result(file, [log], ended)
-    tests = {name: _with_cold(test, _said(name, cold), seed) for name, test in known.tests.items()}
-    return replace(known, tests=tests, rounds=COLD, seed=seed)
+    cold = join_rounds(file, [log], ended)
+    tests = {
+        name: _compare_with_cold(test, _cold_outcome(name, cold), seed)
+        for name, test in known.tests.items()
+    }
+    return replace(known, tests=tests, rounds=COLD_ROUND, seed=seed)
 
 
-def _said(name: str, cold: FileResult) -> tuple[Outcome, str] | None:
+def _cold_outcome(name: str, cold: FileResult) -> tuple[Outcome, str] | None:
     """Return the result of a test in a round, or None if another test's failure left it out."""
     if cold.problem:
         return Outcome.ERROR, cold.problem
@@ -130,7 +142,7 @@ def _said(name: str, cold: FileResult) -> tuple[Outcome, str] | None:
     return cold.tests.get(name, absent)
 
 
-def _with_cold(
+def _compare_with_cold(
     known: tuple[Outcome, str], said: tuple[Outcome, str] | None, seed: int
 ) -> tuple[Outcome, str]:
     if said is None:
@@ -169,7 +181,9 @@ def _round(file: str, log: Log) -> dict[str, tuple[Outcome, str] | None]:
             continue
         known = found.get(name) or (Outcome.PASSED, "")
         found[name] = min(
-            known, (_outcome(entry), first_words(entry)), key=lambda test: WORST.index(test[0])
+            known,
+            (_outcome(entry), first_error_line(entry)),
+            key=lambda test: OUTCOME_PRECEDENCE.index(test[0]),
         )
     return found
 
@@ -191,7 +205,7 @@ def _outcome(entry: dict[str, Any]) -> Outcome:
     return Outcome.PASSED
 
 
-def first_words(entry: dict[str, Any]) -> str:
+def first_error_line(entry: dict[str, Any]) -> str:
     """Return the first line of a report's error, at most 300 characters.
 
     It is the message of the assertion.
@@ -223,7 +237,7 @@ def _is_broken_collection(entry: dict[str, Any], file: str) -> bool:
     )
 
 
-def _tail(ended: Ended) -> str:
+def _tail(ended: ProcessExit) -> str:
     """Return the first error that pytest printed, else its last line."""
     lines = ended.output.strip().splitlines()
     errors = [line.removeprefix("E").strip() for line in lines if line.startswith("E ")]

@@ -37,7 +37,7 @@ _NOBODY = "nobody"
 _GUARD = Path(__file__).parent / "cell" / "guard.py"
 # The golden section of 10,000: processes with adjacent ids start far apart.
 _SPREAD = 6181
-_asked = count()
+_port_offsets = count()
 
 # At exit, mirakuru kills the servers of every process whose id begins with this one's.
 # The guard stops the servers of this process.
@@ -45,23 +45,23 @@ atexit.unregister(cleanup_subprocesses)
 
 
 @cache
-def program(server: Server) -> Path | None:
+def find_program(server: Server) -> Path | None:
     """Return a server's program, or None if it is missing or cannot run here.
 
     It comes from the server's wheel, or from PATH if the server has none.
     """
-    found = _find(server.command[0], server.wheel)
+    found = _find_executable(server.command[0], server.wheel)
     return found if found is not None and not _refuses_root(server, found) else None
 
 
 @cache
-def identity(server: Server) -> str:
+def server_identity(server: Server) -> str:
     """Return what results depend on: a server's origin, version or file on PATH, and options."""
-    path = program(server)
+    path = find_program(server)
     assert path is not None
     version = origin(server) if server.wheel else f"{path} {path.stat().st_mtime_ns}"
-    more = server.model_dump(exclude={"id", "wheel", "command"}, exclude_defaults=True)
-    return f"{version} {' '.join(server.command)} {more}"
+    options = server.model_dump(exclude={"id", "wheel", "command"}, exclude_defaults=True)
+    return f"{version} {' '.join(server.command)} {options}"
 
 
 def origin(server: Server) -> str:
@@ -74,40 +74,40 @@ def origin(server: Server) -> str:
 
 
 @contextmanager
-def running(server: Server) -> Iterator[str]:
+def run_server(server: Server) -> Iterator[str]:
     """Run a new, empty server and yield its address.
 
     Raise EnvironmentFailedError if it does not start.
     """
     with ExitStack() as stack:
         nodes = _start(server, stack)
-        _empty(server, nodes, "first")
+        _reset(server, nodes, "first")
         yield server.url.format(**nodes[0], name="first")
 
 
 @dataclass
-class Servers:
+class ServerPool:
     """Servers for one process of probes at a time; those that are slow to start are reused."""
 
     _idle: dict[str, list[list[dict[str, str]]]] = field(default_factory=dict)
     _stack: ExitStack = field(default_factory=ExitStack)
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    _leases: int = 0
+    _borrowed: int = 0
 
     @contextmanager
-    def lease(self, server: Server | None) -> Iterator[str]:
+    def borrow(self, server: Server | None) -> Iterator[str]:
         """Yield the address of an empty server, or "" if no server is requested."""
-        if server is None or not server.keep:
-            with running(server) if server else nullcontext("") as url:
+        if server is None or not server.reuse:
+            with run_server(server) if server else nullcontext("") as url:
                 yield url
             return
         with self._lock:
             idle = self._idle.setdefault(server.id, [])
             nodes = idle.pop() if idle else None
-            self._leases += 1
-            name = f"lease{self._leases}"
-        nodes = nodes or self._started(server)
-        _empty(server, nodes, name)
+            self._borrowed += 1
+            name = f"lease{self._borrowed}"
+        nodes = nodes or self._start_reusable(server)
+        _reset(server, nodes, name)
         yield server.url.format(**nodes[0], name=name)
         # Not reached after an exception: such a server is not reused.
         with self._lock:
@@ -117,7 +117,7 @@ class Servers:
         """Stop the servers that were kept running."""
         self._stack.close()
 
-    def _started(self, server: Server) -> list[dict[str, str]]:
+    def _start_reusable(self, server: Server) -> list[dict[str, str]]:
         with ExitStack() as stack:
             nodes = _start(server, stack)
             with self._lock:
@@ -125,9 +125,9 @@ class Servers:
         return nodes
 
 
-def absence(server: Server) -> str:
+def install_hint(server: Server) -> str:
     """Return how to get a server that is missing."""
-    found = _find(server.command[0], server.wheel)
+    found = _find_executable(server.command[0], server.wheel)
     if found is not None and _refuses_root(server, found):
         return f"it refuses to run as root, and {_NOBODY} cannot read {found}; run this as a user"
     if server.wheel:
@@ -151,21 +151,27 @@ def _start(server: Server, stack: ExitStack) -> list[dict[str, str]]:
             shutil.chown(place, _NOBODY)
         nodes.append({"socket": f"{place}/s", "folder": str(place), "port": str(free_port())})
         for command in server.prepare:
-            _command(server, command, nodes[-1])
-        stack.enter_context(_node(server, nodes[-1]))
+            _run_command(server, command, nodes[-1])
+        stack.enter_context(_run_node(server, nodes[-1]))
     addresses = [f"127.0.0.1:{node['port']}" for node in nodes]
-    for command in server.join:
-        _command(server, command, nodes[0], addresses)
+    for command in server.create_cluster:
+        _run_command(server, command, nodes[0], addresses)
     return nodes
 
 
 @contextmanager
-def _node(server: Server, words: Mapping[str, str]) -> Iterator[None]:
-    path = program(server)
+def _run_node(server: Server, values: Mapping[str, str]) -> Iterator[None]:
+    path = find_program(server)
     if path is None:
-        raise EnvironmentFailedError(f"the server {server.id} is not here", hint=absence(server))
-    command = [*_guarded(server), str(path), *(part.format(**words) for part in server.command[1:])]
-    ready = server.ready.format(**words)
+        raise EnvironmentFailedError(
+            f"the server {server.id} is not here", hint=install_hint(server)
+        )
+    command = [
+        *_guard_command(server),
+        str(path),
+        *(part.format(**values) for part in server.command[1:]),
+    ]
+    ready = server.ready_when.format(**values)
     host, colon, port = ready.rpartition(":")
     options: dict[str, Any] = {
         "timeout": START_SECONDS,
@@ -187,48 +193,48 @@ def _node(server: Server, words: Mapping[str, str]) -> Iterator[None]:
         raise EnvironmentFailedError(died, hint="run this again with --fresh") from error
     except ExecutorError as error:
         raise EnvironmentFailedError(
-            f"the server {server.id} did not start: {error}", hint=absence(server)
+            f"the server {server.id} did not start: {error}", hint=install_hint(server)
         ) from error
 
 
-def _empty(server: Server, nodes: list[dict[str, str]], name: str) -> None:
+def _reset(server: Server, nodes: list[dict[str, str]], name: str) -> None:
     for node in nodes:
-        for command in server.lease:
-            _command(server, command, {**node, "name": name})
+        for command in server.reset:
+            _run_command(server, command, {**node, "name": name})
 
 
-def _command(
+def _run_command(
     server: Server,
     command: tuple[str, ...],
-    words: Mapping[str, str],
+    values: Mapping[str, str],
     addresses: list[str] | None = None,
 ) -> None:
     """Run one of a server's commands to its end; `{addresses}` becomes one argument per node."""
     wheel, colon, name = command[0].rpartition(":")
-    found = _find(name, wheel if colon else server.wheel)
+    found = _find_executable(name, wheel if colon else server.wheel)
     if found is None:
         raise EnvironmentFailedError(
-            f"{command[0]}, which {server.id} needs, is not here", hint=absence(server)
+            f"{command[0]}, which {server.id} needs, is not here", hint=install_hint(server)
         )
     parts: list[str] = []
     for part in command[1:]:
-        parts += addresses or [] if part == "{addresses}" else [part.format(**words)]
+        parts += addresses or [] if part == "{addresses}" else [part.format(**values)]
     run(
-        [*_guarded(server, "--once"), str(found), *parts],
-        cwd=Path(words["folder"]),
+        [*_guard_command(server, "--once"), str(found), *parts],
+        cwd=Path(values["folder"]),
         timeout=START_SECONDS,
-        hint=absence(server),
+        hint=install_hint(server),
     )
 
 
-def _guarded(server: Server, *words: str) -> list[str]:
+def _guard_command(server: Server, *values: str) -> list[str]:
     """Return the command that runs a program under the guard, without the program itself.
 
     The guard stops the program when this process ends, and drops root for a program that refuses
     it.
     """
     user = ["--user", str(pwd.getpwnam(_NOBODY).pw_uid)] if _drops_root(server) else []
-    return [sys.executable, "-S", "-E", str(_GUARD), *words, *user]
+    return [sys.executable, "-S", "-E", str(_GUARD), *values, *user]
 
 
 def _drops_root(server: Server) -> bool:
@@ -242,7 +248,7 @@ def _refuses_root(server: Server, path: Path) -> bool:
     )
 
 
-def _find(name: str, wheel: str | None) -> Path | None:
+def _find_executable(name: str, wheel: str | None) -> Path | None:
     """Return a program by its name, or the end of its path, in a wheel; without a wheel, on PATH.
 
     Return None if it is missing.
@@ -261,10 +267,10 @@ def _find(name: str, wheel: str | None) -> Path | None:
     ]
     return next(
         (path for path in paths if path.is_file() and os.access(path, os.X_OK)), None
-    ) or _repaired(paths)
+    ) or _restore_executable_bit(paths)
 
 
-def _repaired(paths: list[Path]) -> Path | None:
+def _restore_executable_bit(paths: list[Path]) -> Path | None:
     """Return the first program after restoring the executable bit that some installers drop."""
     for path in paths:
         if path.is_file():
@@ -281,7 +287,7 @@ def free_port() -> int:
     port.
     """
     while True:
-        port = 10_000 + (os.getpid() * _SPREAD + next(_asked)) % 10_000
+        port = 10_000 + (os.getpid() * _SPREAD + next(_port_offsets)) % 10_000
         with suppress(OSError), socket.socket() as own, socket.socket() as bus:
             own.bind(("127.0.0.1", port))
             bus.bind(("127.0.0.1", port + 10_000))

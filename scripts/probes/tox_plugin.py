@@ -55,7 +55,7 @@ def hooks(root: Path) -> tuple[Callable[[], Iterable[str]], Callable[[ConfigSet,
             state.conf.memory_seed_loaders[cell.id].append(
                 MemoryLoader(
                     description="every probe on "
-                    f"{' with '.join(filter(None, (cell.release, *cell.place)))}",
+                    f"{' with '.join(filter(None, (cell.release, *cell.configuration)))}",
                     package="skip",
                     allowlist_externals=[sys.executable],
                     commands=[f"{sys.executable} -m scripts --repo {root} cell {cell.id}"],

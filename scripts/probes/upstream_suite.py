@@ -13,19 +13,19 @@ from pathlib import Path
 from typing import Any
 
 from scripts.core.config import Environment, Server, Suite, covers
-from scripts.core.console import progress, say
+from scripts.core.console import info, progress
 from scripts.core.lockfile import read_lock
 from scripts.core.model import Release
 from scripts.core.repository import Repository
-from scripts.core.result_cache import Store, digest, file_digest
+from scripts.core.result_cache import ResultCache, digest, file_digest
 from scripts.core.subprocesses import TIMED_OUT, run, stop_all
-from scripts.probes.environments import Absent, Ready, requirements
-from scripts.probes.report_log import first_words, read_log
-from scripts.probes.servers import identity, program, running
-from scripts.probes.wheel_environments import WheelFile, install
-from scripts.series.apply import Workshop
+from scripts.probes.environments import MissingEnvironment, ReadyEnvironment, requirements
+from scripts.probes.report_log import first_error_line, read_log
+from scripts.probes.servers import find_program, run_server, server_identity
+from scripts.probes.uv_environments import WheelFile, ensure_environment
+from scripts.series.apply import TreeBuilder
 
-THE_RUN = "the run itself"
+WHOLE_RUN = "the run itself"
 """The test id for a run that did not finish."""
 
 _KEPT = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "SYSTEMROOT")
@@ -35,20 +35,20 @@ _KEPT = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "SYSTEMROOT")
 class Failure:
     """A test that fails on the tree or wheel but not on bare upstream.
 
-    `mode` and `environment` are where it ran; `words` is the first line of its error.
+    `mode` and `environment` are where it ran; `error` is the first line of its error.
     """
 
     test: str
     mode: str
     environment: str
-    words: str
+    error: str
 
     def __str__(self) -> str:
-        return f"{self.test} ({self.mode}, {self.environment}): {self.words}"
+        return f"{self.test} ({self.mode}, {self.environment}): {self.error}"
 
 
 @dataclass(frozen=True)
-class Run:
+class SuiteRun:
     """The result of one run: the first error line of each failed test, and the passed tests."""
 
     failed: dict[str, str] = field(default_factory=dict)
@@ -62,20 +62,20 @@ class Comparison:
     mode: str
     environment: str
     server: str
-    bare: Run
-    tried: Run
+    bare: SuiteRun
+    changed: SuiteRun
 
     @property
     def failures(self) -> list[Failure]:
         """Return the new failures."""
         return [
             Failure(test, self.mode, self.environment, words)
-            for test, words in compare(self.bare, self.tried).items()
+            for test, words in new_failures(self.bare, self.changed).items()
         ]
 
     def __str__(self) -> str:
         where = f"{self.environment} on {self.server}" if self.server else self.environment
-        passed = len(self.tried.passed & self.bare.passed)
+        passed = len(self.changed.passed & self.bare.passed)
         return (
             f"{where}, mode {self.mode}: "
             f"{passed} of the {len(self.bare.passed)} tests that pass bare"
@@ -88,36 +88,36 @@ class _Subject:
 
     content: str
     folders: tuple[Path, ...]
-    ready: Ready
+    ready: ReadyEnvironment
 
 
 @dataclass(frozen=True)
-class _Trial:
+class _SuiteJob:
     """One mode in one environment, with the bare subject and the one to compare with it."""
 
     environment: Environment
     mode: str
     bare: _Subject
-    tried: _Subject
+    changed: _Subject
 
 
-def excuses(repo: Repository, found: Sequence[Comparison]) -> dict[str, str]:
+def used_excuses(repo: Repository, found: Sequence[Comparison]) -> dict[str, str]:
     """Return the failing tests that fork.toml excuses, with its reason."""
     failed = {failure.test for comparison in found for failure in comparison.failures}
     known = repo.config.suite.excused if repo.config.suite else {}
     return {test: reason for test, reason in known.items() if test in failed}
 
 
-def counting(repo: Repository, found: Sequence[Comparison]) -> list[Failure]:
+def unexcused_failures(repo: Repository, found: Sequence[Comparison]) -> list[Failure]:
     """Return the failures that nothing excuses."""
     suite = repo.config.suite
     failures = [failure for comparison in found for failure in comparison.failures]
     return [failure for failure in failures if suite is None or not _is_excused(suite, failure)]
 
 
-def comparisons(
+def compare_with_bare(
     repo: Repository,
-    workshop: Workshop,
+    builder: TreeBuilder,
     release: Release,
     *,
     tree: str = "",
@@ -129,47 +129,50 @@ def comparisons(
     them.
     """
     suite = repo.config.suite
-    source = workshop.folder(release.tree)
+    source = builder.folder(release.tree)
     if suite is None or not all((source / name).exists() for name in suite.files):
-        say(
+        info(
             f"{repo.config.upstream.name} {release.version} brings no tests of its own"
             if suite
             else "fork.toml has no [suite]"
         )
         return []
-    trials = list(_trials(repo, suite, workshop, release, tree, wheel))
-    return _Runner(repo, suite, workshop.store, source, release).all(trials)
+    trials = list(_suite_jobs(repo, suite, builder, release, tree, wheel))
+    return _Runner(repo, suite, builder.store, source, release).run_all(trials)
 
 
 def _is_excused(suite: Suite, failure: Failure) -> bool:
     """Return whether fork.toml excuses a failure, or an expected failure passed."""
-    return failure.test in suite.excused or "Unexpected success" in failure.words
+    return failure.test in suite.excused or "Unexpected success" in failure.error
 
 
-def _trials(
+def _suite_jobs(
     repo: Repository,
     suite: Suite,
-    workshop: Workshop,
+    builder: TreeBuilder,
     release: Release,
     tree: str,
     wheel: WheelFile | None,
-) -> Iterator[_Trial]:
+) -> Iterator[_SuiteJob]:
     """Yield a trial for every mode in every environment that can be made here."""
-    for environment in environments(repo, suite, release):
-        bare, tried = _ready(repo, suite, environment), _ready(repo, suite, environment, wheel)
+    for environment in suite_environments(repo, suite, release):
+        bare, tried = (
+            _test_environment(repo, suite, environment),
+            _test_environment(repo, suite, environment, wheel),
+        )
         if bare is None or tried is None:
             continue
         for mode in suite.modes:
-            on_bare = _Subject(release.tree, workshop.folders(release.tree), bare)
+            on_bare = _Subject(release.tree, builder.folders(release.tree), bare)
             on_tried = (
                 _Subject(wheel.sha256, (), tried)
                 if wheel
-                else _Subject(tree, workshop.folders(tree), tried)
+                else _Subject(tree, builder.folders(tree), tried)
             )
-            yield _Trial(environment, mode, on_bare, on_tried)
+            yield _SuiteJob(environment, mode, on_bare, on_tried)
 
 
-def environments(repo: Repository, suite: Suite, release: Release) -> list[Environment]:
+def suite_environments(repo: Repository, suite: Suite, release: Release) -> list[Environment]:
     """Return the environments in which upstream's tests of a release run."""
     locked = read_lock(repo.lock_file).locked
     return [
@@ -180,35 +183,35 @@ def environments(repo: Repository, suite: Suite, release: Release) -> list[Envir
     ]
 
 
-def compare(bare: Run, tried: Run) -> dict[str, str]:
+def new_failures(bare: SuiteRun, tried: SuiteRun) -> dict[str, str]:
     """Return the new failures: tests that failed only here, or passed bare and did not run.
 
     If the bare run did not finish, there is no baseline to compare with, which counts as a failure.
     """
-    if THE_RUN in bare.failed:
-        return {THE_RUN: f"nothing can be compared, for on bare upstream it {bare.failed[THE_RUN]}"}
+    if WHOLE_RUN in bare.failed:
+        return {WHOLE_RUN: f"nothing can be compared: on bare upstream it {bare.failed[WHOLE_RUN]}"}
     gone = bare.passed - tried.passed - tried.failed.keys()
     found = {test: words for test, words in tried.failed.items() if test not in bare.failed}
     return found | dict.fromkeys(
-        sorted(gone) if THE_RUN not in tried.failed else (),
+        sorted(gone) if WHOLE_RUN not in tried.failed else (),
         "it passes on bare upstream and did not run",
     )
 
 
-def read_run(log: Sequence[Mapping[str, Any]], ending: str) -> Run:
+def read_run(log: Sequence[Mapping[str, Any]], ending: str) -> SuiteRun:
     """Return the result in a pytest-reportlog log; `ending` describes a run that did not finish."""
     failed: dict[str, str] = {}
     passed: set[str] = set()
     for entry in log:
         if entry.get("outcome") == "failed":
-            failed.setdefault(entry["nodeid"] or THE_RUN, first_words(dict(entry)))
+            failed.setdefault(entry["nodeid"] or WHOLE_RUN, first_error_line(dict(entry)))
         elif entry.get("when") == "call" and entry.get("outcome") == "passed":
             passed.add(entry["nodeid"])
     if not any(entry.get("$report_type") == "SessionFinish" for entry in log):
-        failed[THE_RUN] = ending
+        failed[WHOLE_RUN] = ending
     elif not failed and not passed:
-        failed[THE_RUN] = "no test was collected"
-    return Run(failed, frozenset(passed - failed.keys()))
+        failed[WHOLE_RUN] = "no test was collected"
+    return SuiteRun(failed, frozenset(passed - failed.keys()))
 
 
 @dataclass(frozen=True)
@@ -217,16 +220,16 @@ class _Runner:
 
     repo: Repository
     suite: Suite
-    store: Store
+    store: ResultCache
     source: Path
     release: Release
 
-    def all(self, trials: Sequence[_Trial]) -> list[Comparison]:
+    def run_all(self, trials: Sequence[_SuiteJob]) -> list[Comparison]:
         """Return the comparison of each trial, run in parallel; Ctrl-C keeps what is finished."""
         todo = [
             trial
             for trial in trials
-            if not (self._kept(trial.bare, trial) and self._kept(trial.tried, trial))
+            if not (self._stored(trial.bare, trial) and self._stored(trial.changed, trial))
         ]
         text = (
             f"running {self.repo.config.upstream.name}'s own tests: "
@@ -235,7 +238,7 @@ class _Runner:
         with progress(text, len(trials)) if todo else nullcontext(_ignore) as advance:
             pool = concurrent.futures.ThreadPoolExecutor(max_workers=os.cpu_count() or 1)
             try:
-                futures = [pool.submit(self._trial, trial) for trial in trials]
+                futures = [pool.submit(self._run_job, trial) for trial in trials]
                 for future in concurrent.futures.as_completed(futures):
                     future.result()
                     advance()
@@ -246,60 +249,67 @@ class _Runner:
             pool.shutdown()
             return [future.result() for future in futures]
 
-    def _trial(self, trial: _Trial) -> Comparison:
-        bare, tried = self._believed(trial.bare, trial), self._believed(trial.tried, trial)
+    def _run_job(self, trial: _SuiteJob) -> Comparison:
+        bare, tried = (
+            self._confirmed_run(trial.bare, trial),
+            self._confirmed_run(trial.changed, trial),
+        )
         server = self._server(trial)
         return Comparison(
             trial.mode, trial.environment.id, server.id if server else "", bare, tried
         )
 
-    def _believed(self, subject: _Subject, trial: _Trial) -> Run:
+    def _confirmed_run(self, subject: _Subject, trial: _SuiteJob) -> SuiteRun:
         """Return the stored result, else run the tests, and once more those that failed.
 
         A test fails only if both runs agree.
         """
-        kept = self._kept(subject, trial)
+        kept = self._stored(subject, trial)
         if kept is not None:
             return kept
         server = self._server(trial)
         found = self._run(subject, server, trial.mode, self.suite.tests)
         if found.failed:
-            again = self.suite.tests if THE_RUN in found.failed else tuple(found.failed)
-            found = _both(found, self._run(subject, server, trial.mode, again))
+            again = self.suite.tests if WHOLE_RUN in found.failed else tuple(found.failed)
+            found = _join_runs(found, self._run(subject, server, trial.mode, again))
         self.store.put(
             self._key(subject, trial), {"failed": found.failed, "passed": sorted(found.passed)}
         )
         return found
 
-    def _kept(self, subject: _Subject, trial: _Trial) -> Run | None:
+    def _stored(self, subject: _Subject, trial: _SuiteJob) -> SuiteRun | None:
         kept = self.store.get(self._key(subject, trial))
-        return None if kept is None else Run(kept["failed"], frozenset(kept["passed"]))
+        return None if kept is None else SuiteRun(kept["failed"], frozenset(kept["passed"]))
 
-    def _server(self, trial: _Trial) -> Server | None:
+    def _server(self, trial: _SuiteJob) -> Server | None:
         return self.repo.config.server(
             trial.environment.servers[0] if trial.environment.servers else None
         )
 
-    def _key(self, subject: _Subject, trial: _Trial) -> str:
+    def _key(self, subject: _Subject, trial: _SuiteJob) -> str:
         server = self._server(trial)
         shared = file_digest(*(self.repo.root / name for name in self.suite.path))
         about = (
             self.suite.model_dump(exclude={"modes", "environments"}),
             self.suite.modes[trial.mode],
         )
-        at = self.release.tree, subject.ready.fingerprint, identity(server) if server else None
+        at = (
+            self.release.tree,
+            subject.ready.fingerprint,
+            server_identity(server) if server else None,
+        )
         return digest("suite", subject.content, *at, *about, shared)
 
     def _run(
         self, subject: _Subject, server: Server | None, mode: str, tests: Sequence[str]
-    ) -> Run:
+    ) -> SuiteRun:
         """Run tests once, in a folder and with a server of their own."""
         with (
             tempfile.TemporaryDirectory(prefix="fork-suite-") as name,
-            running(server) if server else nullcontext("") as url,
+            run_server(server) if server else nullcontext("") as url,
         ):
             folder = Path(name) / "source"
-            self._lay_out(folder)
+            self._copy_tests(folder)
             words = {
                 "python": str(subject.ready.python),
                 "log": f"{name}/log",
@@ -317,10 +327,10 @@ class _Runner:
             ending = "ran into its timeout" if done.code == TIMED_OUT else f"ended with {done.code}"
             return read_run(
                 read_log(Path(name) / "log"),
-                f"{ending}: {(done.complaint.splitlines() or ['no word'])[-1]}",
+                f"{ending}: {(done.error_output.splitlines() or ['no word'])[-1]}",
             )
 
-    def _lay_out(self, folder: Path) -> None:
+    def _copy_tests(self, folder: Path) -> None:
         """Copy the tests alone, so that the package beside them is never imported."""
         folder.mkdir()
         for name in self.suite.files:
@@ -343,26 +353,26 @@ def _ignore(*_: object, **__: object) -> None:
     """Do nothing, in place of a progress bar if nothing runs."""
 
 
-def _both(first: Run, second: Run) -> Run:
+def _join_runs(first: SuiteRun, second: SuiteRun) -> SuiteRun:
     """Join two runs: a test fails if both failed, and passes if it passed once."""
     failed = {test: words for test, words in first.failed.items() if test in second.failed}
-    return Run(failed, (first.passed | second.passed) - failed.keys())
+    return SuiteRun(failed, (first.passed | second.passed) - failed.keys())
 
 
-def _ready(
+def _test_environment(
     repo: Repository, suite: Suite, environment: Environment, wheel: WheelFile | None = None
-) -> Ready | None:
+) -> ReadyEnvironment | None:
     """Return the environment for the tests, with a wheel or without.
 
     If they cannot run in it, print the reason and return None.
     """
     name = f"suite-wheel-{environment.id}" if wheel else f"suite-{environment.id}"
-    ready = install(
+    ready = ensure_environment(
         repo, name, environment, [*requirements(repo, environment), *suite.requires], wheel
     )
     server = repo.config.server(environment.servers[0]) if environment.servers else None
-    if isinstance(ready, Ready) and (server is None or program(server) is not None):
+    if isinstance(ready, ReadyEnvironment) and (server is None or find_program(server) is not None):
         return ready
-    reason = ready.reason if isinstance(ready, Absent) else "its server is not here"
-    say(f"upstream's own tests are not run in {environment.id}: {reason}")
+    reason = ready.reason if isinstance(ready, MissingEnvironment) else "its server is not here"
+    info(f"upstream's own tests are not run in {environment.id}: {reason}")
     return None

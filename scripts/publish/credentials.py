@@ -13,10 +13,10 @@ from urllib.parse import quote, urlsplit
 import requests.utils
 
 from scripts.core.config import IndexTarget
-from scripts.core.errors import UsageError, hide
-from scripts.upstream.index import from_keyring
+from scripts.core.errors import UsageError, register_secrets
+from scripts.upstream.index import keyring_credential
 
-_Found = tuple[str, str | None, str | None]
+_Candidate = tuple[str, str | None, str | None]
 """The name of a source, and the user name and the password that it has."""
 
 
@@ -34,23 +34,23 @@ def find_credential(target: IndexTarget) -> Credential:
 
     Raises UsageError if there is none.
     """
-    for source, user, password in _places(target):
-        held = (user, password) if user and password else None
+    for source, user, password in _candidates(target):
+        login = (user, password) if user and password else None
         # The keyring may have the password for a user name without one.
-        if held is None and (user or source == "the keyring"):
-            held = from_keyring(target.upload, user)
-        if held:
-            found = Credential(*held, source)
-            hide(found.password, quote(found.password, safe=""), _basic(found))
+        if login is None and (user or source == "the keyring"):
+            login = keyring_credential(target.upload, user)
+        if login:
+            found = Credential(*login, source)
+            register_secrets(found.password, quote(found.password, safe=""), _basic(found))
             return found
     raise UsageError(
-        f"nothing says who uploads to {target.name} ({target.upload})",
+        f"no credentials for uploads to {target.name} ({target.upload})",
         hint=f"set TWINE_USERNAME and TWINE_PASSWORD, or fill [{target.name}] in ~/.pypirc, "
         "the keyring or ~/.netrc",
     )
 
 
-def _places(target: IndexTarget) -> Iterator[_Found]:
+def _candidates(target: IndexTarget) -> Iterator[_Candidate]:
     """Yield what each source has, in order of precedence."""
     yield (
         "TWINE_USERNAME and TWINE_PASSWORD",
@@ -64,7 +64,7 @@ def _places(target: IndexTarget) -> Iterator[_Found]:
         yield "the netrc file", *login
 
 
-def _pypirc(target: IndexTarget) -> Iterator[_Found]:
+def _pypirc(target: IndexTarget) -> Iterator[_Candidate]:
     """Yield the index's section of ~/.pypirc, if it is for the same address.
 
     Raises UsageError if the file cannot be read.
@@ -78,17 +78,17 @@ def _pypirc(target: IndexTarget) -> Iterator[_Found]:
         raise UsageError(
             "~/.pypirc cannot be read", hint="correct it (packaging.python.org, `.pypirc`)"
         ) from None
-    if target.name in parser and _about(parser[target.name].get("repository"), target):
+    if target.name in parser and _is_for_index(parser[target.name].get("repository"), target):
         section = parser[target.name]
         yield f"[{target.name}] in ~/.pypirc", section.get("username"), section.get("password")
 
 
-def _about(repository: str | None, target: IndexTarget) -> bool:
+def _is_for_index(repository: str | None, target: IndexTarget) -> bool:
     """Return whether a section has no address or the index's: a password goes to no other host."""
-    return repository is None or _place(repository) == _place(target.upload)
+    return repository is None or _comparable_url(repository) == _comparable_url(target.upload)
 
 
-def _place(address: str) -> tuple[str, str, str]:
+def _comparable_url(address: str) -> tuple[str, str, str]:
     parts = urlsplit(address)
     return parts.scheme, parts.netloc.rpartition("@")[2].lower(), parts.path.rstrip("/")
 

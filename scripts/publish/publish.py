@@ -7,25 +7,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from scripts.core.config import near_miss
-from scripts.core.console import say
+from scripts.core.config import did_you_mean
+from scripts.core.console import info
 from scripts.core.errors import AttentionError, UsageError
 from scripts.core.git import user_git
 from scripts.core.lockfile import read_lock
 from scripts.core.model import FAULTS, Lock
 from scripts.core.repository import Repository
-from scripts.core.result_cache import Store
-from scripts.probes.environments import interpreter, requirements
-from scripts.probes.wheel_environments import WheelFile, fill, ready_in
+from scripts.core.result_cache import ResultCache
+from scripts.probes.environments import find_interpreter, requirements
+from scripts.probes.uv_environments import WheelFile, create_environment, require_environment
 from scripts.publish.credentials import find_credential
-from scripts.publish.upload import Shelf, Standing
+from scripts.publish.upload import PublishedState, PublishTarget
 from scripts.series.series import read_series
-from scripts.status.selection import Choice
-from scripts.status.status import examine
-from scripts.upstream.vendor import bring
+from scripts.status.selection import Selection
+from scripts.status.status import run_status
+from scripts.upstream.vendor import ensure_releases
 from scripts.verdicts.aggregate import Report
-from scripts.wheel.build import Wheel, make
-from scripts.wheel.verify import ProbedInstallation, cells_here, installation_faults, no_environment
+from scripts.wheel.build import BuiltWheel, build_wheel
+from scripts.wheel.verify import (
+    ProbedInstallation,
+    available_cells,
+    installation_problems,
+    no_environment_error,
+)
 
 
 def publish(repo: Repository, name: str, *, waived: Mapping[str, str], dry_run: bool) -> list[str]:
@@ -34,36 +39,36 @@ def publish(repo: Repository, name: str, *, waived: Mapping[str, str], dry_run: 
     Raises UsageError for an uncommitted tree or a taken version, AttentionError for verdicts that
     are not clean, EnvironmentFailedError if the index fails.
     """
-    shelf = _shelf(repo, name)
-    with repo.alone():
-        commit = committed(repo)
+    index = _publish_target(repo, name)
+    with repo.exclusive():
+        commit = clean_commit(repo)
         lock = read_lock(repo.lock_file)
-        bring(repo, lock)
-        refuse_faults(examine(repo, lock, Choice())[0], waived)
-        wheel = make(repo, lock, waived)
-        if committed(repo) != commit:
+        ensure_releases(repo, lock)
+        refuse_faults(run_status(repo, lock, Selection())[0], waived)
+        wheel = build_wheel(repo, lock, waived)
+        if clean_commit(repo) != commit:
             raise UsageError(
                 "the tree was changed while the wheel was built", hint="commit, then run this again"
             )
-        standing = shelf.look(wheel)
-        shelf.refuse_other(standing, wheel)
+        state = index.find_published(wheel)
+        index.refuse_other_bytes(state, wheel)
         lines = [f"{wheel.path.name} sha256 {wheel.sha256} N {wheel.number}"]
         if dry_run:
-            there = "already there" if standing is Standing.SAME else "would be uploaded"
+            there = "already there" if state is PublishedState.SAME else "would be uploaded"
             return [
                 *lines,
-                f"{there}: {name} ({shelf.target.upload}); nothing was sent (--dry-run)",
+                f"{there}: {name} ({index.target.upload}); nothing was sent (--dry-run)",
             ]
-        lines.append(_uploaded(shelf, wheel, standing))
-        _try_installed(repo, lock, shelf, wheel)
+        lines.append(_upload_if_absent(index, wheel, state))
+        _test_installation(repo, lock, index, wheel)
         lines.append(
             f"installed from {name} into a new environment: "
             "the files are as recorded, the control probe passes"
         )
-        return [*lines, f"pin it as: {pinned(wheel)}"]
+        return [*lines, f"pin it as: {requirement_line(wheel)}"]
 
 
-def committed(repo: Repository) -> str:
+def clean_commit(repo: Repository) -> str:
     """Return the id of the folder's commit; raises UsageError if anything is not committed."""
     inside = user_git(repo.root, "rev-parse", "--verify", "--quiet", "HEAD", ok=None)
     if inside.code != 0:
@@ -96,10 +101,12 @@ def refuse_faults(report: Report, waived: Mapping[str, str]) -> None:
         known = {item.feature.id: str(item.verdict) for item in report.features}
         verdict = known.get(idle[0])
         what = (
-            f"the verdict on {idle[0]} is {verdict}" if verdict else f"there is no patch {idle[0]}"
+            f"the verdict on {idle[0]} is {verdict}"
+            if verdict
+            else f"there is no feature {idle[0]}"
         )
         raise UsageError(
-            f"{what}: nothing to waive{near_miss(idle[0], sorted(faults)) if faults else ''}",
+            f"{what}: nothing to waive{did_you_mean(idle[0], sorted(faults)) if faults else ''}",
             hint="leave it out",
         )
     problems = [
@@ -113,35 +120,37 @@ def refuse_faults(report: Report, waived: Mapping[str, str]) -> None:
         raise AttentionError(f"not fit to publish:\n{text}", hint=f"nox -s status -- --why{way}")
 
 
-def pinned(wheel: Wheel) -> str:
+def requirement_line(wheel: BuiltWheel) -> str:
     """Return the line of a requirements file that only these bytes satisfy."""
     return f"{wheel.requirement} --hash=sha256:{wheel.sha256}"
 
 
-def _shelf(repo: Repository, name: str) -> Shelf:
+def _publish_target(repo: Repository, name: str) -> PublishTarget:
     """Return the index of that name in fork.toml, with its credential.
 
     Raises UsageError if fork.toml has none of that name, or if there is no credential.
     """
     indexes = {target.name: target for target in repo.config.indexes}
     if name not in indexes:
-        known = near_miss(name, list(indexes)) if indexes else ""
+        known = did_you_mean(name, list(indexes)) if indexes else ""
         raise UsageError(
             f"fork.toml has no [[indexes]] named {name}{known}", hint="see docs/publish.md"
         )
-    return Shelf(repo, indexes[name], find_credential(indexes[name]))
+    return PublishTarget(repo, indexes[name], find_credential(indexes[name]))
 
 
-def _uploaded(shelf: Shelf, wheel: Wheel, standing: Standing) -> str:
+def _upload_if_absent(index: PublishTarget, wheel: BuiltWheel, state: PublishedState) -> str:
     """Upload the wheel unless it is already there, and return what was done."""
-    if standing is Standing.SAME:
-        return f"already there: {shelf.target.name} has these bytes"
-    say(f"uploading to {shelf.target.name}")
-    shelf.refuse_other(shelf.put(wheel), wheel)
-    return f"uploaded to {shelf.target.name}"
+    if state is PublishedState.SAME:
+        return f"already there: {index.target.name} has these bytes"
+    info(f"uploading to {index.target.name}")
+    index.refuse_other_bytes(index.upload(wheel), wheel)
+    return f"uploaded to {index.target.name}"
 
 
-def _try_installed(repo: Repository, lock: Lock, shelf: Shelf, wheel: Wheel) -> None:
+def _test_installation(
+    repo: Repository, lock: Lock, index: PublishTarget, wheel: BuiltWheel
+) -> None:
     """Install the wheel from the index into a new environment, and run the control probe there.
 
     It is pinned by version and sha256. Raises AttentionError if the installation has a fault,
@@ -150,17 +159,17 @@ def _try_installed(repo: Repository, lock: Lock, shelf: Shelf, wheel: Wheel) -> 
     cell = next(
         (
             cell
-            for cell in cells_here(repo, lock)
-            if interpreter(repo.config.environment(cell.environment).python)
+            for cell in available_cells(repo, lock)
+            if find_interpreter(repo.config.environment(cell.environment).python)
         ),
         None,
     )
     if cell is None:
-        raise no_environment(lock)
+        raise no_environment_error(lock)
     environment = repo.config.environment(cell.environment)
     with repo.scratch() as folder:
         pins = folder / "requirements.txt"
-        pins.write_text(f"{pinned(wheel)}\n", encoding="utf-8")
+        pins.write_text(f"{requirement_line(wheel)}\n", encoding="utf-8")
         wanted = [
             *requirements(repo, environment),
             "-r",
@@ -168,18 +177,22 @@ def _try_installed(repo: Repository, lock: Lock, shelf: Shelf, wheel: Wheel) -> 
             "--refresh-package",
             wheel.contents.name,
         ]
-        fill(repo, folder / "environment", environment, wanted, shelf.variables())
-        ready = ready_in(folder / "environment", environment)
+        create_environment(
+            repo, folder / "environment", environment, wanted, index.install_variables()
+        )
+        ready = require_environment(folder / "environment", environment)
         faults = list(
-            installation_faults(repo, WheelFile(wheel.path, wheel.sha256), shelf.target.name, ready)
+            installation_problems(
+                repo, WheelFile(wheel.path, wheel.sha256), index.target.name, ready
+            )
         )
         trial = ProbedInstallation(
-            repo, lock, read_series(repo, lock), wheel.sha256, Store(folder / "results")
+            repo, lock, read_series(repo, lock), wheel.sha256, ResultCache(folder / "results")
         )
-        faults += trial.faults((), {cell: ready})
+        faults += trial.problems((), {cell: ready})
     if faults:
         text = "\n".join(f"  - {fault}" for fault in faults)
         raise AttentionError(
-            f"what {shelf.target.name} gives is not fit to use:\n{text}",
+            f"what {index.target.name} gives is not fit to use:\n{text}",
             hint="do not install it; find out why",
         )

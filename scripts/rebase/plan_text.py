@@ -11,11 +11,12 @@ from scripts.verdicts.retirement import Retirement
 
 
 @dataclass(frozen=True)
-class Plan:
+class RebasePlan:
     """What a rebase or a manual step would do, or did.
 
     `back` are the patches and features that come back, each with the reason. Only a dry run has
-    `total`, `stops` and `following`: the counts, the patches that conflict, the next command.
+    `counts_line`, `conflicting` and `next_command`: the counts, the patches that conflict, and the
+    next command.
     """
 
     origin: str
@@ -24,16 +25,16 @@ class Plan:
     replay: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     back: tuple[tuple[str, str], ...] = ()
-    total: str = ""
-    stops: tuple[str, ...] = ()
-    following: str = ""
+    counts_line: str = ""
+    conflicting: tuple[str, ...] = ()
+    next_command: str = ""
 
 
-def print_plan(plan: Plan, console: Console, *, dry_run: bool) -> None:
+def print_plan(plan: RebasePlan, console: Console, *, dry_run: bool) -> None:
     """Print what a rebase did, or would do."""
     verb = "would move" if dry_run else "moved"
-    if plan.total:
-        console.print(Styled(plan.total, style="bold"))
+    if plan.counts_line:
+        console.print(Styled(plan.counts_line, style="bold"))
     if plan.replay or plan.origin != plan.target:
         console.print(Styled(f"{verb} from {plan.origin} to {plan.target}", style="bold"))
     for item in plan.retire:
@@ -44,7 +45,7 @@ def print_plan(plan: Plan, console: Console, *, dry_run: bool) -> None:
         console.print(f"  replay {name}")
     for note in plan.notes:
         console.print(Styled(f"\n{note}"))
-    if plan.following:
-        console.print(f"\nnext: {plan.following}")
+    if plan.next_command:
+        console.print(f"\nnext: {plan.next_command}")
     if not dry_run and (plan.retire or plan.back or plan.replay or plan.origin != plan.target):
         console.print("\nnext: look at `git diff`, run `nox -s tests`, then commit", style="dim")

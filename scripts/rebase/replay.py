@@ -15,23 +15,23 @@ from scripts.core.errors import AttentionError
 from scripts.core.git import Git
 from scripts.core.model import Applies, Patch, Release
 from scripts.core.repository import Repository
-from scripts.core.result_cache import Store
-from scripts.rebase.state import RebaseState, home, reached, target_lock, work_tree
-from scripts.rebase.unretire import commit_of, dependencies, in_order
+from scripts.core.result_cache import ResultCache
+from scripts.rebase.state import RebaseState, checkpoint, rebase_folder, target_lock, work_tree_path
+from scripts.rebase.unretire import commit_of, live_dependencies, series_order
 from scripts.rebase.work_tree import (
+    check_commits,
     check_finished,
-    check_line,
     commit_resolution,
     commits_of,
-    drop,
-    id_of,
-    pick,
-    stand_at,
+    drop_commit,
+    force_checkout,
+    open_work_tree,
+    patch_id_of,
+    pick_with_rerere,
     unmerged,
-    work_of,
 )
-from scripts.series.apply import FORMAT, Workshop
-from scripts.series.moved_files import PERCENTAGES, moves
+from scripts.series.apply import TreeBuilder, format_patch
+from scripts.series.moved_files import RENAME_THRESHOLDS, find_moves
 from scripts.series.patch_file import read_mail, with_trailers
 from scripts.series.series import read_series
 
@@ -44,21 +44,21 @@ NEAR_LINES = 12
 
 def replay(repo: Repository, state: RebaseState) -> RebaseState:
     """Cherry-pick the patches in the queue; stop at the first conflict."""
-    shop = workshop(repo)
-    work = work_of(repo, state)
+    builder = tree_builder(repo)
+    work = open_work_tree(repo, state)
     if state.queue:
-        stand_at(work, state.head)
+        force_checkout(work, state.head)
     while state.queue:
-        reached("replaying")
-        patch = shop.series.by_id[state.queue[0]]
-        step, again = pick(work, commit_of(shop, patch.id), patch)
-        reached("picked")
+        checkpoint("replaying")
+        patch = builder.series.by_id[state.queue[0]]
+        step, again = pick_with_rerere(work, commit_of(builder, patch.id), patch)
+        checkpoint("picked")
         if step.applies is Applies.CONFLICT:
-            stop(
+            stop_rebase(
                 repo,
                 state,
                 f"{patch.id} conflicts with {state.target}: {step.detail}\n"
-                f"{_upstream_change(shop, state, work, patch)}",
+                f"{_upstream_change(builder, state, work, patch)}",
             )
         head = work.text("rev-parse", "HEAD")
         state = dataclasses.replace(
@@ -68,34 +68,34 @@ def replay(repo: Repository, state: RebaseState) -> RebaseState:
             again=(*state.again, patch.id) if again else state.again,
         )
         state.write(repo)
-    reached("replayed")
+    checkpoint("replayed")
     return state
 
 
-def resolved(repo: Repository, state: RebaseState) -> RebaseState:
+def accept_resolution(repo: Repository, state: RebaseState) -> RebaseState:
     """Return the state after a person worked in the work tree; commit a finished resolution.
 
     Raises AttentionError for an unfinished one.
     """
-    work, shop = work_of(repo, state), workshop(repo)
+    work, builder = open_work_tree(repo, state), tree_builder(repo)
     check_finished(work, state.head)
     if work.resolve("CHERRY_PICK_HEAD"):
-        commit_resolution(work, commit_of(shop, state.queue[0]))
-    head = _checked_head(shop, state, work, waiting=state.queue[1:])
-    reached("resolved")
+        commit_resolution(work, commit_of(builder, state.queue[0]))
+    head = _checked_head(builder, state, work, waiting=state.queue[1:])
+    checkpoint("resolved")
     state = dataclasses.replace(state, queue=state.queue[1:], head=head, stopped="", at=())
     state.write(repo)
     return state
 
 
-def left_out(repo: Repository, state: RebaseState) -> RebaseState:
+def skip_stopped(repo: Repository, state: RebaseState) -> RebaseState:
     """Leave out the patches at which the rebase stopped, and the live ones that depend on them.
 
     Raises AttentionError if a retired patch depends on one of them.
     """
-    series = workshop(repo).series
+    series = tree_builder(repo).series
     without = {other for name in state.at for other in series.dependents(series.by_id[name])}
-    gone = [name for name in in_order(series, state.back) if name in without - state.gone]
+    gone = [name for name in series_order(series, state.back) if name in without - state.gone]
     held = [
         patch.id
         for patch in series.retired
@@ -104,10 +104,10 @@ def left_out(repo: Repository, state: RebaseState) -> RebaseState:
     if held:
         raise AttentionError(
             f"{', '.join(gone)} cannot be left out: "
-            f"{', '.join(held)}, which is retired, stands on it",
-            hint=f"resolve it in {work_tree(repo)}, or nox -s rebase -- --abort",
+            f"{', '.join(held)}, which is retired, depends on it",
+            hint=f"resolve it in {work_tree_path(repo)}, or nox -s rebase -- --abort",
         )
-    head = _line_without(repo, state, gone)
+    head = _drop_patches(repo, state, gone)
     queue = tuple(name for name in state.queue if name not in gone)
     state = dataclasses.replace(
         state, queue=queue, head=head, skipped=(*state.skipped, *gone), stopped="", at=()
@@ -116,71 +116,80 @@ def left_out(repo: Repository, state: RebaseState) -> RebaseState:
     return state
 
 
-def _line_without(repo: Repository, state: RebaseState, gone: list[str]) -> str:
+def _drop_patches(repo: Repository, state: RebaseState, gone: list[str]) -> str:
     """Remove patches from the commits replayed so far, and return the last commit."""
-    work, target, head = work_of(repo, state), release_of(repo, state.target), state.head
+    work, target, head = open_work_tree(repo, state), release_of(repo, state.target), state.head
     if not state.queue:  # nothing is being resolved, so commits may have been amended
         check_finished(work, head)
-        head = _checked_head(workshop(repo), state, work, waiting=())
-    stand_at(work, head)
+        head = _checked_head(tree_builder(repo), state, work, waiting=())
+    force_checkout(work, head)
     for name in gone:
-        drop(work, target, name)
+        drop_commit(work, target, name)
     return work.text("rev-parse", "HEAD")
 
 
-def _checked_head(shop: Workshop, state: RebaseState, work: Git, waiting: tuple[str, ...]) -> str:
+def _checked_head(
+    builder: TreeBuilder, state: RebaseState, work: Git, waiting: tuple[str, ...]
+) -> str:
     """Return the work tree's last commit.
 
     Raises AttentionError unless its commits are all patches that are neither gone nor `waiting`.
     """
     wanted = [
-        name for name in in_order(shop.series, state.back) if name not in state.gone.union(waiting)
+        name
+        for name in series_order(builder.series, state.back)
+        if name not in state.gone.union(waiting)
     ]
-    check_line(work, release_of(shop.repo, state.target), wanted)
+    check_commits(work, release_of(builder.repo, state.target), wanted)
     return work.text("rev-parse", "HEAD")
 
 
-def stop(
+def stop_rebase(
     repo: Repository, state: RebaseState, why: str, at: tuple[str, ...] | None = None
 ) -> NoReturn:
     """Save the state, and raise an AttentionError that says how to continue.
 
     `at` are the patches that `--skip` would leave out: by default the first one in the queue.
     """
-    reached("stopping")
+    checkpoint("stopping")
     at = state.queue[:1] if at is None else at
     dataclasses.replace(state, stopped=why, at=at).write(repo)
-    is_open = bool(state.queue) and work_of(repo, state).resolve("CHERRY_PICK_HEAD") is not None
-    how = "resolve it (git add)" if is_open else "mend it (git commit --amend)"
+    is_open = (
+        bool(state.queue) and open_work_tree(repo, state).resolve("CHERRY_PICK_HEAD") is not None
+    )
+    how = "resolve it (git add)" if is_open else "fix it (git commit --amend)"
     skip = f"; or --skip, which leaves {', '.join(at)} out" if at else ""
     raise AttentionError(
         f"the rebase to {state.target} stopped; "
-        f"nothing outside {home(repo).relative_to(repo.root)} has changed.\n{why}",
-        hint=f"{how} in {work_tree(repo)}, then `nox -s rebase -- --continue`{skip}; or --abort",
+        f"nothing outside {rebase_folder(repo).relative_to(repo.root)} has changed.\n{why}",
+        hint=f"{how} in {work_tree_path(repo)}, "
+        f"then `nox -s rebase -- --continue`{skip}; or --abort",
     )
 
 
-def mails(repo: Repository, state: RebaseState) -> Iterator[tuple[str, bytes]]:
+def replayed_mails(repo: Repository, state: RebaseState) -> Iterator[tuple[str, bytes]]:
     """Yield each replayed patch's id and mail, with its base and dependencies in the new series."""
-    target, series = release_of(repo, state.target), workshop(repo).series
+    target, series = release_of(repo, state.target), tree_builder(repo).series
     commits = {
-        id_of(repo.git, commit): commit for commit in commits_of(repo.git, target, state.head)
+        patch_id_of(repo.git, commit): commit for commit in commits_of(repo.git, target, state.head)
     }
     back = [name for name in state.back if name in commits]
     for name, commit in commits.items():
-        mail = repo.git.run("format-patch", *FORMAT, "-1", "--stdout", commit).stdout
+        mail = format_patch(repo.git, commit)
         names = read_mail(mail).names("Depends")
-        left = tuple(other for other in dependencies(series, back, name, names) if other in commits)
+        left = tuple(
+            other for other in live_dependencies(series, back, name, names) if other in commits
+        )
         changes: dict[str, str | None] = {"Base": target.version}
         if left != names:
             changes["Depends"] = ", ".join(left) or None
         yield name, with_trailers(mail, changes)
 
 
-def workshop(repo: Repository) -> Workshop:
-    """Return the workshop of the current series, with the releases of the new pins."""
+def tree_builder(repo: Repository) -> TreeBuilder:
+    """Return the tree builder of the current series, with the releases of the new pins."""
     lock = target_lock(repo)
-    return Workshop(repo, lock, read_series(repo, lock), Store(repo.work / "results"))
+    return TreeBuilder(repo, lock, read_series(repo, lock), ResultCache(repo.work / "results"))
 
 
 def release_of(repo: Repository, version: str) -> Release:
@@ -190,12 +199,12 @@ def release_of(repo: Repository, version: str) -> Release:
     return release
 
 
-def _upstream_change(shop: Workshop, state: RebaseState, work: Git, patch: Patch) -> str:
+def _upstream_change(builder: TreeBuilder, state: RebaseState, work: Git, patch: Patch) -> str:
     """Return what upstream changed, from a patch's base to the target, near conflicting hunks."""
     files = unmerged(work)
     if not files:  # an ambiguous place is committed, and is still a conflict
         return "Look at the last commit there; `--continue` accepts its place."
-    base, target = shop.lock.release(patch.base), shop.lock.release(state.target)
+    base, target = builder.lock.release(patch.base), builder.lock.release(state.target)
     assert base is not None
     assert target is not None
     gone = {
@@ -203,12 +212,11 @@ def _upstream_change(shop: Workshop, state: RebaseState, work: Git, patch: Patch
     }
     moved = {
         old: move
-        for old, move in moves(work, base.commit, target.commit, gone).items()
+        for old, move in find_moves(work, base.commit, target.commit, gone).items()
         if move.new in files
     }
-    renames = (
-        f"--find-renames={min((move.found_at for move in moved.values()), default=PERCENTAGES[0])}%"
-    )
+    threshold = min((move.threshold for move in moved.values()), default=RENAME_THRESHOLDS[0])
+    renames = f"--find-renames={threshold}%"
     words = (
         "diff",
         "-U2",
@@ -220,7 +228,7 @@ def _upstream_change(shop: Workshop, state: RebaseState, work: Git, patch: Patch
         target.commit,
     )
     diff = work.run(*words, "--", *files, *moved).text
-    lines = (_near(diff, patch) or diff).splitlines()
+    lines = (_nearby_hunks(diff, patch) or diff).splitlines()
     more = f"\n  … {len(lines) - SHOWN_LINES} more lines" if len(lines) > SHOWN_LINES else ""
     return (
         f"What upstream changed there from {base.version} to {target.version}:\n"
@@ -229,7 +237,7 @@ def _upstream_change(shop: Workshop, state: RebaseState, work: Git, patch: Patch
     )
 
 
-def _near(diff: str, patch: Patch) -> str:
+def _nearby_hunks(diff: str, patch: Patch) -> str:
     """Return the hunks of a diff that are near a patch's own hunks."""
     found = []
     for file in unidiff.patch.PatchSet(diff):

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from scripts.core.errors import AttentionError
 from scripts.core.git import Git
 from scripts.core.model import Applies, Patch
-from scripts.series.apply import FORMAT, Workshop
-from scripts.series.cherry_pick import pick
-from scripts.series.override_files import with_packages
+from scripts.series.apply import TreeBuilder, format_patch
+from scripts.series.cherry_pick import pick_or_reset
+from scripts.series.override_files import with_package_inits
 from scripts.series.patch_file import with_trailers
 from scripts.verdicts.retirement import Retirement
 
@@ -19,7 +19,7 @@ HOLDS = "As it was then, it holds what it depended on: "
 
 
 @dataclass(frozen=True)
-class Place:
+class RetiredPlace:
     """The place of a patch in the series when it retired, kept in its `Place:` trailer.
 
     `number` is its file's number. `needed_by` are the patches that depended on it. `holds` are the
@@ -42,7 +42,7 @@ class Place:
         )
 
     @classmethod
-    def of(cls, patch: Patch) -> Place:
+    def of(cls, patch: Patch) -> RetiredPlace:
         """Return the place that a retired patch's trailer records.
 
         It is empty for a patch that retired before the trailer existed.
@@ -65,7 +65,7 @@ class Place:
 
 
 def retired_mail(
-    shop: Workshop, patch: Patch, retirement: Retirement, retiring: Collection[str]
+    builder: TreeBuilder, patch: Patch, retirement: Retirement, retiring: Collection[str]
 ) -> bytes:
     """Return the mail of a live patch as a retired one, which includes its modules and its proof.
 
@@ -73,19 +73,19 @@ def retired_mail(
     releases, so the retired patch also holds that patch as it is now. `retiring` are the ids of
     all patches that retire. Raises AttentionError if the patch needs one that it does not name.
     """
-    base = shop.lock.release(patch.base)
+    base = builder.lock.release(patch.base)
     assert base is not None
-    parts = shop.series.needed_by(patch)
-    own = _held(shop, patch, retiring)
-    with shop.git.checkout(base.commit) as work:
+    parts = builder.series.with_dependencies(patch)
+    own = _held_patches(builder, patch, retiring)
+    with builder.git.temporary_worktree(base.commit) as work:
         for part in (part for part in parts if part not in own):
-            _stand(shop, work, part, patch)
+            _commit_patch(builder, work, part, patch)
         start = work.text("rev-parse", "HEAD")
         # The commits from here on become one, with the message and the author of the last.
         for part in own:
-            _stand(shop, work, part, patch)
+            _commit_patch(builder, work, part, patch)
         message = work.run("log", "-1", "--format=%B").stdout.rstrip(b"\n") + b"\n"
-        message = _closed(shop, message, patch, own, retirement)
+        message = _retired_message(builder, message, patch, own, retirement)
         work.run(
             "commit",
             "--quiet",
@@ -100,38 +100,38 @@ def retired_mail(
         work.run(
             "commit", "--quiet", "--allow-empty", "--cleanup=verbatim", "--reuse-message", done
         )
-        return work.run("format-patch", *FORMAT, "-1", "--stdout", "HEAD").stdout
+        return format_patch(work, "HEAD")
 
 
-def _held(shop: Workshop, patch: Patch, retiring: Collection[str]) -> list[Patch]:
+def _held_patches(builder: TreeBuilder, patch: Patch, retiring: Collection[str]) -> list[Patch]:
     """List the patches that a retired patch holds: itself, and those that it needs.
 
     A patch that it needs and that retires too is left out, with all that this one needs.
     """
     elsewhere = {
         part
-        for other in shop.series.needed_by(patch)[:-1]
+        for other in builder.series.with_dependencies(patch)[:-1]
         if other.id in retiring
-        for part in shop.series.needed_by(other)
+        for part in builder.series.with_dependencies(other)
     }
-    return [part for part in shop.series.needed_by(patch) if part not in elsewhere]
+    return [part for part in builder.series.with_dependencies(patch) if part not in elsewhere]
 
 
-def _stand(shop: Workshop, work: Git, part: Patch, patch: Patch) -> None:
+def _commit_patch(builder: TreeBuilder, work: Git, part: Patch, patch: Patch) -> None:
     """Commit a patch with its override modules; raises AttentionError if it conflicts."""
-    step = pick(work, shop.commits(shop.series.active).ids[part.id], part)
+    step = pick_or_reset(work, builder.commits(builder.series.active).ids[part.id], part)
     if step.applies is Applies.CONFLICT:
         raise AttentionError(
             f"{patch.id} cannot retire: on {patch.base} it needs a patch "
             f"that its Depends: does not name: {step.detail}",
             hint="add the Depends: trailer (nox -s import, then nox -s export), and rebase again",
         )
-    package = shop.repo.config.overrides.package
+    package = builder.repo.config.overrides.package
     assert work.work_tree is not None
-    for name in with_packages(shop.override_files(part), shop.repo.overrides):
+    for name in with_package_inits(builder.override_files(part), builder.repo.overrides):
         path = work.work_tree / package / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes((shop.repo.overrides / name).read_bytes())
+        path.write_bytes((builder.repo.overrides / name).read_bytes())
         work.run("add", "--force", "--", path)
     work.run(
         "commit",
@@ -143,8 +143,8 @@ def _stand(shop: Workshop, work: Git, part: Patch, patch: Patch) -> None:
     )
 
 
-def _closed(
-    shop: Workshop, message: bytes, patch: Patch, own: Sequence[Patch], retirement: Retirement
+def _retired_message(
+    builder: TreeBuilder, message: bytes, patch: Patch, own: Sequence[Patch], retirement: Retirement
 ) -> bytes:
     """Return the message of a retired patch, with its proof, its place and what it holds."""
     held = [part.id for part in own if part is not patch]
@@ -153,11 +153,12 @@ def _closed(
         words = f"{HOLDS}{', '.join(held)}."
         message = body + gap + words.encode() + gap + trailers
     depends = [name for name in patch.depends if name not in held]
-    needed_by = tuple(other.id for other in shop.series.active if patch.id in other.depends)
+    needed_by = tuple(other.id for other in builder.series.active if patch.id in other.depends)
     holds = tuple(
-        f"{name}:{change_id(shop.git, shop.commits(shop.series.active).ids[name])}" for name in held
+        f"{name}:{change_id(builder.git, builder.commits(builder.series.active).ids[name])}"
+        for name in held
     )
-    place = Place(
+    place = RetiredPlace(
         patch.path.name.partition("-")[0], holds, patch.depends if held else (), needed_by
     )
     changes: dict[str, str | None] = {"Depends": ", ".join(depends) or None} if held else {}

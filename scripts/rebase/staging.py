@@ -15,22 +15,28 @@ from scripts.core.errors import AttentionError
 from scripts.core.lockfile import read_lock, write_lock
 from scripts.core.model import Patch, State
 from scripts.core.repository import Repository
-from scripts.rebase.replay import mails, workshop
+from scripts.rebase.replay import replayed_mails, tree_builder
 from scripts.rebase.retire import retired_mail
-from scripts.rebase.state import RebaseState, check_unchanged, folder_digest, home, target_lock
-from scripts.rebase.unretire import file_names, modules_of, outdated_settings
-from scripts.series.apply import FORMAT, Workshop
+from scripts.rebase.state import (
+    RebaseState,
+    check_unchanged,
+    folder_digest,
+    rebase_folder,
+    target_lock,
+)
+from scripts.rebase.unretire import file_names, outdated_settings, retired_modules
+from scripts.series.apply import TreeBuilder, format_patch
 from scripts.series.feature_record import with_applied_upstream
-from scripts.series.override_files import module_files, named_by, with_packages
+from scripts.series.override_files import matching_files, module_files, with_package_inits
 from scripts.series.profile import profile_name, read_profile
-from scripts.series.profile_editor import edited_profile
+from scripts.series.profile_editor import edit_profile
 from scripts.series.readme_table import readme_with_table
 from scripts.series.series import read_series
-from scripts.upstream.source_tree import edits_error, is_subtree, standing
+from scripts.upstream.source_tree import edits_error, is_subtree, nearest_release
 
 
 @dataclass(frozen=True)
-class Staged(Repository):
+class StagedRepository(Repository):
     """The repository as it will be: staged files take precedence over the current ones."""
 
     stage: Path = Path()
@@ -59,17 +65,17 @@ class Staged(Repository):
         return staged if staged.exists() else self.root / name
 
 
-def staged(repo: Repository) -> Staged:
+def staged_repository(repo: Repository) -> StagedRepository:
     """Return the repository as it will be."""
-    return Staged(repo.root, stage=home(repo) / "stage")
+    return StagedRepository(repo.root, stage=rebase_folder(repo) / "stage")
 
 
-def export(repo: Repository, state: RebaseState) -> str:
+def write_stage(repo: Repository, state: RebaseState) -> str:
     """Write the new series, retired patches, overrides, profile, records and pins to the stage.
 
     Return the digest of the overrides that were read.
     """
-    stage = home(repo) / "stage"
+    stage = rebase_folder(repo) / "stage"
     shutil.rmtree(stage, ignore_errors=True)
     digest = folder_digest(repo.overrides)
     shutil.copytree(repo.patches, stage / "patches", symlinks=True)
@@ -80,39 +86,41 @@ def export(repo: Repository, state: RebaseState) -> str:
     _write_series(repo, state, stage / "patches")
     _write_retired(repo, state, stage / "patches" / "retired")
     _write_modules(repo, state, stage / repo.config.overrides.package)
-    for path in orphans(repo, state):
+    for path in orphaned_modules(repo, state):
         (stage / path).unlink()
         _remove_empty(stage / path, stage / repo.config.overrides.package)
-    _write_profile(repo, state, staged(repo).overrides)
+    _write_profile(repo, state, staged_repository(repo).overrides)
     _write_records(repo, state, stage)
     write_lock(stage / "upstream" / "lock.toml", target_lock(repo))
     return digest
 
 
-def orphans(repo: Repository, state: RebaseState) -> Iterator[Path]:
+def orphaned_modules(repo: Repository, state: RebaseState) -> Iterator[Path]:
     """Yield the override files that no patch brings once some patches are gone.
 
     Paths are relative to the repository.
     """
-    shop = workshop(repo)
+    builder = tree_builder(repo)
     there = module_files(repo.overrides)
-    staying = {patch.id for patch in shop.series.active} - state.gone
-    left = {file for name in staying for file in shop.override_files(shop.series.by_id[name])}
+    staying = {patch.id for patch in builder.series.active} - state.gone
+    left = {file for name in staying for file in builder.override_files(builder.series.by_id[name])}
     back = {
         file
         for name in {*state.back} - state.gone
-        for file in _named(shop.series.by_id[name], there)
+        for file in _named_modules(builder.series.by_id[name], there)
     }
-    gone = {file for name in state.gone for file in shop.override_files(shop.series.by_id[name])}
+    gone = {
+        file for name in state.gone for file in builder.override_files(builder.series.by_id[name])
+    }
     removed = gone - left - back
-    kept = with_packages({*there - removed, *repo.config.overrides.common}, repo.overrides)
-    for file in with_packages(there, repo.overrides):
+    kept = with_package_inits({*there - removed, *repo.config.overrides.common}, repo.overrides)
+    for file in with_package_inits(there, repo.overrides):
         if file not in kept:
             yield Path(repo.config.overrides.package, file)
 
 
-def _named(patch: Patch, files: Collection[str]) -> set[str]:
-    return {file for name in patch.overrides for file in named_by(name, files)}
+def _named_modules(patch: Patch, files: Collection[str]) -> set[str]:
+    return {file for name in patch.overrides for file in matching_files(name, files)}
 
 
 def _remove_empty(path: Path, top: Path) -> None:
@@ -128,16 +136,16 @@ def put_in_place(repo: Repository, state: RebaseState, digest: str) -> None:
 
     Raises AttentionError if one of them was changed after it was read.
     """
-    stage = home(repo) / "stage"
+    stage = rebase_folder(repo) / "stage"
     changes: dict[Path, Path | None] = {
         repo.patches: stage / "patches",
         repo.overrides: stage / repo.config.overrides.package,
         repo.lock_file: stage / "upstream" / "lock.toml",
-        home(repo) / "state.json": stage / "state.json",
+        rebase_folder(repo) / "state.json": stage / "state.json",
     }
     # Replaced with the rest, so that after a kill the state says whether that was done.
-    (stage / "state.json").write_bytes(dataclasses.replace(state, done=True).content())
-    table = readme_with_table(repo, read_series(staged(repo), target_lock(repo)))
+    (stage / "state.json").write_bytes(dataclasses.replace(state, done=True).to_json())
+    table = readme_with_table(repo, read_series(staged_repository(repo), target_lock(repo)))
     if table is not None:
         (stage / "README.md").write_text(table)
         changes[repo.root / "README.md"] = stage / "README.md"
@@ -149,7 +157,7 @@ def put_in_place(repo: Repository, state: RebaseState, digest: str) -> None:
     if folder_digest(repo.overrides) != digest:
         name = repo.config.overrides.package
         raise AttentionError(
-            f"{name}/ changed while the rebase ran, which takes it as it is now",
+            f"{name}/ changed while the rebase ran; --continue rebases with it as it is now",
             hint="nox -s rebase -- --continue",
         )
     repo.replace(changes)
@@ -158,7 +166,7 @@ def put_in_place(repo: Repository, state: RebaseState, digest: str) -> None:
 def check_source(repo: Repository) -> None:
     """Raise AttentionError for edits in upstream/src/, which the rebase will replace."""
     if repo.source.exists() and not is_subtree(repo):
-        found = standing(repo, read_lock(repo.lock_file))
+        found = nearest_release(repo, read_lock(repo.lock_file))
         if found.edits:
             raise edits_error(
                 found, "keep the change as a patch (nox -s import), then nox -s vendor -- --restore"
@@ -167,7 +175,7 @@ def check_source(repo: Repository) -> None:
 
 def _source(repo: Repository, folder: Path) -> Path:
     folder.mkdir()
-    repo.git.write_folder(target_lock(repo).current.tree, folder)
+    repo.git.write_folder(target_lock(repo).locked_release.tree, folder)
     return folder
 
 
@@ -176,21 +184,21 @@ def _write_series(repo: Repository, state: RebaseState, patches: Path) -> None:
 
     A live patch keeps its bytes if its content, its base and its dependencies are the same.
     """
-    shop = workshop(repo)
+    builder = tree_builder(repo)
     names = []
-    called = file_names(shop.series, state.back)
-    for patch in (*shop.series.active, *(shop.series.by_id[name] for name in state.back)):
+    called = file_names(builder.series, state.back)
+    for patch in (*builder.series.active, *(builder.series.by_id[name] for name in state.back)):
         (patches / patch.path.relative_to(repo.patches)).unlink()
-    for name, mail in mails(repo, state):
-        patch = shop.series.by_id[name]
-        same = patch.state is State.ACTIVE and _formatted(shop, patch) == mail
+    for name, mail in replayed_mails(repo, state):
+        patch = builder.series.by_id[name]
+        same = patch.state is State.ACTIVE and _format_patch(builder, patch) == mail
         names.append(called[name])
         (patches / names[-1]).write_bytes(patch.path.read_bytes() if same else mail)
     lines = (repo.patches / "series").read_text().splitlines()
-    (patches / "series").write_text("".join(f"{line}\n" for line in _listing(lines, names)))
+    (patches / "series").write_text("".join(f"{line}\n" for line in _series_lines(lines, names)))
 
 
-def _listing(lines: list[str], names: list[str]) -> list[str]:
+def _series_lines(lines: list[str], names: list[str]) -> list[str]:
     """Return the lines of `series` for these names; the names that left are removed.
 
     A name that came back goes behind the one that precedes it in `names`, or to the front.
@@ -207,27 +215,27 @@ def _listing(lines: list[str], names: list[str]) -> list[str]:
     return [line for _, line in kept]
 
 
-def _formatted(shop: Workshop, patch: Patch) -> bytes:
-    commit = shop.commits(shop.series.active).ids[patch.id]
-    return shop.git.run("format-patch", *FORMAT, "-1", "--stdout", commit).stdout
+def _format_patch(builder: TreeBuilder, patch: Patch) -> bytes:
+    commit = builder.commits(builder.series.active).ids[patch.id]
+    return format_patch(builder.git, commit)
 
 
 def _write_retired(repo: Repository, state: RebaseState, folder: Path) -> None:
-    shop = workshop(repo)
+    builder = tree_builder(repo)
     numbers = [int(path.name[:4]) for path in folder.glob("[0-9][0-9][0-9][0-9]-*.patch")]
     retiring = {item.id for item in state.retire}
     for number, item in enumerate(state.retire, max(numbers, default=0) + 1):
         folder.mkdir(exist_ok=True)
-        content = retired_mail(shop, shop.series.by_id[item.id], item, retiring)
+        content = retired_mail(builder, builder.series.by_id[item.id], item, retiring)
         (folder / f"{number:04}-{item.id}.patch").write_bytes(content)
 
 
 def _write_modules(repo: Repository, state: RebaseState, overrides: Path) -> None:
     """Write the modules of the patches that come back; a module that exists stays as it is."""
-    shop = workshop(repo)
+    builder = tree_builder(repo)
     for name in state.back:
         if name not in state.gone:
-            for module, content in modules_of(shop, shop.series.by_id[name]).items():
+            for module, content in retired_modules(builder, builder.series.by_id[name]).items():
                 if not (overrides / module).exists():
                     (overrides / module).parent.mkdir(parents=True, exist_ok=True)
                     (overrides / module).write_bytes(content)
@@ -238,7 +246,7 @@ def _write_records(repo: Repository, state: RebaseState, stage: Path) -> list[st
 
     Return their paths, relative to the repository.
     """
-    series = workshop(repo).series
+    series = tree_builder(repo).series
     values: dict[str, str | None] = {
         item.id: item.trailer for item in state.settled
     } | dict.fromkeys(state.reopened)
@@ -263,6 +271,6 @@ def _write_profile(repo: Repository, state: RebaseState, overrides: Path) -> Non
     if put or repo.config.overrides.profile:
         path = overrides / profile_name(repo)
         outdated = outdated_settings(
-            workshop(repo).series, read_profile(repo), (*state.back, *state.reopened)
+            tree_builder(repo).series, read_profile(repo), (*state.back, *state.reopened)
         )
-        path.write_text(edited_profile(path.read_text(), put, (*state.skipped, *outdated)))
+        path.write_text(edit_profile(path.read_text(), put, (*state.skipped, *outdated)))

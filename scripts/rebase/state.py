@@ -5,9 +5,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 import shutil
-import signal
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any
 from scripts.core.errors import AttentionError, UsageError
 from scripts.core.lockfile import read_lock
 from scripts.core.model import Lock
-from scripts.core.repository import Repository, write_whole
+from scripts.core.repository import Repository, write_atomically
 from scripts.verdicts.retirement import Retirement
 
 STEPS = (
@@ -82,12 +81,12 @@ class RebaseState:
     def new_settings(self) -> dict[str, dict[str, object]]:
         """The settings that replace features from now on, by their ids in the profile."""
         return {
-            item.id: item.settings.mapping()
+            item.id: item.settings.as_dict()
             for item in (*self.retire, *self.settled)
             if item.settings
         }
 
-    def content(self) -> bytes:
+    def to_json(self) -> bytes:
         """Return the state as JSON, as it is written."""
         record = dataclasses.asdict(self) | {
             name: [item.record() for item in getattr(self, name)] for name in _RETIREMENTS
@@ -96,22 +95,22 @@ class RebaseState:
 
     def write(self, repo: Repository) -> None:
         """Write the state whole; a kill leaves the old one or the new one."""
-        write_whole(_file(repo), self.content())
+        write_atomically(_file(repo), self.to_json())
 
 
-def home(repo: Repository) -> Path:
+def rebase_folder(repo: Repository) -> Path:
     """Return the folder that holds everything of a rebase under way."""
     return repo.work / "rebase"
 
 
-def work_tree(repo: Repository) -> Path:
+def work_tree_path(repo: Repository) -> Path:
     """Return the path of the work tree where patches are replayed and conflicts resolved."""
-    return home(repo) / "tree"
+    return rebase_folder(repo) / "tree"
 
 
 def target_lock(repo: Repository) -> Lock:
     """Return the new pins, with the target locked."""
-    return read_lock(home(repo) / "lock.toml")
+    return read_lock(rebase_folder(repo) / "lock.toml")
 
 
 def read_state(repo: Repository) -> RebaseState | None:
@@ -119,11 +118,11 @@ def read_state(repo: Repository) -> RebaseState | None:
 
     A rebase that was killed after its last step is not under way.
     """
-    state = left_state(repo)
+    state = load_state(repo)
     return None if state is None or state.done else state
 
 
-def under_way(repo: Repository) -> str:
+def under_way_note(repo: Repository) -> str:
     """Return a message about the rebase under way, or an empty string."""
     state = read_state(repo)
     if state is None:
@@ -135,7 +134,7 @@ def under_way(repo: Repository) -> str:
     )
 
 
-def left_state(repo: Repository) -> RebaseState | None:
+def load_state(repo: Repository) -> RebaseState | None:
     """Return the stored state, also of a rebase that was killed after its last step, or None."""
     try:
         record: dict[str, Any] = json.loads(_file(repo).read_text())
@@ -148,13 +147,13 @@ def left_state(repo: Repository) -> RebaseState | None:
 
 def required_state(repo: Repository) -> RebaseState:
     """Return the stored state; raises UsageError if there is none."""
-    state = left_state(repo)
+    state = load_state(repo)
     if state is None:
         raise UsageError("no rebase is under way", hint="nox -s rebase -- VERSION")
     return state
 
 
-def fingerprint(repo: Repository) -> dict[str, str]:
+def input_digests(repo: Repository) -> dict[str, str]:
     """Return digests of the patches and pins, which a rebase replaces and does not read again."""
     return {
         "patches/": folder_digest(repo.root / "patches"),
@@ -167,7 +166,7 @@ def check_unchanged(repo: Repository, state: RebaseState) -> None:
 
     Such a change would be lost, or mixed with the new files.
     """
-    now = fingerprint(repo)
+    now = input_digests(repo)
     changed = [name for name, digest in state.before.items() if now[name] != digest]
     if changed:
         raise AttentionError(
@@ -199,37 +198,37 @@ def folder_digest(place: Path) -> str:
     return about.hexdigest()
 
 
-def forget(repo: Repository) -> None:
+def discard(repo: Repository) -> None:
     """Remove the folder of a rebase in one step, and git's record of its work tree."""
-    if home(repo).exists():
+    if rebase_folder(repo).exists():
         with repo.scratch() as scratch:
             # One rename, so that a kill leaves the whole folder or nothing.
-            home(repo).rename(scratch / "rebase")
-            reached("forgetting")
-            unregister(repo)
+            rebase_folder(repo).rename(scratch / "rebase")
+            checkpoint("forgetting")
+            remove_worktree_record(repo)
 
 
-def unregister(repo: Repository) -> None:
+def remove_worktree_record(repo: Repository) -> None:
     """Remove git's record of the work tree.
 
     `git worktree prune` does not, if the creation of the work tree was interrupted.
     """
-    wanted = (work_tree(repo) / ".git").resolve()
+    wanted = (work_tree_path(repo) / ".git").resolve()
     for folder in (repo.git.git_dir / "worktrees").glob("*"):
         place = folder / "gitdir"
         if not place.exists() or Path(place.read_text().strip()).resolve() == wanted:
             shutil.rmtree(folder)
 
 
-def reached(step: str) -> None:
-    """Mark a named step, and kill this process if FORK_KILL_AT names the step.
+def checkpoint(step: str) -> None:
+    """Raise the audit event `scripts.rebase` with the name of a step.
 
-    With this, tests show that a kill leaves the old state or the new one, never a mixture.
+    A test that listens to it kills the process there, to show that this leaves the old state or the
+    new one, never a mixture.
     """
     assert step in STEPS, step
-    if os.environ.get("FORK_KILL_AT") == step:
-        os.kill(os.getpid(), signal.SIGKILL)
+    sys.audit("scripts.rebase", step)
 
 
 def _file(repo: Repository) -> Path:
-    return home(repo) / "state.json"
+    return rebase_folder(repo) / "state.json"

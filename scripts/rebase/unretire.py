@@ -9,54 +9,57 @@ from pathlib import PurePosixPath
 from scripts.core.errors import AttentionError
 from scripts.core.git import Git
 from scripts.core.model import Applies, Patch, Settings, State
-from scripts.rebase.retire import HOLDS, Place, change_id
-from scripts.series.apply import Workshop
-from scripts.series.cherry_pick import pick
-from scripts.series.override_files import named_by
+from scripts.rebase.retire import HOLDS, RetiredPlace, change_id
+from scripts.series.apply import TreeBuilder
+from scripts.series.cherry_pick import pick_or_reset
+from scripts.series.override_files import matching_files
 from scripts.series.patch_file import with_trailers
 from scripts.series.profile import Profile
 from scripts.series.series import Series
 
-_HELD = re.compile(rf"\n\n{re.escape(HOLDS)}[^\n]*\.(?=\n\n)".encode())
+_HOLDS_SENTENCE = re.compile(rf"\n\n{re.escape(HOLDS)}[^\n]*\.(?=\n\n)".encode())
 
 
-def commit_of(shop: Workshop, name: str) -> str:
+def commit_of(builder: TreeBuilder, name: str) -> str:
     """Return a live patch's commit on its base, or the one that a retired patch would have there.
 
     Raises AttentionError if a retired patch no longer applies to its base.
     """
-    patch = shop.series.by_id[name]
+    patch = builder.series.by_id[name]
     if patch.state is State.ACTIVE:
-        return shop.commits(shop.series.active).ids[name]
-    made = shop.commits(shop.series.needed_by(patch))
+        return builder.commits(builder.series.active).ids[name]
+    made = builder.commits(builder.series.with_dependencies(patch))
     if made.failed:
         raise AttentionError(
             "\n".join(f"{part} {step.detail}" for part, step in made.failed.items()),
-            hint=f"mend {patch.path.relative_to(shop.repo.root)}, or take it back from git",
+            hint=f"fix {patch.path.relative_to(builder.repo.root)}, or take it back from git",
         )
-    return _live(shop, made.ids[name], patch)
+    return _as_live_commit(builder, made.ids[name], patch)
 
 
-def _live(shop: Workshop, commit: str, patch: Patch) -> str:
+def _as_live_commit(builder: TreeBuilder, commit: str, patch: Patch) -> str:
     """Return a retired patch's commit as that of a live patch.
 
     It leaves out the modules and the text that the retirement wrote. It also leaves out the
     patches that it holds, if all of them still apply unchanged below it.
     """
-    with shop.git.checkout(f"{commit}^") as work:
-        if not all(_stands(shop, work, *held.split(":")) for held in Place.of(patch).holds):
+    with builder.git.temporary_worktree(f"{commit}^") as work:
+        if not all(
+            _picks_unchanged(builder, work, *held.split(":"))
+            for held in RetiredPlace.of(patch).holds
+        ):
             # A held patch is gone or changed: this commit keeps all changes that it holds.
             work.run("reset", "--quiet", "--hard", f"{commit}^")
         work.run("read-tree", commit)
-        work.run("reset", "--quiet", "HEAD", "--", shop.repo.config.overrides.package, ok=None)
+        work.run("reset", "--quiet", "HEAD", "--", builder.repo.config.overrides.package, ok=None)
         work.run(
             "commit", "--quiet", "--allow-empty", "--cleanup=verbatim", "--reuse-message", commit
         )
         message = work.run("log", "-1", "--format=%B").stdout.rstrip(b"\n") + b"\n"
         changes: dict[str, str | None] = {"Applied-Upstream": None, "Place": None}
-        if depends := Place.of(patch).depends:
+        if depends := RetiredPlace.of(patch).depends:
             changes["Depends"] = ", ".join(depends)
-        stdin = with_trailers(_HELD.sub(b"", message), changes)
+        stdin = with_trailers(_HOLDS_SENTENCE.sub(b"", message), changes)
         work.run(
             "commit",
             "--quiet",
@@ -69,38 +72,40 @@ def _live(shop: Workshop, commit: str, patch: Patch) -> str:
         return work.text("rev-parse", "HEAD")
 
 
-def _stands(shop: Workshop, work: Git, name: str, change: str) -> bool:
+def _picks_unchanged(builder: TreeBuilder, work: Git, name: str, change: str) -> bool:
     """Pick a patch that a retired one holds onto HEAD, and return whether that worked.
 
     It does not if the patch is gone, changed since, or conflicts. Then the two can only move
     together.
     """
-    if name not in shop.series.by_id:
+    if name not in builder.series.by_id:
         return False
-    commit = commit_of(shop, name)
+    commit = commit_of(builder, name)
     return (
-        change_id(shop.git, commit) == change
-        and pick(work, commit, shop.series.by_id[name]).applies is not Applies.CONFLICT
+        change_id(builder.git, commit) == change
+        and pick_or_reset(work, commit, builder.series.by_id[name]).applies is not Applies.CONFLICT
     )
 
 
-def modules_of(shop: Workshop, patch: Patch) -> dict[str, bytes]:
+def retired_modules(builder: TreeBuilder, patch: Patch) -> dict[str, bytes]:
     """Return the contents of the override files that a retired patch names, by path.
 
     They come from its own patch file, or from those that it depends on.
     """
-    commit = shop.commits(shop.series.needed_by(patch)).ids[patch.id]
-    package = shop.repo.config.overrides.package
-    listed = shop.git.text("ls-tree", "-r", "-z", "--name-only", commit, f"{package}/").split("\0")
+    commit = builder.commits(builder.series.with_dependencies(patch)).ids[patch.id]
+    package = builder.repo.config.overrides.package
+    listed = builder.git.text("ls-tree", "-r", "-z", "--name-only", commit, f"{package}/").split(
+        "\0"
+    )
     files = {name.removeprefix(f"{package}/") for name in listed if name}
-    own = {file for name in patch.overrides for file in named_by(name, files)}
+    own = {file for name in patch.overrides for file in matching_files(name, files)}
     packages = {
         file
         for file in files
         if file.endswith("/__init__.py") and PurePosixPath(file).parent in _folders(own)
     }
     return {
-        file: shop.git.run("cat-file", "blob", f"{commit}:{package}/{file}").stdout
+        file: builder.git.run("cat-file", "blob", f"{commit}:{package}/{file}").stdout
         for file in sorted(own | packages)
     }
 
@@ -109,7 +114,7 @@ def _folders(files: Iterable[str]) -> set[PurePosixPath]:
     return {parent for file in files for parent in PurePosixPath(file).parents}
 
 
-def in_order(series: Series, back: Collection[str]) -> list[str]:
+def series_order(series: Series, back: Collection[str]) -> list[str]:
     """Return the ids of the live patches and of those that come back, in their new order.
 
     A patch that comes back goes where its old number was, or to the end if it has none. In any
@@ -117,7 +122,7 @@ def in_order(series: Series, back: Collection[str]) -> list[str]:
     """
     found = list(series.active)
     for patch in sorted((series.by_id[name] for name in back), key=_number):
-        place = Place.of(patch)
+        place = RetiredPlace.of(patch)
         later = (
             at for at, other in enumerate(found) if place.number and _number(other) > _number(patch)
         )
@@ -136,7 +141,7 @@ def _number(patch: Patch) -> str:
     """
     if patch.state is State.ACTIVE:
         return patch.path.name
-    return f"{Place.of(patch).number or '~'}-{patch.id}.patch"
+    return f"{RetiredPlace.of(patch).number or '~'}-{patch.id}.patch"
 
 
 def file_names(series: Series, back: Collection[str]) -> dict[str, str]:
@@ -145,22 +150,24 @@ def file_names(series: Series, back: Collection[str]) -> dict[str, str]:
     A patch that comes back has its old number, or the next one if it has none.
     """
     names = {patch.id: patch.path.name for patch in series.active}
-    for name in in_order(series, back):
+    for name in series_order(series, back):
         if name not in names:
             numbers = [int(other[:4]) for other in names.values() if other[:4].isdigit()]
-            number = Place.of(series.by_id[name]).number or f"{max(numbers, default=0) + 1:04}"
+            number = (
+                RetiredPlace.of(series.by_id[name]).number or f"{max(numbers, default=0) + 1:04}"
+            )
             names[name] = f"{number}-{name}.patch"
     return names
 
 
-def dependencies(
+def live_dependencies(
     series: Series, back: Collection[str], name: str, names: tuple[str, ...]
 ) -> tuple[str, ...]:
     """Return what a live patch depends on once the patches in `back` are live.
 
     When those retired, the patches that depended on them lost their names.
     """
-    regained = (other for other in back if name in Place.of(series.by_id[other]).needed_by)
+    regained = (other for other in back if name in RetiredPlace.of(series.by_id[other]).needed_by)
     return tuple(dict.fromkeys([*names, *regained]))
 
 

@@ -5,28 +5,32 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from scripts.core.console import say
+from scripts.core.console import info
 from scripts.core.errors import AttentionError
 from scripts.core.git import Git
-from scripts.core.line_endings import follow
+from scripts.core.line_endings import restore_line_endings
 from scripts.core.model import Applies, Patch, Release
 from scripts.core.repository import Repository
-from scripts.rebase.state import RebaseState, home, unregister, work_tree
-from scripts.series.cherry_pick import Step, cherry
+from scripts.rebase.state import RebaseState, rebase_folder, remove_worktree_record, work_tree_path
+from scripts.series.cherry_pick import ApplyResult, cherry_pick
 
 _RERERE = {"rerere.enabled": "true", "rerere.autoUpdate": "true"}
-_JUNK = (":(exclude,glob)**/__pycache__/**", ":(exclude,glob)**/*.orig", ":(exclude,glob)**/*.rej")
+_IGNORED_FILES = (
+    ":(exclude,glob)**/__pycache__/**",
+    ":(exclude,glob)**/*.orig",
+    ":(exclude,glob)**/*.rej",
+)
 
 
-def work_of(repo: Repository, state: RebaseState) -> Git:
+def open_work_tree(repo: Repository, state: RebaseState) -> Git:
     """Return a handle on the rebase's work tree.
 
     A work tree that is missing or incomplete is created at `state.head`. Raises AttentionError if
     the folder was moved or copied while the rebase was stopped.
     """
-    place, ready = work_tree(repo), home(repo) / "tree.ready"
+    place, ready = work_tree_path(repo), rebase_folder(repo) / "tree.ready"
     if not (ready.exists() and (place / ".git").exists()):
-        unregister(repo)
+        remove_worktree_record(repo)
         shutil.rmtree(place, ignore_errors=True)
         repo.git.run("worktree", "add", "--quiet", "--detach", place, state.head)
         ready.touch()
@@ -41,7 +45,7 @@ def work_of(repo: Repository, state: RebaseState) -> Git:
     return Git(inner, place, scratch=repo.git.scratch).with_settings(_RERERE)
 
 
-def stand_at(work: Git, head: str) -> None:
+def force_checkout(work: Git, head: str) -> None:
     """Check out a commit in the work tree, whatever a kill or a person left there."""
     work.run("reset", "--quiet", "--hard")
     work.run("checkout", "--quiet", "--force", "--detach", head)
@@ -49,12 +53,12 @@ def stand_at(work: Git, head: str) -> None:
     work.run("clean", "--quiet", "-d", "--force", "--force", "-x")
 
 
-def pick(work: Git, commit: str, patch: Patch) -> tuple[Step, bool]:
+def pick_with_rerere(work: Git, commit: str, patch: Patch) -> tuple[ApplyResult, bool]:
     """Cherry-pick a patch, and return how it applied and whether rerere resolved its conflict.
 
     A resolution that rerere knows is committed and reported.
     """
-    step = cherry(work, commit, patch)
+    step = cherry_pick(work, commit, patch)
     if (
         step.applies is not Applies.CONFLICT
         or not work.resolve("CHERRY_PICK_HEAD")
@@ -62,8 +66,8 @@ def pick(work: Git, commit: str, patch: Patch) -> tuple[Step, bool]:
     ):
         return step, False
     commit_resolution(work, commit)
-    say(f"{patch.id}: its conflict was resolved as once before (git rerere)")
-    return Step(Applies.THREE_WAY), True
+    info(f"{patch.id}: its conflict was resolved as once before (git rerere)")
+    return ApplyResult(Applies.THREE_WAY), True
 
 
 def commit_resolution(work: Git, original: str) -> None:
@@ -71,16 +75,16 @@ def commit_resolution(work: Git, original: str) -> None:
     work.run(
         "commit", "--quiet", "--allow-empty", "--cleanup=verbatim", "--reuse-message", original
     )
-    follow(work, "HEAD^")  # keeps the files' line endings
+    restore_line_endings(work, "HEAD^")  # keeps the files' line endings
 
 
-def drop(work: Git, target: Release, name: str) -> None:
+def drop_commit(work: Git, target: Release, name: str) -> None:
     """Remove a patch's commit, if there is one, from the commits up to HEAD.
 
     Raises AttentionError if a later commit builds on it.
     """
     head, line = work.text("rev-parse", "HEAD"), commits_of(work, target, "HEAD")
-    names = [id_of(work, commit) for commit in line]
+    names = [patch_id_of(work, commit) for commit in line]
     if name not in names:
         return
     number = names.index(name)
@@ -92,9 +96,9 @@ def drop(work: Git, target: Release, name: str) -> None:
             ).code
             != 0
         ):
-            stand_at(work, head)
+            force_checkout(work, head)
             raise AttentionError(
-                f"{id_of(work, later)} builds on {name}, "
+                f"{patch_id_of(work, later)} builds on {name}, "
                 "which therefore cannot be left out by itself",
                 hint=f"take {name} out by hand in {work.work_tree}, "
                 "or nox -s rebase -- --abort and say so in a Depends: trailer",
@@ -116,7 +120,7 @@ def check_finished(work: Git, since: str) -> None:
         line[1:] for line in work.text("diff", since).splitlines() if line.startswith("+<<<<<<< ")
     ]
     loose = work.run(
-        "status", "--porcelain", "--untracked-files=all", "--", ".", *_JUNK
+        "status", "--porcelain", "--untracked-files=all", "--", ".", *_IGNORED_FILES
     ).text.splitlines()
     picking = work.resolve("CHERRY_PICK_HEAD") is not None
     # While a cherry-pick is open, what is staged is its resolution.
@@ -134,12 +138,12 @@ def check_finished(work: Git, since: str) -> None:
         raise AttentionError(f"the work tree has changes that are in no commit:\n{text}", hint=hint)
 
 
-def check_line(work: Git, target: Release, wanted: list[str]) -> None:
+def check_commits(work: Git, target: Release, wanted: list[str]) -> None:
     """Raise AttentionError unless the commits on the target are the `wanted` patches in order.
 
     Otherwise a commit that was lost, doubled, renamed or added would go unnoticed.
     """
-    found = [id_of(work, commit) for commit in commits_of(work, target, "HEAD")]
+    found = [patch_id_of(work, commit) for commit in commits_of(work, target, "HEAD")]
     merges = work.text("rev-list", "--merges", f"{target.commit}..HEAD")
     based = work.run("merge-base", "--is-ancestor", target.commit, "HEAD", ok=(0, 1)).code == 0
     if found != wanted or merges or not based:
@@ -157,6 +161,6 @@ def commits_of(git: Git, target: Release, head: str) -> list[str]:
     return git.text("rev-list", "--reverse", "--topo-order", f"{target.commit}..{head}").split()
 
 
-def id_of(git: Git, commit: str) -> str:
+def patch_id_of(git: Git, commit: str) -> str:
     """Return the patch id in a commit's `Id:` trailer."""
     return git.text("log", "-1", "--format=%(trailers:key=Id,valueonly)", commit)

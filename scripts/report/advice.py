@@ -10,10 +10,10 @@ from packaging.version import Version
 
 from scripts.core.model import DROPPABLE, FAULTS, State, Verdict
 from scripts.report.presentation import headline
-from scripts.verdicts.aggregate import CAN_GO, COUNTS_NOT, FeatureReport, Report
+from scripts.verdicts.aggregate import NO_EVIDENCE, REMOVABLE, FeatureReport, Report
 
-WATCH = "nox -s watch"
-_NAMED = 3
+WATCH_COMMAND = "nox -s watch"
+_MAX_NAMED = 3
 """How many features a command names at most; for more it requests all."""
 
 
@@ -32,15 +32,15 @@ def advise(report: Report, *, why: bool = False) -> Advice:
     """
     advice = _advise(report)
     shown = re.search(r"--patch (\S+) .*--why", f"{advice.command} ") if why else None
-    cell = _cell(report, shown[1]) if shown else None
+    cell = _evidence_cell(report, shown[1]) if shown else None
     return replace(advice, command=f"nox -s cell -- {cell}") if cell else advice
 
 
-def _cell(report: Report, name: str) -> str | None:
+def _evidence_cell(report: Report, name: str) -> str | None:
     """Return the newest cell of a release that gives evidence about a feature."""
     found = next((item for item in report.features if item.feature.id == name), None)
     cells = (
-        [cell.cell.id for at in reversed(found.releases) for cell in at.cells if cell.says]
+        [cell.cell.id for at in reversed(found.releases) for cell in at.cells if cell.is_evidence]
         if found
         else []
     )
@@ -57,26 +57,30 @@ def _advise(report: Report) -> Advice:
             f"Somebody must look: {report.warnings[0]}",
             command[0].strip() if command else "nox -s vendor",
         )
-    if not report.whole:
-        return _of_the_chosen(report)
+    if not report.has_all_features:
+        return _advice_on_selected(report)
     is_news = report.newer == report.answer.release
-    news, going = _of_news(report), _of_what_can_go(report)
-    return _of_faults(report) or (news if is_news else going or news) or _of_nothing_to_do(report)
+    news, going = _advice_on_newer_release(report), _advice_on_removable(report)
+    return (
+        _advice_on_faults(report)
+        or (news if is_news else going or news)
+        or _advice_on_nothing_to_do(report)
+    )
 
 
-def counted(number: int) -> str:
-    """Return a number of features in words."""
+def count_features(number: int) -> str:
+    """Return a number of features as text, such as `1 feature` or `2 features`."""
     return f"{number} feature" if number == 1 else f"{number} features"
 
 
-def _of_the_chosen(report: Report) -> Advice:
+def _advice_on_selected(report: Report) -> Advice:
     """Return each feature's verdict, for a report on only some features."""
     at = report.answer.release
     text = "\n".join(_verdict(item, at) for item in report.features)
     going = any(item.verdict in DROPPABLE for item in _live(report))
     return Advice(
         text,
-        _move(report)
+        _rebase_command(report)
         if going and not _faulty(report)
         else evidence_command(report, report.features),
     )
@@ -86,19 +90,23 @@ def _verdict(item: FeatureReport, at: str) -> str:
     """Return a feature's verdict as a sentence, with the detail of the deciding probe."""
     name, settings = item.feature.id, f" with {item.settings}" if item.settings else ""
     found = item.release(at)
-    if item.verdict in FAULTS or item.verdict not in CAN_GO:
+    if item.verdict in FAULTS or item.verdict not in REMOVABLE:
         return f"{name} is {item.verdict} on {at}: {found.why if found else 'it was not tried'}"
     if item.feature.state is State.RETIRED:
         return f"{name} stays retired on {at}: {headline(item)}{settings}."
     return f"{name} can go on {at}: {headline(item)}{settings}."
 
 
-def _of_faults(report: Report) -> Advice | None:
-    at, faulty, suite = report.answer.release, _faulty(report), report.more.suite
+def _advice_on_faults(report: Report) -> Advice | None:
+    at, faulty, suite = (
+        report.answer.release,
+        _faulty(report),
+        report.optional_checks.suite_failures,
+    )
     parts = []
     if faulty:
         names = ", ".join(f"{item.feature.id} ({_fault(item)})" for item in faulty)
-        parts.append(f"somebody must look at {counted(len(faulty))} on {at}: {names}")
+        parts.append(f"somebody must look at {count_features(len(faulty))} on {at}: {names}")
     if suite:
         parts.append(
             f"somebody must look at upstream's own tests: {len(suite)} fail with the series "
@@ -106,24 +114,31 @@ def _of_faults(report: Report) -> Advice | None:
         )
     if not parts:
         return None
-    return Advice(_sentence([*parts, *_parts_that_go(report)]), evidence_command(report, faulty))
+    return Advice(
+        _sentence([*parts, *_removable_phrases(report)]), evidence_command(report, faulty)
+    )
 
 
-def _of_what_can_go(report: Report) -> Advice | None:
-    parts = list(_parts_that_go(report))
+def _advice_on_removable(report: Report) -> Advice | None:
+    parts = list(_removable_phrases(report))
     if not parts:
         return None
-    going = [item for item in _live(report) if item.verdict in CAN_GO]
-    by_hand = not _moved(report) and all(item.verdict is Verdict.REDUNDANT for item in going)
-    return Advice(_sentence(parts), evidence_command(report, going) if by_hand else _move(report))
+    going = [item for item in _live(report) if item.verdict in REMOVABLE]
+    by_hand = not _to_refresh(report) and all(item.verdict is Verdict.REDUNDANT for item in going)
+    return Advice(
+        _sentence(parts), evidence_command(report, going) if by_hand else _rebase_command(report)
+    )
 
 
-def _parts_that_go(report: Report) -> Iterator[str]:
+def _removable_phrases(report: Report) -> Iterator[str]:
     at = report.answer.release
-    going, moved = [item for item in _live(report) if item.verdict in CAN_GO], _moved(report)
+    going, moved = (
+        [item for item in _live(report) if item.verdict in REMOVABLE],
+        _to_refresh(report),
+    )
     if going:
         names = ", ".join(f"{item.feature.id} ({headline(item)})" for item in going)
-        yield f"{counted(len(going))} can go on {at}: {names}"
+        yield f"{count_features(len(going))} can go on {at}: {names}"
     if moved:
         patches = list(dict.fromkeys(item.feature.patch.id for item in moved))
         number = "1 patch" if len(patches) == 1 else f"{len(patches)} patches"
@@ -133,7 +148,7 @@ def _parts_that_go(report: Report) -> Iterator[str]:
         )
 
 
-def _of_news(report: Report) -> Advice | None:
+def _advice_on_newer_release(report: Report) -> Advice | None:
     """Return what a release newer than the locked one would mean, as far as it was tried."""
     newer = report.newer
     if (
@@ -143,36 +158,36 @@ def _of_news(report: Report) -> Advice | None:
     ):
         return None
     found = {item.feature.id: at.verdict for item in _live(report) if (at := item.release(newer))}
-    tried = any(verdict not in COUNTS_NOT for verdict in found.values())
-    gone = [name for name, verdict in found.items() if verdict in CAN_GO]
+    tried = any(verdict not in NO_EVIDENCE for verdict in found.values())
+    gone = [name for name, verdict in found.items() if verdict in REMOVABLE]
     what = "which is not tried yet" if not tried else "where no feature can go" if not gone else ""
-    what = what or f"where {counted(len(gone))} can go: {', '.join(gone)}"
+    what = what or f"where {count_features(len(gone))} can go: {', '.join(gone)}"
     return Advice(
         f"{newer} is released, {what}; the fork stands on {report.locked}.",
         f"nox -s rebase -- {newer} --dry-run",
     )
 
 
-def _of_nothing_to_do(report: Report) -> Advice:
+def _advice_on_nothing_to_do(report: Report) -> Advice:
     live, at = _live(report), report.answer.release
     retired = len(report.features) - len(live)
     tail = f"; {retired} {'is' if retired == 1 else 'are'} retired" if retired else ""
-    unknown = [item.feature.id for item in live if item.verdict in COUNTS_NOT]
+    unknown = [item.feature.id for item in live if item.verdict in NO_EVIDENCE]
     if unknown and len(unknown) == len(live):
-        return Advice(f"Not known: nothing could be run on {at} here.", _way_to_try(report))
+        return Advice(f"Not known: nothing could be run on {at} here.", _install_command(report))
     if unknown:
         needed = (
-            f"{len(live) - len(unknown)} of {counted(len(live))} are needed on {at}; "
+            f"{len(live) - len(unknown)} of {count_features(len(live))} are needed on {at}; "
             f"not tried here: {', '.join(unknown)}"
         )
-        return Advice(f"Nothing to do that is known: {needed}{tail}.", _way_to_try(report))
-    needed = f"all features are needed on {at}" if live else "no patch is live"
+        return Advice(f"Nothing to do that is known: {needed}{tail}.", _install_command(report))
+    needed = f"all features are needed on {at}" if live else "no feature is live"
     return Advice(
-        f"Nothing to do: {needed}{tail}.", WATCH if at == report.locked else "nox -s status"
+        f"Nothing to do: {needed}{tail}.", WATCH_COMMAND if at == report.locked else "nox -s status"
     )
 
 
-def _way_to_try(report: Report) -> str:
+def _install_command(report: Report) -> str:
     """Return the command that gets what is missing here, if a reason names one."""
     named = (re.search(r"`([^`]+)`", reason) for reason in report.skipped.values())
     return next((found[1] for found in named if found), "nox -s matrix -- --list")
@@ -185,18 +200,18 @@ def _sentence(parts: Iterable[str]) -> str:
 
 def evidence_command(report: Report, items: Sequence[FeatureReport]) -> str:
     """Return the command that shows the evidence."""
-    named = items if len(items) <= _NAMED else ()
-    words = [
-        *report.asked,
+    named = items if len(items) <= _MAX_NAMED else ()
+    options = [
+        *report.cli_options,
         *(f"--patch {item.feature.id}" for item in named),
         *(["--why"] if items else []),
     ]
-    if report.more.suite and not items:
-        words.append("--suite")
-    return f"nox -s {report.verb} -- {' '.join(words)}"
+    if report.optional_checks.suite_failures and not items:
+        options.append("--suite")
+    return f"nox -s {report.verb} -- {' '.join(options)}"
 
 
-def _move(report: Report) -> str:
+def _rebase_command(report: Report) -> str:
     """Return the command that would let features go.
 
     That is a rebase, unless the release is a source or older than the locked one: then it shows the
@@ -204,7 +219,9 @@ def _move(report: Report) -> str:
     """
     at = report.answer.release
     if _is_source(at) or Version(at) < Version(report.locked):
-        return evidence_command(report, [item for item in _live(report) if item.verdict in CAN_GO])
+        return evidence_command(
+            report, [item for item in _live(report) if item.verdict in REMOVABLE]
+        )
     return f"nox -s rebase -- {at} --dry-run"
 
 
@@ -220,14 +237,14 @@ def _fault(item: FeatureReport) -> str:
 
 
 def _faulty(report: Report) -> list[FeatureReport]:
-    return [item for item in report.features if item.faulty]
+    return [item for item in report.features if item.has_fault]
 
 
-def _moved(report: Report) -> list[FeatureReport]:
+def _to_refresh(report: Report) -> list[FeatureReport]:
     return [
         item
         for item in _live(report)
-        if item.verdict not in CAN_GO and item.is_moved(report.answer.release)
+        if item.verdict not in REMOVABLE and item.needs_refresh(report.answer.release)
     ]
 
 

@@ -16,7 +16,7 @@ from scripts.report import presentation
 from scripts.report.advice import advise
 from scripts.verdicts.aggregate import Report
 
-FORMS = ("markdown", "html", "junit")
+FORMATS = ("markdown", "html", "junit")
 _FILES = {"markdown": "report.md.j2", "html": "report.html.j2", "junit": "report.xml.j2"}
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>|#])")
@@ -33,10 +33,10 @@ def render(report: Report, form: str) -> str:
         keep_trailing_newline=True,
     )
     environment.filters |= {"plain": _plain, "slug": _slug, "md": markdown, "code": _code}
-    return environment.get_template(_FILES[form]).render(_words(report))
+    return environment.get_template(_FILES[form]).render(_template_variables(report))
 
 
-def _words(report: Report) -> dict[str, Any]:
+def _template_variables(report: Report) -> dict[str, Any]:
     """Return the variables for the templates."""
     seen = {cell.verdict for item in report.features for at in item.releases for cell in at.cells}
     seen |= {at.verdict for item in report.features for at in item.releases}

@@ -15,7 +15,7 @@ from scripts.core.model import (
     Result,
     Settings,
     State,
-    Text,
+    TextPresence,
     Verdict,
 )
 from scripts.verdicts.aggregate import CellReport, FeatureReport, ReleaseReport, Report
@@ -37,33 +37,33 @@ LETTERS = {
 
 MEANINGS = {
     Verdict.NEEDED: (
-        "bare upstream fails; where it was tried, the series passes and without the patch fails"
+        "bare upstream fails; where tried, the series passes, and fails without the patch"
     ),
     Verdict.ABSORBED: "bare upstream passes",
     Verdict.CONFIGURABLE: "bare upstream passes with settings",
-    Verdict.REDUNDANT: "the series passes without it",
+    Verdict.REDUNDANT: "the series passes without its patch",
     Verdict.NOT_NEEDED: "bare upstream passes, on a release older than the first that fails",
-    Verdict.UNTESTED: "no cell here meets what it needs",
+    Verdict.UNTESTED: "no cell here meets its requirements",
     Verdict.UNSUPPORTED: (
         "the control probe does not pass on the bare release here: nothing is known"
     ),
     Verdict.BROKEN: "fails with the series applied",
-    Verdict.CONFLICT: "does not apply",
+    Verdict.CONFLICT: "its patch does not apply",
     Verdict.UNPROVEN: (
         "no proof: an error, a skip, two runs that differ, or a probe that fails nowhere"
     ),
-    Verdict.REGRESSED: "upstream no longer does what a retired patch did",
+    Verdict.REGRESSED: "upstream no longer has a retired feature",
 }
 
 
 @dataclass(frozen=True)
-class Column:
+class ColumnEvidence:
     """One column of a cell: what ran, under which settings, its outcome and its detail."""
 
     name: str
     settings: Settings
     outcome: str
-    words: str
+    detail: str
 
 
 def headline(item: FeatureReport) -> str:
@@ -97,14 +97,14 @@ def conclusion(item: FeatureReport, release: str) -> str:
     return f"Cannot go: {why}" if item.verdict is Verdict.NEEDED else f"Not known: {why}"
 
 
-def stands_in(item: FeatureReport) -> dict[Verdict, list[str]]:
+def differing_verdicts(item: FeatureReport) -> dict[Verdict, list[str]]:
     """Return the cells of the newest release by verdict, the worst first.
 
     Return nothing if those that count agree.
     """
     found: dict[Verdict, list[str]] = {}
     for cell in item.releases[-1].cells if item.releases else ():
-        if cell.counts:
+        if cell.is_gating_evidence:
             found.setdefault(cell.verdict, []).append(cell.cell.id)
     return (
         {verdict: found[verdict] for verdict in Verdict if verdict in found}
@@ -113,20 +113,20 @@ def stands_in(item: FeatureReport) -> dict[Verdict, list[str]]:
     )
 
 
-def columns(report: CellReport, feature: Feature) -> Iterator[Column]:
+def columns(report: CellReport, feature: Feature) -> Iterator[ColumnEvidence]:
     """Yield the columns of a cell that were run."""
     facts, base = report.facts, report.settings
     tried: list[tuple[str, Settings, Result | None]] = [("bare", base, facts.bare)]
     for more, configured in zip(feature.replaced_by, facts.configured, strict=False):
-        tried.append((f"bare with {more}", Settings.of(base.mapping(), more.mapping()), configured))
+        tried.append((f"bare with {more}", Settings.of(base.as_dict(), more.as_dict()), configured))
     tried += [("series", base, facts.series), ("series without it", base, facts.without)]
     tried += [("bare under the profile", base, facts.profile)]
     for name, settings, result in tried:
         if result is not None:
-            yield Column(name, settings, *_shown(result))
+            yield ColumnEvidence(name, settings, *_outcome_and_detail(result))
 
 
-def _shown(result: Result) -> tuple[str, str]:
+def _outcome_and_detail(result: Result) -> tuple[str, str]:
     """Return the outcome of a column and its detail."""
     if result.control:
         return str(result.outcome), result.detail
@@ -135,42 +135,50 @@ def _shown(result: Result) -> tuple[str, str]:
 
 
 @dataclass(frozen=True)
-class Group:
+class CellGroup:
     """Cells of a release on which a feature has the same verdict for the same reason."""
 
     cells: tuple[Cell, ...]
     verdict: Verdict
-    words: str
-    columns: tuple[Column, ...]
+    reason: str
+    columns: tuple[ColumnEvidence, ...]
     settings: Settings
-    counts: bool
-    decides: bool
+    is_gating_evidence: bool
+    is_gating: bool
 
 
-def groups(at: ReleaseReport, feature: Feature, skipped: Mapping[str, str]) -> list[Group]:
+def group_cells(at: ReleaseReport, feature: Feature, skipped: Mapping[str, str]) -> list[CellGroup]:
     """Return the cells of a release, grouped by what they show, those that decided first."""
-    found: dict[Group, list[Cell]] = {}
+    found: dict[CellGroup, list[Cell]] = {}
     for report in at.cells:
         words, shown = (
-            skipped.get(report.cell.id) or _words(report, feature),
+            skipped.get(report.cell.id) or _cell_reason(report, feature),
             tuple(columns(report, feature)),
         )
-        same = Group(
-            (), report.verdict, words, shown, report.settings, report.counts, report.decides
+        same = CellGroup(
+            (),
+            report.verdict,
+            words,
+            shown,
+            report.settings,
+            report.is_gating_evidence,
+            report.is_gating,
         )
         found.setdefault(same, []).append(report.cell)
     order = [at.verdict, *Verdict]
-    ordered = sorted(found, key=lambda group: (not group.counts, order.index(group.verdict)))
+    ordered = sorted(
+        found, key=lambda group: (not group.is_gating_evidence, order.index(group.verdict))
+    )
     return [
         replace(group, cells=tuple(sorted(found[group], key=lambda cell: cell.id)))
         for group in ordered
     ]
 
 
-def _words(report: CellReport, feature: Feature) -> str:
+def _cell_reason(report: CellReport, feature: Feature) -> str:
     """Return the reason of a cell's verdict, or what an untested feature needs."""
     if report.verdict is Verdict.UNTESTED and feature.needs:
-        return f"not tried here: the patch counts only with {', '.join(feature.needs)}"
+        return f"not tried here: the feature counts only with {', '.join(feature.needs)}"
     return report.detail
 
 
@@ -181,9 +189,9 @@ class Evidence:
     The message of a probe appears once; a column that repeats it refers to it.
     """
 
-    group: Group
-    words: str
-    columns: tuple[Column, ...]
+    group: CellGroup
+    reason: str
+    columns: tuple[ColumnEvidence, ...]
     places: tuple[tuple[str, tuple[Cell, ...]], ...]
 
     @property
@@ -192,7 +200,7 @@ class Evidence:
         names = [release for release, _ in self.places]
         return (
             ", ".join(names)
-            if len(names) <= _LISTED
+            if len(names) <= _MAX_LISTED
             else f"{names[0]} … {names[-1]} ({len(names)} releases)"
         )
 
@@ -212,10 +220,10 @@ class Evidence:
         return ", ".join(cell.id for _, cells in self.places for cell in cells)
 
 
-_PLAIN = re.compile(r"bare upstream (fails|passes)( with settings)?(?!,)")
+_IMPLIED_TEXT = re.compile(r"bare upstream (fails|passes)( with settings)?(?!,)")
 """Text that a verdict and its columns contain anyway."""
 
-_LISTED = 3
+_MAX_LISTED = 3
 """How many releases are listed by name at most."""
 
 
@@ -224,40 +232,44 @@ def evidence(item: FeatureReport, skipped: Mapping[str, str], above: str = "") -
 
     `above` is text that was printed before.
     """
-    found: dict[tuple[Group, str], list[tuple[str, tuple[Cell, ...]]]] = {}
+    found: dict[tuple[CellGroup, str], list[tuple[str, tuple[Cell, ...]]]] = {}
     for at in reversed(item.releases):
-        for group in groups(at, item.feature, skipped):
-            key = replace(group, cells=()), _lead(group, at)
+        for group in group_cells(at, item.feature, skipped):
+            key = replace(group, cells=()), _group_reason(group, at)
             found.setdefault(key, []).append((at.release, group.cells))
     said: dict[str, str] = {}
     return [
-        Evidence(group, words, tuple(_once(group, places[0][0], said, above)), tuple(places))
+        Evidence(
+            group, words, tuple(_without_repeats(group, places[0][0], said, above)), tuple(places)
+        )
         for (group, words), places in found.items()
     ]
 
 
-def _lead(group: Group, at: ReleaseReport) -> str:
+def _group_reason(group: CellGroup, at: ReleaseReport) -> str:
     """Return the reason of a group and how the patch applies to the release.
 
     What its columns and its verdict show is left out.
     """
-    words = group.words
+    words = group.reason
     for column in group.columns:
-        for part in (column.words, column.words.partition("; the feature's own probes: ")[0]):
+        for part in (column.detail, column.detail.partition("; the feature's own probes: ")[0]):
             words = words.replace(f": {part}", "") if part else words
     if group.columns:
-        words = _PLAIN.sub("", words).strip(" ;()")
+        words = _IMPLIED_TEXT.sub("", words).strip(" ;()")
     applies = "" if at.applies is Applies.UNTRIED else f"applies: {at.applies}"
-    text = "" if at.text is Text.UNKNOWN else f"text: {at.text}"
+    text = "" if at.text is TextPresence.UNKNOWN else f"text: {at.text}"
     return "; ".join(filter(None, (words, applies, text)))
 
 
-def _once(group: Group, release: str, said: dict[str, str], above: str) -> Iterator[Column]:
+def _without_repeats(
+    group: CellGroup, release: str, said: dict[str, str], above: str
+) -> Iterator[ColumnEvidence]:
     """Yield the columns; a message that appeared before is replaced by where it is."""
     for column in group.columns:
         here = f"as on {release}, {column.name}"
-        there = "as said above" if column.words in above else said.setdefault(column.words, here)
-        yield column if not column.words or there == here else replace(column, words=there)
+        there = "as said above" if column.detail in above else said.setdefault(column.detail, here)
+        yield column if not column.detail or there == here else replace(column, detail=there)
 
 
 def unsupported(report: Report) -> dict[str, list[str]]:
@@ -282,12 +294,14 @@ def skipped(report: Report) -> dict[str, list[str]]:
     return found
 
 
-def tried(report: Report) -> tuple[int, int]:
+def count_cells(report: Report) -> tuple[int, int]:
     """Return the number of cells that decide something, and of those that could not be tried."""
-    return len({cell.cell.id for cell in _cells(report) if cell.counts}), len(report.skipped)
+    return len({cell.cell.id for cell in _cells(report) if cell.is_gating_evidence}), len(
+        report.skipped
+    )
 
 
-def can_all_go(report: Report) -> str:
+def smallest_series_note(report: Report) -> str:
     """Return a sentence on whether the smallest series leaves out any live patch."""
     live = [patch.id for patch in report.patches if patch.state is State.ACTIVE]
     if len(report.smallest) == len(live):
@@ -313,20 +327,20 @@ def axes(report: Report) -> dict[str, list[str]]:
     return {axis: words for axis, words in found.items() if axis == "release" or len(words) > 1}
 
 
-def quiet_modes(report: Report) -> dict[str, list[str]]:
+def advisory_modes(report: Report) -> dict[str, list[str]]:
     """Return the advisory modes by reason."""
     found: dict[str, list[str]] = {}
-    for mode, reason in report.modes.items():
+    for mode, reason in report.advisory_modes.items():
         found.setdefault(reason, []).append(mode)
     return found
 
 
-def left_out(report: Report) -> Iterator[tuple[str, str, Mapping[str, str]]]:
+def failures_without_patch(report: Report) -> Iterator[tuple[str, str, Mapping[str, str]]]:
     """Yield each patch that was left out, the error of the control probe, and those of all probes.
 
     The error of the control probe is empty if it passed.
     """
-    for name, failing in report.more.left_out.items():
+    for name, failing in report.optional_checks.failures_without.items():
         control = next((result.detail for result in failing.values() if not result.control), "")
         yield (
             name,
@@ -337,14 +351,17 @@ def left_out(report: Report) -> Iterator[tuple[str, str, Mapping[str, str]]]:
 
 def dependencies(report: Report) -> list[tuple[str, Sequence[str], Sequence[str]]]:
     """Return each patch with its dependencies, by its header and by applying it."""
-    declared, found = report.more.declared, report.more.found
+    declared, found = (
+        report.optional_checks.declared_dependencies,
+        report.optional_checks.actual_dependencies,
+    )
     return [
         (name, declared.get(name, ()), found.get(name, ()))
         for name in dict.fromkeys([*declared, *found])
     ]
 
 
-def names_of(versions: Mapping[str, str]) -> str:
+def versions_line(versions: Mapping[str, str]) -> str:
     """Return what is installed in an environment as one line, Python first."""
     rest = sorted(item for item in versions.items() if item[0] != "python")
     return ", ".join(

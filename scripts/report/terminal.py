@@ -1,4 +1,4 @@
-"""report: print what `status` found, as JSON for programs and as a table for people."""
+"""Print the report of `status`, as JSON for programs and as a table for people."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from scripts.report.advice import Advice, advise, evidence_command
 from scripts.report.presentation import (
     LETTERS,
     Evidence,
-    can_all_go,
     dependencies,
     evidence,
+    failures_without_patch,
     headline,
-    left_out,
     skipped,
+    smallest_series_note,
     unsupported,
 )
-from scripts.verdicts.aggregate import CellReport, FeatureReport, More, Report
+from scripts.verdicts.aggregate import CellReport, FeatureReport, OptionalChecks, Report
 
 _STYLES = {
     Verdict.NEEDED: "yellow",
@@ -38,7 +38,7 @@ _FAULT = "bold red"
 
 
 def as_json(report: Report) -> dict[str, Any]:
-    """Return the report in the format of section 5 of DESIGN."""
+    """Return the report as `--format json` prints it, schema 2."""
     found = report.answer
     return {
         "schema": 2,
@@ -50,7 +50,7 @@ def as_json(report: Report) -> dict[str, Any]:
         "answer": {
             "release": found.release,
             "bare_is_enough": found.bare_is_enough,
-            "settings": found.settings.mapping(),
+            "settings": found.settings.as_dict(),
             "in_the_way": list(found.in_the_way),
             "text": found.text,
         },
@@ -58,20 +58,25 @@ def as_json(report: Report) -> dict[str, Any]:
         "features": [_feature_json(item) for item in report.features],
         "smallest_series": list(report.smallest),
         "summary": report.summary,
-    } | _more_json(report.more)
+    } | _more_json(report.optional_checks)
 
 
-def _more_json(more: More) -> dict[str, Any]:
+def _more_json(checks: OptionalChecks) -> dict[str, Any]:
     """Return the results of the optional checks that were requested."""
     found: dict[str, Any] = {}
-    if more.left_out:
-        found["left_out"] = {name: list(failing) for name, failing in more.left_out.items()}
-        found["dependencies"] = {
-            name: {"declared": list(more.declared[name]), "found": list(more.found[name])}
-            for name in more.declared
+    if checks.failures_without:
+        found["left_out"] = {
+            name: list(failing) for name, failing in checks.failures_without.items()
         }
-    if more.suite is not None:
-        found["suite"] = list(more.suite)
+        found["dependencies"] = {
+            name: {
+                "declared": list(checks.declared_dependencies[name]),
+                "found": list(checks.actual_dependencies[name]),
+            }
+            for name in checks.declared_dependencies
+        }
+    if checks.suite_failures is not None:
+        found["suite"] = list(checks.suite_failures)
     return found
 
 
@@ -98,7 +103,7 @@ def _feature_json(report: FeatureReport) -> dict[str, Any]:
         "absorbed_in": report.absorbed_in,
         "configurable_since": report.configurable_since,
         **({"configurable_until": report.configurable_until} if report.configurable_until else {}),
-        "settings": report.settings.mapping() if report.settings else None,
+        "settings": report.settings.as_dict() if report.settings else None,
         "releases": {
             item.release: {
                 "verdict": item.verdict,
@@ -114,7 +119,7 @@ def _feature_json(report: FeatureReport) -> dict[str, Any]:
 def _cell_json(report: CellReport) -> dict[str, Any]:
     facts = report.facts
     configured = (
-        facts.configured[facts.replaced if facts.replaced is not None else -1]
+        facts.configured[facts.passing_alternative if facts.passing_alternative is not None else -1]
         if facts.configured
         else None
     )
@@ -143,7 +148,7 @@ def print_report(report: Report, console: Console, *, why: bool = False) -> None
     advice = advise(report, why=why)
     console.print(Styled(advice.text, style="bold"), soft_wrap=True)
     console.print(f"next: {advice.command}", markup=False, soft_wrap=True)
-    if report.whole:
+    if report.has_all_features:
         console.print(Styled(f"\n{report.answer.short}"), soft_wrap=True)
     if why:
         print_why(report, console, advice.text)
@@ -198,16 +203,16 @@ def _legend(report: Report) -> Iterator[RenderableType]:
         if item.settings:
             yield Styled(f"{item.feature.id}: {item.settings}", style="dim")
     if report.smallest:
-        yield Styled(f"smallest series: {can_all_go(report)}", style="dim")
+        yield Styled(f"smallest series: {smallest_series_note(report)}", style="dim")
     live = [patch for patch in report.patches if patch.state is State.ACTIVE]
     files = {hunk.path for patch in live for hunk in patch.hunks}
-    if live and report.whole:
+    if live and report.has_all_features:
         touched = sum(patch.lines for patch in live)
         yield Styled(
             f"upstream lines touched (added and removed): {touched} in {len(files)} files",
             style="dim",
         )
-    for name, control, failing in left_out(report):
+    for name, control, failing in failures_without_patch(report):
         words = (
             f"the control probe, so all probes: {control}"
             if control
@@ -222,13 +227,15 @@ def _legend(report: Report) -> Iterator[RenderableType]:
             else ""
         )
         yield Styled(words + differs, style="yellow" if differs else "dim")
-    if report.more.suite is not None:
-        lines = report.more.suite or ("no test that counts fails with the series and passes bare",)
+    if report.optional_checks.suite_failures is not None:
+        lines = report.optional_checks.suite_failures or (
+            "no test that counts fails with the series and passes bare",
+        )
         yield Styled(
             "upstream's own tests: " + "\n  ".join(lines),
-            style="red" if report.more.suite else "dim",
+            style="red" if report.optional_checks.suite_failures else "dim",
         )
-        for line in report.more.suite_ran:
+        for line in report.optional_checks.suite_runs:
             yield Styled(f"  {line}", style="dim")
 
 
@@ -238,9 +245,10 @@ def _attention(report: Report, advice: Advice, *, why: bool) -> Iterator[Rendera
     Leave out what was printed above.
     """
     for item in report.features:
-        if item.verdict in FAULTS and report.whole and not why:
+        if item.verdict in FAULTS and report.has_all_features and not why:
             yield Styled(
-                f"\n{item.feature.id} is {item.verdict}: {_reason(item, report.answer.release)}",
+                f"\n{item.feature.id} is {item.verdict}: "
+                f"{_fault_detail(item, report.answer.release)}",
                 style="red",
             )
             yield Styled(f"  evidence: {evidence_command(report, [item])}", style="dim")
@@ -257,7 +265,7 @@ def _attention(report: Report, advice: Advice, *, why: bool) -> Iterator[Rendera
         yield Styled(f"\nnot tried here: {', '.join(cells)}: {reason}", style="yellow")
 
 
-def _reason(item: FeatureReport, locked: str) -> str:
+def _fault_detail(item: FeatureReport, locked: str) -> str:
     found = [at for at in item.releases if at.verdict is item.verdict]
     at = next((one for one in found if one.release == locked), found[0] if found else None)
     return at.detail if at else ""
@@ -285,9 +293,9 @@ def print_why(report: Report, console: Console, above: str = "") -> None:
 
 def _evidence_lines(shown: Evidence) -> Iterator[RenderableType]:
     """Yield what was seen, column by column, and in which cells."""
-    quiet = "" if shown.group.decides else f"{shown.mode} decides nothing"
-    if quiet or shown.words:
-        yield Styled("; ".join(filter(None, (shown.words, quiet))))
+    quiet = "" if shown.group.is_gating else f"{shown.mode} decides nothing"
+    if quiet or shown.reason:
+        yield Styled("; ".join(filter(None, (shown.reason, quiet))))
     for part in shown.columns:
-        yield Styled(f"{part.name}: {part.outcome} {part.words}".rstrip(), style="dim")
+        yield Styled(f"{part.name}: {part.outcome} {part.detail}".rstrip(), style="dim")
     yield Styled(f"cells: {shown.cells}", style="dim")

@@ -11,16 +11,23 @@ from pathlib import Path
 
 from scripts.core.errors import AttentionError
 from scripts.core.git import Git
-from scripts.core.model import Applies, Feature, Lock, Patch, Release, State, Text
+from scripts.core.model import Applies, Feature, Lock, Patch, Release, State, TextPresence
 from scripts.core.repository import Repository
-from scripts.core.result_cache import Store, digest, file_digest
-from scripts.series.cherry_pick import Picks, Step, apply_exactly, difference, line_on, pick
-from scripts.series.override_files import brought_by, module_files, with_packages
+from scripts.core.result_cache import ResultCache, digest, file_digest
+from scripts.series.cherry_pick import (
+    ApplyResult,
+    PickCache,
+    apply_exactly,
+    commit_diff,
+    pick_or_reset,
+    pick_sequence,
+)
+from scripts.series.override_files import files_by_patch, module_files, with_package_inits
 from scripts.series.series import Series
-from scripts.series.text_check import texts
+from scripts.series.text_check import check_texts
 from scripts.upstream import import_folder
 
-FORMAT = (
+FORMAT_PATCH_OPTIONS = (
     "--always",
     "--zero-commit",
     "--no-signature",
@@ -32,39 +39,44 @@ FORMAT = (
 """How a patch is written: the least context, and nothing that depends on the machine."""
 
 
-_WRITTEN = 1_000_000_000
+def format_patch(git: Git, commit: str) -> bytes:
+    """Return a commit as the mail of a patch file."""
+    return git.run("format-patch", *FORMAT_PATCH_OPTIONS, "-1", "--stdout", commit).stdout
+
+
+_FILE_TIME = 1_000_000_000
 """The modification time of every module of a tree, in seconds since the epoch."""
 
 
 @dataclass(frozen=True)
-class Built:
+class PatchedTree:
     """A tree with some patches applied, and how each of them applied."""
 
     tree: str
     applied: tuple[str, ...]
-    steps: dict[str, Step]
+    results: dict[str, ApplyResult]
 
 
 @dataclass(frozen=True)
-class Commits:
+class SeriesCommits:
     """The series as commits on its base: each patch's commit, and what did not apply there."""
 
     ids: dict[str, str]
-    failed: dict[str, Step]
+    failed: dict[str, ApplyResult]
 
 
 @dataclass
-class Workshop:
+class TreeBuilder:
     """Builds trees in the private repository, once for each content."""
 
     repo: Repository
     lock: Lock
     series: Series
-    store: Store
-    _built: dict[str, Built] = field(default_factory=dict)
-    _commits: dict[tuple[str, ...], Commits] = field(default_factory=dict)
-    _differences: dict[str, bytes] = field(default_factory=dict)
-    _picks: Picks = field(default_factory=dict)
+    store: ResultCache
+    _built: dict[str, PatchedTree] = field(default_factory=dict)
+    _commits: dict[tuple[str, ...], SeriesCommits] = field(default_factory=dict)
+    _diffs: dict[str, bytes] = field(default_factory=dict)
+    _picks: PickCache = field(default_factory=dict)
     _blobs: dict[bytes, str] = field(default_factory=dict)
     _releases: dict[str, Release] = field(default_factory=dict)
     _places: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -79,21 +91,21 @@ class Workshop:
 
     def build(
         self, patches: Sequence[Patch], target: Release, *, without: Iterable[str] = ()
-    ) -> Built:
+    ) -> PatchedTree:
         """Return the tree of `target` with `patches` applied, except those in `without`.
 
-        A patch that conflicts is left out too, as are those that depend on it; its step names the
-        place.
+        A patch that conflicts is left out too, as are those that depend on it; its result
+        names the place.
         """
         left_out = frozenset(without)
         key = digest(
-            "built, moved files followed",
+            "patched tree, moved files followed",
             target.commit,
             [patch.sha256 for patch in patches],
             sorted(left_out),
             self._override_digests,
         )
-        built = self._built.get(key) or self._kept(key)
+        built = self._built.get(key) or self._cached_tree(key)
         if built is None:
             built = self._build(patches, target, left_out)
             self.store.put(key, dataclasses.asdict(built))
@@ -101,16 +113,16 @@ class Workshop:
         self._releases.setdefault(built.tree, target)
         return built
 
-    def _kept(self, key: str) -> Built | None:
+    def _cached_tree(self, key: str) -> PatchedTree | None:
         """Return what an earlier run built, if its tree still exists."""
         kept = self.store.get(key)
         if kept is None or not self.git.resolve(f"{kept['tree']}^{{tree}}"):
             return None
-        steps = {
-            name: Step(Applies(step["applies"]), step["detail"])
-            for name, step in kept["steps"].items()
+        results = {
+            name: ApplyResult(Applies(result["applies"]), result["detail"])
+            for name, result in kept["results"].items()
         }
-        return Built(kept["tree"], tuple(kept["applied"]), steps)
+        return PatchedTree(kept["tree"], tuple(kept["applied"]), results)
 
     def folder(self, tree: str) -> Path:
         """Return a folder that contains a tree's files, written only once."""
@@ -120,7 +132,7 @@ class Workshop:
                 new = scratch / tree
                 new.mkdir()
                 self.git.write_folder(tree, new)
-                _make_alike(new)
+                _set_file_times(new)
                 place.parent.mkdir(exist_ok=True)
                 new.rename(place)
         return place
@@ -143,12 +155,12 @@ class Workshop:
 
     def import_folder(self, release: Release) -> str:
         """Return the folder, relative to a release's tree, from which its modules are imported."""
-        given = self.repo.config.upstream.import_path(release.version)
+        given = self.repo.config.upstream.configured_import_folder(release.version)
         key = digest("layout", release.tree, given, file_digest(Path(import_folder.__file__)))
         kept = self.store.get(key)
         if kept is None:
             names = self.git.text("ls-tree", "-r", "--name-only", release.tree).splitlines()
-            read = partial(self._file, release.tree)
+            read = partial(self._read_file, release.tree)
             kept = (
                 given
                 if given and import_folder.has_code(names, given)
@@ -157,20 +169,20 @@ class Workshop:
             self.store.put(key, kept)
         return str(kept)
 
-    def _file(self, tree: str, name: str) -> str:
+    def _read_file(self, tree: str, name: str) -> str:
         return self.git.run("cat-file", "blob", f"{tree}:{name}").text
 
-    def commits(self, patches: Sequence[Patch]) -> Commits:
+    def commits(self, patches: Sequence[Patch]) -> SeriesCommits:
         """Build patches as commits, each on its base after the earlier ones, without any offset."""
         key = tuple(patch.sha256 for patch in patches)
         if key not in self._commits:
-            self._commits[key] = self._commit_all(patches)
+            self._commits[key] = self._commit_patches(patches)
         return self._commits[key]
 
-    def mutated(self, feature: Feature) -> str | None:
+    def mutated_tree(self, feature: Feature) -> str | None:
         """Return the base's tree with a feature's reverse mutation, or None if it conflicts."""
         base = self._release(feature.patch.base)
-        with self.git.index(base.tree) as handle:
+        with self.git.temporary_index(base.tree) as handle:
             mutation = (self.repo.root / feature.mutation).read_bytes()
             done = handle.run("apply", "--cached", "-", stdin=mutation, ok=None)
             if done.code != 0:
@@ -179,7 +191,7 @@ class Workshop:
             self._releases.setdefault(tree, base)
             return tree
 
-    def text(self, patches: Sequence[Patch], target: Release) -> dict[str, Text]:
+    def text_presence(self, patches: Sequence[Patch], target: Release) -> dict[str, TextPresence]:
         """Return for each patch whether its change is already in a release's text.
 
         The changes are applied in reverse, the last patch first.
@@ -189,14 +201,14 @@ class Workshop:
         if kept is None:
             ids = self.commits(patches).ids
             known = {
-                patch.id: self._difference(ids[patch.id])
+                patch.id: self._commit_diff(ids[patch.id])
                 for patch in patches
                 if patch.hunks and patch.id in ids
             }
-            unknown = dict.fromkeys((patch.id for patch in patches), Text.UNKNOWN)
-            kept = unknown | texts(self.git, known, target.tree)
+            unknown = dict.fromkeys((patch.id for patch in patches), TextPresence.UNKNOWN)
+            kept = unknown | check_texts(self.git, known, target.tree)
             self.store.put(key, kept)
-        return {name: Text(value) for name, value in kept.items()}
+        return {name: TextPresence(value) for name, value in kept.items()}
 
     def override_files(self, patch: Patch) -> tuple[str, ...]:
         """Return the modules that a live patch brings, relative to the override package."""
@@ -204,14 +216,14 @@ class Workshop:
 
     @cached_property
     def _override_files(self) -> dict[str, tuple[str, ...]]:
-        return brought_by(self.series.active, module_files(self.repo.overrides))
+        return files_by_patch(self.series.active, module_files(self.repo.overrides))
 
     @cached_property
     def _override_digests(self) -> list[str]:
         names = sorted({*module_files(self.repo.overrides), *self.repo.config.overrides.common})
         return [
             digest(name, file_digest(self.repo.overrides / name))
-            for name in with_packages(names, self.repo.overrides)
+            for name in with_package_inits(names, self.repo.overrides)
         ]
 
     def _release(self, version: str) -> Release:
@@ -219,79 +231,87 @@ class Workshop:
         assert release is not None, version
         return release
 
-    def _commit_all(self, patches: Sequence[Patch]) -> Commits:
-        made = Commits({}, {})
+    def _commit_patches(self, patches: Sequence[Patch]) -> SeriesCommits:
+        commits = SeriesCommits({}, {})
         if not patches:
-            return made
+            return commits
         base = patches[0].base
-        with self.git.checkout(self._release(base).commit) as work:
+        with self.git.temporary_worktree(self._release(base).commit) as work:
             for patch in patches:
                 if patch.base != base:
                     base = patch.base
-                    self._replay(work, patches, made, self._release(base))
-                step = apply_exactly(work, patch)
-                if step.applies is Applies.CONFLICT:
-                    made.failed[patch.id] = step
+                    self._move_commits(work, patches, commits, self._release(base))
+                result = apply_exactly(work, patch)
+                if result.applies is Applies.CONFLICT:
+                    commits.failed[patch.id] = result
                 else:
-                    made.ids[patch.id] = work.text("rev-parse", "HEAD")
-        return made
+                    commits.ids[patch.id] = work.text("rev-parse", "HEAD")
+        return commits
 
-    def _replay(self, work: Git, patches: Sequence[Patch], made: Commits, base: Release) -> None:
+    def _move_commits(
+        self, work: Git, patches: Sequence[Patch], commits: SeriesCommits, base: Release
+    ) -> None:
         """Cherry-pick the commits made so far onto the base of the next patch."""
         work.run("checkout", "--quiet", "--detach", base.commit)
         for patch in patches:
             if (
-                patch.id in made.ids
-                and pick(work, made.ids[patch.id], patch).applies is Applies.CONFLICT
+                patch.id in commits.ids
+                and pick_or_reset(work, commits.ids[patch.id], patch).applies is Applies.CONFLICT
             ):
                 raise AttentionError(
-                    f"{patch.id} does not go onto {base.version},"
+                    f"{patch.id} does not apply to {base.version},"
                     " where a patch that depends on it stands"
                 )
 
-    def _build(self, patches: Sequence[Patch], target: Release, left_out: frozenset[str]) -> Built:
+    def _build(
+        self, patches: Sequence[Patch], target: Release, left_out: frozenset[str]
+    ) -> PatchedTree:
         commits = self.commits(patches)
-        steps: dict[str, Step] = dict(commits.failed)
+        results: dict[str, ApplyResult] = dict(commits.failed)
         applied: list[Patch] = []
-        with line_on(target, self.git, self._picks) as line:
+        with pick_sequence(target, self.git, self._picks) as sequence:
             for patch in patches:
-                if patch.id in left_out or patch.id in steps:
+                if patch.id in left_out or patch.id in results:
                     continue
                 missing = [
                     name
                     for name in patch.depends
-                    if name in steps and steps[name].applies is Applies.CONFLICT
+                    if name in results and results[name].applies is Applies.CONFLICT
                 ]
                 if missing:
-                    steps[patch.id] = Step(
+                    results[patch.id] = ApplyResult(
                         Applies.CONFLICT, f"depends on {', '.join(missing)}, which conflicts"
                     )
                     continue
-                steps[patch.id] = line.pick(commits.ids[patch.id], patch)
-                if steps[patch.id].applies is not Applies.CONFLICT:
+                results[patch.id] = sequence.pick(commits.ids[patch.id], patch)
+                if results[patch.id].applies is not Applies.CONFLICT:
                     applied.append(patch)
-        return Built(self._compose(line.tree, applied), tuple(patch.id for patch in applied), steps)
+        return PatchedTree(
+            self._add_override_package(sequence.tree, applied),
+            tuple(patch.id for patch in applied),
+            results,
+        )
 
-    def _compose(self, tree: str, applied: Sequence[Patch]) -> str:
+    def _add_override_package(self, tree: str, applied: Sequence[Patch]) -> str:
         """Add the override modules and the list of the applied patches to a patched tree."""
         if not applied:
             return tree
         package = self.repo.config.overrides.package
-        files = {f"{package}/_series.py": listing(applied)}
+        files = {f"{package}/_series.py": series_module(applied)}
         modules = [
             name
             for patch in applied
             if patch.state is State.ACTIVE  # a retired patch has its modules in its own hunks
             for name in self.override_files(patch)
         ]
-        for name in with_packages(
+        for name in with_package_inits(
             [*self.repo.config.overrides.common, *modules], self.repo.overrides
         ):
             files[f"{package}/{name}"] = (self.repo.overrides / name).read_bytes()
         lines = "".join(
             f"100644 {self._blob(content)}\t{path}\n" for path, content in files.items()
         )
-        with self.git.index(tree) as handle:
+        with self.git.temporary_index(tree) as handle:
             handle.run("update-index", "--add", "--index-info", stdin=lines.encode())
             return handle.text("write-tree")
 
@@ -301,22 +321,22 @@ class Workshop:
             self._blobs[content] = self.git.text("hash-object", "-w", "--stdin", stdin=content)
         return self._blobs[content]
 
-    def _difference(self, commit: str) -> bytes:
-        if commit not in self._differences:
-            self._differences[commit] = difference(self.git, commit)
-        return self._differences[commit]
+    def _commit_diff(self, commit: str) -> bytes:
+        if commit not in self._diffs:
+            self._diffs[commit] = commit_diff(self.git, commit)
+        return self._diffs[commit]
 
 
-def _make_alike(folder: Path) -> None:
+def _set_file_times(folder: Path) -> None:
     """Set one modification time, so that equal files of two trees share their bytecode.
 
-    `probes/cell/serve.py` relies on it.
+    `probes/cell/fork_server.py` relies on it.
     """
     for path in folder.rglob("*.py"):
-        os.utime(path, (_WRITTEN, _WRITTEN))
+        os.utime(path, (_FILE_TIME, _FILE_TIME))
 
 
-def listing(applied: Sequence[Patch]) -> bytes:
+def series_module(applied: Sequence[Patch]) -> bytes:
     """Return the source of the module that lists the patches in a tree and their features."""
     patches = "".join(f"    {patch.id!r},\n" for patch in applied)
     features = "".join(

@@ -1,4 +1,4 @@
-"""pick: apply one patch to one tree, exactly on its base or by cherry-pick elsewhere."""
+"""Apply one patch to one tree, exactly on its base or by cherry-pick elsewhere."""
 
 from __future__ import annotations
 
@@ -9,82 +9,82 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from scripts.core.git import Git
-from scripts.core.line_endings import blob, differ, follow, tree_without_cr
+from scripts.core.line_endings import endings_differ, read_blob, restore_line_endings, tree_with_lf
 from scripts.core.model import Applies, Patch, Release
-from scripts.series.moved_files import AROUND, Move, fits, moves, places_of
+from scripts.series.moved_files import CONTEXT_LINES, Move, find_moves, is_same_file, matching_paths
 
 _MARKER = re.compile(r"^<<<<<<< ", re.MULTILINE)
 
 
 @dataclass(frozen=True)
-class Step:
+class ApplyResult:
     """How one patch applied to a tree, and where it conflicted."""
 
     applies: Applies
     detail: str = ""
 
 
-class Picked(NamedTuple):
+class PickResult(NamedTuple):
     """The result of a pick: how the commit applied, and the commit and the tree after it."""
 
-    step: Step
+    step: ApplyResult
     commit: str
     tree: str
 
 
-Picks = dict[tuple[str, str], Picked]
+PickCache = dict[tuple[str, str], PickResult]
 """Earlier picks, by the tree that they were applied to and the commit that was picked."""
 
 
 @dataclass
-class Line:
+class PickSequence:
     """A sequence of picks on a release; a pick onto the same tree is not repeated."""
 
     git: Git
     commit: str
     tree: str
-    picks: Picks
+    picks: PickCache
     stack: ExitStack
     _work: Git | None = None
     _checked_out: str = ""
 
-    def pick(self, commit: str, patch: Patch) -> Step:
-        """Pick a patch's commit onto the end of the line; a conflict leaves its tree unchanged."""
+    def pick(self, commit: str, patch: Patch) -> ApplyResult:
+        """Pick a patch's commit onto the end; a conflict leaves the tree unchanged."""
         key = self.tree, commit
         if key not in self.picks:
-            work = self._at_end()
-            step = pick(work, commit, patch)
+            work = self._checkout_end()
+            step = pick_or_reset(work, commit, patch)
             self._checked_out = work.text("rev-parse", "HEAD")
-            self.picks[key] = Picked(step, self._checked_out, work.tree_of("HEAD"))
+            self.picks[key] = PickResult(step, self._checked_out, work.tree_of("HEAD"))
         step, self.commit, self.tree = self.picks[key]
         return step
 
-    def _at_end(self) -> Git:
-        """Return a work tree with the end of the line checked out."""
+    def _checkout_end(self) -> Git:
+        """Return a work tree with the end of the sequence checked out."""
         if self._work is None:
-            self._work = self.stack.enter_context(self.git.checkout(self.commit))
+            self._work = self.stack.enter_context(self.git.temporary_worktree(self.commit))
         elif self._checked_out != self.commit:
             self._work.run("checkout", "--quiet", "--detach", self.commit)
         return self._work
 
 
 @contextmanager
-def line_on(release: Release, git: Git, picks: Picks) -> Iterator[Line]:
-    """Yield a line that begins at a release, in the private repository."""
+def pick_sequence(release: Release, git: Git, picks: PickCache) -> Iterator[PickSequence]:
+    """Yield a sequence that begins at a release, in the private repository."""
     with ExitStack() as stack:
-        yield Line(git, release.commit, release.tree, picks, stack)
+        yield PickSequence(git, release.commit, release.tree, picks, stack)
 
 
-def apply_exactly(work: Git, patch: Patch) -> Step:
+def apply_exactly(work: Git, patch: Patch) -> ApplyResult:
     """Commit a patch with `git am` on its own base, where no hunk may have an offset."""
     diff = _diff_of(patch)
     if diff:
         trial = work.run("apply", "--check", "--verbose", "-", stdin=diff, ok=None)
         if trial.code != 0 or b"offset" in trial.stderr:
-            return Step(
+            return ApplyResult(
                 Applies.CONFLICT,
                 f"does not apply exactly on its own base {patch.base}:"
-                f" {_complaints(trial.complaint)}",
+                f" {_error_lines(trial.error_output)}",
             )
     done = work.run(
         "am",
@@ -97,24 +97,24 @@ def apply_exactly(work: Git, patch: Patch) -> Step:
     )
     if done.code != 0:
         work.run("am", "--abort", ok=None)
-        return Step(
+        return ApplyResult(
             Applies.CONFLICT,
-            f"git am refuses it on its own base {patch.base}: {_complaints(done.complaint)}",
+            f"git am refuses it on its own base {patch.base}: {_error_lines(done.error_output)}",
         )
-    return Step(Applies.CLEAN if patch.hunks else Applies.NO_HUNKS)
+    return ApplyResult(Applies.CLEAN if patch.hunks else Applies.NO_HUNKS)
 
 
-def pick(work: Git, commit: str, patch: Patch) -> Step:
+def pick_or_reset(work: Git, commit: str, patch: Patch) -> ApplyResult:
     """Cherry-pick a patch's commit onto HEAD; a conflict leaves HEAD and work tree unchanged."""
     head = work.text("rev-parse", "HEAD")
-    step = cherry(work, commit, patch)
+    step = cherry_pick(work, commit, patch)
     if step.applies is Applies.CONFLICT:
         work.run("cherry-pick", "--abort", ok=None)
         work.run("reset", "--quiet", "--hard", head)
     return step
 
 
-def cherry(work: Git, commit: str, patch: Patch) -> Step:
+def cherry_pick(work: Git, commit: str, patch: Patch) -> ApplyResult:
     """Cherry-pick a patch's commit onto HEAD, and compare the result with a plain application.
 
     With one line of context, a plain application can change the wrong function, so its result is
@@ -122,20 +122,20 @@ def cherry(work: Git, commit: str, patch: Patch) -> Step:
     left in the work tree.
     """
     head = work.text("rev-parse", "HEAD")
-    diff = difference(work, commit)
-    plain, moved = _plain(work, head, diff) if diff else (work.tree_of(head), False)
-    if not _cherry_pick(work, commit):
-        return _second_try(work, commit, patch, head, diff)
+    diff = commit_diff(work, commit)
+    plain, moved = _apply_plainly(work, head, diff) if diff else (work.tree_of(head), False)
+    if not _git_cherry_pick(work, commit):
+        return _retry_leniently(work, commit, patch, head, diff)
     if not diff:
-        return Step(Applies.NO_HUNKS)
+        return ApplyResult(Applies.NO_HUNKS)
     if plain is None:
-        return Step(Applies.THREE_WAY)
+        return ApplyResult(Applies.THREE_WAY)
     if plain != work.tree_of("HEAD"):
-        return _ambiguous(hunk.path for hunk in patch.hunks)
-    return Step(Applies.OFFSET if moved else Applies.CLEAN)
+        return _ambiguous_result(hunk.path for hunk in patch.hunks)
+    return ApplyResult(Applies.OFFSET if moved else Applies.CLEAN)
 
 
-def _second_try(work: Git, commit: str, patch: Patch, head: str, diff: bytes) -> Step:
+def _retry_leniently(work: Git, commit: str, patch: Patch, head: str, diff: bytes) -> ApplyResult:
     """Cherry-pick again, with other line endings ignored and with moved files followed.
 
     This resolves conflicts of line endings alone, and of files that moved and changed more than git
@@ -143,32 +143,36 @@ def _second_try(work: Git, commit: str, patch: Patch, head: str, diff: bytes) ->
     """
     files = work.text("diff", "--name-only", "--diff-filter=U").splitlines()
     gone = {name for name in files if work.resolve(f"{head}:{name}") is None}
-    found = moves(work, f"{commit}^", head, gone) if gone else {}
-    around = difference(work, commit, AROUND) if found else b""
-    moved = {old: move for old, move in found.items() if fits(work, head, move, around, old)}
-    went = {name: moved[name].new if name in moved else name for name in files}
-    endings = any(_endings_differ(work, commit, head, old, new) for old, new in went.items())
-    if not moved and not endings:
-        return Step(Applies.CONFLICT, _conflicts(work, patch, moved))
+    found = find_moves(work, f"{commit}^", head, gone) if gone else {}
+    context = commit_diff(work, commit, CONTEXT_LINES) if found else b""
+    moved = {
+        old: move for old, move in found.items() if is_same_file(work, head, move, context, old)
+    }
+    new_paths = {name: moved[name].new if name in moved else name for name in files}
+    ignore_endings = any(
+        _endings_differ(work, commit, head, old, new) for old, new in new_paths.items()
+    )
+    if not moved and not ignore_endings:
+        return ApplyResult(Applies.CONFLICT, _describe_conflicts(work, patch, moved))
     work.run("cherry-pick", "--abort", ok=None)
     work.run("reset", "--quiet", "--hard", head)
-    words = ["-Xignore-cr-at-eol"] if endings else []
-    words += [f"-Xfind-renames={min(move.found_at for move in moved.values())}%"] if moved else []
-    if not _cherry_pick(work, commit, *words):
-        return Step(Applies.CONFLICT, _conflicts(work, patch, moved))
-    follow(work, head)
+    words = ["-Xignore-cr-at-eol"] if ignore_endings else []
+    words += [f"-Xfind-renames={min(move.threshold for move in moved.values())}%"] if moved else []
+    if not _git_cherry_pick(work, commit, *words):
+        return ApplyResult(Applies.CONFLICT, _describe_conflicts(work, patch, moved))
+    restore_line_endings(work, head)
     if moved:
-        return _moved_step(work, commit, head, diff, moved)
+        return _result_with_moves(work, commit, head, diff, moved)
     paths = {hunk.path for hunk in patch.hunks}
-    plain = tree_without_cr(work, head, paths, diff)
+    plain = tree_with_lf(work, head, paths, diff)
     return (
-        Step(Applies.THREE_WAY)
-        if plain in {None, tree_without_cr(work, "HEAD", paths)}
-        else _ambiguous(paths)
+        ApplyResult(Applies.THREE_WAY)
+        if plain in {None, tree_with_lf(work, "HEAD", paths)}
+        else _ambiguous_result(paths)
     )
 
 
-def _cherry_pick(work: Git, commit: str, *words: str) -> bool:
+def _git_cherry_pick(work: Git, commit: str, *words: str) -> bool:
     return (
         work.run(
             "cherry-pick", "--allow-empty", "--keep-redundant-commits", *words, commit, ok=None
@@ -179,12 +183,14 @@ def _cherry_pick(work: Git, commit: str, *words: str) -> bool:
 
 def _endings_differ(work: Git, commit: str, head: str, old: str, new: str) -> bool:
     before, after, there = (
-        blob(work, name) for name in (f"{commit}^:{old}", f"{commit}:{old}", f"{head}:{new}")
+        read_blob(work, name) for name in (f"{commit}^:{old}", f"{commit}:{old}", f"{head}:{new}")
     )
-    return bool(before and there) and differ(before, after, there)
+    return bool(before and there) and endings_differ(before, after, there)
 
 
-def _moved_step(work: Git, commit: str, head: str, diff: bytes, moved: Mapping[str, Move]) -> Step:
+def _result_with_moves(
+    work: Git, commit: str, head: str, diff: bytes, moved: Mapping[str, Move]
+) -> ApplyResult:
     """Accept a moved file's hunks only if each of them fits in one place of all new files."""
     words = (
         "diff-tree",
@@ -197,24 +203,28 @@ def _moved_step(work: Git, commit: str, head: str, diff: bytes, moved: Mapping[s
         head,
     )
     new = [path for path in work.text(*words).split("\0") if path]
-    several = [places for places in places_of(work, head, new, diff, moved) if len(places) != 1]
+    several = [
+        places for places in matching_paths(work, head, new, diff, moved) if len(places) != 1
+    ]
     if several:
-        return _ambiguous(several[0] or [move.new for move in moved.values()], f"{_said(moved)}; ")
-    return Step(Applies.THREE_WAY, _said(moved))
+        return _ambiguous_result(
+            several[0] or [move.new for move in moved.values()], f"{_describe_moves(moved)}; "
+        )
+    return ApplyResult(Applies.THREE_WAY, _describe_moves(moved))
 
 
-def _said(moved: Mapping[str, Move]) -> str:
+def _describe_moves(moved: Mapping[str, Move]) -> str:
     return ", ".join(f"{name} moved to {move}" for name, move in moved.items())
 
 
-def _ambiguous(files: Iterable[str], before: str = "") -> Step:
+def _ambiguous_result(files: Iterable[str], before: str = "") -> ApplyResult:
     names = ", ".join(sorted(set(files)))
-    return Step(
+    return ApplyResult(
         Applies.CONFLICT, f"ambiguous: {before}its hunks fit in more than one place of {names}"
     )
 
 
-def difference(git: Git, commit: str, lines: int = 1) -> bytes:
+def commit_diff(git: Git, commit: str, lines: int = 1) -> bytes:
     """Return a commit's change as a patch with `lines` lines of context."""
     return git.run(
         "diff-tree",
@@ -234,14 +244,14 @@ def _diff_of(patch: Patch) -> bytes:
     return content[start + 1 :] if start >= 0 else b""
 
 
-def _plain(work: Git, head: str, diff: bytes) -> tuple[str | None, bool]:
+def _apply_plainly(work: Git, head: str, diff: bytes) -> tuple[str | None, bool]:
     """Return the tree of a plain application (None if it fails), and whether a hunk moved."""
-    with work.index(head) as handle:
+    with work.temporary_index(head) as handle:
         done = handle.run("apply", "--cached", "--verbose", "-", stdin=diff, ok=None)
         return (handle.text("write-tree") if done.code == 0 else None), b"offset" in done.stderr
 
 
-def _conflicts(work: Git, patch: Patch, moved: Mapping[str, Move]) -> str:
+def _describe_conflicts(work: Git, patch: Patch, moved: Mapping[str, Move]) -> str:
     """Return the files and lines of a cherry-pick's conflicts, and the hunks that belong there."""
     assert work.work_tree is not None
     places = []
@@ -255,10 +265,13 @@ def _conflicts(work: Git, patch: Patch, moved: Mapping[str, Move]) -> str:
         hunks = [f"@@ -{hunk.old[0]},{hunk.old[1]} +{hunk.new[0]},{hunk.new[1]} @@" for hunk in own]
         where = f"line {', '.join(lines)}" if lines else "the file is gone or binary"
         places.append(f"{name}: {where} (hunks {' '.join(hunks)})")
-    return "; ".join([*([_said(moved)] if moved else []), *places]) or "cherry-pick refused it"
+    return (
+        "; ".join([*([_describe_moves(moved)] if moved else []), *places])
+        or "cherry-pick refused it"
+    )
 
 
-def _complaints(text: str) -> str:
+def _error_lines(text: str) -> str:
     """Return the lines of git's output that report an error or an offset."""
     lines = [line for line in text.splitlines() if line.startswith("error:") or "offset" in line]
     return "; ".join(lines) or text.strip()

@@ -11,16 +11,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from scripts.core.errors import AttentionError, UsageError, collected
+from scripts.core.errors import AttentionError, UsageError, problems_error
 from scripts.core.git import Git, user_git
 from scripts.core.lockfile import read_lock
 from scripts.core.model import Lock, Release, State
 from scripts.core.repository import Repository
-from scripts.core.result_cache import Store
-from scripts.series.apply import FORMAT, Commits, Workshop
-from scripts.series.import_branch import BRANCH, default_place
+from scripts.core.result_cache import ResultCache
+from scripts.series.apply import SeriesCommits, TreeBuilder, format_patch
+from scripts.series.import_branch import BRANCH, branch_folder
 from scripts.series.patch_file import read_patch
-from scripts.series.series import Series, examine
+from scripts.series.series import Series, read_with_problems
 
 _REF = "refs/fork/exported"
 _INDEX_LINE = re.compile(rb"^index [0-9a-f]+\.\.[0-9a-f]+( \d+)?$", re.MULTILINE)
@@ -28,7 +28,7 @@ _SLUG = re.compile(r"^[a-z0-9][a-z0-9-]*$")
 
 
 @dataclass(frozen=True)
-class Written:
+class ExportedPatch:
     """A commit of the branch as a patch: its id, git's mail of it, and its file in `patches/`."""
 
     id: str
@@ -43,19 +43,19 @@ def export_series(repo: Repository, folder: Path | None = None) -> list[str]:
     Raises UsageError for a folder that is not ready, and AttentionError if the written files,
     applied again, do not give the branch's own commits.
     """
-    place = default_place(repo, folder)
-    with repo.alone():
+    place = branch_folder(repo, folder)
+    with repo.exclusive():
         lock = read_lock(repo.lock_file)
         _check_ready(place)
         repo.git.run(
             "fetch", "--quiet", "--no-tags", place.absolute(), f"+refs/heads/{BRANCH}:{_REF}"
         )
-        series, _ = examine(repo, lock)
-        written = _written(repo, lock, series, _mails(repo.git, lock))
+        series, _ = read_with_problems(repo, lock)
+        written = _export_patches(repo, lock, series, _mails(repo.git, lock))
         with repo.scratch() as scratch:
             new = scratch / "patches"
             _write(repo, series, written, new)
-            _check_same(repo, lock, series, written, new)
+            _check_round_trip(repo, lock, series, written, new)
             changed = _changes(repo.patches, new)
             if changed:
                 repo.replace({repo.patches: new})
@@ -116,9 +116,9 @@ def _mails(git: Git, lock: Lock) -> dict[str, bytes]:
             )
         elif name in found:
             problems.append(f"{title}: another commit has Id: {name} too")
-        found[name] = _based(_formatted(git, commit), base)
+        found[name] = _with_base(format_patch(git, commit), base)
     if problems:
-        raise collected(
+        raise problems_error(
             "every commit needs an id of its own:",
             problems,
             hint="reword it: git rebase -i (docs/patches.md)",
@@ -131,10 +131,10 @@ def _base(git: Git, lock: Lock) -> Release:
     for release in reversed(lock.releases):
         if git.run("merge-base", "--is-ancestor", release.commit, _REF, ok=(0, 1, 128)).code == 0:
             return release
-    raise UsageError("the branch stands on no pinned release", hint="nox -s import")
+    raise UsageError("the branch is on no pinned release", hint="nox -s import")
 
 
-def _based(mail: bytes, base: Release) -> bytes:
+def _with_base(mail: bytes, base: Release) -> bytes:
     """Return a mail whose trailer `Base:` names the release that the branch is based on."""
     head, diff, rest = mail.partition(b"\ndiff --git ")
     body, trailer, value = head.rpartition(b"\nBase: ")
@@ -145,13 +145,9 @@ def _based(mail: bytes, base: Release) -> bytes:
     )
 
 
-def _formatted(git: Git, commit: str) -> bytes:
-    return git.run("format-patch", *FORMAT, "-1", "--stdout", commit).stdout
-
-
-def _written(
+def _export_patches(
     repo: Repository, lock: Lock, series: Series, mails: dict[str, bytes]
-) -> list[Written]:
+) -> list[ExportedPatch]:
     """Return every patch file of the branch, in order; an unchanged patch keeps its bytes."""
     retired = [
         f"Id: {patch.id} is that of {patch.path.name}"
@@ -160,35 +156,35 @@ def _written(
     ]
     if retired:
         hint = "nox -s unretire -- ID\nreword it: git rebase -i"
-        raise collected("a commit has the id of a retired patch:", retired, hint=hint)
+        raise problems_error("a commit has the id of a retired patch:", retired, hint=hint)
     before = {patch.id: patch for patch in series.active}
-    made = _commits(repo, lock, series)
-    names = _names(repo, [name for name in mails if name not in before])
+    made = _earlier_commits(repo, lock, series)
+    names = _new_file_names(repo, [name for name in mails if name not in before])
     found = []
     for name, mail in mails.items():
         old = before.get(name)
         kept = (
             old is not None
             and name in made.ids
-            and _same(_formatted(repo.git, made.ids[name]), mail)
+            and _is_same_mail(format_patch(repo.git, made.ids[name]), mail)
         )
         content = old.path.read_bytes() if old and kept else mail
-        found.append(Written(name, mail, old.path.name if old else names[name], content))
+        found.append(ExportedPatch(name, mail, old.path.name if old else names[name], content))
     return found
 
 
-def _commits(repo: Repository, lock: Lock, series: Series) -> Commits:
+def _earlier_commits(repo: Repository, lock: Lock, series: Series) -> SeriesCommits:
     """Build the series as it was before the export.
 
     Without a single pinned base nothing is built, and every patch is written anew.
     """
     bases = {patch.base for patch in series.active}
     if len(bases) != 1 or lock.release(next(iter(bases))) is None:
-        return Commits({}, {})
-    return _shop(repo, lock, series).commits(series.active)
+        return SeriesCommits({}, {})
+    return _tree_builder(repo, lock, series).commits(series.active)
 
 
-def _names(repo: Repository, ids: Sequence[str]) -> dict[str, str]:
+def _new_file_names(repo: Repository, ids: Sequence[str]) -> dict[str, str]:
     """Return file names for new patches, with the next numbers."""
     numbers = [int(path.name[:4]) for path in repo.patches.glob("[0-9][0-9][0-9][0-9]-*.patch")]
     return {
@@ -197,12 +193,12 @@ def _names(repo: Repository, ids: Sequence[str]) -> dict[str, str]:
     }
 
 
-def _same(before: bytes, after: bytes) -> bool:
+def _is_same_mail(before: bytes, after: bytes) -> bool:
     """Return whether two mails differ only in blob ids, which an earlier patch can change."""
     return _INDEX_LINE.sub(b"", before) == _INDEX_LINE.sub(b"", after)
 
 
-def _write(repo: Repository, series: Series, written: list[Written], new: Path) -> None:
+def _write(repo: Repository, series: Series, written: list[ExportedPatch], new: Path) -> None:
     """Write the whole new folder without touching the old one."""
     shutil.copytree(repo.patches, new)
     for patch in series.active:
@@ -211,10 +207,12 @@ def _write(repo: Repository, series: Series, written: list[Written], new: Path) 
         (new / item.name).write_bytes(item.content)
     listing = repo.patches / "series"
     old = listing.read_text(encoding="utf-8") if listing.exists() else ""
-    (new / "series").write_text(_listing(old, [item.name for item in written]), encoding="utf-8")
+    (new / "series").write_text(
+        _series_file(old, [item.name for item in written]), encoding="utf-8"
+    )
 
 
-def _listing(old: str, names: list[str]) -> str:
+def _series_file(old: str, names: list[str]) -> str:
     """Return the new text of `series`.
 
     The head stays. A comment stays with the name below it, or moves to the next name that is left.
@@ -237,8 +235,8 @@ def _listing(old: str, names: list[str]) -> str:
     return "".join(f"{line}\n" for line in (*head, *body, *waiting))
 
 
-def _check_same(
-    repo: Repository, lock: Lock, series: Series, written: list[Written], new: Path
+def _check_round_trip(
+    repo: Repository, lock: Lock, series: Series, written: list[ExportedPatch], new: Path
 ) -> None:
     """Raise AttentionError if the files, applied again, do not give the branch's own commits."""
     patches = {item.name: read_patch(new / item.name, State.ACTIVE)[0] for item in written}
@@ -247,7 +245,7 @@ def _check_same(
         for item in written
         if patches[item.name].id != item.id or lock.release(patches[item.name].base) is None
     ]
-    problems = problems or _not_again(
+    problems = problems or _reapply_problems(
         repo, lock, Series(tuple(patches.values()), series.retired), written
     )
     if problems:
@@ -258,24 +256,29 @@ def _check_same(
         )
 
 
-def _not_again(repo: Repository, lock: Lock, series: Series, written: list[Written]) -> list[str]:
+def _reapply_problems(
+    repo: Repository, lock: Lock, series: Series, written: list[ExportedPatch]
+) -> list[str]:
     """Apply the files; return those that fail, or else those that become another commit."""
-    made = _shop(repo, lock, series).commits(series.active)
+    made = _tree_builder(repo, lock, series).commits(series.active)
     failed = [f"  {name}: {step.detail}" for name, step in made.failed.items()]
     return failed or [
-        f"  {name}: it becomes another commit" for name in _others(repo.git, made, written)
+        f"  {name}: it becomes another commit"
+        for name in _differing_commits(repo.git, made, written)
     ]
 
 
-def _others(git: Git, made: Commits, written: list[Written]) -> Iterator[str]:
+def _differing_commits(
+    git: Git, made: SeriesCommits, written: list[ExportedPatch]
+) -> Iterator[str]:
     """Yield the patches whose rebuilt commit differs in text, author or change."""
     for item in written:
-        if _formatted(git, made.ids[item.id]) != item.mail:
+        if format_patch(git, made.ids[item.id]) != item.mail:
             yield item.id
 
 
-def _shop(repo: Repository, lock: Lock, series: Series) -> Workshop:
-    return Workshop(repo, lock, series, Store(repo.work / "results"))
+def _tree_builder(repo: Repository, lock: Lock, series: Series) -> TreeBuilder:
+    return TreeBuilder(repo, lock, series, ResultCache(repo.work / "results"))
 
 
 def _changes(old: Path, new: Path) -> list[str]:

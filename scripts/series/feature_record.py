@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
-from scripts.core.config import near_miss
+from scripts.core.config import did_you_mean
 from scripts.core.model import Feature, Patch, Settings
 from scripts.series.trailers import Trailers, read_trailers
 
@@ -30,7 +30,7 @@ OPTIONAL = (
 REPEATABLE = ("Bug", "Needs", "Replaced-By")
 
 
-def record_name(control: str, feature: str) -> str:
+def record_path(control: str, feature: str) -> str:
     """Return the path of a feature's probe file, whose docstring is the feature's record.
 
     It is in the folder of the control probe.
@@ -38,7 +38,7 @@ def record_name(control: str, feature: str) -> str:
     return str(PurePosixPath(control).parent / f"test_{feature.replace('-', '_')}.py")
 
 
-def own_feature(patch: Patch) -> tuple[Feature, list[str]]:
+def feature_from_patch(patch: Patch) -> tuple[Feature, list[str]]:
     """Return the one feature of a patch that names none, and the problems of its record.
 
     The patch itself is the record.
@@ -121,7 +121,7 @@ def _wrong_names(trailers: Sequence[tuple[str, str]]) -> Iterator[str]:
     known = [*REQUIRED, *OPTIONAL]
     yield from (f"the field {name}: is missing" for name in REQUIRED if name not in names)
     yield from (
-        f"unknown field {name}:{near_miss(name, known)}" for name in names if name not in known
+        f"unknown field {name}:{did_you_mean(name, known)}" for name in names if name not in known
     )
     for name in sorted(set(names)):
         if names.count(name) > 1 and name not in REPEATABLE:

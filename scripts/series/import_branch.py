@@ -9,15 +9,15 @@ import tempfile
 from pathlib import Path
 
 from scripts.core.errors import AttentionError, UsageError
-from scripts.core.git import Git, exact_bytes, sealed_environment
+from scripts.core.git import Git, disable_conversions, sealed_environment
 from scripts.core.lockfile import read_lock
 from scripts.core.model import Lock
 from scripts.core.repository import Repository
-from scripts.core.result_cache import Store
+from scripts.core.result_cache import ResultCache
 from scripts.core.subprocesses import run
-from scripts.series.apply import Workshop
+from scripts.series.apply import TreeBuilder
 from scripts.series.series import Series, read_series
-from scripts.upstream.vendor import bring
+from scripts.upstream.vendor import ensure_releases
 
 BRANCH = "series"
 
@@ -28,31 +28,33 @@ def import_series(repo: Repository, folder: Path | None = None) -> Path:
     Raises UsageError if the folder is not empty, and AttentionError if a patch does not apply on
     its own base.
     """
-    place = default_place(repo, folder)
-    with repo.alone():
+    place = branch_folder(repo, folder)
+    with repo.exclusive():
         if place.exists() and any(place.iterdir()):
             raise UsageError(
                 f"{place} is not empty",
                 hint=f"export what is in it (nox -s export), or remove it: rm -r {place}",
             )
         lock = read_lock(repo.lock_file)
-        bring(repo, lock)
-        _clone(repo.git, _head(repo, lock, read_series(repo, lock, one_base=False)), place)
+        ensure_releases(repo, lock)
+        _clone(repo.git, _series_head(repo, lock, read_series(repo, lock, one_base=False)), place)
     return place
 
 
-def default_place(repo: Repository, folder: Path | None) -> Path:
+def branch_folder(repo: Repository, folder: Path | None) -> Path:
     """Return the folder asked for, or the default one."""
     return folder.absolute() if folder else repo.work / "series"
 
 
-def _head(repo: Repository, lock: Lock, series: Series) -> str:
+def _series_head(repo: Repository, lock: Lock, series: Series) -> str:
     """Return the commit of the last patch, built on its base, or else the locked release's."""
-    made = Workshop(repo, lock, series, Store(repo.work / "results")).commits(series.active)
+    made = TreeBuilder(repo, lock, series, ResultCache(repo.work / "results")).commits(
+        series.active
+    )
     if made.failed:
         wrong = "\n".join(f"{name} {step.detail}" for name, step in made.failed.items())
-        raise AttentionError(wrong, hint="mend the patch file")
-    return made.ids[series.active[-1].id] if series.active else lock.current.commit
+        raise AttentionError(wrong, hint="fix the patch file")
+    return made.ids[series.active[-1].id] if series.active else lock.locked_release.commit
 
 
 def _clone(git: Git, head: str, place: Path) -> None:
@@ -68,7 +70,7 @@ def _clone(git: Git, head: str, place: Path) -> None:
     ) as folder:
         new = Path(folder, "series")
         run(["git", "init", "--quiet", f"--initial-branch={BRANCH}", new], env=env)
-        exact_bytes(new / ".git")
+        disable_conversions(new / ".git")
         run(["git", "config", "core.autocrlf", "false"], env=env, cwd=new)
         refs = ("+refs/tags/*:refs/tags/*", "refs/fork/series")
         run(["git", "fetch", "--quiet", git.git_dir.absolute(), *refs], env=env, cwd=new)

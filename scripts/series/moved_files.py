@@ -13,19 +13,19 @@ import unidiff.patch
 
 from scripts.core.git import Git
 
-PERCENTAGES = (50, 30, 10, 1)
+RENAME_THRESHOLDS = (50, 30, 10, 1)
 """Similarities in percent to search with, git's default first.
 
 The last one finds a small file that was merged into a large one.
 """
 
-AROUND = 3
+CONTEXT_LINES = 3
 """How many lines before and after a change are searched elsewhere.
 
 The changed lines alone do not suffice, because they may be gone.
 """
 
-CERTAIN = 40
+CERTAIN_SIMILARITY = 40
 """From this percentage on, two files are the same one, whatever happened to the changed lines."""
 
 
@@ -34,17 +34,17 @@ class Move:
     """Where a file went, its similarity in percent, and the percentage with which git finds it."""
 
     new: str
-    stayed: int
-    found_at: int
+    similarity: int
+    threshold: int
 
     def __str__(self) -> str:
-        return f"{self.new} ({self.stayed} % alike)"
+        return f"{self.new} ({self.similarity} % alike)"
 
 
-def moves(git: Git, old: str, new: str, gone: Collection[str]) -> dict[str, Move]:
+def find_moves(git: Git, old: str, new: str, gone: Collection[str]) -> dict[str, Move]:
     """Return where the files in `gone` went between two commits, by old path, as far as found."""
     found: dict[str, Move] = {}
-    for percentage in PERCENTAGES:
+    for percentage in RENAME_THRESHOLDS:
         words = (
             "diff-tree",
             "-r",
@@ -64,25 +64,24 @@ def moves(git: Git, old: str, new: str, gone: Collection[str]) -> dict[str, Move
     return found
 
 
-def fits(git: Git, new: str, move: Move, around: bytes, old: str) -> bool:
+def is_same_file(git: Git, new: str, move: Move, context: bytes, old: str) -> bool:
     """Return whether the file that git found is the moved file, not another one.
 
-    It is if the move is `CERTAIN`, or if at least a third of the lines `around` the changes are in
-    it.
+    It is if its similarity is certain, or if at least a third of the lines of `context` are in it.
     """
-    if move.stayed >= CERTAIN:
+    if move.similarity >= CERTAIN_SIMILARITY:
         return True
     wanted = [
         line
-        for hunk in _hunks(around, {old})
+        for hunk in _hunks(context, {old})
         for line in _expected(hunk).splitlines()
         if line.strip()
     ]
-    there = set(_text(git, new, move.new).splitlines())
-    return 3 * sum(line in there for line in wanted) >= len(wanted)
+    lines_there = set(_text(git, new, move.new).splitlines())
+    return 3 * sum(line in lines_there for line in wanted) >= len(wanted)
 
 
-def places_of(
+def matching_paths(
     git: Git, new: str, paths: Collection[str], diff: bytes, moved: Collection[str]
 ) -> list[list[str]]:
     """Return for each hunk of the moved files the paths at which it fits, once for each place.

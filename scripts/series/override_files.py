@@ -32,14 +32,14 @@ def module_of(file: str) -> str:
     return file.removesuffix(".py").replace("/", ".")
 
 
-def named_by(name: str, files: Collection[str]) -> frozenset[str]:
+def matching_files(name: str, files: Collection[str]) -> frozenset[str]:
     """Return the files that a name of `Overrides:` stands for; a folder means all below it."""
     if name.endswith("/"):
         return frozenset(file for file in files if file.startswith(name))
     return frozenset({file_of(name)}.intersection(files))
 
 
-def brought_by(patches: Iterable[Patch], files: Collection[str]) -> dict[str, tuple[str, ...]]:
+def files_by_patch(patches: Iterable[Patch], files: Collection[str]) -> dict[str, tuple[str, ...]]:
     """Return the files that each patch brings, by the patch's id.
 
     If several names stand for a file, only the most specific ones count.
@@ -47,7 +47,7 @@ def brought_by(patches: Iterable[Patch], files: Collection[str]) -> dict[str, tu
     claims: dict[str, dict[str, int]] = {}
     for patch in patches:
         for name in patch.overrides:
-            for file in named_by(name, files):
+            for file in matching_files(name, files):
                 by_patch = claims.setdefault(file, {})
                 by_patch[patch.id] = max(_specificity(name), by_patch.get(patch.id, 0))
     found: dict[str, list[str]] = {}
@@ -58,7 +58,7 @@ def brought_by(patches: Iterable[Patch], files: Collection[str]) -> dict[str, tu
     return {patch_id: tuple(brought) for patch_id, brought in found.items()}
 
 
-def with_packages(files: Iterable[str], folder: Path) -> list[str]:
+def with_package_inits(files: Iterable[str], folder: Path) -> list[str]:
     """Add the `__init__.py` of each folder that contains one of the files, if there is one."""
     parents = {parent for file in files for parent in PurePosixPath(file).parents if parent.name}
     inits = (str(parent / "__init__.py") for parent in parents)

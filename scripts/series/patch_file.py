@@ -14,17 +14,17 @@ from pathlib import Path
 import unidiff.errors
 import unidiff.patch
 
-from scripts.core.config import near_miss
+from scripts.core.config import did_you_mean
 from scripts.core.model import Hunk, Patch, State
 from scripts.series.trailers import Trailers, read_trailers
 
 REQUIRED = ("Id", "Base", "Origin", "Forwarded", "Last-Update")
 OPTIONAL = ("Bug", "Features", "Overrides", "Depends", "Place", "Applied-Upstream")
 REPEATABLE = ("Bug", "Needs", "Replaced-By")
-OWN_RECORD = ("Probes", "Drop-When")
+RECORD_REQUIRED = ("Probes", "Drop-When")
 """What a patch needs in addition if it names no features, because it is then its own record."""
 
-ITS_OPTIONS = ("Needs", "Replaced-By", "Mutation", "Code")
+RECORD_OPTIONAL = ("Needs", "Replaced-By", "Mutation", "Code")
 
 _ORDER = (
     *(
@@ -174,19 +174,19 @@ def _wrong_fields(mail: Mail, state: State) -> Iterator[str]:
     required: tuple[str, ...] = REQUIRED
     known = [*REQUIRED, *OPTIONAL]
     if "Features" in names:
-        misplaced = [name for name in names if name in (*OWN_RECORD, *ITS_OPTIONS)]
+        misplaced = [name for name in names if name in (*RECORD_REQUIRED, *RECORD_OPTIONAL)]
         yield from (
             f"the field {name}: belongs in the docstring of a feature's probes"
             for name in misplaced
         )
     else:
-        required += OWN_RECORD
-    known += [*OWN_RECORD, *ITS_OPTIONS]
+        required += RECORD_REQUIRED
+    known += [*RECORD_REQUIRED, *RECORD_OPTIONAL]
     if state is State.RETIRED:
         required += ("Applied-Upstream",)
     yield from (f"the field {name}: is missing" for name in required if name not in names)
     yield from (
-        f"unknown field {name}:{near_miss(name, known)}" for name in names if name not in known
+        f"unknown field {name}:{did_you_mean(name, known)}" for name in names if name not in known
     )
     yield from (
         f"the field {name}: is there twice"

@@ -8,7 +8,7 @@ from typing import TypeGuard
 
 from packaging.version import Version
 
-from scripts.core.errors import UsageError, collected
+from scripts.core.errors import UsageError, problems_error
 from scripts.core.model import Feature, Settings, State
 from scripts.core.repository import Repository
 from scripts.series.series import Series
@@ -31,7 +31,7 @@ def read_profile(repo: Repository) -> Profile:
     except (OSError, SyntaxError, ValueError) as error:
         raise UsageError(
             f"{path.relative_to(repo.root)} has no literal"
-            f" SETTINGS = {{patch id: {{name: value}}}}: {error}"
+            f" SETTINGS = {{feature id: {{name: value}}}}: {error}"
         ) from error
     return dict(profile)
 
@@ -42,7 +42,7 @@ def profile_name(repo: Repository) -> str:
     if name is None:
         folder = repo.overrides.relative_to(repo.root)
         raise UsageError(
-            "settings replace a patch, and fork.toml names no profile to put them into",
+            "settings replace a feature, and fork.toml names no profile to put them into",
             hint=f"write SETTINGS = {{}} to {folder}/profile.py,"
             ' and profile = "profile.py" to [overrides] in fork.toml',
         )
@@ -90,20 +90,20 @@ def check_profile(repo: Repository, series: Series) -> Profile:
     profile = read_profile(repo)
     unknown = sorted(name for name in profile if not series.features_named(name))
     if unknown:
-        raise collected(
-            "the profile has entries that stand for no patch:",
+        raise problems_error(
+            "the profile has entries that stand for no feature or patch:",
             unknown,
             hint="name the feature or the patch, live or retired",
         )
-    clashing = list(clashes(profile))
+    clashing = list(conflicting_settings(profile))
     if clashing:
-        raise collected(
-            "the profile gives a setting two values:", clashing, hint="let the entries agree"
+        raise problems_error(
+            "the profile gives a setting two values:", clashing, hint="make the entries agree"
         )
     return profile
 
 
-def clashes(profile: Profile) -> Iterator[str]:
+def conflicting_settings(profile: Profile) -> Iterator[str]:
     """Yield settings to which two entries give different values; the wheel can have only one."""
     first: dict[str, tuple[str, object]] = {}
     for name, settings in profile.items():

@@ -17,7 +17,7 @@ A formatter keeps a longer one as it is written, because of its trailing comma.
 
 
 @dataclass(frozen=True)
-class _Place:
+class _Span:
     """Where a node's text is: first and last line, counted from 0, and start and end columns."""
 
     first: int
@@ -26,7 +26,7 @@ class _Place:
     end: int
 
 
-def edited_profile(
+def edit_profile(
     text: str, put: Mapping[str, Mapping[str, object]], drop: Collection[str] = ()
 ) -> str:
     """Return the module's text with entries added or replaced (`put`), and others removed (`drop`).
@@ -41,10 +41,10 @@ def edited_profile(
     if not put and not set(drop).intersection(names):
         return text
     lines = text.splitlines(keepends=True)
-    whole = _place(lines, value)
+    whole = _span(lines, value)
     kept = [
         chunk
-        for name, chunk in zip(names, _chunks(lines, value), strict=True)
+        for name, chunk in zip(names, _entry_sources(lines, value), strict=True)
         if name in wanted and name not in put
     ]
     entries = [*kept, *(_entry(name, put[name]) for name in wanted if name in put)]
@@ -59,25 +59,25 @@ def edited_profile(
     return new
 
 
-def _place(lines: list[str], node: ast.expr) -> _Place:
+def _span(lines: list[str], node: ast.expr) -> _Span:
     """Return a node's place in characters, because Python's columns count bytes."""
     assert node.end_lineno is not None
     assert node.end_col_offset is not None
     first, last = node.lineno - 1, node.end_lineno - 1
     begin = len(lines[first].encode()[: node.col_offset].decode())
-    return _Place(first, last, begin, len(lines[last].encode()[: node.end_col_offset].decode()))
+    return _Span(first, last, begin, len(lines[last].encode()[: node.end_col_offset].decode()))
 
 
-def _chunks(lines: list[str], value: ast.Dict) -> Iterator[str]:
+def _entry_sources(lines: list[str], value: ast.Dict) -> Iterator[str]:
     """Yield the text of each entry, with the comments above it and behind it.
 
     Comments are kept only for an entry that has its lines to itself.
     """
-    before = _place(lines, value).first
-    ends = [_place(lines, entry) for entry in value.values]
+    before = _span(lines, value).first
+    ends = [_span(lines, entry) for entry in value.values]
     for key, end in zip(value.keys, ends, strict=True):
         assert key is not None
-        start = _place(lines, key)
+        start = _span(lines, key)
         source = "".join(lines[start.first : end.last + 1])[start.begin :]
         source = source[: len(source) - (len(lines[end.last]) - end.end)]
         above = [line for line in lines[before + 1 : start.first] if line.strip().startswith("#")]

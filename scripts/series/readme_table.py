@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from scripts.core.errors import UsageError
 from scripts.core.model import Feature, Patch, State
-from scripts.core.repository import Repository, write_whole
+from scripts.core.repository import Repository, write_atomically
 from scripts.series.series import Series
 
 _START, _END = "<!-- patches -->\n", "<!-- /patches -->\n"
@@ -22,7 +22,7 @@ def check_readme(repo: Repository, series: Series, *, write: bool) -> None:
         raise UsageError(
             "README.md's table is not the one of the patches", hint="nox -s lint -- --write"
         )
-    write_whole(path, wanted.encode())
+    write_atomically(path, wanted.encode())
 
 
 def readme_with_table(repo: Repository, series: Series) -> str | None:

@@ -11,17 +11,17 @@ from pathlib import Path
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.version import InvalidVersion, Version
 
-from scripts.core.errors import collected
+from scripts.core.errors import problems_error
 from scripts.core.model import Feature, Lock, Patch, State
 from scripts.core.repository import Repository
-from scripts.series.feature_record import own_feature, read_feature, record_name
+from scripts.series.feature_record import feature_from_patch, read_feature, record_path
 from scripts.series.override_files import (
-    brought_by,
     file_of,
+    files_by_patch,
     imported_files,
+    matching_files,
     module_files,
     module_of,
-    named_by,
 )
 from scripts.series.patch_file import read_patch
 
@@ -83,9 +83,11 @@ class Series:
         """The paths and node ids of every feature's probes."""
         return tuple(spec for feature in self.features for spec in feature.probes)
 
-    def needed_by(self, patch: Patch) -> tuple[Patch, ...]:
+    def with_dependencies(self, patch: Patch) -> tuple[Patch, ...]:
         """Return the patches that a patch depends on, in order, with the patch itself last."""
-        before = [part for name in patch.depends for part in self.needed_by(self.by_id[name])]
+        before = [
+            part for name in patch.depends for part in self.with_dependencies(self.by_id[name])
+        ]
         return tuple(dict.fromkeys([*before, patch]))
 
 
@@ -94,11 +96,11 @@ def read_series(repo: Repository, lock: Lock, *, one_base: bool = True) -> Serie
 
     Only `import` passes `one_base=False`, because it is the way to get a single base.
     """
-    series, problems = examine(repo, lock)
+    series, problems = read_with_problems(repo, lock)
     if one_base:
         problems += _several_bases(series)
     if problems:
-        raise collected(
+        raise problems_error(
             "the patches are not in order:",
             problems,
             hint="edit the files named, then `nox -s lint`",
@@ -106,20 +108,22 @@ def read_series(repo: Repository, lock: Lock, *, one_base: bool = True) -> Serie
     return series
 
 
-def examine(repo: Repository, lock: Lock) -> tuple[Series, list[str]]:
+def read_with_problems(repo: Repository, lock: Lock) -> tuple[Series, list[str]]:
     """Read every patch, and return the series with a list of all that is wrong with it."""
     problems: list[str] = []
-    listed = _listed(repo, problems)
-    active = tuple(_read(repo, listed, State.ACTIVE, problems))
+    listed = _listed_files(repo, problems)
+    active = tuple(_read_patches(repo, listed, State.ACTIVE, problems))
     retired = tuple(
-        _read(repo, sorted((repo.patches / "retired").glob("*.patch")), State.RETIRED, problems)
+        _read_patches(
+            repo, sorted((repo.patches / "retired").glob("*.patch")), State.RETIRED, problems
+        )
     )
     series = Series(active, retired, tuple(_features(repo, (*active, *retired), problems)))
     problems += _series_problems(repo, series, lock)
     return series, problems
 
 
-def _listed(repo: Repository, problems: list[str]) -> list[Path]:
+def _listed_files(repo: Repository, problems: list[str]) -> list[Path]:
     """Return the files that `patches/series` names; note unlisted, missing and duplicate ones."""
     try:
         text = (repo.patches / "series").read_text()
@@ -145,7 +149,7 @@ def _listed(repo: Repository, problems: list[str]) -> list[Path]:
     return [repo.patches / name for name in dict.fromkeys(names) if name in here]
 
 
-def _read(
+def _read_patches(
     repo: Repository, paths: list[Path], state: State, problems: list[str]
 ) -> Iterator[Patch]:
     for path in paths:
@@ -157,9 +161,11 @@ def _read(
 def _features(repo: Repository, patches: Iterable[Patch], problems: list[str]) -> Iterator[Feature]:
     """Yield the features of each patch: from their records, or from the patch itself."""
     for patch in patches:
-        files = {name: record_name(repo.config.probes.control[0], name) for name in patch.features}
-        read = [read_feature(repo.record(file), name, patch, file) for name, file in files.items()]
-        for feature, wrong in read or [own_feature(patch)]:
+        files = {name: record_path(repo.config.probes.control[0], name) for name in patch.features}
+        read = [
+            read_feature(repo.record_file(file), name, patch, file) for name, file in files.items()
+        ]
+        for feature, wrong in read or [feature_from_patch(patch)]:
             problems += [f"{feature.record.relative_to(repo.root)}: {text}" for text in wrong]
             yield feature
 
@@ -172,7 +178,7 @@ def _series_problems(repo: Repository, series: Series, lock: Lock) -> Iterator[s
         for name in sorted(set(ids))
         if ids.count(name) > 1
     )
-    for name, brought in sorted(_bringing(series).items()):
+    for name, brought in sorted(_patches_by_feature(series).items()):
         if len(brought) > 1:
             yield f"the feature {name} is brought by several patches: {', '.join(brought)}"
     for patch in series.all:
@@ -181,13 +187,13 @@ def _series_problems(repo: Repository, series: Series, lock: Lock) -> Iterator[s
     for feature in series.features:
         where = feature.record.relative_to(repo.root)
         yield from (f"{where}: {text}" for text in _feature_problems(repo, feature))
-    beside = [name for item in repo.config.probes.beside for name in item.files]
+    beside = [name for item in repo.config.probes.extra_servers for name in item.files]
     yield from (
-        f"fork.toml: probes.beside names {name}, which is not here"
+        f"fork.toml: probes.extra_servers names {name}, which does not exist"
         for name in beside
         if not (repo.root / name).exists()
     )
-    yield from _orphans(repo, series)
+    yield from _unclaimed_modules(repo, series)
     most = repo.config.patches.most_lines
     if most is not None and series.lines > most:
         yield (
@@ -196,7 +202,7 @@ def _series_problems(repo: Repository, series: Series, lock: Lock) -> Iterator[s
         )
 
 
-def _bringing(series: Series) -> dict[str, list[str]]:
+def _patches_by_feature(series: Series) -> dict[str, list[str]]:
     """Return the ids of the patches that bring each feature, by the feature's id."""
     found: dict[str, list[str]] = {}
     for feature in series.features:
@@ -210,7 +216,7 @@ def _several_bases(series: Series) -> Iterator[str]:
     bases = sorted({patch.base for patch in series.active if patch.base})
     if len(bases) > 1:
         yield (
-            f"the live patches stand on several bases: {', '.join(bases)};"
+            f"the live patches have several bases: {', '.join(bases)};"
             " `nox -s import`, then `nox -s export` gives them one"
         )
 
@@ -227,7 +233,7 @@ def _patch_problems(repo: Repository, series: Series, lock: Lock, patch: Patch) 
     yield from _wrong_depends(series, patch)
     if patch.state is State.ACTIVE:
         there = module_files(repo.overrides)
-        missing = [name for name in patch.overrides if not named_by(name, there)]
+        missing = [name for name in patch.overrides if not matching_files(name, there)]
         yield from (f"Overrides: there is no {_path(repo, name)}" for name in missing)
         yield from _unnamed_imports(repo, series, patch)
 
@@ -260,7 +266,7 @@ def _unnamed_imports(repo: Repository, series: Series, patch: Patch) -> Iterator
     it.
     """
     package, there = repo.config.overrides.package, module_files(repo.overrides)
-    brought = brought_by(series.active, there)
+    brought = files_by_patch(series.active, there)
     here = {*repo.config.overrides.common}.union(
         *(brought.get(name, ()) for name in _reachable(series, patch.id))
     )
@@ -329,10 +335,10 @@ def _matches(root: Path, spec: str) -> bool:
     )
 
 
-def _orphans(repo: Repository, series: Series) -> Iterator[str]:
+def _unclaimed_modules(repo: Repository, series: Series) -> Iterator[str]:
     """Yield override modules that no live patch names, which would ship without being needed."""
     there = module_files(repo.overrides)
-    named = {*repo.config.overrides.common}.union(*brought_by(series.active, there).values())
+    named = {*repo.config.overrides.common}.union(*files_by_patch(series.active, there).values())
     for file in sorted(there - named):
         yield (
             f"{repo.config.overrides.package}/{file}: no live patch names it"

@@ -1,4 +1,4 @@
-"""summarise: what the trials of a run showed, and what else its report says."""
+"""Collect the findings of a run: the results of its columns, and the notes of its report."""
 
 from __future__ import annotations
 
@@ -7,70 +7,76 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from scripts.core.config import Server
-from scripts.core.model import Cell, Patch, State, Text, Verdict
-from scripts.probes.environments import Absent, Ready
-from scripts.probes.servers import absence, origin, program
-from scripts.status.bench import Bench
+from scripts.core.model import Cell, Patch, State, TextPresence, Verdict
+from scripts.probes.environments import MissingEnvironment, ReadyEnvironment
+from scripts.probes.servers import find_program, install_hint, origin
+from scripts.status.run_context import RunContext
 from scripts.upstream.source_tree import source_warning
 from scripts.verdicts.aggregate import FeatureReport
-from scripts.verdicts.summary import Findings, bites, kept
+from scripts.verdicts.summary import Findings, has_failing_run, irreplaceable_features
 
 
-def findings(bench: Bench, under_way: str) -> Findings:
-    """Return what the trials showed, and the notes of the report."""
+def collect_findings(context: RunContext, under_way: str) -> Findings:
+    """Return the results of the columns that ran, and the notes of the report."""
     found = Findings(
-        {(feature.id, cell): facts for (feature, cell), facts in bench.trials.facts.items()}
+        {(feature.id, cell): facts for (feature, cell), facts in context.scheduler.facts.items()}
     )
     toothless = [
-        feature for feature in bench.scope.features if not bites(bench.scope, found, feature)
+        feature
+        for feature in context.scope.features
+        if not has_failing_run(context.scope, found, feature)
     ]
     return replace(
         found,
-        texts=_texts(bench),
-        biting=frozenset(
+        texts=_text_checks(context),
+        killed_mutation=frozenset(
             feature.id
             for feature in toothless
-            if bench.trials.mutation_fails(feature, _others(bench))
+            if context.scheduler.kills_mutation(feature, _mutation_cells(context))
         ),
         versions={
             name: item.versions
-            for name, item in bench.environments.items()
-            if isinstance(item, Ready)
+            for name, item in context.environments.items()
+            if isinstance(item, ReadyEnvironment)
         },
         servers={
-            server.id: origin(server) for server in _servers(bench) if program(server) is not None
+            server.id: origin(server)
+            for server in _servers(context)
+            if find_program(server) is not None
         },
-        skipped=_skipped(bench),
-        warnings=tuple(_warnings(bench)),
-        notes=(*_missing_extra_servers(bench), *_stale_exclusions(bench)),
+        skipped=_skipped(context),
+        warnings=tuple(_warnings(context)),
+        notes=(*_missing_extra_servers(context), *_stale_exclusions(context)),
         under_way=under_way,
     )
 
 
-def _texts(bench: Bench) -> dict[tuple[str, str], Text]:
-    patches = dict.fromkeys(feature.patch for feature in bench.scope.features)
+def _text_checks(context: RunContext) -> dict[tuple[str, str], TextPresence]:
+    patches = dict.fromkeys(feature.patch for feature in context.scope.features)
     return {
-        (patch.id, version): _text(bench, patch, version)
-        for patch, version in itertools.product(patches, bench.scope.releases)
+        (patch.id, version): _text_check(context, patch, version)
+        for patch, version in itertools.product(patches, context.scope.releases)
     }
 
 
-def _text(bench: Bench, patch: Patch, version: str) -> Text:
-    release = bench.lock.release(version)
+def _text_check(context: RunContext, patch: Patch, version: str) -> TextPresence:
+    release = context.lock.release(version)
     assert release is not None, version
-    series = bench.scope.series
-    patches = series.needed_by(patch) if patch.state is State.RETIRED else series.active
-    return bench.workshop.text(patches, release).get(patch.id, Text.UNKNOWN)
+    series = context.scope.series
+    patches = series.with_dependencies(patch) if patch.state is State.RETIRED else series.active
+    return context.builder.text_presence(patches, release).get(patch.id, TextPresence.UNKNOWN)
 
 
-def _others(bench: Bench) -> Sequence[Cell]:
-    return bench.scope.cells if bench.choice.part else bench.scope.all_cells
+def _mutation_cells(context: RunContext) -> Sequence[Cell]:
+    return context.scope.cells if context.selection.is_ci_shard else context.scope.all_cells
 
 
-def _servers(bench: Bench) -> Iterator[Server]:
+def _servers(context: RunContext) -> Iterator[Server]:
     """Yield the servers and databases of the cells."""
-    config = bench.repo.config
-    ids = dict.fromkeys(word for cell in bench.scope.cells for word in (cell.server, cell.database))
+    config = context.repo.config
+    ids = dict.fromkeys(
+        word for cell in context.scope.cells for word in (cell.server, cell.database)
+    )
     yield from (
         server
         for word in ids
@@ -78,52 +84,52 @@ def _servers(bench: Bench) -> Iterator[Server]:
     )
 
 
-def _missing_extra_servers(bench: Bench) -> Iterator[str]:
+def _missing_extra_servers(context: RunContext) -> Iterator[str]:
     """Yield a note for each extra server that probes need but that is missing."""
-    for feature in bench.scope.features:
-        for server in bench.prober.missing_beside(feature.probes):
+    for feature in context.scope.features:
+        for server in context.prober.missing_extra_servers(feature.probes):
             yield (
                 f"{feature.id} is not tried: its probes need the server {server.id}, "
-                f"which is not here: {absence(server)}"
+                f"which is not here: {install_hint(server)}"
             )
 
 
-def _stale_exclusions(bench: Bench) -> Iterator[str]:
-    if bench.choice.matrix:
-        yield from bench.repo.config.stale_exclusions(bench.lock)
+def _stale_exclusions(context: RunContext) -> Iterator[str]:
+    if context.selection.matrix:
+        yield from context.repo.config.stale_exclusions(context.lock)
 
 
-def _warnings(bench: Bench) -> Iterator[str]:
-    warning = source_warning(bench.repo, bench.lock)
+def _warnings(context: RunContext) -> Iterator[str]:
+    warning = source_warning(context.repo, context.lock)
     if warning:
         yield warning
 
 
-def _skipped(bench: Bench) -> Mapping[str, str]:
+def _skipped(context: RunContext) -> Mapping[str, str]:
     """Return the cells that cannot run here, with the way to get what they lack."""
     found = {}
-    config = bench.repo.config
-    for cell in bench.scope.cells:
-        environment = bench.environments[cell.environment]
+    config = context.repo.config
+    for cell in context.scope.cells:
+        environment = context.environments[cell.environment]
         servers = [
             server
             for server in (config.server(cell.server), config.database(cell.database))
             if server
         ]
-        missing = next((server for server in servers if program(server) is None), None)
-        if isinstance(environment, Absent):
+        missing = next((server for server in servers if find_program(server) is None), None)
+        if isinstance(environment, MissingEnvironment):
             found[cell.id] = environment.reason
         elif missing is not None:
-            found[cell.id] = f"the server {missing.id} is not here: {absence(missing)}"
+            found[cell.id] = f"the server {missing.id} is not here: {install_hint(missing)}"
     return found
 
 
-def smallest_series(bench: Bench, reports: Sequence[FeatureReport]) -> tuple[str, ...]:
+def smallest_series(context: RunContext, reports: Sequence[FeatureReport]) -> tuple[str, ...]:
     """Return a set of live patches with which every probe passes.
 
     Patches are left out one after the other, as long as every probe still passes.
     """
-    needed = kept(reports)
+    needed = irreplaceable_features(reports)
     names = list(dict.fromkeys(feature.patch.id for feature in needed))
     wanted = {
         report.feature.patch.id
@@ -132,6 +138,6 @@ def smallest_series(bench: Bench, reports: Sequence[FeatureReport]) -> tuple[str
     }
     for name in [name for name in names if name not in wanted]:
         trial = [other for other in names if other != name]
-        if bench.trials.all_pass(trial, needed):
+        if context.scheduler.all_pass(trial, needed):
             names = trial
     return tuple(names)

@@ -1,4 +1,4 @@
-"""Sights: what `watch` saw the last time, for other verbs to read."""
+"""The last result of `watch` for each source, for other verbs to read."""
 
 from __future__ import annotations
 
@@ -8,41 +8,41 @@ from dataclasses import asdict, dataclass
 from packaging.version import Version
 
 from scripts.core.model import Lock
-from scripts.core.repository import Repository, write_whole
+from scripts.core.repository import Repository, write_atomically
 
 NEWEST = "the newest release"
 _FILE = "watch.json"
 
 
 @dataclass(frozen=True)
-class Sight:
+class SourceCheck:
     """A source when it was last checked: its version, and each feature's verdict on it."""
 
     at: str
     verdicts: dict[str, str]
 
 
-def read_sights(repo: Repository) -> dict[str, Sight]:
-    """Return what was seen, by source; empty if there is no valid file."""
+def read_checks(repo: Repository) -> dict[str, SourceCheck]:
+    """Return the last check of each source; empty if there is no valid file."""
     try:
         content = json.loads((repo.work / _FILE).read_bytes())
-        return {name: Sight(**item) for name, item in content.items()}
+        return {name: SourceCheck(**item) for name, item in content.items()}
     except (FileNotFoundError, ValueError, TypeError, AttributeError):
         return {}
 
 
-def write_sights(repo: Repository, sights: dict[str, Sight]) -> None:
-    """Store what was seen."""
+def write_checks(repo: Repository, sights: dict[str, SourceCheck]) -> None:
+    """Store the last check of each source."""
     content = {name: asdict(sight) for name, sight in sights.items()}
-    write_whole(repo.work / _FILE, json.dumps(content, indent=1).encode())
+    write_atomically(repo.work / _FILE, json.dumps(content, indent=1).encode())
 
 
 def newer_release(repo: Repository, lock: Lock) -> str:
     """Return the newest release beyond the locked one, or an empty string.
 
-    It is a pinned release or one that `watch` saw.
+    It is a pinned release or one that `watch` has reported.
     """
-    seen = read_sights(repo).get(NEWEST)
+    seen = read_checks(repo).get(NEWEST)
     known = [*lock.versions, *([seen.at] if seen else [])]
     beyond = [
         version

@@ -37,14 +37,14 @@ _PACKAGE_DIR = re.compile(
     r"""package_dir\s*=\s*(?:dict\(|\{)?[^})]*?["']["']\s*:\s*["']([^"']+)["']"""
 )
 
-Read = Callable[[str], str]
+ReadFile = Callable[[str], str]
 """A function that returns the text of a file by its path in the tree."""
 
 
-def import_folder(names: Sequence[str], read: Read) -> str:
+def import_folder(names: Sequence[str], read: ReadFile) -> str:
     """Return the folder, relative to the tree, from which the code of these files is imported."""
     known = set(names)
-    for folder in (*_of_egg_info(names, read), *_declared(known, read)):
+    for folder in (*_egg_info_folders(names, read), *_declared_folders(known, read)):
         place = str(PurePosixPath(folder))
         if place == TOP or has_code(names, place):
             return place
@@ -63,7 +63,7 @@ def has_code(names: Iterable[str], folder: str) -> bool:
     )
 
 
-def _of_egg_info(names: Sequence[str], read: Read) -> Iterator[str]:
+def _egg_info_folders(names: Sequence[str], read: ReadFile) -> Iterator[str]:
     """Yield the folder of a `*.egg-info` that contains one of its top-level modules."""
     for name in names:
         path = PurePosixPath(name)
@@ -78,7 +78,7 @@ def _of_egg_info(names: Sequence[str], read: Read) -> Iterator[str]:
                 yield str(folder)
 
 
-def _declared(names: set[str], read: Read) -> Iterator[str]:
+def _declared_folders(names: set[str], read: ReadFile) -> Iterator[str]:
     """Yield the folders declared in the files of a build backend, which a checkout has too."""
     if "pyproject.toml" in names:
         with suppress(tomllib.TOMLDecodeError):

@@ -31,7 +31,7 @@ from packaging.version import Version
 
 from scripts.core.console import Advance
 from scripts.core.errors import EnvironmentFailedError
-from scripts.core.index_settings import Clients
+from scripts.core.index_settings import IndexSettings
 from scripts.core.model import Release
 from scripts.upstream.sdist import newest_time
 
@@ -52,7 +52,7 @@ _T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
-class Remote:
+class RemoteSdist:
     """An sdist that the index offers; `sha256` is the index's own claim and may be missing."""
 
     version: Version
@@ -78,12 +78,12 @@ class Remote:
 class Index:
     """A simple index, read in its JSON form if it has one (PEP 691, PEP 700)."""
 
-    clients: Clients
+    settings: IndexSettings
 
     @property
     def address(self) -> str:
         """The index's address without credentials."""
-        parts = urlsplit(self.clients.index or pypi_simple.PYPI_SIMPLE_ENDPOINT)
+        parts = urlsplit(self.settings.index or pypi_simple.PYPI_SIMPLE_ENDPOINT)
         return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
     def files(self, project: str) -> list[pypi_simple.DistributionPackage]:
@@ -91,35 +91,35 @@ class Index:
 
         Raises EnvironmentFailedError if the index fails.
         """
-        with self._explained(f"the list of {project}'s files"):
+        with self._translate_errors(f"the list of {project}'s files"):
             try:
-                return self._authenticated(
+                return self._with_credentials(
                     lambda: self._client.get_project_page(project, timeout=TIMEOUT)
                 ).packages
             except pypi_simple.NoSuchProjectError:
                 return []
 
-    def sdists(self, project: str) -> list[Remote]:
+    def sdists(self, project: str) -> list[RemoteSdist]:
         """Return a project's sdists, oldest first, including yanked ones.
 
         Raises EnvironmentFailedError if the index fails or does not know the project.
         """
-        with self._explained(f"the list of {project}'s files"):
-            page = self._authenticated(
+        with self._translate_errors(f"the list of {project}'s files"):
+            page = self._with_credentials(
                 lambda: self._client.get_project_page(project, timeout=TIMEOUT)
             )
-        found = filter(None, (_remote(package, project) for package in page.packages))
+        found = filter(None, (_remote_sdist(package, project) for package in page.packages))
         return sorted(
             {remote.version: remote for remote in found}.values(), key=lambda remote: remote.version
         )
 
-    def without_sdist(self, project: str) -> list[Version]:
+    def wheel_only_versions(self, project: str) -> list[Version]:
         """Return the releases that have only wheels, oldest first; none of them can be forked."""
         names = [package.filename for package in self.files(project)]
         known = {remote.version for remote in self.sdists(project)}
         return sorted({version for name in names if (version := _wheel_version(name))} - known)
 
-    def download(self, remote: Remote, path: Path, advance: Advance) -> None:
+    def download(self, remote: RemoteSdist, path: Path, advance: Advance) -> None:
         """Download an sdist to `path`.
 
         The file appears there only once its bytes match the index's digest, if the index states
@@ -129,8 +129,8 @@ class Index:
         path.parent.mkdir(parents=True, exist_ok=True)
         checked = bool(remote.package.digests)
         try:
-            with self._explained(remote.file):
-                self._authenticated(
+            with self._translate_errors(remote.file):
+                self._with_credentials(
                     lambda: self._client.download_package(
                         remote.package, part, verify=checked, timeout=TIMEOUT
                     )
@@ -143,27 +143,27 @@ class Index:
     @cached_property
     def _client(self) -> pypi_simple.PyPISimple:
         truststore.inject_into_ssl()  # use the system's CA store
-        return pypi_simple.PyPISimple(self.address, session=_session(self.clients))
+        return pypi_simple.PyPISimple(self.address, session=_session(self.settings))
 
-    def _authenticated(self, ask: Callable[[], _T]) -> _T:
-        """Call `ask` with the credentials of the address or netrc, then with the keyring's.
+    def _with_credentials(self, send: Callable[[], _T]) -> _T:
+        """Call `send` with the credentials of the address or netrc, then with the keyring's.
 
         The keyring is queried only after a 401.
         """
         try:
-            return ask()
+            return send()
         except requests.HTTPError as error:
             if error.response is None or error.response.status_code != requests.codes.unauthorized:
                 raise
-            user = urlsplit(self.clients.index or "").username
-            credential = from_keyring(self.address, unquote(user) if user else None)
+            user = urlsplit(self.settings.index or "").username
+            credential = keyring_credential(self.address, unquote(user) if user else None)
             if credential is None:
                 raise
-            self._client.s.auth = _Login(_origin(self.address), credential)
-            return ask()
+            self._client.s.auth = _IndexAuth(_origin(self.address), credential)
+            return send()
 
     @contextmanager
-    def _explained(self, what: str) -> Iterator[None]:
+    def _translate_errors(self, what: str) -> Iterator[None]:
         """Convert every error of an index into one EnvironmentFailedError that names the index."""
         try:
             yield
@@ -202,7 +202,7 @@ class _Session(requests.Session):
 
 
 @dataclass(frozen=True)
-class _Login(requests.auth.AuthBase):
+class _IndexAuth(requests.auth.AuthBase):
     """A user name and password for the index alone, because its pages may link to other hosts."""
 
     origin: tuple[str, str]
@@ -215,16 +215,16 @@ class _Login(requests.auth.AuthBase):
         return requests.auth.HTTPBasicAuth(*credential)(request) if credential else request
 
 
-def _session(clients: Clients) -> requests.Session:
+def _session(settings: IndexSettings) -> requests.Session:
     """Return a session with the chosen CA, a few retries, and the credentials of the address."""
     session = _Session()
-    session.verify = clients.cert or True
+    session.verify = settings.cert or True
     for scheme in ("http://", "https://"):
         session.mount(scheme, requests.adapters.HTTPAdapter(max_retries=_RETRIES))
-    parts = urlsplit(clients.index or "")
+    parts = urlsplit(settings.index or "")
     if parts.username and parts.password:
-        session.auth = _Login(
-            _origin(clients.index or ""), (unquote(parts.username), unquote(parts.password))
+        session.auth = _IndexAuth(
+            _origin(settings.index or ""), (unquote(parts.username), unquote(parts.password))
         )
     return session
 
@@ -235,14 +235,14 @@ def _origin(url: str) -> tuple[str, str]:
     return parts.scheme, parts.netloc.rpartition("@")[2].lower()
 
 
-def _remote(package: pypi_simple.DistributionPackage, project: str) -> Remote | None:
+def _remote_sdist(package: pypi_simple.DistributionPackage, project: str) -> RemoteSdist | None:
     """Return an sdist by its file name, or None for another file (PEP 625: sdists are .tar.gz)."""
     try:
         name, version = parse_sdist_filename(package.filename)
     except InvalidSdistFilename:
         return None
     ours = canonicalize_name(project) == name and package.filename.endswith(".tar.gz")
-    return Remote(version, package) if ours else None
+    return RemoteSdist(version, package) if ours else None
 
 
 def _wheel_version(name: str) -> Version | None:
@@ -252,7 +252,7 @@ def _wheel_version(name: str) -> Version | None:
         return None
 
 
-def from_keyring(address: str, user: str | None) -> tuple[str, str] | None:
+def keyring_credential(address: str, user: str | None) -> tuple[str, str] | None:
     """Return the keyring's user name and password for an index, or None.
 
     The keyring is queried by the names that pip uses: the index's address, then its host.
@@ -283,7 +283,7 @@ def _reason(error: BaseException) -> str:
     return str(error)
 
 
-def described(remote: Remote, path: Path) -> Release:
+def describe_release(remote: RemoteSdist, path: Path) -> Release:
     """Return a downloaded sdist as a pin.
 
     If the index gives no upload time, the time of the newest file in the sdist is used.

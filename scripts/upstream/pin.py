@@ -8,13 +8,13 @@ from pathlib import Path
 from packaging.version import InvalidVersion, Version
 
 from scripts.core.config import Upstream
-from scripts.core.console import Advance, progress, say
+from scripts.core.console import Advance, info, progress
 from scripts.core.errors import EnvironmentFailedError, UsageError
 from scripts.core.lockfile import read_lock, write_lock
 from scripts.core.model import Lock, Release
 from scripts.core.repository import Repository
-from scripts.upstream.index import Index, Remote, described
-from scripts.upstream.vendor import import_releases, sdist_path, sound, tag
+from scripts.upstream.index import Index, RemoteSdist, describe_release
+from scripts.upstream.vendor import import_releases, matches_pin, sdist_path, tag
 
 
 def pin(repo: Repository, version: str | None = None) -> Lock:
@@ -24,31 +24,32 @@ def pin(repo: Repository, version: str | None = None) -> Lock:
     is the newest. Raises EnvironmentFailedError if the index fails or serves other bytes for a
     release that is already pinned.
     """
-    with repo.alone():
-        lock = resolve(repo, version)
+    with repo.exclusive():
+        lock = resolve_pins(repo, version)
         write_lock(repo.lock_file, lock)
     return lock
 
 
-def resolve(repo: Repository, version: str | None = None) -> Lock:
+def resolve_pins(repo: Repository, version: str | None = None) -> Lock:
     """Return the pins that `pin` writes, with every release in the private repository."""
-    wanted = _version(version) if version is not None else None
+    wanted = _parse_version(version) if version is not None else None
     old = read_lock(repo.lock_file) if repo.lock_file.exists() else None
-    index = Index(repo.clients)
-    remotes = _chosen(repo, index, old, wanted)
+    index = Index(repo.index_settings)
+    remotes = _select_sdists(repo, index, old, wanted)
     releases = import_releases(
-        repo, repo.config.upstream.name, _described(repo, index, remotes, old)
+        repo, repo.config.upstream.name, _make_pins(repo, index, remotes, old)
     )
     newest_or_same = old.locked if old else releases[-1].version
     locked = next(
-        (release.version for release in releases if release.key == wanted), newest_or_same
+        (release.version for release in releases if release.parsed_version == wanted),
+        newest_or_same,
     )
     lock = Lock(repo.config.upstream.name, locked, tuple(releases))
     tag(repo.git, lock.releases)
     return lock
 
 
-def _version(text: str) -> Version:
+def _parse_version(text: str) -> Version:
     try:
         return Version(text)
     except InvalidVersion as error:
@@ -58,9 +59,9 @@ def _version(text: str) -> Version:
         ) from error
 
 
-def _chosen(
+def _select_sdists(
     repo: Repository, index: Index, old: Lock | None, wanted: Version | None
-) -> list[Remote]:
+) -> list[RemoteSdist]:
     """Return the sdists to pin, oldest first: tracked releases, the locked and the wanted one."""
     upstream = repo.config.upstream
     offered = index.sdists(upstream.name)
@@ -69,8 +70,8 @@ def _chosen(
     chosen = [
         remote for remote in offered if upstream.tracks(remote.version) or remote.version in named
     ]
-    for version in filter(upstream.tracks, index.without_sdist(upstream.name)):
-        say(f"warning: {version} has no sdist; left out")
+    for version in filter(upstream.tracks, index.wheel_only_versions(upstream.name)):
+        info(f"warning: {version} has no sdist; left out")
     remotes = _without_yanked(chosen, old, named)
     if not remotes:
         raise UsageError(
@@ -88,7 +89,11 @@ def _chosen(
 
 
 def _refuse_vanished(
-    old: Lock | None, offered: list[Remote], index: Index, upstream: Upstream, named: set[Version]
+    old: Lock | None,
+    offered: list[RemoteSdist],
+    index: Index,
+    upstream: Upstream,
+    named: set[Version],
 ) -> None:
     """Raise EnvironmentFailedError if the index has lost a pinned release.
 
@@ -109,7 +114,9 @@ def _refuse_vanished(
         )
 
 
-def _without_yanked(remotes: list[Remote], old: Lock | None, named: set[Version]) -> list[Remote]:
+def _without_yanked(
+    remotes: list[RemoteSdist], old: Lock | None, named: set[Version]
+) -> list[RemoteSdist]:
     """Leave out yanked releases, unless they are already pinned or named; warn in either case."""
     pinned = set(old.versions) if old else set()
     kept = [
@@ -120,15 +127,15 @@ def _without_yanked(remotes: list[Remote], old: Lock | None, named: set[Version]
     for remote in remotes:
         if remote.yanked:
             what = "stays pinned" if remote in kept else "left out"
-            say(
+            info(
                 f"warning: {remote.file} was yanked"
                 f" ({remote.package.yanked_reason or 'no reason given'}); {what}"
             )
     return kept
 
 
-def _described(
-    repo: Repository, index: Index, remotes: list[Remote], old: Lock | None
+def _make_pins(
+    repo: Repository, index: Index, remotes: list[RemoteSdist], old: Lock | None
 ) -> list[Release]:
     """Download each missing sdist and describe it; a pinned release keeps its pin."""
     releases = []
@@ -137,16 +144,16 @@ def _described(
             known = old.release(str(remote.version)) if old else None
             path = sdist_path(repo, remote)
             if known is None:
-                _bring(index, remote, path, advance)
-            elif sound(path, known) and remote.sha256 in (None, known.sha256):
+                _download_new(index, remote, path, advance)
+            elif matches_pin(path, known) and remote.sha256 in (None, known.sha256):
                 advance()
             else:
-                _bring_again(index, remote, path, known, advance)
-            releases.append(known or described(remote, path))
+                _download_again(index, remote, path, known, advance)
+            releases.append(known or describe_release(remote, path))
     return releases
 
 
-def _bring(index: Index, remote: Remote, path: Path, advance: Advance) -> None:
+def _download_new(index: Index, remote: RemoteSdist, path: Path, advance: Advance) -> None:
     """Download a release that is not pinned yet, unless a stored file has the index's digest."""
     if path.exists() and remote.sha256 == hashlib.sha256(path.read_bytes()).hexdigest():
         advance()
@@ -154,8 +161,8 @@ def _bring(index: Index, remote: Remote, path: Path, advance: Advance) -> None:
         index.download(remote, path, advance)
 
 
-def _bring_again(
-    index: Index, remote: Remote, path: Path, known: Release, advance: Advance
+def _download_again(
+    index: Index, remote: RemoteSdist, path: Path, known: Release, advance: Advance
 ) -> None:
     """Download a pinned release again.
 

@@ -19,7 +19,7 @@ _FORBIDDEN = frozenset({"", ".", "..", ".git", "git~1"})
 """Path parts that leave the folder or that git refuses; `git~1` is `.git` on Windows."""
 
 _DISTRUST = "do not trust this file; ask upstream or the index's owner"
-_WITHOUT = (
+_EXCLUDE_HINT = (
     f"{_DISTRUST}; to go on without that release,"
     " exclude it in fork.toml: upstream.track = '…,!=VERSION'"
 )
@@ -44,7 +44,7 @@ def read_sdist(path: Path) -> list[Member]:
     Raises EnvironmentFailedError for an archive that cannot be read or that names a path outside
     its own folder.
     """
-    with _opened(path) as archive:
+    with _open_archive(path) as archive:
         members = [_member(archive, info, path.name) for info in archive if not info.isdir()]
     _check_tops(members, path.name)
     return sorted(
@@ -55,7 +55,7 @@ def read_sdist(path: Path) -> list[Member]:
 
 def newest_time(path: Path) -> int:
     """Return the newest modification time in an archive, in seconds since the epoch."""
-    with _opened(path) as archive:
+    with _open_archive(path) as archive:
         newest = max((int(info.mtime) for info in archive), default=0)
     return min(max(newest, 0), _LAST_SECOND)
 
@@ -69,7 +69,7 @@ def iter_fast_import(members: list[Member]) -> Iterator[bytes]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[tarfile.TarFile]:
+def _open_archive(path: Path) -> Iterator[tarfile.TarFile]:
     """Open an archive; any error in its bytes becomes one EnvironmentFailedError.
 
     It is decompressed to its end first, because tarfile alone stops before the checksum.
@@ -87,7 +87,7 @@ def _opened(path: Path) -> Iterator[tarfile.TarFile]:
         ValueError,
     ) as error:  # KeyError: a link to nothing
         raise EnvironmentFailedError(
-            f"{path.name} is not a readable archive: {error}", hint=_WITHOUT
+            f"{path.name} is not a readable archive: {error}", hint=_EXCLUDE_HINT
         ) from error
 
 
@@ -98,25 +98,28 @@ def _member(
 
     Raises EnvironmentFailedError for a path or link that leaves the folder, and for a device.
     """
-    if _leaves(info.name):
+    if _escapes_folder(info.name):
         raise EnvironmentFailedError(
-            f"{name} holds the path {info.name!r}, which leaves its folder: refused", hint=_WITHOUT
+            f"{name} holds the path {info.name!r}, which leaves its folder: refused",
+            hint=_EXCLUDE_HINT,
         )
     top, _, inside = info.name.partition("/")
     if info.issym() and _stays_inside(inside, info.linkname):
         return top, inside, "120000", info.linkname.encode(errors="surrogateescape")
-    copies = info.islnk() and not _leaves(info.linkname) and info.linkname.startswith(f"{top}/")
+    copies = (
+        info.islnk() and not _escapes_folder(info.linkname) and info.linkname.startswith(f"{top}/")
+    )
     if not (info.isreg() or copies):
         what = f"a link to {info.linkname!r}, outside its folder" if info.linkname else "a device"
         raise EnvironmentFailedError(
-            f"{name} holds {info.name!r}, which is {what}: refused", hint=_WITHOUT
+            f"{name} holds {info.name!r}, which is {what}: refused", hint=_EXCLUDE_HINT
         )
     file = archive.extractfile(info)
     content = b"" if file is None else file.read()
     return top, inside, "100755" if info.mode & stat.S_IXUSR else "100644", content
 
 
-def _leaves(path: str) -> bool:
+def _escapes_folder(path: str) -> bool:
     """Return whether a path of the archive is not that of a file below its top folder."""
     parts = path.split("/")
     return (
@@ -166,7 +169,7 @@ def _check_tops(members: list[tuple[str, str, str, bytes]], name: str) -> None:
     if len(tops) != 1 or len(set(paths)) != len(paths) or folders.intersection(paths):
         raise EnvironmentFailedError(
             f"{name} is not an sdist: top folders {tops or 'none'}, {len(paths)} files",
-            hint=_WITHOUT,
+            hint=_EXCLUDE_HINT,
         )
 
 

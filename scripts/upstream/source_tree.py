@@ -18,7 +18,7 @@ _NOT_SOURCE = (":(exclude,glob)**/__pycache__/**", ":(exclude,glob)**/*.pyc")
 
 
 @dataclass(frozen=True)
-class Standing:
+class SourceState:
     """The release that is nearest to the folder, and what differs from it (status and name)."""
 
     release: Release
@@ -33,7 +33,7 @@ def is_subtree(repo: Repository) -> bool:
     )
 
 
-def standing(repo: Repository, lock: Lock) -> Standing:
+def nearest_release(repo: Repository, lock: Lock) -> SourceState:
     """Return the release in `upstream/src/`, or the pinned release that is nearest to it.
 
     Among equals the locked release wins, then the newest. A release that is in the private
@@ -43,13 +43,15 @@ def standing(repo: Repository, lock: Lock) -> Standing:
     git, tree, uncommitted = _tree(repo)
     preferred = sorted(
         lock.releases,
-        key=lambda release: (release.version == lock.locked, release.key),
+        key=lambda release: (release.version == lock.locked, release.parsed_version),
         reverse=True,
     )
-    others = (release for release in _brought(repo) if lock.release(release.version) is None)
+    others = (
+        release for release in _imported_releases(repo) if lock.release(release.version) is None
+    )
     found = []
     for release in itertools.chain(preferred, others):
-        found.append(Standing(release, tuple(_differences(git, tree, uncommitted, release))))
+        found.append(SourceState(release, tuple(_differences(git, tree, uncommitted, release))))
         if not found[-1].edits:
             return found[-1]
     return min(found[: len(preferred)], key=lambda item: len(item.edits))
@@ -62,14 +64,14 @@ def source_warning(repo: Repository, lock: Lock) -> str | None:
     """
     if not repo.source.exists():
         return None
-    found = standing(repo, lock)
+    found = nearest_release(repo, lock)
     if found.edits:
         files = ", ".join(found.edits[:5])
         return (
             f"upstream/src/ was edited and is not used, the pinned {lock.locked} is:"
             f" {files}; see `nox -s vendor`"
         )
-    if found.release.version == lock.locked or found.release.tree == lock.current.tree:
+    if found.release.version == lock.locked or found.release.tree == lock.locked_release.tree:
         return None
     way = "--subtree" if is_subtree(repo) else "--restore"
     return (
@@ -87,7 +89,7 @@ def write_source(repo: Repository, release: Release) -> None:
         repo.replace({repo.source: new})
 
 
-def edits_error(item: Standing, hint: str) -> AttentionError:
+def edits_error(item: SourceState, hint: str) -> AttentionError:
     """Return an error that lists the edited vendored files, with what to do about them."""
     files = "\n".join(f"    {line}" for line in item.edits[:20])
     more = f"\n    and {len(item.edits) - 20} more" if len(item.edits) > 20 else ""
@@ -105,7 +107,7 @@ def _tree(repo: Repository) -> tuple[Git, str, list[str]]:
     line endings.
     """
     if not is_subtree(repo):
-        with dataclasses.replace(repo.git, work_tree=repo.source).index() as handle:
+        with dataclasses.replace(repo.git, work_tree=repo.source).temporary_index() as handle:
             handle.run("add", "--all", "--force", "--", ".")
             return repo.git, handle.text("write-tree"), []
     objects = user_git(
@@ -116,13 +118,13 @@ def _tree(repo: Repository) -> tuple[Git, str, list[str]]:
         repo.root, "status", "--porcelain", "--untracked-files=all", "--", PREFIX
     ).text.splitlines()
     return (
-        dataclasses.replace(repo.git, extra={"GIT_ALTERNATE_OBJECT_DIRECTORIES": objects}),
+        dataclasses.replace(repo.git, extra_env={"GIT_ALTERNATE_OBJECT_DIRECTORIES": objects}),
         committed,
         changed,
     )
 
 
-def _brought(repo: Repository) -> Iterator[Release]:
+def _imported_releases(repo: Repository) -> Iterator[Release]:
     """Yield every release in the private repository, pinned or not, with only its ids."""
     names = "%(refname:lstrip=2) %(objectname) %(tree)"
     for line in repo.git.text("for-each-ref", f"--format={names}", "refs/tags").splitlines():

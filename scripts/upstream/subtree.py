@@ -9,12 +9,12 @@ from scripts.core.errors import UsageError
 from scripts.core.git import user_git
 from scripts.core.model import Lock
 from scripts.core.repository import Repository
-from scripts.upstream.source_tree import PREFIX, edits_error, is_subtree, standing
+from scripts.upstream.source_tree import PREFIX, edits_error, is_subtree, nearest_release
 
 _IGNORED = f"/{PREFIX}/"
 
 
-def to_subtree(repo: Repository, lock: Lock) -> None:
+def add_or_merge_subtree(repo: Repository, lock: Lock) -> None:
     """Add the locked release as a squashed subtree, or merge it into the existing one.
 
     Uses the user's own git and identity, because these commits are the user's. Raises UsageError
@@ -25,18 +25,18 @@ def to_subtree(repo: Repository, lock: Lock) -> None:
     if not is_subtree(repo):
         with _moved_aside(repo), _undone_on_failure(repo):
             _stop_ignoring(repo)
-            _subtree(repo, lock, "add")
+            _run_subtree(repo, lock, "add")
         return
-    found = standing(repo, lock)
+    found = nearest_release(repo, lock)
     if found.edits:
         raise edits_error(
             found,
             "keep the change as a patch (nox -s import) and take it back (git revert),"
             " then run this again",
         )
-    if found.release.tree != lock.current.tree:
+    if found.release.tree != lock.locked_release.tree:
         with _undone_on_failure(repo):
-            _subtree(repo, lock, "merge")
+            _run_subtree(repo, lock, "merge")
 
 
 def _check_ready(repo: Repository) -> None:
@@ -97,9 +97,9 @@ def _stop_ignoring(repo: Repository) -> None:
         user_git(repo.root, "commit", "--quiet", "-m", message, "--", ".gitignore")
 
 
-def _subtree(repo: Repository, lock: Lock, verb: str) -> None:
+def _run_subtree(repo: Repository, lock: Lock, verb: str) -> None:
     """Run `git subtree` with the release's commit, which is first fetched into the clone."""
-    release = lock.current
+    release = lock.locked_release
     user_git(
         repo.root, "fetch", "--quiet", "--no-tags", repo.git.git_dir, f"refs/tags/{release.version}"
     )

@@ -12,17 +12,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from scripts.core.config import near_miss
+from scripts.core.config import did_you_mean
 from scripts.core.console import progress
-from scripts.core.errors import UsageError, without_secret
+from scripts.core.errors import UsageError, redact
 from scripts.core.git import Git
 from scripts.core.model import Lock, Release
 from scripts.core.repository import Repository
 from scripts.core.result_cache import digest
 
-FORMS = "path:DIR, git:URL@REF or git:URL@A..B"
+SOURCE_FORMS = "path:DIR, git:URL@REF or git:URL@A..B"
 _SHORT = 10
-_HEAD = re.compile(r"HEAD(?![\w./-])")
+_HEAD_REVISION = re.compile(r"HEAD(?![\w./-])")
 """The commit that the repository itself has checked out or names as its default.
 
 A suffix may follow, as in `HEAD~3`.
@@ -34,7 +34,7 @@ class Source:
     """Unreleased upstream: a checkout's folder, or a git repository with a revision or a range."""
 
     kind: str
-    place: str
+    location: str
     first: str = ""
     last: str = ""
 
@@ -45,29 +45,29 @@ class Source:
 
     def __str__(self) -> str:
         span = f"{self.first}..{self.last}" if self.is_range else self.last
-        return f"{self.kind}:{without_secret(self.place)}{f'@{span}' if span else ''}"
+        return f"{self.kind}:{redact(self.location)}{f'@{span}' if span else ''}"
 
 
-def parse(text: str) -> Source | None:
+def parse_source(text: str) -> Source | None:
     """Parse a source; return None for a release's version, raise UsageError for half a source."""
     kind, colon, rest = text.partition(":")
     if not colon or kind not in {"path", "git"}:
         return None
     if kind == "path":
         return Source(kind, rest)
-    place, _, revision = rest.rpartition("@")
+    location, _, revision = rest.rpartition("@")
     first, dots, last = revision.partition("..")
     if (
-        not place
+        not location
         or not (last if dots else first)
         or (dots and not first)
         or re.search(r"[:\s]", revision)
     ):
-        raise UsageError(f"not a source: {without_secret(text)!r}", hint=f"give {FORMS}")
-    return Source(kind, place, first, last) if dots else Source(kind, place, last=first)
+        raise UsageError(f"not a source: {redact(text)!r}", hint=f"give {SOURCE_FORMS}")
+    return Source(kind, location, first, last) if dots else Source(kind, location, last=first)
 
 
-def bring_sources(
+def add_sources(
     repo: Repository, lock: Lock, names: Iterable[str]
 ) -> tuple[Lock, dict[str, list[str]]]:
     """Return the lock with the named sources added as releases, and their versions by name.
@@ -78,17 +78,17 @@ def bring_sources(
     found: dict[str, list[str]] = {}
     releases = list(lock.releases)
     for name in names:
-        source = parse(name)
+        source = parse_source(name)
         if source is not None:
-            ends = history(repo, lock, source)
+            ends = source_releases(repo, lock, source)
             made = [ends[0], ends[-1]] if source.is_range else ends
             releases += [release for release in made if release not in releases]
             found[name] = [release.version for release in made]
-    releases.sort(key=lambda release: release.key)
+    releases.sort(key=lambda release: release.parsed_version)
     return dataclasses.replace(lock, releases=tuple(releases)), found
 
 
-def history(repo: Repository, lock: Lock, source: Source) -> list[Release]:
+def source_releases(repo: Repository, lock: Lock, source: Source) -> list[Release]:
     """Return a source as releases: one, or for a range its commits, oldest first.
 
     A range starts with the commit before its first one. The versions are local versions of the
@@ -96,11 +96,11 @@ def history(repo: Repository, lock: Lock, source: Source) -> list[Release]:
     """
     if source.kind == "path":
         return [_checkout(repo, lock, source)]
-    space = _fetched(repo, source)
-    last = _commit(repo.git, space, source, source.last)
+    namespace = _fetch(repo, source)
+    last = _find_commit(repo.git, namespace, source, source.last)
     if not source.is_range:
-        return [_release(repo.git, lock, last, ("git", source.last, last[:_SHORT]))]
-    first = _commit(repo.git, space, source, source.first)
+        return [_release_at(repo.git, lock, last, ("git", source.last, last[:_SHORT]))]
+    first = _find_commit(repo.git, namespace, source, source.first)
     between = repo.git.text(
         "rev-list", "--reverse", "--first-parent", f"{first}..{last}"
     ).splitlines()
@@ -112,38 +112,38 @@ def history(repo: Repository, lock: Lock, source: Source) -> list[Release]:
     commits = [first, *between]
     nearest = _nearest(repo.git, lock, repo.git.tree_of(first))
     return [
-        _named(repo.git, nearest, commit, ("git", f"{number:04}", commit[:_SHORT]))
+        _with_local_version(repo.git, nearest, commit, ("git", f"{number:04}", commit[:_SHORT]))
         for number, commit in enumerate(commits)
     ]
 
 
-def subject(repo: Repository, release: Release) -> str:
+def commit_subject(repo: Repository, release: Release) -> str:
     """Return the first line of the message of a release's commit."""
     return repo.git.text("log", "-1", "--format=%s", release.commit)
 
 
 def _checkout(repo: Repository, lock: Lock, source: Source) -> Release:
     """Return a folder's files as a release, without those that its own .gitignore excludes."""
-    folder = Path(source.place).expanduser().resolve()
+    folder = Path(source.location).expanduser().resolve()
     if not folder.is_dir():
-        raise UsageError(f"{source}: there is no such folder", hint=f"give {FORMS}")
-    with dataclasses.replace(repo.git, work_tree=folder).index() as handle:
+        raise UsageError(f"{source}: there is no such folder", hint=f"give {SOURCE_FORMS}")
+    with dataclasses.replace(repo.git, work_tree=folder).temporary_index() as handle:
         handle.run(
             "add", "--all", "--", ".", ":(exclude,glob)**/__pycache__/**", ":(exclude,glob)**/*.pyc"
         )
         tree = handle.text("write-tree")
     commit = repo.git.text("commit-tree", tree, "-m", "a checkout that is not released")
-    return _release(repo.git, lock, commit, ("path", tree[:_SHORT]))
+    return _release_at(repo.git, lock, commit, ("path", tree[:_SHORT]))
 
 
-def _fetched(repo: Repository, source: Source) -> str:
+def _fetch(repo: Repository, source: Source) -> str:
     """Fetch a repository's branches and tags into a ref namespace of their own, and return that."""
-    local = Path(source.place).expanduser()
-    place = str(local.resolve()) if local.exists() else source.place
-    space = f"refs/fork/sources/{digest(place)[:16]}"
-    specs = [f"+refs/{kind}/*:{space}/{kind}/*" for kind in ("heads", "tags")]
-    if any(_HEAD.match(revision) for revision in (source.first, source.last)):
-        specs.append(f"+HEAD:{space}/HEAD")
+    local = Path(source.location).expanduser()
+    location = str(local.resolve()) if local.exists() else source.location
+    namespace = f"refs/fork/sources/{digest(location)[:16]}"
+    specs = [f"+refs/{kind}/*:{namespace}/{kind}/*" for kind in ("heads", "tags")]
+    if any(_HEAD_REVISION.match(revision) for revision in (source.first, source.last)):
+        specs.append(f"+HEAD:{namespace}/HEAD")
     options = [
         "--quiet",
         "--no-tags",
@@ -155,32 +155,33 @@ def _fetched(repo: Repository, source: Source) -> str:
         # It may belong to another user. It is only read, and our user named it.
         options.append("--upload-pack=git -c safe.directory=* upload-pack")
     with progress(f"fetching {source}", None):
-        repo.git.run("fetch", *options, place, *specs)
-    return space
+        repo.git.run("fetch", *options, location, *specs)
+    return namespace
 
 
-def _commit(git: Git, space: str, source: Source, revision: str) -> str:
-    names = [f"{space}/heads/{revision}", f"{space}/tags/{revision}", revision]
-    if _HEAD.match(revision):
-        names.insert(2, f"{space}/{revision}")
+def _find_commit(git: Git, namespace: str, source: Source, revision: str) -> str:
+    names = [f"{namespace}/heads/{revision}", f"{namespace}/tags/{revision}", revision]
+    if _HEAD_REVISION.match(revision):
+        names.insert(2, f"{namespace}/{revision}")
     for name in names:
         # Outside the fetched refs, a revision may only be a commit id.
         if name != revision or re.fullmatch(r"[0-9a-f]{7,40}", revision):
             found = git.resolve(f"{name}^{{commit}}")
             if found is not None:
                 return found
-    here = git.text("for-each-ref", "--format=%(refname:lstrip=5)", space).splitlines()
+    known_names = git.text("for-each-ref", "--format=%(refname:lstrip=5)", namespace).splitlines()
     raise UsageError(
-        f"{source}: there is no {revision}{near_miss(revision, here)}", hint=f"give {FORMS}"
+        f"{source}: there is no {revision}{did_you_mean(revision, known_names)}",
+        hint=f"give {SOURCE_FORMS}",
     )
 
 
-def _release(git: Git, lock: Lock, commit: str, words: Sequence[str]) -> Release:
-    return _named(git, _nearest(git, lock, git.tree_of(commit)), commit, words)
+def _release_at(git: Git, lock: Lock, commit: str, labels: Sequence[str]) -> Release:
+    return _with_local_version(git, _nearest(git, lock, git.tree_of(commit)), commit, labels)
 
 
-def _named(git: Git, nearest: str, commit: str, words: Sequence[str]) -> Release:
-    local = ".".join(re.sub(r"[^a-z0-9]+", ".", word.lower()).strip(".") for word in words)
+def _with_local_version(git: Git, nearest: str, commit: str, labels: Sequence[str]) -> Release:
+    local = ".".join(re.sub(r"[^a-z0-9]+", ".", word.lower()).strip(".") for word in labels)
     return Release(
         f"{nearest}+{local}", "", 0, "", datetime.fromtimestamp(0, UTC), git.tree_of(commit), commit
     )
@@ -200,15 +201,16 @@ def _nearest(git: Git, lock: Lock, tree: str) -> str:
         # git counts the lines of a binary file as `-`.
         return sum(int(number) for pair in counts for number in pair if number != "-")
 
-    shared = [release for release in lock.releases if _share(git, release.tree, tree)]
+    shared = [release for release in lock.releases if _have_common_file(git, release.tree, tree)]
     if not shared:
         raise UsageError(
-            f"that is not {lock.name}: it has no file of any pinned release", hint=f"give {FORMS}"
+            f"that is not {lock.name}: it has no file of any pinned release",
+            hint=f"give {SOURCE_FORMS}",
         )
     return min(reversed(shared), key=distance).version
 
 
-def _share(git: Git, one: str, other: str) -> bool:
+def _have_common_file(git: Git, one: str, other: str) -> bool:
     """Return whether two trees have a file below the top folder in common, by its path."""
     names = [
         {

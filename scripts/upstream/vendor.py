@@ -15,11 +15,11 @@ from scripts.core.lockfile import read_lock
 from scripts.core.model import Lock, Release
 from scripts.core.repository import Repository
 from scripts.upstream.sdist import iter_fast_import, read_sdist
-from scripts.upstream.source_tree import edits_error, is_subtree, standing, write_source
-from scripts.upstream.subtree import to_subtree
+from scripts.upstream.source_tree import edits_error, is_subtree, nearest_release, write_source
+from scripts.upstream.subtree import add_or_merge_subtree
 
 if TYPE_CHECKING:
-    from scripts.upstream.index import Index, Remote
+    from scripts.upstream.index import Index, RemoteSdist
 
 _AUTHOR = "upstream <upstream@localhost.invalid>"
 
@@ -31,27 +31,27 @@ def vendor(repo: Repository, *, restore: bool = False, subtree: bool = False) ->
     EnvironmentFailedError for a file that is not what the lock pins, and AttentionError for edits
     in `upstream/src/`.
     """
-    with repo.alone():
+    with repo.exclusive():
         lock = read_lock(repo.lock_file)
-        bring(repo, lock)
+        ensure_releases(repo, lock)
         committed = is_subtree(repo)
         if not committed:
-            _write(repo, lock, restore=restore)
+            _write_folder(repo, lock, restore=restore)
         if subtree:
-            to_subtree(repo, lock)
+            add_or_merge_subtree(repo, lock)
         elif committed:
-            _verify(repo, lock)
+            _verify_subtree(repo, lock)
     return lock
 
 
-def bring(repo: Repository, lock: Lock) -> None:
+def ensure_releases(repo: Repository, lock: Lock) -> None:
     """Put every pinned release into the private repository, downloading what is missing."""
     if all(
         repo.git.resolve(f"refs/tags/{release.version}") == release.commit
         for release in lock.releases
     ):
         return
-    fetch(repo, lock.releases)
+    download_missing(repo, lock.releases)
     made = import_releases(repo, lock.name, lock.releases)
     wrong = [
         new.version
@@ -67,15 +67,17 @@ def bring(repo: Repository, lock: Lock) -> None:
     tag(repo.git, made)
 
 
-def fetch(repo: Repository, releases: Iterable[Release]) -> None:
+def download_missing(repo: Repository, releases: Iterable[Release]) -> None:
     """Download the missing sdists; raise EnvironmentFailedError if one has other bytes."""
-    missing = [release for release in releases if not sound(sdist_path(repo, release), release)]
+    missing = [
+        release for release in releases if not matches_pin(sdist_path(repo, release), release)
+    ]
     if not missing:
         return
     # This import takes a fifth of a second, which a run with nothing to download does not need.
     from scripts.upstream.index import Index  # noqa: PLC0415
 
-    index = Index(repo.clients)
+    index = Index(repo.index_settings)
     offered = {remote.file: remote for remote in index.sdists(repo.config.upstream.name)}
     absent = [release.file for release in missing if release.file not in offered]
     if absent:
@@ -98,7 +100,7 @@ def import_releases(repo: Repository, name: str, releases: Iterable[Release]) ->
     made: list[Release] = []
     with progress("writing the private repository", None):
         for release in releases:
-            commit = _import(
+            commit = _import_release(
                 repo.git,
                 name,
                 release,
@@ -115,12 +117,12 @@ def tag(git: Git, releases: Iterable[Release]) -> None:
     git.run("update-ref", "--stdin", stdin="".join(lines).encode())
 
 
-def sdist_path(repo: Repository, release: Release | Remote) -> Path:
+def sdist_path(repo: Repository, release: Release | RemoteSdist) -> Path:
     """Return the path at which an sdist is stored."""
     return repo.work / "sdists" / release.file
 
 
-def sound(path: Path, release: Release) -> bool:
+def matches_pin(path: Path, release: Release) -> bool:
     """Return whether a stored sdist has the pinned bytes."""
     try:
         content = path.read_bytes()
@@ -129,16 +131,16 @@ def sound(path: Path, release: Release) -> bool:
     return len(content) == release.size and hashlib.sha256(content).hexdigest() == release.sha256
 
 
-def _write(repo: Repository, lock: Lock, *, restore: bool) -> None:
+def _write_folder(repo: Repository, lock: Lock, *, restore: bool) -> None:
     """Write the folder if it is missing or holds another release.
 
     Edits are overwritten only with `restore`; otherwise they raise AttentionError.
     """
-    locked = lock.current
+    locked = lock.locked_release
     if not repo.source.exists():
         write_source(repo, locked)
         return
-    found = standing(repo, lock)
+    found = nearest_release(repo, lock)
     if found.edits and not restore:
         raise edits_error(
             found, "keep the change as a patch (nox -s import), then nox -s vendor -- --restore"
@@ -147,19 +149,19 @@ def _write(repo: Repository, lock: Lock, *, restore: bool) -> None:
         write_source(repo, locked)
 
 
-def _verify(repo: Repository, lock: Lock) -> None:
+def _verify_subtree(repo: Repository, lock: Lock) -> None:
     """Raise AttentionError unless the committed folder is the locked release, unedited.
 
     Only `--subtree` writes a committed folder.
     """
-    found = standing(repo, lock)
+    found = nearest_release(repo, lock)
     if found.edits:
         raise edits_error(
             found,
             "keep the change as a patch (nox -s import) and take it back:"
             " git restore, or git revert",
         )
-    if found.release.tree != lock.current.tree:
+    if found.release.tree != lock.locked_release.tree:
         raise AttentionError(
             f"upstream/src/ is committed as {found.release.version}, and {lock.locked} is locked",
             hint="nox -s vendor -- --subtree",
@@ -167,7 +169,7 @@ def _verify(repo: Repository, lock: Lock) -> None:
 
 
 def _refuse_other_bytes(path: Path, release: Release, index: Index) -> None:
-    if sound(path, release):
+    if matches_pin(path, release):
         return
     size, digest = path.stat().st_size, hashlib.sha256(path.read_bytes()).hexdigest()
     path.unlink()
@@ -179,7 +181,7 @@ def _refuse_other_bytes(path: Path, release: Release, index: Index) -> None:
     )
 
 
-def _import(git: Git, name: str, release: Release, sdist: Path, parent: str | None) -> str:
+def _import_release(git: Git, name: str, release: Release, sdist: Path, parent: str | None) -> str:
     """Write one commit with `git fast-import`, which writes no path of the archive to disk."""
     seconds = int(release.uploaded.timestamp())
     message = f"{name} {release.version}\n\n{release.file}\nsha256 {release.sha256}\n".encode()
@@ -189,13 +191,13 @@ def _import(git: Git, name: str, release: Release, sdist: Path, parent: str | No
         f"data {len(message)}\n".encode() + message,
         f"from {parent}\n".encode() if parent else b"",
     ]
-    stream = b"".join(_stream(head, sdist))
+    stream = b"".join(_fast_import_stream(head, sdist))
     git.run("update-ref", "-d", "refs/fork/import")
     git.run("fast-import", "--quiet", "--date-format=raw", "--force", "--done", stdin=stream)
     return git.text("rev-parse", "refs/fork/import")
 
 
-def _stream(head: list[bytes], sdist: Path) -> Iterator[bytes]:
+def _fast_import_stream(head: list[bytes], sdist: Path) -> Iterator[bytes]:
     yield from head
     yield from iter_fast_import(read_sdist(sdist))
     yield b"done\n"

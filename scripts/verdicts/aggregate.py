@@ -20,17 +20,17 @@ from scripts.core.model import (
     Result,
     Settings,
     State,
-    Text,
+    TextPresence,
     Verdict,
     worst,
 )
-from scripts.verdicts.decide import Facts, decide, same_tests
+from scripts.verdicts.decide import Facts, decide, reject_other_tests
 
 NO_TEETH = "no teeth: it passes on the bare tree of every release, so it proves nothing"
-COUNTS_NOT = frozenset({Verdict.UNTESTED, Verdict.UNSUPPORTED})
+NO_EVIDENCE = frozenset({Verdict.UNTESTED, Verdict.UNSUPPORTED})
 """Verdicts that are no evidence about a feature."""
 
-CAN_GO = DROPPABLE | {Verdict.REDUNDANT}
+REMOVABLE = DROPPABLE | {Verdict.REDUNDANT}
 """Verdicts of a live feature that can be left out: every probe passes without it."""
 
 
@@ -38,7 +38,7 @@ CAN_GO = DROPPABLE | {Verdict.REDUNDANT}
 class CellReport:
     """A feature on one cell: its facts, and the verdict and detail that follow from them.
 
-    `decides` is False in an advisory mode, which is shown but never counts.
+    `is_gating` is False in an advisory mode, whose verdicts are shown but never count.
     """
 
     cell: Cell
@@ -46,17 +46,17 @@ class CellReport:
     verdict: Verdict
     detail: str
     settings: Settings = NO_SETTINGS
-    decides: bool = True
+    is_gating: bool = True
 
     @property
-    def counts(self) -> bool:
-        """Return whether the verdict is evidence, in a mode that decides."""
-        return self.says and self.decides
+    def is_gating_evidence(self) -> bool:
+        """Return whether the verdict is evidence, in a gating mode."""
+        return self.is_evidence and self.is_gating
 
     @property
-    def says(self) -> bool:
+    def is_evidence(self) -> bool:
         """Return whether the verdict is evidence about the feature."""
-        return self.verdict not in COUNTS_NOT
+        return self.verdict not in NO_EVIDENCE
 
 
 @dataclass(frozen=True)
@@ -67,27 +67,27 @@ class ReleaseReport:
     verdict: Verdict
     cells: tuple[CellReport, ...]
     applies: Applies = Applies.UNTRIED
-    text: Text = Text.UNKNOWN
+    text: TextPresence = TextPresence.UNKNOWN
 
     @property
     def difference(self) -> str:
         """Return where cells differ, such as `needed on CELL alone`; empty if they agree."""
-        counting = [report for report in self.cells if report.counts]
+        counting = [report for report in self.cells if report.is_gating_evidence]
         if len({report.verdict for report in counting}) < 2:
             return ""
         here = [report.cell for report in counting if report.verdict is self.verdict]
         there = [report.cell for report in counting if report.verdict is not self.verdict]
-        return f"{self.verdict} on {told_apart(here, there)} alone"
+        return f"{self.verdict} on {distinguishing_axis(here, there)} alone"
 
     @property
     def detail(self) -> str:
         """Return the detail of the deciding cell."""
-        return self._first.detail if self._first else ""
+        return self._deciding_cell.detail if self._deciding_cell else ""
 
     @property
     def why(self) -> str:
         """Return what fails without a needed feature, if that was tried, else `detail`."""
-        without = self._first.facts.without if self._first else None
+        without = self._deciding_cell.facts.without if self._deciding_cell else None
         if self.verdict is not Verdict.NEEDED or without is None:
             return self.detail
         return (
@@ -96,7 +96,7 @@ class ReleaseReport:
         )
 
     @property
-    def _first(self) -> CellReport | None:
+    def _deciding_cell(self) -> CellReport | None:
         """Return the deciding cell: the first with this verdict.
 
         A cell that counts comes before others, then one in which the series was run without the
@@ -105,7 +105,7 @@ class ReleaseReport:
         agreeing = [report for report in self.cells if report.verdict is self.verdict]
         return min(
             agreeing,
-            key=lambda report: (not report.counts, report.facts.without is None),
+            key=lambda report: (not report.is_gating_evidence, report.facts.without is None),
             default=None,
         )
 
@@ -128,12 +128,12 @@ class FeatureReport:
         return next((report for report in self.releases if report.release == version), None)
 
     @property
-    def faulty(self) -> bool:
+    def has_fault(self) -> bool:
         """Return whether `verdict`, or one on a release where the series was tried, is a fault."""
         tried = [at for at in self.releases if any(cell.facts.try_series for cell in at.cells)]
         return self.verdict in FAULTS or any(at.verdict in FAULTS for at in tried)
 
-    def is_moved(self, version: str) -> bool:
+    def needs_refresh(self, version: str) -> bool:
         """Return whether the patch applies only with an offset or by a three-way merge."""
         at = self.release(version)
         return at is not None and at.applies in (Applies.OFFSET, Applies.THREE_WAY)
@@ -156,40 +156,41 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class More:
+class OptionalChecks:
     """Results of optional checks, which only some runs request.
 
-    `left_out`: for each patch, the features whose probes fail once it and its dependents are left
-    out, with their results, on the newest release on which the series was tried.
+    `failures_without`: for each patch, the features whose probes fail once it and its dependents
+    are left out, with their results, on the newest release on which the series was tried.
 
-    `declared` and `found`: the patches that each patch depends on, by its header and by applying it
-    without them.
+    `declared_dependencies` and `actual_dependencies`: the patches that each patch depends on, by
+    its header and by applying it without them.
 
-    `suite`: new failures of upstream's own tests, None if they were not run; `suite_ran`: what was
-    run.
+    `suite_failures`: new failures of upstream's own tests, None if they were not run;
+    `suite_runs`: what was run.
     """
 
-    left_out: Mapping[str, Mapping[str, Result]] = field(default_factory=dict)
-    declared: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    found: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    suite: tuple[str, ...] | None = None
-    suite_ran: tuple[str, ...] = ()
+    failures_without: Mapping[str, Mapping[str, Result]] = field(default_factory=dict)
+    declared_dependencies: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    actual_dependencies: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    suite_failures: tuple[str, ...] | None = None
+    suite_runs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Report:
-    """Everything that `status` found.
+    """The result of `status`.
 
     `features` are those requested, `patches` those that bring them. `smallest` is a sufficient set
     of live patches.
 
     `versions` are the package versions of each environment, `servers` the origin of each server.
-    `modes` has the reason of each advisory mode. `skipped` has the reason for each cell that could
-    not run. `excluded` is how many cells the matrix leaves out, by reason.
+    `advisory_modes` has the reason of each advisory mode. `skipped` has the reason for each cell
+    that could not run. `excluded` is how many cells the matrix leaves out, by reason.
 
-    `whole` is False if only some features were requested. `newer` is a release beyond the locked
-    one, or empty. `under_way` is a sentence about a rebase in progress, or empty. `verb` and
-    `asked` are the verb and the options of this run, from which follow-up commands are built.
+    `has_all_features` is False if only some features were requested. `newer` is a release beyond
+    the locked one, or empty. `under_way` is a sentence about a rebase in progress, or empty. `verb`
+    and `cli_options` are the verb and the options of this run, from which follow-up commands are
+    built.
     """
 
     name: str
@@ -203,14 +204,14 @@ class Report:
     skipped: Mapping[str, str] = field(default_factory=dict)
     versions: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     servers: Mapping[str, str] = field(default_factory=dict)
-    modes: Mapping[str, str] = field(default_factory=dict)
+    advisory_modes: Mapping[str, str] = field(default_factory=dict)
     excluded: Mapping[str, int] = field(default_factory=dict)
-    more: More = field(default_factory=More)
-    whole: bool = True
+    optional_checks: OptionalChecks = field(default_factory=OptionalChecks)
+    has_all_features: bool = True
     newer: str = ""
     under_way: str = ""
     verb: str = "status"
-    asked: tuple[str, ...] = ()
+    cli_options: tuple[str, ...] = ()
     patches: tuple[Patch, ...] = ()
 
     @property
@@ -220,53 +221,53 @@ class Report:
         return {str(verdict): found.count(verdict) for verdict in Verdict if verdict in found}
 
     @property
-    def must_look(self) -> bool:
+    def needs_attention(self) -> bool:
         """Return whether anything needs attention.
 
         That is a warning, a new failure of upstream's own tests, or a fault of a feature.
         """
-        return bool(self.warnings or self.more.suite) or any(
-            report.faulty for report in self.features
+        return bool(self.warnings or self.optional_checks.suite_failures) or any(
+            report.has_fault for report in self.features
         )
 
     @property
-    def can_drop(self) -> bool:
+    def can_drop_or_refresh(self) -> bool:
         """Return whether a live feature can be dropped or its patch should be refreshed.
 
         A patch should be refreshed if it applies only with an offset or by a three-way merge.
         """
         return any(
             report.feature.state is State.ACTIVE
-            and (report.verdict in CAN_GO or report.is_moved(self.answer.release))
+            and (report.verdict in REMOVABLE or report.needs_refresh(self.answer.release))
             for report in self.features
         )
 
 
-def judge(
+def cell_report(
     cell: Cell, facts: Facts, settings: Settings = NO_SETTINGS, *, decides: bool = True
 ) -> CellReport:
     """Return the report on one cell, whose columns ran under `settings`.
 
-    If `decides` is False, the report is shown but never counts.
+    If `is_gating` is False, the report is shown but never counts.
     """
-    facts = same_tests(facts)
+    facts = reject_other_tests(facts)
     verdict, detail = decide(facts)
     return CellReport(cell, facts, verdict, detail, settings, decides)
 
 
-def over_cells(
-    release: str, cells: Iterable[CellReport], applies: Applies, text: Text
+def combine_cells(
+    release: str, cells: Iterable[CellReport], applies: Applies, text: TextPresence
 ) -> ReleaseReport:
     """Combine the cells of a release; the worst verdict of those that count is its verdict."""
     cells = tuple(cells)
-    counting = [report.verdict for report in cells if report.counts]
-    deciding = [report.verdict for report in cells if report.decides]
+    counting = [report.verdict for report in cells if report.is_gating_evidence]
+    deciding = [report.verdict for report in cells if report.is_gating]
     # The verdict if no cell counts.
     alone = Verdict.UNSUPPORTED if Verdict.UNSUPPORTED in deciding else Verdict.UNTESTED
     return ReleaseReport(release, worst(counting) if counting else alone, cells, applies, text)
 
 
-def told_apart(here: Sequence[Cell], there: Sequence[Cell]) -> str:
+def distinguishing_axis(here: Sequence[Cell], there: Sequence[Cell]) -> str:
     """Return the values of one axis that distinguish cells from others, or all ids if none does."""
     for axis in ("environment", "server", "database", "mode"):
         ours, others = ([cell.axes[axis] for cell in cells] for cells in (here, there))
@@ -278,7 +279,7 @@ def told_apart(here: Sequence[Cell], there: Sequence[Cell]) -> str:
 def has_teeth(reports: Iterable[ReleaseReport]) -> bool:
     """Return whether the probes fail on some bare tree; only then does a pass prove anything."""
     return any(
-        cell.decides
+        cell.is_gating
         and cell.facts.bare is not None
         and cell.facts.bare.control
         and cell.facts.bare.outcome is Outcome.FAILED
@@ -287,7 +288,7 @@ def has_teeth(reports: Iterable[ReleaseReport]) -> bool:
     )
 
 
-def without_teeth(reports: Iterable[ReleaseReport]) -> list[ReleaseReport]:
+def mark_unproven(reports: Iterable[ReleaseReport]) -> list[ReleaseReport]:
     """Return the reports of probes that fail nowhere, with their verdicts turned into `unproven`.
 
     Faults and verdicts that are no evidence stay.
@@ -296,15 +297,15 @@ def without_teeth(reports: Iterable[ReleaseReport]) -> list[ReleaseReport]:
     for report in reports:
         cells = tuple(
             replace(cell, verdict=Verdict.UNPROVEN, detail=NO_TEETH)
-            if cell.says and cell.verdict not in FAULTS
+            if cell.is_evidence and cell.verdict not in FAULTS
             else cell
             for cell in report.cells
         )
-        found.append(over_cells(report.release, cells, report.applies, report.text))
+        found.append(combine_cells(report.release, cells, report.applies, report.text))
     return found
 
 
-def older_not_needed(reports: Sequence[ReleaseReport]) -> list[ReleaseReport]:
+def mark_not_needed(reports: Sequence[ReleaseReport]) -> list[ReleaseReport]:
     """Return the reports with `absorbed` as `not needed` on the oldest releases.
 
     These are the releases before the first one that fails: upstream lost the behaviour later.
@@ -312,7 +313,7 @@ def older_not_needed(reports: Sequence[ReleaseReport]) -> list[ReleaseReport]:
     failing = [
         number
         for number, report in enumerate(reports)
-        if report.verdict not in {Verdict.ABSORBED, *COUNTS_NOT}
+        if report.verdict not in {Verdict.ABSORBED, *NO_EVIDENCE}
     ]
     first = failing[0] if failing else 0
     return [
@@ -340,9 +341,9 @@ def common_settings(report: ReleaseReport | None, feature: Feature) -> Settings 
     if report is None or report.verdict is not Verdict.CONFIGURABLE:
         return None
     numbers = {
-        cell.facts.replaced
+        cell.facts.passing_alternative
         for cell in report.cells
-        if cell.counts and cell.verdict is Verdict.CONFIGURABLE
+        if cell.is_gating_evidence and cell.verdict is Verdict.CONFIGURABLE
     }
     number = max((number for number in numbers if number is not None), default=None)
     return None if number is None else feature.replaced_by[number]
@@ -361,19 +362,19 @@ def answer(
     `whole` is False if only some features were requested.
     """
     live = [report for report in reports if report.feature.state is State.ACTIVE]
-    blocking = [report for report in reports if _blocks(report)]
-    unknown = [report.feature.id for report in live if report.verdict in COUNTS_NOT]
+    blocking = [report for report in reports if _is_in_the_way(report)]
+    unknown = [report.feature.id for report in live if report.verdict in NO_EVIDENCE]
     settings = Settings.of(
-        profile.mapping(), *(report.settings.mapping() for report in live if report.settings)
+        profile.as_dict(), *(report.settings.as_dict() for report in live if report.settings)
     )
     what = f"{name} {locked}"
-    tried = any(report.verdict not in COUNTS_NOT for report in reports) or not reports
+    tried = any(report.verdict not in NO_EVIDENCE for report in reports) or not reports
     text = (
-        _sentence(what, blocking, unknown, settings)
+        _answer_sentence(what, blocking, unknown, settings)
         if tried
         else f"Not known: nothing could be run on {what} here."
     )
-    short = _in_the_way(what, len(blocking)) if tried and blocking else text
+    short = _blocked_sentence(what, len(blocking)) if tried and blocking else text
     text = text if whole else f"Of the features asked for: {text[0].lower()}{text[1:]}"
     enough = tried and not blocking and not unknown
     return Answer(
@@ -381,25 +382,25 @@ def answer(
     )
 
 
-def _blocks(report: FeatureReport) -> bool:
+def _is_in_the_way(report: FeatureReport) -> bool:
     if report.feature.state is State.RETIRED:
         return report.verdict in FAULTS
-    return report.verdict not in DROPPABLE | COUNTS_NOT
+    return report.verdict not in DROPPABLE | NO_EVIDENCE
 
 
-def _in_the_way(what: str, number: int) -> str:
+def _blocked_sentence(what: str, number: int) -> str:
     verb = "feature stands" if number == 1 else "features stand"
     return f"No: bare {what} is not enough; {number} {verb} in the way."
 
 
-def _sentence(
+def _answer_sentence(
     what: str, blocking: Sequence[FeatureReport], unknown: Sequence[str], settings: Settings
 ) -> str:
     under = f" with {settings}" if settings else ""
     if blocking:
         names = ", ".join(report.feature.id for report in blocking)
         tail = f" Untested here: {', '.join(unknown)}." if unknown else ""
-        return f"{_in_the_way(what, len(blocking)).rstrip('.')}: {names}.{tail}"
+        return f"{_blocked_sentence(what, len(blocking)).rstrip('.')}: {names}.{tail}"
     if unknown:
         return (
             f"Not known: bare {what}{under} does all that was tried, "

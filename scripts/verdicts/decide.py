@@ -1,4 +1,4 @@
-"""verdict: a pure function from facts to a verdict.
+"""decide: a pure function from facts to a verdict.
 
 Nothing here reads a file, starts a program, or knows a release or a patch by name.
 """
@@ -49,13 +49,13 @@ class Facts:
     profile: Result | None = None
 
     @property
-    def replaced(self) -> int | None:
+    def passing_alternative(self) -> int | None:
         """Return the index of the `Replaced-By` with which bare upstream passes, or None."""
         return next(
             (number for number, result in enumerate(self.configured) if result.passed), None
         )
 
-    def known(self, column: Column, result: Result) -> Facts:
+    def with_result(self, column: Column, result: Result) -> Facts:
         """Return the facts with the result of one more column."""
         match column:
             case Column.BARE:
@@ -70,32 +70,34 @@ class Facts:
                 return replace(self, profile=result)
         assert_never(column)
 
-    def again(self, column: Column, result: Result) -> Facts:
+    def with_repeated_result(self, column: Column, result: Result) -> Facts:
         """Return the facts with the new result of a column that ran once more.
 
         For `Column.CONFIGURED` it is the result of the `Replaced-By` that passed.
         """
         if column is not Column.CONFIGURED:
-            return self.known(column, result)
-        assert self.replaced is not None
+            return self.with_result(column, result)
+        assert self.passing_alternative is not None
         return replace(
             self,
             configured=(
-                *self.configured[: self.replaced],
+                *self.configured[: self.passing_alternative],
                 result,
-                *self.configured[self.replaced + 1 :],
+                *self.configured[self.passing_alternative + 1 :],
             ),
         )
 
 
-def known_columns(facts: Facts) -> Iterator[Column]:
+def columns_with_result(facts: Facts) -> Iterator[Column]:
     """Yield the columns that have a result.
 
     `Column.CONFIGURED` is one of them only if a `Replaced-By` passed.
     """
     known = {
         Column.BARE: facts.bare,
-        Column.CONFIGURED: None if facts.replaced is None else facts.configured[facts.replaced],
+        Column.CONFIGURED: None
+        if facts.passing_alternative is None
+        else facts.configured[facts.passing_alternative],
         Column.SERIES: facts.series,
         Column.WITHOUT: facts.without,
         Column.PROFILE: facts.profile,
@@ -103,7 +105,7 @@ def known_columns(facts: Facts) -> Iterator[Column]:
     yield from (column for column, result in known.items() if result is not None)
 
 
-def retiring_column(facts: Facts) -> Column | None:
+def removal_column(facts: Facts) -> Column | None:
     """Return the column whose pass shows that a live feature can go, or None."""
     match decide(facts)[0]:
         case Verdict.ABSORBED | Verdict.NOT_NEEDED:
@@ -116,7 +118,7 @@ def retiring_column(facts: Facts) -> Column | None:
             return None
 
 
-def without_once(known: Mapping[_Key, Facts]) -> dict[_Key, Facts]:
+def keep_one_without_run(known: Mapping[_Key, Facts]) -> dict[_Key, Facts]:
     """Return the facts with the column without the patch in one cell for each feature and release.
 
     The first cell in which the series fails without the patch is proof enough, so the other cells
@@ -127,12 +129,12 @@ def without_once(known: Mapping[_Key, Facts]) -> dict[_Key, Facts]:
         if facts.try_without and facts.without is not None and decide(facts)[0] is Verdict.NEEDED:
             shown.setdefault((key[0], key[1].release), key)
     return {
-        key: _spared(facts) if shown.get((key[0], key[1].release), key) != key else facts
+        key: _drop_without_run(facts) if shown.get((key[0], key[1].release), key) != key else facts
         for key, facts in known.items()
     }
 
 
-def _spared(facts: Facts) -> Facts:
+def _drop_without_run(facts: Facts) -> Facts:
     """Return facts without that column if it would run next, or failed as it did elsewhere."""
     failed = facts.without is not None and decide(facts)[0] is Verdict.NEEDED
     return (
@@ -155,12 +157,14 @@ def next_column(facts: Facts) -> Column | None:
     if facts.retired:
         return _next_of_retired(facts)
     # The verdict is unproven or absorbed.
-    if not facts.bare.decides or facts.bare.passed:
+    if not facts.bare.is_conclusive or facts.bare.passed:
         return None
-    if facts.replaced is None and len(facts.configured) < facts.alternatives:
+    if facts.passing_alternative is None and len(facts.configured) < facts.alternatives:
         return Column.CONFIGURED
     # The verdict is configurable or unproven.
-    if facts.replaced is not None or not all(result.decides for result in facts.configured):
+    if facts.passing_alternative is not None or not all(
+        result.is_conclusive for result in facts.configured
+    ):
         return None
     return _next_of_series(facts)
 
@@ -182,8 +186,8 @@ def _next_where_unsupported(facts: Facts) -> Column | None:
 def _next_of_retired(facts: Facts) -> Column | None:
     if facts.try_series and facts.series is None and facts.applies is not Applies.CONFLICT:
         return Column.SERIES
-    failed = facts.bare is not None and facts.bare.decides and not facts.bare.passed
-    if failed and facts.replaced is None and len(facts.configured) < facts.alternatives:
+    failed = facts.bare is not None and facts.bare.is_conclusive and not facts.bare.passed
+    if failed and facts.passing_alternative is None and len(facts.configured) < facts.alternatives:
         return Column.CONFIGURED
     return None
 
@@ -198,11 +202,11 @@ def _next_of_series(facts: Facts) -> Column | None:
     return None
 
 
-# Each branch is a row of the table in section 5 of DESIGN.
+# README's table of verdicts describes the branches.
 def decide(facts: Facts) -> tuple[Verdict, str]:  # noqa: C901
-    """Return the verdict of a feature on one cell, and the reason in words."""
+    """Return the verdict of a feature on one cell, and the reason as text."""
     if facts.bare is None:
-        return Verdict.UNTESTED, "no cell here meets what it needs"
+        return Verdict.UNTESTED, "no cell here meets its requirements"
     if not facts.bare.control:
         words = f"the control probe does not pass on the bare release: {facts.bare.detail}"
         return Verdict.UNSUPPORTED, words + _with_series(facts.series)
@@ -210,20 +214,20 @@ def decide(facts: Facts) -> tuple[Verdict, str]:  # noqa: C901
         fault = _fault_of_retired(facts)
         if fault is not None:
             return fault
-    if not facts.bare.decides:
+    if not facts.bare.is_conclusive:
         return _unproven(Column.BARE, facts.bare)
     if facts.bare.passed:
         return Verdict.ABSORBED, "bare upstream passes"
-    if facts.replaced is not None:
+    if facts.passing_alternative is not None:
         return Verdict.CONFIGURABLE, "bare upstream passes with settings"
     for result in facts.configured:
-        if not result.decides:
+        if not result.is_conclusive:
             return _unproven(Column.CONFIGURED, result)
     if facts.retired and facts.profile is not None:
         return Verdict.CONFIGURABLE, "bare upstream passes under the profile"
     if facts.retired or not facts.try_series:
         tried = (
-            "the patch passes here, on its base" if facts.series is not None else "series untried"
+            "its patch passes here, on its base" if facts.series is not None else "series untried"
         )
         return (
             Verdict.NEEDED,
@@ -239,24 +243,24 @@ def _decide_series(facts: Facts) -> tuple[Verdict, str]:
         return Verdict.CONFLICT, facts.applies_detail
     if facts.series is None:
         return Verdict.UNPROVEN, "the series column was not run"
-    if not facts.series.decides:
+    if not facts.series.is_conclusive:
         return _unproven(Column.SERIES, facts.series)
     if not facts.series.passed:
-        return Verdict.BROKEN, f"fails with the series applied: {_said(facts.series)}"
+        return Verdict.BROKEN, f"fails with the series applied: {_detail(facts.series)}"
     if facts.without is None and not facts.try_without:
         return (
             Verdict.NEEDED,
             (
                 f"bare upstream fails, the series passes: {facts.bare.detail} "
-                "(what it does without it is untried)"
+                "(the series without the patch was not run)"
             ),
         )
     if facts.without is None:
         return Verdict.UNPROVEN, "the column without the patch was not run"
-    if not facts.without.decides:
+    if not facts.without.is_conclusive:
         return _unproven(Column.WITHOUT, facts.without)
     if facts.without.passed:
-        return Verdict.REDUNDANT, "the series passes without it: another patch covers it"
+        return Verdict.REDUNDANT, "the series passes without its patch: another patch covers it"
     return Verdict.NEEDED, f"bare upstream fails: {facts.bare.detail}{_why_not_configured(facts)}"
 
 
@@ -267,7 +271,7 @@ def _with_series(result: Result | None) -> str:
     return (
         "; the series passes here"
         if result.passed
-        else f"; with the series: {result.outcome}: {_said(result)}"
+        else f"; with the series: {result.outcome}: {_detail(result)}"
     )
 
 
@@ -279,18 +283,18 @@ def _fault_of_retired(facts: Facts) -> tuple[Verdict, str] | None:
     """
     if facts.try_series and facts.applies is Applies.CONFLICT:
         return Verdict.BROKEN, f"does not apply on its base: {facts.applies_detail}"
-    if facts.series is not None and not facts.series.decides:
+    if facts.series is not None and not facts.series.is_conclusive:
         return _unproven(Column.SERIES, facts.series)
     if facts.series is not None and not facts.series.passed:
-        return Verdict.BROKEN, f"fails on its base: {_said(facts.series)}"
-    if facts.profile is not None and not facts.profile.decides:
+        return Verdict.BROKEN, f"fails on its base: {_detail(facts.series)}"
+    if facts.profile is not None and not facts.profile.is_conclusive:
         return _unproven(Column.PROFILE, facts.profile)
     if facts.profile is not None and not facts.profile.passed:
         return (
             Verdict.REGRESSED,
             (
-                "bare upstream under the profile no longer does what the patch did: "
-                f"{_said(facts.profile)}"
+                "bare upstream under the profile no longer has the feature: "
+                f"{_detail(facts.profile)}"
             ),
         )
     return None
@@ -308,13 +312,13 @@ def _unproven(column: Column, result: Result) -> tuple[Verdict, str]:
         case Outcome.SKIPPED:
             return Verdict.UNPROVEN, f"a skip in the {column} column: {result.detail}"
         case Outcome.MISSING:
-            return Verdict.UNPROVEN, f"nothing to go by in the {column} column: {result.detail}"
+            return Verdict.UNPROVEN, f"no usable result in the {column} column: {result.detail}"
         case Outcome.PASSED | Outcome.FAILED:
             raise AssertionError(f"{result.outcome} decides")
     assert_never(result.outcome)
 
 
-def _said(result: Result) -> str:
+def _detail(result: Result) -> str:
     return result.detail if result.control else f"the control probe does not pass: {result.detail}"
 
 
@@ -332,16 +336,16 @@ def _why_not_configured(facts: Facts) -> str:
     )
 
 
-def same_tests(facts: Facts) -> Facts:
+def reject_other_tests(facts: Facts) -> Facts:
     """Return the facts with each column `MISSING` that ran other tests than the bare one."""
-    if facts.bare is None or not facts.bare.decides:
+    if facts.bare is None or not facts.bare.is_conclusive:
         return facts
 
     def checked(result: Result | None) -> Result | None:
         assert facts.bare is not None
         if (
             result is None
-            or not result.decides
+            or not result.is_conclusive
             or not result.control
             or result.tests == facts.bare.tests
         ):

@@ -73,11 +73,11 @@ def patch_retirements(found: Sequence[Retirement], features: Sequence[Feature]) 
             if feature.patch.id == patch.id and feature.state is State.ACTIVE
         ]
         if all(name in going for name in live):
-            gone.append(_joined(patch, [going[name] for name in live]))
+            gone.append(_join_retirements(patch, [going[name] for name in live]))
     return gone
 
 
-def _joined(patch: Patch, parts: Sequence[Retirement]) -> Retirement:
+def _join_retirements(patch: Patch, parts: Sequence[Retirement]) -> Retirement:
     """Return the retirement of a patch, joined from those of its features.
 
     The joined one has no settings: the profile lists the replacing settings under the features.
@@ -94,7 +94,7 @@ def _retirement(item: FeatureReport, target: str) -> Retirement | None:
     at = item.release(target)
     if at is None:
         return None
-    cells = tuple(cell.cell.id for cell in at.cells if cell.counts)
+    cells = tuple(cell.cell.id for cell in at.cells if cell.is_gating_evidence)
     if item.verdict is Verdict.ABSORBED:
         known = item.absorbed_in is not None and Version(item.absorbed_in) <= Version(target)
         release = item.absorbed_in if item.absorbed_in and known else target
@@ -111,11 +111,11 @@ def _retirement(item: FeatureReport, target: str) -> Retirement | None:
             f"configurable, the probes pass bare on {target} "
             f"with {str(item.settings).replace('; ', ' and ')}"
         )
-        return Retirement(item.feature.id, _settled_since(item, target), how, cells, item.settings)
+        return Retirement(item.feature.id, _replaced_since(item, target), how, cells, item.settings)
     return None
 
 
-def _settled_since(item: FeatureReport, target: str) -> str:
+def _replaced_since(item: FeatureReport, target: str) -> str:
     """Return the release since which the target's settings replace a feature in every cell.
 
     Releases after the target are ignored. From that release on, the settings are in the profile; an
@@ -124,14 +124,14 @@ def _settled_since(item: FeatureReport, target: str) -> str:
     number = item.feature.replaced_by.index(item.settings) if item.settings else -1
     found = target
     for at in sorted(item.releases, key=lambda at: Version(at.release), reverse=True):
-        counting = [cell.facts for cell in at.cells if cell.counts]
+        counting = [cell.facts for cell in at.cells if cell.is_gating_evidence]
         if Version(at.release) <= Version(target) and counting:
-            if not all(_does_with(facts, number) for facts in counting):
+            if not all(_passes_with(facts, number) for facts in counting):
                 break
             found = at.release
     return found
 
 
-def _does_with(facts: Facts, number: int) -> bool:
+def _passes_with(facts: Facts, number: int) -> bool:
     bare = facts.bare is not None and facts.bare.passed
     return bare or (number < len(facts.configured) and facts.configured[number].passed)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from scripts.core.model import Verdict
-from scripts.verdicts.aggregate import COUNTS_NOT, CellReport, ReleaseReport
+from scripts.verdicts.aggregate import NO_EVIDENCE, CellReport, ReleaseReport
 
 REPLACEABLE = frozenset({Verdict.ABSORBED, Verdict.CONFIGURABLE})
 """Verdicts of a feature that bare upstream replaces, with settings or without."""
@@ -17,8 +17,8 @@ class Span:
     """Consecutive releases on which a feature is not needed.
 
     `first` and `last` are its ends, `before` and `after` the neighbouring releases (None at an
-    end). `places` are the places that run both `first` and `before`, `agreeing` those of them in
-    which the verdict changes.
+    end). `shared_places` are the places that run both `first` and `before`, `confirming_places`
+    those of them in which the verdict changes.
     """
 
     first: str
@@ -26,11 +26,13 @@ class Span:
     before: str | None
     after: str | None
     verdicts: frozenset[Verdict]
-    places: tuple[str, ...] = ()
-    agreeing: tuple[str, ...] = ()
+    shared_places: tuple[str, ...] = ()
+    confirming_places: tuple[str, ...] = ()
 
 
-def since(reports: Sequence[ReleaseReport], good: frozenset[Verdict]) -> tuple[str | None, str]:
+def good_since(
+    reports: Sequence[ReleaseReport], good: frozenset[Verdict]
+) -> tuple[str | None, str]:
     """Return the first release since which every counting release is good, and a note.
 
     The note is empty unless the change is not confirmed. A change is confirmed in an environment
@@ -44,7 +46,7 @@ def since(reports: Sequence[ReleaseReport], good: frozenset[Verdict]) -> tuple[s
     if not found or found[-1].after is not None or found[-1].before is None:
         return None, ""
     last = found[-1]
-    if last.places and not last.agreeing:
+    if last.shared_places and not last.confirming_places:
         return (
             None,
             (
@@ -53,7 +55,7 @@ def since(reports: Sequence[ReleaseReport], good: frozenset[Verdict]) -> tuple[s
             ),
         )
     note = f"the change at {last.first} is not confirmed: no environment runs it and {last.before}"
-    return last.first, "" if last.places else note
+    return last.first, "" if last.shared_places else note
 
 
 def spans(reports: Sequence[ReleaseReport], good: frozenset[Verdict]) -> list[Span]:
@@ -61,7 +63,7 @@ def spans(reports: Sequence[ReleaseReport], good: frozenset[Verdict]) -> list[Sp
 
     Releases whose verdict is no evidence are skipped.
     """
-    counting = [report for report in reports if report.verdict not in COUNTS_NOT]
+    counting = [report for report in reports if report.verdict not in NO_EVIDENCE]
     numbers = [number for number, report in enumerate(counting) if report.verdict in good]
     starts = [number for number in numbers if number - 1 not in numbers]
     ends = [number for number in numbers if number + 1 not in numbers]
@@ -72,7 +74,7 @@ def _span(
     counting: Sequence[ReleaseReport], good: frozenset[Verdict], start: int, end: int
 ) -> Span:
     before = counting[start - 1] if start else None
-    pairs = _common(before, counting[start]) if before else []
+    pairs = _cells_of_same_place(before, counting[start]) if before else []
     agreeing = [new for old, new in pairs if old.verdict not in good and new.verdict in good]
     return Span(
         counting[start].release,
@@ -86,10 +88,10 @@ def _span(
 
 
 def _place(report: CellReport) -> str:
-    return "@".join(filter(None, report.cell.place))
+    return "@".join(filter(None, report.cell.configuration))
 
 
-def taken_back(reports: Sequence[ReleaseReport]) -> Span | None:
+def ended_span(reports: Sequence[ReleaseReport]) -> Span | None:
     """Return the last span in which settings replaced a feature, if a later release ended it."""
     found = spans(reports, REPLACEABLE)
     last = found[-1] if found else None
@@ -98,14 +100,14 @@ def taken_back(reports: Sequence[ReleaseReport]) -> Span | None:
     )
 
 
-def flips(reports: Sequence[ReleaseReport]) -> str:
+def flip_note(reports: Sequence[ReleaseReport]) -> str:
     """Return a sentence if the verdict goes back and forth between releases, else "".
 
     Either upstream took a change back, or the probes depend on chance.
     """
     if len(spans(reports, REPLACEABLE)) < 2:
         return ""
-    counting = [report for report in reports if report.verdict not in COUNTS_NOT]
+    counting = [report for report in reports if report.verdict not in NO_EVIDENCE]
     first = [
         at
         for before, at in zip([None, *counting], counting, strict=False)
@@ -118,10 +120,14 @@ def flips(reports: Sequence[ReleaseReport]) -> str:
     )
 
 
-def _common(before: ReleaseReport, after: ReleaseReport) -> list[tuple[CellReport, CellReport]]:
+def _cells_of_same_place(
+    before: ReleaseReport, after: ReleaseReport
+) -> list[tuple[CellReport, CellReport]]:
     return [
         (old, new)
         for old in before.cells
         for new in after.cells
-        if old.counts and new.counts and old.cell.place == new.cell.place
+        if old.is_gating_evidence
+        and new.is_gating_evidence
+        and old.cell.configuration == new.cell.configuration
     ]

@@ -11,26 +11,25 @@ from pathlib import Path
 
 from uv import find_uv_bin
 
-from scripts.core.config import near_miss
+from scripts.core.config import did_you_mean
 from scripts.core.console import progress
 from scripts.core.errors import AttentionError, UsageError
 from scripts.core.lockfile import read_lock
 from scripts.core.model import Applies, Lock, Release
-from scripts.core.repository import Repository, write_whole
-from scripts.core.result_cache import Store
+from scripts.core.repository import Repository, write_atomically
+from scripts.core.result_cache import ResultCache
 from scripts.core.subprocesses import run
 from scripts.probes.environments import client_variables
-from scripts.probes.wheel_environments import WheelFile
-from scripts.series.apply import Built, Workshop, listing
+from scripts.probes.uv_environments import WheelFile
+from scripts.series.apply import PatchedTree, TreeBuilder, series_module
 from scripts.series.series import Series, read_series
-from scripts.upstream.vendor import bring
+from scripts.upstream.vendor import ensure_releases
 from scripts.wheel import provenance
-from scripts.wheel.build_number import bump as count_on
-from scripts.wheel.build_number import number_of
+from scripts.wheel.build_number import increment_number, read_number
 from scripts.wheel.contents import (
     LICENSES,
     SBOMS,
-    Contents,
+    WheelContents,
     read_contents,
     with_metadata,
     write_wheel,
@@ -41,14 +40,14 @@ from scripts.wheel.verify import verify_wheel
 
 
 @dataclass(frozen=True)
-class Wheel:
+class BuiltWheel:
     """A wheel in `dist/`: its file, the contents that it was written from, and its sha256.
 
     `number` is the N of its version.
     """
 
     path: Path
-    contents: Contents
+    contents: WheelContents
     number: int
     sha256: str
 
@@ -64,59 +63,63 @@ def wheel(
     waived: Mapping[str, str] | None = None,
     bump: bool = False,
     verify: bool = True,
-) -> Wheel:
+) -> BuiltWheel:
     """Build the wheel, prove it, and write it to `dist/`; with `bump`, increment its number first.
 
     `waived` maps features to the reason why their faults are ignored, which the wheel's record
     includes. Raises AttentionError if the series does not apply, or if the installed wheel fails
     what it must pass.
     """
-    with repo.alone():
+    with repo.exclusive():
         lock = read_lock(repo.lock_file)
-        bring(repo, lock)
+        ensure_releases(repo, lock)
         if bump:
-            count_on(repo, lock.locked)
-        return make(repo, lock, waived or {}, verify=verify)
+            increment_number(repo, lock.locked)
+        return build_wheel(repo, lock, waived or {}, verify=verify)
 
 
-def make(repo: Repository, lock: Lock, waived: Mapping[str, str], *, verify: bool = True) -> Wheel:
+def build_wheel(
+    repo: Repository, lock: Lock, waived: Mapping[str, str], *, verify: bool = True
+) -> BuiltWheel:
     """Do what `wheel` does, for a command that has locked the folder and has the releases."""
     series = read_series(repo, lock)
     _refuse_unknown(waived, series)
-    number = number_of(repo, lock.locked)
-    contents = build(repo, lock, series, number, waived)
-    content = write_wheel(contents, lock.current.uploaded)
+    number = read_number(repo, lock.locked)
+    contents = build_contents(repo, lock, series, number, waived)
+    content = write_wheel(contents, lock.locked_release.uploaded)
     sha256 = hashlib.sha256(content).hexdigest()
     with repo.scratch() as folder:
-        trial = folder / contents.file_name
-        trial.write_bytes(content)
+        wheel_path = folder / contents.file_name
+        wheel_path.write_bytes(content)
         if verify:
-            verify_wheel(repo, lock, series, WheelFile(trial, sha256), waived=waived)
+            verify_wheel(repo, lock, series, WheelFile(wheel_path, sha256), waived=waived)
     place = repo.root / "dist" / contents.file_name
-    write_whole(place, content)
-    return Wheel(place, contents, number, sha256)
+    write_atomically(place, content)
+    return BuiltWheel(place, contents, number, sha256)
 
 
-def build(
+def build_contents(
     repo: Repository, lock: Lock, series: Series, number: int, waived: Mapping[str, str]
-) -> Contents:
+) -> WheelContents:
     """Return the wheel's contents: the built patched tree, and what the fork adds."""
-    workshop = Workshop(repo, lock, series, Store(repo.work / "results"))
-    built = workshop.build(series.active, lock.current)
+    builder = TreeBuilder(repo, lock, series, ResultCache(repo.work / "results"))
+    built = builder.build(series.active, lock.locked_release)
     _refuse_conflicts(built)
-    origin = Provenance(lock.current, built.tree, series.active, waived)
+    origin = Provenance(lock.locked_release, built.tree, series.active, waived)
     with repo.scratch() as folder:
         source = folder / "source"
         source.mkdir()
         repo.git.write_folder(built.tree, source)
-        added = _package(repo, source, built)
-        made = _backend(repo, source, lock.current)
-        inside = workshop.import_folder(lock.current)
-        _refuse_left_out(repo, source, made, (lock.current.tree, built.tree), inside)
-    return _composed(repo, made, added, origin, f"{lock.locked}+rover.{number}")
+        added = _take_fork_package(repo, source, built)
+        upstream_wheel = _run_backend(repo, source, lock.locked_release)
+        inside = builder.import_folder(lock.locked_release)
+        _refuse_missing_files(
+            repo, source, upstream_wheel, (lock.locked_release.tree, built.tree), inside
+        )
+    return _add_fork_files(repo, upstream_wheel, added, origin, f"{lock.locked}+rover.{number}")
 
 
-def _package(repo: Repository, source: Path, built: Built) -> dict[str, bytes]:
+def _take_fork_package(repo: Repository, source: Path, built: PatchedTree) -> dict[str, bytes]:
     """Remove the fork's package from the source, so that the backend sees upstream's alone.
 
     Return the package's files by path.
@@ -128,7 +131,7 @@ def _package(repo: Repository, source: Path, built: Built) -> dict[str, bytes]:
             f"{package}/{name}": (repo.overrides / name).read_bytes()
             for name in repo.config.overrides.common
         }
-        return common | {f"{package}/_series.py": listing(())}
+        return common | {f"{package}/_series.py": series_module(())}
     files = {
         path.relative_to(source).as_posix(): path.read_bytes()
         for path in folder.rglob("*")
@@ -138,7 +141,7 @@ def _package(repo: Repository, source: Path, built: Built) -> dict[str, bytes]:
     return files
 
 
-def _backend(repo: Repository, source: Path, release: Release) -> Contents:
+def _run_backend(repo: Repository, source: Path, release: Release) -> WheelContents:
     """Build a source with upstream's own backend, at its pinned version; return the contents."""
     pins, out = source.parent / "pins.txt", source.parent / "out"
     pins.write_text("".join(f"{line}\n" for line in repo.config.wheel.backend))
@@ -164,14 +167,20 @@ def _backend(repo: Repository, source: Path, release: Release) -> Contents:
     return read_contents(next(out.glob("*.whl")))
 
 
-def _composed(
-    repo: Repository, made: Contents, added: Mapping[str, bytes], origin: Provenance, version: str
-) -> Contents:
+def _add_fork_files(
+    repo: Repository,
+    upstream_wheel: WheelContents,
+    added: Mapping[str, bytes],
+    origin: Provenance,
+    version: str,
+) -> WheelContents:
     """Add the fork's package, licence, metadata, bill of materials and record to the wheel."""
     config, package = repo.config.wheel, repo.config.overrides.package
     license_name = f"{package}/{Path(config.license).name}"
     info = {f"{LICENSES}/{license_name}": _license(repo)}
-    info[f"{SBOMS}/{made.name}.cdx.json"] = sbom(made.name, version, package, origin)
+    info[f"{SBOMS}/{upstream_wheel.name}.cdx.json"] = sbom(
+        upstream_wheel.name, version, package, origin
+    )
     fields = [("License-File", license_name)]
     for extra, requirements in config.extras.items():
         fields += [
@@ -179,9 +188,9 @@ def _composed(
             *(("Requires-Dist", f'{text}; extra == "{extra}"') for text in requirements),
         ]
     contents = with_metadata(
-        made.adding(library=added, info=info), version, fields, config.metadata
+        upstream_wheel.with_files(library=added, info=info), version, fields, config.metadata
     )
-    return contents.adding(library={f"{package}/{provenance.RECORD}": origin.record(contents)})
+    return contents.with_files(library={f"{package}/{provenance.RECORD}": origin.record(contents)})
 
 
 def _license(repo: Repository) -> bytes:
@@ -198,7 +207,8 @@ def _refuse_unknown(waived: Mapping[str, str], series: Series) -> None:
     for name, reason in waived.items():
         if name not in series.feature_by_id:
             raise UsageError(
-                f"there is no feature {name} to waive{near_miss(name, list(series.feature_by_id))}"
+                f"there is no feature {name} to waive"
+                f"{did_you_mean(name, list(series.feature_by_id))}"
             )
         if not reason.strip():
             raise UsageError(
@@ -207,11 +217,11 @@ def _refuse_unknown(waived: Mapping[str, str], series: Series) -> None:
             )
 
 
-def _refuse_conflicts(built: Built) -> None:
+def _refuse_conflicts(built: PatchedTree) -> None:
     """Raise AttentionError if a patch of the series does not apply."""
     wrong = [
         f"{name}: {step.detail}"
-        for name, step in built.steps.items()
+        for name, step in built.results.items()
         if step.applies is Applies.CONFLICT
     ]
     if wrong:
@@ -221,8 +231,12 @@ def _refuse_conflicts(built: Built) -> None:
         )
 
 
-def _refuse_left_out(
-    repo: Repository, source: Path, made: Contents, trees: tuple[str, str], folder: str
+def _refuse_missing_files(
+    repo: Repository,
+    source: Path,
+    upstream_wheel: WheelContents,
+    trees: tuple[str, str],
+    folder: str,
 ) -> None:
     """Raise AttentionError if the wheel lacks a file that a patch changed in one of its packages.
 
@@ -233,8 +247,8 @@ def _refuse_left_out(
     lost = []
     for name in (name.removeprefix(f"{folder}/") for name in names):
         path = source / folder / name
-        shipped = name.partition("/")[0].removesuffix(".py") in made.packages
-        if shipped and path.is_file() and made.library.get(name) != path.read_bytes():
+        shipped = name.partition("/")[0].removesuffix(".py") in upstream_wheel.packages
+        if shipped and path.is_file() and upstream_wheel.library.get(name) != path.read_bytes():
             lost.append(name)
     if lost:
         raise AttentionError(

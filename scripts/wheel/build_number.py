@@ -10,13 +10,13 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from scripts.core.errors import UsageError
-from scripts.core.repository import Repository, write_whole
+from scripts.core.repository import Repository, write_atomically
 
-BUMP = "nox -s wheel -- --bump"
+BUMP_COMMAND = "nox -s wheel -- --bump"
 """The command that increments N."""
 
 _HEADER = (
-    "# The number of the wheel on each release, counted on by `nox -s wheel -- --bump`; "
+    "# The number of the wheel on each release, incremented by `nox -s wheel -- --bump`; "
     "1 where none is written.\n"
 )
 
@@ -26,16 +26,16 @@ class _Numbers(BaseModel):
     numbers: dict[str, Annotated[int, Field(ge=1)]] = {}
 
 
-def number_of(repo: Repository, release: str) -> int:
+def read_number(repo: Repository, release: str) -> int:
     """Return the number of the wheel on a release; 1 if none is written."""
     return _read(_file(repo)).get(release, 1)
 
 
-def bump(repo: Repository, release: str) -> int:
+def increment_number(repo: Repository, release: str) -> int:
     """Increment the number of the wheel on a release, and return it."""
     numbers = _read(_file(repo))
     numbers[release] = numbers.get(release, 1) + 1
-    write_whole(_file(repo), (_HEADER + tomli_w.dumps({"numbers": numbers})).encode())
+    write_atomically(_file(repo), (_HEADER + tomli_w.dumps({"numbers": numbers})).encode())
     return numbers[release]
 
 

@@ -28,7 +28,7 @@ Files = Mapping[str, bytes]
 
 
 @dataclass(frozen=True)
-class Contents:
+class WheelContents:
     """A pure wheel's files: those for `site-packages`, and `.dist-info` by the names inside it."""
 
     name: str
@@ -59,7 +59,9 @@ class Contents:
         """The top-level modules and packages that are installed."""
         return {path.partition("/")[0].removesuffix(".py") for path in self.library}
 
-    def adding(self, *, library: Files | None = None, info: Files | None = None) -> Contents:
+    def with_files(
+        self, *, library: Files | None = None, info: Files | None = None
+    ) -> WheelContents:
         """Return the contents with more files, which replace those of the same name."""
         return replace(
             self, library={**self.library, **(library or {})}, info={**self.info, **(info or {})}
@@ -76,7 +78,7 @@ class Contents:
             ) from error
 
 
-def read_contents(path: Path) -> Contents:
+def read_contents(path: Path) -> WheelContents:
     """Return the contents of a backend's wheel.
 
     Raises UsageError if it is not pure Python, or if it installs files outside the library.
@@ -115,21 +117,24 @@ def read_contents(path: Path) -> Contents:
         if path.startswith(f"{folder}/")
     }
     # METADATA has the name as it is written, the file name has it normalised.
-    return Contents(
-        _name(info["METADATA"]) or name, str(version), library, _without(info, {"RECORD"})
+    return WheelContents(
+        _metadata_name(info["METADATA"]) or name, str(version), library, _without(info, {"RECORD"})
     )
 
 
 def with_metadata(
-    contents: Contents, version: str, fields: Iterable[tuple[str, str]], defaults: Mapping[str, str]
-) -> Contents:
+    contents: WheelContents,
+    version: str,
+    fields: Iterable[tuple[str, str]],
+    defaults: Mapping[str, str],
+) -> WheelContents:
     """Return the contents under another version, with more fields in METADATA.
 
     `defaults` are added only for fields that METADATA does not have yet. Raises UsageError if the
     result is not valid core metadata.
     """
     head, blank, body = contents.info["METADATA"].decode().replace("\r\n", "\n").partition("\n\n")
-    lines = [_changed(line, version) for line in head.splitlines()]
+    lines = [_updated_field(line, version) for line in head.splitlines()]
     known = {line.partition(":")[0].lower() for line in lines}
     added = [
         *((name, value) for name, value in defaults.items() if name.lower() not in known),
@@ -142,26 +147,26 @@ def with_metadata(
     }
     if "top_level.txt" in contents.info:
         info["top_level.txt"] = "".join(f"{name}\n" for name in sorted(contents.packages)).encode()
-    changed = replace(contents, version=version).adding(info=info)
+    changed = replace(contents, version=version).with_files(info=info)
     changed.metadata()  # raises if it is not valid
     return changed
 
 
-def write_wheel(contents: Contents, moment: datetime) -> bytes:
+def write_wheel(contents: WheelContents, moment: datetime) -> bytes:
     """Return the bytes of a wheel, which depend only on the contents and the moment.
 
     Files are stored, not compressed, because two builds of zlib may compress to different bytes.
     """
     buffer = io.BytesIO()
     files = contents.files
-    files[f"{contents.info_folder}/RECORD"] = record(files, f"{contents.info_folder}/RECORD")
+    files[f"{contents.info_folder}/RECORD"] = record_file(files, f"{contents.info_folder}/RECORD")
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for path, content in files.items():
             archive.writestr(_entry(path, moment), content)
     return buffer.getvalue()
 
 
-def record(files: Files, own: str) -> bytes:
+def record_file(files: Files, own: str) -> bytes:
     """Return RECORD: the path, sha256 and size in bytes of each file, and `own`, its own path."""
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
@@ -179,7 +184,7 @@ def _entry(path: str, moment: datetime) -> zipfile.ZipInfo:
     return entry
 
 
-def _changed(line: str, version: str) -> str:
+def _updated_field(line: str, version: str) -> str:
     name, _, value = line.partition(": ")
     if name == "Version":
         return f"Version: {version}"
@@ -196,7 +201,7 @@ def _wheel_file(content: bytes) -> bytes:
     return "".join(f"{line}\n" for line in [*lines, "Tag: py3-none-any"]).encode()
 
 
-def _name(metadata: bytes) -> str:
+def _metadata_name(metadata: bytes) -> str:
     return next(
         (line[6:].strip() for line in metadata.decode().splitlines() if line.startswith("Name: ")),
         "",

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from scripts.core.model import Patch, Release
-from scripts.wheel.contents import Contents
+from scripts.wheel.contents import WheelContents
 
 SCHEMA = 1
 RECORD = "_provenance.json"
@@ -27,7 +27,7 @@ class Provenance:
     patches: tuple[Patch, ...]
     waived: Mapping[str, str] = field(default_factory=dict)
 
-    def record(self, contents: Contents) -> bytes:
+    def record(self, contents: WheelContents) -> bytes:
         """Return the record of a wheel with exactly these contents.
 
         It holds no time, so that equal wheels have equal records.

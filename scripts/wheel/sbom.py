@@ -89,7 +89,7 @@ def _purl(name: str, version: str, **qualifiers: str) -> PackageURL:
     return PackageURL("pypi", None, canonicalize_name(name), version, qualifiers)
 
 
-def sbom_fault(content: bytes) -> str:
+def sbom_problem(content: bytes) -> str:
     """Return how a bill of materials violates CycloneDX's own schema, or an empty string."""
     # Imported here, because this imports a grammar, which takes seconds.
     from cyclonedx.validation.json import JsonStrictValidator  # noqa: PLC0415

@@ -12,25 +12,25 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from scripts.core.console import say
+from scripts.core.console import info
 from scripts.core.errors import AttentionError, EnvironmentFailedError
 from scripts.core.model import Cell, Feature, Lock
 from scripts.core.repository import Repository
-from scripts.core.result_cache import Store, digest
+from scripts.core.result_cache import ResultCache, digest
 from scripts.core.subprocesses import run
-from scripts.probes.environments import Ready, requirements
-from scripts.probes.runner import Job, Prober
-from scripts.probes.servers import program
-from scripts.probes.upstream_suite import comparisons, counting
-from scripts.probes.wheel_environments import WheelFile, install, installed_file
-from scripts.series.apply import Workshop
+from scripts.probes.environments import ReadyEnvironment, requirements
+from scripts.probes.prober import ProbeJob, Prober
+from scripts.probes.servers import find_program
+from scripts.probes.upstream_suite import compare_with_bare, unexcused_failures
+from scripts.probes.uv_environments import WheelFile, ensure_environment, installed_file
+from scripts.series.apply import TreeBuilder
 from scripts.series.profile import check_profile, settings_for
 from scripts.series.series import Series
 from scripts.wheel import provenance
 from scripts.wheel.contents import SBOMS, read_contents
-from scripts.wheel.sbom import sbom_fault
+from scripts.wheel.sbom import sbom_problem
 
-_ASKED = ("check-wheel-contents", "cyclonedx-python-lib", "twine")
+_CHECKERS = ("check-wheel-contents", "cyclonedx-python-lib", "twine")
 
 
 def verify_wheel(
@@ -41,27 +41,29 @@ def verify_wheel(
     The probes of features whose verdict is waived are left out. Raises AttentionError with
     everything that fails, EnvironmentFailedError if nothing can run here.
     """
-    store = Store(repo.work / "results")
-    _refuse(
-        "the wheel is not sound",
-        _kept_file_faults(store, wheel),
+    store = ResultCache(repo.work / "results")
+    _raise_problems(
+        "the wheel is not valid",
+        _cached_file_problems(store, wheel),
         f"unzip -l dist/{wheel.path.name}",
     )
     cells = _installed_cells(repo, lock, wheel)
     environments = {cell.environment: ready for cell, ready in cells.items()}
-    faults = [
-        fault
+    problems = [
+        problem
         for name, ready in environments.items()
-        for fault in installation_faults(repo, wheel, name, ready)
+        for problem in installation_problems(repo, wheel, name, ready)
     ]
-    _refuse("the installed wheel is not what was built", faults, "run this again")
+    _raise_problems("the installed wheel is not what was built", problems, "run this again")
     trial = ProbedInstallation(repo, lock, series, wheel.sha256, store)
-    faults = trial.faults(
+    problems = trial.problems(
         [feature for feature in series.features if feature.id not in waived], cells
     )
-    found = comparisons(repo, Workshop(repo, lock, series, store), lock.current, wheel=wheel)
-    faults += map(str, counting(repo, found))
-    _refuse("the installed wheel fails what it has to pass", faults, "nox -s status -- --why")
+    found = compare_with_bare(
+        repo, TreeBuilder(repo, lock, series, store), lock.locked_release, wheel=wheel
+    )
+    problems += map(str, unexcused_failures(repo, found))
+    _raise_problems("the installed wheel fails its tests", problems, "nox -s status -- --why")
 
 
 @dataclass(frozen=True)
@@ -72,9 +74,11 @@ class ProbedInstallation:
     lock: Lock
     series: Series
     content: str
-    store: Store
+    store: ResultCache
 
-    def faults(self, features: Sequence[Feature], cells: Mapping[Cell, Ready]) -> list[str]:
+    def problems(
+        self, features: Sequence[Feature], cells: Mapping[Cell, ReadyEnvironment]
+    ) -> list[str]:
         """Return the failures of features' probes in the cells that meet their needs.
 
         The control probe runs in every cell; without features, it runs alone.
@@ -88,10 +92,10 @@ class ProbedInstallation:
             (feature, cell)
             for feature in features
             for cell, ready in cells.items()
-            if ready.meets(feature.needs) and not prober.missing_beside(feature.probes)
+            if ready.meets(feature.needs) and not prober.missing_extra_servers(feature.probes)
         ]
         control = self.repo.config.probes.control
-        wanted: dict[Job, set[str]] = defaultdict(set)
+        wanted: dict[ProbeJob, set[str]] = defaultdict(set)
         for cell, job in jobs.items():
             wanted[job] |= prober.files(control).union(
                 *(prober.files(feature.probes) for feature, at in pairs if at is cell)
@@ -110,7 +114,7 @@ class ProbedInstallation:
             {feature.id for feature in features} - {feature.id for feature, _ in pairs}
         )
         if untested:
-            say(
+            info(
                 f"no environment here meets the needs of {', '.join(untested)}: "
                 "not tried on the installed wheel"
             )
@@ -128,14 +132,14 @@ class ProbedInstallation:
         """Return no folder, for the same reason."""
         return ()
 
-    def _job(self, cell: Cell) -> Job:
+    def _job(self, cell: Cell) -> ProbeJob:
         profile = check_profile(self.repo, self.series)
         settings = settings_for(profile, self.series, self.lock.locked, None)
-        return Job(f"installed {self.content}", cell.environment, cell.server, settings)
+        return ProbeJob(f"installed {self.content}", cell.environment, cell.server, settings)
 
 
-def installation_faults(
-    repo: Repository, wheel: WheelFile, name: str, ready: Ready
+def installation_problems(
+    repo: Repository, wheel: WheelFile, name: str, ready: ReadyEnvironment
 ) -> Iterator[str]:
     """Yield the differences between an installation and the wheel that was built.
 
@@ -149,60 +153,64 @@ def installation_faults(
     elif f"{package}/__main__.py" in built:
         done = run([ready.python, "-I", "-m", package], ok=None)
         if done.code != 0:
-            yield f"{name}: {done.complaint}"
+            yield f"{name}: {done.error_output}"
 
 
-def cells_here(repo: Repository, lock: Lock) -> list[Cell]:
+def available_cells(repo: Repository, lock: Lock) -> list[Cell]:
     """List the cells of the locked release whose server is available here."""
     return [
         cell
-        for cell in repo.config.cells(lock)
-        if cell.release == lock.locked and _served(repo, cell)
+        for cell in repo.config.default_cells(lock)
+        if cell.release == lock.locked and _has_server(repo, cell)
     ]
 
 
-def no_environment(lock: Lock) -> EnvironmentFailedError:
+def no_environment_error(lock: Lock) -> EnvironmentFailedError:
     """Return the error for a release that no environment can run."""
     return EnvironmentFailedError(
         f"no environment here can run {lock.locked}", hint="nox -s status"
     )
 
 
-def _installed_cells(repo: Repository, lock: Lock, wheel: WheelFile) -> dict[Cell, Ready]:
+def _installed_cells(
+    repo: Repository, lock: Lock, wheel: WheelFile
+) -> dict[Cell, ReadyEnvironment]:
     """Install the wheel for every cell of the locked release that can run here.
 
     Raises EnvironmentFailedError if there is none.
     """
-    cells = cells_here(repo, lock)
+    cells = available_cells(repo, lock)
     found = {}
     for name in dict.fromkeys(cell.environment for cell in cells):
         environment = repo.config.environment(name)
-        ready = install(repo, f"wheel-{name}", environment, requirements(repo, environment), wheel)
-        if isinstance(ready, Ready):
+        ready = ensure_environment(
+            repo, f"wheel-{name}", environment, requirements(repo, environment), wheel
+        )
+        if isinstance(ready, ReadyEnvironment):
             found[name] = ready
         else:
-            say(f"the wheel is not tried in {name}: {ready.reason}")
+            info(f"the wheel is not tried in {name}: {ready.reason}")
     if not found:
-        raise no_environment(lock)
+        raise no_environment_error(lock)
     return {cell: found[cell.environment] for cell in cells if cell.environment in found}
 
 
-def _served(repo: Repository, cell: Cell) -> bool:
+def _has_server(repo: Repository, cell: Cell) -> bool:
     server = repo.config.server(cell.server)
-    return server is None or program(server) is not None
+    return server is None or find_program(server) is not None
 
 
-def _kept_file_faults(store: Store, wheel: WheelFile) -> list[str]:
+def _cached_file_problems(store: ResultCache, wheel: WheelFile) -> list[str]:
     """Return a file's faults, cached by its sha256 and the versions of the checking programs."""
-    key = digest("file", wheel.sha256, [importlib.metadata.version(name) for name in _ASKED])
+    key = digest("file", wheel.sha256, [importlib.metadata.version(name) for name in _CHECKERS])
     kept = store.get(key)
     if kept is None:
-        kept = list(_file_faults(wheel.path))
+        kept = list(_file_problems(wheel.path))
         store.put(key, kept)
     return list(kept)
 
 
-def _file_faults(path: Path) -> Iterator[str]:
+def _file_problems(path: Path) -> Iterator[str]:
     """Yield the faults that CycloneDX's schema, twine and check-wheel-contents report.
 
     The fork's own package is expected next to upstream's.
@@ -210,7 +218,11 @@ def _file_faults(path: Path) -> Iterator[str]:
     contents = read_contents(path)
     yield from filter(
         None,
-        (sbom_fault(file) for name, file in contents.info.items() if name.startswith(f"{SBOMS}/")),
+        (
+            sbom_problem(file)
+            for name, file in contents.info.items()
+            if name.startswith(f"{SBOMS}/")
+        ),
     )
     top = ",".join(sorted(contents.packages))
     for words in (
@@ -222,8 +234,8 @@ def _file_faults(path: Path) -> Iterator[str]:
             yield (done.stdout + done.stderr).decode(errors="replace").strip()
 
 
-def _refuse(title: str, faults: Sequence[str], hint: str) -> None:
-    if faults:
+def _raise_problems(title: str, problems: Sequence[str], hint: str) -> None:
+    if problems:
         raise AttentionError(
-            "\n".join([f"{title}:", *(f"  - {fault}" for fault in faults)]), hint=hint
+            "\n".join([f"{title}:", *(f"  - {problem}" for problem in problems)]), hint=hint
         )

@@ -10,18 +10,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from scripts.core.console import say
+from scripts.core.console import info
 from scripts.core.errors import EnvironmentFailedError
 from scripts.core.lockfile import read_lock
 from scripts.core.repository import Repository
-from scripts.core.result_cache import Store
-from scripts.core.subprocesses import closing_group, started
-from scripts.probes.environments import Absent
-from scripts.probes.wheel_environments import install
-from scripts.series.apply import Workshop
+from scripts.core.result_cache import ResultCache
+from scripts.core.subprocesses import kill_group, start
+from scripts.probes.environments import MissingEnvironment
+from scripts.probes.uv_environments import ensure_environment
+from scripts.series.apply import TreeBuilder
 from scripts.series.profile import check_profile, settings_for
 from scripts.series.series import read_series
-from scripts.upstream.vendor import bring
+from scripts.upstream.vendor import ensure_releases
 
 HERE = Path(__file__).parent
 CACHALOT = "django-cachalot"
@@ -39,7 +39,7 @@ class Contender:
 
 
 @dataclass(frozen=True)
-class Field:
+class BenchmarkSetup:
     """All contenders, the interpreter they share, and what is installed in it."""
 
     python: Path
@@ -47,18 +47,18 @@ class Field:
     contenders: tuple[Contender, ...]
 
 
-def gathered(repo: Repository, environment_id: str) -> Field:
+def prepare_setup(repo: Repository, environment_id: str) -> BenchmarkSetup:
     """Build the trees and the environment."""
-    with repo.alone():
+    with repo.exclusive():
         lock = read_lock(repo.lock_file)
-        bring(repo, lock)
+        ensure_releases(repo, lock)
         series = read_series(repo, lock)
-        workshop = Workshop(repo, lock, series, Store(repo.work / "results"))
+        builder = TreeBuilder(repo, lock, series, ResultCache(repo.work / "results"))
         release = lock.release(lock.locked)
         assert release is not None
-        bare = workshop.folder(release.tree)
-        ours = workshop.folder(workshop.build(series.active, release).tree)
-    settings = settings_for(check_profile(repo, series), series, lock.locked, None).mapping()
+        bare = builder.folder(release.tree)
+        ours = builder.folder(builder.build(series.active, release).tree)
+    settings = settings_for(check_profile(repo, series), series, lock.locked, None).as_dict()
     environment = repo.config.environment(environment_id)
     contenders = [
         Contender("this wheel", "cacheops", 1, ours, settings),
@@ -70,19 +70,21 @@ def gathered(repo: Repository, environment_id: str) -> Field:
         Contender("no cache", "none", 5),
     ]
     try:
-        ready = install(
+        ready = ensure_environment(
             repo, f"bench-{environment_id}", environment, [*environment.requires, CACHALOT]
         )
     except EnvironmentFailedError:
-        say(f"{CACHALOT} cannot be installed beside {environment_id}: it is left out")
+        info(f"{CACHALOT} cannot be installed beside {environment_id}: it is left out")
         contenders = [one for one in contenders if one.kind != "cachalot"]
-        ready = install(repo, f"bench-{environment_id}", environment, environment.requires)
-    if isinstance(ready, Absent):
+        ready = ensure_environment(
+            repo, f"bench-{environment_id}", environment, environment.requires
+        )
+    if isinstance(ready, MissingEnvironment):
         raise EnvironmentFailedError(ready.reason)
-    return Field(ready.python, ready.versions, tuple(contenders))
+    return BenchmarkSetup(ready.python, ready.versions, tuple(contenders))
 
 
-class Process:
+class WorkerProcess:
     """A process that answers a line of JSON for each it is sent."""
 
     def __init__(self, command: list[str | Path], variables: Mapping[str, str]) -> None:
@@ -91,26 +93,26 @@ class Process:
             for name in ("PATH", "HOME", "TMPDIR", "LANG")
             if name in os.environ
         }
-        self._process = started(command, env={**kept, **variables}, quiet=False)
+        self._process = start(command, env={**kept, **variables}, discard_stderr=False)
         self._complaints = self._process.stderr
         self._read()
 
-    def send(self, act: str, **arguments: Any) -> None:
+    def send_call(self, command: str, **arguments: Any) -> None:
         """Ask without waiting."""
         assert self._process.stdin
-        self._process.stdin.write(json.dumps([act, arguments]).encode() + b"\n")
+        self._process.stdin.write(json.dumps([command, arguments]).encode() + b"\n")
         self._process.stdin.flush()
 
-    def ask(self, act: str, **arguments: Any) -> Any:
+    def call(self, command: str, **arguments: Any) -> Any:
         """Ask and wait for the answer."""
-        self.send(act, **arguments)
+        self.send(command, **arguments)
         return self._read()
 
     def close(self) -> None:
         """End the process."""
-        closing_group(self._process)
+        kill_group(self._process)
 
-    def answer(self) -> Any:
+    def receive(self) -> Any:
         """Wait for the answer to what was sent."""
         return self._read()
 
@@ -126,21 +128,23 @@ class Process:
 
 
 @contextmanager
-def running_workers(contest: Field, server: str, folder: Path) -> Iterator[dict[str, Process]]:
+def running_workers(
+    setup: BenchmarkSetup, server: str, folder: Path
+) -> Iterator[dict[str, WorkerProcess]]:
     """Run a worker for each contender."""
-    workers: dict[str, Process] = {}
+    workers: dict[str, WorkerProcess] = {}
     try:
-        for contender in contest.contenders:
-            workers[contender.name] = worker(contest, contender, server, folder)
+        for contender in setup.contenders:
+            workers[contender.name] = worker(setup, contender, server, folder)
         yield workers
     finally:
         for process in workers.values():
             process.close()
 
 
-def worker(contest: Field, contender: Contender, server: str, folder: Path) -> Process:
+def worker(setup: BenchmarkSetup, contender: Contender, server: str, folder: Path) -> WorkerProcess:
     """Start one process of a contender."""
-    words = {
+    options = {
         "kind": contender.kind,
         "server": address(server, contender.number),
         "database": str(folder / f"{contender.number}.sqlite3"),
@@ -153,14 +157,14 @@ def worker(contest: Field, contender: Contender, server: str, folder: Path) -> P
         "PYTHONPATH": path,
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONWARNINGS": "ignore",
-        "BENCH": json.dumps(words),
+        "BENCH": json.dumps(options),
     }
-    return Process([contest.python, HERE / "worker.py"], variables)
+    return WorkerProcess([setup.python, HERE / "worker.py"], variables)
 
 
-def waiter(contest: Field, server: str) -> Process:
+def latency_client(setup: BenchmarkSetup, server: str) -> WorkerProcess:
     """Start the other client."""
-    return Process([contest.python, HERE / "waiter.py", address(server, 0)], {})
+    return WorkerProcess([setup.python, HERE / "latency_client.py", address(server, 0)], {})
 
 
 def address(server: str, number: int) -> str:

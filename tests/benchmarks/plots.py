@@ -23,7 +23,7 @@ def draw(found: dict[str, Any], folder: Path) -> None:
         figure, axes = plt.subplots(figsize=(9, 4.8), layout="constrained")
         paint(axes, found)
         axes.spines[["top", "right"]].set_visible(False)
-        figure.supxlabel(report.in_words(found), fontsize=6.5, color="#555555")
+        figure.supxlabel(report.machine_summary(found), fontsize=6.5, color="#555555")
         for kind in ("svg", "png"):
             figure.savefig(
                 folder / f"{name}.{kind}",

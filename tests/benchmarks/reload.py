@@ -20,16 +20,19 @@ PAGE = "{% for x in articles %}<h2>{{ x.title }}</h2><p>{{ x.section.name }} {{ 
 
 def main():
     """Measure both ways on one server, one after the other."""
-    import tests.overrides
+    import tests.support
 
     sys.path.append(str(Path("upstream/src").resolve()))
     from django.conf import settings
 
     settings.configure()
-    from tests.support import live, site
+    from tests.support import engine_redis, wheel_process
 
     del tests
-    with tempfile.TemporaryDirectory() as folder, live.Live("valkey9", folder) as server:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        engine_redis.RedisServer("valkey9", folder) as server,
+    ):
         at = {"host": "127.0.0.1", "port": server.port}
         database = {
             "default": {"ENGINE": "django.db.backends.sqlite3", "NAME": f"{folder}/db.sqlite3"}
@@ -40,7 +43,9 @@ def main():
                 "CACHEOPS_ROVER_QUEUE_REDIS": {**at, "db": 1},
                 "DATABASES": database,
             }
-            said, _ = site.start(program=__file__, redis=at, **more).communicate(timeout=300)
+            said, _ = wheel_process.start(program=__file__, redis=at, **more).communicate(
+                timeout=300
+            )
             sys.stdout.write(f"{name}: {said}")
 
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.contenders import Field
+from benchmarks.contenders import BenchmarkSetup
 from rich.table import Table
 
 from scripts.core.console import out
@@ -21,17 +21,17 @@ _WORKLOAD = {"series": 0, "bare": 1, "bare-insideout": 2}
 _MISSING = "–"
 
 
-def machine(
-    contest: Field, options: argparse.Namespace, load: float, seconds: float
+def describe_machine(
+    setup: BenchmarkSetup, options: argparse.Namespace, load: float, seconds: float
 ) -> dict[str, Any]:
     """Say where the figures are from."""
     return {
         "processor": _processor(),
         "cores": os.cpu_count(),
         "system": platform.system(),
-        "python": contest.versions["python"],
-        "django": contest.versions["django"],
-        "redis-py": contest.versions["redis"],
+        "python": setup.versions["python"],
+        "django": setup.versions["django"],
+        "redis-py": setup.versions["redis"],
         "server": options.server,
         "load at the start": round(load, 1),
         "seconds": round(seconds),
@@ -39,7 +39,7 @@ def machine(
     }
 
 
-def in_words(found: dict[str, Any]) -> str:
+def machine_summary(found: dict[str, Any]) -> str:
     """Sum the machine up in a sentence."""
     said = found["machine"]
     return (
@@ -112,11 +112,11 @@ def _judged(found: dict[str, Any]) -> list[Row]:
     ]
 
 
-def show(found: dict[str, Any]) -> None:
+def print_table(found: dict[str, Any]) -> None:
     """Print the table."""
     table = Table(
         title="Beside upstream's default mode (1 is the same)",
-        caption=f"{note()}\n{in_words(found)}",
+        caption=f"{footnote()}\n{machine_summary(found)}",
     )
     table.add_column("")
     for name in found["contenders"]:
@@ -139,15 +139,15 @@ def markdown(found: dict[str, Any]) -> str:
             "",
             *lines,
             "",
-            note(),
+            footnote(),
             "",
-            in_words(found),
+            machine_summary(found),
             "",
         ]
     )
 
 
-def note() -> str:
+def footnote() -> str:
     """Explain the starred rows."""
     return (
         "* against an equal window with a save that nothing depends on. Dependents are seeded in bulk beside one real result; "
@@ -169,5 +169,5 @@ def _processor() -> str:
     lines = known.read_text().splitlines() if known.exists() else []
     return next(
         (line.partition(":")[2].strip() for line in lines if line.startswith("model name")),
-        platform.machine(),
+        platform.describe_machine(),
     )

@@ -18,20 +18,20 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 sys.path[:0] = [str(ROOT), str(HERE.parent)]
 
-from benchmarks import contenders, measures, plots, report  # noqa: E402
+from benchmarks import contenders, measurements, plots, report  # noqa: E402
 
 from scripts.core.console import progress  # noqa: E402
 from scripts.core.errors import Exit, ForkError  # noqa: E402
 from scripts.core.repository import Repository  # noqa: E402
 from scripts.core.subprocesses import stop_all  # noqa: E402
-from scripts.probes.servers import running  # noqa: E402
+from scripts.probes.servers import run_server  # noqa: E402
 
 
 def main() -> int:
     """Do what the command line says."""
-    options = parsed(sys.argv[1:])
+    options = parse_arguments(sys.argv[1:])
     try:
-        found = measured(options)
+        found = measure_all(options)
     except ForkError as error:
         sys.stderr.write(f"{error}\n")
         return int(error.exit_code)
@@ -42,11 +42,11 @@ def main() -> int:
     (options.output / "figures.json").write_text(json.dumps(found, indent=1) + "\n")
     (options.output / "figures.md").write_text(report.markdown(found))
     plots.draw(found, options.output)
-    report.show(found)
-    return int(Exit.FINE)
+    report.print_table(found)
+    return int(Exit.OK)
 
 
-def parsed(arguments: list[str]) -> argparse.Namespace:
+def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     """Decode the command line."""
     parser = argparse.ArgumentParser(prog="nox -s bench --", description=__doc__)
     parser.add_argument(
@@ -64,44 +64,46 @@ def parsed(arguments: list[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def measured(options: argparse.Namespace) -> dict[str, Any]:
+def measure_all(options: argparse.Namespace) -> dict[str, Any]:
     """Run every measure and return the figures."""
     repo = Repository(ROOT)
-    contest = contenders.gathered(repo, options.environment)
+    setup = contenders.prepare_setup(repo, options.environment)
     kind = repo.config.server(options.server)
     assert kind is not None
-    sizes = measures.DEPENDENTS[:2] if options.quick else measures.DEPENDENTS
+    sizes = measurements.DEPENDENTS[:2] if options.quick else measurements.DEPENDENTS
     shared = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     began = time.monotonic()
     load = os.getloadavg()[0]
-    found: dict[str, Any] = {"contenders": [one.name for one in contest.contenders]}
+    found: dict[str, Any] = {"contenders": [one.name for one in setup.contenders]}
     with (
         tempfile.TemporaryDirectory(prefix="fork-bench-", dir=shared) as folder,
-        running(kind) as server,
-        contenders.running_workers(contest, server, Path(folder)) as workers,
+        run_server(kind) as server,
+        contenders.running_workers(setup, server, Path(folder)) as workers,
         progress("measuring", 6 + len(sizes) * len(workers) + 4) as advance,
     ):
-        waiter = contenders.waiter(contest, server)
+        latency_client = contenders.latency_client(setup, server)
         try:
-            stage = measures.Stage(contest, server, Path(folder), workers, waiter)
-            found["operations"] = measures.operations(stage, advance)
-            found["transaction"] = measures.large_transaction(stage, 100 if options.quick else 3500)
+            benchmark = measurements.Benchmark(setup, server, Path(folder), workers, latency_client)
+            found["operations"] = measurements.operations(benchmark, advance)
+            found["transaction"] = measurements.large_transaction(
+                benchmark, 100 if options.quick else 3500
+            )
             advance()
-            found["memory"] = measures.memory(stage, 200 if options.quick else 10_000)
+            found["memory"] = measurements.memory(benchmark, 200 if options.quick else 10_000)
             advance()
-            found["waits"] = measures.waits(stage, sizes, advance)
-            found["throughput"] = measures.throughput(
-                stage, 1 if options.quick else 5, 0.5 if options.quick else 1.5, 4
+            found["waits"] = measurements.waits(benchmark, sizes, advance)
+            found["throughput"] = measurements.throughput(
+                benchmark, 1 if options.quick else 5, 0.5 if options.quick else 1.5, 4
             )
             advance()
         finally:
-            waiter.close()
-    found["workload"] = judged(options)
-    found["machine"] = report.machine(contest, options, load, time.monotonic() - began)
+            latency_client.close()
+    found["workload"] = judge_workload(options)
+    found["machine"] = report.describe_machine(setup, options, load, time.monotonic() - began)
     return found
 
 
-def judged(options: argparse.Namespace) -> list[dict[str, Any]]:
+def judge_workload(options: argparse.Namespace) -> list[dict[str, Any]]:
     """Judge the fixed Rover workload by the oracle: needless drops and stale reads."""
     from oracle import run as oracle
 
@@ -116,7 +118,7 @@ def judged(options: argparse.Namespace) -> list[dict[str, Any]]:
         "--environment",
         options.environment,
     ]
-    columns = oracle.judged(oracle.parsed(words))
+    columns = oracle.judge_subjects(oracle.parse_arguments(words))
     return [{"name": column.name, **column.count} for column in columns]
 
 

@@ -1,4 +1,4 @@
-"""One contender: does what it is asked on standard input, a line of JSON each, and answers what it took."""
+"""One contender: runs the commands on standard input, a line of JSON each, and answers with the measurement."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from itertools import count
 from random import Random
 from typing import Any
 
-from benchmarks import project
+from benchmarks import django_setup
 
-KIND = project.start()
+KIND = django_setup.configure()
 
 from benchmarks.shop.models import Item  # noqa: E402
 from django.db import transaction  # noqa: E402
@@ -22,7 +22,7 @@ MANY = list(range(10, 1010))
 numbers = count(1)
 
 
-def fresh() -> int:
+def unused_number() -> int:
     """Return a number that was not used yet."""
     return next(numbers)
 
@@ -35,35 +35,37 @@ READS: dict[str, Callable[[], Any]] = {
 }
 
 
-def hits(read: str, times: int) -> float:
+def time_hits(read: str, times: int) -> float:
     """Return the seconds of a read that is in the cache."""
     READS[read]()
     return _timed(READS[read], times)
 
 
-def fills(times: int) -> float:
+def time_fills(times: int) -> float:
     """Return the seconds of a read that is not in the cache yet."""
-    return _timed(lambda: list(Item.objects.filter(category=3, rank=1_000_000 + fresh())), times)
+    return _timed(
+        lambda: list(Item.objects.filter(category=3, rank=1_000_000 + unused_number())), times
+    )
 
 
-def saves(times: int) -> float:
+def time_saves(times: int) -> float:
     """Return the seconds of the save of one row."""
-    item = plain(pk=77)
+    item = uncached_item(pk=77)
 
     def save() -> None:
-        item.rank = 100 + fresh()
+        item.rank = 100 + unused_number()
         item.save()
 
     return _timed(save, times)
 
 
-def transaction_of(rows: int) -> dict[str, float]:
+def save_in_transaction(rows: int) -> dict[str, float]:
     """Save rows in a transaction, with results of many kinds in the cache, and count the round trips to the cache's server."""
     for number in range(100):
         list(Item.objects.filter(rank=number))
         list(Item.objects.filter(rank__gt=number, live=True)[:5])
-    items = list(plain_all()[:rows])
-    with Trips() as sent:
+    items = list(uncached_items()[:rows])
+    with RoundTripCounter() as sent:
         began = time.perf_counter()
         with transaction.atomic():
             for item in items:
@@ -74,25 +76,25 @@ def transaction_of(rows: int) -> dict[str, float]:
     return {"seconds": seconds, "trips": sent[0], "trips at commit": sent[0] - before}
 
 
-def depended(category: int) -> None:
+def cache_dependent(category: int) -> None:
     """Put one result into the cache that depends on a category."""
     list(Item.objects.filter(category=category))
 
 
 def save_in(category: int) -> float:
     """Save the only row of a category."""
-    item = plain(category=category)
-    item.title = f"t{fresh()}"
+    item = uncached_item(category=category)
+    item.title = f"t{unused_number()}"
     return _timed(item.save, 1)
 
 
-def distinct(number: int) -> None:
+def cache_distinct_results(number: int) -> None:
     """Put that many results into the cache."""
     for n in range(number):
         list(Item.objects.filter(category=n % 10 + 1, slug=f"s{n}"))
 
 
-def mixed(seconds: float, seed: int) -> int:
+def run_mixed_load(seconds: float, seed: int) -> int:
     """Read and write for a time, 95 to 5, and return how often."""
     rng, done, end = Random(seed), 0, time.perf_counter() + seconds
     while time.perf_counter() < end:
@@ -111,21 +113,21 @@ def mixed(seconds: float, seed: int) -> int:
 
 
 def _save(pk: int, rank: int) -> None:
-    item = plain(pk=pk)
+    item = uncached_item(pk=pk)
     item.rank = rank
     item.save()
 
 
-def plain_all() -> Any:
+def uncached_items() -> Any:
     """Return the items without the cache, where it has a way to say so."""
     return (
         Item.objects.order_by("pk").nocache() if KIND == "cacheops" else Item.objects.order_by("pk")
     )
 
 
-def plain(**which: Any) -> Item:
+def uncached_item(**which: Any) -> Item:
     """Return an item without the cache."""
-    return plain_all().get(**which)
+    return uncached_items().get(**which)
 
 
 def _timed(action: Callable[[], Any], times: int) -> float:
@@ -135,7 +137,7 @@ def _timed(action: Callable[[], Any], times: int) -> float:
     return (time.perf_counter() - began) / times
 
 
-class Trips:
+class RoundTripCounter:
     """Counts what is sent to Redis: a pipeline is sent at once."""
 
     def __enter__(self) -> list[int]:
@@ -161,9 +163,18 @@ class Trips:
         return send
 
 
-ACTS = {
-    act.__name__: act
-    for act in (hits, fills, saves, transaction_of, depended, save_in, distinct, mixed)
+COMMANDS = {
+    command.__name__: command
+    for command in (
+        time_hits,
+        time_fills,
+        time_saves,
+        save_in_transaction,
+        cache_dependent,
+        save_in,
+        cache_distinct_results,
+        run_mixed_load,
+    )
 }
 
 
@@ -173,8 +184,8 @@ def main() -> None:
     said.write(json.dumps(os.getpid()) + "\n")
     said.flush()
     for line in sys.stdin:
-        act, arguments = json.loads(line)
-        said.write(json.dumps(ACTS[act](**arguments)) + "\n")
+        command, arguments = json.loads(line)
+        said.write(json.dumps(COMMANDS[command](**arguments)) + "\n")
         said.flush()
 
 

@@ -1,7 +1,7 @@
 """What the processes of a run share beside the database and the cache: a file in memory, of numbers that are stored whole.
 
 Each *fact* has a version that only grows. A writer notes what it is about to write (`intended`), and what it has written once
-`commit()` has returned (`published`). A reader notes what was published, reads, and holds the answer against both.
+`commit()` has returned (`published`). A reader notes what was published, reads, and compares the answer with both.
 """
 
 import mmap
@@ -39,7 +39,7 @@ _PER_PROCESS = 16 + 2 * NAMES * 2 + 4 * BUCKETS
 _SIZE = _HEAD + 2 * MOST_THREADS * CELLS + MOST_PROCESSES * _PER_PROCESS
 
 
-def cell(channel, number):
+def version_index(channel, number):
     """Return where the version of a fact, a group, a mark or a fact's tags is in a list of all versions."""
     return CHANNELS.index(channel) * FACTS + number
 
@@ -88,7 +88,7 @@ class Board:
     # What happens
 
     @property
-    def stopped(self):
+    def is_stopped(self):
         """Whether all are to end."""
         return bool(self._words[_STOP])
 
@@ -107,7 +107,7 @@ class Board:
         """Say that it is undone; what it left behind may take a while."""
         self._words[_ENDED] = now()
 
-    def quiet(self, word):
+    def set_quiet(self, word):
         """Say whether nothing is under way and nothing is left of it."""
         self._words[_QUIET] = word
 
@@ -127,7 +127,7 @@ class Board:
         self._words[_VICTIM] = process
         self._words[_STEP] = step
 
-    def trapped(self, process, step):
+    def spring_trap(self, process, step):
         """Return whether a process is to be killed at a step; once."""
         if self._words[_STEP] != step or self._words[_VICTIM] != process:
             return False
@@ -135,7 +135,7 @@ class Board:
         return True
 
     @property
-    def hold(self):
+    def halt_milliseconds(self):
         """For how many milliseconds the victim halts in place of being killed."""
         return self._words[_HOLD]
 
@@ -154,7 +154,7 @@ class Board:
         """The number of the kind in which alone is written, None for all of them."""
         return self._words[_KIND] - 1 if self._words[_KIND] else None
 
-    def share(self, thread, quiet, fault, wanted):
+    def write_share(self, thread, quiet, fault, wanted):
         """Return how much of what a thread does are writes: between faults, during one, or where a fault waits for a write of it."""
         if self._words[_LONE]:
             return wanted if self._words[_LONE] == thread + 1 else 0
@@ -171,7 +171,7 @@ class Board:
         """Count something of `COUNTS`."""
         self._words[self._of(process) + COUNTS.index(name)] += number
 
-    def is_here(self, process, pid):
+    def set_pid(self, process, pid):
         """Say which process of the system a process of the run is."""
         self._words[self._of(process) + _PID] = pid
 
@@ -190,13 +190,13 @@ class Board:
         self._words[start] += 1
         self._words[start + 1] += is_hit
 
-    def names(self, process, is_write):
+    def name_counts(self, process, is_write):
         """Return the numbers of all shapes or kinds: done, and hits."""
         start = self._of(process) + 16 + 2 * NAMES * is_write
         found = self._words[start : start + 2 * NAMES].tolist()
         return list(zip(found[::2], found[1::2], strict=True))
 
-    def took(self, process, seconds, *, is_write, in_fault):
+    def count_time(self, process, seconds, *, is_write, in_fault):
         """Count how long something took, in steps of a fifth."""
         self._words[
             self._of(process)
@@ -220,6 +220,6 @@ def bucket(seconds):
     return step
 
 
-def upper(step):
+def bucket_limit(step):
     """Return the longest time of a step in seconds."""
     return 1e-5 * 1.2**step

@@ -14,10 +14,10 @@ import psycopg
 import redis
 from redis.crc import key_slot
 
+from tests.chaos.commit_steps import STEPS
 from tests.chaos.places import OUTBOX_SECONDS
-from tests.chaos.steps import STEPS
 from tests.support.redis_proxy import HUNG, REFUSED, RESET, WORKING
-from tests.support.servers import text, until
+from tests.support.redis_servers import decoded, wait_until
 
 ENTRY_SECONDS = 2
 """How long the entry of a writer that died lasts in a run, so that caching is back before the next fault."""
@@ -51,8 +51,8 @@ class Fault:
     database: bool = False
     options: tuple = ()
 
-    def __call__(self, stage):
-        self.act(stage, *self.options)
+    def __call__(self, context):
+        self.act(context, *self.options)
 
 
 FAULTS: dict[str, Fault] = {}
@@ -90,64 +90,69 @@ EVERYWHERE = ("single", "proxied", "outbox", "sentinel", "cluster")
 # Writers that are killed, or halt
 
 
-def _trap(stage, step, hold=0):
-    victim = stage.random.choice(stage.crew.writers())
-    before = stage.crew.state(victim)
-    stage.board.set_trap(victim, STEPS.index(step) + 1, hold)
+def _trap_writer(context, step, hold=0):
+    victim = context.random.choice(context.workers.writers())
+    before = context.workers.state(victim)
+    context.board.set_trap(victim, STEPS.index(step) + 1, hold)
     try:
-        stage.needs(lambda: not stage.board.has_trap, "nobody came by")
-        stage.wait(hold / 1000)
+        context.wait_for(lambda: not context.board.has_trap, "nobody came by")
+        context.wait(hold / 1000)
         if not hold:
-            stage.wait_until(lambda: stage.crew.is_replaced(victim, before), 20)
+            context.wait_until(lambda: context.workers.is_replaced(victim, before), 20)
     finally:
-        stage.board.set_trap(-1, 0)
+        context.board.set_trap(-1, 0)
 
 
 for _step in STEPS:
     _name = f"kill-writer-{_step.replace(' ', '-').lower()}"
-    fault(_name, "single", options=(_step,), settle=ENTRY_SECONDS + 1)(_trap)
+    fault(_name, "single", options=(_step,), settle=ENTRY_SECONDS + 1)(_trap_writer)
     _name = f"halt-writer-{_step.replace(' ', '-').lower()}"
-    fault(_name, "single", options=(_step, 1000 * ENTRY_SECONDS + 700), settle=1)(_trap)
+    fault(_name, "single", options=(_step, 1000 * ENTRY_SECONDS + 700), settle=1)(_trap_writer)
 
 
 @fault("kill-writer", *EVERYWHERE, settle=ENTRY_SECONDS + 1)
-def _(stage):
-    victim = stage.random.choice(stage.crew.writers())
-    before = stage.crew.state(victim)
-    stage.crew.send(victim, signal.SIGKILL)
-    stage.wait_until(lambda: stage.crew.is_replaced(victim, before), 20)
+def _(context):
+    victim = context.random.choice(context.workers.writers())
+    before = context.workers.state(victim)
+    context.workers.send(victim, signal.SIGKILL)
+    context.wait_until(lambda: context.workers.is_replaced(victim, before), 20)
 
 
 @fault("stop-writer", "single", settle=ENTRY_SECONDS + 1)
-def _(stage):
-    victim = stage.random.choice(stage.crew.writers())
-    stage.crew.send(victim, signal.SIGSTOP)
+def _(context):
+    victim = context.random.choice(context.workers.writers())
+    context.workers.send(victim, signal.SIGSTOP)
     try:
-        stage.wait(stage.random.choice([0.3, ENTRY_SECONDS + 0.7]))
+        context.wait(context.random.choice([0.3, ENTRY_SECONDS + 0.7]))
     finally:
-        stage.crew.send(victim, signal.SIGCONT)
+        context.workers.send(victim, signal.SIGCONT)
 
 
 @contextmanager
-def _alone(stage, kind=None):
+def _single_writer(context, kind=None):
     """Have one thread alone write, perhaps in one kind: others that commit would keep results of the same tables out of the cache."""
-    victim = stage.random.choice(
-        [number for number in stage.crew.writers() if len(stage.crew.members[number].threads) == 1]
+    victim = context.random.choice(
+        [
+            number
+            for number in context.workers.writers()
+            if len(context.workers.specs[number].threads) == 1
+        ]
     )
-    stage.board.only_writer(
-        stage.crew.members[victim].threads[0], None if kind is None else stage.kinds.index(kind)
+    context.board.only_writer(
+        context.workers.specs[victim].threads[0],
+        None if kind is None else context.kinds.index(kind),
     )
     try:
-        stage.wait(0.4)
+        context.wait(0.4)
         yield victim
     finally:
-        stage.board.only_writer(None)
+        context.board.only_writer(None)
 
 
 @contextmanager
-def _commits_stuck(stage):
+def _commits_stuck(context):
     """Have every COMMIT wait for a standby that is not there."""
-    with stage.sql() as sql:
+    with context.sql() as sql:
         sql.execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
         sql.execute("SELECT pg_reload_conf()")
         try:
@@ -157,21 +162,21 @@ def _commits_stuck(stage):
             sql.execute("SELECT pg_reload_conf()")
 
 
-def _kill_in_commit(stage, seconds):
-    with _alone(stage) as victim:
-        before = stage.crew.state(victim)
-        with _commits_stuck(stage) as sql:
+def _kill_in_commit(context, seconds):
+    with _single_writer(context) as victim:
+        before = context.workers.state(victim)
+        with _commits_stuck(context) as sql:
             stuck = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND application_name = %s"
-            stage.needs(
+            context.wait_for(
                 lambda: sql.execute(stuck, [f"chaos {victim}"]).fetchone(),
                 "nobody came to a COMMIT",
             )
-            stage.crew.send(victim, signal.SIGKILL)
-            stage.wait(seconds)
-        stage.wait_until(lambda: stage.crew.is_replaced(victim, before), 20)
+            context.workers.send(victim, signal.SIGKILL)
+            context.wait(seconds)
+        context.wait_until(lambda: context.workers.is_replaced(victim, before), 20)
     if seconds > ENTRY_SECONDS:
-        stage.wait(0.5)
-        stage.flush()  # what is outdated within the bound is not to be met later
+        context.wait(0.5)
+        context.flush()  # what is outdated within the bound is not to be met later
 
 
 fault("kill-writer-in-commit", "single", options=(0.8,), settle=ENTRY_SECONDS + 1, database=True)(
@@ -188,63 +193,65 @@ fault(
 
 
 @fault("halt-writer-that-saw-no-registries", "single")
-def _(stage):
+def _(context):
     """Have a writer see empty registries, and halt for longer than its entry lives: readers store under what it does not know of."""
-    with _alone(stage) as victim:
-        stage.board.set_trap(victim, STEPS.index("after announce") + 1, 1000 * ENTRY_SECONDS + 1500)
+    with _single_writer(context) as victim:
+        context.board.set_trap(
+            victim, STEPS.index("after announce") + 1, 1000 * ENTRY_SECONDS + 1500
+        )
         try:
-            stage.needs(
-                lambda: stage.delete(*REGISTRIES) or not stage.board.has_trap, "nobody came by"
+            context.wait_for(
+                lambda: context.delete(*REGISTRIES) or not context.board.has_trap, "nobody came by"
             )
-            stage.wait(ENTRY_SECONDS + 1.5)
+            context.wait(ENTRY_SECONDS + 1.5)
         finally:
-            stage.board.set_trap(-1, 0)
-        stage.wait(0.5)
+            context.board.set_trap(-1, 0)
+        context.wait(0.5)
 
 
-def _cut_stuck(stage, words, kind=None):
+def _cut_stuck_commit(context, words, kind=None):
     """Cut a connection while PostgreSQL works on its COMMIT, which succeeds later."""
-    with _alone(stage, kind), _commits_stuck(stage):
-        _cut_on(stage, words, stage.random.choice([0.5, ENTRY_SECONDS + 1.5]))
+    with _single_writer(context, kind), _commits_stuck(context):
+        _cut_connection(context, words, context.random.choice([0.5, ENTRY_SECONDS + 1.5]))
 
 
-def _cut_on(stage, words, seconds=0.5):
-    database = stage.place.for_database
+def _cut_connection(context, words, seconds=0.5):
+    database = context.place.for_database
     before, database.cutting = database.cuts, words
     try:
-        stage.needs(lambda: database.cuts > before, "nobody came to a COMMIT")
+        context.wait_for(lambda: database.cuts > before, "nobody came to a COMMIT")
     finally:
         database.cutting = None
-    stage.wait(seconds)
+    context.wait(seconds)
 
 
 _COMMIT, _RAW = b"COMMIT", b"UPDATE facts_fact SET"  # the ORM quotes the names of tables
 fault(
     "cut-commit", "proxied", "outbox", options=(_COMMIT,), settle=ENTRY_SECONDS + 2, database=True
-)(_cut_stuck)
+)(_cut_stuck_commit)
 fault(
     "cut-raw-statement", "proxied", options=(_RAW, "raw"), settle=ENTRY_SECONDS + 2, database=True
-)(_cut_stuck)
+)(_cut_stuck_commit)
 fault("cut-quick-commit", "proxied", options=(_COMMIT,), settle=ENTRY_SECONDS + 2, database=True)(
-    _cut_on
+    _cut_connection
 )
 
 
 # PostgreSQL
 
 
-def _end_backends(stage, function):
+def _end_database_sessions(context, function):
     """End, or cancel, what some or all of the processes have on the database."""
-    with stage.sql() as sql:
-        for _ in range(stage.random.randrange(1, 6)):
-            name = stage.random.choice(
-                ["%", *(f"chaos {number}" for number in range(len(stage.crew.members)))]
+    with context.sql() as sql:
+        for _ in range(context.random.randrange(1, 6)):
+            name = context.random.choice(
+                ["%", *(f"chaos {number}" for number in range(len(context.workers.specs)))]
             )
             sql.execute(
                 f"SELECT {function}(pid) FROM pg_stat_activity WHERE application_name LIKE %s",
                 [name if name != "%" else "chaos %"],
             )
-            stage.wait(0.15)
+            context.wait(0.15)
 
 
 fault(
@@ -253,129 +260,136 @@ fault(
     options=("pg_terminate_backend",),
     settle=ENTRY_SECONDS + 1,
     database=True,
-)(_end_backends)
-fault("cancel-statements", "single", options=("pg_cancel_backend",), database=True)(_end_backends)
+)(_end_database_sessions)
+fault("cancel-statements", "single", options=("pg_cancel_backend",), database=True)(
+    _end_database_sessions
+)
 
 
 @fault("deadlocks", "single", settle=ENTRY_SECONDS, database=True)
-def _(stage):
+def _(context):
     """Lock rows against the order in which writers do, until some deadlocks were broken."""
     for _ in range(6):
-        with stage.sql() as sql, suppress(psycopg.Error), sql.transaction():
+        with context.sql() as sql, suppress(psycopg.Error), sql.transaction():
             sql.execute(
                 "SET LOCAL deadlock_timeout = '2s'"
             )  # the writers are the ones that are ended
             for number in range(16, 0, -1):
                 sql.execute("SELECT 1 FROM facts_fact WHERE id = %s FOR UPDATE", [number])
-                stage.wait(0.02)
+                context.wait(0.02)
             sql.execute("SELECT 1 FROM facts_mark ORDER BY id DESC FOR UPDATE")
 
 
 @fault("timeouts", "single", settle=ENTRY_SECONDS, database=True)
-def _(stage):
+def _(context):
     """Lock a table for longer than `lock_timeout` of some and `statement_timeout` of others."""
-    table = stage.random.choice(["facts_fact", "facts_mark", "facts_group"])
-    mode = stage.random.choice(["ACCESS EXCLUSIVE", "SHARE"])  # with the second, reads go on
-    with stage.sql() as sql, sql.transaction():
+    table = context.random.choice(["facts_fact", "facts_mark", "facts_group"])
+    mode = context.random.choice(["ACCESS EXCLUSIVE", "SHARE"])  # with the second, reads go on
+    with context.sql() as sql, sql.transaction():
         sql.execute(f"LOCK TABLE {table} IN {mode} MODE")
-        stage.wait(3)
+        context.wait(3)
 
 
 # One Redis
 
 
 @fault("kill-redis-old-dump", "single")
-def _(stage):
-    server = stage.place.main
+def _(context):
+    server = context.place.main
     with server.client() as client:
         client.save()
-    stage.wait(stage.random.uniform(0.5, 1.5))
+    context.wait(context.random.uniform(0.5, 1.5))
     server.kill()
-    stage.wait(stage.random.uniform(0, 0.6))
+    context.wait(context.random.uniform(0, 0.6))
     server.start()
 
 
 @fault("kill-redis-empty", "single", "sentinel")
-def _(stage):
-    server = stage.master()
+def _(context):
+    server = context.master()
     (server.folder / "dump.rdb").unlink(missing_ok=True)
     server.kill()
-    stage.wait(stage.random.uniform(0, 0.6))
+    context.wait(context.random.uniform(0, 0.6))
     server.start()
 
 
 @fault("stop-redis", "single", "cluster", bound=AWAY)
-def _(stage):
-    with stage.stopped(stage.master()):
-        stage.wait(stage.random.uniform(0.3, 2.5))
+def _(context):
+    with context.paused_server(context.master()):
+        context.wait(context.random.uniform(0.3, 2.5))
 
 
 @fault("client-pause", "single", bound=AWAY)
-def _(stage):
-    seconds = stage.random.uniform(0.2, 2.5)
-    with stage.place.main.client() as client:
+def _(context):
+    seconds = context.random.uniform(0.2, 2.5)
+    with context.place.main.client() as client:
         client.execute_command(
-            "CLIENT PAUSE", int(seconds * 1000), stage.random.choice(["ALL", "WRITE"])
+            "CLIENT PAUSE", int(seconds * 1000), context.random.choice(["ALL", "WRITE"])
         )
-    stage.wait(seconds)
+    context.wait(seconds)
 
 
 @fault("busy-script", "single", bound=AWAY)
-def _(stage):
-    with stage.place.main.client(socket_timeout=0.5) as client, stage.place.main.client() as other:
+def _(context):
+    with (
+        context.place.main.client(socket_timeout=0.5) as client,
+        context.place.main.client() as other,
+    ):
         client.config_set("lua-time-limit", 50)
         with suppress(redis.RedisError):
             client.eval("while true do end", 0)
-        stage.wait(stage.random.uniform(0.2, 1.5))
+        context.wait(context.random.uniform(0.2, 1.5))
         other.execute_command("SCRIPT KILL")
 
 
 @fault("no-replicas", "single", bound=AWAY)
-def _(stage):
-    with stage.setting("min-replicas-to-write", 1, 0):
-        stage.wait(stage.random.uniform(0.3, 2))
+def _(context):
+    with context.changed_setting("min-replicas-to-write", 1, 0):
+        context.wait(context.random.uniform(0.3, 2))
 
 
 @fault("no-info", "single", bound=AWAY)
-def _(stage):
+def _(context):
     """Take the right from the user by which a server is told apart."""
-    with stage.place.main.client() as client:
+    with context.place.main.client() as client:
         client.execute_command("ACL SETUSER default -@dangerous +acl +client +config")
         try:
             client.client_kill_filter(_type="normal", skipme=True)
-            stage.wait(stage.random.uniform(0.5, 1.5))
+            context.wait(context.random.uniform(0.5, 1.5))
         finally:
             client.execute_command("ACL SETUSER default +@all")
 
 
-def _memory(stage, policy):
+def _limit_memory(context, policy):
     with (
-        stage.place.main.client() as client,
-        stage.setting("maxmemory-policy", policy, "noeviction"),
+        context.place.main.client() as client,
+        context.changed_setting("maxmemory-policy", policy, "noeviction"),
     ):
         used = client.info("memory")["used_memory"]
-        with stage.setting("maxmemory", int(used * stage.random.choice([0.5, 0.95, 1.02])), 0):
-            stage.wait(stage.random.uniform(0.5, 2))
+        with context.changed_setting(
+            "maxmemory", int(used * context.random.choice([0.5, 0.95, 1.02])), 0
+        ):
+            context.wait(context.random.uniform(0.5, 2))
 
 
 for _policy in (
     "noeviction allkeys-lru allkeys-lfu allkeys-random volatile-lru volatile-lfu volatile-random volatile-ttl".split()  # noqa: SIM905 - as Redis lists them
 ):
-    fault(f"memory-{_policy}", "single", options=(_policy,))(_memory)
+    fault(f"memory-{_policy}", "single", options=(_policy,))(_limit_memory)
 
 
 @fault("flushall", *EVERYWHERE)
-def _(stage):
-    for _ in range(stage.random.randrange(1, 4)):
-        stage.flush()
-        stage.wait(stage.random.uniform(0, 0.3))
+def _(context):
+    for _ in range(context.random.randrange(1, 4)):
+        context.flush()
+        context.wait(context.random.uniform(0, 0.3))
 
 
-def _delete(stage, *patterns):
-    end = time.monotonic() + stage.random.uniform(0.3, 1.5)
+def _delete(context, *patterns):
+    end = time.monotonic() + context.random.uniform(0.3, 1.5)
     while time.monotonic() < end:
-        stage.delete(*patterns, share=0.5)
-        stage.wait(0.05)
+        context.delete(*patterns, share=0.5)
+        context.wait(0.05)
 
 
 for _kind, _patterns in {
@@ -389,80 +403,84 @@ for _kind, _patterns in {
 
 
 @fault("replicaof", "single", bound=IDENTITY, settle=2)
-def _(stage):
+def _(context):
     """Make the server a replica of one that has what it had before, and a master again."""
-    main, spare = stage.place.main, stage.place.spare
+    main, spare = context.place.main, context.place.spare
     with main.client() as client, spare.client() as other:
         other.replicaof("127.0.0.1", main.port)
-        until(lambda: other.info("replication")["master_link_status"] == "up", "no replication")
+        wait_until(
+            lambda: other.info("replication")["master_link_status"] == "up", "no replication"
+        )
         other.replicaof("NO", "ONE")
-        stage.wait(stage.random.uniform(0.2, 0.8))
+        context.wait(context.random.uniform(0.2, 0.8))
         client.replicaof("127.0.0.1", spare.port)
-        until(
+        wait_until(
             lambda: client.info("replication").get("master_link_status") in {"up", None},
             "no replication",
         )
-        stage.moved()
-        stage.wait(stage.random.uniform(0, 0.5))
+        context.note_move()
+        context.wait(context.random.uniform(0, 0.5))
         client.replicaof("NO", "ONE")
-        stage.moved()
+        context.note_move()
 
 
 # An address, and networks
 
 
 @fault("address-a-b-a", "proxied", "outbox", bound=MOVING, settle=2)
-def _(stage):
+def _(context):
     """Lead everybody to another server, wait until all of them were there, and lead them back."""
-    for server in (stage.place.spare, stage.place.main):
-        _move(stage, server)
-        stage.everybody_does(3)
-        stage.wait(stage.random.uniform(0, 1))
+    for server in (context.place.spare, context.place.main):
+        _move_address(context, server)
+        context.wait_for_operations(3)
+        context.wait(context.random.uniform(0, 1))
 
 
 @fault("address-half-a-b-a", "proxied", bound=IDENTITY, settle=2)
-def _(stage):
+def _(context):
     """Do the same, but those who only read hear of it later."""
-    for server in (stage.place.spare, stage.place.main):
-        _move(stage, server, later=stage.random.uniform(0.1, 0.8))
-        stage.wait(stage.random.uniform(0.5, 1))
+    for server in (context.place.spare, context.place.main):
+        _move_address(context, server, later=context.random.uniform(0.1, 0.8))
+        context.wait(context.random.uniform(0.5, 1))
 
 
-def _move(stage, server, later=0.0):
+def _move_address(context, server, later=0.0):
     """Have writers move first: no one of them invalidates what readers have left already."""
-    stage.place.for_writers.move(server.port)
-    stage.moved()
+    context.place.for_writers.move(server.port)
+    context.note_move()
     if later:
-        stage.wait(later)
-    stage.place.for_readers.move(server.port)
-    stage.moved()
+        context.wait(later)
+    context.place.for_readers.move(server.port)
+    context.note_move()
 
 
-def _cut(stage, mode):
+def _cut_writers_off(context, mode):
     """Cut off the writers alone."""
-    stage.place.for_writers.fault(mode)
+    context.place.for_writers.set_mode(mode)
     try:
-        stage.wait(stage.random.uniform(0.3, 2.5))
+        context.wait(context.random.uniform(0.3, 2.5))
     finally:
-        stage.place.for_writers.fault(WORKING)
+        context.place.for_writers.set_mode(WORKING)
 
 
 for _name, _bound in {"proxied": AWAY, "outbox": OUTBOX}.items():
     _more = "-with-outbox" if _name == "outbox" else ""
     for _mode in (REFUSED, HUNG, RESET):
-        fault(f"writers-{_mode}{_more}", _name, options=(_mode,), bound=_bound, settle=2)(_cut)
+        fault(f"writers-{_mode}{_more}", _name, options=(_mode,), bound=_bound, settle=2)(
+            _cut_writers_off
+        )
 
 
-def _flush_and_cut(stage):
+def _flush_and_cut(context):
     """Take entries away that were announced, then Redis from their writers before they can leave."""
-    victim = stage.random.choice(stage.crew.writers())
-    stage.board.set_trap(victim, STEPS.index("after announce") + 1, 400)
+    victim = context.random.choice(context.workers.writers())
+    context.board.set_trap(victim, STEPS.index("after announce") + 1, 400)
     try:
-        stage.needs(lambda: not stage.board.has_trap, "nobody came by")
-        stage.flush()
-        _cut(stage, REFUSED)
+        context.wait_for(lambda: not context.board.has_trap, "nobody came by")
+        context.flush()
+        _cut_writers_off(context, REFUSED)
     finally:
-        stage.board.set_trap(-1, 0)
+        context.board.set_trap(-1, 0)
 
 
 fault("flush-then-cut", "proxied", bound=AWAY, settle=2)(_flush_and_cut)
@@ -473,40 +491,40 @@ fault("flush-then-cut-with-outbox", "outbox", bound=OUTBOX, settle=2)(_flush_and
 
 
 @fault("failover", "sentinel", bound=SENTINEL, settle=4)
-def _(stage):
-    _fail_over(stage)
+def _(context):
+    _fail_over(context)
 
 
 @fault("two-failovers", "sentinel", bound=SENTINEL, settle=4)
-def _(stage):
+def _(context):
     for _ in range(2):
-        _fail_over(stage)
+        _fail_over(context)
 
 
-def _fail_over(stage):
-    sentinel = stage.place.sentinel
+def _fail_over(context):
+    sentinel = context.place.sentinel
     before = sentinel.master()
     with suppress(redis.ResponseError):  # one is under way, or no replica is good enough
         sentinel.fail_over()
-        stage.wait_until(lambda: sentinel.master() != before, 10)
-        stage.moved()
-    stage.wait(stage.random.uniform(0, 2))
+        context.wait_until(lambda: sentinel.master() != before, 10)
+        context.note_move()
+    context.wait(context.random.uniform(0, 2))
 
 
 # A cluster
 
 
 @fault("slots-move", "cluster", settle=2)
-def _(stage):
+def _(context):
     """Move slots with their keys from one master to another, as a resharding does."""
-    source, target = stage.shuffled(stage.masters())[:2]
-    ids = {node: stage.place.cluster.id_of(node) for node in (source, target)}
+    source, target = context.shuffled(context.masters())[:2]
+    ids = {node: context.place.cluster.id_of(node) for node in (source, target)}
     with source.client() as giver, target.client() as taker:
         slots = sorted({key_slot(key) for key in giver.keys("*")})
-        for slot in stage.shuffled(slots)[:40]:
+        for slot in context.shuffled(slots)[:40]:
             taker.execute_command("CLUSTER SETSLOT", slot, "IMPORTING", ids[source])
             giver.execute_command("CLUSTER SETSLOT", slot, "MIGRATING", ids[target])
-            stage.wait(0)
+            context.wait(0)
             keys = giver.execute_command("CLUSTER GETKEYSINSLOT", slot, 1000)
             if keys:
                 giver.execute_command(
@@ -517,27 +535,27 @@ def _(stage):
 
 
 @fault("node-dies", "cluster", settle=4, bound=AWAY)
-def _(stage):
+def _(context):
     """Kill a master; its replica takes over, and it comes back as the replica's."""
-    master = stage.random.choice(stage.masters())
+    master = context.random.choice(context.masters())
     with master.client() as client:
         name = client.execute_command("CLUSTER MYID")
     replica = next(
         node
-        for node in stage.place.servers()
-        if node is not master and stage.follows(node, text(name))
+        for node in context.place.servers()
+        if node is not master and context.is_replica_of(node, decoded(name))
     )
     master.kill()
-    stage.wait(stage.random.uniform(0, 1))
+    context.wait(context.random.uniform(0, 1))
     with replica.client() as client:
         client.execute_command("CLUSTER FAILOVER", "TAKEOVER")
-    stage.wait(stage.random.uniform(0.2, 1))
+    context.wait(context.random.uniform(0.2, 1))
     master.start()
     with master.client() as client:
-        stage.wait_until(lambda: client.info("replication")["role"] == "slave", 15)
+        context.wait_until(lambda: client.info("replication")["role"] == "slave", 15)
 
 
-def kinds_of(place, names=()):
+def faults_of_place(place, names=()):
     """Return the faults that happen in a place, of those names if some are given."""
     return [
         found

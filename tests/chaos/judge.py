@@ -4,7 +4,7 @@ import json
 from collections import Counter
 from dataclasses import dataclass, field
 
-from tests.chaos.board import BUCKETS, COUNTS, Board, upper
+from tests.chaos.board import BUCKETS, COUNTS, Board, bucket_limit
 from tests.chaos.faults import AWAY, FAULTS, OUTBOX
 
 ENOUGH = 0.5
@@ -22,7 +22,7 @@ CALL_SECONDS = 1
 
 
 @dataclass(frozen=True)
-class Planned:
+class InjectedFault:
     """A fault of a plan: its number, from 1, and when it was."""
 
     number: int
@@ -39,27 +39,28 @@ class Round:
 
     server: str
     place: str
-    faults: list[Planned] = field(default_factory=list)
+    faults: list[InjectedFault] = field(default_factory=list)
     counts: Counter = field(default_factory=Counter)
     shapes: dict = field(default_factory=dict)
     kinds: dict = field(default_factory=dict)
     times: dict = field(default_factory=dict)
     violations: list[dict] = field(default_factory=list)
-    bounded: list[dict] = field(default_factory=list)
+    within_bound: list[dict] = field(default_factory=list)
     exceptions: list[dict] = field(default_factory=list)
-    shared: list[dict] = field(default_factory=list)
-    unheard: list[dict] = field(default_factory=list)
-    failed: list[str] = field(default_factory=list)
+    shared_exceptions: list[dict] = field(default_factory=list)
+    unanswered_writes: list[dict] = field(default_factory=list)
+    failed_faults: list[str] = field(default_factory=list)
     restarts: int = 0
     seconds: float = 0.0
+    is_interrupted: bool = False
 
     @property
-    def made(self):
+    def counts_by_fault(self):
         """How often each fault happened; some wait for a write that does not come."""
         return Counter(fault.name for fault in self.faults if fault.is_made)
 
     @property
-    def rate(self):
+    def hit_rate(self):
         """The share of hits between faults, None where nothing was read then."""
         reads = self.counts["reads between"]
         return self.counts["hits between"] / reads if reads else None
@@ -72,10 +73,12 @@ class Round:
             found.append(f"{len(self.violations)} violations")
         if self.exceptions:
             found.append(f"{len(self.exceptions)} exceptions that plain Django lacks")
-        if self.rate is not None and self.rate < ENOUGH:
-            found.append(f"a hit rate of {100 * self.rate:.0f} % between faults")
-        if self.failed:
-            found.append(f"{len(self.failed)} faults could not be made")
+        if self.hit_rate is not None and self.hit_rate < ENOUGH:
+            found.append(f"a hit rate of {100 * self.hit_rate:.0f} % between faults")
+        if self.failed_faults:
+            found.append(f"{len(self.failed_faults)} faults could not be made")
+        if self.is_interrupted:
+            found.append(f"interrupted after {self.seconds:.0f} s")
         if not self.counts["reads"] or not self.counts["writes"]:
             found.append("nothing was read or written")
         return found
@@ -86,7 +89,7 @@ def judge(found: Round, board: Board, processes: int, lines, shapes, kinds):
     for number in range(processes):
         found.counts.update(board.counts(number))
         for is_write, names, into in ((False, shapes, found.shapes), (True, kinds, found.kinds)):
-            for name, (done, hits) in zip(names, board.names(number, is_write), strict=False):
+            for name, (done, hits) in zip(names, board.name_counts(number, is_write), strict=False):
                 before = into.get(name, (0, 0))
                 into[name] = (before[0] + done, before[1] + hits)
         for is_write in (False, True):
@@ -99,7 +102,7 @@ def judge(found: Round, board: Board, processes: int, lines, shapes, kinds):
                 ]
     by_number = {fault.number: fault for fault in found.faults}
     every = [json.loads(line) for line in lines]
-    found.unheard = [line for line in every if line["what"] == "unheard"]
+    found.unanswered_writes = [line for line in every if line["what"] == "unheard"]
     for line in every:
         fault = by_number.get(line["fault"])
         line |= {
@@ -108,15 +111,19 @@ def judge(found: Round, board: Board, processes: int, lines, shapes, kinds):
             "place": found.place,
         }
         if line["what"] == "violation":
-            bound = _bound(line, found.faults) or _unheard(line, found)
-            (found.bounded if bound else found.violations).append(
+            bound = _bound_of_fault(line, found.faults) or _bound_of_unanswered_write(line, found)
+            (found.within_bound if bound else found.violations).append(
                 line | ({"bound": bound} if bound else {})
             )
         elif line["what"] == "exception":
-            (found.shared if _is_plain(line, found.faults) else found.exceptions).append(line)
+            (
+                found.shared_exceptions
+                if _is_raised_by_plain_django(line, found.faults)
+                else found.exceptions
+            ).append(line)
 
 
-def _unheard(line, found):
+def _bound_of_unanswered_write(line, found):
     """Return the words of the bound of a write of which Redis did not hear although it was not the fault's aim."""
     bound = OUTBOX if found.place == "outbox" else AWAY
     outdated = line["at"] - 1000 * line["age"]
@@ -129,13 +136,13 @@ def _unheard(line, found):
     last = line["at"] - 1000 * (bound.after + bound.slack)
     is_covered = any(
         outdated - 1000 * CALL_SECONDS <= event["at"] <= line["at"] and event["at"] >= last
-        for event in found.unheard
+        for event in found.unanswered_writes
         if event["process"] != line["process"]
     )
     return f"{bound.words} (Redis did not answer a write in time)" if is_covered else None
 
 
-def _bound(line, faults):
+def _bound_of_fault(line, faults):
     """Return the words of the bound that a violation is within: of the last fault, or of the one when it was outdated."""
     if line["got"] > line["most"]:
         return None  # what was never committed
@@ -154,7 +161,7 @@ def _bound(line, faults):
     return None
 
 
-def _is_plain(line, faults):
+def _is_raised_by_plain_django(line, faults):
     """Return whether plain Django raises it, too: what a fault of the database's leads to."""
     return line["kind"] in DATABASE_ERRORS and any(
         FAULTS[fault.name].database
@@ -169,8 +176,8 @@ def quantile(times, share):
     for step, number in enumerate(times):
         left -= number
         if number and left <= 0:
-            return upper(step)
-    return max((upper(step) for step, number in enumerate(times) if number), default=0.0)
+            return bucket_limit(step)
+    return max((bucket_limit(step) for step, number in enumerate(times) if number), default=0.0)
 
 
 def as_json(found: Round):
@@ -181,9 +188,9 @@ def as_json(found: Round):
         "seconds": round(found.seconds, 1),
         "counts": {name: found.counts[name] for name in COUNTS},
         "restarts": found.restarts,
-        "writes that Redis did not hear": len(found.unheard),
-        "hit rate between": found.rate,
-        "faults": dict(found.made),
+        "writes that Redis did not hear": len(found.unanswered_writes),
+        "hit rate between": found.hit_rate,
+        "faults": dict(found.counts_by_fault),
         "plan": [vars(fault) for fault in found.faults],
         "shapes": {
             name: {"reads": done, "hits": hits} for name, (done, hits) in found.shapes.items()
@@ -198,9 +205,9 @@ def as_json(found: Round):
             for (kind, where), times in found.times.items()
         },
         "violations": found.violations,
-        "within a bound": found.bounded,
+        "within a bound": found.within_bound,
         "exceptions": found.exceptions,
-        "exceptions that plain Django has": found.shared,
-        "could not be made": found.failed,
+        "exceptions that plain Django has": found.shared_exceptions,
+        "could not be made": found.failed_faults,
         "problems": found.problems,
     }

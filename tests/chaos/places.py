@@ -7,20 +7,20 @@ from contextlib import ExitStack, suppress
 from urllib.parse import parse_qs, urlsplit
 
 from tests.support.redis_proxy import Proxy, reset
-from tests.support.servers import Cluster, Live, Sentinel, until
+from tests.support.redis_servers import Cluster, RedisServer, Sentinel, wait_until
 
 TIMEOUT_SECONDS = 1
 _WAITS = {"socket_timeout": TIMEOUT_SECONDS, "socket_connect_timeout": TIMEOUT_SECONDS}
 OUTBOX_SECONDS = 1
 
 
-class Address(Proxy):
+class MovableAddress(Proxy):
     """An address that can move from one server to another."""
 
     def move(self, port):
         """Lead to another server from now on; connections that are open end."""
         self._target = port
-        self._drop_all()
+        self._reset_connections()
 
 
 class DatabaseProxy(Proxy):
@@ -36,7 +36,7 @@ class DatabaseProxy(Proxy):
         try:
             server.connect(self._target)
             self._open |= {client, server}
-            threading.Thread(target=self._answer, args=(server, client), daemon=True).start()
+            threading.Thread(target=self._relay_answers, args=(server, client), daemon=True).start()
             while sent := client.recv(65536):
                 server.sendall(sent)
                 if self.cutting and self.cutting in sent:
@@ -82,35 +82,35 @@ class Place(ABC):
     def _server(self, name):
         (self.folder / name).mkdir()
         return self._stack.enter_context(
-            Live(self.kind, self.folder / name, "--repl-diskless-sync-delay", "0")
+            RedisServer(self.kind, self.folder / name, "--repl-diskless-sync-delay", "0")
         )
 
     @abstractmethod
-    def redis(self, _number, _member):
+    def redis(self, _number, _spec):
         """Return the settings of a process that say where Redis is."""
 
     @abstractmethod
     def servers(self):
         """Return the servers that have keys."""
 
-    def raw(self):
+    def direct_connection(self):
         """Return how to connect to the database past all proxies."""
         return {"host": self.host, "dbname": self.database, "user": self.user}
 
-    def databases(self, number, member):
+    def databases(self, number, spec):
         """Return DATABASES of a process."""
-        limit = f" -c {member.limit}" if member.limit else ""
+        limit = f" -c {spec.limit}" if spec.limit else ""
         options = {
             "application_name": f"chaos {number}",
             "options": f"-c synchronous_commit=on -c deadlock_timeout=100{limit}",
         }
         more = {}
-        if member.style == "pool":
+        if spec.style == "pool":
             options["pool"] = {"min_size": 1, "max_size": 4, "timeout": 5}
             more["CONN_HEALTH_CHECKS"] = True
         else:
             more["CONN_MAX_AGE"] = None
-        if member.style == "repeatable read":
+        if spec.style == "repeatable read":
             options["isolation_level"] = 3
         at = {"NAME": self.database, "USER": self.user, **self._database_at()}
         return {
@@ -129,7 +129,7 @@ class Single(Place):
     def _begin(self):
         self.main, self.spare = self._server("main"), self._server("spare")
 
-    def redis(self, _number, _member):
+    def redis(self, _number, _spec):
         return {"CACHEOPS_REDIS": {"host": "127.0.0.1", "port": self.main.port, **_WAITS}}
 
     def servers(self):
@@ -143,12 +143,12 @@ class Proxied(Place):
 
     def _begin(self):
         self.main, self.spare = self._server("main"), self._server("spare")
-        self.for_writers = self._stack.enter_context(Address(self.main.port))
-        self.for_readers = self._stack.enter_context(Address(self.main.port))
+        self.for_writers = self._stack.enter_context(MovableAddress(self.main.port))
+        self.for_readers = self._stack.enter_context(MovableAddress(self.main.port))
         self.for_database = self._stack.enter_context(DatabaseProxy(f"{self.host}/.s.PGSQL.5432"))
 
-    def redis(self, _number, member):
-        address = self.for_writers if member.is_writer else self.for_readers
+    def redis(self, _number, spec):
+        address = self.for_writers if spec.is_writer else self.for_readers
         return {"CACHEOPS_REDIS": {"host": "127.0.0.1", "port": address.port, **_WAITS}}
 
     def servers(self):
@@ -165,7 +165,7 @@ class WithOutbox(Proxied):
     settings = {"CACHEOPS_ROVER_OUTBOX": True, "CACHEOPS_ROVER_OUTBOX_SECONDS": OUTBOX_SECONDS}
 
 
-class Watched(Place):
+class WithSentinel(Place):
     """A master, a replica, and a Sentinel."""
 
     topology = "sentinel"
@@ -174,16 +174,16 @@ class Watched(Place):
         self.first, self.second = self._server("first"), self._server("second")
         with self.second.client() as client:
             client.replicaof("127.0.0.1", self.first.port)
-            until(
+            wait_until(
                 lambda: client.info("replication")["master_link_status"] == "up", "no replication"
             )
         (self.folder / "sentinel").mkdir()
         self.sentinel = self._stack.enter_context(
             Sentinel(self.first, self.folder / "sentinel", self.kind)
         )
-        until(self.sentinel.sees_replica, "the Sentinel does not see the replica")
+        wait_until(self.sentinel.sees_replica, "the Sentinel does not see the replica")
 
-    def redis(self, _number, _member):
+    def redis(self, _number, _spec):
         at = {
             "locations": [["127.0.0.1", self.sentinel.port]],
             "service_name": Sentinel.NAME,
@@ -207,7 +207,7 @@ class Clustered(Place):
             Cluster(self.folder, replicas=True, kind=self.kind)
         )
 
-    def redis(self, _number, _member):
+    def redis(self, _number, _spec):
         return {
             "CACHEOPS_REDIS": {"host": "127.0.0.1", "port": self.cluster.nodes[0].port, **_WAITS}
         }
@@ -216,4 +216,4 @@ class Clustered(Place):
         return [*self.cluster.nodes, *self.cluster.replicas]
 
 
-PLACES = {place.topology: place for place in (Single, Proxied, WithOutbox, Watched, Clustered)}
+PLACES = {place.topology: place for place in (Single, Proxied, WithOutbox, WithSentinel, Clustered)}

@@ -35,22 +35,22 @@ def text(rounds, seed, subject):
 
 def _round(found: Round):
     counts = found.counts
-    rate = "-" if found.rate is None else f"{100 * found.rate:.0f} %"
+    rate = "-" if found.hit_rate is None else f"{100 * found.hit_rate:.0f} %"
     yield (
         f"{found.server}, {found.place}, {found.seconds:.0f} s: {counts['reads']:,} reads, {counts['hits']:,} hits ({rate} between faults), "
-        f"{counts['writes']:,} writes, {sum(found.made.values())} faults, {found.restarts} processes started anew"
+        f"{counts['writes']:,} writes, {sum(found.counts_by_fault.values())} faults, {found.restarts} processes started anew"
     )
     yield "  faults: " + ", ".join(
-        f"{name} {number}" for name, number in sorted(found.made.items())
+        f"{name} {number}" for name, number in sorted(found.counts_by_fault.items())
     )
-    if found.unheard:
-        yield f"  writes that Redis did not hear: {len(found.unheard)}"
+    if found.unanswered_writes:
+        yield f"  writes that Redis did not hear: {len(found.unanswered_writes)}"
     for (kind, where), times in sorted(found.times.items(), reverse=True):
         yield f"  {kind}s {where} of faults: {_milliseconds(times)}"
     yield from _findings("violations", found.violations, _violation, _same_violation, "shape")
     yield from _findings(
         "within a bound",
-        found.bounded,
+        found.within_bound,
         lambda line: f"{_violation(line)}: {line['bound']}",
         _same_violation,
         "shape",
@@ -59,9 +59,13 @@ def _round(found: Round):
         "exceptions that plain Django lacks", found.exceptions, _exception, _same_exception, "name"
     )
     yield from _findings(
-        "exceptions that plain Django has, too", found.shared, _exception, _same_exception, "name"
+        "exceptions that plain Django has, too",
+        found.shared_exceptions,
+        _exception,
+        _same_exception,
+        "name",
     )
-    for words in found.failed:
+    for words in found.failed_faults:
         yield f"  could not be made: {words}"
     for problem in found.problems:
         yield f"  to look at: {problem}"

@@ -1,4 +1,4 @@
-"""A run: for each server and each place a crew at work, and one fault after the other, as a seed has them."""
+"""Runs an application's processes on each server in each place, and injects one fault after the other, in an order that a seed decides."""
 
 import json
 import tempfile
@@ -13,16 +13,16 @@ import psycopg
 import redis
 
 from scripts.core.config import read_config
-from scripts.core.console import err, progress, say
+from scripts.core.console import err, info, progress
 from scripts.core.errors import EnvironmentFailedError
-from scripts.probes.servers import Servers
+from scripts.probes.servers import ServerPool
 from tests.chaos.board import Board, now
-from tests.chaos.crew import SMALL, WHOLE, Crew, Member
-from tests.chaos.faults import ENTRY_SECONDS, FAULTS, kinds_of
-from tests.chaos.judge import Planned, Round, judge
+from tests.chaos.fault_context import FaultContext, NoWriteCameError
+from tests.chaos.faults import ENTRY_SECONDS, FAULTS, faults_of_place
+from tests.chaos.judge import InjectedFault, Round, judge
 from tests.chaos.places import PLACES
-from tests.chaos.stage import MissedError, Stage
-from tests.support.servers import ROOT
+from tests.chaos.worker_pool import SMALL_POOL, WHOLE_POOL, WorkerPool, WorkerSpec
+from tests.support.redis_servers import ROOT
 
 QUIET_SECONDS = 2
 """How long nothing happens between what a fault left behind and the next one: there hits are counted."""
@@ -32,7 +32,7 @@ WARM_SECONDS = 2
 THINK_SECONDS = 0.008
 """How long a thread rests between two operations on average.
 
-Without a rest the crew keeps all processors busy, so a read waits for a processor rather than for
+Without a rest the workers keep all processors busy, so a read waits for a processor rather than for
 Redis, and what is measured against a bound is the machine.
 """
 
@@ -40,12 +40,12 @@ ACT_SECONDS = 1.5  # that a fault takes, about
 LINE_SECONDS = 10
 DATABASE = "postgresql"
 
-SHORT = {
+SHORT_RUN = {
     "faults": ("kill-writer-after-commit", "flushall", "client-pause", "terminate-backends"),
     "places": ("single",),
     "seconds": 26,
     "times": 1,
-    "members": SMALL,
+    "worker_specs": SMALL_POOL,
 }
 """What the repository's own tests run."""
 
@@ -54,7 +54,7 @@ FAILURES = (AssertionError, OSError, StopIteration, psycopg.Error, redis.RedisEr
 
 
 @dataclass(frozen=True)
-class Orders:
+class RunOptions:
     """What is run: a tree with its settings by a Python that has Django, on which servers, with which faults, for how long each."""
 
     python: str
@@ -67,10 +67,10 @@ class Orders:
     faults: tuple[str, ...] = ()
     places: tuple[str, ...] = ()
     sabotage: str = ""
-    members: tuple[Member, ...] = WHOLE
+    worker_specs: tuple[WorkerSpec, ...] = WHOLE_POOL
     nice: int = 5
 
-    def kinds(self):
+    def faults_by_place(self):
         """Return the faults of each place; of those that are named each happens in one place."""
         seen = set()
         found = {}
@@ -78,17 +78,17 @@ class Orders:
             if place in self.places or not self.places:
                 found[place] = [
                     kind
-                    for kind in kinds_of(place, self.faults)
+                    for kind in faults_of_place(place, self.faults)
                     if not self.faults or kind.name not in seen
                 ]
                 seen |= {kind.name for kind in found[place]}
         return {place: some for place, some in found.items() if some}
 
-    def rounds(self):
+    def scheduled_rounds(self):
         """List servers, places and the seconds that each gets, so that every kind of fault is as frequent as any other."""
         costs = {
             place: sum(QUIET_SECONDS + ACT_SECONDS + kind.settle for kind in some)
-            for place, some in self.kinds().items()
+            for place, some in self.faults_by_place().items()
         }
         return [
             (server, place, self.seconds * cost / sum(costs.values()))
@@ -97,35 +97,41 @@ class Orders:
         ]
 
 
-def run(orders: Orders) -> list[Round]:
-    """Run everything that is ordered; nothing of it is left behind, also where this is interrupted.
+def run(options: RunOptions) -> list[Round]:
+    """Run the rounds and return their results; no process is left behind, even if this is interrupted.
 
-    Raises EnvironmentFailedError where servers or processes do not start.
+    An interrupted round ends the run; what it had found by then is judged and returned.
+    Raises EnvironmentFailedError if servers or processes do not start.
     """
-    databases = Servers()
+    databases = ServerPool()
+    rounds: list[Round] = []
     try:
-        return [_round(orders, databases, *each) for each in orders.rounds()]
+        for server, place, seconds in options.scheduled_rounds():
+            rounds.append(_round(options, databases, server, place, seconds))
+            if rounds[-1].is_interrupted:
+                break
     except AssertionError as error:
         raise EnvironmentFailedError(
             f"the run could not go on: {error}", hint="run this again"
         ) from error
     finally:
         databases.close()
+    return rounds
 
 
-def plan(orders: Orders, place: str) -> Iterator[tuple[str, Random]]:
+def plan(options: RunOptions, place: str) -> Iterator[tuple[str, Random]]:
     """Yield faults for ever, each with the randomness that makes it: all kinds in some order, then all of them again."""
-    names = [kind.name for kind in orders.kinds().get(place, ())]
+    names = [kind.name for kind in options.faults_by_place().get(place, ())]
     number = 0
     while names:
-        Random(f"{orders.seed} {place} order {number}").shuffle(names)
+        Random(f"{options.seed} {place} order {number}").shuffle(names)
         for name in names:
             number += 1
-            yield name, Random(f"{orders.seed} {place} {number}")
+            yield name, Random(f"{options.seed} {place} {number}")
 
 
 def _round(
-    orders: Orders, databases: Servers, server: str, place_name: str, seconds: float
+    options: RunOptions, databases: ServerPool, server: str, place_name: str, seconds: float
 ) -> Round:
     found = Round(server, place_name)
     text = f"{server}, {place_name}"
@@ -140,97 +146,114 @@ def _round(
         )
         place = stack.enter_context(PLACES[place_name](server, folder, url))
         board = Board(folder / "board")
-        crew = _crew(orders, place, folder, board)
-        stack.callback(crew.end)
-        crew.prepare()
+        workers = _make_workers(options, place, folder, board)
+        stack.callback(workers.end)
+        workers.prepare()
         shapes, kinds = json.loads((folder / "names").read_text())
         advance = stack.enter_context(
-            progress(f"{text}: {seconds:.0f} s, seed {orders.seed}", seconds)
+            progress(f"{text}: {seconds:.0f} s, seed {options.seed}", seconds)
         )
-        tell = _teller(text, found, board, len(orders.members), seconds, advance)
-        crew.start()
-        _play(Stage(place, crew, board, kinds, tell), orders, found, seconds)
-        crew.end()
-        found.restarts = sum(crew.lives.values())
-        lines = crew.log.read_text().splitlines() if crew.log.exists() else []
-        judge(found, board, len(orders.members), lines, shapes, kinds)
+        report_progress = _progress_reporter(
+            text, found, board, len(options.worker_specs), seconds, advance
+        )
+        workers.start()
+        _inject_faults(
+            FaultContext(place, workers, board, kinds, report_progress), options, found, seconds
+        )
+        workers.end()
+        found.restarts = sum(workers.restarts.values())
+        lines = workers.log.read_text().splitlines() if workers.log.exists() else []
+        judge(found, board, len(options.worker_specs), lines, shapes, kinds)
     return found
 
 
-def _crew(orders, place, folder, board):
+def _make_workers(options, place, folder, board):
     words = {
-        "seed": orders.seed,
-        "raw": place.raw(),
+        "seed": options.seed,
+        "raw": place.direct_connection(),
         "entry_seconds": ENTRY_SECONDS,
-        "sabotage": orders.sabotage,
-        "nice": orders.nice,
+        "sabotage": options.sabotage,
+        "nice": options.nice,
         "think_seconds": THINK_SECONDS,
     }
 
-    def settings_of(number, member):
+    def settings_of(number, spec):
         own = {
-            "DATABASES": place.databases(number, member),
-            **place.redis(number, member),
+            "DATABASES": place.databases(number, spec),
+            **place.redis(number, spec),
             **place.settings,
         }
-        return {"CACHEOPS_ROVER_UNKNOWN_SECONDS": ENTRY_SECONDS, **orders.settings, **own}
+        return {"CACHEOPS_ROVER_UNKNOWN_SECONDS": ENTRY_SECONDS, **options.settings, **own}
 
-    return Crew(orders.python, orders.tree, folder, board, orders.members, words, settings_of)
+    return WorkerPool(
+        options.python, options.tree, folder, board, options.worker_specs, words, settings_of
+    )
 
 
-def _play(stage: Stage, orders: Orders, found: Round, seconds: float) -> None:
+def _inject_faults(
+    context: FaultContext, options: RunOptions, found: Round, seconds: float
+) -> None:
     """Make one fault after the other until the time is over and each kind has happened often enough."""
     begun = time.monotonic()
-    stage.wait(WARM_SECONDS)
-    for name, random in plan(orders, found.place):
-        stage.board.quiet(1)
-        stage.wait(QUIET_SECONDS)
-        is_late = time.monotonic() - begun + QUIET_SECONDS >= seconds
-        if is_late and _is_enough(orders, found):
-            break
-        stage.random = random
-        _make(stage, name, found)
-    stage.board.quiet(0)
+    try:
+        context.wait(WARM_SECONDS)
+        for name, random in plan(options, found.place):
+            context.board.set_quiet(1)
+            context.wait(QUIET_SECONDS)
+            is_late = time.monotonic() - begun + QUIET_SECONDS >= seconds
+            if is_late and _is_enough(options, found):
+                break
+            context.random = random
+            _inject(context, name, found)
+    except KeyboardInterrupt:
+        found.is_interrupted = True
+        context.board.stop()
+    context.board.set_quiet(0)
     found.seconds = time.monotonic() - begun
 
 
-def _is_enough(orders: Orders, found: Round) -> bool:
+def _is_enough(options: RunOptions, found: Round) -> bool:
     """Return whether each fault happened as often as it has to, or has been tried three times as often and does not."""
-    kinds = orders.kinds()[found.place]
-    rare = [kind.name for kind in kinds if found.made[kind.name] < orders.times]
-    if rare and len(found.faults) >= 3 * orders.times * len(kinds):
-        found.failed += [
-            f"{name}: it happened {found.made[name]} times of {orders.times}" for name in rare
+    kinds = options.faults_by_place()[found.place]
+    rare = [kind.name for kind in kinds if found.counts_by_fault[kind.name] < options.times]
+    if rare and len(found.faults) >= 3 * options.times * len(kinds):
+        found.failed_faults += [
+            f"{name}: it happened {found.counts_by_fault[name]} times of {options.times}"
+            for name in rare
         ]
         return True
     return not rare
 
 
-def _make(stage: Stage, name: str, found: Round) -> None:
+def _inject(context: FaultContext, name: str, found: Round) -> None:
     number, started = len(found.faults) + 1, now()
-    stage.moves = []
-    stage.board.begin_fault(number)
+    context.moves = []
+    context.board.begin_fault(number)
     is_made = True
     try:
-        FAULTS[name](stage)
-    except MissedError:
+        FAULTS[name](context)
+    except NoWriteCameError:
         is_made = False
     except FAILURES as error:
         is_made = False
-        found.failed.append(f"{name}: {type(error).__name__}: {str(error)[:200]}")
+        found.failed_faults.append(f"{name}: {type(error).__name__}: {str(error)[:200]}")
     finally:
-        stage.board.end_fault()
-        found.faults.append(Planned(number, name, started, now(), tuple(stage.moves), is_made))
-    stage.wait(FAULTS[name].settle)
+        context.board.end_fault()
+        found.faults.append(
+            InjectedFault(number, name, started, now(), tuple(context.moves), is_made)
+        )
+    context.wait(FAULTS[name].settle)
 
 
-def _teller(text, found, board, processes, seconds, advance):
-    """Return what tells how far it is, whenever it is called: on a terminal at once, elsewhere every ten seconds."""
-    begun = last = time.monotonic()
-    told = begun
+def _progress_reporter(text, found, board, processes, seconds, advance):
+    """Return a function that reports the progress: on a terminal at each call, elsewhere every ten seconds.
 
-    def tick():
-        nonlocal last, told
+    Its "answers to judge" may still turn out to be within the bound of a fault.
+    """
+    begun = last = last_line = time.monotonic()
+
+    def report_progress():
+        nonlocal last, last_line
         at = time.monotonic()
         if at - last < 0.5:
             return
@@ -238,12 +261,12 @@ def _teller(text, found, board, processes, seconds, advance):
         total = {name: sum(each[name] for each in counts) for name in counts[0]}
         words = (
             f"{text}: {len(found.faults)} faults, {total['reads']:,} reads, {100 * total['hits'] // max(total['reads'], 1)} % hits, "
-            f"{total['writes']:,} writes, {total['violations']} violations, {total['exceptions']} exceptions"
+            f"{total['writes']:,} writes, {total['violations']} answers to judge, {total['exceptions']} exceptions"
         )
         advance(at - last, text=words)
         last = at
-        if not err.is_terminal and at - told >= LINE_SECONDS:
-            told = at
-            say(f"{at - begun:.0f} of {seconds:.0f} s: {words}")
+        if not err.is_terminal and at - last_line >= LINE_SECONDS:
+            last_line = at
+            info(f"{at - begun:.0f} of {seconds:.0f} s: {words}")
 
-    return tick
+    return report_progress

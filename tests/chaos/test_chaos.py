@@ -9,14 +9,14 @@ import pytest
 
 from scripts.core.repository import Repository
 from scripts.gates.django_plan import subject_of
-from tests.chaos.board import BUCKETS, Board, bucket, cell, upper
-from tests.chaos.crew import SMALL
+from tests.chaos.board import BUCKETS, Board, bucket, bucket_limit, version_index
 from tests.chaos.faults import ENTRY_SECONDS, FAULTS
-from tests.chaos.judge import Planned, Round, judge, quantile
+from tests.chaos.judge import InjectedFault, Round, judge, quantile
 from tests.chaos.places import PLACES
 from tests.chaos.report import is_clean, text
-from tests.chaos.run import SHORT, Orders, _is_enough, plan, run
-from tests.support.servers import ROOT
+from tests.chaos.run import SHORT_RUN, RunOptions, _is_enough, plan, run
+from tests.chaos.worker_pool import SMALL_POOL
+from tests.support.redis_servers import ROOT
 
 pytestmark = pytest.mark.xdist_group("chaos")
 
@@ -24,10 +24,10 @@ SEED = 14
 FEW = 0.35  # of hits between faults: so few that writers must keep results out of the cache
 
 
-def played(*, upstream=False, **words):
+def play_short_run(*, upstream=False, **words):
     subject = subject_of(Repository(ROOT), upstream=upstream)
-    given = {**SHORT, **words}
-    orders = Orders(
+    given = {**SHORT_RUN, **words}
+    options = RunOptions(
         python=sys.executable,
         tree=subject.folder,
         settings=dict(subject.settings),
@@ -35,49 +35,49 @@ def played(*, upstream=False, **words):
         seed=SEED,
         **given,
     )
-    return run(orders)
+    return run(options)
 
 
 def test_short_run_of_the_wheel_is_clean():
-    rounds = played()
+    rounds = play_short_run()
     (found,) = rounds
     assert found.violations == [], text(rounds, SEED, "the wheel")
     assert found.exceptions == [], text(rounds, SEED, "the wheel")
-    assert found.failed == []
-    assert {fault.name for fault in found.faults} == set(SHORT["faults"])
-    assert found.rate > FEW
+    assert found.failed_faults == []
+    assert {fault.name for fault in found.faults} == set(SHORT_RUN["faults"])
+    assert found.hit_rate > FEW
     assert found.counts["writes"] > 0
 
 
 def test_bare_upstream_is_seen_to_be_wrong():
-    (found,) = played(upstream=True, seconds=10, faults=("terminate-backends",))
+    (found,) = play_short_run(upstream=True, seconds=10, faults=("terminate-backends",))
     assert found.violations
 
 
 def test_an_engine_that_drops_nothing_is_seen():
-    (found,) = played(sabotage="no drops", seconds=8, faults=("flushall",))
+    (found,) = play_short_run(sabotage="no drops", seconds=8, faults=("flushall",))
     assert found.violations
 
 
 def test_an_engine_whose_writers_never_leave_is_seen():
-    (found,) = played(sabotage="no leave", seconds=12, faults=("flushall",))
+    (found,) = play_short_run(sabotage="no leave", seconds=12, faults=("flushall",))
     assert found.violations == []
-    assert 0 < found.rate < FEW
+    assert 0 < found.hit_rate < FEW
     assert found.problems
 
 
 def test_the_checker_finds_nothing_where_nothing_is_cached():
-    (found,) = played(sabotage="uncached", seconds=9, faults=("terminate-backends",))
-    assert (found.violations, found.bounded, found.exceptions) == ([], [], [])
+    (found,) = play_short_run(sabotage="uncached", seconds=9, faults=("terminate-backends",))
+    assert (found.violations, found.within_bound, found.exceptions) == ([], [], [])
     assert found.counts["hits"] == 0
-    assert found.rate == 0
+    assert found.hit_rate == 0
 
 
 # The plan
 
 
-def orders(**words):
-    return Orders(
+def options(**words):
+    return RunOptions(
         python="",
         tree=ROOT,
         settings={},
@@ -86,51 +86,55 @@ def orders(**words):
     )
 
 
-def taken(number, **words):
-    faults = plan(orders(**words), "single")
+def planned_faults(number, **words):
+    faults = plan(options(**words), "single")
     return [(name, random.random()) for name, random in (next(faults) for _ in range(number))]
 
 
 def test_a_seed_repeats_its_faults():
-    assert taken(100, seed=7) == taken(100, seed=7)
-    assert taken(100, seed=7) != taken(100, seed=8)
+    assert planned_faults(100, seed=7) == planned_faults(100, seed=7)
+    assert planned_faults(100, seed=7) != planned_faults(100, seed=8)
 
 
 def test_every_kind_of_fault_is_as_frequent_as_any_other():
     kinds = [name for name, fault in FAULTS.items() if "single" in fault.places]
-    assert Counter(name for name, _ in taken(3 * len(kinds))) == dict.fromkeys(kinds, 3)
+    assert Counter(name for name, _ in planned_faults(3 * len(kinds))) == dict.fromkeys(kinds, 3)
 
 
 def test_every_fault_happens_somewhere_and_every_place_has_faults():
     assert {place for fault in FAULTS.values() for place in fault.places} == set(PLACES)
-    assert sum(seconds for _, _, seconds in orders().rounds()) == pytest.approx(600)
+    assert sum(seconds for _, _, seconds in options().scheduled_rounds()) == pytest.approx(600)
 
 
 def test_a_fault_that_is_chosen_happens_in_one_place():
-    assert [place for _, place, _ in orders(faults=("flushall",)).rounds()] == ["single"]
-    assert [place for _, place, _ in orders(faults=("flushall", "failover")).rounds()] == [
+    assert [place for _, place, _ in options(faults=("flushall",)).scheduled_rounds()] == ["single"]
+    assert [
+        place for _, place, _ in options(faults=("flushall", "failover")).scheduled_rounds()
+    ] == [
         "single",
         "sentinel",
     ]
     assert {
-        next(plan(orders(faults=("flushall", "failover"), seed=seed), "sentinel"))[0]
+        next(plan(options(faults=("flushall", "failover"), seed=seed), "sentinel"))[0]
         for seed in range(9)
     } == {"failover"}
 
 
 def test_a_run_goes_on_until_each_fault_happened_often_enough_or_was_tried_thrice_as_often():
-    wanted = orders(faults=("flushall", "deadlocks"), times=2)
+    wanted = options(faults=("flushall", "deadlocks"), times=2)
     made = [
-        Planned(number, name, 0, 0)
+        InjectedFault(number, name, 0, 0)
         for number, name in enumerate(["flushall", "deadlocks", "flushall"])
     ]
     found = Round("valkey9", "single", faults=list(made))
     assert not _is_enough(wanted, found)
-    found.faults.append(Planned(4, "deadlocks", 0, 0))
+    found.faults.append(InjectedFault(4, "deadlocks", 0, 0))
     assert _is_enough(wanted, found)
-    found.faults = made + [Planned(number, "deadlocks", 0, 0, is_made=False) for number in range(9)]
+    found.faults = made + [
+        InjectedFault(number, "deadlocks", 0, 0, is_made=False) for number in range(9)
+    ]
     assert _is_enough(wanted, found)
-    assert found.failed == ["deadlocks: it happened 1 times of 2"]
+    assert found.failed_faults == ["deadlocks: it happened 1 times of 2"]
     assert found.problems[0] == "1 faults could not be made"
 
 
@@ -139,19 +143,24 @@ def test_a_run_goes_on_until_each_fault_happened_often_enough_or_was_tried_thric
 
 def test_board_is_shared_by_path_and_takes_the_newest_version_of_all_threads(tmp_path):
     board, other = Board(tmp_path / "board"), Board(tmp_path / "board")
-    board.publish(0, cell("fact", 3), 7)
-    board.publish(2, cell("fact", 3), 9)
-    board.intend(1, cell("tags", 15), 4)
-    assert other.published()[cell("fact", 3)] == 9
-    assert other.published_by([0])[cell("fact", 3)] == 7
-    assert other.intended()[cell("tags", 15)] == 4
+    board.publish(0, version_index("fact", 3), 7)
+    board.publish(2, version_index("fact", 3), 9)
+    board.intend(1, version_index("tags", 15), 4)
+    assert other.published()[version_index("fact", 3)] == 9
+    assert other.published_by([0])[version_index("fact", 3)] == 7
+    assert other.intended()[version_index("tags", 15)] == 4
     assert sum(other.published()) == 9
 
 
 def test_trap_takes_its_victim_once(tmp_path):
     board = Board(tmp_path / "board")
     board.set_trap(1, 2)
-    assert [board.trapped(0, 2), board.trapped(1, 1), board.trapped(1, 2), board.trapped(1, 2)] == [
+    assert [
+        board.spring_trap(0, 2),
+        board.spring_trap(1, 1),
+        board.spring_trap(1, 2),
+        board.spring_trap(1, 2),
+    ] == [
         False,
         False,
         True,
@@ -162,18 +171,18 @@ def test_trap_takes_its_victim_once(tmp_path):
 def test_times_are_counted_in_steps_that_are_a_fifth_wide():
     random = Random(1)
     for seconds in (random.expovariate(100) for _ in range(100)):
-        assert seconds <= upper(bucket(seconds)) <= max(1.2 * seconds, 1e-5)
+        assert seconds <= bucket_limit(bucket(seconds)) <= max(1.2 * seconds, 1e-5)
     times = [0] * BUCKETS
     times[bucket(0.001)], times[bucket(0.1)] = 99, 1
-    assert quantile(times, 0.5) == upper(bucket(0.001))
-    assert quantile(times, 1) == upper(bucket(0.1))
+    assert quantile(times, 0.5) == bucket_limit(bucket(0.001))
+    assert quantile(times, 1) == bucket_limit(bucket(0.1))
 
 
 # The judge
 
 
-def judged(tmp_path, fault, line, *, moves=()):
-    found = Round("valkey9", "single", faults=[Planned(1, fault, 1_000, 3_000, moves)])
+def judge_line(tmp_path, fault, line, *, moves=()):
+    found = Round("valkey9", "single", faults=[InjectedFault(1, fault, 1_000, 3_000, moves)])
     full = {
         "fault": 1,
         "noted": 2,
@@ -204,7 +213,7 @@ def judged(tmp_path, fault, line, *, moves=()):
     ],
 )
 def test_violation_is_set_apart_only_within_the_bound_of_its_fault(tmp_path, fault, line, outcome):
-    assert judged(tmp_path, fault, line) == outcome
+    assert judge_line(tmp_path, fault, line) == outcome
 
 
 @pytest.mark.parametrize(
@@ -212,7 +221,7 @@ def test_violation_is_set_apart_only_within_the_bound_of_its_fault(tmp_path, fau
     [((1_500,), "apart"), ((1_100,), "apart"), ((1_001, 2_600), "apart"), ((), "apart")],
 )
 def test_read_soon_after_a_move_is_within_its_bound(tmp_path, moves, outcome):
-    assert judged(tmp_path, "address-half-a-b-a", {}, moves=moves) == outcome
+    assert judge_line(tmp_path, "address-half-a-b-a", {}, moves=moves) == outcome
 
 
 @pytest.mark.parametrize(
@@ -229,7 +238,7 @@ def test_read_soon_after_a_move_is_within_its_bound(tmp_path, moves, outcome):
 def test_what_another_process_says_that_redis_did_not_hear_may_be_outdated_for_a_while(
     tmp_path, process, at, line, outcome
 ):
-    found = Round("valkey9", "single", faults=[Planned(1, "flushall", 1_000, 3_000)])
+    found = Round("valkey9", "single", faults=[InjectedFault(1, "flushall", 1_000, 3_000)])
     full = {
         "fault": 1,
         "noted": 2,
@@ -250,8 +259,10 @@ def test_what_another_process_says_that_redis_did_not_hear_may_be_outdated_for_a
 
 
 def test_read_long_after_a_move_counts(tmp_path):
-    assert judged(tmp_path, "address-half-a-b-a", {"at": 4_200}, moves=(1_100, 2_000)) == "counts"
-    assert judged(tmp_path, "address-a-b-a", {"at": 2_500}, moves=(1_100, 2_000)) == "counts"
+    assert (
+        judge_line(tmp_path, "address-half-a-b-a", {"at": 4_200}, moves=(1_100, 2_000)) == "counts"
+    )
+    assert judge_line(tmp_path, "address-a-b-a", {"at": 2_500}, moves=(1_100, 2_000)) == "counts"
 
 
 @pytest.mark.parametrize(
@@ -266,7 +277,7 @@ def test_read_long_after_a_move_counts(tmp_path):
 def test_exception_is_plain_djangos_only_after_a_fault_of_the_database(
     tmp_path, fault, kind, at, outcome
 ):
-    assert judged(tmp_path, fault, {"what": "exception", "kind": kind, "at": at}) == outcome
+    assert judge_line(tmp_path, fault, {"what": "exception", "kind": kind, "at": at}) == outcome
 
 
 def test_too_few_hits_between_faults_are_a_problem():
@@ -283,4 +294,4 @@ def test_caching_is_back_before_the_next_fault():
     killing = [fault for name, fault in FAULTS.items() if name.startswith("kill-writer")]
     assert killing
     assert all(fault.settle > ENTRY_SECONDS for fault in killing)
-    assert SMALL
+    assert SMALL_POOL

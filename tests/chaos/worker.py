@@ -1,4 +1,4 @@
-"""A process of an application: it reads in all shapes and writes in all kinds, and holds each answer against the board."""
+"""A process of an application: it reads in all shapes and writes in all kinds, and compares each answer with the board."""
 
 import json
 import os
@@ -10,9 +10,9 @@ from collections import deque
 from pathlib import Path
 from random import Random
 
-from board import FACTS, GROUPS, SHARED, Board, cell, now
+from board import FACTS, GROUPS, SHARED, Board, now, version_index
 
-WORDS = json.loads(os.environ["CHAOS"])
+OPTIONS = json.loads(os.environ["CHAOS"])
 
 SHARES = 0.006, 0.05, 0.3
 """How much of what a writer does are writes, between faults, during them, and where one waits for a write."""
@@ -41,8 +41,8 @@ def configure():
         TEMPLATES=[{"BACKEND": "django.template.backends.django.DjangoTemplates"}],
         CACHEOPS={"facts.*": {"ops": "all", "timeout": 60}},
         CACHEOPS_DEGRADE_ON_FAILURE=True,
-        CACHEOPS_ENABLED=WORDS["sabotage"] != "uncached",
-        **WORDS["settings"],
+        CACHEOPS_ENABLED=OPTIONS["sabotage"] != "uncached",
+        **OPTIONS["settings"],
     )
     import django
 
@@ -62,7 +62,8 @@ class Log:
             os.write(
                 self._file,
                 (
-                    json.dumps({"process": WORDS["number"], "style": WORDS["style"], **line}) + "\n"
+                    json.dumps({"process": OPTIONS["number"], "style": OPTIONS["style"], **line})
+                    + "\n"
                 ).encode(),
             )
 
@@ -80,25 +81,28 @@ class Reads(threading.local):
 reads = Reads()
 
 
-class Life:
+class WorkerThread:
     """What a thread does until the board says stop."""
 
     def __init__(self, board, log, thread):
-        import kinds
-        import shapes
+        import reads as read_shapes
+        import writes as write_kinds
 
         self.board, self.log, self.thread = board, log, thread
-        self.process = WORDS["number"]
-        self.random = Random(f"{WORDS['seed']} {thread} {WORDS['life']}")
+        self.process = OPTIONS["number"]
+        self.random = Random(f"{OPTIONS['seed']} {thread} {OPTIONS['restarts']}")
         self.shared = SHARED
-        self.is_writer = WORDS["writers"] > 0 and thread < WORDS["writers"]
-        self._kinds, self._shapes = list(kinds.KINDS.items()), list(shapes.SHAPES.items())
-        self._timed, self._question = shapes.TIMED, shapes.Question
+        self.is_writer = OPTIONS["writers"] > 0 and thread < OPTIONS["writers"]
+        self._kinds, self._shapes = (
+            list(write_kinds.KINDS.items()),
+            list(read_shapes.SHAPES.items()),
+        )
+        self._timed, self._question = read_shapes.TIMED, read_shapes.Question
         self._own = [
-            n for n in range(SHARED, FACTS) if self.is_writer and n % WORDS["writers"] == thread
+            n for n in range(SHARED, FACTS) if self.is_writer and n % OPTIONS["writers"] == thread
         ]
         self._groups = [
-            n for n in range(GROUPS) if self.is_writer and n % WORDS["writers"] == thread
+            n for n in range(GROUPS) if self.is_writer and n % OPTIONS["writers"] == thread
         ]
         self._known = {}
         cells = [(channel, n) for channel in ("fact", "mark", "tags") for n in self._own] + [
@@ -109,41 +113,41 @@ class Life:
         self._raw = None
         self._history = deque()
 
-    def go_on(self):
+    def run(self):
         """Read and write until the end."""
         from django.db import close_old_connections
 
         done = 0
-        while not self.board.stopped:
+        while not self.board.is_stopped:
             if self._unsettled and not self._settle():
                 time.sleep(0.05)
-            share = self.board.share(self.thread, *SHARES)
+            share = self.board.write_share(self.thread, *SHARES)
             if self.is_writer and not self._unsettled and self.random.random() < share:
                 self._write()
             else:
                 self._read()
             self.board.count(self.process, "done")
-            time.sleep(self.random.expovariate(1 / WORDS["think_seconds"]))
+            time.sleep(self.random.expovariate(1 / OPTIONS["think_seconds"]))
             done += 1
             if not done % REQUEST:
                 close_old_connections()
 
     # What kinds of writes ask for
 
-    def fact(self):
+    def pick_fact(self):
         return self.random.choice(self._own)
 
-    def facts(self, most):
+    def pick_facts(self, most):
         return sorted(self.random.sample(self._own, min(most, len(self._own))))
 
-    def group(self):
+    def pick_group(self):
         return self.random.choice(self._groups) if self._groups else None
 
-    def next(self, channel, number):
-        return self.after(channel, number, self._known[cell(channel, number)])
+    def next_version(self, channel, number):
+        return self.version_after(channel, number, self._known[version_index(channel, number)])
 
-    def after(self, channel, number, before):
-        self.board.intend(self.thread, cell(channel, number), before + 1)
+    def version_after(self, channel, number, before):
+        self.board.intend(self.thread, version_index(channel, number), before + 1)
         self._begun.append((channel, number, before + 1))
         return before + 1
 
@@ -156,8 +160,8 @@ class Life:
         done = self._timed_call(name, lambda: write(self), is_write=True)
         for channel, which, version in self._begun:
             if done:
-                self._known[cell(channel, which)] = version
-                self.board.publish(self.thread, cell(channel, which), version)
+                self._known[version_index(channel, which)] = version
+                self.board.publish(self.thread, version_index(channel, which), version)
             elif channel != "fact" or which >= SHARED:
                 self._unsettled.add((channel, which))
         self.board.count(self.process, "writes")
@@ -172,7 +176,7 @@ class Life:
             self._failed(name, error, is_write=is_write, seconds=time.monotonic() - start)
             return False
         finally:
-            self.board.took(
+            self.board.count_time(
                 self.process, time.monotonic() - start, is_write=is_write, in_fault=in_fault
             )
         return True
@@ -226,7 +230,7 @@ class Life:
                 self._violated(name, key, got, least, most, of, is_hit)
 
     def _violated(self, name, key, got, least, most, of, is_hit):
-        own = of(self.board.published_by(WORDS["threads"])) > got
+        own = of(self.board.published_by(OPTIONS["threads"])) > got
         age = max((now() - at for at, noted in self._history if of(noted) > got), default=0)
         if got <= most and name in self._timed and age <= self._timed[name] * 1000 + GRACE_MS:
             return
@@ -244,7 +248,7 @@ class Life:
             **self._when(),
         )
 
-    def unheard(self):
+    def log_unanswered_write(self):
         """Note that Redis did not hear of a write of this process."""
         self.log.write(what="unheard", **self._when())
 
@@ -274,12 +278,12 @@ class Life:
         try:
             if self._raw is None or self._raw.closed:
                 self._raw = psycopg.connect(
-                    **WORDS["raw"], autocommit=True, options="-c lock_timeout=400"
+                    **OPTIONS["raw"], autocommit=True, options="-c lock_timeout=400"
                 )
             for channel, number in sorted(self._unsettled):
                 version = self._committed(channel, number)
                 if version is not None:
-                    where = cell(channel, number)
+                    where = version_index(channel, number)
                     self._known[where] = version
                     self.board.intend(self.thread, where, version)
                     self.board.publish(self.thread, where, version)
@@ -306,8 +310,8 @@ def prepare():
     """Make the tables and the rows."""
     from django.core.management import call_command
     from facts.models import Fact, Group, Mark, Tag
-    from kinds import KINDS
-    from shapes import BITS, SHAPES, name
+    from reads import BITS, SHAPES, name
+    from writes import KINDS
 
     with Path("names").open("w") as file:
         json.dump([list(SHAPES), list(KINDS)], file)
@@ -323,16 +327,16 @@ def prepare():
     Mark.objects.bulk_create([Mark(number=n, fact_id=n + 1) for n in range(FACTS)])
 
 
-def live(board):
+def run_threads(board):
     """Run the threads of this process to their end."""
-    import steps
+    import commit_steps
 
-    log = Log(WORDS["log"])
-    steps.install(board, WORDS["number"])
-    board.is_here(WORDS["number"], os.getpid())
-    lives = [Life(board, log, n) for n in WORDS["threads"]]
-    steps.on_unheard(lives[0].unheard)
-    threads = [threading.Thread(target=life.go_on, daemon=True) for life in lives]
+    log = Log(OPTIONS["log"])
+    commit_steps.install(board, OPTIONS["number"])
+    board.set_pid(OPTIONS["number"], os.getpid())
+    workers = [WorkerThread(board, log, n) for n in OPTIONS["threads"]]
+    commit_steps.on_unanswered_write(workers[0].log_unanswered_write)
+    threads = [threading.Thread(target=worker.run, daemon=True) for worker in workers]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -358,41 +362,41 @@ def prefork(board):
     parent = os.getppid()
     for _ in range(2):
         list(Fact.objects.filter(pk=1))
-    while not board.stopped:
+    while not board.is_stopped:
         connections.close_all()
         me = os.getpid()
         child = os.fork()
         if not child:
             _end_with(me)
-            live(board)
+            run_threads(board)
             os._exit(0)
         while os.waitpid(child, os.WNOHANG) == (0, 0):
             if os.getppid() != parent:
                 os._exit(0)  # and the child with it
             time.sleep(0.02)
-        WORDS["life"] += 1000
+        OPTIONS["restarts"] += 1000
 
 
 def main():
     """Prepare the database, or live."""
     sys.path.insert(0, str(Path(__file__).parent))
-    os.nice(WORDS["nice"])
+    os.nice(OPTIONS["nice"])
     configure()
-    import steps
+    import commit_steps
     from cacheops.signals import cache_read
 
     cache_read.connect(reads.receive)
-    if WORDS["style"] == "prepare":
+    if OPTIONS["style"] == "prepare":
         prepare()
         return
-    steps.shorten_entries(WORDS["entry_seconds"])
-    steps.sabotage(WORDS["sabotage"] if WORDS["sabotage"] != "uncached" else "")
-    board = Board(WORDS["board"])
-    if WORDS["style"] == "prefork":
+    commit_steps.shorten_entries(OPTIONS["entry_seconds"])
+    commit_steps.sabotage(OPTIONS["sabotage"] if OPTIONS["sabotage"] != "uncached" else "")
+    board = Board(OPTIONS["board"])
+    if OPTIONS["style"] == "prefork":
         prefork(board)  # without another thread: it forks
     else:
         _end_with(os.getppid())
-        live(board)
+        run_threads(board)
 
 
 if __name__ == "__main__":

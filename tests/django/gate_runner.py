@@ -7,8 +7,8 @@ import traceback
 from pathlib import Path
 from unittest import TextTestResult
 
-import committing
-import comparing
+import committed_test_case
+import read_comparison
 from django.test.runner import DiscoverRunner
 
 GATE = json.loads(os.environ["GATE"])
@@ -35,10 +35,10 @@ class Result(TextTestResult):
         super().startTest(test)
         self._seen = False
         LOG.write(start=test.id())
-        comparing.begin(test.id())
+        read_comparison.begin_test(test.id())
 
     def stopTest(self, test):
-        comparing.end()
+        read_comparison.end_test()
         super().stopTest(test)
 
     def _log(self, test, outcome, error=None):
@@ -93,10 +93,10 @@ class Runner(DiscoverRunner):
     def setup_databases(self, **kwargs):
         made = super().setup_databases(**kwargs)
         if GATE["mode"] == "committing":
-            committing.install([connection for connection, *_ in made])
-            comparing.install(LOG, cached=GATE["cached"])
+            committed_test_case.install([connection for connection, *_ in made])
+            read_comparison.install(LOG, cached=GATE["cached"])
         elif GATE["cached"]:
-            comparing.count_hits()
+            read_comparison.count_hits()
         return made
 
     def get_resultclass(self):
@@ -104,5 +104,5 @@ class Runner(DiscoverRunner):
 
     def run_suite(self, suite, **kwargs):
         result = super().run_suite(suite, **kwargs)
-        LOG.write(figures=dict(comparing.figures), done=True)
+        LOG.write(figures=dict(read_comparison.figures), done=True)
         return result

@@ -21,9 +21,9 @@ def main():
 
     _install_apps(runtests, gate)
     if gate["databases"]["default"]["ENGINE"].endswith("postgresql"):
-        from lacking import make_do
+        from postgresql_gaps import patch_missing_features
 
-        make_do(gate["databases"]["default"])
+        patch_missing_features(gate["databases"]["default"])
     wanted = inspect.signature(runtests.django_tests).parameters
     given = OPTIONS | {"test_labels": gate["labels"]}
     off = {

@@ -8,17 +8,24 @@ import pytest
 
 from scripts.core.errors import EnvironmentFailedError
 from scripts.core.repository import Repository
-from scripts.core.result_cache import Store
+from scripts.core.result_cache import ResultCache
 from scripts.gates import django_plan
-from scripts.gates.django_excuses import counting, read_excuses
-from scripts.gates.django_plan import Selection, Stand, Subject, gate_of, jobs, subject_of
-from scripts.gates.django_run import Runner
-from scripts.probes.environments import Ready
-from tests.support.site import ROOT
+from scripts.gates.django_excuses import read_excuses, unexcused
+from scripts.gates.django_plan import (
+    AvailableDjango,
+    DjangoSelection,
+    Subject,
+    gate_of,
+    plan_jobs,
+    subject_of,
+)
+from scripts.gates.django_run import ShardRunner
+from scripts.probes.environments import ReadyEnvironment
+from tests.support.wheel_process import ROOT
 
 pytestmark = pytest.mark.xdist_group("gate")
 
-CHOICE = Selection(django="5.2", database="sqlite", mode="committing")
+CHOICE = DjangoSelection(django="5.2", database="sqlite", mode="committing")
 
 
 @pytest.fixture(scope="module")
@@ -27,27 +34,31 @@ def repo():
 
 
 @pytest.fixture(scope="module")
-def stand(repo):
-    """Give the tests of the Django that is installed here; without an index they cannot be had."""
+def available(repo):
+    """Return the tests of the Django that is installed here; without an index they cannot be had."""
     try:
         folder = django_plan.django_tests(repo, django.__version__)
     except EnvironmentFailedError as error:
         pytest.skip(f"Django's own tests are not here: {error}")
     cell = next(cell for cell in gate_of(repo).cells if cell.django == CHOICE.django)
     versions = {"django": django.__version__, "python": sys.version}
-    return Stand(cell, Ready(sys.executable, versions), django.__version__, folder)
+    return AvailableDjango(
+        cell, ReadyEnvironment(sys.executable, versions), django.__version__, folder
+    )
 
 
 @pytest.fixture(scope="module")
-def judge(repo, stand):
+def judge(repo, available):
     """Return a function that runs labels under a subject and sums up what they came to."""
 
     def judged(subject, *labels):
-        selection = Selection(
+        selection = DjangoSelection(
             CHOICE.django, CHOICE.database, CHOICE.mode, labels or gate_of(repo).short
         )
-        todo = jobs(repo, gate_of(repo), [stand], selection, subject)
-        (summary,) = Runner(repo, gate_of(repo), Store(repo.work / "results")).all(todo)
+        todo = plan_jobs(repo, gate_of(repo), [available], selection, subject)
+        (summary,) = ShardRunner(repo, gate_of(repo), ResultCache(repo.work / "results")).run_all(
+            todo
+        )
         return summary
 
     return judged
@@ -55,10 +66,10 @@ def judge(repo, stand):
 
 def test_the_wheel_fails_no_test_of_djangos_and_gives_no_wrong_answer(repo, judge):
     summary = judge(subject_of(repo))
-    assert counting(summary, read_excuses(repo.root / gate_of(repo).excused)) == ({}, [])
+    assert unexcused(summary, read_excuses(repo.root / gate_of(repo).excused)) == ({}, [])
     assert summary.tests > 100
     assert summary.figures["hits"] > 800
-    assert summary.share > 0.85
+    assert summary.hit_share > 0.85
 
 
 def test_an_engine_that_drops_nothing_of_a_condition_is_seen(repo, judge, tmp_path):
@@ -67,7 +78,7 @@ def test_an_engine_that_drops_nothing_of_a_condition_is_seen(repo, judge, tmp_pa
     with (tmp_path / "tree" / "rover_overrides" / "invalidation" / "two_phase.py").open(
         "a"
     ) as file:
-        file.write("\n\ndef _met(*_args: Any) -> set[Conj]:\n    return set()\n")
+        file.write("\n\ndef _conjs_met(*_args: Any) -> set[Conj]:\n    return set()\n")
     summary = judge(
         Subject("broken", tmp_path / "tree", whole.settings, f"{whole.content}, drops nothing"),
         "update",

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.fork_history import BROKEN, check_7_2, copied_rover, make_rover
+from tests.support.fork_history import BROKEN, check_7_2, copy_rover, make_rover
 
 STEPWISE, IEXACT, REAPER = (
     ("stepwise-invalidation", "conflicts"),
@@ -33,7 +33,7 @@ PROOFS = {
 
 @pytest.fixture(scope="module")
 def forks(tmp_path_factory):
-    """Give the fork as it stood at 6.2, at 7.1 and in the end."""
+    """Return the fork as it stood at 6.2, at 7.1 and in the end."""
     folder = tmp_path_factory.mktemp("rover")
     fork, found = make_rover(folder / "fork"), {}
     for release, (stops, retired) in WAY.items():
@@ -43,7 +43,7 @@ def forks(tmp_path_factory):
         assert (fork.live, fork.bases) == (live, {release})
         assert fork.proofs == known | {name: (release, how) for name, how in retired.items()}
         if release in {"6.2", "7.1"}:
-            found[release] = copied_rover(fork, folder / release)
+            found[release] = copy_rover(fork, folder / release)
     return found | {"7.2": fork}
 
 

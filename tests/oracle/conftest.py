@@ -7,11 +7,11 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from oracle import cells, run
+from oracle import environments, run
 
 from scripts.core.repository import Repository
 
-SQLITE = cells.Database()
+SQLITE = environments.Database()
 
 
 @pytest.fixture(scope="session")
@@ -21,8 +21,8 @@ def repo():
 
 @pytest.fixture(scope="session")
 def subjects(repo):
-    """Give bare upstream, in both its modes, and the series, by their names."""
-    with repo.alone():
+    """Return bare upstream, in both its modes, and the series, by their names."""
+    with repo.exclusive():
         return {
             subject.name: subject
             for subject in run.subjects_of(repo, ("bare", "bare-insideout", "series"))
@@ -34,7 +34,11 @@ def judge(repo, subjects):
     """Judge a tree in a process of the tests' own Python, and give what it printed."""
 
     def judged(name, *words, database=SQLITE):
-        with cells.Place.made(repo, "py311-django5.2", database, Path(sys.executable)) as place:
-            return cells.run_cell(place, subjects[name], [str(word) for word in words])
+        with environments.Environment.prepared(
+            repo, "py311-django5.2", database, Path(sys.executable)
+        ) as environment:
+            return environments.run_worker(
+                environment, subjects[name], [str(word) for word in words]
+            )
 
     return judged

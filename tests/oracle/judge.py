@@ -31,17 +31,17 @@ _PLACE = re.compile(r'(?:FROM|JOIN|,) \(?"(\w+)"(?!\.)')
 
 
 @dataclass
-class Live:
+class CachedQuery:
     """A query whose result may be cached: its source, its last answer, and what the database was asked for it."""
 
     text: str
     code: CodeType
     answer: str = ""
-    asked: list[tuple[str, Any]] = field(default_factory=list)
-    raw: list[list[Any]] = field(default_factory=list)
-    parts: set[Row] = field(default_factory=set)
-    witnesses: list[tuple[str, Any, tuple[str, ...]]] | None = None
-    unclear: set[str] = field(default_factory=set)
+    statements: list[tuple[str, Any]] = field(default_factory=list)
+    rows: list[list[Any]] = field(default_factory=list)
+    matching_rows: set[Row] = field(default_factory=set)
+    row_queries: list[tuple[str, Any, tuple[str, ...]]] | None = None
+    undecidable_tables: set[str] = field(default_factory=set)
     warm: bool = False
 
     def refresh(self, names: dict[str, Any]) -> bool:
@@ -51,34 +51,34 @@ class Live:
         """
         before = self.answer
         try:
-            return self.ask(names)
+            return self.requery(names)
         except DatabaseError as error:
-            self.answer, self.raw = refused(error), []
+            self.answer, self.rows = refused(error), []
             return self.answer != before
 
-    def ask(self, names: dict[str, Any]) -> bool:
+    def requery(self, names: dict[str, Any]) -> bool:
         """Do what `refresh` does; raises DatabaseError."""
-        raw = [_fetched(sql, params) for sql, params in self.asked]
-        if self.asked and raw == self.raw:
+        rows = [_fetched(sql, params) for sql, params in self.statements]
+        if self.statements and rows == self.rows:
             return False
-        before, self.answer = self.answer, self._answered(names)
-        self.raw = [_fetched(sql, params) for sql, params in self.asked]
+        before, self.answer = self.answer, self._database_answer(names)
+        self.rows = [_fetched(sql, params) for sql, params in self.statements]
         return self.answer != before
 
-    def _answered(self, names: dict[str, Any]) -> str:
-        with reads.cache_off(), reads.asked() as self.asked:
+    def _database_answer(self, names: dict[str, Any]) -> str:
+        with reads.cache_off(), reads.recorded_statements() as self.statements:
             return str(eval(self.code, names))
 
     def read(self, names: dict[str, Any]) -> tuple[str, bool | None]:
         """Read through the cache; the second value tells a hit from a miss, None where the cache was not asked."""
-        with reads.hits() as found:
+        with reads.recorded_hits() as found:
             answer = str(eval(self.code, names))
         return answer, all(found) if found else None
 
-    def look(self) -> set[Row]:
+    def find_matching_rows(self) -> set[Row]:
         """Return the rows that are part of the query now."""
         found: set[Row] = set()
-        for sql, params, tables in self.witnesses or ():
+        for sql, params, tables in self.row_queries or ():
             try:
                 rows = _fetched(sql, params)
             except DatabaseError:  # the database refuses the query now
@@ -87,25 +87,29 @@ class Live:
                 if len(keys) != len(
                     tables
                 ):  # Django selects something else: nothing can be said of these rows
-                    self.witnesses = None
+                    self.row_queries = None
                     return set()
                 found.update(row for row in zip(tables, keys, strict=True) if row[1] is not None)
         return found
 
-    def decides(self, touched: Iterable[Row]) -> bool:
-        """Tell whether it can be said of these rows that they are or are no part of the query."""
-        return self.witnesses is not None and not any(table in self.unclear for table, _ in touched)
+    def can_decide(self, touched: Iterable[Row]) -> bool:
+        """Return whether it can be said of these rows that they are or are no part of the query."""
+        return self.row_queries is not None and not any(
+            table in self.undecidable_tables for table, _ in touched
+        )
 
 
-def live(text: str, code: CodeType, names: dict[str, Any], querysets: dict[str, Any]) -> Live:
+def cached_query(
+    text: str, code: CodeType, names: dict[str, Any], querysets: dict[str, Any]
+) -> CachedQuery:
     """Return a query with its first answer; raises what Django raises for a query that it refuses."""
-    made = Live(text, code)
-    made.ask(names)
+    query = CachedQuery(text, code)
+    query.requery(names)
     try:
-        _prepare(made, eval(code, querysets))
+        _prepare(query, eval(code, querysets))
     except (FieldError, DatabaseError, NotImplementedError, AttributeError, TypeError, ValueError):
-        made.witnesses = None
-    return made
+        query.row_queries = None
+    return query
 
 
 def refused(error: DatabaseError) -> str:
@@ -125,20 +129,20 @@ def querysets(names: dict[str, Any]) -> dict[str, Any]:
     def same(queryset: Any, *_: Any) -> Any:
         return queryset
 
-    kept: dict[str, Callable[..., Any]] = dict.fromkeys(reads.OPERATIONS, same)
+    kept: dict[str, Callable[..., Any]] = dict.fromkeys(reads.READ_STEPS, same)
     return names | kept | {"one": one, "bulk": bulk}
 
 
-def _prepare(made: Live, queryset: Any) -> None:
+def _prepare(query: CachedQuery, queryset: Any) -> None:
     """Build the questions for the rows that are part of a query, and try them once."""
     if not isinstance(queryset, QuerySet):
         queryset = queryset.all()
-    if len(made.asked) > 1:
+    if len(query.statements) > 1:
         return
-    witnesses = [found for query in _queries(queryset.query) if (found := _witness(query))]
-    made.witnesses = witnesses
-    made.unclear = _inner(made.asked, witnesses)
-    made.parts = made.look()
+    row_queries = [found for part in _queries(queryset.query) if (found := _row_query(part))]
+    query.row_queries = row_queries
+    query.undecidable_tables = _inner(query.statements, row_queries)
+    query.matching_rows = query.find_matching_rows()
 
 
 def _queries(query: Query) -> list[Query]:
@@ -147,7 +151,7 @@ def _queries(query: Query) -> list[Query]:
     return [query]
 
 
-def _witness(query: Query) -> tuple[str, Any, tuple[str, ...]] | None:
+def _row_query(query: Query) -> tuple[str, Any, tuple[str, ...]] | None:
     """Return SQL for the keys of all joined tables' rows that satisfy a query's WHERE; None where none ever can."""
     query = query.clone()
     try:
@@ -178,11 +182,11 @@ def _witness(query: Query) -> tuple[str, Any, tuple[str, ...]] | None:
 
 
 def _inner(
-    asked: list[tuple[str, Any]], witnesses: list[tuple[str, Any, tuple[str, ...]]]
+    statements: list[tuple[str, Any]], row_queries: list[tuple[str, Any, tuple[str, ...]]]
 ) -> set[str]:
     """Return the tables that occur in the question more often than at its top level."""
-    found = [name for sql, _ in asked for name in _PLACE.findall(sql)]
-    own = [table for _, _, tables in witnesses for table in tables]
+    found = [name for sql, _ in statements for name in _PLACE.findall(sql)]
+    own = [table for _, _, tables in row_queries for table in tables]
     return {name for name in found if found.count(name) > own.count(name)}
 
 

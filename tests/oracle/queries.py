@@ -25,7 +25,7 @@ _MANAGERS = (
 _XOR = hasattr(Q, "__xor__")
 
 
-def plain(rng: Random) -> str:
+def simple_read(rng: Random) -> str:
     """Return the source of a read with few conditions, which nobody's analysis blows up."""
     model = pick_model(rng)
     return f"{rng.choice(('rows', 'rows', 'count', 'exists'))}({model.__name__}.objects.filter({leaf(rng, model)}))"
@@ -168,7 +168,7 @@ def _lookup(rng: Random, field: Any) -> str:
     name, kind = field.name, field.get_internal_type()
     if rng.random() < 0.08:
         return f"{name}__isnull={rng.choice((True, False))}"
-    value = values.asked(rng, field)
+    value = values.operand(rng, field)
     if kind in _TEXT:
         return _text_lookup(rng, field, value)
     if kind == "JSONField":
@@ -238,9 +238,9 @@ def _comparison(rng: Random, field: Any, value: str) -> str:
         kind = "exact"
     if kind == "in":
         length = rng.choice((0, 1, 2, 3, 9))
-        return f"{field.name}__in=[{', '.join(values.asked(rng, field) for _ in range(length))}]"
+        return f"{field.name}__in=[{', '.join(values.operand(rng, field) for _ in range(length))}]"
     if kind == "range":
-        return f"{field.name}__range=({value}, {values.asked(rng, field)})"
+        return f"{field.name}__range=({value}, {values.operand(rng, field)})"
     return f"{field.name}__{kind}={value}"
 
 

@@ -18,26 +18,26 @@ LIMIT_SECONDS = 0.5
 """Of processor time for a cached read; upstream's analysis of some queries takes hours."""
 
 
-class _Seen(threading.local):
+class _ThreadHits(threading.local):
     def __init__(self) -> None:
-        self.hits: list[bool] = []
+        self.recorded_hits: list[bool] = []
 
 
-_seen = _Seen()
+_thread_hits = _ThreadHits()
 
 
-def _notice(*, hit: bool, **_: Any) -> None:
-    _seen.hits.append(hit)
+def _record_hit(*, hit: bool, **_: Any) -> None:
+    _thread_hits.recorded_hits.append(hit)
 
 
-cache_read.connect(_notice)
+cache_read.connect(_record_hit)
 
 
-def spelled(value: Any, inside: tuple[int, ...] = ()) -> str:
+def as_text(value: Any, inside: tuple[int, ...] = ()) -> str:
     """Return a text that two answers share only if they are the same, types and loaded columns included."""
 
     def each(items: Any) -> list[str]:
-        return [spelled(item, (*inside, id(value))) for item in items]
+        return [as_text(item, (*inside, id(value))) for item in items]
 
     if id(value) in inside:  # rows that hold each other
         return f"{type(value).__name__} {value.pk} again"
@@ -63,19 +63,19 @@ def spelled(value: Any, inside: tuple[int, ...] = ()) -> str:
 
 def rows(queryset: Any) -> str:
     """Read all rows; their order does not count."""
-    return "\n".join(sorted(map(spelled, queryset)))
+    return "\n".join(sorted(map(as_text, queryset)))
 
 
 def ranked(queryset: Any) -> str:
     """Read all rows; their order counts."""
-    return "\n".join(map(spelled, queryset))
+    return "\n".join(map(as_text, queryset))
 
 
 def cached(queryset: Any) -> str:
     """Read all rows by a function that is cached as the queryset."""
 
     def fetch() -> list[str]:
-        return [spelled(item) for item in queryset.nocache()]
+        return [as_text(item) for item in queryset.nocache()]
 
     answered = (
         cached_as(queryset)(fetch) if settings.CACHEOPS_ENABLED else fetch
@@ -95,33 +95,33 @@ def exists(queryset: Any) -> str:
 
 def total(queryset: Any, aggregate: Any) -> str:
     """Read an aggregate over the rows."""
-    return spelled(queryset.aggregate(a=aggregate))
+    return as_text(queryset.aggregate(a=aggregate))
 
 
 def one(queryset: Any, **more: Any) -> str:
     """Read the one row, or that there is none or are several."""
     try:
-        return spelled(queryset.get(**more))
+        return as_text(queryset.get(**more))
     except (ObjectDoesNotExist, MultipleObjectsReturned) as error:
         return type(error).__name__
 
 
 def first(queryset: Any) -> str:
     """Read the first row."""
-    return spelled(queryset.first())
+    return as_text(queryset.first())
 
 
 def last(queryset: Any) -> str:
     """Read the last row."""
-    return spelled(queryset.last())
+    return as_text(queryset.last())
 
 
 def bulk(queryset: Any, pks: list[int]) -> str:
     """Read rows by their keys."""
-    return spelled(queryset.in_bulk(pks))
+    return as_text(queryset.in_bulk(pks))
 
 
-OPERATIONS = {
+READ_STEPS = {
     item.__name__: item
     for item in (rows, ranked, cached, count, exists, total, one, first, last, bulk)
 }
@@ -139,25 +139,25 @@ def cache_off() -> Iterator[None]:
 
 
 @contextmanager
-def hits() -> Iterator[list[bool]]:
-    """Give the list that the reads of this thread are entered into: whether each was a hit."""
-    _seen.hits = found = []
+def recorded_hits() -> Iterator[list[bool]]:
+    """Yield the list that the reads of this thread are entered into: whether each was a hit."""
+    _thread_hits.recorded_hits = found = []
     yield found
 
 
-class BlownUpError(Exception):
+class CpuLimitError(Exception):
     """Says that reading took more processor time than any query is worth."""
 
 
-def _blown_up(*_: object) -> None:
-    raise BlownUpError
+def _stop_at_limit(*_: object) -> None:
+    raise CpuLimitError
 
 
-signal.signal(signal.SIGVTALRM, _blown_up)
+signal.signal(signal.SIGVTALRM, _stop_at_limit)
 
 
 @contextmanager
-def limited() -> Iterator[None]:
+def cpu_limited() -> Iterator[None]:
     """Stop the body when it has used up its processor time; in the main thread only, for signals go nowhere else."""
     here = threading.current_thread() is threading.main_thread()
     if here:
@@ -170,8 +170,8 @@ def limited() -> Iterator[None]:
 
 
 @contextmanager
-def asked(alias: str = "default") -> Iterator[list[tuple[str, Any]]]:
-    """Give the list that statements and parameters of a connection are entered into."""
+def recorded_statements(alias: str = "default") -> Iterator[list[tuple[str, Any]]]:
+    """Yield the list that statements and parameters of a connection are entered into."""
     found: list[tuple[str, Any]] = []
 
     def note(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:

@@ -39,13 +39,13 @@ def fill(rng: Random, names: dict[str, Any]) -> None:
                 if model is not rover.Item or pk not in _SPECIAL
             ]
             made = [
-                model(pk=pk, **eval(f"dict({writes.whole(rng, model, len(pks))})", names))
+                model(pk=pk, **eval(f"dict({writes.row_values(rng, model, len(pks))})", names))
                 for pk in pks
             ]
             model.objects.bulk_create(_consistent(made))
         for pk in _SPECIAL:
             rover.Special(
-                pk=pk, **eval(f"dict({writes.whole(rng, rover.Special, 6)})", names)
+                pk=pk, **eval(f"dict({writes.row_values(rng, rover.Special, 6)})", names)
             ).save(force_insert=True)
         for item in rover.Item.objects.all():
             item.authors.set(rng.sample(range(1, 7), rng.choice((0, 1, 2))))

@@ -21,26 +21,26 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 sys.path[:0] = [str(ROOT), str(HERE.parent)]
 
-from oracle.cells import Database, Place, Subject, run_cell, sound  # noqa: E402
+from oracle.environments import Database, Environment, Subject, is_clean, run_worker  # noqa: E402
 
-from scripts.core.console import progress, say  # noqa: E402
+from scripts.core.console import info, progress  # noqa: E402
 from scripts.core.errors import Exit, ForkError  # noqa: E402
 from scripts.core.lockfile import read_lock  # noqa: E402
 from scripts.core.repository import Repository  # noqa: E402
-from scripts.core.result_cache import Store, digest, file_digest  # noqa: E402
+from scripts.core.result_cache import ResultCache, digest, file_digest  # noqa: E402
 from scripts.core.subprocesses import stop_all  # noqa: E402
-from scripts.probes.servers import identity  # noqa: E402
-from scripts.series.apply import Workshop  # noqa: E402
+from scripts.probes.servers import server_identity  # noqa: E402
+from scripts.series.apply import TreeBuilder  # noqa: E402
 from scripts.series.profile import check_profile, settings_for  # noqa: E402
 from scripts.series.series import read_series  # noqa: E402
-from scripts.upstream.vendor import bring  # noqa: E402
+from scripts.upstream.vendor import ensure_releases  # noqa: E402
 
 PORTION = 2500
 """Steps of one process; a portion's seeds depend on its number alone, so that any number of processes does the same steps."""
 
 
 @dataclass
-class Column:
+class SubjectResult:
     """What one tree came to."""
 
     name: str
@@ -83,9 +83,9 @@ class Column:
 
 def main() -> int:
     """Do what the command line says."""
-    options = parsed(sys.argv[1:])
+    options = parse_arguments(sys.argv[1:])
     try:
-        columns = judged(options)
+        columns = judge_subjects(options)
     except ForkError as error:
         sys.stderr.write(f"{error}\n")
         return int(error.exit_code)
@@ -96,13 +96,13 @@ def main() -> int:
         sys.stdout.write(f"{column.line()}\n")
     report(columns, options)
     return int(
-        Exit.FINE
-        if sound([column.count for column in columns if not column.name.startswith("bare")])
-        else Exit.LOOK
+        Exit.OK
+        if is_clean([column.count for column in columns if not column.name.startswith("bare")])
+        else Exit.ATTENTION
     )
 
 
-def parsed(arguments: list[str]) -> argparse.Namespace:
+def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     """Decode the command line."""
     parser = argparse.ArgumentParser(prog="nox -s oracle --", description=__doc__)
     parser.add_argument(
@@ -124,7 +124,7 @@ def parsed(arguments: list[str]) -> argparse.Namespace:
         "--workload",
         choices=("anything", "rover"),
         default="anything",
-        help="rover: the mix that section 9 measures",
+        help="rover: the mix for the share of needless drops (docs/oracle.md)",
     )
     parser.add_argument(
         "--environment", default="py311-django5.2", help="an environment of fork.toml"
@@ -149,18 +149,20 @@ def parsed(arguments: list[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def judged(options: argparse.Namespace) -> list[Column]:
+def judge_subjects(options: argparse.Namespace) -> list[SubjectResult]:
     """Run every column, in portions, a few processes at a time."""
     repo = Repository(ROOT)
-    with repo.alone():
+    with repo.exclusive():
         subjects = list(
             subjects_of(repo, options.columns.split(","), options.release, options.tree)
         )
     with ExitStack() as stack:
-        place = stack.enter_context(
-            Place.made(repo, options.environment, Database(options.database, options.isolation))
+        environment = stack.enter_context(
+            Environment.prepared(
+                repo, options.environment, Database(options.database, options.isolation)
+            )
         )
-        columns = [Column(subject.name) for subject in subjects]
+        columns = [SubjectResult(subject.name) for subject in subjects]
         portions = [
             min(PORTION, options.steps - start) for start in range(0, options.steps, PORTION)
         ]
@@ -169,12 +171,12 @@ def judged(options: argparse.Namespace) -> list[Column]:
             for n, steps in enumerate(portions)
             for column, subject in zip(columns, subjects, strict=True)
         ]
-        store = Store(repo.work / "results", fresh=options.fresh)
+        store = ResultCache(repo.work / "results", fresh=options.fresh)
         advance = stack.enter_context(
             progress(f"judging {', '.join(column.name for column in columns)}", len(jobs))
         )
 
-        def run_one(job: tuple[Column, Subject, int, int]) -> None:
+        def run_one(job: tuple[SubjectResult, Subject, int, int]) -> None:
             column, subject, number, steps = job
             words = [
                 "--steps",
@@ -188,7 +190,7 @@ def judged(options: argparse.Namespace) -> list[Column]:
                 "--spare",
                 options.spare,
             ]
-            column.add(kept(store, place, subject, [str(word) for word in words]))
+            column.add(portion_result(store, environment, subject, [str(word) for word in words]))
             advance()
 
         with ThreadPoolExecutor(options.jobs) as pool:
@@ -196,9 +198,11 @@ def judged(options: argparse.Namespace) -> list[Column]:
     return columns
 
 
-def kept(store: Store, place: Place, subject: Subject, words: list[str]) -> dict[str, Any]:
+def portion_result(
+    store: ResultCache, environment: Environment, subject: Subject, words: list[str]
+) -> dict[str, Any]:
     """Return what a portion came to, in this run or in an earlier one of the same tree, code and environment."""
-    server = place.repo.config.server(place.server)
+    server = environment.repo.config.server(environment.server)
     assert server is not None
     key = digest(
         "oracle",
@@ -206,15 +210,15 @@ def kept(store: Store, place: Place, subject: Subject, words: list[str]) -> dict
             "tree": file_digest(subject.folder),
             "settings": str(sorted(subject.settings.items())),
             "code": file_digest(HERE),
-            "environment": (str(place.ready.python), place.ready.fingerprint),
-            "server": identity(server),
-            "database": (place.database.kind, place.database.isolation),
+            "environment": (str(environment.ready.python), environment.ready.fingerprint),
+            "server": server_identity(server),
+            "database": (environment.database.kind, environment.database.isolation),
             "words": words,
         },
     )
     found = store.get(key)
     if found is None:
-        found = run_cell(place, subject, words)
+        found = run_worker(environment, subject, words)
         store.put(key, found)
     return dict(found)
 
@@ -224,26 +228,26 @@ def subjects_of(
 ) -> Iterator[Subject]:
     """Build the trees that are asked for: bare, bare-insideout, series."""
     lock = read_lock(repo.lock_file)
-    bring(repo, lock)
+    ensure_releases(repo, lock)
     series = read_series(repo, lock)
-    workshop = Workshop(repo, lock, series, Store(repo.work / "results"))
+    builder = TreeBuilder(repo, lock, series, ResultCache(repo.work / "results"))
     version = version or lock.locked
     release = lock.release(version)
     if release is None:
         raise ForkError(f"{version} is not pinned", hint="nox -s pin")
-    bare = workshop.folder(release.tree)
-    settings = settings_for(check_profile(repo, series), series, version, None).mapping()
+    bare = builder.folder(release.tree)
+    settings = settings_for(check_profile(repo, series), series, version, None).as_dict()
     if "bare" in columns:
         yield Subject("bare", bare, {})
     if "bare-insideout" in columns:
         yield Subject("bare-insideout", bare, {"CACHEOPS_INSIDEOUT": True})
     if "series" in columns:
-        built = workshop.build(series.active, release)
-        say(f"the series is {', '.join(built.applied)}")
-        yield Subject("series", tree or workshop.folder(built.tree), settings)
+        built = builder.build(series.active, release)
+        info(f"the series is {', '.join(built.applied)}")
+        yield Subject("series", tree or builder.folder(built.tree), settings)
 
 
-def report(columns: list[Column], options: argparse.Namespace) -> None:
+def report(columns: list[SubjectResult], options: argparse.Namespace) -> None:
     """Print how to see each stale read again, and write everything as JSON."""
     for column in columns:
         for found in column.reproducers:

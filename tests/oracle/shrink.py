@@ -6,31 +6,33 @@ import ast
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from oracle.machine import Machine, Stale, is_read
+from oracle.step_runner import Stale, StepRunner, is_read
 
 Steps = tuple[str, ...]
 _TRIES = 250
 
 
-def several(stale: Sequence[Stale], number: int, *, workload: bool = False) -> list[dict[str, Any]]:
+def reproducers(
+    stale: Sequence[Stale], number: int, *, workload: bool = False
+) -> list[dict[str, Any]]:
     """Return reproducers of the first stale reads, one a query."""
-    machine, found, seen = Machine(workload=workload), [], set()
+    runner, found, seen = StepRunner(workload=workload), [], set()
     for item in stale:
         if len(found) >= number:
             break
         if item.query not in seen:
             seen.add(item.query)
-            found.append(reproducer(machine, item))
-    machine.beside.close()
+            found.append(reproducer(runner, item))
+    runner.other_connection.close()
     return found
 
 
-def reproducer(machine: Machine, stale: Stale) -> dict[str, Any]:
+def reproducer(runner: StepRunner, stale: Stale) -> dict[str, Any]:
     """Return the seed and the steps that are left, with what was read and what the database answers."""
     last: list[Stale] = [stale]
 
     def fails(steps: Steps) -> bool:
-        found = replay(machine, stale.seed, steps)
+        found = replay(runner, stale.seed, steps)
         last[:] = found or last
         return bool(found)
 
@@ -42,12 +44,12 @@ def reproducer(machine: Machine, stale: Stale) -> dict[str, Any]:
     return {**_written(last[0], steps), "replays": True}
 
 
-def replay(machine: Machine, seed: int, steps: Steps) -> list[Stale]:
+def replay(runner: StepRunner, seed: int, steps: Steps) -> list[Stale]:
     """Do steps from a seed's first rows and return the stale reads."""
-    machine.start(seed)
+    runner.start(seed)
     found: list[Stale] = []
     for step in steps:
-        found = machine.step(step)
+        found = runner.step(step)
         if found:
             break
     return found
@@ -115,7 +117,7 @@ def _shorter(steps: Steps, fails: Callable[[Steps], bool]) -> Steps:
 
 
 def _variants(source: str) -> Iterator[str]:
-    """Give all sources with one part left out, the shortest first."""
+    """Yield all sources with one part left out, the shortest first."""
     tree = ast.parse(source)
     found: set[str] = set()
     for node in ast.walk(tree):
@@ -130,7 +132,7 @@ def _variants(source: str) -> Iterator[str]:
 
 
 def _replacements(node: ast.AST, name: str, value: Any) -> Iterator[Any]:
-    """Give what a field of a node may be instead."""
+    """Yield what a field of a node may be instead."""
     if isinstance(value, list):
         least = 1 if name in ("body", "items") else 0
         for at, item in enumerate(value):
@@ -155,7 +157,7 @@ def _quoted(value: str) -> Iterator[str]:
 
 
 def _parts(value: Any) -> Iterator[ast.AST]:
-    """Give expressions that an expression holds and that may stand in its place."""
+    """Yield expressions that an expression holds and that may stand in its place."""
     if isinstance(value, ast.BinOp):
         yield from (value.left, value.right)
     elif isinstance(value, ast.UnaryOp) and isinstance(value.op, ast.Invert):

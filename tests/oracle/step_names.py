@@ -1,4 +1,4 @@
-"""What steps are written in: the names that the source of a read or a write may use."""
+"""The names that the source of a step may use: write statements, values, expressions and models."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ class UndoneError(Exception):
     """Ends a transaction that is to be rolled back."""
 
 
-class Touched:
+class TouchedRows:
     """The rows that statements wrote, changed or not; those of a rolled back transaction do not count."""
 
     def __init__(self) -> None:
         self._levels: list[set[Row]] = [set()]
 
-    def note(self, model: Any, *pks: Any) -> None:
+    def add(self, model: Any, *pks: Any) -> None:
         """Enter rows of a model and of the tables that it inherits from."""
         tables = [
             model._meta.concrete_model._meta.db_table,
@@ -37,13 +37,13 @@ class Touched:
         ]
         self._levels[-1].update((table, pk) for table in tables for pk in pks)
 
-    def take(self) -> set[Row]:
+    def pop_all(self) -> set[Row]:
         """Return what was entered since the last time."""
         found, self._levels = self._levels[0], [set()]
         return found
 
     @contextmanager
-    def level(self) -> Iterator[None]:
+    def scoped(self) -> Iterator[None]:
         """Forget what is entered inside if it ends with an error."""
         self._levels.append(set())
         try:
@@ -55,23 +55,23 @@ class Touched:
         self._levels[-1] |= found
 
 
-class Writes:
+class WriteSteps:
     """The statements that write, each of which enters the rows that it touches."""
 
-    def __init__(self, touched: Touched) -> None:
+    def __init__(self, touched: TouchedRows) -> None:
         self.touched = touched
-        self.held: dict[Any, Any] = {}
+        self.loaded_instances: dict[Any, Any] = {}
 
     def names(self) -> dict[str, Any]:
         """Return the statements by their names."""
         return {
             name: getattr(self, name)
-            for name in vars(Writes)
+            for name in vars(WriteSteps)
             if not name.startswith("_") and name != "names"
         }
 
     def create(self, model: Any, **values: Any) -> None:
-        self.touched.note(model, model.objects.create(**values).pk)
+        self.touched.add(model, model.objects.create(**values).pk)
 
     def save(self, model: Any, pk: int, **values: Any) -> None:
         self._store(model.objects.nocache().get(pk=pk), values)
@@ -82,9 +82,9 @@ class Writes:
 
     def save_held(self, model: Any, pk: int, **values: Any) -> None:
         """Save an instance that may have been read long ago."""
-        if (model, pk) not in self.held:
-            self.held[model, pk] = model.objects.nocache().get(pk=pk)
-        self._store(self.held[model, pk], values)
+        if (model, pk) not in self.loaded_instances:
+            self.loaded_instances[model, pk] = model.objects.nocache().get(pk=pk)
+        self._store(self.loaded_instances[model, pk], values)
 
     def save_fields(self, model: Any, pk: int, **values: Any) -> None:
         names = [model._meta.get_field(name).name for name in values]
@@ -111,7 +111,7 @@ class Writes:
         queryset.invalidated_update(**values)
 
     def bulk_create(self, model: Any, values: list[dict[str, Any]]) -> None:
-        self.touched.note(
+        self.touched.add(
             model,
             *(made.pk for made in model.objects.bulk_create([model(**row) for row in values])),
         )
@@ -130,27 +130,27 @@ class Writes:
         model.objects.bulk_create(
             rows, update_conflicts=True, unique_fields=["id"], update_fields=names
         )
-        self.touched.note(model, *(row["pk"] for row in values))
+        self.touched.add(model, *(row["pk"] for row in values))
 
     def bulk_update(self, model: Any, pks: list[int], **values: Any) -> None:
         found = list(model.objects.nocache().filter(pk__in=pks))
         for instance in found:
             vars(instance).update(values)
         model.objects.bulk_update(found, [model._meta.get_field(name).name for name in values])
-        self.touched.note(model, *(instance.pk for instance in found))
+        self.touched.add(model, *(instance.pk for instance in found))
 
     def overwrite(self, model: Any, **values: Any) -> None:
         """Save a new instance under a key that may be taken."""
         made = model(**values)
         made.save()
-        self.touched.note(model, made.pk)
+        self.touched.add(model, made.pk)
 
     def get_or_create(self, model: Any, pk: int, **values: Any) -> None:
         model.objects.get_or_create(pk=pk, defaults=values)
 
     def update_or_create(self, model: Any, pk: int, **values: Any) -> None:
         model.objects.update_or_create(pk=pk, defaults=values)
-        self.touched.note(model, pk)
+        self.touched.add(model, pk)
 
     def linked(
         self, model: Any, pk: int, name: str, how: str, pks: list[int] | None = None
@@ -169,40 +169,40 @@ class Writes:
         for name, value in values.items():
             setattr(instance, name, value)
         instance.save(**how)
-        self.touched.note(type(instance), instance.pk)
+        self.touched.add(type(instance), instance.pk)
 
     def _matched(self, queryset: Any) -> None:
         """Enter what an update matches, outside of transactions, where one more SELECT changes nothing."""
         if transaction.get_connection().in_atomic_block or not transaction.get_autocommit():
             return
         with reads.cache_off():
-            self.touched.note(queryset.model, *queryset.values_list("pk", flat=True))
+            self.touched.add(queryset.model, *queryset.values_list("pk", flat=True))
 
 
 @contextmanager
-def undoing(touched: Touched) -> Iterator[None]:
+def rolled_back(touched: TouchedRows) -> Iterator[None]:
     """Roll the transaction or savepoint of the body back."""
-    with contextlib.suppress(UndoneError), touched.level(), transaction.atomic():
+    with contextlib.suppress(UndoneError), touched.scoped(), transaction.atomic():
         yield
         raise UndoneError
 
 
 @contextmanager
-def committing(touched: Touched) -> Iterator[None]:
+def committed(touched: TouchedRows) -> Iterator[None]:
     """Commit the transaction or savepoint of the body."""
-    with touched.level(), transaction.atomic():
+    with touched.scoped(), transaction.atomic():
         yield
 
 
 @contextmanager
-def manually(touched: Touched) -> Iterator[None]:
+def committed_by_hand(touched: TouchedRows) -> Iterator[None]:
     """Let the body commit by hand."""
     if transaction.get_connection().in_atomic_block:
         yield
         return
     transaction.set_autocommit(False)
     try:
-        with touched.level():
+        with touched.scoped():
             yield
             transaction.commit()
     except BaseException:
@@ -212,7 +212,7 @@ def manually(touched: Touched) -> Iterator[None]:
         transaction.set_autocommit(True)
 
 
-def clean() -> None:
+def end_transaction() -> None:
     """End what a refused step may have left open."""
     connection = transaction.get_connection()
     if not connection.in_atomic_block and not transaction.get_autocommit():
@@ -220,7 +220,7 @@ def clean() -> None:
         transaction.set_autocommit(True)
 
 
-def the(model: Any, pk: int) -> Any:
+def instance_of_key(model: Any, pk: int) -> Any:
     """Return an instance known by its key alone, to reach its managers."""
     instance = model(pk=pk)
     instance._state.adding, instance._state.db = False, "default"
@@ -249,7 +249,7 @@ def names() -> dict[str, Any]:
     found |= {name: getattr(dt, name) for name in ("date", "time", "timedelta")}
     more: dict[str, Callable[..., Any]] = {
         "at": dt.datetime.fromisoformat,
-        "the": the,
+        "the": instance_of_key,
         "commit": transaction.commit,
     }
     return (

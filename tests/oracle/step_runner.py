@@ -1,4 +1,4 @@
-"""The machine: steps in, judgements out. A step is Python source; a run is a seed for the first rows and a list of steps."""
+"""Runs steps and judges what the cache answers. A step is Python source; a run is a seed for the first rows and a list of steps."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from typing import Any
 
 from cacheops.redis import redis_client
 from django.db import DatabaseError, connection
-from oracle import acts, judge, reads, rows, workload
-from oracle.lockstep import Beside
+from oracle import judge, reads, rows, step_names, workload
+from oracle.pausing_connection import PausingConnection
 
 POOL, WATCHED = 10, 4
 """How many queries are live, and how many of them are read after each write whether or not it changed their answer."""
@@ -46,15 +46,15 @@ class Figures:
     needless: list[tuple[str, str]] = field(default_factory=list)
 
 
-class Machine:
+class StepRunner:
     """A database, a cache, and a pool of live queries, all of whose results are judged after each step that writes."""
 
     def __init__(self, *, workload: bool = False) -> None:
         self.spread = workload
         self.watched = POOL if workload else WATCHED
         self.figures = Figures()
-        self.beside = Beside()
-        self.touched = acts.Touched()
+        self.other_connection = PausingConnection()
+        self.touched = step_names.TouchedRows()
         self._waiting: list[str] = []
         self.names = self._names()
         self.querysets = judge.querysets(self.names)
@@ -62,9 +62,9 @@ class Machine:
     def start(self, seed: int) -> None:
         """Begin a run: the first rows, an empty cache, no live query."""
         self.seed, self.steps = seed, []
-        self.pool: list[judge.Live] = []
-        self.writes.held.clear()
-        with self.beside.running(lambda: connection.close(), "the end"):  # noqa: PLW0108 - the thread's own connection
+        self.pool: list[judge.CachedQuery] = []
+        self.writes.loaded_instances.clear()
+        with self.other_connection.run_until_paused(lambda: connection.close(), "the end"):  # noqa: PLW0108 - the thread's own connection
             connection.close()  # with whatever a run that failed had left open
         with reads.cache_off():
             rows.fill(Random(seed), self.names)
@@ -72,7 +72,7 @@ class Machine:
                 workload.fill(Random(seed))
         redis_client.flushdb()
         self.content = rows.content()
-        self.touched.take()
+        self.touched.pop_all()
 
     def step(self, source: str) -> list[Stale]:
         """Do a step and return the stale reads that it shows."""
@@ -90,8 +90,8 @@ class Machine:
         self.figures.count["writes"] += 1
         self.figures.count[f"writes {outcome}"] += 1
         before, self.content = self.content, rows.content()
-        touched = self.touched.take() | rows.changed(before, self.content)
-        if self.beside_used:
+        touched = self.touched.pop_all() | rows.changed(before, self.content)
+        if self.used_other_connection:
             self.figures.count["steps beside"] += 1
         self._judge(touched)
         waiting, self._waiting = self._waiting, []
@@ -99,7 +99,7 @@ class Machine:
             self._enter(text)
 
     def _run(self, source: str) -> str:
-        self.beside_used = False
+        self.used_other_connection = False
         try:
             exec(_compiled(source, "exec"), self.names)
         except Exception as error:
@@ -110,11 +110,11 @@ class Machine:
             self.figures.raised[f"{type(error).__name__}: {error}"[:200]] = (source, "")
             return "raised"
         finally:
-            acts.clean()
+            step_names.end_transaction()
         return "done"
 
     def _caused(self, error: BaseException) -> bool:
-        """Tell whether an error came out of the cache rather than out of Django or the database."""
+        """Return whether an error came out of the cache rather than out of Django or the database."""
         trace = error.__traceback__
         while trace is not None and trace.tb_next is not None:
             trace = trace.tb_next
@@ -125,44 +125,44 @@ class Machine:
         watched = self.pool[-self.watched :]
         for item in list(self.pool):
             changed = item.refresh(self.names)
-            parts, item.parts = item.parts, item.look()
+            parts, item.matching_rows = item.matching_rows, item.find_matching_rows()
             if not changed and item not in watched:
                 item.warm = False  # whether this write dropped it is not looked into
                 continue
             answer, hit = self._read(item)
             if item.warm and hit is False:
-                self._dropped(item, changed, touched, parts | item.parts)
+                self._dropped(item, changed, touched, parts | item.matching_rows)
             if answer != item.answer:
                 self._differs(item, answer, hit)
             item.warm = hit is not None
 
     def _dropped(
-        self, item: judge.Live, changed: bool, touched: set[judge.Row], parts: set[judge.Row]
+        self, item: judge.CachedQuery, changed: bool, touched: set[judge.Row], parts: set[judge.Row]
     ) -> None:
         count = self.figures.count
         count["drops"] += 1
         if changed:
             count["drops needed"] += 1
-        elif self.beside_used:
+        elif self.used_other_connection:
             count["drops undecided"] += 1
-        elif not item.decides(touched):
+        elif not item.can_decide(touched):
             count["drops undecided"] += 1
-            count["undecided W" if item.witnesses is None else "undecided U"] += 1
+            count["undecided W" if item.row_queries is None else "undecided U"] += 1
         elif touched & parts:
             count["drops needed"] += 1
         else:
             count["drops needless"] += 1
-            count["drops needless odd"] += item.text in workload.ODD
+            count["drops needless odd"] += item.text in workload.UNUSUAL_READS
             count[f"needless {item.text.split('(')[0]}"] += 1
             if len(self.figures.needless) < EXAMPLES:
                 self.figures.needless.append((self.steps[-1], item.text))
 
-    def _read(self, item: judge.Live) -> tuple[str, bool | None]:
+    def _read(self, item: judge.CachedQuery) -> tuple[str, bool | None]:
         self.figures.count["reads"] += 1
         try:
-            with reads.limited():
+            with reads.cpu_limited():
                 answer, hit = item.read(self.names)
-        except reads.BlownUpError:
+        except reads.CpuLimitError:
             self.figures.count["reads blown up"] += 1
             self.pool.remove(item)
             return item.answer, None
@@ -179,7 +179,7 @@ class Machine:
         self.figures.count["hits"] += bool(hit)
         return answer, hit
 
-    def _differs(self, item: judge.Live, answer: str, hit: bool | None) -> None:
+    def _differs(self, item: judge.CachedQuery, answer: str, hit: bool | None) -> None:
         """Enter a stale read; a miss that differs is a query without a fixed answer."""
         if not hit:
             self.figures.count["unstable"] += 1
@@ -208,43 +208,43 @@ class Machine:
             self.figures.count["reads uncached"] += 1
         item.warm = hit is not None
 
-    def _new(self, text: str) -> judge.Live | None:
+    def _new(self, text: str) -> judge.CachedQuery | None:
         try:
-            item = judge.live(text, _compiled(text, "eval"), self.names, self.querysets)
+            item = judge.cached_query(text, _compiled(text, "eval"), self.names, self.querysets)
         except Exception:  # Django's own no, before the cache was asked
             return None
         self.pool = [*self.pool[max(0, len(self.pool) - POOL + 1) :], item]
         return item
 
     def _names(self) -> dict[str, Any]:
-        self.writes = acts.Writes(self.touched)
+        self.writes = step_names.WriteSteps(self.touched)
         own = {
-            "atomic": lambda: acts.committing(self.touched),
-            "undone": lambda: acts.undoing(self.touched),
-            "manual": lambda: acts.manually(self.touched),
-            "beside": self._beside,
+            "atomic": lambda: step_names.committed(self.touched),
+            "undone": lambda: step_names.rolled_back(self.touched),
+            "manual": lambda: step_names.committed_by_hand(self.touched),
+            "beside": self._on_other_connection,
             "look": self._look,
             "forget": self._forget,
         }
-        return acts.names() | reads.OPERATIONS | self.writes.names() | own
+        return step_names.names() | reads.READ_STEPS | self.writes.names() | own
 
-    def _beside(self, point: int | str, source: str) -> Any:
-        self.beside_used = True
+    def _on_other_connection(self, point: int | str, source: str) -> Any:
+        self.used_other_connection = True
         names = self.names
 
         def action() -> None:
             exec(_compiled(source, "exec"), names)
 
-        return self.beside.running(action, point)
+        return self.other_connection.run_until_paused(action, point)
 
     def _look(self, text: str) -> None:
         """Read in the middle of a step; the result is judged at once where nobody else is at work, and joins the pool."""
         with suppress(Exception):
             code = _compiled(text, "eval")
-            with reads.hits() as found, reads.limited():
+            with reads.recorded_hits() as found, reads.cpu_limited():
                 answer = str(eval(code, self.names))
             self._waiting.append(text)
-            if not self.beside.active:
+            if not self.other_connection.is_active:
                 self._judge_look(text, code, answer, found)
 
     def _judge_look(self, text: str, code: Any, answer: str, found: list[bool]) -> None:
@@ -270,8 +270,8 @@ class Machine:
 
 
 def is_read(source: str) -> bool:
-    """Tell whether a step reads only."""
-    return source.split("(", 1)[0] in reads.OPERATIONS
+    """Return whether a step reads only."""
+    return source.split("(", 1)[0] in reads.READ_STEPS
 
 
 _codes: dict[tuple[str, str], Any] = {}
@@ -287,12 +287,12 @@ def _compiled(source: str, mode: str) -> Any:
 
 
 def _left_open(error: BaseException) -> bool:
-    """Tell whether a commit could not go back to autocommit, for what the cache asked after it had begun a transaction."""
+    """Return whether a commit could not go back to autocommit, for what the cache asked after it had begun a transaction."""
     return any(
         frame.name == "_set_autocommit" for frame in traceback.extract_tb(error.__traceback__)
     )
 
 
 def in_transaction() -> bool:
-    """Tell whether a step left a transaction behind, which would be the judge's own fault."""
+    """Return whether a step left a transaction behind, which would be the judge's own fault."""
     return connection.in_atomic_block or not connection.get_autocommit()

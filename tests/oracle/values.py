@@ -145,7 +145,7 @@ def stored(rng: Random, field: Any) -> str:
     return rng.choice(POOLS[kind])
 
 
-def asked(rng: Random, field: Any) -> str:
+def operand(rng: Random, field: Any) -> str:
     """Return the source of a value to compare a column with, perhaps in another spelling."""
     kind = field.get_internal_type()
     if field.name == "mood":

@@ -14,7 +14,7 @@ from typing import Any
 from oracle import queries
 from oracle.rover.models import Author, Category, Comment, Item, Region
 
-ODD: set[str] = set()
+UNUSUAL_READS: set[str] = set()
 """The reads of the last kind that were made so far; their drops are counted apart, too."""
 
 _FIRST, _LAST = 100, 179
@@ -42,7 +42,7 @@ def read(rng: Random) -> str:
     chance = rng.random()
     if chance < 0.05:
         made = queries.read(rng)
-        ODD.add(made)
+        UNUSUAL_READS.add(made)
         return made
     model = rng.choice((Item, Item, Item, Comment))
     conditions = [_own(rng, model) for _ in range(rng.choice((1, 1, 2, 3)))]

@@ -58,13 +58,13 @@ def write(rng: Random, pool: Sequence[str]) -> str:
     if chance < 0.02:
         return f"forget({rng.choice((0.2, 0.5, 0.8))})"
     if chance < 0.62:
-        return single(rng)
+        return single_write(rng)
     if chance < 0.84:
         return _transaction(rng, 2)
     return _beside(rng, pool)
 
 
-def single(rng: Random) -> str:
+def single_write(rng: Random) -> str:
     """Return one statement that writes."""
     model = rng.choice(_MODELS)
     kinds = (
@@ -93,11 +93,11 @@ def _transaction(rng: Random, depth: int) -> str:
     for _ in range(rng.choice((1, 2, 2, 3))):
         chance = rng.random()
         if chance < 0.6 or not depth:
-            body.append(single(rng))
+            body.append(single_write(rng))
         elif chance < 0.72:
-            body.append(f"look({queries.plain(rng)!r})")
+            body.append(f"look({queries.simple_read(rng)!r})")
         elif chance < 0.78:
-            body.append(f"on_commit(lambda: look({queries.plain(rng)!r}))")
+            body.append(f"on_commit(lambda: look({queries.simple_read(rng)!r}))")
         elif head == "manual()":
             body.append("commit()")
         else:
@@ -106,16 +106,16 @@ def _transaction(rng: Random, depth: int) -> str:
 
 
 def _beside(rng: Random, pool: Sequence[str]) -> str:
-    """Let another connection stop at one of its statements, or around its commit, while this one acts."""
-    chance, known = rng.random(), rng.choice((*pool, "")) or queries.plain(rng)
-    read = known if rng.random() < 0.6 else queries.plain(rng)
+    """Let another connection stop at one of its statements, or around its commit, while this one step_names."""
+    chance, known = rng.random(), rng.choice((*pool, "")) or queries.simple_read(rng)
+    read = known if rng.random() < 0.6 else queries.simple_read(rng)
     if chance < 0.4:
         other = f"look({read!r})"
     elif chance < 0.55:
-        other = f"with atomic():\n    look({queries.plain(rng)!r})\n    look({read!r})"
+        other = f"with atomic():\n    look({queries.simple_read(rng)!r})\n    look({read!r})"
     else:
-        other = single(rng) if rng.random() < 0.5 else _transaction(rng, 0)
-    here = (single(rng), _transaction(rng, 0), f"look({read!r})")
+        other = single_write(rng) if rng.random() < 0.5 else _transaction(rng, 0)
+    here = (single_write(rng), _transaction(rng, 0), f"look({read!r})")
     action = rng.choices(here, (5, 2, 3 if chance >= 0.55 else 0))[0]
     point = rng.choice(
         ("1", "1", "2", "3", "'commit'", "'committed'") if chance >= 0.4 else ("1", "1", "2")
@@ -138,7 +138,7 @@ def columns(model: Any) -> list[Any]:
     ]
 
 
-def assigned(rng: Random, model: Any, least: int = 0) -> str:
+def some_values(rng: Random, model: Any, least: int = 0) -> str:
     """Return keyword arguments for some columns."""
     some = rng.sample(
         columns(model), min(len(columns(model)), max(least, rng.choice((1, 1, 2, 3))))
@@ -158,7 +158,7 @@ def _value(rng: Random, field: Any) -> str:
 
 def _save(rng: Random, model: Any) -> str:
     how = rng.choices(("save", "save_read", "save_held"), (6, 2, 1))[0]
-    return f"{how}({model.__name__}, {values.key(rng, model)}, {assigned(rng, model)})"
+    return f"{how}({model.__name__}, {values.key(rng, model)}, {some_values(rng, model)})"
 
 
 def _same(rng: Random, model: Any) -> str:
@@ -184,18 +184,18 @@ def _part(rng: Random, model: Any) -> str:
             else _save(rng, model)
         )
     if how == "updated_only":
-        return f"invalidated({model.__name__}.objects.only('pk').filter({queries.leaf(rng, model, 0)}), {assigned(rng, model)})"
-    more = assigned(rng, model)
+        return f"invalidated({model.__name__}.objects.only('pk').filter({queries.leaf(rng, model, 0)}), {some_values(rng, model)})"
+    more = some_values(rng, model)
     if how == "save_fields":
         return f"save_fields({model.__name__}, {values.key(rng, model)}, {more})"
     return f"save_only({model.__name__}, {values.key(rng, model)}, ({names},), {more})"
 
 
 def _create(rng: Random, model: Any) -> str:
-    return f"create({model.__name__}, {whole(rng, model)})"
+    return f"create({model.__name__}, {row_values(rng, model)})"
 
 
-def whole(rng: Random, model: Any, more: int | None = None) -> str:
+def row_values(rng: Random, model: Any, more: int | None = None) -> str:
     """Return keyword arguments for all columns that a row needs, and for some more."""
     needed = [
         f for f in columns(model) if not f.null and not f.has_default() and not f.auto_created
@@ -226,7 +226,7 @@ def _update(rng: Random, model: Any) -> str:
         if f.get_internal_type() in ("IntegerField", "BigIntegerField")
     ]
     texts = [f.name for f in columns(model) if f.get_internal_type() in ("CharField", "TextField")]
-    what = assigned(rng, model)
+    what = some_values(rng, model)
     chance = rng.random()
     if numbers and chance < 0.25:
         what = f"{numbers[0]}=F({numbers[0]!r}) + 1"
@@ -243,9 +243,9 @@ def _bulk(rng: Random, model: Any) -> str:
     kind = rng.choice(("bulk_create", "bulk_ignore", "bulk_upsert", "bulk_update"))
     pks = sorted(values.keys(rng, model, 2))
     if kind == "bulk_update":
-        return f"bulk_update({model.__name__}, {pks}, {assigned(rng, model)})"
+        return f"bulk_update({model.__name__}, {pks}, {some_values(rng, model)})"
     named = "" if kind == "bulk_create" else "pk={}, "
-    made = ", ".join(f"dict({named.format(pk)}{whole(rng, model)})" for pk in pks)
+    made = ", ".join(f"dict({named.format(pk)}{row_values(rng, model)})" for pk in pks)
     return f"{kind}({model.__name__}, [{made}])"
 
 
@@ -257,12 +257,12 @@ def _many(rng: Random, model: Any) -> str:
 
 
 def _overwrite(rng: Random, model: Any) -> str:
-    return f"overwrite({model.__name__}, pk={values.key(rng, model)}, {whole(rng, model)})"
+    return f"overwrite({model.__name__}, pk={values.key(rng, model)}, {row_values(rng, model)})"
 
 
 def _or(rng: Random, model: Any) -> str:
     how = rng.choice(("get_or_create", "update_or_create"))
-    return f"{how}({model.__name__}, {values.key(rng, model)}, {whole(rng, model)})"
+    return f"{how}({model.__name__}, {values.key(rng, model)}, {row_values(rng, model)})"
 
 
 def _related(rng: Random, model: Any) -> str:

@@ -24,7 +24,7 @@ if not settings.configured:
     settings.configure(
         USE_TZ=True,
         DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
-        INSTALLED_APPS=["tests.support.written", "tests.support.asked"],
+        INSTALLED_APPS=["tests.support.write_models", "tests.support.query_models"],
         DATABASES={
             "default": {
                 "ENGINE": "django.db.backends.sqlite3",
@@ -40,9 +40,9 @@ if not settings.configured:
             },
         },
         CACHEOPS={
-            "written.plain": None,
-            "written.*": {"ops": "all", "timeout": 60},
-            "asked.*": None,
+            "write_models.plain": None,
+            "write_models.*": {"ops": "all", "timeout": 60},
+            "query_models.*": None,
         },
         CACHEOPS_ROVER_COUNTERS_SECONDS=86400,  # so that no report is among the round trips that a test counts
     )
@@ -52,8 +52,8 @@ from cacheops.transaction import install_cacheops_transaction_support  # noqa: E
 from django.db import connections  # noqa: E402
 
 from rover_overrides.writes import compilers  # noqa: E402
-from tests.support import live  # noqa: E402
-from tests.support.recorded import create_tables, drop_tables  # noqa: E402
+from tests.support import engine_redis  # noqa: E402
+from tests.support.write_recorder import create_tables, drop_tables  # noqa: E402
 
 NUMBERS = count()
 
@@ -101,53 +101,53 @@ def new_database(postgres):
 @pytest.fixture(scope="session", params=["redis6.2", "valkey9"])
 def shared_server(request, tmp_path_factory):
     """Run a server for all tests that only need one to be there."""
-    with live.Live(request.param, tmp_path_factory.mktemp("server")) as server:
+    with engine_redis.RedisServer(request.param, tmp_path_factory.mktemp("server")) as server:
         yield server
 
 
 @pytest.fixture
 def server(shared_server, monkeypatch):
     """Give an empty server, and have the overrides talk to it."""
-    shared_server.flush()
-    live.use(monkeypatch, shared_server.client())
+    shared_server.flush_all()
+    engine_redis.use_client(monkeypatch, shared_server.client())
     return shared_server
 
 
 @pytest.fixture(scope="session")
 def shared_cluster(tmp_path_factory):
     """Run a cluster of three masters."""
-    with live.Cluster(tmp_path_factory.mktemp("cluster")) as cluster:
+    with engine_redis.Cluster(tmp_path_factory.mktemp("cluster")) as cluster:
         yield cluster
 
 
 @pytest.fixture
 def cluster(shared_cluster, monkeypatch):
     """Give an empty cluster, and have the overrides talk to it."""
-    shared_cluster.flush()
-    live.use(monkeypatch, shared_cluster.client())
+    shared_cluster.flush_all()
+    engine_redis.use_client(monkeypatch, shared_cluster.client())
     return shared_cluster
 
 
 @pytest.fixture(scope="session")
 def tree():
     """Give the folder of the release with the series on it."""
-    from tests.support.process import series_tree
+    from tests.support.application_process import build_series_tree
 
-    return series_tree()
+    return build_series_tree()
 
 
 @pytest.fixture(scope="session")
 def plain_server(tmp_path_factory):
     """Run a server for processes of an application."""
-    with live.Live("valkey9", tmp_path_factory.mktemp("plain")) as server:
+    with engine_redis.RedisServer("valkey9", tmp_path_factory.mktemp("plain")) as server:
         yield server
 
 
 @pytest.fixture
 def start(tree, plain_server, tmp_path):
     """Give a function that starts a process of an application; they share an empty server and a database."""
-    from tests.support.process import processes
+    from tests.support.application_process import application_processes
 
-    plain_server.flush()
-    with processes(tree, tmp_path, f"redis://127.0.0.1:{plain_server.port}") as begin:
+    plain_server.flush_all()
+    with application_processes(tree, tmp_path, f"redis://127.0.0.1:{plain_server.port}") as begin:
         yield begin

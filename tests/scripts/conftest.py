@@ -5,18 +5,17 @@ import shutil
 import pytest
 
 from tests.support.local_index import (
-    copied,
+    copy_stage,
+    index_of_two_releases,
     make_fork,
     serving,
-    two_releases,
 )
-from tests.support.shipping import shop, shop_template, storage, warehouse  # noqa: F401 (fixtures)
 
 
 @pytest.fixture
 def index():
     """Give an index with releases 1.0 and 1.1."""
-    with serving(two_releases()) as running:
+    with serving(index_of_two_releases()) as running:
         yield running
 
 
@@ -30,7 +29,7 @@ def fork(tmp_path, index):
 def stages(tmp_path_factory):
     """Make a fork that is pinned, and one that is vendored too."""
     folder = tmp_path_factory.mktemp("stages")
-    with serving(two_releases()) as running:
+    with serving(index_of_two_releases()) as running:
         made = make_fork(folder, running)
         made.run("pin")
         shutil.copytree(made.root, folder / "pinned")
@@ -42,10 +41,10 @@ def stages(tmp_path_factory):
 @pytest.fixture
 def pinned(stages, tmp_path, index):
     """Give a fork with a lock, and with what `pin` downloaded."""
-    return copied(stages / "pinned", tmp_path, index)
+    return copy_stage(stages / "pinned", tmp_path, index)
 
 
 @pytest.fixture
 def vendored(stages, tmp_path, index):
     """Give a fork whose `upstream/src/` stands, locked on 1.1."""
-    return copied(stages / "vendored", tmp_path, index)
+    return copy_stage(stages / "vendored", tmp_path, index)

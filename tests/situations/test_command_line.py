@@ -14,7 +14,7 @@ def test_release_is_chosen_and_the_series_tried_on_it(fork):
         "passed",
         "failed",
     ]
-    assert done.patches["trim-headings"]["releases"]["1.1"]["applies"] == "clean"
+    assert done.features["trim-headings"]["releases"]["1.1"]["applies"] == "clean"
 
 
 def test_releases_stay_in_their_order_however_they_are_asked_for(fork):
@@ -26,7 +26,11 @@ def test_releases_stay_in_their_order_however_they_are_asked_for(fork):
 
 def test_patch_is_chosen(fork):
     done = fork.status("--patch", "count-hits", "--patch", "trim-headings")
-    assert (done.code, set(done.verdicts), done.ran) == (0, {"count-hits", "trim-headings"}, 0)
+    assert (done.code, set(done.verdicts), done.probe_processes_run) == (
+        0,
+        {"count-hits", "trim-headings"},
+        0,
+    )
 
 
 @pytest.mark.parametrize(
@@ -34,7 +38,7 @@ def test_patch_is_chosen(fork):
     [
         (
             ["status", "--patch", "trim-heading"],
-            "error: there is no patch trim-heading; did you mean trim-headings?\n",
+            "error: there is no feature or patch trim-heading; did you mean trim-headings?\n",
         ),
         (["status", "--upstream", "2.O"], "error: there is no release 2.O; did you mean 2.0?\n"),
         (

@@ -19,7 +19,7 @@ releases = ">=1.1"
 
 @pytest.fixture
 def two(fork):
-    """Give a fork with two environments."""
+    """Return a fork with two environments."""
     fork.append("fork.toml", SECOND.format(python=".".join(map(str, sys.version_info[:2]))))
     return fork
 
@@ -52,7 +52,7 @@ def test_jobs_are_the_environments_with_their_cells(two):
 
 def test_joined_results_say_what_one_run_says(two, tmp_path):
     for situation in ("absorbed", "redundant", "broken"):
-        two.lay(situation)
+        two.apply_situation(situation)
     assert fan_out(two, tmp_path / "results") == [20, 20]
     joined = two.status("--merge", str(tmp_path / "results"))
     whole = two.status()
@@ -67,7 +67,7 @@ def test_probe_without_teeth_in_its_own_job_gets_them_from_another(two, tmp_path
     joined = two.status("--merge", str(tmp_path / "results"))
     assert joined.verdicts["count-hits"] == "absorbed"
     assert (
-        joined.patches["count-hits"]["releases"]["2.0"]["cells"]["2.0@second"]["verdict"]
+        joined.features["count-hits"]["releases"]["2.0"]["cells"]["2.0@second"]["verdict"]
         == "absorbed"
     )
 

@@ -11,8 +11,8 @@ PROBE = "tests/probes/test_count_hits.py"
 
 @pytest.fixture
 def absorbed(fork):
-    """Give a fork with a live patch that upstream absorbed, so that its probes passing would retire it."""
-    fork.lay("absorbed")
+    """Return a fork with a live patch that upstream absorbed, so that its probes passing would retire it."""
+    fork.apply_situation("absorbed")
     done = fork.status()
     assert (done.code, done.verdicts["hits"]) == (0, "absorbed")
     return fork

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from tests.support.harness import HERE, make_fork
+from tests.support.harness import SITUATIONS, make_fork
 
 # A letter a release, and what `bisect` has to say. What upstream did when is from the changelogs; the words are the tool's.
 
@@ -74,19 +74,19 @@ LETTERS = {
 }
 
 
-def made(folder, name):
+def make_other_fork(folder, name):
     """Return a fork whose releases are pinned and here."""
-    fork = make_fork(HERE / name, folder / name)
+    fork = make_fork(SITUATIONS / name, folder / name)
     for verb in ("pin", "vendor"):
         done = fork.run(verb)
         assert done.code == 0, done.stderr
-    assert fork.read("upstream/lock.toml") == (HERE / name / "upstream/lock.toml").read_text(), (
-        "the ids are every machine's"
-    )
+    assert (
+        fork.read("upstream/lock.toml") == (SITUATIONS / name / "upstream/lock.toml").read_text()
+    ), "the ids are every machine's"
     return fork
 
 
-def told(fork, done):
+def terminal_report(fork, done):
     """Return what `status` and `bisect` say of each patch, in the form of the tables above."""
     lines = [line.partition(": ") for line in fork.run("bisect").stdout.splitlines()]
     return {
@@ -95,18 +95,18 @@ def told(fork, done):
             "".join(LETTERS[at["verdict"]] for at in patch["releases"].values()),
             [words for patch_id, _, words in lines if patch_id == name],
         )
-        for name, patch in done.patches.items()
+        for name, patch in done.features.items()
     }
 
 
 def test_tabulate_gets_the_verdicts_of_its_changelog(tmp_path):
-    fork = made(tmp_path, "tabulate_fork")
+    fork = make_other_fork(tmp_path, "tabulate_fork")
     done = fork.status()
-    assert told(fork, done) == TABULATE, done.stderr
+    assert terminal_report(fork, done) == TABULATE, done.stderr
     assert done.code == 20, "a probe that fails nowhere wants somebody to look"
     since = {
         name: (patch["absorbed_in"], patch["configurable_since"])
-        for name, patch in done.patches.items()
+        for name, patch in done.features.items()
     }
     assert {name: found for name, found in since.items() if any(found)} == {
         "column-width": ("0.9.0", None),
@@ -115,18 +115,18 @@ def test_tabulate_gets_the_verdicts_of_its_changelog(tmp_path):
         "plain-commas": ("0.8.9", None),
         "github-tables": ("0.8.3", None),
     }
-    assert done.patches["keep-spaces"]["configurable_until"] == "0.9.0"
+    assert done.features["keep-spaces"]["configurable_until"] == "0.9.0"
     assert (
         "keep-spaces: configurable from 0.8.1 to 0.9.0, no longer in 0.10.0"
         in fork.run("status").stdout
     )
-    assert fork.status().ran == 0
+    assert fork.status().probe_processes_run == 0
 
 
 def test_jinja2_is_followed_into_src(tmp_path):
-    fork = made(tmp_path, "jinja2_fork")
+    fork = make_other_fork(tmp_path, "jinja2_fork")
     done = fork.status()
-    assert (done.code, told(fork, done)) == (0, JINJA2), done.stderr
+    assert (done.code, terminal_report(fork, done)) == (0, JINJA2), done.stderr
     moved = fork.status("--upstream", "2.11.3", "--patch", "initials")
     cell = moved.cell("initials", "2.11.3")
     assert [cell[name] for name in ("bare", "series", "without")] == [
@@ -145,7 +145,7 @@ CONFLICT = re.compile(
 
 
 def resolve(fork, file, *edits):
-    """Give each conflict of a file in the work tree what an edit makes of the target's side."""
+    """Return each conflict of a file in the work tree what an edit makes of the target's side."""
     tree, left = fork.root / ".fork/rebase/tree", list(edits)
     text = CONFLICT.sub(lambda found: left.pop(0)(found[1]), (tree / file).read_text())
     assert not left
@@ -186,7 +186,7 @@ WAIVE = ("--waive", "rows-in-order=kept as a reminder")
 
 
 def test_tabulate_is_rebased_to_where_its_module_is_a_package_and_back(tmp_path):
-    fork = made(tmp_path, "tabulate_fork")
+    fork = make_other_fork(tmp_path, "tabulate_fork")
     package = "tabulate/__init__.py"
     plan = rebase(fork, "0.10.0", "--dry-run", *WAIVE, code=20).stdout
     assert plan.startswith("3 retire, 3 replay cleanly, 3 conflict\n")
@@ -246,7 +246,7 @@ def test_tabulate_is_rebased_to_where_its_module_is_a_package_and_back(tmp_path)
 
 @pytest.fixture
 def jinja2(tmp_path):
-    return made(tmp_path, "jinja2_fork")
+    return make_other_fork(tmp_path, "jinja2_fork")
 
 
 def test_jinja2_is_rebased_into_src_and_back_to_the_same_patches(jinja2):
@@ -285,7 +285,7 @@ def test_settings_that_no_profile_takes_are_refused_before_anything_is_replayed(
     for words in (["--dry-run"], []):
         done = rebase(jinja2, "3.1.4", *words, code=2)
         assert done.stderr.endswith(
-            "error: settings replace a patch, and fork.toml names no profile to put them into\n"
+            "error: settings replace a feature, and fork.toml names no profile to put them into\n"
             '  next: write SETTINGS = {} to jinja2_overrides/profile.py, and profile = "profile.py" to [overrides] in fork.toml\n'
         )
     assert not (jinja2.root / ".fork/rebase").exists()

@@ -9,12 +9,12 @@ from scripts.core.lockfile import read_lock
 from scripts.core.repository import Repository
 from scripts.series.series import read_series
 from tests.support.harness import PROJECT, Fork
-from tests.support.upstream_history import History
+from tests.support.upstream_history import UpstreamHistory
 
 
 @pytest.fixture(scope="module")
 def own(tmp_path_factory):
-    """Give a copy of this project that has one environment, its releases, and upstream's repository made from them."""
+    """Return a copy of this project that has one environment, its releases, and upstream's repository made from them."""
     root = tmp_path_factory.mktemp("own") / "fork"
     kept = (
         "fork.toml",
@@ -41,7 +41,11 @@ def own(tmp_path_factory):
     done = fork.run("vendor")
     assert done.code == 0, done.stderr
     lock = read_lock(fork.root / "upstream/lock.toml")
-    return fork, lock, History(root.parent / "upstream", root / ".fork/sdists", [lock.locked])
+    return (
+        fork,
+        lock,
+        UpstreamHistory(root.parent / "upstream", root / ".fork/sdists", [lock.locked]),
+    )
 
 
 def _two(series):
@@ -64,6 +68,7 @@ def test_commit_that_takes_over_a_patch_absorbs_it_and_leaves_the_others(own):
     done = fork.status(*words)
     assert done.code == 0, done.stderr
     version = f"{lock.locked}+git.main.{tip[:10]}"
-    assert done.verdicts == {taken.id: "absorbed", left.id: "needed"}
-    assert done.patches[taken.id]["releases"][version]["text"] == "present"
-    assert fork.status(*words).ran == 0
+    absorbed, needed = (patch.features or (patch.id,) for patch in (taken, left))
+    assert done.verdicts == dict.fromkeys(absorbed, "absorbed") | dict.fromkeys(needed, "needed")
+    assert {done.features[name]["releases"][version]["text"] for name in absorbed} == {"present"}
+    assert fork.status(*words).probe_processes_run == 0

@@ -4,32 +4,20 @@ import re
 
 import pytest
 
-from tests.support.rebasing import releases, run_with
+from tests.support.rebasing import (
+    larder_releases,
+    live_patch_names,
+    rebase,
+    retired_patch_text,
+    run_with,
+)
 
 MOVED = ("upstream/lock.toml", "upstream/src", "patches", "larder_overrides", "README.md")
 
 
-def rebase(fork, *words):
-    """Rebase to 2.0, which must work."""
-    done = fork.run("rebase", *(words or ["2.0"]))
-    assert done.code == 0, done.stderr
-    return done
-
-
-def retired(fork, name):
-    """Return the text of the retired patch."""
-    (path,) = (fork.root / "patches" / "retired").glob(f"????-{name}.patch")
-    return path.read_text()
-
-
-def ids(fork):
-    """Return the names in the series, without their numbers."""
-    return [line[5:-6] for line in fork.read("patches/series").splitlines()]
-
-
 def test_absorbed_and_configurable_patches_retire_and_the_rest_moves(larder):
     for situation in ("absorbed", "configurable"):
-        larder.lay(situation)
+        larder.apply_situation(situation)
     done = rebase(larder)
     assert done.stdout.startswith(
         "moved from 1.1 to 2.0\n"
@@ -41,13 +29,13 @@ def test_absorbed_and_configurable_patches_retire_and_the_rest_moves(larder):
         "the range-diff"
     )
     assert re.search(r"^2:  \w+ < -:  -+ Count hits$", done.stdout, re.MULTILINE)
-    assert ids(larder) == ["trim-headings"]
+    assert live_patch_names(larder) == ["trim-headings"]
     assert "\nBase: 2.0\n" in larder.read("patches/0001-trim-headings.patch")
     assert (
         "Applied-Upstream: 2.0; absorbed, the probes pass bare on 2.0; 2.0@plain\n\ndiff"
-        in retired(larder, "hits")
+        in retired_patch_text(larder, "hits")
     )
-    assert "\nBase: 1.1\n" in retired(larder, "hits")
+    assert "\nBase: 1.1\n" in retired_patch_text(larder, "hits")
     assert larder.read("larder_overrides/profile.py").endswith(
         'SETTINGS = {\n    "fold-names": {"FOLD": True},\n    "long-units": {"MILLILITRE": "millilitres"},\n}\n'
     )
@@ -64,7 +52,7 @@ def test_absorbed_and_configurable_patches_retire_and_the_rest_moves(larder):
 
 def test_dry_run_says_what_would_happen_and_touches_nothing(larder):
     for situation in ("absorbed", "conflict"):
-        larder.lay(situation)
+        larder.apply_situation(situation)
     before = larder.content()
     done = larder.run("rebase", "2.0", "--dry-run")
     assert done.code == 20, "somebody must look"
@@ -83,7 +71,7 @@ def test_rebase_to_where_the_fork_stands_is_nothing(larder):
     rebase(larder)
     before = larder.content()
     done = rebase(larder)
-    assert done.stdout.strip() == "nothing to do: every patch stands on 2.0 already"
+    assert done.stdout.strip() == "nothing to do: every patch is on 2.0 already"
     assert (larder.content(), larder.leftovers()) == (before, [])
 
 
@@ -97,11 +85,11 @@ def test_rebase_to_where_the_fork_stands_writes_old_patches_on_it(larder):
 def test_release_that_is_not_pinned_yet_is_asked_for(larder, tmp_path):
     lock = larder.read("upstream/lock.toml")
     done = run_with(
-        releases(tmp_path, "1.0", "1.1", "2.0", "2.1"),
+        larder_releases(tmp_path, "1.0", "1.1", "2.0", "2.1"),
         larder,
         "rebase",
         "2.1",
-        FORK_KILL_AT="deciding",
+        kill_at="deciding",
     )
     assert (done.code, larder.read("upstream/lock.toml")) == (-9, lock)
     rebase(larder, "--continue")
@@ -122,7 +110,7 @@ def test_release_that_is_not_pinned_yet_is_asked_for(larder, tmp_path):
 )
 def test_release_that_nobody_has_is_refused(larder, tmp_path, version, words):
     before = larder.content()
-    done = run_with(releases(tmp_path, "1.0", "1.1", "2.0"), larder, "rebase", version)
+    done = run_with(larder_releases(tmp_path, "1.0", "1.1", "2.0"), larder, "rebase", version)
     assert (done.code, larder.content(), larder.leftovers()) == (2, before, [])
     assert words in done.stderr
 
@@ -150,7 +138,7 @@ def test_target_on_which_nothing_can_run_is_refused(larder):
 
 
 def test_patch_that_no_cell_can_try_is_moved_and_named(larder):
-    larder.lay("untested")
+    larder.apply_situation("untested")
     done = rebase(larder)
     assert "\nnot tried on 2.0, for no cell here can: future-pytest\n" in done.stdout
 
@@ -176,7 +164,7 @@ def test_committed_subtree_is_left_to_vendor(larder):
 
 
 def test_live_patch_stands_without_the_dependency_that_upstream_absorbed(larder):
-    larder.lay("absorbed")
+    larder.apply_situation("absorbed")
     larder.patch(
         "loud-left",
         [
@@ -191,7 +179,7 @@ def test_live_patch_stands_without_the_dependency_that_upstream_absorbed(larder)
     )
     rebase(larder)
     assert "Depends:" not in larder.read("patches/0003-loud-left.patch")
-    assert (larder.status().code, ids(larder)) == (0, ["trim-headings", "loud-left"])
+    assert (larder.status().code, live_patch_names(larder)) == (0, ["trim-headings", "loud-left"])
 
 
 def test_retired_patch_keeps_what_it_needed_of_a_live_one(larder):
@@ -218,7 +206,7 @@ def test_retired_patch_keeps_what_it_needed_of_a_live_one(larder):
         Depends="trim-headings",
     )
     rebase(larder)
-    text = retired(larder, "hits")
+    text = retired_patch_text(larder, "hits")
     assert "\nAs it was then, it holds what it depended on: trim-headings.\n\nId: hits\n" in text
     assert "Depends:" not in text
     assert "+++ b/larder_overrides/trim.py\n" in text
@@ -268,9 +256,9 @@ def test_retired_patches_that_depend_on_each_other_share_a_module_once(larder):
         Depends="hits",
     )
     rebase(larder)
-    assert "+++ b/larder_overrides/helper.py\n" in retired(larder, "hits")
-    assert "helper.py" not in retired(larder, "more-hits")
-    assert "\nDepends: hits\n" in retired(larder, "more-hits")
+    assert "+++ b/larder_overrides/helper.py\n" in retired_patch_text(larder, "hits")
+    assert "helper.py" not in retired_patch_text(larder, "more-hits")
+    assert "\nDepends: hits\n" in retired_patch_text(larder, "more-hits")
     assert not (larder.root / "larder_overrides" / "helper.py").exists()
     done = larder.status()
     assert (done.code, done.verdicts["hits"], done.verdicts["more-hits"]) == (
@@ -304,7 +292,7 @@ def test_module_of_a_retired_patch_stays_where_a_live_one_names_it(larder):
         Overrides="trim",
     )
     rebase(larder)
-    assert "+++ b/larder_overrides/trim.py\n" in retired(larder, "hits")
+    assert "+++ b/larder_overrides/trim.py\n" in retired_patch_text(larder, "hits")
     assert (larder.root / "larder_overrides" / "trim.py").exists()
     assert (larder.status().code, larder.run("lint").code) == (0, 0)
 
@@ -313,7 +301,7 @@ def test_module_of_a_retired_patch_stays_where_a_live_one_names_it(larder):
 
 
 def test_settings_that_contradict_each_other_stop_the_rebase(larder):
-    larder.lay("configurable")
+    larder.apply_situation("configurable")
     larder.replace(
         "larder_overrides/profile.py", '{"FOLD": True}', '{"FOLD": True, "MILLILITRE": "ML"}'
     )
@@ -321,13 +309,13 @@ def test_settings_that_contradict_each_other_stop_the_rebase(larder):
     done = larder.run("rebase", "2.0")
     assert (done.code, larder.content(), larder.leftovers()) == (20, before, [])
     assert (
-        "the settings that replace the patches contradict each other:\n"
+        "the settings that replace features contradict each other:\n"
         "MILLILITRE is 'ML' for fold-names and 'millilitres' for long-units\n"
     ) in done.stderr
 
 
 def test_the_same_setting_may_stand_for_two_patches(larder):
-    larder.lay("configurable")
+    larder.apply_situation("configurable")
     larder.replace(
         "larder_overrides/profile.py",
         '{"FOLD": True}',
@@ -335,7 +323,7 @@ def test_the_same_setting_may_stand_for_two_patches(larder):
     )
     done = larder.run("rebase", "2.0")
     assert done.code == 0, done.stderr
-    assert ids(larder) == ["trim-headings"]
+    assert live_patch_names(larder) == ["trim-headings"]
 
 
 def test_edits_in_upstreams_folder_are_not_thrown_away(larder):

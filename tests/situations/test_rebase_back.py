@@ -4,8 +4,7 @@ import json
 
 import pytest
 
-from tests.situations.test_rebase import ids, rebase, retired
-from tests.situations.test_rebase_stops import refused
+from tests.support.rebasing import live_patch_names, rebase, refused_rebase, retired_patch_text
 
 HELPER = '"""Adds."""\n\n\ndef add(number):\n    """Add one."""\n    return number + 1\n'
 SHELF = "larder/shelf.py"
@@ -14,7 +13,7 @@ COUNTED = "            self.hits = add(self.hits)\n            return self.jars[
 
 @pytest.fixture
 def bare(larder):
-    """Give a fork on 1.1 in which nothing is retired."""
+    """Return a fork on 1.1 in which nothing is retired."""
     for path in (larder.root / "patches" / "retired").iterdir():
         path.unlink()
     larder.write(
@@ -26,8 +25,8 @@ def bare(larder):
 
 @pytest.fixture
 def linked(bare):
-    """Give a fork on 1.1 whose patches lean on each other, one with a module of its own and one that a setting replaces."""
-    bare.lay("configurable")
+    """Return a fork on 1.1 whose patches lean on each other, one with a module of its own and one that a setting replaces."""
+    bare.apply_situation("configurable")
     bare.patch(
         "hits",
         [
@@ -66,11 +65,11 @@ def linked(bare):
 
 @pytest.fixture
 def on_2(larder):
-    """Give a fork whose patches stand on 1.1 while 2.0 is locked, with two that 2.0 made unnecessary."""
+    """Return a fork whose patches stand on 1.1 while 2.0 is locked, with two that 2.0 made unnecessary."""
     larder.replace("upstream/lock.toml", 'locked = "1.1"', 'locked = "2.0"')
     assert larder.run("vendor").code == 0
     for situation in ("absorbed", "configurable"):
-        larder.lay(situation)
+        larder.apply_situation(situation)
     listing = "# Head\n0001-trim-headings.patch\n\n# hits\n0002-hits.patch  # inline\n# Units\n0003-long-units.patch\n# end\n"
     larder.write("patches/series", listing)
     assert larder.run("lint", "--write").code == 0
@@ -84,7 +83,7 @@ def test_forward_back_and_forward_again_is_the_same_each_time(linked):
     old = linked.content()
     rebase(linked)
     new = linked.content()
-    assert ids(linked) == ["trim-headings", "loud-left"]
+    assert live_patch_names(linked) == ["trim-headings", "loud-left"]
     trial = rebase(linked, "1.1", "--dry-run").stdout
     assert trial.startswith(
         "2 come back, 2 replay cleanly\nwould move from 2.0 to 1.1\n"
@@ -114,7 +113,7 @@ def test_patch_whose_file_says_no_place_comes_back_at_the_end(larder):
 
 @pytest.fixture
 def changed(linked):
-    """Give that fork on 2.0, where a patch was changed that a retired one holds, so that going back is a conflict."""
+    """Return that fork on 2.0, where a patch was changed that a retired one holds, so that going back is a conflict."""
     rebase(linked)
     assert linked.run("import").code == 0
     place = linked.root / ".fork" / "series"
@@ -125,7 +124,7 @@ def changed(linked):
     linked.git("commit", "-qa", "--fixup=:/Trim headings", at=place)
     linked.git("-c", "sequence.editor=true", "rebase", "-q", "-i", "--autosquash", "2.0", at=place)
     assert linked.run("export").code == 0
-    assert "hits conflicts with 1.1: larder/labels.py: line " in refused(linked, "1.1")
+    assert "hits conflicts with 1.1: larder/labels.py: line " in refused_rebase(linked, "1.1")
     return linked
 
 
@@ -142,8 +141,11 @@ def test_change_of_a_patch_that_a_retired_one_holds_is_not_taken_back_with_it(ch
 
 def test_patch_that_would_come_back_can_be_left_out(changed):
     done = rebase(changed, "--skip")
-    assert "\nhits was skipped on your word: its behaviour is gone; " in done.stdout
-    assert (ids(changed), changed.leftovers()) == (["trim-headings", "long-units", "loud-left"], [])
+    assert "\nhits was skipped, so its features are gone: " in done.stdout
+    assert (live_patch_names(changed), changed.leftovers()) == (
+        ["trim-headings", "long-units", "loud-left"],
+        [],
+    )
     assert not list((changed.root / "patches" / "retired").glob("*hits*"))
     assert (changed.status().code, changed.run("lint").code) == (0, 0)
 
@@ -162,7 +164,7 @@ def test_patch_that_no_older_release_needs_retires_there_and_comes_back(bare):
         "  retire currency-last: 1.1; not needed, the probes pass bare on 1.1; 1.1@plain\n"
         in done.stdout
     )
-    assert (ids(bare), bare.run("status").code) == (["trim-headings"], 0)
+    assert (live_patch_names(bare), bare.run("status").code) == (["trim-headings"], 0)
     rebase(bare)
     assert (bare.content(), bare.leftovers()) == (before, [])
 
@@ -179,11 +181,11 @@ def test_retired_by_hand_and_taken_back_every_byte_is_as_it_was(on_2):
     done = on_2.run("retire", "hits")
     assert done.code == 0, done.stderr
     after = on_2.content()
-    assert ids(on_2)[1] == "trim-headings"
+    assert live_patch_names(on_2)[1] == "trim-headings"
     assert "\nBase: 1.1\n" in on_2.read("patches/0003-long-units.patch"), (
         "the others stay on their release"
     )
-    assert "\nPlace: 0002\nApplied-Upstream: 2.0; absorbed, " in retired(on_2, "hits")
+    assert "\nPlace: 0002\nApplied-Upstream: 2.0; absorbed, " in retired_patch_text(on_2, "hits")
     for verb, content in (("unretire", before), ("retire", after), ("unretire", before)):
         assert on_2.run(verb, "hits").code == 0
         assert (on_2.content(), on_2.leftovers()) == (content, []), verb
@@ -234,8 +236,13 @@ def test_what_was_edited_since_is_not_undone(on_2):
             "trim-headings is needed on 2.0: bare upstream fails: ",
             "status -- --patch trim-headings",
         ),
-        (["retire", "hit"], 2, "there is no live patch hit; did you mean hits?", "nox -s status"),
-        (["unretire", "hits"], 2, "there is no retired patch hits", "nox -s status"),
+        (
+            ["retire", "hit"],
+            2,
+            "there is no live feature or patch hit; did you mean hits?",
+            "nox -s status",
+        ),
+        (["unretire", "hits"], 2, "there is no retired feature or patch hits", "nox -s status"),
     ],
 )
 def test_step_by_hand_that_cannot_be_is_refused(on_2, words, code, said, following):
@@ -249,10 +256,10 @@ def test_step_by_hand_that_cannot_be_is_refused(on_2, words, code, said, followi
 @pytest.mark.parametrize("step", ["planned", "replaying", "exported", "deciding"])
 def test_step_by_hand_that_is_killed_leaves_the_old_repository(on_2, step):
     before = on_2.content()
-    assert on_2.run("retire", "hits", FORK_KILL_AT=step).code == -9
+    assert on_2.run("retire", "hits", kill_at=step).code == -9
     assert on_2.content() == before
     state = json.loads(on_2.read(".fork/rebase/state.json"))
     assert state["by_hand"]
     done = on_2.run("rebase", "--continue")
     assert (done.code, on_2.leftovers()) == (0, []), done.stderr
-    assert "Applied-Upstream: 2.0" in retired(on_2, "hits")
+    assert "Applied-Upstream: 2.0" in retired_patch_text(on_2, "hits")

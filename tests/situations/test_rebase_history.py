@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.support.fork_history import BROKEN, Rover, check_7_2, copied_rover, make_rover
-from tests.support.harness import once
+from tests.support.fork_history import BROKEN, Rover, check_7_2, copy_rover, make_rover
+from tests.support.harness import make_once
 
 pytestmark = pytest.mark.xdist_group("the history of rover")
 
@@ -22,8 +22,8 @@ AT_7_1 = AT_6_2 | {"stepwise-invalidation": ("7.1", "configurable")}
 
 @pytest.fixture(scope="session")
 def at_6_2(tmp_path_factory, worker_id):
-    """Give a fork that went from 4.0.7 to 6.2 in two steps; parallel workers share it."""
-    return Rover(once(tmp_path_factory, worker_id, "rover", _go_to_6_2))
+    """Return a fork that went from 4.0.7 to 6.2 in two steps; parallel workers share it."""
+    return Rover(make_once(tmp_path_factory, worker_id, "rover", _go_to_6_2))
 
 
 def _go_to_6_2(root):
@@ -43,13 +43,13 @@ def test_fork_of_4_0_7_comes_to_6_2(at_6_2):
 
 
 def test_from_6_2_to_7_2_in_one_step(at_6_2, tmp_path):
-    fork = copied_rover(at_6_2, tmp_path / "fork")
+    fork = copy_rover(at_6_2, tmp_path / "fork")
     assert fork.advance("7.2") == BROKEN
     check_7_2(fork, AT_7_1)
 
 
 def test_from_7_1_to_7_2_in_one_step(at_6_2, tmp_path):
-    fork = copied_rover(at_6_2, tmp_path / "fork")
+    fork = copy_rover(at_6_2, tmp_path / "fork")
     assert fork.advance("7.1") == BROKEN
     assert fork.advance("7.2") == []
     check_7_2(fork, AT_7_1)

@@ -8,8 +8,8 @@ import sys
 import pytest
 
 from scripts.rebase.state import STEPS
-from tests.support.harness import once
-from tests.support.rebasing import Larder, copied
+from tests.support.harness import make_once
+from tests.support.rebasing import Larder, copy_larder
 
 AFTER = ("decided", "forgetting")
 """The steps at which the new repository stands already."""
@@ -17,19 +17,21 @@ AFTER = ("decided", "forgetting")
 
 @pytest.fixture(scope="session")
 def moved(old_larder, tmp_path_factory, worker_id):
-    """Give a fork with a patch to retire, one to configure and one that conflicts, and what it becomes without any kill."""
-    folder = once(tmp_path_factory, worker_id, "moved", lambda folder: _move(old_larder, folder))
+    """Return a fork with a patch to retire, one to configure and one that conflicts, and what it becomes without any kill."""
+    folder = make_once(
+        tmp_path_factory, worker_id, "moved", lambda folder: _move(old_larder, folder)
+    )
     return Larder(folder / "fork"), Larder(folder / "done").content()
 
 
 def _move(old_larder, folder):
     folder.mkdir()
-    fork = copied(old_larder, folder / "fork")
+    fork = copy_larder(old_larder, folder / "fork")
     for situation in ("absorbed", "configurable", "conflict"):
-        fork.lay(situation)
+        fork.apply_situation(situation)
     fork.write("patches/notes.txt", "untracked, and nobody's business\n")
     (fork.root / "larder_overrides" / "link").symlink_to("nowhere")
-    done = copied(fork, folder / "done")
+    done = copy_larder(fork, folder / "done")
     assert drive(done) == 0
     assert done.leftovers() == []
     for name in ("results", "trees"):  # what has run once need not run for every kill
@@ -61,9 +63,9 @@ def twice(fork, folder):
 @pytest.mark.parametrize("step", STEPS)
 def test_kill_leaves_the_old_repository_or_the_new_one(moved, tmp_path, step):
     origin, new = moved
-    fork = copied(origin, tmp_path / "fork")
+    fork = copy_larder(origin, tmp_path / "fork")
     standing = new if step in AFTER else origin.content()
-    assert drive(fork, FORK_KILL_AT=step) == -signal.SIGKILL
+    assert drive(fork, kill_at=step) == -signal.SIGKILL
     assert fork.content() == standing, "after the kill"
     back = twice(fork, tmp_path)
     check_recovery(fork, standing, new, step)
@@ -73,7 +75,7 @@ def test_kill_leaves_the_old_repository_or_the_new_one(moved, tmp_path, step):
 
 def check_recovery(fork, standing, new, step):
     """Go on, be killed at the same step where it comes again, and go on to the end."""
-    code = drive(fork, FORK_KILL_AT=step)
+    code = drive(fork, kill_at=step)
     assert fork.content() == (standing if code == -signal.SIGKILL else new), (
         "after the kill of the recovery"
     )
@@ -83,7 +85,7 @@ def check_recovery(fork, standing, new, step):
 
 def check_abort(fork, standing, step):
     """Abort, be killed in it, abort again: every byte is as before and nothing is left."""
-    done = fork.run("rebase", "--abort", FORK_KILL_AT="forgetting")
+    done = fork.run("rebase", "--abort", kill_at="forgetting")
     assert done.code == (2 if step == "forgetting" else -signal.SIGKILL)
     assert fork.content() == standing
     done = fork.run("rebase", "--abort")
@@ -94,20 +96,20 @@ def check_abort(fork, standing, step):
 @pytest.mark.parametrize("step", ["stopping", "deciding"])
 def test_abort_restores_every_byte(moved, tmp_path, step):
     origin, _ = moved
-    fork = copied(origin, tmp_path / "fork")
-    assert drive(fork, FORK_KILL_AT=step) == -signal.SIGKILL
+    fork = copy_larder(origin, tmp_path / "fork")
+    assert drive(fork, kill_at=step) == -signal.SIGKILL
     done = fork.run("rebase", "--abort")
     assert (done.code, done.stderr) == (0, "aborted: everything is as it was before\n")
     assert (fork.content(), fork.leftovers()) == (origin.content(), [])
 
 
 def test_abort_of_what_was_done_already_says_so(moved, tmp_path):
-    fork = copied(moved[0], tmp_path / "fork")
-    assert drive(fork, FORK_KILL_AT="decided") == -signal.SIGKILL
+    fork = copy_larder(moved[0], tmp_path / "fork")
+    assert drive(fork, kill_at="decided") == -signal.SIGKILL
     done = fork.run("rebase", "--abort")
     assert (done.code, fork.content(), fork.leftovers()) == (2, moved[1], [])
     assert done.stderr == (
-        "the rebase to 2.0 had been done when it was killed; only its work tree was left\n"
+        "the rebase to 2.0 was complete when it was killed; only its work tree was left\n"
         "error: no rebase is under way\n  next: nox -s rebase -- VERSION\n"
     )
 
@@ -142,7 +144,7 @@ os.kill(os.getppid(), signal.SIGKILL)
 )
 def test_kill_in_the_middle_of_a_git_command(moved, tmp_path, words):
     origin, new = moved
-    fork = copied(origin, tmp_path / "fork")
+    fork = copy_larder(origin, tmp_path / "fork")
     git = tmp_path / "bin" / "git"
     git.parent.mkdir()
     git.write_text(GIT.format(python=sys.executable, git=shutil.which("git"), words=words))

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.situations.test_rebase import ids, rebase, retired
+from tests.support.rebasing import live_patch_names, rebase, refused_rebase, retired_patch_text
 
 PRICES = "larder/prices.py"
 STOPPED = (
@@ -29,18 +29,10 @@ def stopped(fork, words="two-digits conflicts"):
     return done
 
 
-def refused(fork, *words, code=20):
-    """Run a verb that must refuse, without touching anything."""
-    before = fork.content()
-    done = fork.run("rebase", *words)
-    assert (done.code, fork.content()) == (code, before), done.stderr
-    return done.stderr
-
-
 @pytest.fixture
 def conflict(larder):
-    """Give a fork whose second patch conflicts with 2.0."""
-    larder.lay("conflict")
+    """Return a fork whose second patch conflicts with 2.0."""
+    larder.apply_situation("conflict")
     return larder
 
 
@@ -65,8 +57,8 @@ def test_conflict_is_named_kept_and_resolved(conflict):
     assert state["stopped"].startswith("two-digits conflicts with 2.0: larder/prices.py: line 3 ")
     told = "A rebase to 2.0 is under way: two-digits conflicts with 2.0: larder/prices.py: line 3"
     assert told in " ".join(conflict.run("status").stdout.split())
-    assert "not resolved yet: larder/prices.py" in refused(conflict, "--continue")
-    assert "a rebase is under way" in refused(conflict, "2.0", code=2)
+    assert "not resolved yet: larder/prices.py" in refused_rebase(conflict, "--continue")
+    assert "a rebase is under way" in refused_rebase(conflict, "2.0", code=2)
     conflict.resolve()
     rebase(conflict, "--continue")
     assert '+    return f"EUR {cents / 100:.2f}"\n' in conflict.read(
@@ -105,7 +97,7 @@ def test_message_and_author_survive_a_conflict(conflict):
 def test_forgotten_conflict_marker_is_refused(conflict):
     stopped(conflict)
     conflict.git("add", PRICES)
-    assert "a conflict marker is left: <<<<<<< HEAD" in refused(conflict, "--continue")
+    assert "a conflict marker is left: <<<<<<< HEAD" in refused_rebase(conflict, "--continue")
 
 
 def test_change_that_is_not_added_is_refused(conflict):
@@ -114,7 +106,7 @@ def test_change_that_is_not_added_is_refused(conflict):
     (conflict.tree / "larder/new.py").write_text("NEW = 1\n")
     (conflict.tree / "larder/labels.py").write_text("")
     (conflict.tree / "larder/prices.py.orig").write_text("a merge tool's")
-    words = refused(conflict, "--continue")
+    words = refused_rebase(conflict, "--continue")
     assert "in no commit:\n M larder/labels.py\n?? larder/new.py\n  next: " in words
 
 
@@ -122,13 +114,13 @@ def test_commits_that_are_not_the_series_are_refused(conflict):
     stopped(conflict)
     conflict.resolve()
     conflict.git("commit", "-qm", "By hand, without the trailers")
-    words = refused(conflict, "--continue")
+    words = refused_rebase(conflict, "--continue")
     assert (
         "must hold on 2.0 in this order a commit for trim-headings, two-digits;\n    it holds trim-headings, one without Id:"
         in words
     )
     conflict.git("reset", "-q", "--hard", "HEAD^")
-    assert "    it holds trim-headings\n" in refused(conflict, "--continue")
+    assert "    it holds trim-headings\n" in refused_rebase(conflict, "--continue")
 
 
 def test_earlier_patch_may_be_mended_while_stopped(conflict):
@@ -147,7 +139,7 @@ def test_earlier_patch_may_be_mended_while_stopped(conflict):
     assert "+    return trim(line).lower().capitalize()\n" in conflict.read(
         "patches/0001-trim-headings.patch"
     )
-    assert (ids(conflict), conflict.status().code, conflict.leftovers()) == (
+    assert (live_patch_names(conflict), conflict.status().code, conflict.leftovers()) == (
         ["trim-headings", "two-digits"],
         0,
         [],
@@ -166,15 +158,15 @@ def test_ambiguous_place_stops_and_is_accepted(larder):
         "loud-left conflicts with 2.0: ambiguous: its hunks fit in more than one place of larder/twins.py",
     )
     assert "Look at the last commit there; `--continue` accepts its place." in done.stderr
-    assert "  next: mend it (git commit --amend) in " in done.stderr
+    assert "  next: fix it (git commit --amend) in " in done.stderr
     rebase(larder, "--continue")
-    assert (ids(larder), larder.status().code) == (["trim-headings", "loud-left"], 0)
+    assert (live_patch_names(larder), larder.status().code) == (["trim-headings", "loud-left"], 0)
 
 
 def test_resolution_is_used_again_and_named(conflict):
     stopped(conflict)
     conflict.resolve()
-    assert conflict.run("rebase", "--continue", FORK_KILL_AT="resolved").code == -9
+    assert conflict.run("rebase", "--continue", kill_at="resolved").code == -9
     assert conflict.run("rebase", "--abort").code == 0
     done = rebase(conflict)
     assert "two-digits: its conflict was resolved as once before (git rerere)\n" in done.stderr
@@ -187,7 +179,7 @@ def test_resolution_is_used_again_and_named(conflict):
 def test_resolution_of_a_rebase_does_not_change_what_status_says(conflict):
     stopped(conflict)
     conflict.resolve()
-    assert conflict.run("rebase", "--continue", FORK_KILL_AT="resolved").code == -9
+    assert conflict.run("rebase", "--continue", kill_at="resolved").code == -9
     assert conflict.run("rebase", "--abort").code == 0
     done = conflict.status("--upstream", "2.0", "--fresh")
     assert done.cell("two-digits")["detail"] == "larder/prices.py: line 3 (hunks @@ -2,2 +2,2 @@)"
@@ -210,7 +202,7 @@ def test_what_the_rebase_will_replace_must_not_change_meanwhile(conflict, name, 
     kept = conflict.read(name)
     conflict.append(name, "\n# mine\n")
     what = name if name.startswith("upstream") else "patches/"
-    words = refused(conflict, verb)
+    words = refused_rebase(conflict, verb)
     assert (
         f"error: {what} changed since the rebase to 2.0 began; going on would lose that change\n"
         in words
@@ -257,7 +249,7 @@ def test_folder_that_was_copied_while_stopped_is_refused(conflict, tmp_path):
     conflict.resolve()
     shutil.copytree(conflict.root, tmp_path / "copy", symlinks=True)
     copy = type(conflict)(tmp_path / "copy")
-    assert "the folder was moved or copied while the rebase was stopped" in refused(
+    assert "the folder was moved or copied while the rebase was stopped" in refused_rebase(
         copy, "--continue"
     )
     assert copy.run("rebase", "--abort").code == 0
@@ -268,7 +260,7 @@ def test_folder_that_was_copied_while_stopped_is_refused(conflict, tmp_path):
 
 
 def test_skipped_patch_leaves_with_its_module_its_settings_and_its_dependents(larder):
-    larder.lay("conflict")
+    larder.apply_situation("conflict")
     larder.patch(
         "euro-sign",
         [("larder/units.py", "Return a weight.", "Return a weight, not a price.")],
@@ -286,11 +278,11 @@ def test_skipped_patch_leaves_with_its_module_its_settings_and_its_dependents(la
     stopped(larder)
     done = rebase(larder, "--skip")
     assert (
-        "\ntwo-digits was skipped on your word: its behaviour is gone; nothing runs tests/probes/test_two_digits.py any more\n"
-        "\neuro-sign was skipped on your word: its behaviour is gone; nothing runs tests/probes/test_euro_sign.py any more\n"
+        "\ntwo-digits was skipped, so its features are gone: nothing runs tests/probes/test_two_digits.py any more\n"
+        "\neuro-sign was skipped, so its features are gone: nothing runs tests/probes/test_euro_sign.py any more\n"
         "\nlarder_overrides/digits.py went with its patch; look at tests/probes/test_digits.py\n"
     ) in done.stdout
-    assert ids(larder) == ["trim-headings"]
+    assert live_patch_names(larder) == ["trim-headings"]
     assert not (larder.root / "larder_overrides/digits.py").exists()
     assert (larder.root / "tests/probes/test_two_digits.py").exists()
     assert larder.read("larder_overrides/profile.py").endswith(
@@ -300,18 +292,18 @@ def test_skipped_patch_leaves_with_its_module_its_settings_and_its_dependents(la
 
 
 def test_skip_needs_a_patch_at_which_it_stopped(conflict):
-    assert conflict.run("rebase", "2.0", FORK_KILL_AT="replaying").code == -9
-    assert "the rebase did not stop at a live patch" in refused(conflict, "--skip", code=2)
+    assert conflict.run("rebase", "2.0", kill_at="replaying").code == -9
+    assert "the rebase did not stop at a live patch" in refused_rebase(conflict, "--skip", code=2)
 
 
 @pytest.mark.parametrize("words", [["--continue"], ["--skip"], ["--abort"]])
 def test_without_a_rebase_there_is_nothing_to_go_on_with(larder, words):
-    assert "error: no rebase is under way\n" in refused(larder, *words, code=2)
+    assert "error: no rebase is under way\n" in refused_rebase(larder, *words, code=2)
 
 
 @pytest.mark.parametrize("words", [[], ["2.0", "--skip"], ["--abort", "--continue"], ["--dry-run"]])
 def test_command_line_asks_for_one_thing(larder, words):
-    assert "give a release, or one of --continue, --skip and --abort" in refused(
+    assert "give a release, or one of --continue, --skip and --abort" in refused_rebase(
         larder, *words, code=2
     )
 
@@ -324,25 +316,28 @@ def test_conflict_resolved_to_nothing_is_not_absorbed(conflict):
     stopped(conflict)
     conflict.git("checkout", "--ours", PRICES)
     conflict.git("add", PRICES)
-    words = refused(conflict, "--continue")
+    words = refused_rebase(conflict, "--continue")
     assert (
         "replayed, but not proven:\ntwo-digits is broken: no hunk of it is left, which does not make it absorbed; "
         in words
     )
-    assert "next: mend it (git commit --amend) in " in words
+    assert "next: fix it (git commit --amend) in " in words
     assert "or --skip, which leaves two-digits out; or --abort" in words
-    assert "two-digits is broken" in refused(conflict, "--continue")
+    assert "two-digits is broken" in refused_rebase(conflict, "--continue")
     assert conflict.content() == before
     (conflict.tree / PRICES).write_text(
         (conflict.tree / PRICES).read_text().replace("/ 100}", "/ 100:.2f}")
     )
     conflict.git("commit", "-qa", "--amend", "--no-edit")
     rebase(conflict, "--continue")
-    assert (ids(conflict), conflict.status().code) == (["trim-headings", "two-digits"], 0)
+    assert (live_patch_names(conflict), conflict.status().code) == (
+        ["trim-headings", "two-digits"],
+        0,
+    )
 
 
 def test_patch_that_lost_its_hunks_stops_also_where_another_one_covers_it(larder):
-    larder.lay("conflict")
+    larder.apply_situation("conflict")
     larder.patch(
         "all-digits",
         [
@@ -363,24 +358,24 @@ def test_patch_that_lost_its_hunks_stops_also_where_another_one_covers_it(larder
     larder.git("add", PRICES)
     assert (
         "two-digits is redundant: no hunk of it is left, which does not make it absorbed; "
-        in refused(larder, "--continue")
+        in refused_rebase(larder, "--continue")
     )
     rebase(larder, "--skip")
-    assert ids(larder) == ["trim-headings", "all-digits"]
+    assert live_patch_names(larder) == ["trim-headings", "all-digits"]
 
 
 def test_patch_that_is_broken_on_the_target_can_be_left_out(larder):
-    larder.lay("broken")
-    larder.lay("conflict")
+    larder.apply_situation("broken")
+    larder.apply_situation("conflict")
     stopped(larder)
     larder.resolve()
-    words = refused(larder, "--continue")
+    words = refused_rebase(larder, "--continue")
     assert (
         "replayed, but not proven:\nround-weights is broken: fails with the series applied: "
         in words
     )
     rebase(larder, "--skip")
-    assert ids(larder) == ["trim-headings", "two-digits"]
+    assert live_patch_names(larder) == ["trim-headings", "two-digits"]
 
 
 SUITE = """
@@ -395,7 +390,7 @@ def test_patch_that_breaks_upstreams_own_tests_stops_the_rebase(conflict):
     conflict.append("fork.toml", SUITE)
     stopped(conflict)
     conflict.resolve(new='    return f"{cents / 100:.2f} EUR"\n')
-    words = refused(conflict, "--continue")
+    words = refused_rebase(conflict, "--continue")
     assert (
         "upstream's own tests fail that pass without the patches:\n"
         "tests/test_prices.py::test_currency_comes_first (default, plain): "
@@ -407,22 +402,22 @@ def test_patch_that_breaks_upstreams_own_tests_stops_the_rebase(conflict):
     )
     conflict.git("commit", "-qa", "--amend", "--no-edit")
     rebase(conflict, "--continue")
-    assert ids(conflict) == ["trim-headings", "two-digits"]
+    assert live_patch_names(conflict) == ["trim-headings", "two-digits"]
 
 
 def test_proof_is_kept_when_a_stopped_rebase_is_killed(conflict):
     stopped(conflict)
     conflict.git("checkout", "--ours", PRICES)
     conflict.git("add", PRICES)
-    refused(conflict, "--continue")
-    assert conflict.run("rebase", "--skip", FORK_KILL_AT="replayed").code == -9
+    refused_rebase(conflict, "--continue")
+    assert conflict.run("rebase", "--skip", kill_at="replayed").code == -9
     told = " ".join(conflict.run("status").stdout.split())
     assert told.startswith(
         "A rebase to 2.0 is under way, killed or still at work (--abort is the other way). "
     )
     assert " next: nox -s rebase -- --continue " in told
-    assert "did not stop at a live patch" in refused(conflict, "--skip", code=2)
+    assert "did not stop at a live patch" in refused_rebase(conflict, "--skip", code=2)
     rebase(conflict, "--continue")
-    assert ids(conflict) == ["trim-headings"]
+    assert live_patch_names(conflict) == ["trim-headings"]
     with pytest.raises(ValueError, match="not enough values"):
-        retired(conflict, "two-digits")
+        retired_patch_text(conflict, "two-digits")

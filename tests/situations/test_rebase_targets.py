@@ -2,10 +2,8 @@
 
 import pytest
 
-from tests.situations.test_rebase import rebase
-from tests.situations.test_rebase_stops import refused
 from tests.support.local_index import File, sdist
-from tests.support.rebasing import releases, run_with
+from tests.support.rebasing import larder_releases, rebase, refused_rebase, run_with
 
 LABELS, TWINS, JARS = "larder/labels.py", "larder/twins.py", "larder/jars.py"
 REWRITTEN = "".join(
@@ -43,7 +41,7 @@ def to_2_2(larder, tmp_path):
     larder.write("larder_overrides/profile.py", '"""None."""\n\nSETTINGS = {}\n')
 
     def move(change):
-        index = releases(tmp_path, "1.0", "1.1", "2.0")
+        index = larder_releases(tmp_path, "1.0", "1.1", "2.0")
         index.files["made_up_larder-2.2.tar.gz"] = File(
             sdist("2.2", change(dict(files)), name="made_up_larder")
         )
@@ -68,7 +66,7 @@ reason = "one release will do"
 
 @pytest.fixture
 def loud(larder):
-    """Give that fork with a patch on a file that 2.2 moves."""
+    """Return that fork with a patch on a file that 2.2 moves."""
     docstring = '    """Return the left jar."""\n'
     larder.patch("loud-left", [(TWINS, docstring, f'{docstring}    return "PLUM"\n')], PROBE)
     return larder
@@ -141,20 +139,20 @@ def test_probe_without_teeth_stops_with_the_command_that_waives_it(larder):
     )
     before = larder.content()
     for words in (["2.0"], ["2.0", "--dry-run"]):
-        assert "trim-headings is unproven: no teeth: " in refused(larder, *words)
+        assert "trim-headings is unproven: no teeth: " in refused_rebase(larder, *words)
     assert (larder.content(), larder.leftovers()) == (before, [])
-    following = refused(larder, "2.0").partition("  next: ")[2]
+    following = refused_rebase(larder, "2.0").partition("  next: ")[2]
     command = following.rpartition("nox -s rebase -- ")[2].split()
     assert command == ["2.0", "--waive", "trim-headings=REASON"]
     done = rebase(larder, *command)
-    assert "\ntrim-headings was not proven, on your word: REASON\n" in done.stdout
+    assert "\ntrim-headings is not proven, waived: REASON\n" in done.stdout
     assert "\nBase: 2.0\n" in larder.read("patches/0001-trim-headings.patch")
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["2.0", "--waive", "nobody=so"], "--waive names nobody, which is no patch"),
+        (["2.0", "--waive", "nobody=so"], "--waive names nobody, which is no feature"),
         (["2.0", "--waive", "trim-headings"], "'trim-headings' has no reason; give ID=reason"),
         (
             ["--abort", "--waive", "trim-headings=so"],
@@ -163,7 +161,7 @@ def test_probe_without_teeth_stops_with_the_command_that_waives_it(larder):
     ],
 )
 def test_waiver_that_says_nothing_is_refused(larder, words, said):
-    assert said in refused(larder, *words, code=2)
+    assert said in refused_rebase(larder, *words, code=2)
     assert larder.leftovers() == []
 
 

@@ -6,45 +6,30 @@ from contextlib import suppress
 import psutil
 import pytest
 
-from tests.support.harness import PATIENCE_SECONDS, until
+from tests.support.harness import PATIENCE_SECONDS, TRIM_PROBE, WAITING_PROBE, wait_until
 
-PROBE = "tests/probes/test_trim_headings.py"
 EVERYTHING = 10
 """The processes of a first run: bare trees (4), under settings (2), under the profile (1), series (1), retired patches (2)."""
-
-HANG = """
-
-def test_waits():
-    import os, pathlib, time
-
-    import larder
-
-    if "FOLD" in larder.SETTINGS and os.environ.get("LARDER_STARTED"):
-        pathlib.Path(os.environ["LARDER_STARTED"]).touch()
-        while not pathlib.Path(os.environ["LARDER_STARTED"] + ".go").exists():
-            time.sleep(0.02)
-"""
-"""A probe that waits on release 2.0 where the test asks for it, and is known by the same content where it does not."""
 
 
 def test_second_run_runs_nothing(fork):
     first, second = fork.status("--fresh"), fork.status()
-    assert (first.ran, second.ran) == (EVERYTHING, 0)
+    assert (first.probe_processes_run, second.probe_processes_run) == (EVERYTHING, 0)
     assert second.stdout == first.stdout
 
 
 def test_edited_probe_runs_again_alone(fork):
-    fork.append(PROBE, "\n# a comment\n")
+    fork.append(TRIM_PROBE, "\n# a comment\n")
     done = fork.run("-v", "status", "--format", "json")
-    assert (done.code, done.ran) == (0, 4), (
+    assert (done.code, done.probe_processes_run) == (0, 4), (
         "three bare trees and the series; without its only patch it is the bare tree"
     )
-    assert fork.status().ran == 0
+    assert fork.status().probe_processes_run == 0
 
 
 def test_edited_override_runs_only_what_has_it(fork):
     fork.append("larder_overrides/trim.py", "\n# a comment\n")
-    assert fork.status().ran == 1, (
+    assert fork.status().probe_processes_run == 1, (
         "the series; no bare tree holds the module, and neither does the series without the patch"
     )
 
@@ -56,7 +41,7 @@ def test_edited_patch_runs_only_its_trees(fork):
         "+    return trim(trim(line)).",
     )
     done = fork.status()
-    assert (done.code, done.verdicts["trim-headings"], done.ran) == (0, "needed", 1)
+    assert (done.code, done.verdicts["trim-headings"], done.probe_processes_run) == (0, "needed", 1)
 
 
 def test_edited_words_of_a_patch_run_nothing(fork):
@@ -65,26 +50,26 @@ def test_edited_words_of_a_patch_run_nothing(fork):
         "sorts before all others",
         "sorts before all other headings",
     )
-    assert fork.status().ran == 0
+    assert fork.status().probe_processes_run == 0
 
 
 def test_shared_probe_file_runs_everything_again(fork):
     fork.append("tests/probes/conftest.py", "\n# a comment\n")
-    assert fork.status().ran == EVERYTHING
+    assert fork.status().probe_processes_run == EVERYTHING
 
 
 def test_result_that_was_cut_off_is_run_again(fork):
     for path in sorted((fork.root / ".fork/results").rglob("*.json")):
         path.write_bytes(path.read_bytes()[:5])
     done = fork.status()
-    assert (done.code, done.ran) == (0, EVERYTHING)
+    assert (done.code, done.probe_processes_run) == (0, EVERYTHING)
 
 
 def test_settings_are_part_of_a_result(fork):
     fork.replace(
         "larder_overrides/profile.py", '{"FOLD": True}', '{"FOLD": True, "MILLILITRE": "cl"}'
     )
-    assert fork.status().ran == 5, (
+    assert fork.status().probe_processes_run == 5, (
         "2.0 bare, under the profile and with the series, and the trees that hold profile.py"
     )
 
@@ -105,8 +90,8 @@ def test_noted():
 
 @pytest.fixture
 def notes(fork, tmp_path):
-    """Give a way to run `status` on a fork whose probe's last test notes its runs, and to read these."""
-    fork.append(PROBE, NOTED)
+    """Return a way to run `status` on a fork whose probe's last test notes its runs, and to read these."""
+    fork.append(TRIM_PROBE, NOTED)
 
     def run(*words):
         path = tmp_path / "notes"
@@ -124,8 +109,8 @@ def test_file_that_failed_is_not_run_to_its_end(notes):
 def test_file_of_which_single_tests_are_named_is_run_to_its_end(fork, notes):
     fork.replace(
         "patches/0001-trim-headings.patch",
-        f"Probes: {PROBE}",
-        f"Probes: {PROBE}::test_heading_has_no_space_around_it",
+        f"Probes: {TRIM_PROBE}",
+        f"Probes: {TRIM_PROBE}::test_heading_has_no_space_around_it",
     )
     assert notes().count("bare") == 2 * len(fork.status().report["upstream"]["releases"])
 
@@ -133,7 +118,7 @@ def test_file_of_which_single_tests_are_named_is_run_to_its_end(fork, notes):
 MODE = """
 [[modes]]
 id = "loud"
-decides = false
+gating = false
 
 [matrix]
 modes = ["profile", "loud"]
@@ -151,14 +136,14 @@ def test_cell_that_decides_nothing_is_run_once(fork, notes):
 
 def test_probe_has_the_server_that_it_needs_beside_the_cells(fork):
     fork.append(
-        PROBE,
+        TRIM_PROBE,
         "\n\ndef test_beside():\n    assert __import__('os').environ['PROBE_SHELF_URL'].startswith('unix://')\n",
     )
     assert fork.status().verdicts["trim-headings"] == "broken"
     fork.replace(
         "fork.toml",
         "[probes]\n",
-        f"[probes]\nbeside = [{{ files = ['{PROBE}'], server = 'redis', variable = 'PROBE_SHELF_URL' }}]\n",
+        f"[probes]\nextra_servers = [{{ files = ['{TRIM_PROBE}'], server = 'redis', variable = 'PROBE_SHELF_URL' }}]\n",
     )
     fork.replace("fork.toml", "[[environments]]", SERVER)
     assert fork.status().verdicts["trim-headings"] == "needed"
@@ -166,16 +151,16 @@ def test_probe_has_the_server_that_it_needs_beside_the_cells(fork):
 
 @pytest.fixture
 def waiting(fork, tmp_path):
-    """Give a fork whose probe waits on release 2.0, with a server, started and seen waiting there."""
+    """Yield a fork whose probe waits on release 2.0, with a server, started and seen waiting there."""
     fork.replace("fork.toml", "[[environments]]", SERVER)
     fork.append("fork.toml", 'servers = ["redis"]\n')
-    fork.append(PROBE, HANG)
+    fork.append(TRIM_PROBE, WAITING_PROBE)
     started = tmp_path / "started"
     before = kept(fork)
     process = fork.start("status", "--format", "json", LARDER_STARTED=str(started))
     try:
-        until(lambda: started.exists() or process.poll() is not None, "the probe that waits")
-        until(lambda: kept(fork) >= before + 8, "the other releases' results, four files each")
+        wait_until(lambda: started.exists() or process.poll() is not None, "the probe that waits")
+        wait_until(lambda: kept(fork) >= before + 8, "the other releases' results, four files each")
         yield fork, process, started
     finally:
         process.kill()
@@ -204,7 +189,7 @@ def test_stopped_run_leaves_no_process_and_keeps_what_is_finished(waiting, numbe
     children = psutil.Process(process.pid).children(recursive=True)
     names = " ".join(map(words, children))
     assert "redis-server" in names
-    assert "serve.py" in names
+    assert "fork_server.py" in names
     process.send_signal(number)
     _, complaint = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 130
@@ -214,7 +199,9 @@ def test_stopped_run_leaves_no_process_and_keeps_what_is_finished(waiting, numbe
     assert not alive
     done = fork.status()
     assert done.code == 0
-    assert 0 < done.ran <= EVERYTHING - 2, "the bare trees of the older releases are not run again"
+    assert 0 < done.probe_processes_run <= EVERYTHING - 2, (
+        "the bare trees of the older releases are not run again"
+    )
 
 
 def words(process):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.upstream_history import History
+from tests.support.upstream_history import UpstreamHistory
 
 SUITE = """
 [suite]
@@ -17,12 +17,12 @@ def test_patch_that_stands_alone_takes_its_own_probes_with_it(fork):
     assert done.code == 0, done.stderr
     assert done.report["left_out"] == {"trim-headings": ["trim-headings"]}
     assert done.report["dependencies"] == {"trim-headings": {"declared": [], "found": []}}
-    assert fork.status("--graph").ran == 0
+    assert fork.status("--graph").probe_processes_run == 0
     assert "left_out" not in fork.status().report
 
 
 def test_undeclared_dependency_is_found_by_applying(fork):
-    fork.lay("undeclared")
+    fork.apply_situation("undeclared")
     done = fork.status("--graph")
     assert done.report["dependencies"]["drop-stops"] == {"declared": [], "found": ["trim-headings"]}
     assert (
@@ -32,14 +32,14 @@ def test_undeclared_dependency_is_found_by_applying(fork):
 
 
 def test_redundant_patch_is_missed_by_nobody(fork):
-    fork.lay("redundant")
+    fork.apply_situation("redundant")
     done = fork.status("--graph")
     assert done.report["left_out"] == {"trim-headings": ["trim-headings"], "drop-tabs": []}
     assert done.report["smallest_series"] == ["trim-headings"]
 
 
 def test_dependents_go_with_what_they_need(fork):
-    fork.lay("undeclared")
+    fork.apply_situation("undeclared")
     fork.replace(
         "patches/0009-drop-stops.patch", "Drop-When:", "Depends: trim-headings\nDrop-When:"
     )
@@ -59,9 +59,9 @@ def test_dependents_go_with_what_they_need(fork):
 
 @pytest.fixture
 def checkout(fork, tmp_path):
-    """Give a checkout of upstream that has tests: one that always fails, one that passes, one that the series breaks."""
+    """Return a checkout of upstream that has tests: one that always fails, one that passes, one that the series breaks."""
     fork.append("fork.toml", SUITE)
-    made = History(tmp_path / "upstream", fork.root / ".fork/sdists", ["2.0"])
+    made = UpstreamHistory(tmp_path / "upstream", fork.root / ".fork/sdists", ["2.0"])
     (made.root / "checks").mkdir()
     (made.root / "checks/test_labels.py").write_text(
         "from larder.labels import heading\n\n\n"

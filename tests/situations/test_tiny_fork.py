@@ -1,24 +1,24 @@
 """Another fork of another real package, from the machine's own index: nothing in the tools knows what is forked."""
 
-from tests.support.harness import HERE, make_fork
+from tests.support.harness import SITUATIONS, make_fork
 
 
 def test_tiny_fork_gets_its_verdicts(tmp_path):
-    fork = make_fork(HERE / "tiny_fork", tmp_path / "tiny_fork")
+    fork = make_fork(SITUATIONS / "tiny_fork", tmp_path / "tiny_fork")
     for verb in ("pin", "vendor"):
         done = fork.run(verb)
         assert done.code == 0, done.stderr
-    assert fork.read("upstream/lock.toml") == (HERE / "tiny_fork/upstream/lock.toml").read_text(), (
-        "the ids are every machine's"
-    )
+    assert (
+        fork.read("upstream/lock.toml") == (SITUATIONS / "tiny_fork/upstream/lock.toml").read_text()
+    ), "the ids are every machine's"
     assert (fork.root / "upstream/src/inflection/__init__.py").exists()
 
     done = fork.status("--check")
     assert done.code == 10, done.stderr
     assert done.verdicts == {"passersby": "absorbed", "uncountable-phrases": "needed"}
-    assert done.patches["passersby"]["absorbed_in"] == "0.5.1"
+    assert done.features["passersby"]["absorbed_in"] == "0.5.1"
     cells = {
-        name: [done.cell(name, release) for release in ("0.3.1", "0.5.1")] for name in done.patches
+        name: [done.cell(name, release) for release in ("0.3.1", "0.5.1")] for name in done.features
     }
     columns = {
         name: [[cell[name] for name in ("bare", "series", "without")] for cell in found]
@@ -28,7 +28,7 @@ def test_tiny_fork_gets_its_verdicts(tmp_path):
         "passersby": [["failed", None, None], ["passed", None, None]],
         "uncountable-phrases": [["failed", None, None], ["failed", "passed", "failed"]],
     }
-    assert done.patches["uncountable-phrases"]["releases"]["0.5.1"]["applies"] == "three-way", (
+    assert done.features["uncountable-phrases"]["releases"]["0.5.1"]["applies"] == "three-way", (
         "upstream moved the file"
     )
     assert done.report["smallest_series"] == ["uncountable-phrases"]

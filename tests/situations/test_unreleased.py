@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from scripts.status.bisect import first_good
-from tests.support.harness import HERE, Fork, releases
+from tests.support.harness import SITUATIONS, Fork, index_of_releases
 from tests.support.local_index import File, LocalIndex, sdist, serving
-from tests.support.upstream_history import CAPITALIZE, HITS, STRIP, History
+from tests.support.upstream_history import CAPITALIZED_LINE, HITS, STRIPPED_LINE, UpstreamHistory
 
 VERSIONS = ("1.0", "1.1", "2.0")
 
@@ -18,7 +18,7 @@ VERSIONS = ("1.0", "1.1", "2.0")
 @pytest.fixture
 def history(fork, tmp_path):
     """Give upstream's repository with its releases, and a commit after the last that changes nothing for us."""
-    made = History(tmp_path / "upstream", fork.root / ".fork/sdists", VERSIONS)
+    made = UpstreamHistory(tmp_path / "upstream", fork.root / ".fork/sdists", VERSIONS)
     made.unrelated("Thank somebody")
     return made
 
@@ -53,13 +53,13 @@ def test_branch_that_changes_nothing_for_us_gives_the_verdicts_of_its_release(fo
         "count-hits": "absorbed",
         "fold-names": "configurable",
     }
-    assert done.patches["trim-headings"]["releases"][at(done)]["applies"] == "clean"
+    assert done.features["trim-headings"]["releases"][at(done)]["applies"] == "clean"
     assert untouched(fork) == before
     assert fork.status().report["upstream"]["releases"] == list(VERSIONS), "a source is not tracked"
 
 
 def test_patch_that_a_branch_absorbs_could_go(fork, history):
-    history.change("Trim", "larder/labels.py", CAPITALIZE, STRIP)
+    history.change("Trim", "larder/labels.py", CAPITALIZED_LINE, STRIPPED_LINE)
     done = fork.status("--upstream", f"git:{history.root}@main", "--check")
     assert (done.code, done.verdicts["trim-headings"]) == (10, "absorbed")
     assert done.report["answer"]["bare_is_enough"] is True
@@ -67,7 +67,7 @@ def test_patch_that_a_branch_absorbs_could_go(fork, history):
 
 
 def test_patch_whose_place_a_branch_rewrote_would_conflict(fork, history):
-    history.change("Loud", "larder/labels.py", CAPITALIZE, "    return line.upper()\n")
+    history.change("Loud", "larder/labels.py", CAPITALIZED_LINE, "    return line.upper()\n")
     done = fork.status("--upstream", f"git:{history.root}@main")
     assert (done.code, done.verdicts["trim-headings"]) == (20, "conflict")
     assert done.cell("trim-headings", at(done))["detail"].startswith(
@@ -85,13 +85,13 @@ def test_retired_patch_that_a_branch_takes_back_would_regress(fork, history):
 def test_branch_is_fetched_anew_each_time(fork, history):
     source = f"git:{history.root}@main"
     first = fork.status("--upstream", source)
-    history.change("Trim", "larder/labels.py", CAPITALIZE, STRIP)
+    history.change("Trim", "larder/labels.py", CAPITALIZED_LINE, STRIPPED_LINE)
     second = fork.status("--upstream", source)
     assert (first.verdicts["trim-headings"], second.verdicts["trim-headings"]) == (
         "needed",
         "absorbed",
     )
-    assert fork.status("--upstream", source).ran == 0
+    assert fork.status("--upstream", source).probe_processes_run == 0
 
 
 def test_tag_and_commit_are_taken_too(fork, history):
@@ -117,7 +117,7 @@ def test_source_stands_beside_releases(fork, history):
 
 def test_checkout_is_tried_as_it_stands(fork, history):
     labels = history.root / "larder/labels.py"
-    labels.write_text(labels.read_text().replace(CAPITALIZE, STRIP))
+    labels.write_text(labels.read_text().replace(CAPITALIZED_LINE, STRIPPED_LINE))
     (history.root / ".gitignore").write_text("*.log\n")
     (history.root / "run.log").write_text("1")
     first = fork.status("--upstream", f"path:{history.root}")
@@ -125,10 +125,10 @@ def test_checkout_is_tried_as_it_stands(fork, history):
     assert re.fullmatch(r"2\.0\+path\.[0-9a-f]{10}", at(first))
     assert first.verdicts["trim-headings"] == "absorbed"
     (history.root / "run.log").write_text("2")
-    assert fork.status("--upstream", f"path:{history.root}").ran == 0, (
+    assert fork.status("--upstream", f"path:{history.root}").probe_processes_run == 0, (
         "what git ignores is no part of it"
     )
-    labels.write_text(labels.read_text().replace(STRIP, CAPITALIZE))
+    labels.write_text(labels.read_text().replace(STRIPPED_LINE, CAPITALIZED_LINE))
     assert fork.status("--upstream", f"path:{history.root}").verdicts["trim-headings"] == "needed"
 
 
@@ -188,7 +188,9 @@ def test_search_passes_over_steps_that_say_nothing():
 def test_bisect_names_the_commit_that_absorbed_a_patch(fork, history):
     for number in range(9):
         history.unrelated(f"Before {number}")
-    wanted = history.change("Trim what is around a heading", "larder/labels.py", CAPITALIZE, STRIP)
+    wanted = history.change(
+        "Trim what is around a heading", "larder/labels.py", CAPITALIZED_LINE, STRIPPED_LINE
+    )
     for number in range(8):
         history.unrelated(f"After {number}")
     done = fork.run("bisect", f"git:{history.root}@2.0..main", "--patch", "trim-headings")
@@ -198,8 +200,13 @@ def test_bisect_names_the_commit_that_absorbed_a_patch(fork, history):
         f"trim-headings: absorbed in {wanted[:10]} (Trim what is around a heading); confirmed in plain, where {before[:10]} (Before 8) fails"
     ]
     assert "20 steps, " in done.stderr
-    assert done.ran <= 7, "20 steps need no more than 2 + log2(20) runs"
-    assert fork.run("bisect", f"git:{history.root}@2.0..main", "--patch", "trim-headings").ran == 0
+    assert done.probe_processes_run <= 7, "20 steps need no more than 2 + log2(20) runs"
+    assert (
+        fork.run(
+            "bisect", f"git:{history.root}@2.0..main", "--patch", "trim-headings"
+        ).probe_processes_run
+        == 0
+    )
 
 
 def test_bisect_over_the_releases_agrees_with_status(fork):
@@ -235,11 +242,11 @@ class Watched:
 
 @pytest.fixture
 def watched(fork, history):
-    """Give a fork that watches a branch, and the index that has its releases."""
+    """Yield a fork that watches a branch, and the index that has its releases."""
     fork.replace(
         "fork.toml", 'track = ">=1"', f'track = ">=1"\nwatch = ["git:{history.root}@main"]'
     )
-    with serving(releases(HERE / "larder_releases", "made_up_larder")) as index:
+    with serving(index_of_releases(SITUATIONS / "larder_releases", "made_up_larder")) as index:
         yield Watched(fork, index)
 
 
@@ -267,7 +274,7 @@ def test_watch_speaks_of_a_branch_once(watched, history):
 
 def test_watch_says_which_patch_could_go(watched, history):
     watched.watch()
-    history.change("Trim", "larder/labels.py", CAPITALIZE, STRIP)
+    history.change("Trim", "larder/labels.py", CAPITALIZED_LINE, STRIPPED_LINE)
     done = watched.watch()
     assert done.code == 10, done.stderr
     assert "  trim-headings: absorbed, needed the last time" in done.stdout.splitlines()
@@ -281,7 +288,7 @@ def test_watch_says_which_patch_could_go(watched, history):
 
 def test_watch_calls_somebody_where_a_branch_would_conflict(watched, history):
     watched.watch()
-    history.change("Loud", "larder/labels.py", CAPITALIZE, "    return line.upper()\n")
+    history.change("Loud", "larder/labels.py", CAPITALIZED_LINE, "    return line.upper()\n")
     done = watched.watch()
     assert done.code == 20
     assert (
@@ -307,13 +314,13 @@ def stripping(version):
     """Return a release that does by itself what the fork's patch does."""
     files = {}
     for name in VERSIONS:
-        folder = HERE / "larder_releases" / name
+        folder = SITUATIONS / "larder_releases" / name
         files |= {
             str(path.relative_to(folder)): path.read_text()
             for path in folder.rglob("*")
             if path.is_file()
         }
-    files["larder/labels.py"] = files["larder/labels.py"].replace(CAPITALIZE, STRIP)
+    files["larder/labels.py"] = files["larder/labels.py"].replace(CAPITALIZED_LINE, STRIPPED_LINE)
     return File(sdist(version, files, name="made_up_larder"))
 
 
@@ -376,7 +383,7 @@ def test_watch_finds_a_release_that_is_not_pinned(watched):
 
 def test_watch_writes_the_text_of_an_issue(watched, history):
     watched.watch()
-    history.change("Trim", "larder/labels.py", CAPITALIZE, STRIP)
+    history.change("Trim", "larder/labels.py", CAPITALIZED_LINE, STRIPPED_LINE)
     done = watched.fork.run(
         "watch", "--format", "markdown", PIP_INDEX_URL=watched.index.address, NO_PROXY="127.0.0.1"
     )

@@ -17,9 +17,9 @@ def test_needed_patch_in_an_orderly_fork(fork):
         "fold-names": "configurable",
     }
     assert columns(done.cell("trim-headings")) == ["failed", None, "passed", "failed"]
-    assert done.patches["trim-headings"]["releases"]["2.0"]["applies"] == "clean"
-    assert done.patches["count-hits"]["absorbed_in"] == "2.0"
-    assert done.patches["fold-names"]["configurable_since"] == "2.0"
+    assert done.features["trim-headings"]["releases"]["2.0"]["applies"] == "clean"
+    assert done.features["count-hits"]["absorbed_in"] == "2.0"
+    assert done.features["fold-names"]["configurable_since"] == "2.0"
     assert done.report["answer"] == {
         "release": "2.0",
         "bare_is_enough": False,
@@ -31,7 +31,23 @@ def test_needed_patch_in_an_orderly_fork(fork):
 
 def test_report_has_the_keys_that_programs_read(fork):
     report = fork.status().report
-    assert list(report) == ["schema", "upstream", "answer", "patches", "smallest_series", "summary"]
+    assert list(report) == [
+        "schema",
+        "upstream",
+        "answer",
+        "patches",
+        "features",
+        "smallest_series",
+        "summary",
+    ]
+    assert report["patches"][0] == {
+        "id": "trim-headings",
+        "title": "Trim headings",
+        "state": "active",
+        "features": ["trim-headings"],
+        "lines": 2,
+        "applies": "clean",
+    }
     assert report["upstream"] == {
         "name": "made-up-larder",
         "locked": "2.0",
@@ -39,9 +55,10 @@ def test_report_has_the_keys_that_programs_read(fork):
     }
     assert report["smallest_series"] == ["trim-headings"]
     assert report["summary"] == {"needed": 1, "configurable": 1, "absorbed": 1}
-    patch = report["patches"][0]
-    assert {name: patch[name] for name in patch if name != "releases"} == {
+    feature = report["features"][0]
+    assert {name: feature[name] for name in feature if name != "releases"} == {
         "id": "trim-headings",
+        "patch": "trim-headings",
         "title": "Trim headings",
         "state": "active",
         "verdict": "needed",
@@ -49,7 +66,7 @@ def test_report_has_the_keys_that_programs_read(fork):
         "configurable_since": None,
         "settings": None,
     }
-    assert patch["releases"]["1.0"] == {
+    assert feature["releases"]["1.0"] == {
         "verdict": "needed",
         "applies": "untried",
         "text": "absent",
@@ -68,36 +85,36 @@ def test_report_has_the_keys_that_programs_read(fork):
 
 
 def test_patch_that_upstream_absorbed(fork):
-    fork.lay("absorbed")
+    fork.apply_situation("absorbed")
     done = fork.status("--check")
     assert (done.code, done.verdicts["hits"]) == (10, "absorbed")
     assert columns(done.cell("hits")) == ["passed", None, None, None]
-    assert [at["verdict"] for at in done.patches["hits"]["releases"].values()] == [
+    assert [at["verdict"] for at in done.features["hits"]["releases"].values()] == [
         "needed",
         "needed",
         "absorbed",
     ]
     assert (
-        done.patches["hits"]["absorbed_in"],
-        done.patches["hits"]["releases"]["2.0"]["text"],
+        done.features["hits"]["absorbed_in"],
+        done.features["hits"]["releases"]["2.0"]["text"],
     ) == ("2.0", "present")
     assert done.report["smallest_series"] == ["trim-headings"]
     assert fork.status().code == 0, "without --check a patch that can go is no reason to stop"
 
 
 def test_patch_that_settings_replace(fork):
-    fork.lay("configurable")
+    fork.apply_situation("configurable")
     done = fork.status("--check")
     assert (done.code, done.verdicts["long-units"]) == (10, "configurable")
     assert columns(done.cell("long-units")) == ["failed", "passed", None, None]
-    assert done.patches["long-units"]["configurable_since"] == "2.0"
-    assert done.patches["long-units"]["settings"] == {"MILLILITRE": "millilitres"}
+    assert done.features["long-units"]["configurable_since"] == "2.0"
+    assert done.features["long-units"]["settings"] == {"MILLILITRE": "millilitres"}
     assert done.report["answer"]["settings"] == {"FOLD": True, "MILLILITRE": "millilitres"}
     assert done.report["answer"]["in_the_way"] == ["trim-headings"]
 
 
 def test_patch_that_another_one_covers(fork):
-    fork.lay("redundant")
+    fork.apply_situation("redundant")
     done = fork.status("--check")
     assert done.code == 10, done.stderr
     assert (done.verdicts["drop-tabs"], done.verdicts["trim-headings"]) == ("redundant", "needed")
@@ -106,17 +123,17 @@ def test_patch_that_another_one_covers(fork):
 
 
 def test_patch_whose_place_upstream_rewrote(fork):
-    fork.lay("conflict")
+    fork.apply_situation("conflict")
     done = fork.status()
     assert (done.code, done.verdicts["two-digits"]) == (20, "conflict")
     assert columns(done.cell("two-digits")) == ["failed", None, None, None]
     assert done.cell("two-digits")["detail"] == "larder/prices.py: line 3 (hunks @@ -2,2 +2,2 @@)"
-    assert done.patches["two-digits"]["releases"]["2.0"]["applies"] == "conflict"
+    assert done.features["two-digits"]["releases"]["2.0"]["applies"] == "conflict"
     assert done.verdicts["trim-headings"] == "needed", "a conflict takes no other patch with it"
 
 
 def test_patch_that_no_longer_has_an_effect(fork):
-    fork.lay("broken")
+    fork.apply_situation("broken")
     done = fork.status()
     assert (done.code, done.verdicts["round-weights"]) == (20, "broken")
     assert columns(done.cell("round-weights")) == ["failed", None, "failed", None]
@@ -125,16 +142,16 @@ def test_patch_that_no_longer_has_an_effect(fork):
 
 
 def test_patch_that_no_cell_can_try(fork):
-    fork.lay("untested")
+    fork.apply_situation("untested")
     done = fork.status()
     assert (done.code, done.verdicts["future-pytest"]) == (0, "untested")
-    assert done.patches["future-pytest"]["releases"]["2.0"]["cells"]["2.0@plain"] == {
+    assert done.features["future-pytest"]["releases"]["2.0"]["cells"]["2.0@plain"] == {
         "bare": None,
         "configured": None,
         "series": None,
         "without": None,
         "verdict": "untested",
-        "detail": "no cell here meets what it needs",
+        "detail": "no cell here meets its requirements",
     }
     assert done.report["answer"]["text"].endswith(
         "in the way: trim-headings. Untested here: future-pytest."
@@ -142,7 +159,7 @@ def test_patch_that_no_cell_can_try(fork):
 
 
 def test_switching_the_feature_off_replaces_nothing(fork):
-    fork.lay("cache_off")
+    fork.apply_situation("cache_off")
     done = fork.status()
     assert (done.code, done.verdicts["no-nones"]) == (0, "needed")
     assert columns(done.cell("no-nones")) == ["failed", "failed", "passed", "failed"]
@@ -153,22 +170,22 @@ def test_switching_the_feature_off_replaces_nothing(fork):
     )
     why = " ".join(fork.run("status", "--patch", "no-nones", "--why").stdout.split())
     assert "test_second_get_is_a_hit: AssertionError: no hit; the patch's own probes: passed" in why
-    assert done.patches["no-nones"]["releases"]["2.0"]["applies"] == "offset"
+    assert done.features["no-nones"]["releases"]["2.0"]["applies"] == "offset"
 
 
 def test_undeclared_dependency_is_named(fork):
-    fork.lay("undeclared")
+    fork.apply_situation("undeclared")
     done = fork.status()
     assert done.code == 20
     assert (done.verdicts["trim-headings"], done.verdicts["drop-stops"]) == ("unproven", "needed")
     assert done.cell("trim-headings")["detail"] == (
-        "nothing to go by in the without column: "
+        "no usable result in the without column: "
         "cannot be built: without it drop-stops no longer applies (an undeclared Depends?)"
     )
 
 
 def test_declared_dependency_is_left_out_with_what_it_needs(fork):
-    fork.lay("undeclared")
+    fork.apply_situation("undeclared")
     fork.replace(
         "patches/0009-drop-stops.patch", "Drop-When:", "Depends: trim-headings\nDrop-When:"
     )
@@ -181,7 +198,7 @@ def test_declared_dependency_is_left_out_with_what_it_needs(fork):
 
 
 def test_reverse_mutation_gives_teeth_to_a_behaviour_that_every_release_has(fork):
-    fork.lay("mutation")
+    fork.apply_situation("mutation")
     done = fork.status()
     assert (done.code, done.verdicts["keep-order"]) == (0, "absorbed")
 
@@ -192,7 +209,7 @@ def test_reverse_mutation_gives_teeth_to_a_behaviour_that_every_release_has(fork
     ids=["harmless", "stale"],
 )
 def test_mutation_that_shows_nothing_gives_no_teeth(fork, old, new):
-    fork.lay("mutation")
+    fork.apply_situation("mutation")
     fork.replace("tests/mutations/keep-order.diff", old, new)
     done = fork.status()
     assert (done.code, done.verdicts["keep-order"]) == (20, "unproven")
@@ -200,8 +217,8 @@ def test_mutation_that_shows_nothing_gives_no_teeth(fork, old, new):
 
 
 def test_patch_that_applies_on_its_base_with_an_offset_alone(fork):
-    fork.lay("absorbed")
-    fork.lay("cache_off")
+    fork.apply_situation("absorbed")
+    fork.apply_situation("cache_off")
     done = fork.status()
     assert (done.code, done.verdicts["no-nones"]) == (20, "conflict")
     words = "does not apply exactly on its own base 1.1: Hunk #1 succeeded at 16 (offset 2 lines)."
@@ -218,7 +235,7 @@ def test_all_at_once(fork):
         "broken",
         "untested",
     ):
-        fork.lay(situation)
+        fork.apply_situation(situation)
     done = fork.status()
     assert done.code == 20
     assert done.report["summary"] == {

@@ -3,7 +3,7 @@
 
 def commit(git, files, parent=None):
     """Write files (text or bytes by path) as the tree of a commit, and return its id."""
-    with git.index() as handle:
+    with git.temporary_index() as handle:
         for path, content in files.items():
             data = content if isinstance(content, bytes) else content.encode()
             blob = handle.text("hash-object", "-w", "--stdin", stdin=data)

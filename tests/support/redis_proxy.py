@@ -26,7 +26,7 @@ class Proxy:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         self.connections = 0
-        self.told = 0
+        self.chunks_received = 0
 
     def __enter__(self):
         threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
@@ -34,18 +34,18 @@ class Proxy:
 
     def __exit__(self, *_):
         self._close_listener()
-        self._drop_all()
+        self._reset_connections()
 
-    def fault(self, mode):
+    def set_mode(self, mode):
         """Fail from now on, or work again."""
-        before, self._mode, self.connections, self.told = self._mode, mode, 0, 0
+        before, self._mode, self.connections, self.chunks_received = self._mode, mode, 0, 0
         if mode == REFUSED:
             self._close_listener()
         elif before == REFUSED:
             self._listener = socket.create_server(("127.0.0.1", self.port))
             threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
         if mode in (REFUSED, WORKING):
-            self._drop_all()
+            self._reset_connections()
 
     def _accept(self, listener):
         while True:
@@ -64,15 +64,15 @@ class Proxy:
             socket.create_connection(("127.0.0.1", self._target)) as server,
         ):
             self._open.add(server)
-            threading.Thread(target=self._answer, args=(server, client), daemon=True).start()
+            threading.Thread(target=self._relay_answers, args=(server, client), daemon=True).start()
             while sent := client.recv(65536):
-                self.told += 1
+                self.chunks_received += 1
                 if self._mode in (WORKING, RESET):
                     server.sendall(sent)
                 elif self._mode in REFUSALS:
-                    client.sendall(f"-{REFUSALS[self._mode]}\r\n".encode() * commands(sent))
+                    client.sendall(f"-{REFUSALS[self._mode]}\r\n".encode() * count_commands(sent))
 
-    def _answer(self, server, client):
+    def _relay_answers(self, server, client):
         with suppress(OSError):
             while said := server.recv(65536):
                 if self._mode == WORKING:
@@ -86,13 +86,13 @@ class Proxy:
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
 
-    def _drop_all(self):
+    def _reset_connections(self):
         while self._open:
             with suppress(OSError):
                 reset(self._open.pop())
 
 
-def commands(sent):
+def count_commands(sent):
     """Return how many commands a chunk holds; those of the tests come in one."""
     count, rest = 0, sent
     while rest.startswith(b"*"):

@@ -24,7 +24,7 @@ import requests
 from filelock import FileLock
 
 from scripts.probes.servers import free_port
-from scripts.wheel.contents import Contents, write_wheel
+from scripts.wheel.contents import WheelContents, write_wheel
 from tests.support import harness
 from tests.support.local_index import _KILLER, GITCONFIG, serving
 
@@ -32,7 +32,7 @@ USER, PASSWORD = "rover", "5up3r/s3cret pass"
 WHEEL = "made_up_larder-2.0+rover.1-py3-none-any.whl"
 PATIENCE_SECONDS = 60
 
-SHIPPING = """
+FORK_TOML_FOR_PUBLISHING = """
 [wheel]
 backend = ["setuptools==80.9.0"]
 metadata = { Description-Content-Type = "text/plain", Description = "A larder." }
@@ -69,7 +69,7 @@ def test_fails_everywhere():
 
 
 @dataclass(frozen=True)
-class Shop(harness.Fork):
+class PublishableFork(harness.Fork):
     """A fork with what shipping needs; its verbs know no credential but those given to them."""
 
     home: Path
@@ -83,7 +83,7 @@ class Shop(harness.Fork):
             capture_output=True,
             text=True,
         )
-        result = harness.Done(done.returncode, done.stdout, done.stderr)
+        result = harness.CommandResult(done.returncode, done.stdout, done.stderr)
         assert ok is None or done.returncode == ok, done.stdout + done.stderr
         assert_no_secret(done.stdout + done.stderr)
         assert allow_traceback or "Traceback" not in done.stdout + done.stderr
@@ -100,7 +100,7 @@ class Shop(harness.Fork):
             **({"TWINE_USERNAME": USER, "TWINE_PASSWORD": PASSWORD} | env),
         )
 
-    def started(self, *words):
+    def start_publishing(self, *words):
         """Start publishing and go on at once."""
         env = self.env(TWINE_USERNAME=USER, TWINE_PASSWORD=PASSWORD)
         command = harness.command(self.root, ("publish", "--index", "local", *words))
@@ -113,7 +113,7 @@ class Shop(harness.Fork):
             start_new_session=True,
         )
 
-    def killed(self, event, text):
+    def run_killed_at(self, event, text):
         """Publish, and be killed right before the first audit event (PEP 578) with arguments like `text`."""
         command = [
             sys.executable,
@@ -158,7 +158,7 @@ class Shop(harness.Fork):
         self.git("add", "--all")
         self.git("commit", "--quiet", "--allow-empty", "-m", "As it is")
 
-    def at(self, upload, simple):
+    def use_index(self, upload, simple):
         """Publish to these addresses from now on."""
         self.append(
             "fork.toml",
@@ -209,52 +209,59 @@ def cache_folder():
     return Path(done.stdout.strip())
 
 
-def make_shop(folder):
+def make_publishable_fork(folder):
     """Make a fork of the larder that is pinned, vendored, judged, built once and committed."""
     releases = folder / "releases"
-    shutil.copytree(harness.HERE / "larder_releases", releases)
+    shutil.copytree(harness.SITUATIONS / "larder_releases", releases)
     (releases / "1.0" / "tests").mkdir()
     (releases / "1.0" / "tests" / "test_own.py").write_text(OWN_TESTS)
-    harness.make_fork(harness.HERE / "larder", folder / "fork")
-    shop = Shop(folder / "fork", folder / "home")
-    shop.home.mkdir()
-    (shop.home / ".gitconfig").write_text(GITCONFIG)
-    shop.append("fork.toml", SHIPPING)
-    shop.replace("fork.toml", 'common = ["__init__.py"', 'common = ["__init__.py", "__main__.py"')
-    shutil.copy(harness.PROJECT / "rover_overrides" / "__main__.py", shop.root / "larder_overrides")
-    shop.write("LICENSE", "All of it is made up.\n")
-    shop.write(".gitignore", ".fork/\n.tox\n__pycache__/\n/upstream/src/\n/dist/\n")
-    with serving(harness.releases(releases, "made_up_larder")) as index:
-        shop.run("pin", PIP_INDEX_URL=index.address)
+    harness.make_fork(harness.SITUATIONS / "larder", folder / "fork")
+    publishable_fork = PublishableFork(folder / "fork", folder / "home")
+    publishable_fork.home.mkdir()
+    (publishable_fork.home / ".gitconfig").write_text(GITCONFIG)
+    publishable_fork.append("fork.toml", FORK_TOML_FOR_PUBLISHING)
+    publishable_fork.replace(
+        "fork.toml", 'common = ["__init__.py"', 'common = ["__init__.py", "__main__.py"'
+    )
+    shutil.copy(
+        harness.PROJECT / "rover_overrides" / "__main__.py",
+        publishable_fork.root / "larder_overrides",
+    )
+    publishable_fork.write("LICENSE", "All of it is made up.\n")
+    publishable_fork.write(".gitignore", ".fork/\n.tox\n__pycache__/\n/upstream/src/\n/dist/\n")
+    with serving(harness.index_of_releases(releases, "made_up_larder")) as index:
+        publishable_fork.run("pin", PIP_INDEX_URL=index.address)
     for verb in ("vendor", "status", "wheel"):
-        shop.run(verb)
-    shop.git("init", "--quiet")
-    shop.commit()
-    return shop
+        publishable_fork.run(verb)
+    publishable_fork.git("init", "--quiet")
+    publishable_fork.commit()
+    return publishable_fork
 
 
 @pytest.fixture(scope="session")
-def shop_template(tmp_path_factory, worker_id):
-    """Give the fork that every test copies; parallel workers share one."""
+def publishable_fork_template(tmp_path_factory, worker_id):
+    """Return the fork that every test copies; parallel workers share one."""
     base = tmp_path_factory.getbasetemp()
     folder = (base if worker_id == "master" else base.parent) / "shop"
     with FileLock(f"{folder}.lock"):
         if not (folder / "ready").exists():
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir()
-            make_shop(folder)
+            make_publishable_fork(folder)
             (folder / "ready").touch()
-    return Shop(folder / "fork", folder / "home")
+    return PublishableFork(folder / "fork", folder / "home")
 
 
 @pytest.fixture
-def shop(shop_template, tmp_path):
-    """Give a fork in which everything is in order, committed, and nothing is left to run."""
+def publishable_fork(publishable_fork_template, tmp_path):
+    """Return a fork in which everything is in order, committed, and nothing is left to run."""
     root, home = tmp_path / "fork", tmp_path / "home"
-    shutil.copytree(shop_template.root, root, ignore=shutil.ignore_patterns(".tox"), symlinks=True)
-    shutil.copytree(shop_template.home, home)
-    (root / ".tox").symlink_to(shop_template.root / ".tox")
-    return Shop(root, home)
+    shutil.copytree(
+        publishable_fork_template.root, root, ignore=shutil.ignore_patterns(".tox"), symlinks=True
+    )
+    shutil.copytree(publishable_fork_template.home, home)
+    (root / ".tox").symlink_to(publishable_fork_template.root / ".tox")
+    return PublishableFork(root, home)
 
 
 # The indexes
@@ -292,7 +299,7 @@ def pypiserver(folder, authenticated="update,download,list"):
         authenticated,
         "--disable-fallback",
     ]
-    with program(
+    with running_program(
         [sys.executable, "-m", "pypiserver", "run", *options, str(packages)], port, folder / "log"
     ):
         yield RunningIndex(
@@ -316,7 +323,7 @@ def devpi(folder, mirrored):
         "--serverdir",
         str(state),
     ]
-    with program(server, port, folder / "log"):
+    with running_program(server, port, folder / "log"):
         address = f"http://127.0.0.1:{port}/{USER}"
         requests.put(address, json={"password": PASSWORD}, timeout=60).raise_for_status()
         login = requests.post(
@@ -334,14 +341,14 @@ def devpi(folder, mirrored):
 
 
 @contextmanager
-def program(command, port, log):
+def running_program(command, port, log):
     """Run a server until the block ends; it is up when it takes connections."""
     with log.open("wb") as output:
         process = subprocess.Popen(
             command, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
         )
         try:
-            until(lambda: process.poll() is not None or takes_connections(port), command[0])
+            wait_until(lambda: process.poll() is not None or accepts_connections(port), command[0])
             assert process.poll() is None, log.read_text()
             yield process
         finally:
@@ -350,26 +357,26 @@ def program(command, port, log):
 
 
 @pytest.fixture
-def storage(tmp_path):
-    """Give a pypiserver with a password."""
+def pypi_index(tmp_path):
+    """Yield a pypiserver with a password."""
     with pypiserver(tmp_path / "index") as index:
         yield index
 
 
 @pytest.fixture
-def warehouse(storage, shop):
-    """Give a pypiserver to which the fork's index `local` leads."""
-    shop.at(storage.upload, storage.simple)
-    return storage
+def configured_index(pypi_index, publishable_fork):
+    """Return a pypiserver to which the fork's index `local` leads."""
+    publishable_fork.use_index(pypi_index.upload, pypi_index.simple)
+    return pypi_index
 
 
-def takes_connections(port):
-    """Tell whether somebody listens there."""
+def accepts_connections(port):
+    """Return whether somebody listens there."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def until(true, what):
+def wait_until(true, what):
     """Wait until something is true, and fail where it never is."""
     end = time.monotonic() + PATIENCE_SECONDS
     while not true():
@@ -386,7 +393,7 @@ def small_wheel(name, version, *needs, text=""):
         "METADATA": f"{head}\n".encode(),
         "WHEEL": b"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
     }
-    contents = Contents(name, version, {f"{name.replace('-', '_')}.py": text.encode()}, info)
+    contents = WheelContents(name, version, {f"{name.replace('-', '_')}.py": text.encode()}, info)
     from datetime import UTC, datetime
 
     return contents.file_name, write_wheel(contents, datetime(2020, 1, 1, tzinfo=UTC))
@@ -396,22 +403,22 @@ def small_wheel(name, version, *needs, text=""):
 
 
 @dataclass
-class Proxy:
-    """Stands before an index. `way` says what it does with an upload; `half` and `taken` tell how far one came."""
+class FaultyProxy:
+    """Stands before an index. `behaviour` is what it does with an upload; `received_half` and `upload_accepted` are set as one arrives."""
 
     index: RunningIndex
-    way: str = "pass"
-    half: threading.Event = field(default_factory=threading.Event)
-    taken: threading.Event = field(default_factory=threading.Event)
-    let_go: threading.Event = field(default_factory=threading.Event)
+    behaviour: str = "pass"
+    received_half: threading.Event = field(default_factory=threading.Event)
+    upload_accepted: threading.Event = field(default_factory=threading.Event)
+    released: threading.Event = field(default_factory=threading.Event)
     address: str = ""
 
 
-class _Proxied(BaseHTTPRequestHandler):
+class _FaultyProxyHandler(BaseHTTPRequestHandler):
     def do_GET(self):
-        if self.server.proxy.way == "garbage":
+        if self.server.proxy.behaviour == "garbage":
             self._answer(200, {"Content-Type": "text/html"}, b"<html>\x00\xff<<< not an index")
-        elif self.server.proxy.way == "broken":
+        elif self.server.proxy.behaviour == "broken":
             self._answer(500, {}, b"Traceback: internal")
         else:
             self._forward(None)
@@ -420,17 +427,17 @@ class _Proxied(BaseHTTPRequestHandler):
 
     def do_POST(self):
         proxy, size = self.server.proxy, int(self.headers["Content-Length"])
-        if proxy.way in ("cut", "stall"):
+        if proxy.behaviour in ("cut", "stall"):
             self.rfile.read(size // 2)
-            proxy.half.set()
-            if proxy.way == "stall":
-                proxy.let_go.wait(PATIENCE_SECONDS)
+            proxy.received_half.set()
+            if proxy.behaviour == "stall":
+                proxy.released.wait(PATIENCE_SECONDS)
             self.close_connection = True
             return
         body = self.rfile.read(size)
-        if proxy.way in ("echo", "garbage", "lie"):
+        if proxy.behaviour in ("echo", "garbage", "lie"):
             self._answer(
-                502 if proxy.way == "echo" else 200,
+                502 if proxy.behaviour == "echo" else 200,
                 {},
                 f"you are {self.headers['Authorization']}".encode(),
             )
@@ -446,9 +453,9 @@ class _Proxied(BaseHTTPRequestHandler):
         content = answer.read()
         connection.close()
         if body is not None:
-            proxy.taken.set()
-        if body is not None and proxy.way == "swallow":
-            proxy.let_go.wait(PATIENCE_SECONDS)
+            proxy.upload_accepted.set()
+        if body is not None and proxy.behaviour == "swallow":
+            proxy.released.wait(PATIENCE_SECONDS)
             self.close_connection = True
             return
         self._answer(
@@ -470,10 +477,10 @@ class _Proxied(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def proxied(index, way):
+def faulty_proxy(index, behaviour):
     """Put a proxy before an index; its files are then at `proxy.address` and below."""
-    proxy = Proxy(index, way)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Proxied)
+    proxy = FaultyProxy(index, behaviour)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _FaultyProxyHandler)
     server.proxy, server.daemon_threads = proxy, True
     proxy.address = f"http://127.0.0.1:{server.server_port}/"
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
@@ -481,7 +488,7 @@ def proxied(index, way):
     try:
         yield proxy
     finally:
-        proxy.let_go.set()
+        proxy.released.set()
         server.shutdown()
         server.server_close()
         thread.join()

@@ -6,12 +6,12 @@ from pathlib import Path
 
 from scripts.core.git import sealed_environment
 
-CAPITALIZE = "    return line.capitalize()\n"
-STRIP = "    return line.strip().capitalize()\n"
+CAPITALIZED_LINE = "    return line.capitalize()\n"
+STRIPPED_LINE = "    return line.strip().capitalize()\n"
 HITS = "            self.hits += 1\n"
 
 
-class History:
+class UpstreamHistory:
     """A git repository with a work tree, on branch `main`."""
 
     def __init__(self, root, sdists, versions):

@@ -6,7 +6,7 @@ Imports nothing of the tooling, because a cell has only upstream, pytest and its
 import os
 
 
-class Reversed:
+class ReverseOrder:
     """Reverses the order, to reveal a test that depends on another one."""
 
     def pytest_collection_modifyitems(self, items):
@@ -14,7 +14,7 @@ class Reversed:
         items.reverse()
 
 
-class Deciding:
+class StopAtFirstFailure:
     """Leaves out the tests that cannot change whether a file passes: all after its first failure.
 
     `failed` are the tests that failed in the previous round, by file: such a file runs only that
@@ -53,7 +53,7 @@ def run_probes(log, root, files, *, complete=(), failed=(), reverse=False):
     """Write `log` in the format of pytest-reportlog, and return the exit code.
 
     `complete` are the node ids of files that run to their end; `failed` are the failures of the
-    previous round (see `Deciding`).
+    previous round (see `StopAtFirstFailure`).
     """
     import pytest
 
@@ -78,7 +78,7 @@ def run_probes(log, root, files, *, complete=(), failed=(), reverse=False):
         "--continue-on-collection-errors",
     ]
     common += [f"-p{plugin}" for plugin in plugins]
-    extra = [Deciding(complete, failed), *([Reversed()] if reverse else [])]
+    extra = [StopAtFirstFailure(complete, failed), *([ReverseOrder()] if reverse else [])]
     return int(pytest.main([*common, "--report-log", log, *files], plugins=extra))
 
 

@@ -8,8 +8,8 @@ from rover_overrides.cache import locks, results
 from rover_overrides.conditions.conditions import TRUE
 from rover_overrides.transport import pipeline
 from rover_overrides.transport.circuit_breaker import circuit
-from tests.support.process import processes
-from tests.support.results import KEY, cached, drop, is_hit
+from tests.support.application_process import application_processes
+from tests.support.one_result import KEY, cached, drop, is_hit
 
 LOCK = f"{KEY}:lock"
 SHORT = override_settings(CACHEOPS_ROVER_LOCK_SECONDS=0.2)
@@ -63,7 +63,7 @@ def test_lock_whose_holder_died_is_taken_over(server):
     locks.acquire(KEY)
     assert cached(lambda: "computed", lock=True) == "computed"
     assert is_hit()
-    assert LOCK not in server.names()
+    assert LOCK not in server.key_names()
 
 
 @SHORT
@@ -95,7 +95,7 @@ def test_slow_holder_stores_where_nobody_was_faster(server):
 
 def test_slow_holder_stores_while_the_next_one_computes(server):
     assert cached(computing_slowly(server, lambda: locks.acquire(KEY)), lock=True) == "slow"
-    assert LOCK in server.names(), "the lock of the next one stays"
+    assert LOCK in server.key_names(), "the lock of the next one stays"
     assert cached(lambda: "other") == "slow"
 
 
@@ -116,7 +116,7 @@ def test_slow_holder_leaves_what_was_stored_since_a_write(server):
 
 def test_slow_holder_stores_nothing_that_a_write_has_outdated(server):
     assert cached(computing_slowly(server, lambda: drop("u", TRUE)), lock=True) == "slow"
-    assert KEY not in server.names()
+    assert KEY not in server.key_names()
 
 
 def test_holder_stores_what_it_computed_under_its_lock(server):
@@ -164,7 +164,7 @@ def test_reader_waits_once_wherever_redis_begins_to_hang(server, monkeypatch, lo
         for _ in range(3):
             assert cached(lambda: "computed", lock=lock) == "computed"
     assert hanging.hung == min(1, max(0, hanging.seen - first + 1))
-    circuit.worked()
+    circuit.record_success()
 
 
 @pytest.mark.filterwarnings("ignore:The cacheops cache timed out:RuntimeWarning")
@@ -174,7 +174,7 @@ def test_reader_waits_once_where_redis_hangs_while_it_waits_for_a_lock(server, m
     with override_settings(CACHEOPS_DEGRADE_ON_FAILURE=True):
         assert cached(lambda: "computed", lock=True) == "computed"
     assert hanging.hung == 1
-    circuit.worked()
+    circuit.record_success()
 
 
 def test_nodes_of_a_cluster_are_not_asked_in_the_same_wait(cluster, monkeypatch):
@@ -204,7 +204,7 @@ def test_client_of_little_patience_looks_instead_of_waiting(server, monkeypatch)
 
 DEFINED = """
 import time, os, signal
-from written.models import Shelf
+from write_models.models import Shelf
 @cached_as(Shelf.objects.filter(name='Left'), timeout=600, lock=True)
 def counted():
     if dies:
@@ -215,15 +215,15 @@ dies = {dies}
 
 
 def test_others_compute_what_a_killed_process_was_computing(tree, plain_server, tmp_path):
-    plain_server.flush()
+    plain_server.flush_all()
     found = f"redis://127.0.0.1:{plain_server.port}"
-    with processes(tree, tmp_path, found, CACHEOPS_ROVER_LOCK_SECONDS=1) as start:
+    with application_processes(tree, tmp_path, found, CACHEOPS_ROVER_LOCK_SECONDS=1) as start:
         dying, living = start(), start()
-        living.ask("Shelf.objects.create(pk=1, name='Left')")
-        dying.ask(DEFINED.format(dies=True))
-        living.ask(DEFINED.format(dies=False))
-        dying.tell("counted()")
-        dying.killed()
-        assert [name for name in plain_server.names() if name.endswith(":lock")]
-        assert living.value("counted()") == 1
+        living.execute("Shelf.objects.create(pk=1, name='Left')")
+        dying.execute(DEFINED.format(dies=True))
+        living.execute(DEFINED.format(dies=False))
+        dying.send("counted()")
+        dying.wait_until_killed()
+        assert [name for name in plain_server.key_names() if name.endswith(":lock")]
+        assert living.evaluate("counted()") == 1
         assert living.is_hit("counted()")

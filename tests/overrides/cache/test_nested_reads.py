@@ -7,9 +7,9 @@ from rover_overrides.cache import nested_reads
 from rover_overrides.conditions.conditions import TRUE, UNCACHED
 from tests.support.condition_texts import equal
 
-OWN = "SELECT * FROM asked_item"
-DEPS = {"asked_item": [equal("x")]}
-TAGS = {"asked_tag": [TRUE]}
+OWN = "SELECT * FROM query_models_item"
+DEPS = {"query_models_item": [equal("x")]}
+TAGS = {"query_models_tag": [TRUE]}
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +27,9 @@ def reads(*statements, cached=()):
 
 def learned(found, key="q:1", deps=DEPS, statement=None):
     """Return whether all is known, and the dependencies of the next read."""
-    return nested_reads.learn(key, deps, found, statement), nested_reads.learned(key, deps)
+    return nested_reads.covers_reads(key, deps, found, statement), nested_reads.with_learned_tables(
+        key, deps
+    )
 
 
 def test_own_statement_alone_needs_nothing_more():
@@ -38,9 +40,9 @@ def test_own_statement_alone_needs_nothing_more():
 @pytest.mark.parametrize(
     "found",
     [
-        reads(OWN, "SELECT name FROM asked_tag"),
-        reads(OWN, 'WITH t AS (SELECT 1) SELECT "asked_tag"."name" FROM t, ASKED_TAG'),
-        reads(OWN, cached=[{"asked_tag": [equal("x")]}]),
+        reads(OWN, "SELECT name FROM query_models_tag"),
+        reads(OWN, 'WITH t AS (SELECT 1) SELECT "query_models_tag"."name" FROM t, ASKED_TAG'),
+        reads(OWN, cached=[{"query_models_tag": [equal("x")]}]),
     ],
 )
 def test_other_tables_are_depended_on_from_then_on(found):
@@ -49,26 +51,35 @@ def test_other_tables_are_depended_on_from_then_on(found):
 
 
 def test_other_statement_on_the_same_table_needs_all_its_rows():
-    assert learned(reads(OWN, OWN)) == (False, {"asked_item": [TRUE]})
+    assert learned(reads(OWN, OWN)) == (False, {"query_models_item": [TRUE]})
 
 
 @pytest.mark.parametrize(
     "found",
     [
         reads(OWN, "SELECT v FROM elsewhere"),
-        reads(OWN, "UPDATE asked_tag SET name = 'x'"),
-        reads(OWN, b"SELECT name FROM asked_tag"),
-        reads(OWN, cached=[{"asked_tag": [UNCACHED]}]),
+        reads(OWN, "UPDATE query_models_tag SET name = 'x'"),
+        reads(OWN, b"SELECT name FROM query_models_tag"),
+        reads(OWN, cached=[{"query_models_tag": [UNCACHED]}]),
     ],
 )
 def test_what_nobody_knows_is_not_stored(found):
     assert learned(found) == (False, {**DEPS, "": [UNCACHED]})
-    assert learned(reads(OWN, "SELECT name FROM asked_tag")) == (False, {**DEPS, "": [UNCACHED]})
+    assert learned(reads(OWN, "SELECT name FROM query_models_tag")) == (
+        False,
+        {**DEPS, "": [UNCACHED]},
+    )
 
 
 def test_statement_of_another_iterable_is_found_wherever_it_is():
-    assert learned(reads("SELECT name FROM asked_tag", OWN), statement=OWN) == (False, DEPS | TAGS)
-    assert learned(reads("SELECT name FROM asked_tag"), statement=OWN) == (False, DEPS | TAGS)
+    assert learned(reads("SELECT name FROM query_models_tag", OWN), statement=OWN) == (
+        False,
+        DEPS | TAGS,
+    )
+    assert learned(reads("SELECT name FROM query_models_tag"), statement=OWN) == (
+        False,
+        DEPS | TAGS,
+    )
 
 
 def test_statements_of_a_new_connection_are_not_remembered():
@@ -78,19 +89,19 @@ def test_statements_of_a_new_connection_are_not_remembered():
 
 
 def test_few_results_are_remembered():
-    for number in range(nested_reads.KEPT + 1):
-        learned(reads(OWN, "SELECT name FROM asked_tag"), key=f"q:{number}")
+    for number in range(nested_reads.MAX_REMEMBERED + 1):
+        learned(reads(OWN, "SELECT name FROM query_models_tag"), key=f"q:{number}")
     assert len(nested_reads._learned) == 1
 
 
 def test_inner_blocks_read_for_themselves(sqlite):
     connections[sqlite].ensure_connection()
-    with nested_reads.watching() as outer, connections[sqlite].cursor() as cursor:
+    with nested_reads.recording_reads() as outer, connections[sqlite].cursor() as cursor:
         cursor.execute("SELECT 1")
         cursor.execute("PRAGMA foreign_keys")
-        with nested_reads.watching() as inner:
+        with nested_reads.recording_reads() as inner:
             cursor.execute("SELECT 2")
-            nested_reads.note(TAGS)
+            nested_reads.note_cached_read(TAGS)
     assert (outer.statements, inner.statements) == (["SELECT 1"], ["SELECT 2"])
-    assert outer.tables == inner.tables == {"asked_tag"}
+    assert outer.tables == inner.tables == {"query_models_tag"}
     assert not connections[sqlite].execute_wrappers

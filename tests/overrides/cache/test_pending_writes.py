@@ -5,13 +5,13 @@ from django.test import override_settings
 from redis.crc import key_slot
 
 from rover_overrides.cache import pending_writes
-from rover_overrides.cache.registry import keys
+from rover_overrides.cache.registry import registry_keys
 from rover_overrides.invalidation import two_phase
-from rover_overrides.invalidation.two_phase import Change, announce, complete
+from rover_overrides.invalidation.two_phase import Change, finish, prepare
 from rover_overrides.transport import pipeline
-from tests.support import live
+from tests.support import engine_redis
 from tests.support.condition_texts import among, equal
-from tests.support.results import cached, is_hit
+from tests.support.one_result import cached, is_hit
 
 # The table is no model's: related rows are not asked for, and every column is taken as it is.
 CHANGES = [Change("t", {"x": "1", "y": "1"}, {"x": "2", "y": "1"})]
@@ -22,81 +22,81 @@ UNKNOWN = {"t": [among("y", "1", "2")]}
 @pytest.fixture(params=["server", "cluster"])
 def redis(request, monkeypatch):
     """Give a server or a cluster, and a writer that knows no registry yet."""
-    monkeypatch.setattr(two_phase, "_registry", two_phase.Registry())
+    monkeypatch.setattr(two_phase, "_registry", two_phase.RegistryCopies())
     if request.param == "cluster":
         return request.getfixturevalue("cluster")
     server = request.getfixturevalue("plain_server")
-    server.flush()
-    live.use(monkeypatch, server.client())
+    server.flush_all()
+    engine_redis.use_client(monkeypatch, server.client())
     return server
 
 
 def test_nothing_is_stored_between_announcement_and_end(redis):
     cached(lambda: "old", DEPS)
-    announced = announce("default", CHANGES)
+    prepared = prepare("default", CHANGES)
     assert cached(lambda: "old", DEPS) == "old"
     assert not is_hit(DEPS)
-    complete("default", announced, CHANGES, committed=True)
+    finish("default", prepared, CHANGES, was_committed=True)
     assert cached(lambda: "new", DEPS) == "new"
     assert is_hit(DEPS)
 
 
 def test_write_that_does_not_commit_lets_results_be_stored_again(redis):
-    announced = announce("default", CHANGES)
-    complete("default", announced, CHANGES, committed=False)
+    prepared = prepare("default", CHANGES)
+    finish("default", prepared, CHANGES, was_committed=False)
     cached(lambda: "old", DEPS)
     assert is_hit(DEPS)
-    assert not [name for name in redis.names() if "pending" in name or "writers" in name]
+    assert not [name for name in redis.key_names() if "pending" in name or "writers" in name]
 
 
 def lose(redis, how):
     if how == "flushed":
-        redis.flush()
+        redis.flush_all()
     else:
-        pipeline.unlink([pending_writes.key("", "t"), pending_writes.old_key("", "t")])
+        pipeline.unlink([pending_writes.key("", "t"), pending_writes.previous_wheel_key("", "t")])
         if how == "evicted with the registry":
-            pipeline.unlink(keys("", "t"))
+            pipeline.unlink(registry_keys("", "t"))
 
 
 @pytest.mark.parametrize("deps", [DEPS, UNKNOWN])
 def test_entry_that_has_ended_before_the_commit_leaves_nothing_stale(redis, deps):
     with override_settings(CACHEOPS_ROVER_UNKNOWN_SECONDS=0):
-        announced = announce("default", CHANGES)
+        prepared = prepare("default", CHANGES)
         assert cached(lambda: "old", deps) == "old"
         assert is_hit(deps)
-        complete("default", announced, CHANGES, committed=True)
+        finish("default", prepared, CHANGES, was_committed=True)
         assert not is_hit(deps)
 
 
 @pytest.mark.parametrize("how", ["evicted", "evicted with the registry", "flushed"])
 @pytest.mark.parametrize("deps", [DEPS, UNKNOWN])
 def test_entry_that_is_lost_before_the_commit_leaves_nothing_stale(redis, how, deps):
-    announced = announce("default", CHANGES)
+    prepared = prepare("default", CHANGES)
     lose(redis, how)
     cached(lambda: "old", deps)
     assert is_hit(deps), "somebody stored what was there before the commit"
-    complete("default", announced, CHANGES, committed=True)
+    finish("default", prepared, CHANGES, was_committed=True)
     assert not is_hit(deps)
 
 
 def test_each_of_several_writes_leaves_for_itself(redis):
-    first, second = announce("default", CHANGES), announce("default", CHANGES)
-    complete("default", first, CHANGES, committed=True)
+    first, second = prepare("default", CHANGES), prepare("default", CHANGES)
+    finish("default", first, CHANGES, was_committed=True)
     cached(lambda: "old", DEPS)
     assert not is_hit(DEPS)
-    complete("default", second, CHANGES, committed=True)
+    finish("default", second, CHANGES, was_committed=True)
     cached(lambda: "new", DEPS)
     assert is_hit(DEPS)
 
 
 def test_announcement_costs_two_round_trips_or_three_to_a_cluster_and_its_end_one(redis):
     cached(lambda: "old", DEPS)
-    announce("default", CHANGES)
-    with live.round_trips() as counted:
-        announced = announce("default", CHANGES)
-    assert counted["trips"] == (3 if pipeline.is_sharded() else 2)
-    with live.round_trips() as counted:
-        complete("default", announced, CHANGES, committed=True)
+    prepare("default", CHANGES)
+    with engine_redis.count_round_trips() as counted:
+        prepared = prepare("default", CHANGES)
+    assert counted["trips"] == (3 if pipeline.is_cluster() else 2)
+    with engine_redis.count_round_trips() as counted:
+        finish("default", prepared, CHANGES, was_committed=True)
     assert counted["trips"] == 1
 
 
@@ -116,16 +116,18 @@ def test_who_is_entered_is_asked_after_the_stamps_are_seen_on_whatever_node(clus
     assert max(stamped) < asked
 
 
-SHELVES = "written_shelf"
+SHELVES = "write_models_shelf"
 
 
 @pytest.fixture
 def moving(cluster, monkeypatch):
     """Give a cluster in which the slot of a table's registries and entries moves, and a registry has not moved yet."""
-    monkeypatch.setattr(two_phase, "_registry", two_phase.Registry())
+    monkeypatch.setattr(two_phase, "_registry", two_phase.RegistryCopies())
     cached(lambda: "other", {SHELVES: [equal("name", "other")]}, "q:other")
-    slot = key_slot(keys("", SHELVES)[0].encode())
-    (source,) = [node for node in cluster.nodes if keys("", SHELVES)[0] in node.names()]
+    slot = key_slot(registry_keys("", SHELVES)[0].encode())
+    (source,) = [
+        node for node in cluster.nodes if registry_keys("", SHELVES)[0] in node.key_names()
+    ]
     target = next(node for node in cluster.nodes if node is not source)
     with source.client() as one, target.client() as other:
         other.execute_command("CLUSTER SETSLOT", slot, "IMPORTING", cluster.id_of(source))
@@ -152,8 +154,8 @@ def test_reader_between_any_two_steps_of_a_writer_stores_nothing_while_the_slot_
         return replies
 
     monkeypatch.setattr(pipeline, "_cluster_round", sent)
-    announced = announce("default", changes)
+    prepared = prepare("default", changes)
     monkeypatch.setattr(pipeline, "_cluster_round", real)
     assert len(steps) >= step, "the reader was not there"
-    complete("default", announced, changes, committed=True)
+    finish("default", prepared, changes, was_committed=True)
     assert not is_hit(deps, "q:second")

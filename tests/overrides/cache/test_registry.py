@@ -5,42 +5,42 @@ from django.test import override_settings
 
 from rover_overrides.cache import registry
 from rover_overrides.cache.registry import (
-    CAP,
-    Known,
-    Registry,
+    MAX_TEMPLATES,
+    KnownTemplates,
+    RegistryCopies,
     append_command,
-    appended,
     generation_command,
-    key_of,
-    keys,
+    parse_append_reply,
+    registry_key,
+    registry_keys,
     stamp_key,
 )
 from rover_overrides.conditions.conditions import TRUE, UNCACHED, Conj
 from rover_overrides.transport import pipeline
 from rover_overrides.transport.pipeline import Reply
-from tests.support import live
+from tests.support import engine_redis
 from tests.support.condition_texts import among, equal
 
-KEY, OPERANDS = keys("", "t")
-OTHER, _ = keys("", "u")
+KEY, OPERANDS = registry_keys("", "t")
+OTHER, _ = registry_keys("", "u")
 LONG = 100
 
 
-def append(*entries, seconds=LONG, key=KEY):
+def append(*templates, seconds=LONG, key=KEY):
     """Append as a lease does; return the generation and for each template whether it is in."""
-    command = append_command(key, entries, seconds)
+    command = append_command(key, templates, seconds)
     try:
         (reply,) = pipeline.run([command])
     except pipeline.redis.exceptions.NoScriptError:
-        (reply,) = pipeline.run([registry.with_source(command)])
-    generation, said = appended(reply, entries)
+        (reply,) = pipeline.run([registry.with_script_source(command)])
+    generation, said = parse_append_reply(reply, templates)
     return generation.value, said
 
 
 def listed(server):
     with server.client() as client:
-        generation, *entries = client.lrange(KEY, 0, -1)
-    return generation, [entry.decode() for entry in entries]
+        generation, *templates = client.lrange(KEY, 0, -1)
+    return generation, [template.decode() for template in templates]
 
 
 def ttl(server):
@@ -48,8 +48,8 @@ def ttl(server):
         return client.ttl(KEY)
 
 
-def full(**options):
-    return append(*(f"e{n}" for n in range(CAP)), **options)
+def is_full(**options):
+    return append(*(f"e{n}" for n in range(MAX_TEMPLATES)), **options)
 
 
 def test_append_makes_a_registry_and_appends_what_is_not_in(server):
@@ -84,19 +84,19 @@ def test_append_lengthens_the_life_of_a_registry_and_never_shortens_it(server):
 
 
 def test_full_registry_refuses_what_is_not_in(server):
-    first, said = full()
+    first, said = is_full()
     assert all(said.values())
     assert append("e5", "late") == (first, {"e5": True, "late": False})
-    assert len(listed(server)[1]) == CAP
+    assert len(listed(server)[1]) == MAX_TEMPLATES
 
 
 def test_last_place_goes_to_the_first_template(server):
-    append(*(f"e{n}" for n in range(CAP - 1)))
+    append(*(f"e{n}" for n in range(MAX_TEMPLATES - 1)))
     assert append("one", "two")[1] == {"one": True, "two": False}
 
 
 def test_full_registry_that_is_old_enough_starts_anew(server):
-    first, _ = full()
+    first, _ = is_full()
     with override_settings(CACHEOPS_ROVER_REGISTRY_SECONDS=0):
         assert append("e5")[0] == first, "nothing is missing, so it stays"
         second, said = append("e5", "late")
@@ -106,18 +106,18 @@ def test_full_registry_that_is_old_enough_starts_anew(server):
 
 
 def test_no_more_than_a_thousand_members(server):
-    full()
+    is_full()
     with server.client() as client:
         assert client.llen(KEY) == 1000
 
 
 def test_registry_key_of_a_condition():
-    a, o = keys("p:", "t")
-    assert len({a, o, *keys("p:", "u"), *keys("q:", "t")}) == 6
-    assert key_of("p:", "t", equal("x")) == a
-    assert key_of("p:", "t", among("x", "1")) == o
-    assert key_of("p:", "t", TRUE) is None
-    assert key_of("p:", "t", UNCACHED) is None
+    a, o = registry_keys("p:", "t")
+    assert len({a, o, *registry_keys("p:", "u"), *registry_keys("q:", "t")}) == 6
+    assert registry_key("p:", "t", equal("x")) == a
+    assert registry_key("p:", "t", among("x", "1")) == o
+    assert registry_key("p:", "t", TRUE) is None
+    assert registry_key("p:", "t", UNCACHED) is None
 
 
 def test_stamp_keys_are_as_different_as_conditions():
@@ -126,9 +126,9 @@ def test_stamp_keys_are_as_different_as_conditions():
         equal("x", "1"),
         equal("x", "2"),
         equal("y", "1"),
-        Conj(equal("x").entry, ("1", "2")),
-        Conj(equal("x").entry, ('1","2',)),
-        Conj(equal("x").entry, ("\ud800",)),
+        Conj(equal("x").template, ("1", "2")),
+        Conj(equal("x").template, ('1","2',)),
+        Conj(equal("x").template, ("\ud800",)),
         among("x", "1", "2"),
         among("x", '1","2'),
     ]
@@ -140,21 +140,21 @@ def test_stamp_keys_are_as_different_as_conditions():
 
 @pytest.fixture
 def copies():
-    return Registry()
+    return RegistryCopies()
 
 
-def commands(asked):
-    return [command[2:] for command in asked.commands if command[0] == "LRANGE"]
+def commands(pending_read):
+    return [command[2:] for command in pending_read.commands if command[0] == "LRANGE"]
 
 
 def test_copy_reads_the_whole_once_and_then_what_came_after(server, copies):
     append("x", "y")
-    with live.round_trips() as counted:
+    with engine_redis.count_round_trips() as counted:
         assert copies.read([KEY]) == [("x", "y")]
     assert counted["trips"] == 1
     append("z")
     assert commands(copies.commands_to_read([KEY])) == [(3, -1)]
-    with live.round_trips() as counted:
+    with engine_redis.count_round_trips() as counted:
         assert copies.read([KEY]) == [("x", "y", "z")]
     assert counted["trips"] == 1
     assert commands(copies.commands_to_read([KEY])) == [(4, -1)]
@@ -163,7 +163,7 @@ def test_copy_reads_the_whole_once_and_then_what_came_after(server, copies):
 def test_copies_of_several_registries_in_one_round_trip(server, copies):
     append("x")
     append("y", key=OPERANDS)
-    with live.round_trips() as counted:
+    with engine_redis.count_round_trips() as counted:
         assert copies.read([KEY, OPERANDS, OTHER]) == [("x",), ("y",), ()]
     assert counted["trips"] == 1
     assert copies.read([]) == []
@@ -175,7 +175,7 @@ def test_other_generation_is_read_anew_in_a_second_round_trip(server, copies):
     copies.read([KEY, OTHER])
     pipeline.unlink([KEY])
     append("z")
-    with live.round_trips() as counted:
+    with engine_redis.count_round_trips() as counted:
         assert copies.read([KEY, OTHER]) == [("z",), ("x",)]
     assert counted["trips"] == 2
 
@@ -190,75 +190,75 @@ def test_registry_that_is_gone_leaves_nothing(server, copies):
 
 
 def test_same_generation_on_another_server_is_read_anew():
-    copies = Registry()
+    copies = RegistryCopies()
 
-    def absorb(identity, *entries):
-        asked = copies.commands_to_read([KEY])
-        return copies.absorb(
-            asked, [Reply(b"g", identity), Reply([e.encode() for e in entries], identity)]
+    def extend_copies(identity, *templates):
+        pending_read = copies.commands_to_read([KEY])
+        return copies.extend_copies(
+            pending_read, [Reply(b"g", identity), Reply([e.encode() for e in templates], identity)]
         )
 
-    assert absorb(b"one", "x") == [("x",)]
-    assert absorb(b"two") == [None]
-    assert absorb(b"two", "x", "y") == [("x", "y")]
+    assert extend_copies(b"one", "x") == [("x",)]
+    assert extend_copies(b"two") == [None]
+    assert extend_copies(b"two", "x", "y") == [("x", "y")]
 
 
 def test_second_reading_is_whole_though_another_thread_has_a_copy(server, monkeypatch):
-    copies = Registry()
+    copies = RegistryCopies()
     append("x")
     copies.read([KEY])
     pipeline.unlink([KEY])
     append("y")
-    real = copies.absorb
+    real = copies.extend_copies
 
-    def absorb(asked, replies):
-        found = real(asked, replies)
+    def extend_copies(pending_read, replies):
+        found = real(pending_read, replies)
         copies._copies[KEY] = registry._Copy(b"older", b"", ("w",))
         return found
 
-    monkeypatch.setattr(copies, "absorb", absorb)
+    monkeypatch.setattr(copies, "extend_copies", extend_copies)
     assert copies.read([KEY]) == [("y",)]
 
 
 def test_known_templates_hold_for_one_generation_on_one_server():
-    known, version = Known(), Reply(b"g", b"s")
-    assert not known.is_in(KEY, "x", version)
+    known, version = KnownTemplates(), Reply(b"g", b"s")
+    assert not known.contains(KEY, "x", version)
     known.learn(KEY, version, {"x": True})
     known.learn(KEY, version, {"y": True})
-    assert known.is_in(KEY, "x", version)
-    assert known.is_in(KEY, "y", version)
+    assert known.contains(KEY, "x", version)
+    assert known.contains(KEY, "y", version)
     for other in (Reply(b"h", b"s"), Reply(b"g", b"t")):
-        assert not known.is_in(KEY, "x", other)
+        assert not known.contains(KEY, "x", other)
     known.learn(KEY, Reply(b"h", b"s"), {"z": True})
-    assert not known.is_in(KEY, "x", version)
+    assert not known.contains(KEY, "x", version)
 
 
 def test_refused_template_is_asked_again_when_the_registry_may_rotate():
-    known, version = Known(), Reply(b"g", b"s")
+    known, version = KnownTemplates(), Reply(b"g", b"s")
     known.learn(KEY, version, {"x": False, "y": True})
-    assert known.refused(KEY, "x")
-    assert not known.is_in(KEY, "x", version)
-    assert not known.refused(KEY, "y")
+    assert known.is_refused(KEY, "x")
+    assert not known.contains(KEY, "x", version)
+    assert not known.is_refused(KEY, "y")
     with override_settings(CACHEOPS_ROVER_REGISTRY_SECONDS=-1):
         known.learn(KEY, version, {"x": False})
-    assert not known.refused(KEY, "x")
+    assert not known.is_refused(KEY, "x")
 
 
 def test_template_that_is_too_long_is_refused():
-    assert Known().refused(KEY, "x" * (registry.LONGEST + 1))
-    assert not Known().refused(KEY, "x" * registry.LONGEST)
+    assert KnownTemplates().is_refused(KEY, "x" * (registry.MAX_TEMPLATE_LENGTH + 1))
+    assert not KnownTemplates().is_refused(KEY, "x" * registry.MAX_TEMPLATE_LENGTH)
 
 
 def test_what_a_process_knows_is_bounded(server):
-    known, copies = Known(), Registry()
+    known, copies = KnownTemplates(), RegistryCopies()
     version = Reply(b"g", b"s")
     for number in range(registry._MOST_COPIES + 10):
         known.learn(f"reg:{number}:a", version, {"x": True})
-        asked = copies.commands_to_read([f"reg:{number}:a"])
-        copies.absorb(asked, [version, Reply([b"x"], b"s")])
+        pending_read = copies.commands_to_read([f"reg:{number}:a"])
+        copies.extend_copies(pending_read, [version, Reply([b"x"], b"s")])
     assert len(known._registries) <= registry._MOST_COPIES
     assert len(copies._copies) <= registry._MOST_COPIES
-    for number in range(6 * CAP):
+    for number in range(6 * MAX_TEMPLATES):
         known.learn(KEY, version, {f"e{number}": False})
-    assert len(known._registries[KEY][1]) <= 4 * CAP + 1
+    assert len(known._registries[KEY][1]) <= 4 * MAX_TEMPLATES + 1
     assert generation_command(KEY) == ("LINDEX", KEY, 0)

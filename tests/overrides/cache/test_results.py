@@ -9,17 +9,17 @@ from cacheops.transaction import TransactionState, transaction_states
 from django.test import override_settings
 
 from rover_overrides.cache import locks, registry, results
-from rover_overrides.cache.registry import CAP, keys, stamp_key
-from rover_overrides.cache.results import MOST_KEYS, bounded, fill, getting
+from rover_overrides.cache.registry import MAX_TEMPLATES, registry_keys, stamp_key
+from rover_overrides.cache.results import MAX_KEYS, bound_dependencies, fill, getting
 from rover_overrides.conditions.conditions import TRUE, UNCACHED
 from rover_overrides.database import snapshots
-from rover_overrides.queries.dependencies import Kept
+from rover_overrides.queries.dependencies import CachedDependencies
 from rover_overrides.transport import pipeline
-from tests.support import live
+from tests.support import engine_redis
 from tests.support.condition_texts import among, equal, equal_and_among
 from tests.support.databases import connected, sqlite
+from tests.support.one_result import DEPS, KEY, cached, drop, is_hit
 from tests.support.redis_watch import watching
-from tests.support.results import DEPS, KEY, cached, drop, is_hit
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def no_transaction(monkeypatch):
     ],
 )
 def test_dependencies_are_bounded(deps, expected):
-    assert bounded(deps) == expected
+    assert bound_dependencies(deps) == expected
 
 
 @pytest.mark.parametrize("tables", range(1, 40))
@@ -76,11 +76,11 @@ def test_bounded_dependencies_have_few_keys(tables, each):
         + [among("y", str(m)) for m in range(each)]
         for n in range(tables)
     }
-    plan = results._planned(deps, "")
-    if tables >= MOST_KEYS:
+    plan = results._cached_plan(deps, "")
+    if tables >= MAX_KEYS:
         assert plan is None
     else:
-        assert len(plan.registries) + len(plan.stamps) <= MOST_KEYS
+        assert len(plan.registries) + len(plan.stamps) <= MAX_KEYS
 
 
 def test_second_read_is_a_hit(server):
@@ -104,7 +104,7 @@ def test_drop_of_any_stamp_makes_it_a_miss(server, number):
 
 def test_eviction_of_any_key_makes_it_a_miss(server):
     cached(lambda: "old")
-    everything = server.names()
+    everything = server.key_names()
     assert len(everything) == 7  # the result, two generations, three stamps, the epoch
     for key in everything:
         assert is_hit()
@@ -117,20 +117,24 @@ def test_hit_is_one_round_trip_and_few_keys(server):
     many = {f"t{n}": [equal("x"), equal("y"), among("z", "1")] for n in range(20)}
     for deps in (DEPS, many):
         cached(lambda: "old", deps)
-        with server.client() as client, watching(client) as ran, live.round_trips() as counted:
+        with (
+            server.client() as client,
+            watching(client) as ran,
+            engine_redis.count_round_trips() as counted,
+        ):
             assert is_hit(deps)
         assert counted["trips"] == 1
         read = [
             command for command in ran if command.name not in {"HELLO", "CLIENT", "ECHO", "INFO"}
         ]
         assert [command.name for command in read] == ["MGET"] + ["LINDEX"] * (len(read) - 1)
-        assert len(read[0].args) + len(read) - 1 <= 1 + MOST_KEYS
+        assert len(read[0].args) + len(read) - 1 <= 1 + MAX_KEYS
 
 
 def test_miss_looks_and_takes_a_lease_and_stores(server):
     cached(lambda: "first", {"t": [equal("x")]}, "q:other")  # has the script sent
     trips = []
-    with live.round_trips() as counted:
+    with engine_redis.count_round_trips() as counted:
         cached(lambda: trips.append(counted["trips"]) or "first")
     assert trips == [2], "two before the computation"
     assert counted["trips"] == 3
@@ -178,14 +182,14 @@ def test_fill_by_another_reader_is_no_reason_to_drop(server):
 
 def test_registry_that_another_query_made_anew_makes_it_a_miss(server):
     cached(lambda: "old", {"t": [equal("x")]})
-    pipeline.unlink(keys("", "t"))
+    pipeline.unlink(registry_keys("", "t"))
     cached(lambda: "other", {"t": [equal("y")]}, "q:2")
     assert not is_hit({"t": [equal("x")]})
 
 
 def test_restart_from_an_old_dump_brings_nothing_back(tmp_path, monkeypatch):
-    with live.Live("redis6.2", tmp_path) as server:
-        live.use(monkeypatch, server.client())
+    with engine_redis.RedisServer("redis6.2", tmp_path) as server:
+        engine_redis.use_client(monkeypatch, server.client())
         cached(lambda: "old")
         assert is_hit()
         with server.client() as client:
@@ -194,14 +198,14 @@ def test_restart_from_an_old_dump_brings_nothing_back(tmp_path, monkeypatch):
         assert not is_hit()
         server.kill()
         server.start()
-        assert KEY in server.names()
-        assert stamp_key("", "t", equal("x")) in server.names()
+        assert KEY in server.key_names()
+        assert stamp_key("", "t", equal("x")) in server.key_names()
         assert cached(lambda: "new") == "new"
 
 
 def test_template_that_a_restart_lost_is_appended_again(tmp_path, monkeypatch):
-    with live.Live("redis6.2", tmp_path) as server:
-        live.use(monkeypatch, server.client())
+    with engine_redis.RedisServer("redis6.2", tmp_path) as server:
+        engine_redis.use_client(monkeypatch, server.client())
         cached(lambda: "x", {"t": [equal("x")]})
         with server.client() as client:
             client.save()
@@ -210,7 +214,10 @@ def test_template_that_a_restart_lost_is_appended_again(tmp_path, monkeypatch):
         server.start()
         cached(lambda: "y", {"t": [equal("y")]}, "q:2")
         assert is_hit({"t": [equal("y")]}, "q:2")
-        assert registry.Registry().read(keys("", "t")) == [(equal("x").entry, equal("y").entry), ()]
+        assert registry.RegistryCopies().read(registry_keys("", "t")) == [
+            (equal("x").template, equal("y").template),
+            (),
+        ]
 
 
 def test_nothing_is_stored_without_a_lease(server):
@@ -220,7 +227,7 @@ def test_nothing_is_stored_without_a_lease(server):
     with getting(KEY, DEPS, ""):
         pass
     fill("", KEY, "data", DEPS, 100)
-    assert not [key for key in server.names() if key.startswith("q:")]
+    assert not [key for key in server.key_names() if key.startswith("q:")]
 
 
 def test_lease_ends_when_the_computation_raises(server):
@@ -243,13 +250,13 @@ def test_nested_computations_have_leases_of_their_own(server):
 def test_dry_run_of_keep_fresh_stores_nothing(server):
     with getting(KEY, DEPS, ""):
         assert fill("", KEY, "", DEPS, 100, expected="never match") == ""
-        assert KEY not in server.names()
+        assert KEY not in server.key_names()
         fill("", KEY, "data", DEPS, 100, expected="")
     assert is_hit()
 
 
 def test_what_is_not_cacheable_reads_nothing(server):
-    with live.round_trips() as counted:
+    with engine_redis.count_round_trips() as counted:
         assert cached(lambda: "data", {"t": [UNCACHED]}, lock=True) == "data"
         assert cached(lambda: "data", {f"t{n}": [TRUE] for n in range(33)}) == "data"
     assert counted["trips"] == 0
@@ -257,7 +264,10 @@ def test_what_is_not_cacheable_reads_nothing(server):
 
 def test_switched_off_patch_reads_and_stores_nothing(server):
     cached(lambda: "old")
-    with override_settings(CACHEOPS_ROVER_OFF=("leased-storage",)), live.round_trips() as counted:
+    with (
+        override_settings(CACHEOPS_ROVER_OFF=("leased-storage",)),
+        engine_redis.count_round_trips() as counted,
+    ):
         assert cached(lambda: "new") == "new"
     assert counted["trips"] == 0
     assert is_hit()
@@ -267,7 +277,7 @@ def test_result_lives_as_long_as_it_is_told(server):
     cached(lambda: "data", timeout=100)
     with server.client() as client:
         assert 90 < client.ttl(KEY) <= 100
-        shared = [key for key in server.names() if not key.startswith("q:")]
+        shared = [key for key in server.key_names() if not key.startswith("q:")]
         assert all(client.ttl(key) > 3000 for key in shared)
 
 
@@ -276,7 +286,9 @@ def test_short_timeout_shortens_no_life_of_what_others_share(server, monkeypatch
     cached(lambda: "data", timeout=10_000)
     cached(lambda: "data", DEPS, "q:2", timeout=1)
     with server.client() as client:
-        assert all(client.ttl(key) > 19_000 for key in server.names() if not key.startswith("q:"))
+        assert all(
+            client.ttl(key) > 19_000 for key in server.key_names() if not key.startswith("q:")
+        )
 
 
 def test_result_does_not_outlive_its_stamps(server):
@@ -296,7 +308,9 @@ def test_next_stamps_live_as_long_as_the_longest_timeout_seen(server, monkeypatc
 
 def fill_up(table, which):
     commands = [
-        registry.append_command(keys("", table)[which], [f"e{n}" for n in range(CAP)], 1000)
+        registry.append_command(
+            registry_keys("", table)[which], [f"e{n}" for n in range(MAX_TEMPLATES)], 1000
+        )
     ]
     results._run_scripts(commands)
 
@@ -306,11 +320,11 @@ def test_full_registry_makes_the_condition_coarser(server, monkeypatch):
     deps = {"t": [equal_and_among("x", "5", "y", "1", "2")]}
     cached(lambda: "old", deps)
     assert is_hit(deps)
-    assert stamp_key("", "t", equal("x", "5")) in server.names()
-    assert registry.Registry().read(keys("", "t"))[0] == (equal("x").entry,)
-    live.new_process(monkeypatch)
+    assert stamp_key("", "t", equal("x", "5")) in server.key_names()
+    assert registry.RegistryCopies().read(registry_keys("", "t"))[0] == (equal("x").template,)
+    engine_redis.forget_registries(monkeypatch)
     assert is_hit(deps), "a process that does not know yet finds it all the same"
-    with live.round_trips() as counted:
+    with engine_redis.count_round_trips() as counted:
         assert is_hit(deps)
     assert counted["trips"] == 1, "and knows from then on"
     drop("t", equal("x", "5"))
@@ -318,12 +332,16 @@ def test_full_registry_makes_the_condition_coarser(server, monkeypatch):
 
 
 def test_plan_that_is_kept_gives_way_while_a_registry_is_full(server):
-    deps = Kept({"t": [among("y", "1", "2")]})
+    deps = CachedDependencies({"t": [among("y", "1", "2")]})
     cached(lambda: "first", deps)
     assert is_hit(deps)
     with override_settings(CACHEOPS_ROVER_REGISTRY_SECONDS=0):  # empties it
         results._run_scripts(
-            [registry.append_command(keys("", "t")[1], [f"e{n}" for n in range(CAP + 1)], 1000)]
+            [
+                registry.append_command(
+                    registry_keys("", "t")[1], [f"e{n}" for n in range(MAX_TEMPLATES + 1)], 1000
+                )
+            ]
         )
     fill_up("t", 1)
     assert not is_hit(deps)
@@ -334,9 +352,9 @@ def test_plan_that_is_kept_gives_way_while_a_registry_is_full(server):
 
 
 def test_keys_of_kept_dependencies_are_worked_out_once(server, monkeypatch):
-    deps = Kept(DEPS)
+    deps = CachedDependencies(DEPS)
     cached(lambda: "old", deps)
-    monkeypatch.setattr(results, "bounded", pytest.fail)
+    monkeypatch.setattr(results, "bound_dependencies", pytest.fail)
     assert is_hit(deps)
 
 
@@ -358,7 +376,9 @@ def test_full_registry_rotates_when_it_is_old(server):
     with override_settings(CACHEOPS_ROVER_REGISTRY_SECONDS=0):
         cached(lambda: "new", deps)
     assert is_hit(deps)
-    assert registry.Registry().read(keys("", "t"))[1] == (among("y", "1", "2").entry,)
+    assert registry.RegistryCopies().read(registry_keys("", "t"))[1] == (
+        among("y", "1", "2").template,
+    )
     assert not is_hit(old, "q:old")
 
 
@@ -370,9 +390,9 @@ def test_template_that_rotation_lost_is_appended_again(server):
     with override_settings(CACHEOPS_ROVER_REGISTRY_SECONDS=0):
         cached(lambda: "both", deps)
     assert is_hit(deps)
-    assert sorted(registry.Registry().read(keys("", "t"))[1]) == [
-        among("x", "1").entry,
-        among("y", "1").entry,
+    assert sorted(registry.RegistryCopies().read(registry_keys("", "t"))[1]) == [
+        among("x", "1").template,
+        among("y", "1").template,
     ]
 
 
@@ -391,7 +411,9 @@ def degrading():
 
 
 def away(monkeypatch):
-    live.use(monkeypatch, redis.Redis(host="127.0.0.1", port=live.free_port()))
+    engine_redis.use_client(
+        monkeypatch, redis.Redis(host="127.0.0.1", port=engine_redis.free_port())
+    )
 
 
 @pytest.mark.parametrize("lock", [False, True])
@@ -399,7 +421,7 @@ def test_site_runs_without_redis(degrading, monkeypatch, lock):
     away(monkeypatch)
     with pytest.warns(RuntimeWarning, match="The cacheops cache is unreachable!"):
         assert cached(lambda: "data", lock=lock) == "data"
-    with live.round_trips() as counted:
+    with engine_redis.count_round_trips() as counted:
         assert cached(lambda: "data", lock=lock) == "data"
     assert counted["trips"] == 0, "it rests"
 
@@ -455,7 +477,7 @@ def test_dirty_transaction_stores_nothing(server, no_transaction, two_databases)
 
 def test_reader_that_may_see_old_rows_stores_nothing(server, monkeypatch):
     asked = []
-    monkeypatch.setattr(snapshots, "may_be_old", lambda *about: asked.append(about) or True)
+    monkeypatch.setattr(snapshots, "may_read_stale", lambda *about: asked.append(about) or True)
     cached(lambda: "data", dbs=["default"])
     assert asked == [(["default"], DEPS)]
     assert not is_hit()
@@ -487,7 +509,7 @@ def test_lock_of_one_that_raised_is_free(server):
     with pytest.raises(ZeroDivisionError):
         cached(lambda: 1 / 0, lock=True)
     assert cached(lambda: "data", lock=True) == "data"
-    assert not [key for key in server.names() if key.endswith(":lock")]
+    assert not [key for key in server.key_names() if key.endswith(":lock")]
 
 
 def test_lock_is_held_once_and_times_out(server, monkeypatch):
@@ -515,7 +537,7 @@ def test_result_stored_before_the_lock_was_got_is_not_computed_again(server, mon
 
     monkeypatch.setattr(locks, "acquire", acquire)
     assert cached(lambda: "second", lock=True) == "first"
-    assert not [key for key in server.names() if key.endswith(":lock")]
+    assert not [key for key in server.key_names() if key.endswith(":lock")]
 
 
 def in_threads(number, call):
@@ -533,7 +555,7 @@ def test_cluster_serves_results_that_depend_on_several_nodes(cluster):
     for number in range(20):
         cached(lambda: "data", deps, f"q:{number}", lock=number % 2 == 0)
         assert is_hit(deps, f"q:{number}")
-    assert all(node.names() for node in cluster.nodes)
+    assert all(node.key_names() for node in cluster.nodes)
     drop("t3", equal("x"))
     assert not any(is_hit(deps, f"q:{number}") for number in range(20))
 

@@ -2,15 +2,17 @@
 
 import pytest
 
-from tests.support import live, site
+from tests.support import engine_redis, wheel_process
 
 
 @pytest.fixture(scope="module")
 def played(tmp_path_factory):
-    with live.Live("valkey9", tmp_path_factory.mktemp("server")) as server:
-        return site.play("unreadable", redis={"host": "127.0.0.1", "port": server.port})
+    with engine_redis.RedisServer("valkey9", tmp_path_factory.mktemp("server")) as server:
+        return wheel_process.run_scenes(
+            "unreadable", redis={"host": "127.0.0.1", "port": server.port}
+        )
 
 
-@pytest.mark.parametrize("scene", site.names_of("unreadable"))
+@pytest.mark.parametrize("scene", wheel_process.scene_names("unreadable"))
 def test_stored_result_that_cannot_be_read_is_a_miss(played, scene):
     assert played[scene] is None, played[scene]

@@ -10,14 +10,14 @@ from django.db import models
 from django.test import override_settings
 
 from rover_overrides.conditions.canonical_values import (
-    UncertainError,
-    comparable,
+    NotComparableError,
+    decode_value,
+    encode_value,
     kind_of,
-    read,
-    spell,
-    tells_null,
+    stores_none_as_null,
+    to_comparable,
 )
-from tests.support.asked.models import Document, Item
+from tests.support.query_models.models import Document, Item
 
 UTC = dt.UTC
 NOON = dt.datetime(2024, 6, 1, 12, tzinfo=UTC)
@@ -38,7 +38,7 @@ def field(name):
 
 def spelled(name, value):
     kind = kind_of(field(name))
-    return spell(kind, comparable(field(name), kind, value))
+    return encode_value(kind, to_comparable(field(name), kind, value))
 
 
 SAME = [
@@ -75,7 +75,7 @@ def test_spellings_of_one_value_are_one(name, values):
 def test_spelling_is_read_back(name, values):
     kind = kind_of(field(name))
     for value in values:
-        assert read(kind, spelled(name, value)) == comparable(field(name), kind, value)
+        assert decode_value(kind, spelled(name, value)) == to_comparable(field(name), kind, value)
 
 
 @pytest.mark.parametrize(
@@ -104,14 +104,14 @@ def test_spelling_is_read_back(name, values):
     ],
 )
 def test_value_without_a_certain_spelling(name, value):
-    with pytest.raises(UncertainError):
+    with pytest.raises(NotComparableError):
         spelled(name, value)
 
 
 def test_decimal_is_not_rounded_by_the_context():
     with localcontext() as context:
         context.prec = 3
-        with pytest.raises(UncertainError):
+        with pytest.raises(NotComparableError):
             spelled("amount", Decimal("1234.56"))
 
 
@@ -169,4 +169,4 @@ def test_switched_off_only_plain_kinds_are_known():
     ],
 )
 def test_none_tells_null_of_djangos_own_columns(made, tells):
-    assert tells_null(made) is tells
+    assert stores_none_as_null(made) is tells

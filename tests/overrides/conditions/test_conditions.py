@@ -15,14 +15,14 @@ from rover_overrides.conditions.conditions import (
     TRUE,
     Conj,
     coarser,
-    columns_needed,
+    conditions_met_by,
     has_operands,
-    met,
+    related_columns,
 )
 from rover_overrides.queries.analysis import dependencies
-from tests.support.asked.models import Document, Item, Owner, Tag
+from tests.support.query_models.models import Document, Item, Owner, Tag
 
-TABLE = "asked_item"
+TABLE = "query_models_item"
 PATCHES = [
     "join-conditions",
     "lookup-conditions",
@@ -40,7 +40,7 @@ def conjs(queryset):
 
 def readable(conj):
     values = iter(conj.values)
-    items = json.loads(conj.entry or "[]")
+    items = json.loads(conj.template or "[]")
     return ", ".join(_readable(item, values) for item in items) or "any"
 
 
@@ -147,22 +147,22 @@ def test_switched_off_patch_makes_its_conditions_coarser(patch):
 
 def test_absence_behind_an_absent_row_is_no_condition():
     found = dependencies(Owner.objects.filter(items__tags__name__isnull=True))
-    assert [readable(conj) for conj in found["asked_item_tags"]] == ["any"]
-    assert [readable(conj) for conj in found["asked_item"]] == ["any"]
+    assert [readable(conj) for conj in found["query_models_item_tags"]] == ["any"]
+    assert [readable(conj) for conj in found["query_models_item"]] == ["any"]
 
 
 def test_absence_counts_with_what_the_parent_must_be():
     found = dependencies(Owner.objects.filter(items__isnull=True, name="a"))
-    assert [readable(conj) for conj in found["asked_item"]] == [
+    assert [readable(conj) for conj in found["query_models_item"]] == [
         "owner_id.name exact ANY",
         "owner_id.name exact a",
     ]
-    assert [readable(conj) for conj in found["asked_owner"]] == ["name exact a"]
+    assert [readable(conj) for conj in found["query_models_owner"]] == ["name exact a"]
 
 
 def test_many_to_many_pair_is_met_by_both_ends():
     found = dependencies(Item.objects.filter(tags__name="red", number=1))
-    assert [readable(conj) for conj in found["asked_item_tags"]] == [
+    assert [readable(conj) for conj in found["query_models_item_tags"]] == [
         "item_id.number exact 1, tag_id.name exact red",
         "item_id.number exact ANY, tag_id.name exact ANY",  # where nobody can tell
     ]
@@ -196,32 +196,32 @@ ROWS = [
 @pytest.mark.parametrize(("condition", "row", "expected"), ROWS)
 def test_row_meets(condition, row, expected):
     wanted = set(dependencies(Item.objects.filter(condition))[TABLE])
-    found = met(TABLE, {conj.entry for conj in wanted}, row)
+    found = conditions_met_by(TABLE, {conj.template for conj in wanted}, row)
     assert (None if found is None else not found.isdisjoint(wanted)) is expected
     assert found is None or TRUE in found
 
 
 def test_entry_that_is_not_understood_drops_all():
-    assert met(TABLE, ['[[[],"number","","near",["1"],0]]'], {"number": 1}) is None
-    assert met(TABLE, ["{"], {"number": 1}) is None
+    assert conditions_met_by(TABLE, ['[[[],"number","","near",["1"],0]]'], {"number": 1}) is None
+    assert conditions_met_by(TABLE, ["{"], {"number": 1}) is None
 
 
 def test_row_is_asked_once_for_a_column_that_many_conditions_compare(monkeypatch):
     asked, real = [], conditions._value
     monkeypatch.setattr(conditions, "_value", lambda *words: asked.append(words) or real(*words))
-    entries = {
-        conj.entry
+    templates = {
+        conj.template
         for n in range(50)
         for conj in dependencies(Item.objects.filter(number__gt=n, flag=True))[TABLE]
     }
-    assert len(met(TABLE, entries, {"number": 9, "flag": True})) == 1 + 9
+    assert len(conditions_met_by(TABLE, templates, {"number": 9, "flag": True})) == 1 + 9
     assert len(asked) == 2
 
 
 def test_coarser_conj_has_no_operands():
     (conj,) = dependencies(Item.objects.filter(number=1, ratio__gt=1))[TABLE]
-    assert has_operands(conj.entry)
-    assert not has_operands(coarser(conj).entry)
+    assert has_operands(conj.template)
+    assert not has_operands(coarser(conj).template)
     assert coarser(conj).values == ("1",)
     (bare,) = dependencies(Item.objects.filter(ratio__gt=1))[TABLE]
     assert coarser(bare) == TRUE == Conj("", ())
@@ -229,9 +229,9 @@ def test_coarser_conj_has_no_operands():
 
 def test_columns_of_related_rows_are_asked_for():
     conj, whatever = dependencies(Item.objects.filter(owner__maker__name="a", number=1))[TABLE]
-    assert conj.entry == whatever.entry
-    (column,) = columns_needed([conj.entry])
+    assert conj.template == whatever.template
+    (column,) = related_columns([conj.template])
     assert (column.name, [hop[1] for hop in column.path]) == (
         "name",
-        ["asked_owner", "asked_maker"],
+        ["query_models_owner", "query_models_maker"],
     )

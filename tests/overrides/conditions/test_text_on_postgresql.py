@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.lookups import table
+from tests.support.lookups import lookups_page
 from tests.support.postgresql import postgresql, served_by
 
-TEXT = Path(table.__file__).with_name("text.py")
+TEXT = Path(lookups_page.__file__).with_name("measure_text.py")
 COUNT = [
     "text exact",
     "text exact beyond ASCII",
@@ -46,7 +46,7 @@ PROGRAMS, REASON = contributed()
 
 @pytest.fixture(scope="module")
 def trees():
-    return table.trees()
+    return lookups_page.build_trees()
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def extended_host():
 
 
 def answers(tree, host, server, *words):
-    return table.run(TEXT, tree, server, *words, TEXT_HOST=host)
+    return lookups_page.run_program(TEXT, tree, server, *words, TEXT_HOST=host)
 
 
 def test_text_counts_and_nothing_is_stale(trees, host, shared_server):

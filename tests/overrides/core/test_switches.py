@@ -9,7 +9,7 @@ from rover_overrides.core import switches
 from scripts.core.lockfile import read_lock
 from scripts.core.repository import Repository
 from scripts.series.series import read_series
-from tests.support.live import ROOT
+from tests.support.engine_redis import ROOT
 
 SETTINGS = """
 from rover_overrides.profile import *
@@ -42,15 +42,15 @@ def test_settings_of_today_import_what_they_need():
 
 def test_former_ids_are_those_of_the_records(features):
     formerly = {name: feature.id for feature in features for name in feature.formerly}
-    assert formerly == switches._FORMERLY
+    assert formerly == switches._FORMER_IDS
 
 
 def test_former_id_switches_off_and_warns():
-    switches._by_their_names.cache_clear()
+    switches._current_ids.cache_clear()
     with override_settings(CACHEOPS_ROVER_OFF=("seen-writes",)):
         with pytest.warns(RuntimeWarning, match="seen-writes, which is called track-all-writes"):
-            assert not switches.on("track-all-writes")
+            assert not switches.is_enabled("track-all-writes")
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            assert not switches.on("track-all-writes")  # once is enough
-    assert switches.on("track-all-writes")
+            assert not switches.is_enabled("track-all-writes")  # once is enough
+    assert switches.is_enabled("track-all-writes")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.process import processes
+from tests.support.application_process import application_processes
 
 WRITES = {
     "create": "Tag.objects.create(pk=1, slug='red')",
@@ -35,22 +35,24 @@ told
 @pytest.fixture(params=["sqlite", "postgresql"])
 def both(request, tree, plain_server, tmp_path):
     """Give a process without the cache, and one with it."""
-    plain_server.flush()
+    plain_server.flush_all()
     settings = {}
     if request.param == "postgresql":
         settings["DATABASES"] = {"default": request.getfixturevalue("new_database")}
-    with processes(tree, tmp_path, f"redis://127.0.0.1:{plain_server.port}", **settings) as start:
+    with application_processes(
+        tree, tmp_path, f"redis://127.0.0.1:{plain_server.port}", **settings
+    ) as start:
         yield start(IS_CACHED=False), start()
 
 
 def prepared(process):
-    process.ask("Tag.objects.all().delete(); Tag.objects.create(pk=9, slug='nine')")
+    process.execute("Tag.objects.all().delete(); Tag.objects.create(pk=9, slug='nine')")
     return process
 
 
 def test_queries_of_a_write_are_those_of_django(both):
     for name, write in WRITES.items():
-        plain, cached = (prepared(process).ask(write).queries for process in both)
+        plain, cached = (prepared(process).execute(write).queries for process in both)
         assert plain, name
         assert cached == plain, name
 
@@ -58,6 +60,6 @@ def test_queries_of_a_write_are_those_of_django(both):
 def test_wrapper_of_queries_is_told_what_django_tells_it(both):
     for name, write in WRITES.items():
         source = WRAPPED.format(write=write.replace("\n", "\n    "))
-        plain, cached = (prepared(process).value(source) for process in both)
+        plain, cached = (prepared(process).evaluate(source) for process in both)
         assert plain, name
         assert cached == plain, name

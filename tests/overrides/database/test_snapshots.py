@@ -12,7 +12,7 @@ from django.db.transaction import atomic
 from django.test import override_settings
 
 from rover_overrides.database import snapshots
-from rover_overrides.database.snapshots import may_be_old
+from rover_overrides.database.snapshots import may_read_stale
 from tests.support.databases import connected, sqlite
 
 READ_COMMITTED, REPEATABLE_READ = (
@@ -22,7 +22,7 @@ READ_COMMITTED, REPEATABLE_READ = (
 
 
 def old(using="default", tables=()):
-    return may_be_old([using], tables)
+    return may_read_stale([using], tables)
 
 
 def select(using="default", sql="SELECT 1"):
@@ -144,9 +144,11 @@ def test_failed_transaction_may_be_old(postgresql):
 
 def test_database_is_asked_once_a_transaction_and_past_django(postgresql, monkeypatch):
     monkeypatch.setattr(transaction_states, "_states", defaultdict(TransactionState))
-    asked, real = [], snapshots._ask
+    asked, real = [], snapshots._query_value
     monkeypatch.setattr(
-        snapshots, "_ask", lambda connection, sql: asked.append(sql) or real(connection, sql)
+        snapshots,
+        "_query_value",
+        lambda connection, sql: asked.append(sql) or real(connection, sql),
     )
     with connected(default=postgresql):
         select()
@@ -201,7 +203,9 @@ class Router:
 
 
 def test_alias_that_the_router_does_not_write_to_is_a_replica(monkeypatch):
-    monkeypatch.setattr(snapshots, "_models", lambda table: (object,) if table == "t" else ())
+    monkeypatch.setattr(
+        snapshots, "_models_of_table", lambda table: (object,) if table == "t" else ()
+    )
     with connected(default=sqlite(), other=sqlite()):
         assert not old("other", ["t"]), "without a router it is a database of its own"
         with override_settings(DATABASE_ROUTERS=[Router()]):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.process import processes
+from tests.support.application_process import application_processes
 
 ENDS_TRANSACTION = {"connection lost", "transaction ended"}
 OUTBOX = {"CACHEOPS_ROVER_OUTBOX": True, "CACHEOPS_ROVER_OUTBOX_SECONDS": 0}
@@ -10,11 +10,11 @@ JOINED = "list(Book.objects.filter(shelf__name='Oak').values_list('title', flat=
 FILL = "Shelf.objects.create(pk=1, name='Oak'); Book.objects.create(pk=1, title='One', shelf_id=1)"
 COUNT_STATEMENTS = """
 from rover_overrides.database import statements
-sent, original = [], statements._sent
+sent, original = [], statements._send
 def counted(*args):
     sent.append(args)
     return original(*args)
-statements._sent = counted
+statements._send = counted
 def asked(sql):
     with connection.cursor() as cursor:
         cursor.execute(sql)
@@ -27,18 +27,23 @@ MULTIXACTS = "int(asked('SELECT next_multixact_id::text FROM pg_control_checkpoi
 @pytest.fixture(params=["sqlite", "postgresql"])
 def played(request, tree, plain_server, tmp_path):
     """Give what came of each write: without the cache, with it, and with a fault in each of the cache's statements."""
-    plain_server.flush()
+    plain_server.flush_all()
     settings = dict(OUTBOX)
     if request.param == "postgresql":
         settings["DATABASES"] = {"default": request.getfixturevalue("new_database")}
-    with processes(tree, tmp_path, f"redis://127.0.0.1:{plain_server.port}", **settings) as start:
+    with application_processes(
+        tree, tmp_path, f"redis://127.0.0.1:{plain_server.port}", **settings
+    ) as start:
         cached, plain = start(), start(IS_CACHED=False)
         for process in (plain, cached):
-            process.ask("import sabotage")
+            process.execute("import failing_statements")
         without = {
-            name: came for name, _, _, came in plain.value("sabotage.play_all(False)", seconds=600)
+            name: came
+            for name, _, _, came in plain.evaluate(
+                "failing_statements.run_all_writes(False)", seconds=600
+            )
         }
-        yield without, cached.value("sabotage.play_all(True)", seconds=600)
+        yield without, cached.evaluate("failing_statements.run_all_writes(True)", seconds=600)
 
 
 def test_each_failure_changes_nothing_but_what_is_dropped(played):
@@ -71,63 +76,63 @@ def _is_right(plain, fault, came):
 @pytest.fixture
 def postgresql(tree, plain_server, new_database, tmp_path):
     """Give a function that starts processes on one PostgreSQL."""
-    plain_server.flush()
+    plain_server.flush_all()
     url = f"redis://127.0.0.1:{plain_server.port}"
-    with processes(tree, tmp_path, url, DATABASES={"default": new_database}) as start:
+    with application_processes(tree, tmp_path, url, DATABASES={"default": new_database}) as start:
         yield start
 
 
 def test_migration_that_locks_another_table_is_neither_waited_for_nor_the_victim(postgresql):
     """It holds the table that is looked up before the COMMIT, and waits for the row that the application wrote."""
     writer, migration = postgresql(), postgresql()
-    writer.ask(FILL)
-    assert writer.value(JOINED) == ["One"]
-    writer.ask(
+    writer.execute(FILL)
+    assert writer.evaluate(JOINED) == ["One"]
+    writer.execute(
         "atomic = transaction.atomic(); atomic.__enter__(); Book.objects.filter(pk=1).update(title='Two')"
     )
-    migration.ask("migrates = transaction.atomic(); migrates.__enter__()")
-    migration.ask(
-        "connection.cursor().execute('LOCK TABLE written_shelf IN ACCESS EXCLUSIVE MODE')"
+    migration.execute("migrates = transaction.atomic(); migrates.__enter__()")
+    migration.execute(
+        "connection.cursor().execute('LOCK TABLE write_models_shelf IN ACCESS EXCLUSIVE MODE')"
     )
-    migration.tell(
-        "connection.cursor().execute('LOCK TABLE written_book'); migrates.__exit__(None, None, None)"
+    migration.send(
+        "connection.cursor().execute('LOCK TABLE write_models_book'); migrates.__exit__(None, None, None)"
     )
-    writer.ask("atomic.__exit__(None, None, None)")
-    migration.answer()
-    assert writer.value(JOINED) == ["Two"]
+    writer.execute("atomic.__exit__(None, None, None)")
+    migration.receive()
+    assert writer.evaluate(JOINED) == ["Two"]
 
 
 def test_timeouts_of_the_application_are_put_back(postgresql):
     writer = postgresql()
-    writer.ask(f"{COUNT_STATEMENTS}\n{FILL}")
-    writer.ask("connection.cursor().execute('CREATE TABLE own (x integer)')")
+    writer.execute(f"{COUNT_STATEMENTS}\n{FILL}")
+    writer.execute("connection.cursor().execute('CREATE TABLE own (x integer)')")
     source = """
 with transaction.atomic():
     connection.cursor().execute("SET LOCAL lock_timeout = '7s'; SET LOCAL statement_timeout = '9s'")
     statements.read(connection, 'SELECT 1')
-    statements.lock(connection, 'SELECT id FROM written_shelf FOR UPDATE')
+    statements.lock_rows(connection, 'SELECT id FROM write_models_shelf FOR UPDATE')
     statements.write(connection, 'INSERT INTO own VALUES (%s)', [1])
     found = [asked('SHOW lock_timeout'), asked('SHOW statement_timeout')]
 found + [asked('SHOW lock_timeout'), asked('SELECT count(*) FROM own')]
 """
-    assert writer.value(source) == ["7s", "9s", "0", 1]
+    assert writer.evaluate(source) == ["7s", "9s", "0", 1]
 
 
 def test_thousand_saves_in_a_transaction_lock_rows_in_few_savepoints(postgresql):
     """Each savepoint that locks takes a transaction id; of the others the table is invalidated."""
     writer = postgresql()
-    writer.ask(
+    writer.execute(
         f"{COUNT_STATEMENTS}\nTag.objects.bulk_create(Tag(pk=n, slug=str(n)) for n in range(1000))"
     )
     ids, shared = (
         f"before = {TRANSACTIONS}",
         f"asked('SELECT 1'); connection.cursor().execute('CHECKPOINT'); held = {MULTIXACTS}",
     )
-    writer.ask(f"{ids}\n{shared}\nsent.clear()")
-    writer.ask(
+    writer.execute(f"{ids}\n{shared}\nsent.clear()")
+    writer.execute(
         "with transaction.atomic():\n  for tag in Tag.objects.nocache():\n    tag.hits += 1; tag.save()"
     )
-    used = writer.value(
+    used = writer.evaluate(
         "connection.cursor().execute('CHECKPOINT'); [len(sent), "
         f"{TRANSACTIONS} - before, {MULTIXACTS} - held]"
     )
@@ -135,53 +140,55 @@ def test_thousand_saves_in_a_transaction_lock_rows_in_few_savepoints(postgresql)
     assert statements <= 2 * 32
     assert transactions <= 32 + 8, "others on the server take some too, as its autovacuum"
     assert multixacts <= 2 * 32, "of the row as it was and as it is"
-    assert writer.value("Tag.objects.filter(hits=1).count()") == 1000
+    assert writer.evaluate("Tag.objects.filter(hits=1).count()") == 1000
 
 
 def test_savepoint_is_at_most_one_round_trip_more(postgresql):
     writer = postgresql()
-    writer.ask(f"{COUNT_STATEMENTS}\n{FILL}")
-    writer.ask("sent.clear()\nBook.objects.filter(pk=1).update(title='Two')")
-    assert writer.value("len(sent)") == 1, "alone in its transaction a write has no savepoint"
-    writer.ask(
+    writer.execute(f"{COUNT_STATEMENTS}\n{FILL}")
+    writer.execute("sent.clear()\nBook.objects.filter(pk=1).update(title='Two')")
+    assert writer.evaluate("len(sent)") == 1, "alone in its transaction a write has no savepoint"
+    writer.execute(
         "sent.clear()\nwith transaction.atomic():\n  Book.objects.filter(pk=1).update(title='Three')"
     )
-    assert writer.value("len(sent)") == 2
-    assert writer.ask("Book.objects.filter(pk=1).update(title='Four')").queries == [
-        """UPDATE "written_book" SET "title" = 'Four' WHERE "written_book"."id" = 1"""
+    assert writer.evaluate("len(sent)") == 2
+    assert writer.execute("Book.objects.filter(pk=1).update(title='Four')").queries == [
+        """UPDATE "write_models_book" SET "title" = 'Four' WHERE "write_models_book"."id" = 1"""
     ]
 
 
 def test_view_that_triggers_make_writable_is_written(postgresql):
     """Its rows cannot be locked: it has a GROUP BY."""
     writer = postgresql()
-    writer.ask(FILL)
-    writer.ask(
+    writer.execute(FILL)
+    writer.execute(
         """
 with connection.cursor() as cursor:
-    cursor.execute('ALTER TABLE written_shelf RENAME TO kept')
-    cursor.execute('CREATE VIEW written_shelf AS SELECT id, max(name) AS name FROM kept GROUP BY id')
+    cursor.execute('ALTER TABLE write_models_shelf RENAME TO kept')
+    cursor.execute('CREATE VIEW write_models_shelf AS SELECT id, max(name) AS name FROM kept GROUP BY id')
     cursor.execute("CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
                    "UPDATE kept SET name = NEW.name WHERE id = NEW.id; RETURN NEW; END $$")
-    cursor.execute('CREATE TRIGGER keeps INSTEAD OF UPDATE ON written_shelf FOR EACH ROW EXECUTE FUNCTION keep()')
+    cursor.execute('CREATE TRIGGER keeps INSTEAD OF UPDATE ON write_models_shelf FOR EACH ROW EXECUTE FUNCTION keep()')
 """
     )
     named = "list(Shelf.objects.filter(name='Oak').values_list('id', flat=True))"
-    assert (writer.value(named), writer.value(named)) == ([1], [1])
-    assert writer.value("Shelf.objects.filter(pk=1).update(name='Fir')") == 1
-    assert writer.value(named) == []
+    assert (writer.evaluate(named), writer.evaluate(named)) == ([1], [1])
+    assert writer.evaluate("Shelf.objects.filter(pk=1).update(name='Fir')") == 1
+    assert writer.evaluate(named) == []
     atomic = "with transaction.atomic():\n  n = Shelf.objects.filter(pk=1).update(name='Oak')\nn"
-    assert (writer.value(atomic), writer.value(named)) == (1, [1])
+    assert (writer.evaluate(atomic), writer.evaluate(named)) == (1, [1])
 
 
 def test_outbox_that_a_role_may_not_read_leaves_transactions_alone(
     tree, plain_server, new_database, tmp_path
 ):
-    plain_server.flush()
+    plain_server.flush_all()
     settings = {"DATABASES": {"default": new_database}, **OUTBOX}
-    with processes(tree, tmp_path, f"redis://127.0.0.1:{plain_server.port}", **settings) as start:
+    with application_processes(
+        tree, tmp_path, f"redis://127.0.0.1:{plain_server.port}", **settings
+    ) as start:
         writer = start()
-        writer.ask(FILL)
+        writer.execute(FILL)
         with_role = """
 with connection.cursor() as cursor:
     cursor.execute('CREATE ROLE writer_of_some')
@@ -189,24 +196,26 @@ with connection.cursor() as cursor:
     cursor.execute('REVOKE ALL ON rover_outbox FROM writer_of_some')
     cursor.execute('SET ROLE writer_of_some')
 """
-        writer.ask(with_role)
-        said = writer.ask(
+        writer.execute(with_role)
+        said = writer.execute(
             f"with transaction.atomic():\n  found = {JOINED}\n  Book.objects.update(title='Two')\nfound"
         )
         assert said.value == ["One"]
         assert any("permission denied" in warning for warning in said.warned)
-        assert writer.value(JOINED) == ["Two"]
+        assert writer.evaluate(JOINED) == ["Two"]
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def writer(request, tree, plain_server, tmp_path):
-    plain_server.flush()
+    plain_server.flush_all()
     settings = {}
     if request.param == "postgresql":
         settings["DATABASES"] = {"default": request.getfixturevalue("new_database")}
-    with processes(tree, tmp_path, f"redis://127.0.0.1:{plain_server.port}", **settings) as start:
+    with application_processes(
+        tree, tmp_path, f"redis://127.0.0.1:{plain_server.port}", **settings
+    ) as start:
         process = start()
-        process.ask(FILL)
+        process.execute(FILL)
         yield process
 
 
@@ -216,39 +225,39 @@ def writer(request, tree, plain_server, tmp_path):
 )
 def test_transaction_that_raw_sql_begins_is_left_to_raw_sql(writer, end, found):
     titles = "list(Book.objects.order_by('pk').values_list('title', flat=True))"
-    assert (writer.value(titles), writer.is_hit(titles)) == (["One"], True)
-    writer.ask(
+    assert (writer.evaluate(titles), writer.is_hit(titles)) == (["One"], True)
+    writer.execute(
         "connection.cursor().execute('BEGIN'); Book.objects.filter(pk=1).update(title='Two')"
     )
-    writer.ask("Book.objects.create(pk=2, title='Three')")
-    assert writer.value(titles) == ["Two", "Three"], "a reader inside it bypasses the cache"
-    writer.ask(f"connection.cursor().execute('{end}')")
-    assert writer.value(titles) == found
-    assert (writer.value(titles), writer.is_hit(titles)) == (found, True)
+    writer.execute("Book.objects.create(pk=2, title='Three')")
+    assert writer.evaluate(titles) == ["Two", "Three"], "a reader inside it bypasses the cache"
+    writer.execute(f"connection.cursor().execute('{end}')")
+    assert writer.evaluate(titles) == found
+    assert (writer.evaluate(titles), writer.is_hit(titles)) == (found, True)
 
 
 def test_pre_save_that_writes_raw_sql_is_seen(writer):
     """It runs while another statement is compiled."""
     count = "list(Tag.objects.values_list('hits', flat=True))"
-    writer.ask("Tag.objects.create(pk=1, slug='red')")
-    assert (writer.value(count), writer.is_hit(count)) == ([0], True)
-    writer.ask(
+    writer.execute("Tag.objects.create(pk=1, slug='red')")
+    assert (writer.evaluate(count), writer.is_hit(count)) == ([0], True)
+    writer.execute(
         """
 def pre_save(field, add=True, original=Book._meta.get_field('title').pre_save):
-    connection.cursor().execute('UPDATE written_tag SET hits = hits + 1')
+    connection.cursor().execute('UPDATE write_models_tag SET hits = hits + 1')
     return original(field, add)
 Book._meta.get_field('title').pre_save = pre_save
 Book.objects.create(pk=7, title='Seven')
 del Book._meta.get_field('title').pre_save
 """
     )
-    assert writer.value(count) == [1]
+    assert writer.evaluate(count) == [1]
 
 
 def test_raw_statement_that_raises_is_taken_for_a_write(writer):
     titles = "list(Book.objects.order_by('pk').values_list('title', flat=True))"
-    assert (writer.value(titles), writer.is_hit(titles)) == (["One"], True)
-    writer.ask(
+    assert (writer.evaluate(titles), writer.is_hit(titles)) == (["One"], True)
+    writer.execute(
         """
 from django.db.backends.utils import CursorWrapper
 original = CursorWrapper._execute
@@ -257,18 +266,18 @@ def breaks(self, sql, params, *rest):
     raise ConnectionError('the answer is lost')
 CursorWrapper._execute = breaks
 try:
-    connection.cursor().execute("UPDATE written_book SET title = 'Two'")
+    connection.cursor().execute("UPDATE write_models_book SET title = 'Two'")
 except ConnectionError:
     pass
 CursorWrapper._execute = original
 """
     )
-    assert writer.value(titles) == ["Two"]
+    assert writer.evaluate(titles) == ["Two"]
 
 
 def test_prefix_is_the_one_at_the_write(writer):
     """A tenant's rows are written in a transaction at whose COMMIT another tenant is active."""
-    writer.ask(
+    writer.execute(
         """
 from cacheops.conf import settings
 tenant = ['a']
@@ -277,23 +286,25 @@ django.conf.settings.CACHEOPS_PREFIX = settings.CACHEOPS_PREFIX = lambda query: 
 """
     )
     titles = "list(Book.objects.values_list('title', flat=True))"
-    assert (writer.value(titles), writer.is_hit(titles)) == (["One"], True)
-    writer.ask("with transaction.atomic():\n  Book.objects.update(title='Two'); tenant[0] = 'b'")
-    writer.ask("tenant[0] = 'a'")
-    assert writer.value(titles) == ["Two"]
+    assert (writer.evaluate(titles), writer.is_hit(titles)) == (["One"], True)
+    writer.execute(
+        "with transaction.atomic():\n  Book.objects.update(title='Two'); tenant[0] = 'b'"
+    )
+    writer.execute("tenant[0] = 'a'")
+    assert writer.evaluate(titles) == ["Two"]
 
 
 def test_raw_statement_outside_a_transaction_is_announced_before_it_runs(
     tree, plain_server, tmp_path
 ):
     """Whoever dies right after it leaves nothing stale."""
-    plain_server.flush()
+    plain_server.flush_all()
     titles = "list(Book.objects.order_by('pk').values_list('title', flat=True))"
-    with processes(tree, tmp_path, f"redis://127.0.0.1:{plain_server.port}") as start:
+    with application_processes(tree, tmp_path, f"redis://127.0.0.1:{plain_server.port}") as start:
         reader, writer = start(), start()
-        reader.ask(FILL)
-        assert (reader.value(titles), reader.is_hit(titles)) == (["One"], True)
-        writer.ask(
+        reader.execute(FILL)
+        assert (reader.evaluate(titles), reader.is_hit(titles)) == (["One"], True)
+        writer.execute(
             """
 import os, signal
 from django.db.backends.utils import CursorWrapper
@@ -304,6 +315,6 @@ def dies(self, *args):
 CursorWrapper._execute = dies
 """
         )
-        writer.tell("connection.cursor().execute(\"UPDATE written_book SET title = 'Two'\")")
-        writer.killed()
-        assert reader.value(titles) == ["Two"]
+        writer.send("connection.cursor().execute(\"UPDATE write_models_book SET title = 'Two'\")")
+        writer.wait_until_killed()
+        assert reader.evaluate(titles) == ["Two"]

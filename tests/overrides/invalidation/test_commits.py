@@ -12,8 +12,14 @@ from django.test.utils import override_settings
 from rover_overrides.invalidation import commits
 from rover_overrides.invalidation.two_phase import Change
 from rover_overrides.writes import compilers
-from tests.support.recorded import ALL, Recorder, create_tables, drop_tables, empty_tables
-from tests.support.written.models import Shelf, Tag
+from tests.support.write_models.models import Shelf, Tag
+from tests.support.write_recorder import (
+    COARSE,
+    WriteRecorder,
+    create_tables,
+    drop_tables,
+    empty_tables,
+)
 
 DEFAULT = "default"
 
@@ -30,7 +36,7 @@ def tables(sqlite):
 @pytest.fixture(params=[(), ("two-phase-invalidation",)])
 def seen(tables, request, monkeypatch):
     """Give the calls of the invalidation."""
-    recorder = Recorder().put_in(monkeypatch)
+    recorder = WriteRecorder().install(monkeypatch)
     with override_settings(CACHEOPS_INSIDEOUT=True, CACHEOPS_ROVER_OFF=request.param):
         with no_invalidation:
             empty_tables(DEFAULT)
@@ -39,7 +45,7 @@ def seen(tables, request, monkeypatch):
     connection = connections[DEFAULT]
     assert connection.get_autocommit()
     assert not transaction_states[DEFAULT]
-    assert not commits.dirty(DEFAULT)
+    assert not commits.reads_bypass_cache(DEFAULT)
 
 
 @pytest.fixture
@@ -156,7 +162,7 @@ def test_manual_mode_waits_for_the_commit(seen, manual):
     assert slugs(seen) == []
     transaction.commit()
     assert slugs(seen) == [["a", "b", "c"]]
-    assert not commits.dirty(DEFAULT)
+    assert not commits.reads_bypass_cache(DEFAULT)
     Tag.objects.create(slug="d")
     transaction.commit()
     assert slugs(seen) == [["d"]]
@@ -173,20 +179,19 @@ def test_manual_mode_forgets_what_is_rolled_back(seen, manual):
 
 def test_manual_mode_is_dirty_from_its_first_write_on(seen, manual):
     list(Tag.objects.all())
-    assert not commits.dirty(DEFAULT)
+    assert not commits.reads_bypass_cache(DEFAULT)
     Tag.objects.create(slug="a")
-    assert commits.dirty(DEFAULT)
+    assert commits.reads_bypass_cache(DEFAULT)
     with atomic():
         Tag.objects.create(slug="b")
-    assert commits.dirty(DEFAULT)
-    assert transaction_states.is_dirty([DEFAULT])
+    assert commits.reads_bypass_cache(DEFAULT)
     transaction.rollback()
-    assert not commits.dirty(DEFAULT)
+    assert not commits.reads_bypass_cache(DEFAULT)
     with no_invalidation:
         Shelf.objects.create(name="x")
-    assert commits.dirty(DEFAULT), "also what nobody invalidates is not for others yet"
+    assert commits.reads_bypass_cache(DEFAULT), "also what nobody invalidates is not for others yet"
     transaction.commit()
-    assert not commits.dirty(DEFAULT)
+    assert not commits.reads_bypass_cache(DEFAULT)
 
 
 def test_turning_autocommit_on_commits(seen):
@@ -201,7 +206,7 @@ def test_closing_forgets(seen):
     transaction.set_autocommit(False)
     Tag.objects.create(slug="a")
     connections[DEFAULT].close()
-    assert not commits.dirty(DEFAULT)
+    assert not commits.reads_bypass_cache(DEFAULT)
     assert not Tag.objects.filter(slug="a").exists()
     assert slugs(seen) == []
 
@@ -209,10 +214,10 @@ def test_closing_forgets(seen):
 def test_transaction_is_dirty_after_its_first_write(seen):
     with atomic():
         list(Tag.objects.all())
-        assert not commits.dirty(DEFAULT)
+        assert not commits.reads_bypass_cache(DEFAULT)
         Tag.objects.filter(pk=1).update(hits=4)
-        assert commits.dirty(DEFAULT)
-    assert not commits.dirty(DEFAULT)
+        assert commits.reads_bypass_cache(DEFAULT)
+    assert not commits.reads_bypass_cache(DEFAULT)
 
 
 def test_alias_of_the_same_database_is_dirty_too(seen, monkeypatch):
@@ -221,9 +226,9 @@ def test_alias_of_the_same_database_is_dirty_too(seen, monkeypatch):
     monkeypatch.setitem(settings, "other", {**settings[DEFAULT], "NAME": ":memory:"})
     with atomic():
         Tag.objects.filter(pk=1).update(hits=4)
-        assert commits.dirty("mirror")
-        assert not commits.dirty("other")
-    assert not commits.dirty("mirror")
+        assert commits.reads_bypass_cache("mirror")
+        assert not commits.reads_bypass_cache("other")
+    assert not commits.reads_bypass_cache("mirror")
 
 
 def test_table_with_too_many_rows_becomes_coarse(seen, monkeypatch):
@@ -232,7 +237,7 @@ def test_table_with_too_many_rows_becomes_coarse(seen, monkeypatch):
         for slug in "abcd":
             Tag.objects.create(slug=slug)
         Shelf.objects.create(pk=1, name="x")
-    assert seen.take() == [("tag", *ALL), ("shelf", None, {"id": 1, "name": "x"})]
+    assert seen.take_changes() == [("tag", *COARSE), ("shelf", None, {"id": 1, "name": "x"})]
 
 
 def test_switching_off_in_a_transaction_is_respected(seen):

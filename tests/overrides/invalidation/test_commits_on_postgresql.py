@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.process import processes
+from tests.support.application_process import application_processes
 
 READ = "list(Tag.objects.filter(book__title='Left').values_list('slug', flat=True))"
 MANUAL = (
@@ -13,14 +13,14 @@ MANUAL = (
 @pytest.fixture
 def site(tree, plain_server, new_database, tmp_path):
     """Give a process with a result that depends on rows through a relation to many."""
-    plain_server.flush()
+    plain_server.flush_all()
     url = f"redis://127.0.0.1:{plain_server.port}"
-    with processes(tree, tmp_path, url, DATABASES={"default": new_database}) as start:
+    with application_processes(tree, tmp_path, url, DATABASES={"default": new_database}) as start:
         made = start()
-        made.ask(
+        made.execute(
             "Tag.objects.create(pk=1, slug='red')\nBook.objects.create(pk=1, title='Left').tags.add(1)"
         )
-        assert made.value(READ) == ["red"]
+        assert made.evaluate(READ) == ["red"]
         assert made.is_hit(READ)
         yield made
 
@@ -40,8 +40,8 @@ def site(tree, plain_server, new_database, tmp_path):
     ids=["end", "between", "beginning"],
 )
 def test_write_is_followed_by_another_one(site, around, write, found):
-    site.ask(around.format(write))
-    assert site.value(READ) == found
-    site.ask("Tag.objects.create(pk=2, slug='green')")
-    assert site.value("connection.get_autocommit()") is True
-    assert site.value("connection.connection.info.transaction_status.name") == "IDLE"
+    site.execute(around.format(write))
+    assert site.evaluate(READ) == found
+    site.execute("Tag.objects.create(pk=2, slug='green')")
+    assert site.evaluate("connection.get_autocommit()") is True
+    assert site.evaluate("connection.connection.info.transaction_status.name") == "IDLE"

@@ -11,8 +11,8 @@ from rover_overrides.cache import pending_writes
 from rover_overrides.invalidation import unknown_commits
 from tests.overrides.invalidation.test_commits import DEFAULT, manual, seen, slugs, tables  # noqa: F401 - fixtures
 from tests.support.condition_texts import equal
-from tests.support.results import cached, is_hit
-from tests.support.written.models import Tag
+from tests.support.one_result import cached, is_hit
+from tests.support.write_models.models import Tag
 
 DEPS = {"t": [equal("x", "1")]}
 
@@ -40,7 +40,7 @@ def test_commit_that_a_lock_keeps_off_is_invalidated_when_it_is_repeated(impatie
     Tag.objects.create(slug="a")
     other = sqlite3.connect(connections[DEFAULT].settings_dict["NAME"], isolation_level=None)
     other.execute("BEGIN")
-    other.execute("SELECT * FROM written_tag").fetchall()
+    other.execute("SELECT * FROM write_models_tag").fetchall()
     with pytest.raises(OperationalError, match="locked"):
         transaction.commit()
     slugs(seen)
@@ -69,24 +69,24 @@ def clock(monkeypatch):
 def entries(server):
     return [
         name
-        for name in server.names()
-        if name in {pending_writes.key("", "t"), pending_writes.old_key("", "t")}
+        for name in server.key_names()
+        if name in {pending_writes.key("", "t"), pending_writes.previous_wheel_key("", "t")}
     ]
 
 
 def test_commit_that_nobody_can_ask_about_counts_as_done_after_its_time(server, clock):
     cached(lambda: "old", DEPS)
     with override_settings(CACHEOPS_ROVER_UNKNOWN_SECONDS=100):
-        unknown_commits.note(DEFAULT, 0, {("", "t")}, None)
+        unknown_commits.remember(DEFAULT, 0, {("", "t")}, None)
         for _ in range(9):
             clock.now += 11
-            server.flush()
-            unknown_commits.settle()
+            server.flush_all()
+            unknown_commits.resolve()
             assert len(entries(server)) == 2, "it has entered again"
             cached(lambda: "old", DEPS)
             assert not is_hit(DEPS)
         clock.now += 11
-        unknown_commits.settle()
+        unknown_commits.resolve()
     assert entries(server) == []
     assert unknown_commits.open_commits == {}
     cached(lambda: "new", DEPS)
@@ -94,26 +94,26 @@ def test_commit_that_nobody_can_ask_about_counts_as_done_after_its_time(server, 
 
 
 def test_what_was_stored_while_the_entry_was_lost_is_dropped(server, clock):
-    unknown_commits.note(DEFAULT, 0, {("", "t")}, None)
-    server.flush()
+    unknown_commits.remember(DEFAULT, 0, {("", "t")}, None)
+    server.flush_all()
     cached(lambda: "old", DEPS)
     assert is_hit(DEPS)
     clock.now += 2
-    unknown_commits.settle()
+    unknown_commits.resolve()
     assert not is_hit(DEPS)
 
 
 def test_entry_is_refreshed_once_a_second_at_most(server, clock):
-    unknown_commits.note(DEFAULT, 0, {("", "t")}, None)
-    server.flush()
+    unknown_commits.remember(DEFAULT, 0, {("", "t")}, None)
+    server.flush_all()
     clock.now += 0.5
-    unknown_commits.settle()
+    unknown_commits.resolve()
     assert entries(server) == []
 
 
 def test_without_compat_only_the_key_of_this_wheel_is_used(server, clock):
     with override_settings(CACHEOPS_ROVER_COMPAT=False):
-        unknown_commits.note(DEFAULT, 0, {("", "t")}, None)
+        unknown_commits.remember(DEFAULT, 0, {("", "t")}, None)
         assert entries(server) == [pending_writes.key("", "t")]
         cached(lambda: "old", DEPS)
         assert not is_hit(DEPS)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support import live
+from tests.support import engine_redis
 
 READ = "list(Shelf.objects.filter(name='Left').values_list('id', flat=True))"
 RANGE = "list(Book.objects.filter(pages__lt=10).values_list('title', flat=True))"
@@ -20,7 +20,7 @@ SHORT = "from rover_overrides.cache import pending_writes as pending; pending.SE
 
 
 def filled(process, read):
-    before = process.value(read)
+    before = process.evaluate(read)
     assert process.is_hit(read)
     return before
 
@@ -30,28 +30,28 @@ def filled(process, read):
 )
 def test_writer_killed_around_its_commit_leaves_nothing_stale(start, committed, after, range_after):
     reader, writer = start(), start()
-    reader.ask(
+    reader.execute(
         "Shelf.objects.create(pk=1, name='Left'); Book.objects.create(pk=1, title='One', pages=1)"
     )
     assert (filled(reader, READ), filled(reader, RANGE)) == ([1], ["One"])
-    writer.ask(DIE.format(committed=committed))
-    writer.tell(
+    writer.execute(DIE.format(committed=committed))
+    writer.send(
         "with transaction.atomic():\n  Shelf.objects.update(name='Right')\n  Book.objects.update(pages=20)"
     )
-    writer.killed()
-    assert (reader.value(READ), reader.value(RANGE)) == (after, range_after)
+    writer.wait_until_killed()
+    assert (reader.evaluate(READ), reader.evaluate(RANGE)) == (after, range_after)
 
 
 def test_table_of_a_writer_that_died_is_cached_again(start, plain_server):
     reader, writer = start(), start()
     for process in (reader, writer):
-        process.ask(SHORT)
-    reader.ask("Shelf.objects.create(pk=1, name='Left')")
+        process.execute(SHORT)
+    reader.execute("Shelf.objects.create(pk=1, name='Left')")
     filled(reader, READ)
-    writer.ask(DIE.format(committed=True))
-    writer.tell("Shelf.objects.update(name='Right')")
-    writer.killed()
-    assert reader.value(READ) == []
+    writer.execute(DIE.format(committed=True))
+    writer.send("Shelf.objects.update(name='Right')")
+    writer.wait_until_killed()
+    assert reader.evaluate(READ) == []
     with plain_server.client() as client:
-        live.until(lambda: not client.keys("pending:*"), "the entry does not end")
+        engine_redis.wait_until(lambda: not client.keys("pending:*"), "the entry does not end")
     assert filled(reader, READ) == []

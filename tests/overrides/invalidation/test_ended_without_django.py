@@ -5,11 +5,11 @@ What they have committed is invalidated, also where Django then rolls back; what
 
 import pytest
 
-from tests.support.process import processes
+from tests.support.application_process import application_processes
 
 NAMES = "list(Shelf.objects.order_by('pk').values_list('name', flat=True))"
 WRITE = "Shelf.objects.filter(pk=1).update(name='Ash')"
-RAW = "UPDATE written_shelf SET name = 'Ash' WHERE id = 1"
+RAW = "UPDATE write_models_shelf SET name = 'Ash' WHERE id = 1"
 
 MANUAL = """
 class Failure(Exception): pass
@@ -107,7 +107,7 @@ def sites(tree, plain_server, postgres, tmp_path_factory):
     """Give a process that writes and one that reads for each database."""
     from django.db import connections
 
-    plain_server.flush()
+    plain_server.flush_all()
     url = f"redis://127.0.0.1:{plain_server.port}"
     with connections[postgres].cursor() as cursor:
         cursor.execute("CREATE DATABASE ended_without_django")
@@ -116,8 +116,8 @@ def sites(tree, plain_server, postgres, tmp_path_factory):
     }
     folder = tmp_path_factory.mktemp("site")
     with (
-        processes(tree, folder, f"{url}/0") as on_sqlite,
-        processes(tree, folder, f"{url}/1", **settings) as on_postgresql,
+        application_processes(tree, folder, f"{url}/0") as on_sqlite,
+        application_processes(tree, folder, f"{url}/1", **settings) as on_postgresql,
     ):
         yield {
             "sqlite": (on_sqlite(), on_sqlite()),
@@ -129,9 +129,9 @@ def sites(tree, plain_server, postgres, tmp_path_factory):
 def site(database, sites):
     """Give a writer and a reader with a result."""
     writer, reader = sites[database]
-    writer.ask("from django.db import DatabaseError\nShelf.objects.all().delete()")
-    writer.ask("Shelf.objects.create(pk=1, name='Oak'); Shelf.objects.create(pk=2, name='Fir')")
-    reader.ask(NAMES)
+    writer.execute("from django.db import DatabaseError\nShelf.objects.all().delete()")
+    writer.execute("Shelf.objects.create(pk=1, name='Oak'); Shelf.objects.create(pk=2, name='Fir')")
+    reader.execute(NAMES)
     assert reader.is_hit(NAMES)
     return writer, reader
 
@@ -141,20 +141,20 @@ def test_rollback_that_comes_too_late_leaves_nothing_stale(
     site, frame, indent, statements, commits
 ):
     writer, reader = site
-    writer.ask(frame.format("\n".join(" " * indent + line for line in statements.splitlines())))
-    assert writer.value("connection.get_autocommit() and not connection.in_atomic_block") is True
+    writer.execute(frame.format("\n".join(" " * indent + line for line in statements.splitlines())))
+    assert writer.evaluate("connection.get_autocommit() and not connection.in_atomic_block") is True
     if not commits and "ROLLBACK" not in statements:
         assert reader.is_hit(NAMES), "what is rolled back keeps its results"
-    assert reader.value(NAMES) == writer.value(NAMES) == ["Ash" if commits else "Oak", "Fir"]
+    assert reader.evaluate(NAMES) == writer.evaluate(NAMES) == ["Ash" if commits else "Oak", "Fir"]
     assert reader.is_hit(NAMES)
 
 
 @pytest.mark.parametrize("database", BOTH)
 def test_raw_commit_is_seen_before_the_block_ends(site):
     writer, reader = site
-    writer.ask(f"block = transaction.atomic()\nblock.__enter__()\n{WRITE}\n{raw('COMMIT')}")
-    assert reader.value(NAMES) == ["Ash", "Fir"]
-    writer.ask(
+    writer.execute(f"block = transaction.atomic()\nblock.__enter__()\n{WRITE}\n{raw('COMMIT')}")
+    assert reader.evaluate(NAMES) == ["Ash", "Fir"]
+    writer.execute(
         "try:\n  block.__exit__(None, None, None)\nexcept DatabaseError:\n  pass\nconnection.close()"
     )
     assert reader.is_hit(NAMES)

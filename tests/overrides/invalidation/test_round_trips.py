@@ -10,10 +10,10 @@ from rover_overrides.cache import results
 from rover_overrides.cache.registry import stamp_key
 from rover_overrides.queries.analysis import dependencies
 from rover_overrides.writes import compilers
-from tests.support import live
-from tests.support.recorded import create_tables, drop_tables, empty_tables
+from tests.support import engine_redis
 from tests.support.redis_watch import watching
-from tests.support.written.models import Tag
+from tests.support.write_models.models import Tag
+from tests.support.write_recorder import create_tables, drop_tables, empty_tables
 
 ROWS = 3500
 
@@ -39,9 +39,9 @@ def test_rows_of_a_transaction_are_dropped_in_a_few_round_trips(server, tags):
     for number, found in enumerate(deps):
         with results.getting(f"q:{number}", found, ""):
             results.fill("", f"q:{number}", "old", found, 100)
-    before = set(server.names())
+    before = set(server.key_names())
     with (
-        live.round_trips() as counted,
+        engine_redis.count_round_trips() as counted,
         server.client() as client,
         watching(client) as ran,
         atomic(),
@@ -50,9 +50,11 @@ def test_rows_of_a_transaction_are_dropped_in_a_few_round_trips(server, tags):
             tag.hits += ROWS
             tag.save()
         assert counted["trips"] == 0
-    dropped = before - set(server.names())
+    dropped = before - set(server.key_names())
     assert dropped == {
-        stamp_key("", "written_tag", conj) for found in deps for conj in found["written_tag"]
+        stamp_key("", "write_models_tag", conj)
+        for found in deps
+        for conj in found["write_models_tag"]
     }
     sizes = [len(command.args) for command in ran if command.name == "UNLINK"]
     assert max(sizes) == 1000

@@ -2,9 +2,9 @@
 
 import pytest
 
-from tests.support import live
-from tests.support.hanging_commits import Wire, database
-from tests.support.process import processes
+from tests.support import engine_redis
+from tests.support.application_process import application_processes
+from tests.support.hanging_commits import SocketProxy, database
 
 READ = "list(Shelf.objects.filter(name='Left').values_list('id', flat=True))"
 CONTACT = "list(Tag.objects.filter(slug='none'))"
@@ -24,7 +24,7 @@ def atomic():
     with transaction.atomic():
         Shelf.objects.update(name='Right')
 def raw():
-    connection.cursor().execute("UPDATE written_shelf SET name = 'Right'")
+    connection.cursor().execute("UPDATE write_models_shelf SET name = 'Right'")
 def manual():
     transaction.set_autocommit(False)
     Shelf.objects.update(name='Right')
@@ -57,14 +57,14 @@ def pair(tree, plain_server, hanging, tmp_path_factory):
     url = f"redis://127.0.0.1:{plain_server.port}"
     common = {"DATABASES": {"default": hanging.settings}}
     with (
-        Wire(hanging.folder) as wire,
-        processes(tree, tmp_path_factory.mktemp("pair"), url, **common) as start,
+        SocketProxy(hanging.folder) as wire,
+        application_processes(tree, tmp_path_factory.mktemp("pair"), url, **common) as start,
     ):
         reader = start()
         writer = start(
             DATABASES={"default": {**hanging.settings, "HOST": "127.0.0.1", "PORT": wire.port}}
         )
-        writer.ask(SETUP)
+        writer.execute(SETUP)
         yield reader, writer, wire
 
 
@@ -72,60 +72,60 @@ def pair(tree, plain_server, hanging, tmp_path_factory):
 def site(pair, plain_server, hanging):
     """Give them with a result that is cached, and have COMMITs hang."""
     reader, writer, _ = pair
-    plain_server.flush()
-    reader.ask(
+    plain_server.flush_all()
+    reader.execute(
         "connection.close(); Shelf.objects.all().delete(); Shelf.objects.create(pk=1, name='Left')"
     )
-    assert reader.value(READ) == [1]
+    assert reader.evaluate(READ) == [1]
     assert reader.is_hit(READ)
-    writer.ask(NEW)
-    hanging.hold()
+    writer.execute(NEW)
+    hanging.hang_commits()
     yield pair
-    hanging.release()
+    hanging.release_commits()
 
 
 def lose(hanging, wire, how):
     """Have a writer lose its connection while its COMMIT hangs."""
-    hanging.until_one_hangs()
+    hanging.wait_until_one_hangs()
     if how == "cut":
         wire.cut()
     elif how == "terminated":
-        hanging.terminate()
+        hanging.terminate_hanging()
     else:
-        hanging.crash()
+        hanging.kill_hanging()
 
 
 def until_hit(reader, writer):
     def is_hit():
-        writer.ask(CONTACT)
-        reader.ask(READ)
+        writer.execute(CONTACT)
+        reader.execute(READ)
         return reader.is_hit(READ)
 
-    live.until(is_hit, "it is not cached again")
+    engine_redis.wait_until(is_hit, "it is not cached again")
 
 
 @pytest.mark.parametrize("write", WRITES)
 def test_nothing_is_stored_while_a_commit_may_become_visible(site, hanging, plain_server, write):
     reader, writer, wire = site
-    writer.tell(f"tried({write})")
+    writer.send(f"tried({write})")
     lose(hanging, wire, "cut")
-    assert writer.answer().value == "OperationalError"
+    assert writer.receive().value == "OperationalError"
     for forget in (lambda: None, plain_server.flush):
         forget()
         for _ in range(2):
-            assert writer.ask(CONTACT).value == []
-            assert reader.value(READ) == [1]
+            assert writer.execute(CONTACT).value == []
+            assert reader.evaluate(READ) == [1]
             assert not reader.is_hit(READ)
-        assert writer.value(KNOWN) == 1
-    hanging.release()
-    live.until(
-        lambda: hanging.run("SELECT name FROM written_shelf") == [("Right",)],
+        assert writer.evaluate(KNOWN) == 1
+    hanging.release_commits()
+    engine_redis.wait_until(
+        lambda: hanging.run("SELECT name FROM write_models_shelf") == [("Right",)],
         "it does not become visible",
     )
-    assert reader.value(READ) == []
+    assert reader.evaluate(READ) == []
     until_hit(reader, writer)
-    assert reader.value(READ) == []
-    assert writer.value(KNOWN) == 0
+    assert reader.evaluate(READ) == []
+    assert writer.evaluate(KNOWN) == 0
 
 
 @pytest.mark.parametrize("how", ["terminated", "crashed"])
@@ -134,12 +134,12 @@ def test_commit_that_ended_with_its_connection_is_known_at_the_next_contact(
     site, hanging, write, how
 ):
     reader, writer, wire = site
-    writer.tell(f"tried({write})")
+    writer.send(f"tried({write})")
     lose(hanging, wire, how)
-    assert writer.answer().value == "OperationalError"
-    reader.ask("connection.close()")
-    assert reader.value(READ) == []
-    writer.ask(CONTACT)
-    assert writer.value(KNOWN) == 0
-    assert reader.value(READ) == []
+    assert writer.receive().value == "OperationalError"
+    reader.execute("connection.close()")
+    assert reader.evaluate(READ) == []
+    writer.execute(CONTACT)
+    assert writer.evaluate(KNOWN) == 0
+    assert reader.evaluate(READ) == []
     assert reader.is_hit(READ)

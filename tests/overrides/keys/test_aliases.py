@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support import live, site
+from tests.support import engine_redis, wheel_process
 
 
 @pytest.fixture(scope="module")
@@ -23,13 +23,13 @@ def played(tmp_path_factory):
         "probe_project.tag": {**plain, "db_agnostic": True},
         "probe_project.section": {**plain, "db_agnostic": False},
     }
-    with live.Live("valkey9", tmp_path_factory.mktemp("server")) as server:
+    with engine_redis.RedisServer("valkey9", tmp_path_factory.mktemp("server")) as server:
         redis = {"host": "127.0.0.1", "port": server.port}
-        return site.play(
+        return wheel_process.run_scenes(
             "aliases", redis=redis, DATABASES=databases, CACHEOPS={**profiles, "*.*": plain}
         )
 
 
-@pytest.mark.parametrize("scene", site.names_of("aliases"))
+@pytest.mark.parametrize("scene", wheel_process.scene_names("aliases"))
 def test_alias_reads_what_belongs_to_its_database(played, scene):
     assert played[scene] is None, played[scene]

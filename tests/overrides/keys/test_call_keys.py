@@ -120,7 +120,7 @@ def test_what_a_function_holds_and_may_change_makes_no_other_key(held):
 def test_function_that_holds_an_unknown_object_shares_its_key_without_asking_it_for_its_text():
     class Asked:
         def __str__(self):
-            raise AssertionError("asked")
+            raise AssertionError("query_models")
 
     assert of_function(made(Asked())) == of_function(made(Asked()))
 

@@ -27,10 +27,10 @@ from django.db.models.options import Options
 from django.utils.functional import cached_property
 
 from rover_overrides.keys import query_keys
-from rover_overrides.keys.aggregates import described
+from rover_overrides.keys.aggregates import describe_aggregation
 from rover_overrides.keys.compile_copies import compile_copy
 from rover_overrides.queries import analysis
-from tests.support.asked.models import Item, Maker, Owner, Tag
+from tests.support.query_models.models import Item, Maker, Owner, Tag
 
 ITEMS, OWNERS, MAKERS = Item.objects, Owner.objects, Maker.objects
 
@@ -130,13 +130,15 @@ KINDS = {
     "intersection": lambda: few().intersection(many()),
     "difference": lambda: few().difference(many()).order_by("pk"),
     "extra column": lambda: ITEMS.extra(select={"more": "number + 1"}).order_by("more"),
-    "extra condition": lambda: ITEMS.extra(where=["asked_item.number > %s"], params=[1]),
-    "extra table": lambda: ITEMS.extra(tables=["asked_maker"], where=["asked_maker.id = made_by"]),
+    "extra condition": lambda: ITEMS.extra(where=["query_models_item.number > %s"], params=[1]),
+    "extra table": lambda: ITEMS.extra(
+        tables=["query_models_maker"], where=["query_models_maker.id = made_by"]
+    ),
     "extra table with an order": lambda: ITEMS.extra(
-        tables=["asked_maker"], where=["asked_maker.id = 1"]
+        tables=["query_models_maker"], where=["query_models_maker.id = 1"]
     ).order_by("text"),
     "extra table that is joined": lambda: (
-        ITEMS.filter(maker__name="a").extra(tables=["asked_maker"]).order_by("owner__name")
+        ITEMS.filter(maker__name="a").extra(tables=["query_models_maker"]).order_by("owner__name")
     ),
     "extra order": lambda: ITEMS.extra(order_by=["-number"]),
     "related manager": Owner(pk=1).items.all,
@@ -240,7 +242,7 @@ def test_query_is_equal_before_and_after_an_aggregate_of_it(kind):
     queryset = KINDS[kind]().filter(tags__rank=1)
     queryset.clone = queryset._clone
     before = structure(queryset.query)
-    assert described(
+    assert describe_aggregation(
         queryset,
         (Count("pk"),),
         {"sum": Sum("tags__rank"), "most": Coalesce("sum", 0), "n": Count("owner__items")},

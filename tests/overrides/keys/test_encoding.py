@@ -92,7 +92,7 @@ def test_digest_of_a_value_is_repeated(value):
 @pytest.mark.parametrize("value", DIFFERENT, ids=range(len(DIFFERENT)))
 def test_short_way_of_spelling_is_the_same_spelling(value):
     if type(value) in encoding.PLAIN:
-        assert encoding._spell_plain((SQL, (value, value))) == encoding._spell(
+        assert encoding._plain_bytes((SQL, (value, value))) == encoding._stable_bytes(
             (SQL, (value, value))
         )
 

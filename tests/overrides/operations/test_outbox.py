@@ -11,7 +11,7 @@ from rover_overrides.operations import outbox
 from rover_overrides.writes import compilers
 
 ALIAS = "postgres"
-SHELF = "written_shelf"
+SHELF = "write_models_shelf"
 
 
 @pytest.fixture
@@ -19,9 +19,9 @@ def waiting(postgres, server, monkeypatch):
     """Give a database in whose outbox a table waits, and the list of what is dropped."""
     dropped = []
     monkeypatch.setattr(
-        two_phase, "drop_tables", lambda using, places: dropped.append(sorted(places))
+        two_phase, "invalidate_tables", lambda using, tables: dropped.append(sorted(tables))
     )
-    monkeypatch.setattr(outbox, "_next_look", 0.0)
+    monkeypatch.setattr(outbox, "_next_check", 0.0)
     monkeypatch.setattr(outbox, "_is_unread", False)
     compilers.install()
     options = {"CACHEOPS_ROVER_OUTBOX": (ALIAS,), "CACHEOPS_ROVER_OUTBOX_SECONDS": 0}
@@ -97,7 +97,7 @@ def test_look_that_fails_leaves_reads_to_the_database_and_is_not_repeated_at_eac
         assert [outbox._before_read() for _ in range(5)] == [False] * 5
         assert len(looks) == 1
         run("RESET ROLE")
-        outbox._next_look = 0.0  # 1,000 seconds later
+        outbox._next_check = 0.0  # 1,000 seconds later
         assert outbox._before_read()
         assert powerless == SEEN
         assert outbox._before_read()
@@ -145,10 +145,10 @@ def test_connection_that_cannot_be_had_leaves_reads_to_the_database(waiting, mon
 def test_write_where_the_table_is_missing_raises_nothing(waiting):
     run("DROP TABLE rover_outbox")
     connection = connections[ALIAS]
-    for write in (outbox._write, lambda *args: outbox._unheard(ALIAS, args[1])):
+    for write in (outbox._insert, lambda *args: outbox._insert_after_failure(ALIAS, args[1])):
         with pytest.warns(RuntimeWarning, match="cannot be written"):
             write(connection, {(None, SHELF)})
     with transaction.atomic(ALIAS):
         with pytest.warns(RuntimeWarning, match="cannot be written"):
-            outbox._write(connection, {(None, SHELF)})
+            outbox._insert(connection, {(None, SHELF)})
         run("SELECT 1")

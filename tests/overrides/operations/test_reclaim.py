@@ -31,11 +31,11 @@ def is_hit(key, deps=DEPS, prefix=""):
 @pytest.mark.parametrize("by_table", [False, True])
 def test_label_names_the_keys_in_the_order_of_the_checksum(prefix, by_table):
     with override_settings(CACHEOPS_ROVER_SHARD_BY_TABLE=by_table):
-        plan = results._plan(DEPS, prefix)
+        plan = results._make_plan(DEPS, prefix)
         value = b"c" * results.CHECKSUM + plan.label + b"data"
-        found = labels.read(value, results.CHECKSUM)
+        found = labels.decode_label(value, results.CHECKSUM)
     assert found == (tuple(key for key, _ in plan.registries), plan.stamps)
-    assert value[labels.skip(value, results.CHECKSUM) :] == b"data"
+    assert value[labels.label_end(value, results.CHECKSUM) :] == b"data"
     assert len(found.registries) + len(found.stamps) == 6
 
 
@@ -50,14 +50,14 @@ def test_label_names_the_keys_in_the_order_of_the_checksum(prefix, by_table):
     ],
 )
 def test_what_is_no_result_has_no_label(value):
-    assert labels.read(value, results.CHECKSUM) in (None, labels.Label((), ("epoch",)))
+    assert labels.decode_label(value, results.CHECKSUM) in (None, labels.Label((), ("epoch",)))
 
 
 def test_keys_of_a_table_share_a_slot_where_a_setting_says_so():
     conjs = [Conj("x", (str(n),)) for n in range(20)]
     with override_settings(CACHEOPS_ROVER_SHARD_BY_TABLE=True):
         names = [
-            *registry.keys("p:", "t"),
+            *registry.registry_keys("p:", "t"),
             *(registry.stamp_key("p:", "t", conj) for conj in [TRUE, *conjs]),
         ]
     assert len({key_slot(name.encode()) for name in names}) == 1
@@ -104,7 +104,7 @@ def test_dead_alone_are_freed_from_a_cluster(cluster):
 
 def test_results_of_lost_registries_and_other_servers_are_dead(server, monkeypatch):
     fill("q:1")
-    pipeline.unlink([registry.keys("", "t")[1]])
+    pipeline.unlink([registry.registry_keys("", "t")[1]])
     assert reclaim() == Reclaimed(1, 1)
     fill("q:1")
     monkeypatch.setattr(results, "FORMAT", "r0")
@@ -143,7 +143,7 @@ def test_memory_is_flat_while_results_are_outdated_and_reclaimed(server):
             fill(f"q:{number}")
         pipeline.unlink([registry.stamp_key("", "a", TRUE)])
         reclaim()
-        sizes.append(len(server.names()))
+        sizes.append(len(server.key_names()))
     assert len(set(sizes)) == 1
 
 

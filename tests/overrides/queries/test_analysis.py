@@ -10,18 +10,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rover_overrides.queries.analysis import dependencies
-from tests.support.asked.models import Item, Maker, Owner, Tag
+from tests.support.query_models.models import Item, Maker, Owner, Tag
 from tests.support.random_conditions import (
     FEW,
     SPELLINGS,
     VALUES,
     changed,
     create_tables,
-    drops,
+    drops_result,
     every_lookup,
-    few_trees,
     row_of,
     rows,
+    small_trees,
     state,
     trees,
 )
@@ -117,7 +117,7 @@ def test_row_that_meets_a_lookup_or_its_negation_is_met(alias, name, zone):
                 found = dependencies(queryset)
                 for pk in queryset.values_list("pk", flat=True):
                     for row in (stored[pk], given_rows[pk]):
-                        assert drops(alias, found, Item, row), (
+                        assert drops_result(alias, found, Item, row), (
                             f"{lookup} {operand!r}: {row[name]!r}\n{found}"
                         )
         transaction.set_rollback(True, using=alias)
@@ -139,7 +139,7 @@ def test_row_that_meets_the_conditions_is_met(alias, data):
         found = dependencies(queryset)
         for stored in queryset:
             for row in (row_of(stored), row_of(items[stored.pk])):
-                assert drops(alias, found, Item, row), f"{queryset.query}\n{row}\n{found}"
+                assert drops_result(alias, found, Item, row), f"{queryset.query}\n{row}\n{found}"
         transaction.set_rollback(True, using=alias)
 
 
@@ -147,7 +147,7 @@ def _restricted(data, alias):
     root = data.draw(st.sampled_from(list(ROOTS)))
     queryset = root.objects.using(alias)
     for _ in range(data.draw(st.integers(1, 2))):
-        tree = data.draw(few_trees(ROOTS[root]))
+        tree = data.draw(small_trees(ROOTS[root]))
         queryset = queryset.exclude(tree) if data.draw(st.booleans()) else queryset.filter(tree)
     return queryset
 
@@ -220,7 +220,7 @@ def test_writes_that_change_a_result_drop_it(alias, purpose, data):
         after = state(alias)
         if sorted(queryset.all().values_list("pk", flat=True)) != result:
             writes = list(changed(before, after))
-            assert any(drops(alias, found, model, *versions) for model, versions in writes), (
-                f"{queryset.query}\n{writes}\n{found}"
-            )
+            assert any(
+                drops_result(alias, found, model, *versions) for model, versions in writes
+            ), f"{queryset.query}\n{writes}\n{found}"
         transaction.set_rollback(True, using=alias)

@@ -9,9 +9,9 @@ from django.db.models import Q
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rover_overrides.cache.results import MOST_KEYS, bounded
+from rover_overrides.cache.results import MAX_KEYS, bound_dependencies
 from rover_overrides.queries.analysis import dependencies
-from tests.support.asked.models import Item
+from tests.support.query_models.models import Item
 
 LEAVES = 2000
 CALLS_PER_LEAF = 300
@@ -58,8 +58,8 @@ def analysed(queryset, leaves):
     )  # what a process finds out once of each class
     found, calls = calls_of(lambda: dependencies(queryset))
     assert calls <= FEW_CALLS + CALLS_PER_LEAF * leaves, f"{calls} calls for {leaves} conditions"
-    kept = bounded(found)
-    assert sum(map(len, (kept or {}).values())) <= MOST_KEYS
+    kept = bound_dependencies(found)
+    assert sum(map(len, (kept or {}).values())) <= MAX_KEYS
     return found
 
 
@@ -128,7 +128,7 @@ def test_joins_are_analysed_in_linear_time(size):
 
 def test_five_lists_of_seven_still_count():
     found = analysed(Item.objects.filter(SHAPES["lists"](35)), 35)
-    assert all(conj.entry for conj in found["asked_item"]), "any row would matter"
+    assert all(conj.template for conj in found["query_models_item"]), "any row would matter"
 
 
 def test_tree_as_deep_as_django_goes_is_analysed():

@@ -21,7 +21,7 @@ from django.db.models.expressions import RawSQL
 
 from rover_overrides.conditions.conditions import READS
 from rover_overrides.queries.analysis import dependencies
-from tests.support.asked.models import Item, Maker, Owner, Tag
+from tests.support.query_models.models import Item, Maker, Owner, Tag
 
 ITEM, OWNER, MAKER, TAG = (model._meta.db_table for model in (Item, Owner, Maker, Tag))
 ALL = {"*"}
@@ -37,7 +37,9 @@ def columns_read(queryset, purpose="rows"):
 
 
 def _said(conj):
-    return next((set(item[4]) for item in json.loads(conj.entry or "[]") if item[3] == READS), ALL)
+    return next(
+        (set(item[4]) for item in json.loads(conj.template or "[]") if item[3] == READS), ALL
+    )
 
 
 class Plus(Func):

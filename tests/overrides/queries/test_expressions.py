@@ -23,11 +23,11 @@ from django.db.models.functions import Coalesce, Now, Random, Rank
 from django.test import override_settings
 
 from rover_overrides.conditions.conditions import TRUE, UNCACHED
-from rover_overrides.keys.encoding import sql_digest, watching
+from rover_overrides.keys.encoding import sql_digest, with_aggregates
 from rover_overrides.queries import dependencies as dependencies_of
 from rover_overrides.queries.analysis import dependencies
 from rover_overrides.queries.dependencies import dnfs
-from tests.support.asked.models import Item, Maker, Owner, Tag
+from tests.support.query_models.models import Item, Maker, Owner, Tag
 
 A = Item.objects
 MAKERS = Maker.objects.filter(name="a")
@@ -71,8 +71,8 @@ HOLDING = {
 @pytest.mark.parametrize("case", HOLDING)
 def test_tables_inside_are_found(case):
     found = dependencies(HOLDING[case]())
-    assert found["asked_maker"], found
-    assert found["asked_tag" if case == "exclude of many" else "asked_item"], found
+    assert found["query_models_maker"], found
+    assert found["query_models_tag" if case == "exclude of many" else "query_models_item"], found
 
 
 VOLATILE = {
@@ -105,18 +105,20 @@ def test_what_has_no_fixed_value_is_not_kept(case):
     ],
 )
 def test_raw_sql_makes_any_row_matter(queryset):
-    assert dependencies(queryset())["asked_item"] == [TRUE]
+    assert dependencies(queryset())["query_models_item"] == [TRUE]
 
 
 def test_query_that_is_too_large_is_not_kept():
-    assert dependencies(A.filter(number__in=[F("number")] * 30_000)) == {"asked_item": [UNCACHED]}
+    assert dependencies(A.filter(number__in=[F("number")] * 30_000)) == {
+        "query_models_item": [UNCACHED]
+    }
 
 
 def test_dependencies_of_a_statement_are_found_again_by_its_digest(monkeypatch):
-    monkeypatch.setattr(dependencies_of, "_kept", {})
+    monkeypatch.setattr(dependencies_of, "_cache", {})
     with override_settings(CACHEOPS_INSIDEOUT=True):
         first, same, other, aggregated = (Item.objects.filter(number=n) for n in (1, 1, 2, 1))
-        watching(aggregated, {"sum": Sum("number")})
+        with_aggregates(aggregated, {"sum": Sum("number")})
         for queryset in (first, same, other, aggregated):
             sql_digest(queryset, *queryset.query.get_compiler("default").as_sql())
         found = dnfs(first)

@@ -27,13 +27,13 @@ from django.db.models.sql.query import Query
 from django.test import override_settings
 
 from rover_overrides.conditions.conditions import TRUE, UNCACHED
-from rover_overrides.keys.encoding import watching
+from rover_overrides.keys.encoding import with_aggregates
 from rover_overrides.queries.analysis import dependencies
-from tests.support.asked.models import Item, Maker, Owner
 from tests.support.condition_texts import equal
+from tests.support.query_models.models import Item, Maker, Owner
 
 A = Item.objects
-SQL = "(SELECT MAX(rank) FROM asked_maker)"
+SQL = "(SELECT MAX(rank) FROM query_models_maker)"
 INTEGER = IntegerField()
 
 
@@ -83,7 +83,7 @@ READING = {
     "raw operand": lambda: A.filter(number=RawSQL(SQL, ())),
     "extra select": lambda: A.extra(select={"found": SQL}),
     "extra where": lambda: A.extra(where=[f"number = {SQL}"]),
-    "extra table": lambda: A.extra(tables=["asked_maker"]),
+    "extra table": lambda: A.extra(tables=["query_models_maker"]),
     "function of its own": lambda: A.annotate(found=Written(output_field=INTEGER)),
     "order of its own": lambda: A.order_by(Written(F("number"), output_field=INTEGER)),
     "template of a class": lambda: A.annotate(found=Rendered("number")),
@@ -114,23 +114,23 @@ def watched(queryset, **expressions):
         alias: each.resolve_expression(queryset.query, summarize=True)
         for alias, each in expressions.items()
     }
-    return watching(queryset, resolved)
+    return with_aggregates(queryset, resolved)
 
 
 @pytest.mark.parametrize("case", READING)
 def test_tables_that_own_sql_names_are_depended_on(case):
     found = dependencies(READING[case]())
-    assert found["asked_maker"] == [TRUE], found
-    assert UNCACHED not in found["asked_item"]
+    assert found["query_models_maker"] == [TRUE], found
+    assert UNCACHED not in found["query_models_item"]
 
 
 @pytest.mark.parametrize("case", READING)
 def test_result_of_own_sql_that_names_an_unknown_relation_is_not_kept(case, monkeypatch):
     for cls in (Rendered, Beside, Summed):
-        monkeypatch.setattr(cls, "template", cls.template.replace("asked_maker", "a_view"))
-    monkeypatch.setitem(globals(), "SQL", SQL.replace("asked_maker", "a_view"))
+        monkeypatch.setattr(cls, "template", cls.template.replace("query_models_maker", "a_view"))
+    monkeypatch.setitem(globals(), "SQL", SQL.replace("query_models_maker", "a_view"))
     queryset = A.extra(tables=["a_view"]) if case == "extra table" else READING[case]()
-    assert dependencies(queryset) == {"asked_item": [UNCACHED]}
+    assert dependencies(queryset) == {"query_models_item": [UNCACHED]}
 
 
 PRECISE = {
@@ -146,24 +146,26 @@ PRECISE = {
 
 @pytest.mark.parametrize("case", PRECISE)
 def test_own_words_without_tables_leave_the_conditions(case):
-    assert dependencies(PRECISE[case]().filter(number=1)) == {"asked_item": [equal("number")]}
+    assert dependencies(PRECISE[case]().filter(number=1)) == {
+        "query_models_item": [equal("number")]
+    }
 
 
 def test_template_around_a_query_leaves_the_conditions_of_that():
     found = dependencies(A.annotate(found=Counted(Maker.objects.filter(rank=1))).filter(number=1))
-    assert found == {"asked_item": [equal("number")], "asked_maker": [equal("rank")]}
+    assert found == {"query_models_item": [equal("number")], "query_models_maker": [equal("rank")]}
 
 
 def test_function_that_nobody_knows_is_not_kept_unless_the_site_vouches_for_it():
     queryset = A.annotate(found=Func("text", function="my_function")).filter(number=1)
-    assert dependencies(queryset) == {"asked_item": [UNCACHED]}
+    assert dependencies(queryset) == {"query_models_item": [UNCACHED]}
     with override_settings(CACHEOPS_ROVER_FIXED_FUNCTIONS=("my_function",)):
-        assert dependencies(queryset) == {"asked_item": [equal("number")]}
+        assert dependencies(queryset) == {"query_models_item": [equal("number")]}
 
 
 def test_value_that_says_now_is_not_kept():
     assert dependencies(A.annotate(found=Func(Value("now"), function="date"))) == {
-        "asked_item": [UNCACHED]
+        "query_models_item": [UNCACHED]
     }
 
 
@@ -173,11 +175,11 @@ def test_value_that_says_now_is_not_kept():
 class TreeCompiler(SQLCompiler):
     """Puts a table into a common table expression, as libraries for trees do."""
 
-    relation = "asked_maker"
+    relation = "query_models_maker"
 
     def as_sql(self, *args, **more):
         sql, params = super().as_sql(*args, **more)
-        recursion = f"SELECT id FROM {self.relation} UNION ALL SELECT __tree.id FROM __tree JOIN asked_maker T ON T.id = __tree.id"
+        recursion = f"SELECT id FROM {self.relation} UNION ALL SELECT __tree.id FROM __tree JOIN query_models_maker T ON T.id = __tree.id"
         return f"WITH RECURSIVE __tree(id) AS ({recursion}) SELECT * FROM ({sql}) q, __tree", params
 
 
@@ -212,7 +214,7 @@ class BrokenQuery(TreeQuery):
 
 class OwnTable(BaseTable):
     def as_sql(self, _compiler, _connection):
-        return "asked_item, asked_owner", []
+        return "query_models_item, query_models_owner", []
 
 
 def of(query, queryset=None):
@@ -225,30 +227,30 @@ def of(query, queryset=None):
 def joined():
     found = A.all()
     found.query.get_initial_alias()
-    found.query.alias_map["asked_item"].__class__ = OwnTable
+    found.query.alias_map["query_models_item"].__class__ = OwnTable
     return found
 
 
 def replaced(table):
     """Return a queryset that reads a table in place of the model's."""
     found = A.filter(number=1)
-    found.query.alias_map = {"asked_item": BaseTable(table, "asked_item")}
+    found.query.alias_map = {"query_models_item": BaseTable(table, "query_models_item")}
     return found
 
 
 WHOLE = {
-    "query": (lambda: of(TreeQuery).filter(number=1), {"asked_item", "asked_maker"}),
-    "given": (lambda: QuerySet(Item, TreeQuery(Item)), {"asked_item", "asked_maker"}),
+    "query": (lambda: of(TreeQuery).filter(number=1), {"query_models_item", "query_models_maker"}),
+    "given": (lambda: QuerySet(Item, TreeQuery(Item)), {"query_models_item", "query_models_maker"}),
     "inside": (
         lambda: A.filter(number=1, owner__in=of(TreeQuery, Owner.objects.all())),
-        {"asked_item", "asked_owner", "asked_maker"},
+        {"query_models_item", "query_models_owner", "query_models_maker"},
     ),
     "aggregate": (
         lambda: watched(of(TreeQuery), found=Summed("number")),
-        {"asked_item", "asked_maker"},
+        {"query_models_item", "query_models_maker"},
     ),
-    "empty": (lambda: of(TreeQuery).filter(number__in=[]), {"asked_item"}),
-    "join": (joined, {"asked_item", "asked_owner"}),
+    "empty": (lambda: of(TreeQuery).filter(number__in=[]), {"query_models_item"}),
+    "join": (joined, {"query_models_item", "query_models_owner"}),
 }
 
 
@@ -260,12 +262,12 @@ def test_query_of_a_library_depends_on_each_table_that_its_sql_names(case):
 
 @pytest.mark.parametrize("query", [ViewQuery, RunningQuery, BrokenQuery])
 def test_query_of_a_library_that_is_not_understood_is_not_kept(query):
-    assert dependencies(of(query).filter(number=1)) == {"asked_item": [UNCACHED]}
+    assert dependencies(of(query).filter(number=1)) == {"query_models_item": [UNCACHED]}
 
 
 def test_table_in_place_of_the_models_own_is_one_of_a_model():
-    assert dependencies(replaced("asked_maker"))["asked_maker"] != [UNCACHED]
-    assert dependencies(replaced("a_view")) == {"asked_item": [UNCACHED]}
+    assert dependencies(replaced("query_models_maker"))["query_models_maker"] != [UNCACHED]
+    assert dependencies(replaced("a_view")) == {"query_models_item": [UNCACHED]}
 
 
 def test_query_with_a_compiler_of_its_own_depends_on_what_that_names():
@@ -274,7 +276,7 @@ def test_query_with_a_compiler_of_its_own_depends_on_what_that_names():
     query.get_compiler = lambda using=None, connection=None, elide_empty=True: TreeCompiler(
         query, connection or connections[using], using, elide_empty
     )
-    assert dependencies(queryset) == {"asked_item": [TRUE], "asked_maker": [TRUE]}
+    assert dependencies(queryset) == {"query_models_item": [TRUE], "query_models_maker": [TRUE]}
 
 
 def test_reading_the_sql_of_a_query_changes_nothing_in_it():
@@ -303,12 +305,14 @@ class Restricted(ForeignObject):
 def test_table_that_the_condition_of_a_relation_asks_is_depended_on():
     queryset = A.filter(owner__name="a")
     (join,) = [
-        each for each in queryset.query.alias_map.values() if each.table_name == "asked_owner"
+        each
+        for each in queryset.query.alias_map.values()
+        if each.table_name == "query_models_owner"
     ]
     join.join_field = Restricted(Owner, None, ["owner"], ["id"])
     join.join_field.model = Item
-    assert "asked_maker" in dependencies(queryset)
+    assert "query_models_maker" in dependencies(queryset)
 
 
 def test_query_with_q_objects_and_plain_values_is_understood():
-    assert dependencies(A.filter(Q(number=1) & ~Q(pk=2)))["asked_item"] != [UNCACHED]
+    assert dependencies(A.filter(Q(number=1) & ~Q(pk=2)))["query_models_item"] != [UNCACHED]

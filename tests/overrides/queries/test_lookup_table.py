@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from tests.support.lookups import table
+from tests.support.lookups import lookups_page
 
 pytestmark = pytest.mark.xdist_group("the table of lookups")  # it takes a minute to find
 
@@ -66,13 +66,13 @@ MUST = {
 @pytest.fixture(scope="module")
 def current():
     """Find the table."""
-    return table.current()
+    return lookups_page.current_document()
 
 
 def test_document_is_what_is_found(current):
     if os.environ.get("WRITE_DOCS"):
-        table.DOCUMENT.write_text(current[0])
-    assert table.DOCUMENT.read_text() == current[0], "next: run this with WRITE_DOCS=1"
+        lookups_page.DOCUMENT.write_text(current[0])
+    assert lookups_page.DOCUMENT.read_text() == current[0], "next: run this with WRITE_DOCS=1"
 
 
 @pytest.mark.parametrize("field", MUST)
@@ -82,7 +82,7 @@ def test_promised_lookups_count_everywhere_on_the_wheel(current, field):
         # Through a reverse relation `isnull=True` asks for the absence of a row too.
         expected = [True, True, lookup != "isnull", True, True]
         assert wheel[field, lookup] == expected, (
-            f"{field} {lookup}: {dict(zip(table.PLACES, wheel[field, lookup], strict=True))}"
+            f"{field} {lookup}: {dict(zip(lookups_page.PLACES, wheel[field, lookup], strict=True))}"
         )
 
 

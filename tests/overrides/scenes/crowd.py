@@ -72,7 +72,7 @@ def scene_entry_of_a_dead_writer_ends_by_itself():
     def entries():
         return [
             name("", "probe_project_article")
-            for name in (pending_writes.key, pending_writes.old_key)
+            for name in (pending_writes.key, pending_writes.previous_wheel_key)
         ]
 
     fill(titled(2))

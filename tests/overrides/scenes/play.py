@@ -1,4 +1,4 @@
-"""Plays scenes: `play.py FILE [NAME...]`, in the environment that `tests/support/site.py` makes. Prints their outcomes as JSON."""
+"""Plays scenes: `play.py FILE [NAME...]`, in the environment that `tests/support/wheel_process.py` makes. Prints their outcomes as JSON."""
 
 import json
 import sys

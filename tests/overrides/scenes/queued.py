@@ -74,7 +74,7 @@ def scene_where_the_queue_is_away_it_is_done_at_once():
         Article.objects.filter(pk=2).update(title="Omega")
     finally:
         rq_queue._connection = real
-        rq_queue._circuit.worked()
+        rq_queue._circuit.record_success()
     assert titled(2)() == ["Omega"]
 
 
@@ -90,9 +90,9 @@ def scene_worker_retries_what_a_process_that_died_was_not_heard_with():
         with override_settings(CACHEOPS_ROVER_QUEUE=None, CACHEOPS_ROVER_RETRY_QUEUE="work"):
             Article.objects.filter(pk=2).update(title="Omega")
     finally:
-        unsent._owed.clear()  # as if the process had died
+        unsent._unsent.clear()  # as if the process had died
         pipeline._run = run
-        pipeline.circuit.worked()
+        pipeline.circuit.record_success()
     assert titled(2)() == ["Beta"]
     work()
     assert titled(2)() == ["Omega"]

@@ -8,8 +8,8 @@ import redis
 from django.test import override_settings
 
 from rover_overrides.transport import circuit_breaker, pipeline
-from rover_overrides.transport.circuit_breaker import Breaker
-from tests.support import live
+from rover_overrides.transport.circuit_breaker import CircuitBreaker
+from tests.support import engine_redis
 
 
 class Clock:
@@ -41,9 +41,9 @@ def in_thread(call):
 
 
 def test_failure_opens_it_for_the_retry_seconds(clock):
-    circuit = Breaker()
+    circuit = CircuitBreaker()
     assert not circuit.is_open()
-    circuit.failed()
+    circuit.record_failure()
     clock.now += 0.9
     assert circuit.is_open()
     clock.now += 0.2
@@ -51,48 +51,48 @@ def test_failure_opens_it_for_the_retry_seconds(clock):
 
 
 def test_success_closes_it(clock):
-    circuit = Breaker()
-    circuit.failed()
-    circuit.worked()
+    circuit = CircuitBreaker()
+    circuit.record_failure()
+    circuit.record_success()
     assert not circuit.is_open()
 
 
 @override_settings(CACHEOPS_ROVER_RETRY_SECONDS=0)
 def test_without_retry_seconds_it_never_opens(clock):
-    circuit = Breaker()
-    circuit.failed()
+    circuit = CircuitBreaker()
+    circuit.record_failure()
     assert not circuit.is_open()
 
 
 def test_one_caller_tries_while_the_others_rest(clock):
-    circuit = Breaker()
-    circuit.failed()
+    circuit = CircuitBreaker()
+    circuit.record_failure()
     clock.now += 1.1
     assert not circuit.is_open()
-    circuit.tries()
+    circuit.record_attempt()
     assert in_thread(circuit.is_open), "another one would wait too"
     clock.now += 20  # it hangs
     assert in_thread(circuit.is_open)
     assert not circuit.is_open(), "the caller whose turn it is asks twice"
-    circuit.failed()
+    circuit.record_failure()
     assert circuit.is_open()
     clock.now += 1.1
     assert not in_thread(circuit.is_open)
 
 
 def test_attempt_that_works_ends_the_rest_of_all(clock):
-    circuit = Breaker()
-    circuit.failed()
+    circuit = CircuitBreaker()
+    circuit.record_failure()
     clock.now += 1.1
     assert not circuit.is_open()
-    circuit.tries()
-    circuit.worked()
+    circuit.record_attempt()
+    circuit.record_success()
     assert not in_thread(circuit.is_open)
 
 
 def test_turn_that_nobody_uses_passes_to_another(clock):
-    circuit = Breaker()
-    circuit.failed()
+    circuit = CircuitBreaker()
+    circuit.record_failure()
     clock.now += 1.1
     assert not circuit.is_open()
     clock.now += 1.1
@@ -101,18 +101,18 @@ def test_turn_that_nobody_uses_passes_to_another(clock):
 
 
 def test_attempt_of_which_nothing_is_heard_bounds_the_rest(clock):
-    circuit = Breaker()
-    circuit.failed()
+    circuit = CircuitBreaker()
+    circuit.record_failure()
     clock.now += 1.1
     assert not circuit.is_open()
-    circuit.tries()
+    circuit.record_attempt()
     clock.now += circuit_breaker.TRIAL_SECONDS + 0.1
     assert not in_thread(circuit.is_open)
 
 
 def test_many_threads_make_one_attempt(clock):
-    circuit = Breaker()
-    circuit.failed()
+    circuit = CircuitBreaker()
+    circuit.record_failure()
     clock.now += 1.1
     barrier, tried = threading.Barrier(16), []
 
@@ -130,30 +130,32 @@ def test_many_threads_make_one_attempt(clock):
 
 
 def test_exchange_that_works_closes_it_and_one_that_fails_opens_it(server, monkeypatch):
-    circuit_breaker.circuit.failed()
+    circuit_breaker.circuit.record_failure()
     pipeline.run([("GET", "a")])
-    assert not pipeline.resting()
-    live.use(monkeypatch, redis.Redis(host="127.0.0.1", port=live.free_port()))
+    assert not pipeline.circuit_is_open()
+    engine_redis.use_client(
+        monkeypatch, redis.Redis(host="127.0.0.1", port=engine_redis.free_port())
+    )
     with pytest.raises(redis.ConnectionError):
         pipeline.run([("GET", "a")])
-    assert pipeline.resting()
+    assert pipeline.circuit_is_open()
 
 
 def test_wrong_command_shows_that_the_server_is_there(server):
-    circuit_breaker.circuit.failed()
+    circuit_breaker.circuit.record_failure()
     with pytest.raises(redis.ResponseError):
         pipeline.run([("HGET", "a")])
-    assert not pipeline.resting()
+    assert not pipeline.circuit_is_open()
 
 
 def test_interrupted_exchange_opens_it_for_no_longer_than_one_that_failed(server, monkeypatch):
     monkeypatch.setattr(pipeline, "_exchange", interrupted)
     with pytest.raises(KeyboardInterrupt):
         pipeline.run([("GET", "a")])
-    assert pipeline.resting()
+    assert pipeline.circuit_is_open()
     with override_settings(CACHEOPS_ROVER_RETRY_SECONDS=0), pytest.raises(KeyboardInterrupt):
         pipeline.run([("GET", "a")])
-    assert not pipeline.resting()
+    assert not pipeline.circuit_is_open()
 
 
 def interrupted(batches):
@@ -173,14 +175,14 @@ def failing(times, error, done):
 @pytest.mark.parametrize("times", range(4))
 def test_work_is_repeated_up_to_four_times_where_nobody_answers(clock, times):
     done = []
-    assert pipeline.repeated(failing(times, redis.ConnectionError(), done)) == "done"
+    assert pipeline.run_with_retries(failing(times, redis.ConnectionError(), done)) == "done"
     assert len(done) == times + 1
 
 
 def test_fifth_attempt_is_none(clock):
     done = []
     with pytest.raises(redis.ConnectionError):
-        pipeline.repeated(failing(9, redis.ConnectionError(), done))
+        pipeline.run_with_retries(failing(9, redis.ConnectionError(), done))
     assert len(done) == 4
     assert clock.now - Clock.now == pytest.approx(0.7)
 
@@ -194,7 +196,7 @@ def test_slow_attempts_are_fewer(clock):
         raise redis.ConnectionError
 
     with pytest.raises(redis.ConnectionError):
-        pipeline.repeated(work)
+        pipeline.run_with_retries(work)
     assert len(done) == 2
 
 
@@ -204,5 +206,5 @@ def test_slow_attempts_are_fewer(clock):
 def test_what_was_waited_for_and_what_will_not_change_are_not_repeated(clock, error):
     done = []
     with pytest.raises(error):
-        pipeline.repeated(failing(1, error(), done))
+        pipeline.run_with_retries(failing(1, error(), done))
     assert len(done) == 1

@@ -4,7 +4,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.support.process import processes
+from tests.support.application_process import application_processes
 from tests.support.redis_watch import watching
 
 CLIENT = "redis.cluster.RedisCluster"
@@ -45,16 +45,18 @@ def plain(n): calls.append('plain'); return n
 @pytest.fixture(scope="module", params=[False, True], ids=["spread", "by table"])
 def shared_application(tree, shared_cluster, tmp_path_factory, request):
     """Give a process that talks to the cluster, its keys spread or kept by table."""
-    shared_cluster.flush()
+    shared_cluster.flush_all()
     address = f"redis://127.0.0.1:{shared_cluster.nodes[0].port}"
     more = {
         "CACHEOPS_CLIENT_CLASS": CLIENT,
         "CACHEOPS_ROVER_SHARD_BY_TABLE": request.param,
         "CACHEOPS_DEGRADE_ON_FAILURE": False,
     }
-    with processes(tree, tmp_path_factory.mktemp("application"), address, **more) as start:
+    with application_processes(
+        tree, tmp_path_factory.mktemp("application"), address, **more
+    ) as start:
         process = start()
-        process.ask(PREPARED)
+        process.execute(PREPARED)
         process.by_table = request.param
         yield process
 
@@ -62,19 +64,19 @@ def shared_application(tree, shared_cluster, tmp_path_factory, request):
 @pytest.fixture
 def application(shared_application, shared_cluster):
     """Give it with an empty cluster and the same rows for each test."""
-    shared_cluster.flush()
-    shared_application.ask(ROWS)
+    shared_cluster.flush_all()
+    shared_application.execute(ROWS)
     return shared_application
 
 
 def change(process, call, write):
     """Assert that a call is a hit until a write, and not after it; return what it says before and after."""
-    before = process.value(call)
+    before = process.evaluate(call)
     assert process.is_hit(call), call
-    assert process.value(call) == before
-    process.ask(write)
+    assert process.evaluate(call) == before
+    process.execute(write)
     assert not process.is_hit(call), call
-    return before, process.value(call)
+    return before, process.evaluate(call)
 
 
 RENAME = "book = Book.objects.nocache().get(pages=3); book.title = 'New'; book.save()"
@@ -133,46 +135,46 @@ def test_explicit_invalidation(application, invalidation):
 
 
 def test_simple_cache(application):
-    assert application.value("plain(1); plain(1); calls.count('plain')") == 1
-    assert application.value("plain.invalidate(1); plain(1); calls.count('plain')") == 2
-    assert application.value(
+    assert application.evaluate("plain(1); plain(1); calls.count('plain')") == 1
+    assert application.evaluate("plain.invalidate(1); plain(1); calls.count('plain')") == 2
+    assert application.evaluate(
         "cache.set('a', [1], 60); cache.set('b', 2); [cache.get('a'), cache.get('b')]"
     ) == [[1], 2]
     missed = "cache.delete('a')\ntry:\n  found = cache.get('a')\nexcept CacheMiss:\n  found = 'miss'\nfound"
-    assert application.value(missed) == "miss"
+    assert application.evaluate(missed) == "miss"
 
 
 def test_conj_reaper_does_no_harm(application):
-    application.value("Book.objects.get(pages=3).title")
-    application.ask(
+    application.evaluate("Book.objects.get(pages=3).title")
+    application.execute(
         "from django.core.management import call_command; call_command('reapconjs', min_conj_set_size=0)"
     )
     assert application.is_hit("Book.objects.get(pages=3).title")
 
 
 def test_keys_are_on_all_masters(application, shared_cluster):
-    application.ask(
+    application.execute(
         "for n in range(20):\n  list(Book.objects.filter(pages=n, shelf__name=f'Shelf {n}'))"
     )
     assert application.is_hit(
         "for n in range(20):\n  list(Book.objects.filter(pages=n, shelf__name=f'Shelf {n}'))"
     )
     for node in shared_cluster.nodes:
-        assert any(":q:" in f":{name}" for name in node.names()), "results"
+        assert any(":q:" in f":{name}" for name in node.key_names()), "results"
     stamped = [
-        sum("stamp:" in name and "book" in name for name in node.names())
+        sum("stamp:" in name and "book" in name for name in node.key_names())
         for node in shared_cluster.nodes
     ]
     assert sum(map(bool, stamped)) == (1 if application.by_table else 3), stamped
 
 
 def test_flush_does_not_block(application, shared_cluster):
-    application.value("Book.objects.get(pages=3).title")
+    application.evaluate("Book.objects.get(pages=3).title")
     with ExitStack() as stack:
         clients = [stack.enter_context(node.client()) for node in shared_cluster.nodes]
         ran = [stack.enter_context(watching(client)) for client in clients]
-        application.ask("invalidate_all()")
-    assert shared_cluster.names() == []
+        application.execute("invalidate_all()")
+    assert shared_cluster.key_names() == []
     for commands in ran:
         flushes = [command.args for command in commands if command.name.startswith("FLUSH")]
         assert flushes == [("ASYNC",)]

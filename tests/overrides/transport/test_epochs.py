@@ -13,11 +13,11 @@ from rover_overrides.cache import results
 from rover_overrides.conditions.conditions import TRUE
 from rover_overrides.operations.reclaim import reclaim
 from rover_overrides.transport import epochs, pipeline
-from tests.support import live
-from tests.support.process import processes
+from tests.support import engine_redis
+from tests.support.application_process import application_processes
+from tests.support.one_result import DEPS, cached, drop, is_hit
 from tests.support.redis_proxy import Proxy
 from tests.support.redis_watch import watching
-from tests.support.results import DEPS, cached, drop, is_hit
 
 AT_ONCE = override_settings(CACHEOPS_ROVER_IDENTITY_SECONDS=0)
 WRITTEN = ("u", TRUE)
@@ -29,7 +29,7 @@ class Address(Proxy):
     def move(self, server, *, closes=False):
         self._target = server.port
         if closes:
-            self._drop_all()
+            self._reset_connections()
 
     def process(self):
         """Return the client of a process of its own."""
@@ -39,12 +39,12 @@ class Address(Proxy):
 @pytest.fixture(scope="module", params=["redis6.2", "valkey9"])
 def running(request, tmp_path_factory):
     with (
-        live.Live(request.param, tmp_path_factory.mktemp("a")) as a,
-        live.Live(request.param, tmp_path_factory.mktemp("b")) as b,
+        engine_redis.RedisServer(request.param, tmp_path_factory.mktemp("a")) as a,
+        engine_redis.RedisServer(request.param, tmp_path_factory.mktemp("b")) as b,
     ):
         for server in (a, b):  # the clocks that are set by hand are some seconds ahead of theirs
             with server.client() as client:
-                live.until(
+                engine_redis.wait_until(
                     lambda: client.info("server")["uptime_in_seconds"] > 3, "it does not get old"
                 )
         yield a, b
@@ -53,7 +53,7 @@ def running(request, tmp_path_factory):
 @pytest.fixture
 def servers(running):
     for server in running:
-        server.flush()
+        server.flush_all()
     return running
 
 
@@ -61,20 +61,20 @@ def servers(running):
 def address(servers, monkeypatch):
     """Give an address that leads to the first of two servers, and a process that goes by it."""
     with Proxy.__enter__(Address(servers[0].port)) as address:
-        live.use(monkeypatch, address.process())
-        monkeypatch.setattr(epochs, "used", {})
+        engine_redis.use_client(monkeypatch, address.process())
+        monkeypatch.setattr(epochs, "used_prefixes", {})
         yield address
 
 
 def as_process(monkeypatch, client, work):
     """Do something as another process."""
     mine = pipeline.client
-    live.use(monkeypatch, client)
+    engine_redis.use_client(monkeypatch, client)
     try:
         return work()
     finally:
         monkeypatch.setattr(pipeline, "client", mine)
-        live.new_process(monkeypatch)
+        engine_redis.forget_registries(monkeypatch)
 
 
 def filled(value="old", **options):
@@ -114,7 +114,7 @@ def test_address_that_moves_away_and_back_brings_no_old_result_back(address, ser
 
 
 @AT_ONCE
-def test_every_return_is_one(address, servers):
+def test_every_return_is_a_switch(address, servers):
     a, b = servers
     for number in range(3):
         filled(number)
@@ -124,7 +124,7 @@ def test_every_return_is_one(address, servers):
 
 
 @AT_ONCE
-def test_first_server_of_a_process_is_no_arrival(address, monkeypatch):
+def test_first_server_of_a_process_is_no_switch(address, monkeypatch):
     filled()
     assert as_process(monkeypatch, address.process(), is_hit)
 
@@ -168,7 +168,11 @@ def test_look_costs_a_connection_and_two_commands_and_no_round_trip_of_ours(
     address, servers, clock
 ):
     filled()
-    with servers[0].client() as client, watching(client) as ran, live.round_trips() as counted:
+    with (
+        servers[0].client() as client,
+        watching(client) as ran,
+        engine_redis.count_round_trips() as counted,
+    ):
         assert is_hit()
         assert address.connections == 1
         clock.now += 1.1
@@ -195,7 +199,7 @@ def test_writer_that_dropped_at_the_wrong_server_renews_the_epoch_of_the_right_o
 ):
     _, b = servers
     pipeline.run([("GET", "a")])
-    epochs.use("")
+    epochs.remember_prefix("")
     address.move(b)
     reader = address.process()
     as_process(monkeypatch, reader, filled)
@@ -227,7 +231,7 @@ def test_exchange_that_saw_an_old_epoch_is_not_believed(address, servers, monkey
 
 
 @AT_ONCE
-def test_threads_that_arrive_together_read_nothing_old(address, servers):
+def test_threads_that_switch_together_read_nothing_old(address, servers):
     a, b = servers
     filled()
     address.move(b)
@@ -303,51 +307,51 @@ def test_all_prefixes_that_were_used_are_renewed(address, servers):
     pipeline.run([("GET", "a")])
     address.move(a)
     pipeline.run([("GET", "a")])
-    assert [name for name in a.names() if "epoch" in name] == []
+    assert [name for name in a.key_names() if "epoch" in name] == []
 
 
 @AT_ONCE
 def test_prefix_that_is_new_to_a_process_that_moved_is_renewed(address, servers, monkeypatch):
     a, b = servers
     as_process(monkeypatch, address.process(), lambda: filled(prefix="tenant:"))
-    monkeypatch.setattr(epochs, "used", {})
+    monkeypatch.setattr(epochs, "used_prefixes", {})
     assert not is_hit()
     for server in (b, a):
         address.move(server)
         pipeline.run([("GET", "a")])
     assert not is_hit(prefix="tenant:")
     filled("new", prefix="tenant:")
-    with live.round_trips() as counted:
+    with engine_redis.count_round_trips() as counted:
         assert is_hit(prefix="tenant:")
     assert counted["trips"] == 1
 
 
 def test_prefix_that_is_new_to_a_process_that_never_moved_is_not(address, monkeypatch):
     as_process(monkeypatch, address.process(), lambda: filled(prefix="tenant:"))
-    monkeypatch.setattr(epochs, "used", {})
+    monkeypatch.setattr(epochs, "used_prefixes", {})
     assert is_hit(prefix="tenant:")
 
 
 @AT_ONCE
 def test_prefixes_that_a_process_remembers_are_bounded(address, servers, monkeypatch):
     a, b = servers
-    monkeypatch.setattr(epochs, "MOST_PREFIXES", 4)
+    monkeypatch.setattr(epochs, "MAX_PREFIXES", 4)
     prefixes = [f"tenant{n}:" for n in range(10)]
     for prefix in prefixes:
         filled(prefix=prefix)
-        assert len(epochs.used) <= 4
+        assert len(epochs.used_prefixes) <= 4
     for server in (b, a):
         address.move(server)
         pipeline.run([("GET", "a")])
     assert [is_hit(prefix=prefix) for prefix in prefixes] == [False] * 10
-    assert len(epochs.used) <= 4
+    assert len(epochs.used_prefixes) <= 4
 
 
 @AT_ONCE
 def test_drop_of_many_epochs_is_in_steps(address, servers, monkeypatch):
     _, b = servers
     for n in range(2500):
-        epochs.use(f"tenant{n}:")
+        epochs.remember_prefix(f"tenant{n}:")
     filled()
     with b.client() as client, watching(client) as ran:
         address.move(b)
@@ -361,11 +365,11 @@ def test_user_may_have_a_right_to_the_prefix_alone(address, servers, monkeypatch
     for server in servers:
         with server.client() as client:
             client.execute_command("ACL", "SETUSER", "tenant", "on", ">word", "~tenant:*", "+@all")
-    live.use(
+    engine_redis.use_client(
         monkeypatch,
         redis.Redis(host="127.0.0.1", port=address.port, username="tenant", password="word"),
     )
-    monkeypatch.setattr(epochs, "used", {})
+    monkeypatch.setattr(epochs, "used_prefixes", {})
     with pytest.raises(redis.RedisError):
         pipeline.run([("GET", "other")])
     tenants = {"prefix": "tenant:", "key": "tenant:q:1"}
@@ -379,38 +383,38 @@ def test_user_may_have_a_right_to_the_prefix_alone(address, servers, monkeypatch
 # Servers whose identity changes by itself
 
 
-def arrived_long_ago(client):
-    """Have a process have come to its server long ago, as one that was idle."""
+def switched_long_ago(client):
+    """Make a process look as if it had switched to its server long ago, as an idle one."""
     server = epochs.server_of(client.connection_pool)
-    server.arrived -= 100
+    server.switched_at -= 100
     return server
 
 
 def test_restart_costs_no_epoch(tmp_path, monkeypatch):
-    with live.Live("valkey9", tmp_path) as server:
+    with engine_redis.RedisServer("valkey9", tmp_path) as server:
         idle, busy = server.client(), server.client()
         for client in (idle, busy):
             as_process(monkeypatch, client, lambda: is_hit() or pipeline.run([("GET", "a")]))
         server.kill()
         server.start()
         as_process(monkeypatch, busy, filled)
-        arrived_long_ago(idle)
+        switched_long_ago(idle)
         assert as_process(monkeypatch, idle, is_hit)
         assert as_process(monkeypatch, busy, is_hit)
 
 
 def test_restart_that_may_be_older_than_a_drop_costs_one(tmp_path, monkeypatch):
-    with live.Live("valkey9", tmp_path) as server:
+    with engine_redis.RedisServer("valkey9", tmp_path) as server:
         writer, busy = server.client(), server.client()
         for client in (writer, busy):
             as_process(monkeypatch, client, lambda: pipeline.run([("GET", "a")]))
-        known = arrived_long_ago(writer)
+        known = switched_long_ago(writer)
         as_process(monkeypatch, writer, lambda: is_hit() or drop(*WRITTEN))
         server.kill()
         server.start()
         as_process(monkeypatch, busy, filled)
-        assert known.dropped
-        known.dropped = (
+        assert known.last_deletion
+        known.last_deletion = (
             time.monotonic()
         )  # however long the restart took: the server says only whole seconds
         as_process(monkeypatch, writer, lambda: pipeline.run([("GET", "a")]))
@@ -423,8 +427,8 @@ def pair(tmp_path):
     for name in ("master", "replica"):
         (tmp_path / name).mkdir()
     with (
-        live.Live("valkey9", tmp_path / "master") as master,
-        live.Live("valkey9", tmp_path / "replica") as replica,
+        engine_redis.RedisServer("valkey9", tmp_path / "master") as master,
+        engine_redis.RedisServer("valkey9", tmp_path / "replica") as replica,
     ):
         attach(replica, master)
         yield master, replica
@@ -433,7 +437,7 @@ def pair(tmp_path):
 def attach(replica, master):
     with replica.client() as client:
         client.replicaof("127.0.0.1", master.port)
-        live.until(
+        engine_redis.wait_until(
             lambda: client.info("replication")["master_link_status"] == "up", "no replication"
         )
 
@@ -473,7 +477,7 @@ def test_promoted_replica_costs_an_epoch_only_who_may_have_written_past_it(
 def test_second_failover_before_the_first_master_was_demoted_brings_nothing_back(pair, monkeypatch):
     master, replica = pair
     with Proxy.__enter__(Address(master.port)) as address:
-        live.use(monkeypatch, address.process())
+        engine_redis.use_client(monkeypatch, address.process())
         filled()
         has_all(master, replica)
         promote(replica)
@@ -502,7 +506,7 @@ def test_sentinel_that_names_another_master_and_the_first_again_brings_nothing_b
     a, b = servers
     sentinel = Named([])
     sentinel.master = a
-    live.use(monkeypatch, sentinel.master_for("main"))
+    engine_redis.use_client(monkeypatch, sentinel.master_for("main"))
     filled()
     sentinel.master = b
     if by == "read":
@@ -530,7 +534,7 @@ class Silent(Named):
 def test_master_that_no_sentinel_names_counts_as_away(servers, monkeypatch, clock, work):
     sentinel = Silent([])
     sentinel.master = servers[0]
-    live.use(monkeypatch, sentinel.master_for("main"))
+    engine_redis.use_client(monkeypatch, sentinel.master_for("main"))
     monkeypatch.setattr("rover_overrides.transport.sentinel.time", clock)
     filled()
     sentinel.silent = 1
@@ -545,7 +549,7 @@ def test_master_that_no_sentinel_names_counts_as_away(servers, monkeypatch, cloc
 @AT_ONCE
 def test_replica_by_hand_and_master_again_brings_nothing_back(pair, monkeypatch):
     master, replica = pair
-    live.use(monkeypatch, master.client())
+    engine_redis.use_client(monkeypatch, master.client())
     filled()
     has_all(master, replica)
     promote(replica)
@@ -565,24 +569,24 @@ def is_hit_or_away():
 
 @AT_ONCE
 def test_restart_from_a_dump_brings_nothing_back(tmp_path, monkeypatch):
-    with live.Live("valkey9", tmp_path) as server:
-        live.use(monkeypatch, server.client())
+    with engine_redis.RedisServer("valkey9", tmp_path) as server:
+        engine_redis.use_client(monkeypatch, server.client())
         filled()
         with server.client() as client:
             client.save()
         drop(*WRITTEN)
         server.kill()
         server.start()
-        assert "epoch" in server.names()
+        assert "epoch" in server.key_names()
         assert not is_hit()
         filled("new")
 
 
 def test_cluster_has_none(cluster):
     filled()
-    assert [name for name in cluster.names() if "epoch" in name] == []
+    assert [name for name in cluster.key_names() if "epoch" in name] == []
     assert cached(lambda: "other") == "old"
-    assert len(results._plan(DEPS, "").stamps) == 3
+    assert len(results._make_plan(DEPS, "").stamps) == 3
 
 
 # An application
@@ -600,16 +604,18 @@ def test_writes_elsewhere_are_seen_after_the_return(tree, servers, tmp_path, pre
     a, b = servers
     with Proxy.__enter__(Address(a.port)) as address:
         found = f"redis://127.0.0.1:{address.port}"
-        with processes(tree, tmp_path, found, CACHEOPS_ROVER_IDENTITY_SECONDS=0) as start:
+        with application_processes(
+            tree, tmp_path, found, CACHEOPS_ROVER_IDENTITY_SECONDS=0
+        ) as start:
             reader, writer = start(), start()
             for process in (reader, writer):
-                process.ask(prepared)
-            writer.ask("Shelf.objects.create(pk=1, name='Left')")
-            assert reader.value(READ) == [1]
+                process.execute(prepared)
+            writer.execute("Shelf.objects.create(pk=1, name='Left')")
+            assert reader.evaluate(READ) == [1]
             assert reader.is_hit(READ)
             address.move(b)
-            writer.ask("Shelf.objects.update(name='Right')")
+            writer.execute("Shelf.objects.update(name='Right')")
             address.move(a)
-            writer.ask(READ)
-            assert reader.value(READ) == [], "it was never elsewhere"
+            writer.execute(READ)
+            assert reader.evaluate(READ) == [], "it was never elsewhere"
             assert reader.is_hit(READ)

@@ -7,9 +7,9 @@ import pytest
 from rover_overrides.cache.registry import stamp_key
 from rover_overrides.conditions.conditions import TRUE
 from rover_overrides.transport import pipeline
-from tests.support import live
-from tests.support.process import processes
-from tests.support.results import DEPS, cached, drop, is_hit
+from tests.support import engine_redis
+from tests.support.application_process import application_processes
+from tests.support.one_result import DEPS, cached, drop, is_hit
 
 
 @pytest.fixture
@@ -18,12 +18,12 @@ def pair(tmp_path):
     for name in ("master", "replica"):
         (tmp_path / name).mkdir()
     with (
-        live.Live("valkey9", tmp_path / "master") as master,
-        live.Live("valkey9", tmp_path / "replica") as replica,
+        engine_redis.RedisServer("valkey9", tmp_path / "master") as master,
+        engine_redis.RedisServer("valkey9", tmp_path / "replica") as replica,
     ):
         with replica.client() as client:
             client.replicaof("127.0.0.1", master.port)
-            live.until(
+            engine_redis.wait_until(
                 lambda: client.info("replication")["master_link_status"] == "up", "no replication"
             )
         yield master, replica
@@ -38,17 +38,19 @@ def follow(master, replica):
 
 def test_dropped_result_does_not_come_back_with_a_replica_that_lags(pair, monkeypatch):
     master, replica = pair
-    live.use(monkeypatch, master.client())
+    engine_redis.use_client(monkeypatch, master.client())
     cached(lambda: "old")
     assert is_hit()
-    live.until(lambda: replica.names() == master.names(), "the replica does not follow")
+    engine_redis.wait_until(
+        lambda: replica.key_names() == master.key_names(), "the replica does not follow"
+    )
     with replica.client() as client:
-        client.replicaof("127.0.0.1", live.free_port())  # it hears nothing any more
+        client.replicaof("127.0.0.1", engine_redis.free_port())  # it hears nothing any more
         drop("u", TRUE)
         assert not is_hit()
         client.replicaof("NO", "ONE")
-    assert stamp_key("", "u", TRUE) in replica.names(), "it lagged"
-    live.use(monkeypatch, replica.client())
+    assert stamp_key("", "u", TRUE) in replica.key_names(), "it lagged"
+    engine_redis.use_client(monkeypatch, replica.client())
     assert not is_hit()
     assert cached(lambda: "new", DEPS) == "new"
     assert is_hit()
@@ -56,19 +58,23 @@ def test_dropped_result_does_not_come_back_with_a_replica_that_lags(pair, monkey
 
 def test_master_that_was_a_replica_for_a_while_brings_nothing_back(pair, monkeypatch):
     master, replica = pair
-    live.use(monkeypatch, master.client())
+    engine_redis.use_client(monkeypatch, master.client())
     cached(lambda: "old")
-    live.until(lambda: replica.names() == master.names(), "the replica does not follow")
+    engine_redis.wait_until(
+        lambda: replica.key_names() == master.key_names(), "the replica does not follow"
+    )
     with master.client() as client, replica.client() as other:
         other.replicaof("NO", "ONE")  # it hears nothing any more
         drop("u", TRUE)
-        assert stamp_key("", "u", TRUE) not in master.names()
+        assert stamp_key("", "u", TRUE) not in master.key_names()
         client.replicaof("127.0.0.1", replica.port)
-        live.until(
+        engine_redis.wait_until(
             lambda: client.info("replication")["master_link_status"] == "up", "no replication"
         )
         monkeypatch.setattr(pipeline, "time", Later)
-        assert stamp_key("", "u", TRUE) in master.names(), "the old master has the old stamps again"
+        assert stamp_key("", "u", TRUE) in master.key_names(), (
+            "the old master has the old stamps again"
+        )
         assert pipeline.run([("GET", "q:1")])[0].value is not None
         client.replicaof("NO", "ONE")
     assert not is_hit()
@@ -94,42 +100,42 @@ WRITE = "with transaction.atomic():\n  Shelf.objects.update(name={name!r})"
 def test_sentinel_leads_to_the_master_and_its_failover_brings_nothing_back(tree, pair, tmp_path):
     master, replica = pair
     (tmp_path / "sentinel").mkdir()
-    with live.Sentinel(master, tmp_path / "sentinel") as sentinel:
-        live.until(sentinel.sees_replica, "the Sentinel does not see the replica")
+    with engine_redis.Sentinel(master, tmp_path / "sentinel") as sentinel:
+        engine_redis.wait_until(sentinel.sees_replica, "the Sentinel does not see the replica")
         found = {
             "locations": [["127.0.0.1", sentinel.port]],
             "service_name": sentinel.NAME,
             "db": 0,
             "socket_timeout": 5,
         }
-        with processes(tree, tmp_path, None, CACHEOPS_SENTINEL=found) as start:
+        with application_processes(tree, tmp_path, None, CACHEOPS_SENTINEL=found) as start:
             reader, writer = start(), start()
-            writer.ask("Shelf.objects.create(pk=1, name='Left')")
-            assert reader.value(READ) == [1]
+            writer.execute("Shelf.objects.create(pk=1, name='Left')")
+            assert reader.evaluate(READ) == [1]
             assert reader.is_hit(READ)
             assert writer.is_hit(READ)
-            assert any("q:" in name for name in master.names())
+            assert any("q:" in name for name in master.key_names())
             follow(master, replica)
             with replica.client() as client:
-                before = {name: client.dump(name) for name in replica.names()}
-                writer.ask(WRITE.format(name="Right"))
-                assert reader.value(READ) == []
+                before = {name: client.dump(name) for name in replica.key_names()}
+                writer.execute(WRITE.format(name="Right"))
+                assert reader.evaluate(READ) == []
                 follow(master, replica)
                 client.config_set("replica-read-only", "no")
                 for name, value in before.items():  # as if it had heard nothing of the write
                     client.restore(name, 600_000, value, replace=True)
                 sentinel.fail_over()
-                live.until(lambda: sentinel.master() == replica.port, "no failover")
-                live.until(lambda: client.role()[0] == b"master", "no promotion")
-            assert set(before) <= set(replica.names()), "what the write dropped is there again"
-            late = "from rover_overrides.transport import sentinel; sentinel._next.clear()  # a second later"
-            reader.ask(late)
-            assert reader.value(READ) == []
+                engine_redis.wait_until(lambda: sentinel.master() == replica.port, "no failover")
+                engine_redis.wait_until(lambda: client.role()[0] == b"master", "no promotion")
+            assert set(before) <= set(replica.key_names()), "what the write dropped is there again"
+            late = "from rover_overrides.transport import sentinel; sentinel._next_checks.clear()  # a second later"
+            reader.execute(late)
+            assert reader.evaluate(READ) == []
             assert reader.is_hit(READ)
             # The writer is connected to the old master yet, which serves it, and its next look is far away.
-            writer.ask(
-                "from rover_overrides.transport import sentinel; sentinel._next.update(dict.fromkeys(sentinel._next, 1e12))"
+            writer.execute(
+                "from rover_overrides.transport import sentinel; sentinel._next_checks.update(dict.fromkeys(sentinel._next_checks, 1e12))"
             )
-            writer.ask(WRITE.format(name="Left"))
-            assert reader.value(READ) == [1]
+            writer.execute(WRITE.format(name="Left"))
+            assert reader.evaluate(READ) == [1]
             assert reader.is_hit(READ)

@@ -11,7 +11,7 @@ from django.test import override_settings
 
 from rover_overrides.transport import pipeline
 from rover_overrides.transport.pipeline import run, unlink
-from tests.support import live
+from tests.support import engine_redis
 from tests.support.redis_watch import watching
 
 FEW = [("SET", "a", 1), ("GET", "a"), ("GET", "b")]
@@ -38,7 +38,11 @@ def test_replies_come_in_order_with_the_server_that_gave_them(server):
 
 def test_server_is_asked_who_it_is_once_a_connection_in_the_same_round_trip(server):
     pipeline.client().connection_pool.disconnect()
-    with server.client() as client, live.round_trips() as counted, watching(client) as ran:
+    with (
+        server.client() as client,
+        engine_redis.count_round_trips() as counted,
+        watching(client) as ran,
+    ):
         run(FEW)
         run(FEW)
     names = [command.name for command in ran if command.name in {"INFO", "SET", "GET"}]
@@ -58,8 +62,8 @@ def test_connection_that_was_closed_is_made_anew_and_asked_again(server):
 
 
 def test_restart_is_another_identity(tmp_path, monkeypatch):
-    with live.Live("valkey9", tmp_path) as server:
-        live.use(monkeypatch, server.client())
+    with engine_redis.RedisServer("valkey9", tmp_path) as server:
+        engine_redis.use_client(monkeypatch, server.client())
         before = identities(FEW)
         server.kill()
         server.start()
@@ -70,14 +74,14 @@ def test_promotion_is_another_identity_on_a_connection_that_stays(tmp_path, monk
     for name in ("master", "replica"):
         (tmp_path / name).mkdir()
     with (
-        live.Live("valkey9", tmp_path / "master") as master,
-        live.Live("valkey9", tmp_path / "replica") as server,
+        engine_redis.RedisServer("valkey9", tmp_path / "master") as master,
+        engine_redis.RedisServer("valkey9", tmp_path / "replica") as server,
     ):
-        live.use(monkeypatch, server.client())
+        engine_redis.use_client(monkeypatch, server.client())
         before = identities(FEW)
         with server.client() as client:
             client.replicaof("127.0.0.1", master.port)
-            live.until(
+            engine_redis.wait_until(
                 lambda: client.info("replication")["master_link_status"] == "up", "no replication"
             )
             with pytest.raises(redis.ConnectionError):
@@ -98,7 +102,9 @@ def test_busy_server_counts_as_absent(server):
         endless = threading.Thread(target=run_endless, args=(client,))
         endless.start()
         with server.client() as other:
-            live.until(lambda: refuses(other), "the script does not make the server busy")
+            engine_redis.wait_until(
+                lambda: refuses(other), "the script does not make the server busy"
+            )
             try:
                 with pytest.raises(redis.ConnectionError, match="BUSY"):
                     run(FEW)
@@ -147,8 +153,8 @@ def listening(answer):
 
 
 def test_server_that_refuses_is_not_waited_for(monkeypatch):
-    client = redis.Redis(host="127.0.0.1", port=live.free_port())
-    live.use(monkeypatch, client)
+    client = redis.Redis(host="127.0.0.1", port=engine_redis.free_port())
+    engine_redis.use_client(monkeypatch, client)
     monkeypatch.setattr(
         "redis.retry.sleep", pytest.fail
     )  # what redis-py does between its own attempts
@@ -159,13 +165,13 @@ def test_server_that_refuses_is_not_waited_for(monkeypatch):
 def test_retries_that_the_application_chose_are_kept(server):
     chosen = redis.retry.Retry(redis.backoff.ConstantBackoff(0.01), 2)
     client = server.client(retry=chosen)
-    pipeline._be_prompt(client.connection_pool)
+    pipeline._disable_library_retries(client.connection_pool)
     assert client.connection_pool.connection_kwargs["retry"] == chosen
 
 
 def test_connection_that_resets_is_tried_twice(monkeypatch):
     with listening(lambda connection: connection.close()) as (accepted, port):
-        live.use(monkeypatch, redis.Redis(host="127.0.0.1", port=port, protocol=2))
+        engine_redis.use_client(monkeypatch, redis.Redis(host="127.0.0.1", port=port, protocol=2))
         with pytest.raises(redis.ConnectionError):
             run(FEW)
     assert 2 <= len(accepted) <= 8  # each attempt connects a few times at most
@@ -173,7 +179,7 @@ def test_connection_that_resets_is_tried_twice(monkeypatch):
 
 def test_server_that_hangs_costs_one_timeout(monkeypatch):
     with listening(lambda connection: None) as (accepted, port):
-        live.use(
+        engine_redis.use_client(
             monkeypatch,
             redis.Redis(
                 host="127.0.0.1",
@@ -185,18 +191,18 @@ def test_server_that_hangs_costs_one_timeout(monkeypatch):
         with pytest.raises(redis.TimeoutError):
             run(FEW)
         assert len(accepted) == 1
-        assert pipeline.resting()
+        assert pipeline.circuit_is_open()
         with override_settings(CACHEOPS_ROVER_RETRY_SECONDS=0):
             with pytest.raises(redis.TimeoutError):
                 run(FEW)
-            assert not pipeline.resting()
+            assert not pipeline.circuit_is_open()
 
 
 def test_success_ends_the_rest(server):
-    pipeline.circuit.failed()
-    assert pipeline.resting()
+    pipeline.circuit.record_failure()
+    assert pipeline.circuit_is_open()
     run(FEW)
-    assert not pipeline.resting()
+    assert not pipeline.circuit_is_open()
 
 
 def test_threads_share_the_client(server):
@@ -234,26 +240,31 @@ def test_unlink_goes_in_steps(server, monkeypatch):
     run([("SET", f"key{n}", n) for n in range(2500)])
     sizes, real = [], pipeline._run
 
-    def seen(commands, values, dropped):
-        sizes.append((len(dropped), len(commands)))
-        return real(commands, values, dropped)
+    def seen(commands, get_keys, unlink_keys):
+        sizes.append((len(unlink_keys), len(commands)))
+        return real(commands, get_keys, unlink_keys)
 
     monkeypatch.setattr(pipeline, "_run", seen)
     unlink([f"key{n}" for n in range(2500)], then=[("SET", "after", 1)])
     assert sizes == [(1000, 0), (1000, 0), (500, 1)]
-    assert server.names() == ["after"]
+    assert server.key_names() == ["after"]
 
 
 def test_what_follows_a_drop_runs_without_one(server):
     unlink([], then=[("SET", "after", 1)])
-    assert server.names() == ["after"]
+    assert server.key_names() == ["after"]
 
 
 def test_values_come_before_the_replies_of_commands_and_drops_before_both(server):
     run([("SET", "a", 1), ("SET", "b", 2)])
-    with live.round_trips() as counted, server.client() as client, watching(client) as ran:
+    with (
+        engine_redis.count_round_trips() as counted,
+        server.client() as client,
+        watching(client) as ran,
+    ):
         assert [
-            reply.value for reply in run([("EXISTS", "b")], values=["a", "b", "c"], dropped=["b"])
+            reply.value
+            for reply in run([("EXISTS", "b")], get_keys=["a", "b", "c"], unlink_keys=["b"])
         ] == [b"1", None, None, 0]
     assert [
         command.name for command in ran if command.name in {"UNLINK", "MGET", "GET", "EXISTS"}
@@ -267,7 +278,7 @@ def test_values_come_before_the_replies_of_commands_and_drops_before_both(server
 
 def test_cluster_takes_values_and_drops_key_by_key(cluster):
     run([("SET", key, key) for key in MANY])
-    replies = run([("EXISTS", MANY[0])], values=MANY, dropped=MANY[:2])
+    replies = run([("EXISTS", MANY[0])], get_keys=MANY, unlink_keys=MANY[:2])
     assert [reply.value for reply in replies] == [
         None,
         None,
@@ -278,7 +289,9 @@ def test_cluster_takes_values_and_drops_key_by_key(cluster):
 
 
 def test_unlink_says_that_it_failed(monkeypatch):
-    live.use(monkeypatch, redis.Redis(host="127.0.0.1", port=live.free_port()))
+    engine_redis.use_client(
+        monkeypatch, redis.Redis(host="127.0.0.1", port=engine_redis.free_port())
+    )
     with pytest.raises(redis.ConnectionError):
         unlink(["a"])
 
@@ -288,14 +301,14 @@ MANY = [f"key{n}" for n in range(30)]
 
 def test_cluster_gets_one_pipeline_a_node_at_a_time(cluster):
     run([("SET", key, key) for key in MANY])
-    with live.round_trips() as counted:
+    with engine_redis.count_round_trips() as counted:
         replies = run([("GET", key) for key in MANY])
     assert [reply.value.decode() for reply in replies] == MANY
     assert {reply.identity.decode() for reply in replies} == {
         identity_of(node) for node in cluster.nodes
     }
     assert counted["trips"] == 1
-    assert all(node.names() for node in cluster.nodes)
+    assert all(node.key_names() for node in cluster.nodes)
 
 
 def test_script_goes_to_the_node_of_its_key(cluster):
@@ -318,9 +331,9 @@ def move_slot(cluster, slot, source, target, *, finish):
 @pytest.fixture
 def moving(tmp_path, monkeypatch):
     """Give a cluster of its own whose slots may be moved, and the slot and the nodes of a key."""
-    with live.Cluster(tmp_path) as cluster:
+    with engine_redis.Cluster(tmp_path) as cluster:
         client = cluster.client()
-        live.use(monkeypatch, client)
+        engine_redis.use_client(monkeypatch, client)
         port = client.get_node_from_key("key0").port
         source = next(node for node in cluster.nodes if node.port == port)
         target = next(node for node in cluster.nodes if node.port != port)
@@ -333,7 +346,7 @@ def test_key_that_moved_is_found(moving):
     move_slot(cluster, slot, source, target, finish=True)
     (reply,) = run([("SET", "key0", "moved")])
     assert reply.identity.decode() == identity_of(target)
-    assert target.names() == ["key0"]
+    assert target.key_names() == ["key0"]
 
 
 def test_key_that_is_moving_is_asked_for_at_its_target(moving):
@@ -342,10 +355,10 @@ def test_key_that_is_moving_is_asked_for_at_its_target(moving):
     replies = run([("SET", key, key) for key in MANY])
     assert replies[0].value == b"OK"
     assert replies[0].identity.decode() == identity_of(target)
-    assert "key0" in target.names()
-    assert sorted(cluster.names()) == sorted(MANY)
+    assert "key0" in target.key_names()
+    assert sorted(cluster.key_names()) == sorted(MANY)
     unlink(MANY)
-    assert cluster.names() == []
+    assert cluster.key_names() == []
 
 
 def test_cluster_that_is_down_counts_as_absent(moving):
@@ -356,7 +369,7 @@ def test_cluster_that_is_down_counts_as_absent(moving):
 
 
 def test_cluster_that_was_never_there_counts_as_absent(monkeypatch):
-    port = live.free_port()
+    port = engine_redis.free_port()
     monkeypatch.setattr(pipeline, "client", lambda: redis.RedisCluster(host="127.0.0.1", port=port))
     monkeypatch.setattr("redis.retry.sleep", lambda seconds: None)
     with pytest.raises(redis.ConnectionError):

@@ -9,10 +9,10 @@ from django.test import override_settings
 from rover_overrides.cache import results
 from rover_overrides.transport import pipeline, refusals
 from rover_overrides.transport.circuit_breaker import circuit
-from rover_overrides.transport.refusals import MissingRightError
-from tests.support import live
-from tests.support.process import processes
-from tests.support.results import DEPS, KEY
+from rover_overrides.transport.refusals import MissingPermissionError
+from tests.support import engine_redis
+from tests.support.application_process import application_processes
+from tests.support.one_result import DEPS, KEY
 
 ALL = ("~*", "+@all")
 NO_RETRY = override_settings(CACHEOPS_ROVER_RETRY_SECONDS=0)
@@ -21,18 +21,18 @@ NO_RETRY = override_settings(CACHEOPS_ROVER_RETRY_SECONDS=0)
 @pytest.fixture
 def user(server, monkeypatch):
     """Give a function that sets the rights of the user who the overrides log in as."""
-    monkeypatch.setattr(refusals, "_told", set())
+    monkeypatch.setattr(refusals, "_warned", set())
 
     def allow(*rights):
         with server.client() as client:
             client.execute_command("ACL", "SETUSER", "site", "reset", "on", ">word", *rights)
 
     allow(*ALL)
-    live.use(monkeypatch, server.client(username="site", password="word"))
+    engine_redis.use_client(monkeypatch, server.client(username="site", password="word"))
     yield allow
     with server.client() as client:
         client.execute_command("ACL", "DELUSER", "site")
-    circuit.worked()
+    circuit.record_success()
 
 
 def read(*, warned=None, prefix=""):
@@ -86,7 +86,10 @@ def test_remedy_names_the_command(user):
 @pytest.mark.parametrize("degrades", [False, True])
 def test_redis_is_left_alone_for_a_moment(user, degrades):
     user(*ALL, "-info")
-    with override_settings(CACHEOPS_DEGRADE_ON_FAILURE=degrades), live.round_trips() as counted:
+    with (
+        override_settings(CACHEOPS_DEGRADE_ON_FAILURE=degrades),
+        engine_redis.count_round_trips() as counted,
+    ):
         assert not read()
         first = counted["trips"]
         assert [read() for _ in range(5)] == [False] * 5
@@ -101,7 +104,7 @@ def test_redis_is_left_alone_for_a_moment(user, degrades):
 )
 def test_refused_login_is_told_once(user, server, monkeypatch, login, degrades):
     with server.client() as admin:
-        live.use(monkeypatch, server.client(**login))
+        engine_redis.use_client(monkeypatch, server.client(**login))
         if not login:
             admin.config_set("requirepass", "word")
         try:
@@ -116,16 +119,16 @@ def test_refused_login_is_told_once(user, server, monkeypatch, login, degrades):
 
 def test_transport_says_that_a_right_is_missing(user):
     user(*ALL, "-get")
-    with pytest.raises(MissingRightError, match="get"):
+    with pytest.raises(MissingPermissionError, match="get"):
         pipeline.run([("GET", "a")])
-    assert issubclass(MissingRightError, redis.ConnectionError)
-    assert not pipeline.resting(), "it may be a counter's"
+    assert issubclass(MissingPermissionError, redis.ConnectionError)
+    assert not pipeline.circuit_is_open(), "it may be a counter's"
 
 
 def test_missing_right_is_not_asked_for_again(user):
     user(*ALL, "-get")
-    with live.round_trips() as counted, pytest.raises(MissingRightError):
-        pipeline.repeated(lambda: pipeline.run([("GET", "a")]))
+    with engine_redis.count_round_trips() as counted, pytest.raises(MissingPermissionError):
+        pipeline.run_with_retries(lambda: pipeline.run([("GET", "a")]))
     assert counted["trips"] == 1
 
 
@@ -143,13 +146,15 @@ SIMPLE = "try:\n  found = cache.get('word')\nexcept CacheMiss:\n  found = 'miss'
 
 @pytest.mark.parametrize("degrades", [False, True])
 def test_site_runs_without_a_right_and_goes_on_with_it(tree, plain_server, tmp_path, degrades):
-    plain_server.flush()
+    plain_server.flush_all()
     with plain_server.client() as client:
         client.execute_command(
             "ACL", "SETUSER", "site", "reset", "on", ">word", *ALL, "-@dangerous"
         )
         found = f"redis://site:word@127.0.0.1:{plain_server.port}"
-        with processes(tree, tmp_path, found, CACHEOPS_DEGRADE_ON_FAILURE=degrades) as start:
+        with application_processes(
+            tree, tmp_path, found, CACHEOPS_DEGRADE_ON_FAILURE=degrades
+        ) as start:
             process = start()
             warned = []
             for source in (
@@ -163,16 +168,16 @@ def test_site_runs_without_a_right_and_goes_on_with_it(tree, plain_server, tmp_p
                 "invalidate_model(Shelf)",
                 "with transaction.atomic():\n  Shelf.objects.get(pk=1).save()",
             ):
-                warned += [text for text in process.ask(source).warned if "cacheops" in text]
+                warned += [text for text in process.execute(source).warned if "cacheops" in text]
             assert len(warned) == 1
             assert "+info" in warned[0]
-            assert process.value(READ) == [1]
-            assert process.value(SIMPLE) == "miss"
+            assert process.evaluate(READ) == [1]
+            assert process.evaluate(SIMPLE) == "miss"
             client.execute_command("ACL", "SETUSER", "site", "+info")
-            assert process.value(READ) == [1]
+            assert process.evaluate(READ) == [1]
             assert process.is_hit(READ)
-            process.ask("Shelf.objects.update(name='Right')")
-            assert process.value(READ) == []
-            process.ask("cache.set('word', 1, 60)")
-            assert process.value(SIMPLE) == 1
+            process.execute("Shelf.objects.update(name='Right')")
+            assert process.evaluate(READ) == []
+            process.execute("cache.set('word', 1, 60)")
+            assert process.evaluate(SIMPLE) == 1
         client.execute_command("ACL", "DELUSER", "site")

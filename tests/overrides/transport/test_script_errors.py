@@ -8,9 +8,9 @@ from django.test import override_settings
 
 from rover_overrides.cache import registry, results
 from rover_overrides.transport import pipeline
-from rover_overrides.transport.refusals import is_full, is_refusal, plain
-from tests.support import live
-from tests.support.results import DEPS, KEY
+from rover_overrides.transport.refusals import is_out_of_memory, is_refusal, unwrap_script_error
+from tests.support import engine_redis
+from tests.support.one_result import DEPS, KEY
 
 DEGRADED = override_settings(CACHEOPS_DEGRADE_ON_FAILURE=True, CACHEOPS_ROVER_RETRY_SECONDS=0)
 REFUSALS = ["NOREPLICAS", "READONLY", "MISCONF"]
@@ -25,7 +25,7 @@ def refusing(server, how):
         elif how == "NOREPLICAS":
             client.config_set("min-replicas-to-write", 1)
         elif how == "READONLY":
-            client.replicaof("127.0.0.1", live.free_port())
+            client.replicaof("127.0.0.1", engine_redis.free_port())
         else:
             fail_to_save(server, client)
         try:
@@ -41,13 +41,13 @@ def fail_to_save(server, client):
     (server.folder / "dump.rdb").mkdir(exist_ok=True)
     client.config_set("save", "3600 1000000")
     client.bgsave()
-    live.until(
+    engine_redis.wait_until(
         lambda: client.info("persistence")["rdb_last_bgsave_status"] == "err", "it was saved"
     )
 
 
 def append():
-    return pipeline.run([registry.with_source(registry.append_command("reg:t", ["x"], 100))])
+    return pipeline.run([registry.with_script_source(registry.append_command("reg:t", ["x"], 100))])
 
 
 @pytest.mark.parametrize("how", REFUSALS)
@@ -63,7 +63,7 @@ def test_refusal_in_a_script_is_an_absent_server(server, how):
 def test_lack_of_memory_in_a_script_is_one(server):
     with refusing(server, "OOM"), pytest.raises(redis.ResponseError) as raised:
         append()
-    assert is_full(raised.value)
+    assert is_out_of_memory(raised.value)
     assert append()
 
 
@@ -111,10 +111,10 @@ IN_62 = "Error running script (call to f_{}): @user_script:18: @user_script: 18:
     ],
 )
 def test_error_of_a_command_in_a_script_of_redis_6(start, said, kind):
-    error = plain(redis.ResponseError(start + IN_62 + said))
+    error = unwrap_script_error(redis.ResponseError(start + IN_62 + said))
     found = {
         "refusal": is_refusal(error),
-        "full": is_full(error),
+        "full": is_out_of_memory(error),
         "right": isinstance(error, redis.exceptions.NoPermissionError),
     }
     assert found == {name: name == kind for name in found}
@@ -125,4 +125,4 @@ def test_other_errors_stay_as_they_are():
         redis.ResponseError("unknown command"),
         redis.exceptions.NoScriptError("No matching script"),
     ):
-        assert plain(error) is error
+        assert unwrap_script_error(error) is error

@@ -11,15 +11,15 @@ from django.db.models.functions import Coalesce, Random
 from django.utils import timezone, translation
 from django.utils.translation import get_language
 
-from rover_overrides.cache.survival import survive
+from rover_overrides.cache.storability import is_storable
 from rover_overrides.conditions.conditions import TRUE, UNCACHED
 from rover_overrides.keys import made_objects, query_keys
-from rover_overrides.keys.encoding import watching
+from rover_overrides.keys.encoding import with_aggregates
 from rover_overrides.keys.query_keys import result_key
 from rover_overrides.queries.analysis import dependencies
-from rover_overrides.queries.dependencies import counted
-from tests.support.asked.models import Item, Maker
-from tests.support.written.models import Book, Shelf
+from rover_overrides.queries.dependencies import as_count_sample
+from tests.support.query_models.models import Item, Maker
+from tests.support.write_models.models import Book, Shelf
 
 ITEMS, MAKERS = Item._meta.db_table, Maker._meta.db_table
 
@@ -71,9 +71,9 @@ def test_rows_in_the_random_order_of_a_related_model_are_not_kept(monkeypatch):
 
 def test_number_of_rows_in_a_random_order_is_kept(monkeypatch):
     monkeypatch.setattr(Maker._meta, "ordering", ["?"])
-    assert not unkept(counted(Maker.objects.all()))
-    assert not unkept(watching(Maker.objects.all(), {"sum": Sum("rank")}))
-    assert unkept(watching(Maker.objects.all()[:2], {"sum": Sum("rank")}))
+    assert not unkept(as_count_sample(Maker.objects.all()))
+    assert not unkept(with_aggregates(Maker.objects.all(), {"sum": Sum("rank")}))
+    assert unkept(with_aggregates(Maker.objects.all()[:2], {"sum": Sum("rank")}))
 
 
 def test_rows_depend_on_what_the_order_of_their_model_reads(monkeypatch):
@@ -113,13 +113,13 @@ def test_object_that_would_come_back_with_another_value_is_found(value, survives
         [middle],
         [far],
     ]
-    assert [survive(some) for some in rows] == [survives] * len(rows)
+    assert [is_storable(some) for some in rows] == [survives] * len(rows)
 
 
 class Slim(Shelf):
     class Meta:
         proxy = True
-        app_label = "written"
+        app_label = "write_models"
 
     def __getstate__(self) -> Any:
         return {name: held for name, held in super().__getstate__().items() if name != "before"}
@@ -127,16 +127,16 @@ class Slim(Shelf):
 
 def test_model_that_leaves_out_an_attribute_when_it_is_stored_is_found():
     shelf = Slim(pk=1, name="a")
-    assert survive([shelf])
+    assert is_storable([shelf])
     shelf.before = "a"
-    assert not survive([shelf])
+    assert not is_storable([shelf])
 
 
 def test_object_that_cannot_be_stored_is_no_error():
     shelf = Slim(pk=1)
     shelf.after = lambda: 1
     with pytest.warns(RuntimeWarning, match="cannot be stored"):
-        assert not survive([shelf])
+        assert not is_storable([shelf])
 
 
 class Spoken(CharField):
@@ -165,14 +165,14 @@ def alone(monkeypatch):
 def test_key_names_the_language_where_a_model_is_made_by_code_of_its_own(monkeypatch, alone):
     assert len(keys(Maker.objects.all())) == 1
     query_keys._kinds.cache_clear()
-    monkeypatch.setattr(made_objects, "makes_own", lambda model: model is Maker)
-    monkeypatch.setattr(query_keys, "makes_own", lambda model: model is Maker)
+    monkeypatch.setattr(made_objects, "runs_application_code", lambda model: model is Maker)
+    monkeypatch.setattr(query_keys, "runs_application_code", lambda model: model is Maker)
     assert len(keys(Maker.objects.all())) == 3
     assert len(keys(Maker.objects.values("name"))) == 3
     assert len(keys(Item.objects.select_related("maker"))) == 3
     assert len(keys(Item.objects.values("maker__name"))) == 3
     assert len(keys(Item.objects.all())) == 1
-    assert len(keys(counted(Maker.objects.all()))) == 1
+    assert len(keys(as_count_sample(Maker.objects.all()))) == 1
 
 
 def test_key_names_the_language_where_an_expression_is_read_by_a_field_of_its_own(alone):
@@ -186,17 +186,17 @@ def test_model_with_a_maker_of_its_own_is_told():
             super().__init__(*args, **kwargs)
 
     def shelf(name: str, *bases: type, field: Any = None) -> Any:
-        options = type("Meta", (), {"app_label": "written", "apps": Apps()})
+        options = type("Meta", (), {"app_label": "write_models", "apps": Apps()})
         return type(
             name,
             (*bases, Model),
             {"__module__": __name__, "Meta": options, **({"said": field} if field else {})},
         )
 
-    assert not made_objects.makes_own(Shelf)
-    assert made_objects.makes_own(shelf("Noted", Noting))
-    assert made_objects.makes_own(shelf("Said", field=Spoken(max_length=9)))
-    assert not made_objects.makes_own(shelf("Silent", field=CharField(max_length=9)))
+    assert not made_objects.runs_application_code(Shelf)
+    assert made_objects.runs_application_code(shelf("Noted", Noting))
+    assert made_objects.runs_application_code(shelf("Said", field=Spoken(max_length=9)))
+    assert not made_objects.runs_application_code(shelf("Silent", field=CharField(max_length=9)))
 
 
 class Restriction:
@@ -218,15 +218,19 @@ def restricted(sql: str) -> Any:
 
 
 def test_condition_that_compiles_itself_is_read_in_its_sql():
-    assert set(dependencies(restricted('"asked_maker"."rank" = 2'))) == {MAKERS}
-    assert dependencies(restricted('"asked_maker"."id" IN (SELECT "made_by" FROM "asked_item")'))[
-        ITEMS
-    ] == [TRUE]
+    assert set(dependencies(restricted('"query_models_maker"."rank" = 2'))) == {MAKERS}
+    assert dependencies(
+        restricted('"query_models_maker"."id" IN (SELECT "made_by" FROM "query_models_item")')
+    )[ITEMS] == [TRUE]
 
 
 @pytest.mark.parametrize(
     "sql",
-    ['"asked_maker"."id" IN (SELECT "id" FROM "elsewhere")', "nobody_knows(1) = 1", "now() > 1"],
+    [
+        '"query_models_maker"."id" IN (SELECT "id" FROM "elsewhere")',
+        "nobody_knows(1) = 1",
+        "now() > 1",
+    ],
 )
 def test_condition_that_compiles_itself_to_what_nobody_can_read_is_not_kept(sql):
     assert unkept(restricted(sql))

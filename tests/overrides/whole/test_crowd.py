@@ -2,13 +2,13 @@
 
 import pytest
 
-from tests.support import live, site
+from tests.support import engine_redis, wheel_process
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("crowd")
-    with live.Live("valkey9", folder) as server:
+    with engine_redis.RedisServer("valkey9", folder) as server:
         database = {"ENGINE": "django.db.backends.sqlite3", "NAME": str(folder / "db.sqlite3")}
         at = {"host": "127.0.0.1", "port": server.port}
         yield {
@@ -20,19 +20,19 @@ def place(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def crowd(place):
-    return site.play("crowd", **place)
+    return wheel_process.run_scenes("crowd", **place)
 
 
 @pytest.fixture(scope="module")
 def queued(place):
-    return site.play("queued", **place, CACHEOPS_ROVER_QUEUE="work")
+    return wheel_process.run_scenes("queued", **place, CACHEOPS_ROVER_QUEUE="work")
 
 
-@pytest.mark.parametrize("scene", site.names_of("crowd"))
+@pytest.mark.parametrize("scene", wheel_process.scene_names("crowd"))
 def test_processes_see_nothing_stale(crowd, scene):
     assert crowd[scene] is None, crowd[scene]
 
 
-@pytest.mark.parametrize("scene", site.names_of("queued"))
+@pytest.mark.parametrize("scene", wheel_process.scene_names("queued"))
 def test_worker_invalidates(queued, scene):
     assert queued[scene] is None, queued[scene]

@@ -9,9 +9,9 @@ import sys
 
 import pytest
 
-from tests.support import live
-from tests.support.hanging_commits import Wire, database
-from tests.support.process import processes
+from tests.support import engine_redis
+from tests.support.application_process import application_processes
+from tests.support.hanging_commits import SocketProxy, database
 
 BEFORE = "35fa06a"  # of which the wheel 7.2+rover.1 was made
 BUILD = """
@@ -44,8 +44,8 @@ WRITES = {
     "delete": "Book.objects.all().delete(); Shelf.objects.all().delete()",
     "atomic": "with transaction.atomic():\n  Shelf.objects.update(name='Right')\n  Book.objects.update(pages=20)",
     "raw": (
-        "cursor = connection.cursor(); cursor.execute(\"UPDATE written_shelf SET name = 'Right'\")\n"
-        "cursor.execute('UPDATE written_book SET pages = 20')"
+        "cursor = connection.cursor(); cursor.execute(\"UPDATE write_models_shelf SET name = 'Right'\")\n"
+        "cursor.execute('UPDATE write_models_book SET pages = 20')"
     ),
 }
 DIE = """
@@ -98,7 +98,7 @@ OTHERS = "import random; Shelf.objects.create(pk=random.randrange(10**3, 10**9),
 @pytest.fixture(scope="module")
 def before(tmp_path_factory):
     """Build what the wheel before has in it, and return its folder and its profile."""
-    asked = ["git", "-C", str(live.ROOT), "archive", "--format=tar", BEFORE]
+    asked = ["git", "-C", str(engine_redis.ROOT), "archive", "--format=tar", BEFORE]
     archive = subprocess.run(asked, capture_output=True, check=False)
     if archive.returncode:
         pytest.skip(f"the history lacks the commit {BEFORE} of the wheel before: it is shallow")
@@ -109,9 +109,10 @@ def before(tmp_path_factory):
         "upstream.git",
         "sdists",
     ):  # what the releases are made of is the same, and is brought once
-        if (live.ROOT / ".fork" / name).exists():
+        if (engine_redis.ROOT / ".fork" / name).exists():
             subprocess.run(
-                ["cp", "-r", str(live.ROOT / ".fork" / name), str(folder / ".fork")], check=True
+                ["cp", "-r", str(engine_redis.ROOT / ".fork" / name), str(folder / ".fork")],
+                check=True,
             )
     done = subprocess.run(
         [sys.executable, "-c", BUILD], cwd=folder, capture_output=True, text=True, check=True
@@ -132,8 +133,8 @@ def sides(shared_server, hanging, tree, before, tmp_path_factory):
     url, folder = f"redis://127.0.0.1:{shared_server.port}", tmp_path_factory.mktemp("sides")
     common = {"DATABASES": {"default": hanging.settings}}
     with (
-        processes(tree, folder, url, **common) as new,
-        processes(before[0], folder, url, **common, **before[1]) as old,
+        application_processes(tree, folder, url, **common) as new,
+        application_processes(before[0], folder, url, **common, **before[1]) as old,
     ):
         yield {"old": old, "new": new}
 
@@ -147,12 +148,12 @@ def started(sides):
 @pytest.fixture(params=[("old", "new"), ("new", "old")], ids=lambda pair: f"{pair[0]} writes")
 def pair(request, started, sides, shared_server):
     """Give a reader with results that are cached, and a writer of the other wheel, or a function that starts another one."""
-    shared_server.flush()
+    shared_server.flush_all()
     writer, reader = request.param
     for process in started.values():
-        process.ask("connection.close()")
-    started[reader].ask("Book.objects.all().delete(); Shelf.objects.all().delete()")
-    started[reader].ask(
+        process.execute("connection.close()")
+    started[reader].execute("Book.objects.all().delete(); Shelf.objects.all().delete()")
+    started[reader].execute(
         "Shelf.objects.create(pk=1, name='Left'); Book.objects.create(pk=1, title='One', pages=1)"
     )
     cached(started[reader], READS)
@@ -161,20 +162,20 @@ def pair(request, started, sides, shared_server):
 
 def cached(process, values):
     for read, value in values.items():
-        assert process.value(read) == value
-        assert process.value(read) == value
+        assert process.evaluate(read) == value
+        assert process.evaluate(read) == value
         assert process.is_hit(read)
 
 
 def fresh(process, values):
     for read, value in (*values.items(), *values.items()):
-        assert process.value(read) == value
+        assert process.evaluate(read) == value
 
 
 def test_neither_serves_what_the_other_stored(pair):
     other, reader, _ = pair
     for read, value in READS.items():
-        said = other.ask(read)
+        said = other.execute(read)
         assert (said.value, len(said.queries)) == (value, 1)
     cached(other, READS)
     cached(reader, READS)
@@ -184,7 +185,7 @@ def test_neither_serves_what_the_other_stored(pair):
 def test_each_sees_what_the_other_writes(pair, write):
     writer, reader, _ = pair
     cached(writer, READS)
-    writer.ask(WRITES[write])
+    writer.execute(WRITES[write])
     for process in (reader, writer):
         fresh(process, OUTDATED)
         cached(process, OUTDATED)
@@ -194,25 +195,25 @@ def test_each_sees_what_the_other_writes(pair, write):
 def test_writer_of_the_other_that_is_killed_around_its_commit_leaves_nothing_stale(pair, committed):
     _, reader, start = pair
     writer = start()
-    writer.ask(DIE.format(committed=committed))
-    writer.tell(WRITES["atomic"])
-    writer.killed()
+    writer.execute(DIE.format(committed=committed))
+    writer.send(WRITES["atomic"])
+    writer.wait_until_killed()
     fresh(reader, OUTDATED if committed else READS)
     assert not reader.is_hit(READ)
 
 
 def test_nothing_is_stored_while_the_commit_of_the_other_hangs(pair, hanging):
     writer, reader, _ = pair
-    writer.ask(HANGS)
-    hanging.hold()
+    writer.execute(HANGS)
+    hanging.hang_commits()
     try:
-        writer.tell("tried(1)")
-        hanging.until_one_hangs()
+        writer.send("tried(1)")
+        hanging.wait_until_one_hangs()
         fresh(reader, READS)
         assert not reader.is_hit(READ)
     finally:
-        hanging.release()
-    assert writer.answer().value is None
+        hanging.release_commits()
+    assert writer.receive().value is None
     fresh(reader, OUTDATED)
     cached(reader, OUTDATED)
 
@@ -221,41 +222,41 @@ def test_commit_of_ours_that_nobody_knows_of_is_kept_from_the_wheel_before(
     sides, started, shared_server, hanging
 ):
     """Also while its own writers come and go on the same table."""
-    shared_server.flush()
+    shared_server.flush_all()
     old, new = started["old"], started["new"]
-    old.ask("connection.close()")
-    new.ask("connection.close(); Book.objects.all().delete(); Shelf.objects.all().delete()")
-    new.ask(
+    old.execute("connection.close()")
+    new.execute("connection.close(); Book.objects.all().delete(); Shelf.objects.all().delete()")
+    new.execute(
         "Shelf.objects.create(pk=1, name='Left'); Book.objects.create(pk=1, title='One', pages=1)"
     )
     cached(old, READS)
-    with Wire(hanging.folder) as wire:
+    with SocketProxy(hanging.folder) as wire:
         there = {**hanging.settings, "HOST": "127.0.0.1", "PORT": wire.port}
         writer = sides["new"](DATABASES={"default": there})
-        writer.ask(SOON)
-        writer.ask(HANGS)
-        hanging.hold()
+        writer.execute(SOON)
+        writer.execute(HANGS)
+        hanging.hang_commits()
         try:
-            writer.tell("tried(1)")
-            hanging.until_one_hangs()
+            writer.send("tried(1)")
+            hanging.wait_until_one_hangs()
             wire.cut()
-            assert writer.answer().value == "OperationalError"
+            assert writer.receive().value == "OperationalError"
             for _ in range(2):
-                writer.ask(CONTACT)
-                old.ask(OTHERS)
+                writer.execute(CONTACT)
+                old.execute(OTHERS)
                 for process in (old, new):
                     fresh(process, READS)
                     assert not process.is_hit(READ)
         finally:
-            hanging.release()
-        live.until(
-            lambda: hanging.run("SELECT pages FROM written_book") == [(20,)],
+            hanging.release_commits()
+        engine_redis.wait_until(
+            lambda: hanging.run("SELECT pages FROM write_models_book") == [(20,)],
             "it does not become visible",
         )
         for process in (old, new):
             fresh(process, OUTDATED)
-        live.until(
-            lambda: writer.ask(CONTACT) and writer.value("len(unknown.open_commits)") == 0,
+        engine_redis.wait_until(
+            lambda: writer.execute(CONTACT) and writer.evaluate("len(unknown.open_commits)") == 0,
             "it is not known",
         )
     for process in (old, new):
@@ -267,19 +268,19 @@ LATER = "from rover_overrides import pending; before = pending.SECONDS; pending.
 
 def test_writers_of_the_wheel_before_do_not_end_what_lives_longer(sides, started, shared_server):
     """They remove entries that are older than a minute, with all that are under their key."""
-    shared_server.flush()
+    shared_server.flush_all()
     old, new = started["old"], started["new"]
-    old.ask("connection.close()")
-    new.ask("connection.close(); Book.objects.all().delete(); Shelf.objects.all().delete()")
-    new.ask("Shelf.objects.create(pk=1, name='Left')")
+    old.execute("connection.close()")
+    new.execute("connection.close(); Book.objects.all().delete(); Shelf.objects.all().delete()")
+    new.execute("Shelf.objects.create(pk=1, name='Left')")
     cached(new, {READ: [1]})
     writer = sides["new"](CACHEOPS_ROVER_UNKNOWN_SECONDS=600)
-    writer.ask(DIE.format(committed=False))
-    writer.tell(WRITES["atomic"])
-    writer.killed()
-    old.ask(LATER)
-    old.ask(OTHERS)
-    old.ask("pending.SECONDS = before")
+    writer.execute(DIE.format(committed=False))
+    writer.send(WRITES["atomic"])
+    writer.wait_until_killed()
+    old.execute(LATER)
+    old.execute(OTHERS)
+    old.execute("pending.SECONDS = before")
     fresh(new, {READ: [1]})
     assert not new.is_hit(READ)
 
@@ -287,9 +288,9 @@ def test_writers_of_the_wheel_before_do_not_end_what_lives_longer(sides, started
 def test_job_of_the_one_is_done_by_a_worker_of_the_other(pair):
     _, reader, start = pair
     writer = start(CACHEOPS_ROVER_QUEUE="later")
-    writer.ask(WRITES["update"])
-    assert reader.value(READ) == [1], "this is what is accepted"
-    assert reader.value(WORK) == 0
+    writer.execute(WRITES["update"])
+    assert reader.evaluate(READ) == [1], "this is what is accepted"
+    assert reader.evaluate(WORK) == 0
     fresh(reader, OUTDATED)
     cached(reader, OUTDATED)
 
@@ -299,11 +300,11 @@ def test_outbox_of_the_one_is_drained_by_the_other(pair, sides):
     reading = sides["new" if start is sides["old"] else "old"]
     options = {"CACHEOPS_ROVER_OUTBOX": True, "CACHEOPS_ROVER_OUTBOX_SECONDS": 0}
     writer, reader = start(**options), reading(**options)
-    writer.ask(
+    writer.execute(
         "from django.core.management import call_command; call_command('migrate', verbosity=0)"
     )
     for read, value in READS.items():
-        assert reader.value(read) == value
-    writer.ask(CUT_OFF)
-    writer.ask(WRITES["atomic"])
+        assert reader.evaluate(read) == value
+    writer.execute(CUT_OFF)
+    writer.execute(WRITES["atomic"])
     fresh(reader, OUTDATED)

@@ -2,15 +2,15 @@
 
 import pytest
 
-from tests.support import live, site
+from tests.support import engine_redis, wheel_process
 
 
 @pytest.fixture(scope="module")
 def played(tmp_path_factory):
-    with live.Live("valkey9", tmp_path_factory.mktemp("server")) as server:
-        return site.play("many", redis={"host": "127.0.0.1", "port": server.port})
+    with engine_redis.RedisServer("valkey9", tmp_path_factory.mktemp("server")) as server:
+        return wheel_process.run_scenes("many", redis={"host": "127.0.0.1", "port": server.port})
 
 
-@pytest.mark.parametrize("scene", site.names_of("many"))
+@pytest.mark.parametrize("scene", wheel_process.scene_names("many"))
 def test_no_command_touches_many_keys(played, scene):
     assert played[scene] is None, played[scene]

@@ -5,7 +5,7 @@ import os
 import pytest
 from redis.commands.core import Script
 
-from tests.support.process import processes
+from tests.support.application_process import application_processes
 from tests.support.redis_watch import units, watching
 
 pytestmark = pytest.mark.xdist_group("a million results")
@@ -64,17 +64,17 @@ for number in range({templates}):
 @pytest.fixture(scope="module")
 def full(tree, plain_server, tmp_path_factory):
     """Give a process and a server with many results that depend on the same condition; most are copies of one."""
-    plain_server.flush()
+    plain_server.flush_all()
     address = f"redis://127.0.0.1:{plain_server.port}"
-    with processes(tree, tmp_path_factory.mktemp("full"), address) as start:
+    with application_processes(tree, tmp_path_factory.mktemp("full"), address) as start:
         process = start()
-        process.ask("for n in range(10):\n  Book.objects.create(title='t', pages=n)")
-        process.ask(PREPARED.replace("{steps}", str(STEPS)))
-        process.ask("list(Book.objects.filter(pages=0))")
+        process.execute("for n in range(10):\n  Book.objects.create(title='t', pages=n)")
+        process.execute(PREPARED.replace("{steps}", str(STEPS)))
+        process.execute("list(Book.objects.filter(pages=0))")
         with plain_server.client() as client:
             seed(client)
             assert client.dbsize() > RESULTS
-        process.ask(SEED.format(templates=TEMPLATES))
+        process.execute(SEED.format(templates=TEMPLATES))
         yield process
 
 
@@ -106,7 +106,7 @@ def touched(client, unit):
 def test_no_command_touches_many_keys(full, plain_server, name):
     with plain_server.client() as client:
         with watching(client) as ran:
-            full.ask(CALLS[name])
+            full.execute(CALLS[name])
         assert ran
         steps = [command.args for command in ran if command.name == "SCAN"]
         assert all(int(args[args.index("COUNT") + 1]) <= MOST for args in steps), (

@@ -23,9 +23,9 @@ settings.CACHEOPS_SERIALIZER = Other
 def pair(start):
     """Give two processes, the second with another format and values that the first cannot read."""
     one, other = start(), start()
-    other.ask(OTHER_FORMAT)
-    other.ask(DISTURBED)
-    one.ask(
+    other.execute(OTHER_FORMAT)
+    other.execute(DISTURBED)
+    one.execute(
         "Shelf.objects.create(pk=1, name='Left'); Book.objects.create(pk=1, title='One', pages=1)"
     )
     return one, other
@@ -34,19 +34,19 @@ def pair(start):
 def test_neither_serves_the_others_results(pair):
     for read in (READ, RANGE):
         for process in (*pair, *pair):
-            assert process.value(read) == ([1] if read == READ else ["One"])
+            assert process.evaluate(read) == ([1] if read == READ else ["One"])
     one, other = pair
-    assert one.value(READ) == [1]
+    assert one.evaluate(READ) == [1]
     assert one.is_hit(READ)
-    assert other.value(READ) == [1]
+    assert other.evaluate(READ) == [1]
     assert other.is_hit(READ)
 
 
 @pytest.mark.parametrize("turned", [False, True])
 def test_each_sees_the_others_writes(pair, turned):
     reader, writer = reversed(pair) if turned else pair
-    assert (reader.value(READ), reader.value(RANGE)) == ([1], ["One"])
+    assert (reader.evaluate(READ), reader.evaluate(RANGE)) == ([1], ["One"])
     assert reader.is_hit(READ)
     assert reader.is_hit(RANGE)
-    writer.ask(WRITE)
-    assert (reader.value(READ), reader.value(RANGE)) == ([], [])
+    writer.execute(WRITE)
+    assert (reader.evaluate(READ), reader.evaluate(RANGE)) == ([], [])

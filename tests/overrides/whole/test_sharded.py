@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support import site
+from tests.support import wheel_process
 
 CLASS = "redis.cluster.RedisCluster"
 SETTINGS = {"spread": {}, "by-table": {"CACHEOPS_ROVER_SHARD_BY_TABLE": True}}
@@ -10,13 +10,13 @@ SETTINGS = {"spread": {}, "by-table": {"CACHEOPS_ROVER_SHARD_BY_TABLE": True}}
 
 @pytest.fixture(scope="module", params=SETTINGS)
 def played(request, shared_cluster):
-    shared_cluster.flush()
+    shared_cluster.flush_all()
     address = {"host": "127.0.0.1", "port": shared_cluster.nodes[0].port}
-    return site.play(
+    return wheel_process.run_scenes(
         "sharded", redis=address, CACHEOPS_CLIENT_CLASS=CLASS, **SETTINGS[request.param]
     )
 
 
-@pytest.mark.parametrize("scene", site.names_of("sharded"))
+@pytest.mark.parametrize("scene", wheel_process.scene_names("sharded"))
 def test_cluster_works(played, scene):
     assert played[scene] is None, played[scene]

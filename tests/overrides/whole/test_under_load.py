@@ -6,9 +6,9 @@ from typing import NamedTuple
 import pytest
 from redis.crc import key_slot
 
-from tests.support import live
-from tests.support.load import MOST, ROWS, Board
-from tests.support.process import processes
+from tests.support import engine_redis
+from tests.support.application_process import application_processes
+from tests.support.read_write_load import MAX_OPERATIONS, ROWS, LoadBoard
 
 PROCESSES = 3
 OPERATIONS = 300  # of each process, before what happens and after it
@@ -19,12 +19,12 @@ class Crowd(NamedTuple):
     """Processes that read and write the same rows, and the board that they share."""
 
     each: list
-    board: Board
+    board: LoadBoard
 
     def work(self):
         """Have all of them do the same number of operations: no read is stale, none raises, and many are hits."""
         for process in self.each:
-            process.tell(f"load.work({OPERATIONS})")
+            process.send(f"load.run_operations({OPERATIONS})")
         came = self._answers()
         assert all(each["hits"] > OPERATIONS // 10 for each in came), came
         return came
@@ -34,32 +34,38 @@ class Crowd(NamedTuple):
         """Have all of them work for as long as the block takes."""
         self.board.stop(False)
         for process in self.each:
-            process.tell("load.go_on()")
+            process.send("load.run_until_stopped()")
         yield
         self.board.stop()
         came = self._answers()
-        assert all(each["reads"] + each["writes"] < MOST for each in came), "they stopped before"
+        assert all(each["reads"] + each["writes"] < MAX_OPERATIONS for each in came), (
+            "they stopped before"
+        )
 
     @contextmanager
     def only_reading(self):
         """Have nobody write inside the block: a write that has begun keeps results of its table away for a minute where it is brought back."""
-        self.board.only_read(True)
+        self.board.set_read_only(True)
         self.does(2)
         yield
-        self.board.only_read(False)
+        self.board.set_read_only(False)
 
     def does(self, operations):
         """Wait until each process has done so many more operations."""
-        wanted = [done + operations for done in self.board.all_done()]
-        live.until(lambda: all(map(int.__ge__, self.board.all_done(), wanted)), "they rest")
+        wanted = [done + operations for done in self.board.operation_counts()]
+        engine_redis.wait_until(
+            lambda: all(map(int.__ge__, self.board.operation_counts(), wanted)), "they rest"
+        )
 
     def save_every_row(self):
         """Wait until each row has been saved again."""
-        before = self.board.all_saved()
-        live.until(lambda: all(map(int.__gt__, self.board.all_saved(), before)), "nobody writes")
+        before = self.board.least_values()
+        engine_redis.wait_until(
+            lambda: all(map(int.__gt__, self.board.least_values(), before)), "nobody writes"
+        )
 
     def _answers(self):
-        came = [process.answer().value for process in self.each]
+        came = [process.receive().value for process in self.each]
         assert [each["stale"] for each in came] == [[]] * len(came)
         return came
 
@@ -67,20 +73,20 @@ class Crowd(NamedTuple):
 @contextmanager
 def crowd(tree, folder, port, **settings):
     """Start processes on a Redis, with a database of their own."""
-    with processes(tree, folder, f"redis://127.0.0.1:{port}", **settings) as start:
+    with application_processes(tree, folder, f"redis://127.0.0.1:{port}", **settings) as start:
         each = [start() for _ in range(PROCESSES)]
-        each[0].ask("import load; load.prepare()")
+        each[0].execute("import read_write_load; read_write_load.prepare()")
         for number, process in enumerate(each):
-            process.ask(
-                f"import load; load = load.Load({str(folder / 'board')!r}, {number}, {PROCESSES})"
+            process.execute(
+                f"import read_write_load; load = read_write_load.Load({str(folder / 'board')!r}, {number}, {PROCESSES})"
             )
-        yield Crowd(each, Board(folder / "board", PROCESSES))
+        yield Crowd(each, LoadBoard(folder / "board", PROCESSES))
 
 
 @pytest.fixture(scope="module")
 def shared_nodes(tmp_path_factory):
     """Run three masters, each with a replica."""
-    with live.Cluster(tmp_path_factory.mktemp("replicated"), replicas=True) as cluster:
+    with engine_redis.Cluster(tmp_path_factory.mktemp("replicated"), replicas=True) as cluster:
         yield cluster
 
 
@@ -90,7 +96,7 @@ def pairs(shared_nodes):
     found = list(zip(shared_nodes.nodes, shared_nodes.replicas, strict=True))
     found = [pair if role(pair[0]) == "master" else pair[::-1] for pair in found]
     for master, _ in found:
-        master.flush()
+        master.flush_all()
     return found
 
 
@@ -99,13 +105,13 @@ def test_slots_that_move_bring_nothing_back(tree, pairs, tmp_path, by_table):
     with crowd(
         tree, tmp_path, pairs[0][0].port, **CLUSTER, CACHEOPS_ROVER_SHARD_BY_TABLE=by_table
     ) as load:
-        load.work()
+        load.run_operations()
         source, target, other = sorted(
-            (master for master, _ in pairs), key=lambda node: -len(node.names())
+            (master for master, _ in pairs), key=lambda node: -len(node.key_names())
         )
         ids = {node: id_of(node) for node in (source, target)}
         with load.working():
-            slots = sorted({key_slot(name.encode()) for name in source.names()})
+            slots = sorted({key_slot(name.encode()) for name in source.key_names()})
             assert slots
             for slot in slots:
                 at(target, "SETSLOT", slot, "IMPORTING", ids[source])
@@ -118,16 +124,16 @@ def test_slots_that_move_bring_nothing_back(tree, pairs, tmp_path, by_table):
                 for node in (target, source, other):
                     at(node, "SETSLOT", slot, "NODE", ids[target])
             load.save_every_row()
-        live.until(
+        engine_redis.wait_until(
             lambda: {owner(slot, other) for slot in slots} == {target.port},
             "the slots are not there",
         )
-        load.work()
+        load.run_operations()
 
 
 def test_replicas_that_lag_and_take_over_bring_nothing_back(tree, pairs, tmp_path):
     with crowd(tree, tmp_path, pairs[0][0].port, **CLUSTER) as load:
-        load.work()
+        load.run_operations()
         with load.working():
             with load.only_reading():
                 for master, replica in pairs:
@@ -136,21 +142,24 @@ def test_replicas_that_lag_and_take_over_bring_nothing_back(tree, pairs, tmp_pat
             for master, replica in pairs:
                 assert offset(replica, "slave_repl_offset") < offset(master, "master_repl_offset")
                 at(replica, "FAILOVER", "TAKEOVER")
-                live.until(
+                engine_redis.wait_until(
                     lambda master=master: role(master) == "slave",
                     "the old master does not hear of it",
                 )
                 assert role(replica) == "master"
             load.save_every_row()
-        load.work()
+        load.run_operations()
     for _, replica in pairs:
         with replica.client() as client:
             client.config_set("masterauth", "")
 
 
 def test_restart_from_an_older_dump_brings_nothing_back(tree, tmp_path):
-    with live.Live("valkey9", tmp_path) as server, crowd(tree, tmp_path, server.port) as load:
-        load.work()
+    with (
+        engine_redis.RedisServer("valkey9", tmp_path) as server,
+        crowd(tree, tmp_path, server.port) as load,
+    ):
+        load.run_operations()
         with load.working():
             # A writer who finds no server drops whole tables later, whatever the dump brings back: so once without.
             with dumped(server, load), load.only_reading():
@@ -159,7 +168,7 @@ def test_restart_from_an_older_dump_brings_nothing_back(tree, tmp_path):
             with dumped(server, load):
                 restart(server)
             load.save_every_row()
-        load.work()
+        load.run_operations()
 
 
 @contextmanager
@@ -190,7 +199,7 @@ def leave_behind(master, replica):
     with replica.client() as client, master.client() as its_master:
         client.config_set("masterauth", "a password that the master does not have")
         its_master.execute_command("CLIENT KILL TYPE replica")
-        live.until(
+        engine_redis.wait_until(
             lambda: client.info("replication")["master_link_status"] == "down", "it hears yet"
         )
 
@@ -207,7 +216,7 @@ def role(node):
 
 def id_of(node):
     """Return the name of a node in the cluster."""
-    return live.text(at(node, "MYID"))
+    return engine_redis.decoded(at(node, "MYID"))
 
 
 def at(node, *words):

@@ -11,8 +11,7 @@ from django.db.models import Case, F, Q, Value, When
 from django.db.models.functions import Now, Upper
 from django.test.utils import CaptureQueriesContext, override_settings
 
-from tests.support.recorded import ALL, Recorder, empty_tables, part
-from tests.support.written.models import (
+from tests.support.write_models.models import (
     Book,
     Cafe,
     Loan,
@@ -23,15 +22,16 @@ from tests.support.written.models import (
     Tag,
     Token,
 )
+from tests.support.write_recorder import COARSE, WriteRecorder, empty_tables, some_columns
 
 if django.VERSION >= (5, 0):
-    from tests.support.written.models import Computed
+    from tests.support.write_models.models import Computed
 
 
 @pytest.fixture
 def seen(alias, monkeypatch):
     """Give the changes of the writes of a test, in a database with two books."""
-    recorder = Recorder().put_in(monkeypatch)
+    recorder = WriteRecorder().install(monkeypatch)
     with override_settings(CACHEOPS_INSIDEOUT=True):
         with no_invalidation:
             empty_tables(alias)
@@ -46,7 +46,9 @@ def seen(alias, monkeypatch):
 
 def short(changes, *names):
     """Return the changes with some columns of their rows."""
-    return [(table, part(old, *names), part(new, *names)) for table, old, new in changes]
+    return [
+        (table, some_columns(old, *names), some_columns(new, *names)) for table, old, new in changes
+    ]
 
 
 def queries_of(alias, call):
@@ -61,7 +63,7 @@ def test_save_records_row_before_and_after(alias, seen):
     book = Book.objects.using(alias).get(pk=1)
     book.title = "Uno"
     assert queries_of(alias, book.save) == ["UPDATE"]
-    [(table, old, new)] = seen.take()
+    [(table, old, new)] = seen.take_changes()
     assert table == "book"
     assert old == {
         "id": 1,
@@ -78,18 +80,18 @@ def test_save_records_row_before_and_after(alias, seen):
 
 def test_save_that_changes_nothing_records_nothing(alias, seen):
     Shelf.objects.using(alias).get(pk=1).save()
-    assert seen.take() == []
+    assert seen.take_changes() == []
 
 
 def test_insert_records_new_row(alias, seen):
     tag = Tag(slug="blue", hits=3)
     assert queries_of(alias, lambda: tag.save(using=alias)) == ["INSERT"]
-    assert seen.take() == [("tag", None, {"id": tag.pk, "slug": "blue", "hits": 3})]
+    assert seen.take_changes() == [("tag", None, {"id": tag.pk, "slug": "blue", "hits": 3})]
 
 
 def test_insert_of_expression_leaves_column_unknown(alias, seen):
     Tag.objects.using(alias).create(pk=7, slug=Upper(Value("blue")))
-    [(_, old, new)] = seen.take()
+    [(_, old, new)] = seen.take_changes()
     assert old is None
     assert new == (
         {"id": 7, "hits": 0} if django.VERSION < (6, 0) else {"id": 7, "hits": 0, "slug": "BLUE"}
@@ -98,7 +100,7 @@ def test_insert_of_expression_leaves_column_unknown(alias, seen):
 
 def test_save_over_existing_key_records_replaced_row(alias, seen):
     assert queries_of(alias, lambda: Shelf(pk=1, name="Right").save(using=alias)) == ["UPDATE"]
-    assert seen.take() == [("shelf", {"id": 1, "name": "Left"}, {"id": 1, "name": "Right"})]
+    assert seen.take_changes() == [("shelf", {"id": 1, "name": "Left"}, {"id": 1, "name": "Right"})]
 
 
 def test_save_of_new_key_shows_the_queries_of_django(alias, seen):
@@ -106,19 +108,19 @@ def test_save_of_new_key_shows_the_queries_of_django(alias, seen):
         "UPDATE",
         "INSERT",
     ]
-    assert seen.take() == [("shelf", None, {"id": 9, "name": "Top"})]
+    assert seen.take_changes() == [("shelf", None, {"id": 9, "name": "Top"})]
 
 
 def test_forced_insert_of_existing_key_records_nothing(alias, seen):
     with pytest.raises(IntegrityError):
         Shelf(pk=1, name="Right").save(using=alias, force_insert=True)
-    assert seen.take() == []
+    assert seen.take_changes() == []
 
 
 def test_values_are_recorded_as_they_are_stored(alias, seen):
     Book(pk=3, title=5, pages="7", price=2.5).save(using=alias, force_insert=True)
-    [(_, _, new)] = seen.take()
-    assert part(new, "title", "pages", "price") == {
+    [(_, _, new)] = seen.take_changes()
+    assert some_columns(new, "title", "pages", "price") == {
         "title": "5",
         "pages": 7,
         "price": Decimal("2.5"),
@@ -129,21 +131,21 @@ def test_values_are_recorded_as_they_are_stored(alias, seen):
 
 def test_value_that_is_rounded_is_unknown(alias, seen):
     Book.objects.using(alias).filter(pk=1).update(price=Decimal("1.005"))
-    [(_, old, new)] = seen.take()
+    [(_, old, new)] = seen.take_changes()
     assert old["price"] == Decimal("1.50")
     assert "price" not in new
 
 
 def test_changed_json_is_unknown_and_kept_json_is_not(alias, seen):
     Book.objects.using(alias).filter(pk=1).update(extra={"a": 1})
-    [(_, _, new)] = seen.take()
+    [(_, _, new)] = seen.take_changes()
     assert "extra" not in new
     book = Book.objects.using(alias).get(pk=1)
     book.save()
-    [(_, old, new)] = seen.take()
+    [(_, old, new)] = seen.take_changes()
     assert old["extra"] == new["extra"] == {"a": 1}
     Book.objects.using(alias).filter(pk=1).update(extra={"a": True})
-    assert "extra" not in seen.take()[0][2], "True is not 1 in a document"
+    assert "extra" not in seen.take_changes()[0][2], "True is not 1 in a document"
 
 
 def test_update_records_each_row(alias, seen):
@@ -152,7 +154,7 @@ def test_update_records_each_row(alias, seen):
         alias, lambda: rows.append(Book.objects.using(alias).filter(pages__gt=0).update(pages=9))
     ) == ["UPDATE"]
     assert rows == [2]
-    assert sorted(short(seen.take(), "id", "pages"), key=str) == [
+    assert sorted(short(seen.take_changes(), "id", "pages"), key=str) == [
         ("book", {"id": 1, "pages": 1}, {"id": 1, "pages": 9}),
         ("book", {"id": 2, "pages": 2}, {"id": 2, "pages": 9}),
     ]
@@ -161,12 +163,12 @@ def test_update_records_each_row(alias, seen):
 def test_update_of_no_row_records_nothing(alias, seen):
     assert Book.objects.using(alias).filter(pages=99).update(pages=9) == 0
     assert Book.objects.using(alias).none().update(pages=9) == 0
-    assert seen.take() == []
+    assert seen.take_changes() == []
 
 
 def test_update_by_expression_is_read_again(alias, seen):
     Book.objects.using(alias).update(pages=F("pages") * 10, title=Upper("title"))
-    assert sorted(short(seen.take(), "pages", "title"), key=str) == [
+    assert sorted(short(seen.take_changes(), "pages", "title"), key=str) == [
         ("book", {"pages": 1, "title": "One"}, {"pages": 10, "title": "ONE"}),
         ("book", {"pages": 2, "title": "Two"}, {"pages": 20, "title": "TWO"}),
     ]
@@ -175,37 +177,37 @@ def test_update_by_expression_is_read_again(alias, seen):
 def test_update_through_relation_records_own_rows(alias, seen):
     Shelf(pk=2, name="Right").save(using=alias)
     Book.objects.using(alias).filter(pk=2).update(shelf=2)
-    seen.take()
+    seen.take_changes()
     Book.objects.using(alias).filter(shelf__name="Right").update(pages=5)
-    assert short(seen.take(), "id", "pages") == [
+    assert short(seen.take_changes(), "id", "pages") == [
         ("book", {"id": 2, "pages": 2}, {"id": 2, "pages": 5})
     ]
 
 
 def test_update_of_foreign_key_by_object(alias, seen):
     shelf = Shelf.objects.using(alias).create(pk=2, name="Right")
-    seen.take()
+    seen.take_changes()
     Book.objects.using(alias).filter(pk=2).update(shelf=shelf)
-    assert short(seen.take(), "id", "on_shelf") == [
+    assert short(seen.take_changes(), "id", "on_shelf") == [
         ("book", {"id": 2, "on_shelf": 1}, {"id": 2, "on_shelf": 2})
     ]
 
 
 def test_update_of_key_by_value_records_both(alias, seen):
     Tag.objects.using(alias).filter(pk=1).update(id=5)
-    assert short(seen.take(), "id") == [("tag", {"id": 1}, {"id": 5})]
+    assert short(seen.take_changes(), "id") == [("tag", {"id": 1}, {"id": 5})]
 
 
 def test_update_of_key_by_expression_is_coarse(alias, seen):
     Tag.objects.using(alias).filter(pk=1).update(id=F("id") + 5)
-    assert seen.take() == [("tag", *ALL)]
+    assert seen.take_changes() == [("tag", *COARSE)]
 
 
 def test_save_with_expression_leaves_column_unknown(alias, seen):
     book = Book.objects.using(alias).get(pk=1)
     book.pages = F("pages") + 1
     book.save()
-    [(_, old, new)] = seen.take()
+    [(_, old, new)] = seen.take_changes()
     assert old["pages"] == 1
     assert "pages" not in new
     assert new["title"] == "One"
@@ -216,7 +218,7 @@ def test_save_of_some_fields_and_of_deferred_ones(alias, seen):
     book.title = "Uno"
     book.save()
     book.save(update_fields=["title"])
-    assert short(seen.take(), "title", "pages", "on_shelf")[:1] == [
+    assert short(seen.take_changes(), "title", "pages", "on_shelf")[:1] == [
         (
             "book",
             {"title": "One", "pages": 1, "on_shelf": 1},
@@ -230,7 +232,7 @@ def test_bulk_update(alias, seen):
     for book in books:
         book.pages += 10
     Book.objects.using(alias).bulk_update(books, ["pages"])
-    assert sorted(short(seen.take(), "pages"), key=str) == [
+    assert sorted(short(seen.take_changes(), "pages"), key=str) == [
         ("book", {"pages": 1}, {"pages": 11}),
         ("book", {"pages": 2}, {"pages": 12}),
     ]
@@ -238,7 +240,7 @@ def test_bulk_update(alias, seen):
 
 def test_bulk_create(alias, seen):
     Tag.objects.using(alias).bulk_create([Tag(slug="a"), Tag(slug="b", hits=2)])
-    changes = seen.take()
+    changes = seen.take_changes()
     assert short(changes, "slug", "hits") == [
         ("tag", None, {"slug": "a", "hits": 0}),
         ("tag", None, {"slug": "b", "hits": 2}),
@@ -252,7 +254,7 @@ def test_bulk_create(alias, seen):
 
 def test_bulk_create_that_ignores_conflicts(alias, seen):
     Tag.objects.using(alias).bulk_create([Tag(slug="red"), Tag(slug="b")], ignore_conflicts=True)
-    assert short(seen.take(), "slug", "hits") == [
+    assert short(seen.take_changes(), "slug", "hits") == [
         ("tag", None, {"slug": "red", "hits": 0}),
         ("tag", None, {"slug": "b", "hits": 0}),
     ]
@@ -267,7 +269,7 @@ def upsert(alias, tags, unique=("slug",)):
 @pytest.mark.skipif(django.VERSION < (4, 1), reason="update_conflicts came with Django 4.1")
 def test_bulk_create_that_updates_conflicts(alias, seen):
     upsert(alias, [Tag(slug="red", hits=5), Tag(slug="b", hits=6)])
-    changes = sorted(seen.take(), key=lambda change: change[2]["hits"])
+    changes = sorted(seen.take_changes(), key=lambda change: change[2]["hits"])
     new = Tag.objects.using(alias).get(slug="b").pk
     assert changes == [
         ("tag", {"id": 1, "slug": "red", "hits": 0}, {"id": 1, "slug": "red", "hits": 5}),
@@ -284,43 +286,46 @@ def test_bulk_create_that_updates_the_unique_field_is_coarse(alias, seen):
         unique_fields=["slug"],
         update_fields=["slug", "hits"],
     )
-    assert seen.take() == [("tag", *ALL)]
+    assert seen.take_changes() == [("tag", *COARSE)]
 
 
 def test_get_or_create_and_update_or_create(alias, seen):
     Tag.objects.using(alias).get_or_create(slug="red")
-    assert seen.take() == []
+    assert seen.take_changes() == []
     Tag.objects.using(alias).get_or_create(slug="b")
-    assert short(seen.take(), "slug") == [("tag", None, {"slug": "b"})]
+    assert short(seen.take_changes(), "slug") == [("tag", None, {"slug": "b"})]
     Tag.objects.using(alias).update_or_create(slug="red", defaults={"hits": 4})
-    assert short(seen.take(), "hits") == [("tag", {"hits": 0}, {"hits": 4})]
+    assert short(seen.take_changes(), "hits") == [("tag", {"hits": 0}, {"hits": 4})]
 
 
 def test_many_to_many(alias, seen):
     book, tag = Book.objects.using(alias).get(pk=1), Tag.objects.using(alias).get(pk=1)
     link = {"book_id": 1, "tag_id": 1}
     book.tags.add(tag)
-    assert short(seen.take(), *link) == [("book_tags", None, link)]
+    assert short(seen.take_changes(), *link) == [("book_tags", None, link)]
     book.tags.set([])
-    assert short(seen.take(), *link) == [("book_tags", link, None)]
+    assert short(seen.take_changes(), *link) == [("book_tags", link, None)]
     tag.book_set.set([book])
-    assert short(seen.take(), *link) == [("book_tags", None, link)]
+    assert short(seen.take_changes(), *link) == [("book_tags", None, link)]
     book.tags.clear()
-    assert short(seen.take(), *link) == [("book_tags", link, None)]
+    assert short(seen.take_changes(), *link) == [("book_tags", link, None)]
     book.tags.clear()
-    assert seen.take() == []
+    assert seen.take_changes() == []
 
 
 def test_delete_of_object_cascades(alias, seen):
     Loan.objects.using(alias).create(pk=1, book_id=1, reader="Ann")
-    seen.take()
+    seen.take_changes()
     Book.objects.using(alias).get(pk=1).delete()
-    assert short(seen.take(), "id") == [("loan", {"id": 1}, None), ("book", {"id": 1}, None)]
+    assert short(seen.take_changes(), "id") == [
+        ("loan", {"id": 1}, None),
+        ("book", {"id": 1}, None),
+    ]
 
 
 def test_delete_sets_null_and_records_whole_rows(alias, seen):
     Shelf.objects.using(alias).all().delete()
-    changes = seen.take()
+    changes = seen.take_changes()
     assert sorted(short(changes, "id", "title", "on_shelf"), key=str) == [
         (
             "book",
@@ -338,12 +343,12 @@ def test_delete_sets_null_and_records_whole_rows(alias, seen):
 
 def test_fast_and_raw_deletes(alias, seen):
     Tag.objects.using(alias).create(pk=2, slug="b")
-    seen.take()
+    seen.take_changes()
     Tag.objects.using(alias).filter(slug="b").delete()
-    assert short(seen.take(), "id", "slug") == [("tag", {"id": 2, "slug": "b"}, None)]
+    assert short(seen.take_changes(), "id", "slug") == [("tag", {"id": 2, "slug": "b"}, None)]
     assert Tag.objects.using(alias).filter(slug="b").delete()[0] == 0
     Tag.objects.using(alias).all()._raw_delete(alias)
-    assert short(seen.take(), "id", "slug") == [("tag", {"id": 1, "slug": "red"}, None)]
+    assert short(seen.take_changes(), "id", "slug") == [("tag", {"id": 1, "slug": "red"}, None)]
 
 
 def test_delete_through_relation(alias, seen):
@@ -351,28 +356,34 @@ def test_delete_through_relation(alias, seen):
         Loan.objects.using(alias).create(pk=1, book_id=1, reader="Ann")
         Loan.objects.using(alias).create(pk=2, book_id=2, reader="Bob")
     Loan.objects.using(alias).filter(book__title="Two").delete()
-    assert short(seen.take(), "id", "reader") == [("loan", {"id": 2, "reader": "Bob"}, None)]
+    assert short(seen.take_changes(), "id", "reader") == [
+        ("loan", {"id": 2, "reader": "Bob"}, None)
+    ]
 
 
 def test_inherited_model_changes_each_table(alias, seen):
     cafe = Cafe(pk=1, name="Corner", seats=4)
     cafe.save(using=alias)
-    assert seen.take() == [
+    assert seen.take_changes() == [
         ("place", None, {"id": 1, "name": "Corner"}),
         ("cafe", None, {"place_ptr_id": 1, "seats": 4}),
     ]
     cafe.name = "Center"
     cafe.save()
-    assert seen.take() == [("place", {"id": 1, "name": "Corner"}, {"id": 1, "name": "Center"})]
+    assert seen.take_changes() == [
+        ("place", {"id": 1, "name": "Corner"}, {"id": 1, "name": "Center"})
+    ]
     Cafe.objects.using(alias).filter(name="Center").update(seats=5, name="Middle")
-    assert sorted(seen.take(), key=str) == [
+    assert sorted(seen.take_changes(), key=str) == [
         ("cafe", {"place_ptr_id": 1, "seats": 4}, {"place_ptr_id": 1, "seats": 5}),
         ("place", {"id": 1, "name": "Center"}, {"id": 1, "name": "Middle"}),
     ]
     Cafe.objects.using(alias).filter(seats=5).update(name="Edge")
-    assert seen.take() == [("place", {"id": 1, "name": "Middle"}, {"id": 1, "name": "Edge"})]
+    assert seen.take_changes() == [
+        ("place", {"id": 1, "name": "Middle"}, {"id": 1, "name": "Edge"})
+    ]
     Place.objects.using(alias).get(pk=1).delete()
-    assert seen.take() == [
+    assert seen.take_changes() == [
         ("cafe", {"place_ptr_id": 1, "seats": 5}, None),
         ("place", {"id": 1, "name": "Edge"}, None),
     ]
@@ -380,11 +391,11 @@ def test_inherited_model_changes_each_table(alias, seen):
 
 def test_proxy_changes_the_table_of_its_model(alias, seen):
     OldBook.objects.using(alias).filter(pk=1).update(pages=5)
-    assert short(seen.take(), "id", "pages") == [
+    assert short(seen.take_changes(), "id", "pages") == [
         ("book", {"id": 1, "pages": 1}, {"id": 1, "pages": 5})
     ]
     OldBook.objects.using(alias).filter(pk=1).delete()
-    assert short(seen.take(), "id", "pages") == [("book", {"id": 1, "pages": 5}, None)]
+    assert short(seen.take_changes(), "id", "pages") == [("book", {"id": 1, "pages": 5}, None)]
 
 
 def test_key_of_uuid(alias, seen):
@@ -392,7 +403,7 @@ def test_key_of_uuid(alias, seen):
     token.save(using=alias)
     token.note = "b"
     token.save()
-    assert seen.take() == [
+    assert seen.take_changes() == [
         ("token", None, {"id": token.pk, "note": "a"}),
         ("token", {"id": token.pk, "note": "a"}, {"id": token.pk, "note": "b"}),
     ]
@@ -405,23 +416,23 @@ def test_model_without_profile_is_coarse_and_not_read(alias, seen):
         alias, lambda: Plain.objects.using(alias).filter(name="b").update(name="b")
     ) == ["UPDATE"]
     assert Plain.objects.using(alias).filter(name="z").update(name="b") == 0
-    assert seen.take() == [("plain", *ALL)] * 3
+    assert seen.take_changes() == [("plain", *COARSE)] * 3
     Plain.objects.using(alias).all().delete()
-    assert seen.take() == [("plain", *ALL)]
+    assert seen.take_changes() == [("plain", *COARSE)]
 
 
 def test_more_rows_than_the_limit_are_coarse(alias, seen, monkeypatch):
     from rover_overrides.rows import rows
 
-    monkeypatch.setattr(rows, "LIMIT", 1)
+    monkeypatch.setattr(rows, "MAX_STATEMENT_ROWS", 1)
     Book.objects.using(alias).update(pages=5)
-    assert seen.take() == [("book", *ALL)]
+    assert seen.take_changes() == [("book", *COARSE)]
     Book.objects.using(alias).filter(pk=1).update(pages=6)
-    assert short(seen.take(), "pages") == [("book", {"pages": 5}, {"pages": 6})]
+    assert short(seen.take_changes(), "pages") == [("book", {"pages": 5}, {"pages": 6})]
     Tag.objects.using(alias).bulk_create([Tag(slug="x"), Tag(slug="y")])
-    assert seen.take() == [("tag", *ALL)]
+    assert seen.take_changes() == [("tag", *COARSE)]
     Book.objects.using(alias).all()._raw_delete(alias)
-    assert seen.take() == [("book", *ALL)]
+    assert seen.take_changes() == [("book", *COARSE)]
 
 
 @pytest.mark.parametrize("patch", ["serial-saves", "track-all-writes"])
@@ -429,12 +440,12 @@ def test_switched_off_is_coarse(alias, seen, patch):
     with override_settings(CACHEOPS_ROVER_OFF=(patch,)):
         Book.objects.using(alias).filter(pk=1).update(pages=5)
         Book.objects.using(alias).filter(pk=77).update(pages=5)
-        assert seen.take() == [("book", *ALL)]
+        assert seen.take_changes() == [("book", *COARSE)]
         Tag.objects.using(alias).filter(pk=1)._raw_delete(alias)
-        assert seen.take() == [("tag", *ALL)]
+        assert seen.take_changes() == [("tag", *COARSE)]
         Shelf.objects.using(alias).create(pk=2, name="x")
-        assert seen.take() == (
-            [("shelf", *ALL)]
+        assert seen.take_changes() == (
+            [("shelf", *COARSE)]
             if patch == "track-all-writes"
             else [("shelf", None, {"id": 2, "name": "x"})]
         )
@@ -444,20 +455,20 @@ def test_switched_off_is_coarse(alias, seen, patch):
 def test_disabled_records_nothing(alias, seen, settings):
     with override_settings(**settings):
         assert queries_of(alias, lambda: Book.objects.using(alias).update(pages=5)) == ["UPDATE"]
-    assert seen.take() == []
+    assert seen.take_changes() == []
 
 
 def test_no_invalidation_records_nothing(alias, seen):
     with no_invalidation:
         Book.objects.using(alias).update(pages=5)
         Shelf.objects.using(alias).create(pk=2, name="x")
-    assert seen.take() == []
+    assert seen.take_changes() == []
 
 
 @pytest.mark.skipif(django.VERSION < (5, 0), reason="computed columns came with Django 5.0")
 def test_computed_columns(alias, seen):
     computed = Computed.objects.using(alias).create(name="a")
-    [(_, _, new)] = seen.take()
+    [(_, _, new)] = seen.take_changes()
     assert new == {
         "id": computed.pk,
         "name": "a",
@@ -465,7 +476,7 @@ def test_computed_columns(alias, seen):
         **({"kind": "plain"} if "kind" in new else {}),
     }
     Computed.objects.using(alias).update(name="b")
-    assert short(seen.take(), "name", "loud", "kind") == [
+    assert short(seen.take_changes(), "name", "loud", "kind") == [
         (
             "computed",
             {"name": "a", "loud": "A", "kind": "plain"},
@@ -475,39 +486,39 @@ def test_computed_columns(alias, seen):
     computed = Computed.objects.using(alias).get()
     computed.name = "c"
     computed.save()
-    [(_, _, new)] = seen.take()
-    assert part(new, "name", "kind", "loud") == {"name": "c", "kind": "plain"}
+    [(_, _, new)] = seen.take_changes()
+    assert some_columns(new, "name", "kind", "loud") == {"name": "c", "kind": "plain"}
 
 
 @pytest.mark.skipif(django.VERSION < (6, 1), reason="database cascades came with Django 6.1")
 def test_database_cascades_change_their_tables(alias, seen):
-    from tests.support.written.models import Chair, Lamp, Room, Wing
+    from tests.support.write_models.models import Chair, Lamp, Room, Wing
 
     wing = Wing.objects.using(alias).create(name="East")
     row = {"id": wing.pk, "name": "East"}
     chair = Chair.objects.using(alias).create(room=Room.objects.using(alias).create(wing=wing))
     Lamp.objects.using(alias).create(chair=chair)
-    seen.take()
+    seen.take_changes()
     Wing.objects.using(alias).filter(name="West").delete()
-    assert seen.take() == []
+    assert seen.take_changes() == []
     wing.delete()
     assert Lamp.objects.using(alias).get().chair_id is None
-    assert sorted(seen.take(), key=str) == [
-        ("chair", *ALL),
-        ("lamp", *ALL),
-        ("room", *ALL),
+    assert sorted(seen.take_changes(), key=str) == [
+        ("chair", *COARSE),
+        ("lamp", *COARSE),
+        ("room", *COARSE),
         ("wing", row, None),
     ]
 
 
 def test_conditional_expression(alias, seen):
     Book.objects.using(alias).update(title=Case(When(pages=1, then=Value("I")), default=F("title")))
-    assert short(seen.take(), "title") == [("book", {"title": "One"}, {"title": "I"})]
+    assert short(seen.take_changes(), "title") == [("book", {"title": "One"}, {"title": "I"})]
 
 
 def test_time_of_the_database(alias, seen):
     Book.objects.using(alias).filter(pk=1).update(changed=Now())
-    [(_, old, new)] = seen.take()
+    [(_, old, new)] = seen.take_changes()
     assert isinstance(new["changed"], dt.datetime)
     assert new["changed"] != old["changed"]
 
@@ -517,6 +528,6 @@ def test_condition_with_subquery_and_with_or(alias, seen):
     Book.objects.using(alias).filter(Q(shelf__in=shelves) & (Q(pages=1) | Q(pages=7))).update(
         pages=3
     )
-    assert short(seen.take(), "id", "pages") == [
+    assert short(seen.take_changes(), "id", "pages") == [
         ("book", {"id": 1, "pages": 1}, {"id": 1, "pages": 3})
     ]

@@ -6,8 +6,8 @@ from django.db import connections, transaction
 from django.test.utils import override_settings
 
 from rover_overrides.writes.raw_sql import written_tables
-from tests.support.recorded import ALL, Recorder, empty_tables
-from tests.support.written.models import Tag
+from tests.support.write_models.models import Tag
+from tests.support.write_recorder import COARSE, WriteRecorder, empty_tables
 
 TABLES = ["a_book", "a_shelf", '"Old"."Loan"']
 
@@ -49,7 +49,7 @@ def test_tables_that_a_statement_may_write(sql, tables):
 
 @pytest.fixture
 def seen(alias, monkeypatch):
-    recorder = Recorder().put_in(monkeypatch)
+    recorder = WriteRecorder().install(monkeypatch)
     with override_settings(CACHEOPS_INSIDEOUT=True):
         with no_invalidation:
             empty_tables(alias)
@@ -57,7 +57,7 @@ def seen(alias, monkeypatch):
         yield recorder
 
 
-UPDATE = "UPDATE written_tag SET hits = 5"
+UPDATE = "UPDATE write_models_tag SET hits = 5"
 
 
 def run(alias, sql, *params, many=False):
@@ -67,18 +67,18 @@ def run(alias, sql, *params, many=False):
 
 def test_raw_write_is_a_coarse_change_of_its_table(alias, seen):
     run(alias, UPDATE)
-    assert seen.take() == [("tag", *ALL)]
-    run(alias, "UPDATE written_tag SET hits = %s WHERE id = %s", [(1, 1), (2, 1)], many=True)
-    assert seen.take() == [("tag", *ALL)]
-    run(alias, "SELECT * FROM written_tag")
-    assert seen.take() == []
+    assert seen.take_changes() == [("tag", *COARSE)]
+    run(alias, "UPDATE write_models_tag SET hits = %s WHERE id = %s", [(1, 1), (2, 1)], many=True)
+    assert seen.take_changes() == [("tag", *COARSE)]
+    run(alias, "SELECT * FROM write_models_tag")
+    assert seen.take_changes() == []
 
 
 def test_raw_write_in_a_transaction_waits_for_its_commit(alias, seen):
     with transaction.atomic(using=alias):
         run(alias, UPDATE)
-        assert seen.take() == []
-    assert seen.take() == [("tag", *ALL)]
+        assert seen.take_changes() == []
+    assert seen.take_changes() == [("tag", *COARSE)]
 
 
 def test_statement_of_the_orm_is_not_raw(alias, seen):
@@ -86,7 +86,7 @@ def test_statement_of_the_orm_is_not_raw(alias, seen):
     Tag.objects.using(alias).select_for_update().filter(
         pk=1
     ).exists() if alias == "default" else None
-    assert seen.take() == [
+    assert seen.take_changes() == [
         ("tag", {"id": 1, "slug": "red", "hits": 0}, {"id": 1, "slug": "red", "hits": 3})
     ]
 
@@ -97,7 +97,7 @@ def test_debug_cursor_and_bytes_count_too(alias, seen):
         run(alias, UPDATE)
     finally:
         connections[alias].force_debug_cursor = False
-    assert seen.take() == [("tag", *ALL)]
+    assert seen.take_changes() == [("tag", *COARSE)]
 
 
 @pytest.mark.parametrize("off", [{"CACHEOPS_ROVER_RAW_SQL": False}, {"CACHEOPS_INSIDEOUT": False}])
@@ -106,7 +106,7 @@ def test_setting_turns_it_off(alias, seen, off):
         run(alias, UPDATE)
     with no_invalidation:
         run(alias, UPDATE)
-    assert seen.take() == []
+    assert seen.take_changes() == []
 
 
 def test_composed_statement_tells_its_text(seen, alias):
@@ -114,16 +114,16 @@ def test_composed_statement_tells_its_text(seen, alias):
         pytest.skip("SQLite's driver takes text alone")
     from psycopg import sql
 
-    run(alias, sql.SQL("UPDATE {} SET hits = 5").format(sql.Identifier("written_tag")))
-    assert seen.take() == [("tag", *ALL)]
+    run(alias, sql.SQL("UPDATE {} SET hits = 5").format(sql.Identifier("write_models_tag")))
+    assert seen.take_changes() == [("tag", *COARSE)]
 
 
 def test_copied_rows_are_a_change(seen, alias):
     if alias != "postgres":
         pytest.skip("COPY is PostgreSQL's")
     with connections[alias].cursor() as cursor:
-        with cursor.copy("COPY written_tag (id, slug, hits) FROM STDIN") as copy:
+        with cursor.copy("COPY write_models_tag (id, slug, hits) FROM STDIN") as copy:
             copy.write_row((7, "copied", 1))
-            assert seen.take() == [], "not before the rows are in"
-        assert seen.take() == [("tag", *ALL)]
+            assert seen.take_changes() == [], "not before the rows are in"
+        assert seen.take_changes() == [("tag", *COARSE)]
     assert Tag.objects.using(alias).filter(slug="copied").exists()

@@ -11,15 +11,15 @@ from django.db.models import F, Q
 from django.test.utils import CaptureQueriesContext, override_settings
 
 from rover_overrides.writes import compilers
-from tests.support.recorded import Recorder, empty_tables, part
-from tests.support.written.models import Book, Shelf, Tag
+from tests.support.write_models.models import Book, Shelf, Tag
+from tests.support.write_recorder import WriteRecorder, empty_tables, some_columns
 
 WAIT = 20  # seconds, of a test that would else hang
 
 
 @pytest.fixture
 def seen(alias, monkeypatch):
-    recorder = Recorder().put_in(monkeypatch)
+    recorder = WriteRecorder().install(monkeypatch)
     with override_settings(CACHEOPS_INSIDEOUT=True):
         with no_invalidation:
             empty_tables(alias)
@@ -53,7 +53,8 @@ class Other(threading.Thread):
 
 def hits(recorder):
     return sorted(
-        ((old or {}).get("hits"), (new or {}).get("hits")) for _, old, new in recorder.take()
+        ((old or {}).get("hits"), (new or {}).get("hits"))
+        for _, old, new in recorder.take_changes()
     )
 
 
@@ -180,30 +181,30 @@ def test_statement_keeps_to_the_rows_that_were_looked_at(alias, seen):
     """A WHERE on other tables may find other rows a moment later."""
     Shelf(pk=1, name="Left").save(using=alias)
     Book(pk=1, title="One", shelf_id=1).save(using=alias)
-    seen.take()
+    seen.take_changes()
     with CaptureQueriesContext(connections[alias]) as queries:
         Book.objects.using(alias).filter(Q(shelf__name="Left") | Q(title="Two")).update(pages=7)
     [update] = [
         query["sql"] for query in queries.captured_queries if query["sql"].startswith("UPDATE")
     ]
     assert ("Left" in update) == (alias == "default")
-    assert [part(new, "pages") for _, _, new in seen.take()] == [{"pages": 7}]
+    assert [some_columns(new, "pages") for _, _, new in seen.take_changes()] == [{"pages": 7}]
 
 
 def test_row_that_comes_in_between_makes_the_change_coarse(alias, seen, monkeypatch):
     """One that matches the WHERE only after it was looked for is written too."""
     if alias != "postgres":
         pytest.skip("SQLite lets nobody in between")
-    original = compilers._pinned
+    original = compilers._restrict_to_rows
 
     def pin(compiler, before):
         monkeypatch.undo()
-        monkeypatch.setattr(compilers, "_pinned", original)
-        recorder.put_in(monkeypatch)
+        monkeypatch.setattr(compilers, "_restrict_to_rows", original)
+        recorder.install(monkeypatch)
         Other(alias, lambda: Tag(pk=3, slug="new", hits=1).save(using=alias)).finish()
         return original(compiler, before)
 
     recorder = seen
-    monkeypatch.setattr(compilers, "_pinned", pin)
+    monkeypatch.setattr(compilers, "_restrict_to_rows", pin)
     assert Tag.objects.using(alias).filter(hits=1).update(hits=2) == 3
-    assert ("tag", None, None) in seen.take()
+    assert ("tag", None, None) in seen.take_changes()

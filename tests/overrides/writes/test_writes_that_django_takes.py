@@ -11,31 +11,31 @@ class Company(models.Model):
     num = models.IntegerField(default=0)
     code = models.CharField(max_length=20, unique=True, null=True)
     class Meta:
-        app_label = "written"
-    __module__ = "written.models"
+        app_label = "write_models"
+    __module__ = "write_models.models"
 
 class Desk(models.Model):
     company = models.OneToOneField(Company, models.CASCADE, null=True)
     note = models.CharField(max_length=20, default="")
     class Meta:
-        app_label = "written"
-    __module__ = "written.models"
+        app_label = "write_models"
+    __module__ = "write_models.models"
 
 class Shop(models.Model):
     owner = models.ForeignKey(Company, models.CASCADE, to_field="code", null=True)
     class Meta:
-        app_label = "written"
-    __module__ = "written.models"
+        app_label = "write_models"
+    __module__ = "write_models.models"
 
 class Club(models.Model):
     members = models.ManyToManyField(Company)
     class Meta:
-        app_label = "written"
-    __module__ = "written.models"
+        app_label = "write_models"
+    __module__ = "write_models.models"
 
-import written.models
+import write_models.models
 for each in (Company, Desk, Shop, Club, Club.members.through):
-    setattr(written.models, each.__name__, each)
+    setattr(write_models.models, each.__name__, each)
 with connection.schema_editor() as editor:
     for each in (Company, Desk, Shop, Club):
         editor.create_model(each)
@@ -98,18 +98,18 @@ TAKEN = {
 @pytest.fixture
 def process(start):
     process = start()
-    process.ask(MODELS)
-    process.ask(ROWS)
+    process.execute(MODELS)
+    process.execute(ROWS)
     return process
 
 
 def test_write_that_django_takes_is_taken(process):
     for case, (write, read, after) in TAKEN.items():
-        process.ask(ROWS)
-        assert process.value(read) != after, case
+        process.execute(ROWS)
+        assert process.evaluate(read) != after, case
         assert process.is_hit(read), case
-        process.ask(write)
-        assert process.value(read) == after, case
+        process.execute(write)
+        assert process.evaluate(read) == after, case
         assert process.is_hit(read), case
 
 
@@ -123,28 +123,28 @@ REFUSED = {
 
 def test_write_that_django_refuses_is_refused_as_by_django(process):
     for case, write in REFUSED.items():
-        process.ask(
+        process.execute(
             f"raised = None\ntry:\n    {write}\nexcept ValueError as error:\n    raised = type(error).__name__"
         )
-        assert process.value("raised") == "ValueError", case
-        assert process.value(NUMBERS) == [1, 2], case
+        assert process.evaluate("raised") == "ValueError", case
+        assert process.evaluate(NUMBERS) == [1, 2], case
 
 
 def test_handlers_ask_the_database_nothing(process):
-    process.ask("each = Desk.objects.defer('company').get()")
+    process.execute("each = Desk.objects.defer('company').get()")
     writes = [
         ("each.save()", "UPDATE", "desk", 0),
         ("club.members.clear()", "DELETE", "club_members", 0),
     ]
     for write, statement, table, selects in writes:
-        ran = process.ask(write).queries
+        ran = process.execute(write).queries
         assert [
             query.split()[0] for query in ran if query.startswith(("INSERT", "UPDATE", "DELETE"))
         ] == [statement]
         selected = [
             query
             for query in ran
-            if query.startswith("SELECT") and f'FROM "written_{table}"' in query
+            if query.startswith("SELECT") and f'FROM "write_models_{table}"' in query
         ]
         assert len(selected) == selects, ran
 
@@ -165,10 +165,10 @@ def test_any_object_can_be_invalidated(process):
             if "Desk" in given
             else "list(Company.objects.filter(num=1).values_list('num', flat=True))"
         )
-        process.ask(f"given = {given}")
-        process.value(read)
+        process.execute(f"given = {given}")
+        process.evaluate(read)
         assert process.is_hit(read), case
-        process.ask("invalidate_obj(given)")
+        process.execute("invalidate_obj(given)")
         assert process.is_hit(read) is (case == "unsaved"), case
 
 
@@ -181,24 +181,24 @@ SIGNALS = {
 
 
 def test_signal_that_is_sent_by_hand_reaches_no_handler_but_that_of_a_save(process):
-    process.ask("from django.db.models import signals")
+    process.execute("from django.db.models import signals")
     for name, words in SIGNALS.items():
         for action in ("pre_clear", "post_clear", "post_add", "pre_remove"):
-            process.ask(
+            process.execute(
                 f"action = {action!r}; sent = signals.{name.split()[0]}.send({words}, using='default')"
             )
-            assert process.value("len(sent)") == (name == "post_save"), name
+            assert process.evaluate("len(sent)") == (name == "post_save"), name
 
 
 def test_post_migrate_without_an_alias_is_taken(start):
     process = start(CACHEOPS_ROVER_OUTBOX=True)
-    process.ask(
+    process.execute(
         "from django.apps import apps; from django.db.models.signals import post_migrate; from django.db import connection"
     )
-    process.ask(
-        "config = apps.get_app_config('written'); sent = post_migrate.send(sender=config, app_config=config, verbosity=0)"
+    process.execute(
+        "config = apps.get_app_config('write_models'); sent = post_migrate.send(sender=config, app_config=config, verbosity=0)"
     )
-    assert process.value("'rover_outbox' in connection.introspection.table_names()") is True
+    assert process.evaluate("'rover_outbox' in connection.introspection.table_names()") is True
 
 
 COMPOSITE = """
@@ -208,12 +208,12 @@ class Line(models.Model):
     number = models.IntegerField(db_column="num")
     text = models.CharField(max_length=20)
     class Meta:
-        app_label = "written"
-    __module__ = "written.models"
+        app_label = "write_models"
+    __module__ = "write_models.models"
 
-import written.models
+import write_models.models
 from django.db import connection
-written.models.Line = Line
+write_models.models.Line = Line
 with connection.schema_editor() as editor:
     editor.create_model(Line)
 """
@@ -232,13 +232,13 @@ FIRST = "list(Line.objects.order_by('{}').values_list('text', flat=True)[:1])"
 @pytest.mark.skipif(django.VERSION < (5, 2), reason="composite keys came with Django 5.2")
 def test_order_by_a_composite_key_follows_each_of_its_columns(start):
     process = start()
-    process.ask(COMPOSITE)
+    process.execute(COMPOSITE)
     reads = [FIRST.format("pk"), FIRST.format("-pk")]
     for write in COMPOSITE_WRITES:
-        process.ask(LINES)
-        assert [process.value(read) for read in reads] == [["a"], ["b"]], write
+        process.execute(LINES)
+        assert [process.evaluate(read) for read in reads] == [["a"], ["b"]], write
         assert all(map(process.is_hit, reads)), write
-        process.ask(write)
-        assert [process.value(read) for read in reads] == [["b"], ["a"]], write
-        process.ask("Line.objects.filter(text='b').update(text='b')")
+        process.execute(write)
+        assert [process.evaluate(read) for read in reads] == [["b"], ["a"]], write
+        process.execute("Line.objects.filter(text='b').update(text='b')")
         assert all(map(process.is_hit, reads)), write

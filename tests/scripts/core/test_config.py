@@ -3,7 +3,7 @@
 import pydantic
 import pytest
 
-from scripts.core.config import Environment, near_miss, read_config
+from scripts.core.config import Environment, did_you_mean, read_config
 from scripts.core.errors import Exit, UsageError
 from scripts.core.model import Cell, Lock, Release
 
@@ -72,7 +72,7 @@ def releases(*versions):
 
 
 def test_cells_are_releases_in_the_environments_and_servers_that_run_them(tmp_path):
-    cells = read(tmp_path).cells(releases("1.0", "1.9rc1", "2.0"))
+    cells = read(tmp_path).default_cells(releases("1.0", "1.9rc1", "2.0"))
     assert cells == [
         Cell("1.0", "old", None),
         Cell("1.9rc1", "old", None),
@@ -91,7 +91,9 @@ def test_server_says_what_its_clients_need(tmp_path):
 
 
 def test_environment_without_releases_runs_every_one(tmp_path):
-    cells = read(tmp_path, GOOD.replace('releases = "<2"\n', "")).cells(releases("1.0", "2.0"))
+    cells = read(tmp_path, GOOD.replace('releases = "<2"\n', "")).default_cells(
+        releases("1.0", "2.0")
+    )
     assert [cell.id for cell in cells] == ["1.0@old", "2.0@old", "2.0@new@redis6"]
 
 
@@ -114,6 +116,11 @@ def test_server_and_environment_are_found_by_name(tmp_path):
             'track = ">=1"',
             'track = ">=1"\ntrak = 1',
             "upstream.trak: unknown key; did you mean track?",
+        ),
+        (
+            'track = ">=1"',
+            'track = ">=1"\nbeside = []',
+            "upstream.beside: unknown key; it is called extra_servers now",
         ),
         (
             'track = ">=1"',
@@ -198,16 +205,16 @@ def test_unknown_server_gets_its_near_miss(problems):
     assert problems(('["redis6"]', '["oracle"]')) == [
         "environments[1].servers: no server 'oracle'; known: redis6"
     ]
-    beside = '[probes]\nbeside = [{ files = ["tests/probes/test_two.py"], server = "redis7", variable = "PROBE_SECOND_URL" }]'
+    beside = '[probes]\nextra_servers = [{ files = ["tests/probes/test_two.py"], server = "redis7", variable = "PROBE_SECOND_URL" }]'
     assert problems(("[probes]", beside)) == [
-        "probes.beside[0].server: no server 'redis7'; did you mean redis6?"
+        "probes.extra_servers[0].server: no server 'redis7'; did you mean redis6?"
     ]
 
 
 def test_address_beside_a_cells_own_has_a_variable_to_itself(problems):
-    beside = '[probes]\nbeside = [{ files = ["tests/probes/test_two.py"], server = "redis6", variable = "PROBE_SERVER_URL" }]'
+    beside = '[probes]\nextra_servers = [{ files = ["tests/probes/test_two.py"], server = "redis6", variable = "PROBE_SERVER_URL" }]'
     assert problems(("[probes]", beside)) == [
-        "probes.beside[0].variable: PROBE_SERVER_URL says the address of a cell's own"
+        "probes.extra_servers[0].variable: PROBE_SERVER_URL is already used for a cell's own server"
     ]
 
 
@@ -252,8 +259,8 @@ def test_file_that_is_missing(tmp_path):
 
 
 def test_near_miss_lists_what_is_known_where_nothing_is_near():
-    assert near_miss("seres", ["series", "bare"]) == "; did you mean series?"
-    assert near_miss("x", ["series", "bare"]) == "; known: series, bare"
+    assert did_you_mean("seres", ["series", "bare"]) == "; did you mean series?"
+    assert did_you_mean("x", ["series", "bare"]) == "; known: series, bare"
 
 
 def test_names_of_the_gate_that_are_not_defined_are_told(problems):
@@ -294,9 +301,9 @@ def test_near_miss_of_many_names_is_short():
     cells = [
         f"{release}@py311-django{number}" for release in ("7.1", "7.2") for number in range(30)
     ]
-    assert near_miss("7.2@py311-djang0", cells[30:]) == "; did you mean 7.2@py311-django0?"
+    assert did_you_mean("7.2@py311-djang0", cells[30:]) == "; did you mean 7.2@py311-django0?"
     assert (
-        near_miss("7.2", cells)
+        did_you_mean("7.2", cells)
         == "; did you mean 7.2@py311-django0 or 7.2@py311-django1 or 7.2@py311-django2?"
     )
-    assert near_miss("x", cells) == f"; known: {', '.join(cells[:40])}, and 20 more"
+    assert did_you_mean("x", cells) == f"; known: {', '.join(cells[:40])}, and 20 more"

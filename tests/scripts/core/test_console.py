@@ -56,7 +56,7 @@ def test_verb_that_says_nothing_else_says_that_it_goes_on(monkeypatch):
     stream = Heard(lines=2)
     monkeypatch.setattr(console, "err", Console(file=stream, soft_wrap=True))
     monkeypatch.setattr(console, "REPORT_SECONDS", 0.01)
-    with console.at_work("status"):
+    with console.heartbeat("status"):
         assert stream.enough.wait(PATIENCE_SECONDS)
     assert stream.getvalue().splitlines()[0] == "status: at work for 0 s"
 
@@ -88,13 +88,13 @@ def test_columns_count_also_in_a_pipe(columns, width):
 WORK = """
 import sys
 sys.path.insert(0, {root!r})
-from scripts.core.console import forgive_closed_pipes, out, say
-forgive_closed_pipes()
+from scripts.core.console import ignore_closed_pipes, info, out
+ignore_closed_pipes()
 import click
 for number in range(2000):
     out.print("x" * 100)
     click.echo("y" * 100)
-    say("z" * 100)
+    info("z" * 100)
 open({done!r}, "w").close()
 raise SystemExit(20)
 """

@@ -44,7 +44,7 @@ def test_missing_git_is_named(pinned, tmp_path):
 
 
 def test_work_tree_is_gone_afterwards_whatever_is_in_it(git):
-    with git.checkout("main") as work:
+    with git.temporary_worktree("main") as work:
         assert (work.work_tree / "a.txt").read_text() == "one\n"
         assert work.work_tree.is_relative_to(git.git_dir.parent), "where the next run would find it"
         (work.work_tree / "a.txt").write_text("edited")
@@ -54,7 +54,7 @@ def test_work_tree_is_gone_afterwards_whatever_is_in_it(git):
 
 
 def test_index_is_thrown_away(git):
-    with git.index("main") as handle:
+    with git.temporary_index("main") as handle:
         blob = handle.text("hash-object", "-w", "--stdin", stdin=b"two\n")
         handle.run("update-index", "--add", "--cacheinfo", f"100644,{blob},b.txt")
         tree = handle.text("write-tree")

@@ -10,9 +10,16 @@ import sys
 import pytest
 import trustme
 
-from scripts.core.errors import EnvironmentFailedError, without_secret
-from scripts.core.index_settings import Clients, choose
-from tests.support.local_index import ROOT, File, make_fork, serving, two_releases, wheel
+from scripts.core.errors import EnvironmentFailedError, redact
+from scripts.core.index_settings import IndexSettings, discover_index
+from tests.support.local_index import (
+    ROOT,
+    File,
+    empty_wheel,
+    index_of_two_releases,
+    make_fork,
+    serving,
+)
 
 USER, PASSWORD = "rover", "p@ss:w/rd"
 QUOTED = "p%40ss%3Aw%2Frd"
@@ -68,7 +75,7 @@ def configured(tmp_path, monkeypatch, *, fork=None, variable=None, file=None):
     if file:
         (tmp_path / "pip.conf").write_text(file)
         monkeypatch.setenv("PIP_CONFIG_FILE", str(tmp_path / "pip.conf"))
-    return choose(tmp_path)
+    return discover_index(tmp_path)
 
 
 GLOBAL = "[global]\nindex-url = https://global.invalid/simple\ncert = /global.pem\n"
@@ -123,7 +130,7 @@ def test_ca_comes_from_pip_then_from_the_usual_variables(
     (tmp_path / "pip.conf").write_text(GLOBAL)
     for name, value in ({"PIP_CONFIG_FILE": str(tmp_path / "pip.conf")} | variables).items():
         monkeypatch.setenv(name, value)
-    assert choose(tmp_path).cert == expected
+    assert discover_index(tmp_path).cert == expected
 
 
 def test_pips_configuration_counts_where_the_interpreter_has_no_pip(tmp_path, monkeypatch):
@@ -135,7 +142,7 @@ def test_pips_configuration_counts_where_the_interpreter_has_no_pip(tmp_path, mo
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "bare"], check=True)
     monkeypatch.setattr(sys, "executable", str(tmp_path / "bare" / "bin" / "python"))
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
-    assert configured(tmp_path, monkeypatch, file=GLOBAL) == Clients(
+    assert configured(tmp_path, monkeypatch, file=GLOBAL) == IndexSettings(
         "https://global.invalid/simple", "/global.pem"
     )
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -146,7 +153,7 @@ def test_pips_configuration_counts_where_the_interpreter_has_no_pip(tmp_path, mo
 
 
 def test_default_leaves_every_client_its_own_index():
-    variables = Clients(None, None).environment()
+    variables = IndexSettings(None, None).environment()
     assert not {
         "UV_DEFAULT_INDEX",
         "PIP_INDEX_URL",
@@ -162,13 +169,13 @@ def test_default_leaves_every_client_its_own_index():
 HAND_OUT = """
 import json, sys
 from pathlib import Path
-from scripts.core.index_settings import choose
-print(json.dumps(choose(Path(sys.argv[1])).environment()))
+from scripts.core.index_settings import discover_index
+print(json.dumps(discover_index(Path(sys.argv[1])).environment()))
 """
 
 
 def installing(fork, client):
-    """Let pip or uv install what the index has, with nothing but what `choose` hands out."""
+    """Let pip or uv install what the index has, with nothing but what `discover_index` hands out."""
     command = [sys.executable, "-c", HAND_OUT, fork.root]
     given = json.loads(
         subprocess.run(
@@ -205,8 +212,8 @@ def with_environment(fork):
 @pytest.fixture
 def fork(tmp_path):
     """Give a fork whose index wants a login; nothing says yet which."""
-    index = two_releases()
-    index.files["made_up_tally-1.1-py3-none-any.whl"] = File(wheel("1.1"))
+    index = index_of_two_releases()
+    index.files["made_up_tally-1.1-py3-none-any.whl"] = File(empty_wheel("1.1"))
     index.login = (USER, PASSWORD)
     with serving(index):
         yield make_fork(tmp_path, index)
@@ -272,7 +279,7 @@ def assert_no_secret(*texts):
 def test_credentials_are_used_and_not_shown(fork, give):
     give(fork)
     assert_no_secret(fork.run("-v", "pin").output)
-    fork.forget()
+    fork.reset_clone()
     assert_no_secret(fork.run("-v", "vendor").output)
     written = [path for path in fork.root.rglob("*") if path.is_file() and path.name != "fork.toml"]
     assert_no_secret(*(path.read_bytes().decode(errors="replace") for path in written))
@@ -326,15 +333,15 @@ def test_keyring_that_fails_is_done_without_and_its_words_are_not_shown(fork):
 @pytest.mark.parametrize("give", [in_address, in_keyring], ids=lambda give: give.__name__)
 def test_credentials_are_not_sent_to_another_host_that_the_index_links_to(fork, give):
     give(fork)
-    other = two_releases()
+    other = index_of_two_releases()
     with serving(other):
         fork.index.absolute_links = other.address.removesuffix("/simple/").replace(
             "127.0.0.1", "localhost"
         )
         fork.env["NO_PROXY"] = "127.0.0.1,localhost"
         fork.run("pin")
-        assert len(other.asked) == 2
-        assert {authorization for _, authorization in other.asked} == {None}
+        assert len(other.requests) == 2
+        assert {authorization for _, authorization in other.requests} == {None}
 
 
 @pytest.mark.parametrize(
@@ -389,7 +396,7 @@ def test_tox_that_fails_shows_no_secret(fork):
 )
 def test_credentials_are_taken_out_of_errors_and_echoed_commands(text):
     for shown in (
-        without_secret(text),
+        redact(text),
         str(EnvironmentFailedError(text)),
         EnvironmentFailedError(text).message,
     ):
@@ -399,7 +406,7 @@ def test_credentials_are_taken_out_of_errors_and_echoed_commands(text):
 
 def test_text_without_credentials_stays():
     for text in ("see https://host/a@b and me@host", "//host/x y@z", "user@host:path"):
-        assert without_secret(text) == text
+        assert redact(text) == text
 
 
 # The CA
@@ -417,8 +424,8 @@ def secure(tmp_path, authority):
     authority.issue_cert("127.0.0.1").configure_cert(context)
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     trustme.CA().cert_pem.write_to_path(str(tmp_path / "other.pem"))
-    index = two_releases()
-    index.files["made_up_tally-1.1-py3-none-any.whl"] = File(wheel("1.1"))
+    index = index_of_two_releases()
+    index.files["made_up_tally-1.1-py3-none-any.whl"] = File(empty_wheel("1.1"))
     with serving(index, tls=context):
         yield make_fork(tmp_path, index)
 

@@ -2,18 +2,18 @@
 
 import pytest
 
-from scripts.core.result_cache import Store, digest, file_digest
+from scripts.core.result_cache import ResultCache, digest, file_digest
 
 
 @pytest.fixture
 def store(tmp_path):
     """Give an empty store."""
-    return Store(tmp_path / "results")
+    return ResultCache(tmp_path / "results")
 
 
 def test_value_is_found_again_by_another_run(store):
     store.put("abcdef", {"tests": [1, None, "ä"]})
-    assert Store(store.folder).get("abcdef") == {"tests": [1, None, "ä"]}
+    assert ResultCache(store.folder).get("abcdef") == {"tests": [1, None, "ä"]}
 
 
 def test_nothing_is_kept_under_another_key(store):
@@ -31,7 +31,7 @@ def test_record_that_was_cut_off_is_not_believed(store, left):
 
 def test_fresh_store_sees_only_what_it_wrote_itself(store):
     store.put("abcdef", 1)
-    fresh = Store(store.folder, fresh=True)
+    fresh = ResultCache(store.folder, fresh=True)
     assert fresh.get("abcdef") is None
     fresh.put("abcdef", 2)
     assert fresh.get("abcdef") == 2

@@ -5,38 +5,38 @@ from pathlib import Path
 import pytest
 
 from scripts.core.errors import UsageError
-from scripts.gates.django import as_json, line
-from scripts.gates.django_excuses import Excuse, counting, idle, read_excuses
+from scripts.gates.django import as_json, summary_line
+from scripts.gates.django_excuses import Excuse, read_excuses, unexcused, unused_excuses
 from scripts.gates.django_findings import (
-    THE_RUN,
-    Place,
-    Run,
-    Summary,
-    Wrong,
+    WHOLE_RUN,
+    DjangoPlace,
+    PlaceSummary,
+    ShardRun,
+    WrongValue,
     first_of_each,
     new_failures,
     read_run,
 )
-from scripts.gates.django_plan import chosen, labels_of, part, shards
+from scripts.gates.django_plan import labels_of, match_labels, select_share, shards
 from scripts.gates.django_run import databases
 
-PLACE = Place("5.2", "sqlite", "committing")
+PLACE = DjangoPlace("5.2", "sqlite", "committing")
 DONE = {"figures": {"hits": 3}, "done": True}
 
 
 def ran(**outcomes):
-    return Run(
+    return ShardRun(
         outcomes,
         {test: "AssertionError: no" for test, outcome in outcomes.items() if outcome == "failed"},
     )
 
 
 def wrong(test, kind="count", difference=": 1 in place of 2"):
-    return Wrong(test, kind, "at once", difference)
+    return WrongValue(test, kind, "at once", difference)
 
 
 def summed(plain, tried, place=PLACE):
-    summary = Summary(place, "5.2.1")
+    summary = PlaceSummary(place, "5.2.1")
     summary.add(plain, tried)
     return summary
 
@@ -61,10 +61,10 @@ def test_a_log_is_summed_up_by_test():
         {"test": "c", "outcome": "skipped", "words": "not on SQLite"},
         DONE,
     ]
-    expected = Run(
+    expected = ShardRun(
         {"a": "failed", "b": "passed", "c": "skipped"},
         {"a": "AssertionError: no"},
-        (Wrong("a", "count", "at once", ": 1 in place of 2", "SELECT"),),
+        (WrongValue("a", "count", "at once", ": 1 in place of 2", "SELECT"),),
         {"hits": 3},
     )
     assert read_run(log, "ended with 0") == expected
@@ -76,7 +76,7 @@ def test_a_test_that_failed_in_a_subtest_has_failed():
         {"test": "a", "outcome": "failed", "words": "second"},
         DONE,
     ]
-    assert read_run([*log, {"test": "a", "outcome": "passed"}], "") == Run(
+    assert read_run([*log, {"test": "a", "outcome": "passed"}], "") == ShardRun(
         {"a": "failed"}, {"a": "first"}, (), {"hits": 3}
     )
 
@@ -85,15 +85,15 @@ def test_a_log_without_an_end_names_the_test_that_was_running():
     found = read_run(
         [{"start": "a"}, {"test": "a", "outcome": "passed"}, {"start": "b"}], "ran into its timeout"
     )
-    assert found.words == {THE_RUN: "ran into its timeout (in b)"}
+    assert found.words == {WHOLE_RUN: "ran into its timeout (in b)"}
     assert read_run([], "ended with 1: no word").words == {
-        THE_RUN: "ended with 1: no word (before the first test)"
+        WHOLE_RUN: "ended with 1: no word (before the first test)"
     }
 
 
 def test_a_run_survives_being_kept():
-    run = Run({"a": "failed"}, {"a": "no"}, (wrong("a"),), {"hits": 3})
-    assert Run.of(run.record()) == run
+    run = ShardRun({"a": "failed"}, {"a": "no"}, (wrong("a"),), {"hits": 3})
+    assert ShardRun.of(run.record()) == run
 
 
 # New failures
@@ -110,18 +110,18 @@ def test_a_test_that_is_gone_or_skipped_is_a_failure():
 
 
 def test_a_class_whose_fixture_fails_is_one_failure():
-    plain = Run({"app.tests.One.test_a": "passed", "app.tests.One.test_b": "passed"})
-    tried = Run(
+    plain = ShardRun({"app.tests.One.test_a": "passed", "app.tests.One.test_b": "passed"})
+    tried = ShardRun(
         {"setUpClass (app.tests.One)": "failed"}, {"setUpClass (app.tests.One)": "TypeError"}
     )
     assert new_failures(plain, tried) == {"setUpClass (app.tests.One)": "TypeError"}
 
 
 def test_a_run_that_did_not_come_to_its_end_is_a_failure_on_either_side():
-    broken = Run({THE_RUN: "failed"}, {THE_RUN: "ran into its timeout"})
-    assert new_failures(ran(a="passed"), broken) == {THE_RUN: "ran into its timeout"}
+    broken = ShardRun({WHOLE_RUN: "failed"}, {WHOLE_RUN: "ran into its timeout"})
+    assert new_failures(ran(a="passed"), broken) == {WHOLE_RUN: "ran into its timeout"}
     said = "nothing can be compared: without the cache it ran into its timeout"
-    assert new_failures(broken, ran(a="passed")) == {THE_RUN: said}
+    assert new_failures(broken, ran(a="passed")) == {WHOLE_RUN: said}
 
 
 # Excuses
@@ -134,11 +134,11 @@ def excuse(*tests, **more):
 def test_an_excuse_takes_failures_by_name_and_no_wrong_values():
     summary = summed(
         ran(a="passed", b="passed"),
-        Run({"a": "failed", "b": "failed"}, {"a": "x", "b": "y"}, (wrong("a"),)),
+        ShardRun({"a": "failed", "b": "failed"}, {"a": "x", "b": "y"}, (wrong("a"),)),
     )
-    assert counting(summary, [excuse("a")]) == ({"b": "y"}, [wrong("a")])
-    assert counting(summary, [excuse("[ab]", values=True)]) == ({}, [])
-    assert counting(summary, [excuse("a", values=True, failures=False)]) == (
+    assert unexcused(summary, [excuse("a")]) == ({"b": "y"}, [wrong("a")])
+    assert unexcused(summary, [excuse("[ab]", values=True)]) == ({}, [])
+    assert unexcused(summary, [excuse("a", values=True, failures=False)]) == (
         {"a": "x", "b": "y"},
         [],
     )
@@ -150,13 +150,13 @@ def test_an_excuse_takes_failures_by_name_and_no_wrong_values():
 )
 def test_an_excuse_for_another_place_excuses_nothing(elsewhere):
     summary = summed(ran(a="passed"), ran(a="failed"))
-    assert counting(summary, [excuse("a", **elsewhere)])[0] == {"a": "AssertionError: no"}
-    assert idle([summary], [excuse("a", **elsewhere)]) == []
+    assert unexcused(summary, [excuse("a", **elsewhere)])[0] == {"a": "AssertionError: no"}
+    assert unused_excuses([summary], [excuse("a", **elsewhere)]) == []
 
 
 def test_an_excuse_that_nothing_needs_any_more_is_named():
     summary = summed(ran(a="passed", b="passed"), ran(a="failed", b="passed"))
-    assert idle([summary], [excuse("a", "b", "never.run")]) == ["b"]
+    assert unused_excuses([summary], [excuse("a", "b", "never.run")]) == ["b"]
 
 
 def test_the_file_of_excuses_is_checked(tmp_path):
@@ -197,13 +197,13 @@ def test_labels_are_folders_with_tests(tmp_path):
 
 def test_labels_are_chosen_by_pattern_and_tests_by_name():
     labels = ["m2m_regress", "m2m_through", "update"]
-    assert chosen(labels, ["m2m_*", "update.tests.SimpleTest"]) == [
+    assert match_labels(labels, ["m2m_*", "update.tests.SimpleTest"]) == [
         "m2m_regress",
         "m2m_through",
         "update.tests.SimpleTest",
     ]
     with pytest.raises(UsageError, match="no label 'updates'"):
-        chosen(labels, ["updates"])
+        match_labels(labels, ["updates"])
 
 
 def test_shards_hold_about_so_many_tests_in_the_order_of_the_labels():
@@ -217,27 +217,27 @@ def test_shards_hold_about_so_many_tests_in_the_order_of_the_labels():
 
 def test_every_shard_is_in_one_share():
     every = [(str(number),) for number in range(10)]
-    assert part(every, "2/3") == [("1",), ("4",), ("7",)]
+    assert select_share(every, "2/3") == [("1",), ("4",), ("7",)]
     assert sorted(
-        label for share in ("1/3", "2/3", "3/3") for label in part(every, share)
+        label for share in ("1/3", "2/3", "3/3") for label in select_share(every, share)
     ) == sorted(every)
     for words in ("0/3", "4/3", "3", "a/b"):
         with pytest.raises(UsageError, match="not a share"):
-            part(every, words)
+            select_share(every, words)
 
 
 # Reports
 
 
 def test_a_line_gives_the_figures_of_a_place():
-    tried = Run(
+    tried = ShardRun(
         {"a": "failed", "b": "passed"},
         {"a": "x"},
         (wrong("a"),),
         {"hits": 9, "reads": 8, "second hits": 6, "comparisons": 9},
     )
     summary = summed(ran(a="passed", b="passed", c="skipped"), tried)
-    assert line(summary, [excuse("a")]) == (
+    assert summary_line(summary, [excuse("a")]) == (
         "Django 5.2, sqlite, committing (5.2.1): 2 tests, 9 hits (75.0 % of 8 reads made twice), 9 comparisons, 1 wrong values, "
         "0 new failures (1 more excused); 0 fail without the cache, too"
     )
@@ -246,7 +246,7 @@ def test_a_line_gives_the_figures_of_a_place():
 def test_the_json_has_what_counts_beside_all_that_was_found():
     summary = summed(
         ran(a="passed", b="passed"),
-        Run({"a": "failed", "b": "failed"}, {"a": "x", "b": "y"}, (wrong("b"),), {}),
+        ShardRun({"a": "failed", "b": "failed"}, {"a": "x", "b": "y"}, (wrong("b"),), {}),
     )
     found = as_json([summary], [excuse("a")], "the series")
     (place,) = found["places"]

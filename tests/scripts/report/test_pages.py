@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from scripts.core.model import Applies, Cell, Outcome, Result, Text, Verdict
+from scripts.core.model import Applies, Cell, Outcome, Result, TextPresence, Verdict
 from scripts.report.pages import render
-from scripts.report.presentation import LETTERS, groups
-from scripts.verdicts.aggregate import CellReport, More, over_cells
+from scripts.report.presentation import LETTERS, group_cells
+from scripts.verdicts.aggregate import CellReport, OptionalChecks, combine_cells
 from scripts.verdicts.decide import Facts
 from tests.scripts.report.test_terminal import (
     ABSORBED,
@@ -84,7 +84,7 @@ def nasty():
         feature("a", facts, facts, notes=(NASTY,)),
         warnings=(NASTY,),
         skipped=skips,
-        more=More(suite=(NASTY,)),
+        optional_checks=OptionalChecks(suite_failures=(NASTY,)),
     )
 
 
@@ -152,7 +152,7 @@ def test_cell_shows_what_is_installed():
 
 def test_cells_that_show_the_same_share_their_evidence_and_those_that_decide_come_first():
     cells = [
-        CellReport(Cell("2", name, None), facts, verdict, "because", decides=decides)
+        CellReport(Cell("2", name, None), facts, verdict, "because", is_gating=decides)
         for name, facts, verdict, decides in (
             ("quiet", NEEDED, Verdict.BROKEN, False),
             ("a", NEEDED, Verdict.NEEDED, True),
@@ -160,10 +160,10 @@ def test_cells_that_show_the_same_share_their_evidence_and_those_that_decide_com
             ("c", NEEDED, Verdict.NEEDED, True),
         )
     ]
-    at = over_cells("2", cells, Applies.UNTRIED, Text.UNKNOWN)
-    found = groups(at, feature("one", NEEDED).feature, {"2@b": "it is not here"})
+    at = combine_cells("2", cells, Applies.UNTRIED, TextPresence.UNKNOWN)
+    found = group_cells(at, feature("one", NEEDED).feature, {"2@b": "it is not here"})
     assert [
-        ([cell.environment for cell in group.cells], group.verdict, group.words) for group in found
+        ([cell.environment for cell in group.cells], group.verdict, group.reason) for group in found
     ] == [
         (["a", "c"], Verdict.NEEDED, "because"),
         (["b"], Verdict.ABSORBED, "it is not here"),
@@ -201,7 +201,7 @@ def test_page_says_of_each_patch_whether_it_can_go(page):
         "Cannot go: without it the series fails: test_sum: two is not one",
         "Can go: absorbed in 2.",
         "Can go: configurable since 2; on 2 with FOLD='all'; LONG=9.",
-        "Not known: no cell here meets what it needs",
+        "Not known: no cell here meets its requirements",
         "Somebody must look: fails with the series applied: the control probe does not pass: failed: test_hit: no hit",
     ]
 
@@ -278,7 +278,9 @@ def test_no_sentence_of_a_patch_stands_there_twice(full):
         ):
             assert words.count(sentence) <= 1, (attrs, sentence)
     shown = Page(
-        render(report(feature("one", NEEDED), modes={"a": "why not", "b": "why not"}), "html")
+        render(
+            report(feature("one", NEEDED), advisory_modes={"a": "why not", "b": "why not"}), "html"
+        )
     )
     assert " ".join(words for _, words in shown.find("p")).count("why not") == 1
 
@@ -340,14 +342,16 @@ def test_left_out_and_dependencies_are_shown_in_every_form():
     without_hits = Result(
         Outcome.FAILED, "failed: test_hit: no hit", control=False, own="failed: test_all: none"
     )
-    more = More(
-        left_out={"one": {"one": failed, "two": failed}, "two": {"two": without_hits}},
-        declared={"two": ()},
-        found={"two": ("one",)},
-        suite=(),
-        suite_ran=("2: plain, py: 5 of the 5 tests that pass bare",),
+    more = OptionalChecks(
+        failures_without={"one": {"one": failed, "two": failed}, "two": {"two": without_hits}},
+        declared_dependencies={"two": ()},
+        actual_dependencies={"two": ("one",)},
+        suite_failures=(),
+        suite_runs=("2: plain, py: 5 of the 5 tests that pass bare",),
     )
-    made = report(feature("one", UNTRIED, NEEDED), feature("two", UNTRIED, ABSORBED), more=more)
+    made = report(
+        feature("one", UNTRIED, NEEDED), feature("two", UNTRIED, ABSORBED), optional_checks=more
+    )
     assert "| two | nothing | one |" in render(made, "markdown")
     assert "| one | one, two |" in render(made, "markdown")
     assert r"| two | the control probe: failed: test\_hit: no hit |" in render(made, "markdown")
@@ -355,8 +359,8 @@ def test_left_out_and_dependencies_are_shown_in_every_form():
     assert "two nothing one" in rows
     assert "one one, two one: test_sum: no sum two: test_sum: no sum" in rows
     assert (
-        "two the control probe, so that nothing else is believed: failed: test_hit: no hit "
-        "1 patch, with what the own probes came to two: failed: test_all: none"
+        "two the control probe, so no other result counts: failed: test_hit: no hit "
+        "1 feature, with the results of their own probes two: failed: test_all: none"
     ) in rows
     assert "2: plain, py: 5 of the 5 tests that pass bare" in [
         words for _, words in Page(render(made, "html")).find("li")

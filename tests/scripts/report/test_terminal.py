@@ -7,9 +7,19 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from scripts.core.model import Applies, Cell, Feature, Outcome, Patch, Result, Settings, State, Text
+from scripts.core.model import (
+    Applies,
+    Cell,
+    Feature,
+    Outcome,
+    Patch,
+    Result,
+    Settings,
+    State,
+    TextPresence,
+)
 from scripts.report.terminal import as_json, print_report, print_why
-from scripts.verdicts.aggregate import FeatureReport, Report, answer, judge, over_cells
+from scripts.verdicts.aggregate import FeatureReport, Report, answer, cell_report, combine_cells
 from scripts.verdicts.decide import Facts
 
 PASS = Result(Outcome.PASSED)
@@ -36,8 +46,8 @@ def feature(name, *facts, state=State.ACTIVE, **found):
     """Return what was found of a feature on releases 1, 2 ... of one environment with a server."""
     releases = []
     for number, known in enumerate(facts, 1):
-        cell = judge(Cell(str(number), "plain", "redis6"), known)
-        releases.append(over_cells(str(number), [cell], known.applies, Text.ABSENT))
+        cell = cell_report(Cell(str(number), "plain", "redis6"), known)
+        releases.append(combine_cells(str(number), [cell], known.applies, TextPresence.ABSENT))
     patch = Patch(Path("x.patch"), state, name, f"Do {name}", "1", "")
     known = Feature(name, patch, patch.path, f"Do {name}", f"Why {name}.", replaced_by=FOLD)
     return FeatureReport(known, releases[-1].verdict, tuple(releases), **found)

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from scripts.core.model import Applies, Lock, Release, State, Text
+from scripts.core.model import Applies, Lock, Release, State, TextPresence
 from scripts.core.repository import Repository
-from scripts.core.result_cache import Store
-from scripts.series.apply import FORMAT, Workshop
-from scripts.series.cherry_pick import difference
-from scripts.series.feature_record import own_feature
+from scripts.core.result_cache import ResultCache
+from scripts.series.apply import FORMAT_PATCH_OPTIONS, TreeBuilder
+from scripts.series.cherry_pick import commit_diff
+from scripts.series.feature_record import feature_from_patch
 from scripts.series.patch_file import read_patch
 from scripts.series.series import Series
 
@@ -65,7 +65,7 @@ class Bench:
     def release(self, version, files):
         """Add a release that holds just these files."""
         git = self.repo.git
-        with git.index() as handle:
+        with git.temporary_index() as handle:
             for path, text in files.items():
                 blob = handle.text("hash-object", "-w", "--stdin", stdin=text.encode())
                 handle.run("update-index", "--add", "--cacheinfo", f"100644,{blob},{path}")
@@ -99,22 +99,22 @@ class Bench:
         """The patches as they stand on disk."""
         active = tuple(read_patch(path, State.ACTIVE)[0] for path in self.active)
         retired = tuple(read_patch(path, State.RETIRED)[0] for path in self.retired)
-        features = tuple(own_feature(patch)[0] for patch in (*active, *retired))
+        features = tuple(feature_from_patch(patch)[0] for patch in (*active, *retired))
         return Series(active, retired, features)
 
     @property
-    def workshop(self):
-        """A workshop that knows what is kept on disk alone."""
+    def builder(self):
+        """A tree builder with nothing in memory, only the cache on disk."""
         lock = Lock("tally", self.releases[-1].version, tuple(self.releases))
-        return Workshop(self.repo, lock, self.series, Store(self.repo.work / "results"))
+        return TreeBuilder(self.repo, lock, self.series, ResultCache(self.repo.work / "results"))
 
     def build(self, release, **options):
         """Return the series on a release."""
-        return self.workshop.build(self.series.active, release, **options)
+        return self.builder.build(self.series.active, release, **options)
 
     def step(self, release, name="strict"):
         """Return how one patch of the series goes onto a release."""
-        return self.build(release).steps[name]
+        return self.build(release).results[name]
 
     def read(self, tree, path):
         """Return a file of a tree, or None."""
@@ -181,9 +181,9 @@ def test_offset_on_its_own_base_is_refused(bench):
     path.write_text(path.read_text().replace("@@ -8,3 +8,3 @@", "@@ -9,3 +9,3 @@"))
     built = bench.build(bench.releases[0])
     assert built.applied == ()
-    assert built.steps["strict"].applies is Applies.CONFLICT
+    assert built.results["strict"].applies is Applies.CONFLICT
     words = "does not apply exactly on its own base 1: Hunk #1 succeeded at 8 (offset -1 lines)."
-    assert built.steps["strict"].detail == words
+    assert built.results["strict"].detail == words
 
 
 def test_other_context_on_its_own_base_is_refused(bench):
@@ -204,7 +204,7 @@ def test_patch_stands_on_those_before_it(bench):
 
 
 def test_commit_has_the_words_and_the_author_of_the_mail(bench):
-    commit = bench.workshop.commits(bench.series.active).ids["strict"]
+    commit = bench.builder.commits(bench.series.active).ids["strict"]
     words = bench.repo.git.text(
         "log", "-1", "--format=%an <%ae> %ad%n%B", "--date=iso-strict", commit
     )
@@ -215,15 +215,17 @@ def test_commit_has_the_words_and_the_author_of_the_mail(bench):
 
 
 def test_commit_gives_back_the_hunks_of_the_mail(bench):
-    commit = bench.workshop.commits(bench.series.active).ids["strict"]
-    mail = bench.repo.git.run("format-patch", "--stdout", *FORMAT, f"{commit}^..{commit}").text
+    commit = bench.builder.commits(bench.series.active).ids["strict"]
+    mail = bench.repo.git.run(
+        "format-patch", "--stdout", *FORMAT_PATCH_OPTIONS, f"{commit}^..{commit}"
+    ).text
     assert mail.endswith(
         bench.active[0]
         .read_text()
         .partition("+++ b/io.py\n")[2]
         .replace("@@\n", "@@ def load(x):\n")
     )
-    assert difference(bench.repo.git, commit).count(b"@@ -") == 1
+    assert commit_diff(bench.repo.git, commit).count(b"@@ -") == 1
 
 
 # On another release
@@ -297,7 +299,7 @@ def test_patch_that_depends_on_one_that_conflicts_does_too(bench):
     bench.patch("header", {"io.py": STRICT}, {"io.py": "import sys\n" + STRICT}, Depends="strict")
     target = bench.release("2", {"io.py": BASE.replace("check(x)", "verify(x)")})
     built = bench.build(target)
-    assert (built.applied, built.steps["header"].detail) == (
+    assert (built.applied, built.results["header"].detail) == (
         (),
         "depends on strict, which conflicts",
     )
@@ -309,7 +311,7 @@ def test_patch_that_upstream_took_makes_no_difference(bench):
     bench.patch("two", {"a.py": "1\n2\n3\n"}, {"a.py": "1\ntwo\n3\n"}, base="2")
     target = bench.release("3", {"a.py": "1\ntwo\n3\n"})
     built = bench.build(target)
-    assert (built.applied, built.steps["two"].applies) == (("two",), Applies.THREE_WAY)
+    assert (built.applied, built.results["two"].applies) == (("two",), Applies.THREE_WAY)
     assert bench.read(built.tree, "a.py") == "1\ntwo\n3\n"
 
 
@@ -318,7 +320,7 @@ def test_patch_that_upstream_took_makes_no_difference(bench):
 
 def plain(bench, release, *words):
     """Take a patch onto a release as `git am` or `git apply` does, and return what the file then holds."""
-    with bench.repo.git.checkout(release.commit) as work:
+    with bench.repo.git.temporary_worktree(release.commit) as work:
         done = work.run(*words, bench.active[0], ok=None)
         return done.code, (work.work_tree / "io.py").read_text()
 
@@ -387,8 +389,8 @@ def test_tree_holds_the_modules_of_its_patches_and_their_list(two):
 
 
 def test_patch_without_a_hunk_is_applied(two):
-    assert two.build(two.releases[0]).steps["quiet"].applies is Applies.NO_HUNKS
-    assert two.workshop.commits(two.series.active).ids.keys() == {"strict", "quiet"}
+    assert two.build(two.releases[0]).results["quiet"].applies is Applies.NO_HUNKS
+    assert two.builder.commits(two.series.active).ids.keys() == {"strict", "quiet"}
 
 
 def test_leaving_a_patch_out_removes_its_hunks_and_its_code(two):
@@ -447,8 +449,8 @@ def test_retired_patch_brings_its_code_as_a_new_file(bench):
         Applied_Upstream="2; by itself; proven on plain",
     )
     (patch,) = bench.series.retired
-    built = bench.workshop.build([patch], bench.releases[0])
-    assert built.steps["gone"].applies is Applies.CLEAN
+    built = bench.builder.build([patch], bench.releases[0])
+    assert built.results["gone"].applies is Applies.CLEAN
     assert bench.files(built.tree) == [
         "extra/__init__.py",
         "extra/_series.py",
@@ -471,14 +473,14 @@ def test_retired_patch_stands_on_one_with_an_older_base(bench):
         **fields,
     )
     second = bench.series.retired[1]
-    built = bench.workshop.build(bench.series.needed_by(second), bench.releases[1])
+    built = bench.builder.build(bench.series.with_dependencies(second), bench.releases[1])
     assert built.applied == ("first", "second")
     assert bench.read(built.tree, "io.py") == later.replace("sys", "os")
 
 
 def test_tree_is_kept_by_its_content(bench, monkeypatch):
     before = bench.build(bench.releases[0])
-    monkeypatch.setattr(Workshop, "_build", lambda *args: pytest.fail("built again"))
+    monkeypatch.setattr(TreeBuilder, "_build", lambda *args: pytest.fail("built again"))
     assert bench.build(bench.releases[0]) == before
 
 
@@ -491,7 +493,7 @@ def test_tree_that_git_lost_is_built_again(bench):
 
 def test_folder_holds_the_tree(bench):
     built = bench.build(bench.releases[0])
-    folder = bench.workshop.folder(built.tree)
+    folder = bench.builder.folder(built.tree)
     assert sorted(path.name for path in folder.rglob("*") if path.is_file()) == [
         "__init__.py",
         "_series.py",
@@ -505,12 +507,19 @@ def test_folder_holds_the_tree(bench):
 
 def test_text_is_present_where_upstream_took_it_and_absent_elsewhere(bench):
     taken, other = bench.release("2", {"io.py": STRICT}), bench.release("3", {"io.py": BASE})
-    assert bench.workshop.text(bench.series.active, taken) == {"strict": Text.PRESENT}
-    assert bench.workshop.text(bench.series.active, other) == {"strict": Text.ABSENT}
+    assert bench.builder.text_presence(bench.series.active, taken) == {
+        "strict": TextPresence.PRESENT
+    }
+    assert bench.builder.text_presence(bench.series.active, other) == {
+        "strict": TextPresence.ABSENT
+    }
 
 
 def test_text_of_a_patch_without_a_hunk_is_unknown(two):
-    assert two.workshop.text(two.series.active, two.releases[0])["quiet"] is Text.UNKNOWN
+    assert (
+        two.builder.text_presence(two.series.active, two.releases[0])["quiet"]
+        is TextPresence.UNKNOWN
+    )
 
 
 # A reverse mutation
@@ -521,14 +530,14 @@ def test_mutation_is_applied_to_the_base(bench):
         diff({"io.py": BASE}, {"io.py": BASE.replace("check(x)", "pass")})
     )
     bench.patch("safe", {}, {}, Mutation="break.diff")
-    tree = bench.workshop.mutated(bench.series.features[1])
+    tree = bench.builder.mutated_tree(bench.series.features[1])
     assert bench.read(tree, "io.py") == BASE.replace("check(x)", "pass")
 
 
 def test_mutation_that_does_not_apply_gives_no_tree(bench):
     (bench.repo.root / "break.diff").write_text(diff({"io.py": STRICT}, {"io.py": BASE}))
     bench.patch("safe", {}, {}, Mutation="break.diff")
-    assert bench.workshop.mutated(bench.series.features[1]) is None
+    assert bench.builder.mutated_tree(bench.series.features[1]) is None
 
 
 # Git is sealed
@@ -640,7 +649,7 @@ def transcript(folder):
     )
     bench.release("2", {"disk/io.py": BASE, "ä.py": "\n" + tabs, **attributes})
     bench.release("3", {"io.py": BASE.replace("check(x)", "verify(x)"), "ä.py": tabs})
-    ids = bench.workshop.commits(bench.series.active).ids
+    ids = bench.builder.commits(bench.series.active).ids
     built = [bench.build(release) for release in bench.releases]
     return (
         [release.commit for release in bench.releases],

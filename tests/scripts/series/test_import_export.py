@@ -55,9 +55,11 @@ def patches(fork):
 @pytest.fixture(scope="module")
 def exported(stages, tmp_path_factory):
     """Make a fork with a series of five odd patches, all made by `export`."""
-    from tests.support.local_index import copied, two_releases
+    from tests.support.local_index import copy_stage, index_of_two_releases
 
-    fork = copied(stages / "vendored", tmp_path_factory.mktemp("exported"), two_releases())
+    fork = copy_stage(
+        stages / "vendored", tmp_path_factory.mktemp("exported"), index_of_two_releases()
+    )
     (fork.home / ".gitconfig").write_text(GITCONFIG)
     fork.run("import")
     work = Work(fork)
@@ -99,9 +101,9 @@ def exported(stages, tmp_path_factory):
 
 @pytest.fixture
 def fork(exported, tmp_path, index):
-    from tests.scripts.conftest import copied
+    from tests.scripts.conftest import copy_stage
 
-    found = copied(exported.root, tmp_path, index)
+    found = copy_stage(exported.root, tmp_path, index)
     shutil.rmtree(found.root / ".fork" / "series")
     found.home.mkdir(exist_ok=True)
     (found.home / ".gitconfig").write_text(GITCONFIG)
@@ -287,7 +289,7 @@ def test_series_rebased_by_hand_onto_another_release_gets_that_base(fork, work):
 def test_series_on_several_bases_is_given_one_by_import_and_export(fork):
     path = fork.root / "patches" / "0001-add.patch"
     path.write_bytes(path.read_bytes().replace(b"\nBase: 1.1\n", b"\nBase: 1.0\n"))
-    assert "stand on several bases: 1.0, 1.1" in fork.run("lint", ok=2).stderr
+    assert "have several bases: 1.0, 1.1" in fork.run("lint", ok=2).stderr
     fork.run("import")
     assert "changed: patches/0001-add.patch" in fork.run("export").stderr
     fork.run("lint")
@@ -409,7 +411,7 @@ REFUSED = [
     (nameless, 2, "Forget the id: the trailer `Id:` is missing", "git rebase -i"),
     (same_name, 2, "Twice: another commit has Id: bye too", "git rebase -i"),
     (path_as_name, 2, "Out: Id: '../out' is no slug", "git rebase -i"),
-    (no_base, 2, "the branch stands on no pinned release", "nox -s import"),
+    (no_base, 2, "the branch is on no pinned release", "nox -s import"),
     (no_work_tree, 2, "is not a work tree of the series", "nox -s import"),
     (
         changed_on_the_way,
@@ -518,7 +520,7 @@ def test_export_that_is_killed_leaves_the_old_series_or_the_new_one(
     before = patches(fork)
     edit(work)
     work.commit(message("Say more", "more"))
-    fork.killed(event, text, "export")
+    fork.run_killed_at(event, text, "export")
     done = fork.run("vendor")  # any verb that works alone finishes what was decided
     assert ("killed while it replaced patches; finished now" in done.stderr) is changed
     assert (patches(fork) != before) is changed
@@ -530,7 +532,7 @@ def test_export_that_is_killed_leaves_the_old_series_or_the_new_one(
 
 @pytest.mark.parametrize("text", ["'fetch'", "'reset'"])
 def test_import_that_is_killed_leaves_no_work_tree_that_looks_ready(fork, text):
-    fork.killed("subprocess.Popen", text, "import")
+    fork.run_killed_at("subprocess.Popen", text, "import")
     fork.run("import")
     assert sorted(
         path.name

@@ -6,7 +6,7 @@ import pytest
 
 from scripts.core.git import Git
 from scripts.core.model import Applies, Hunk, Patch, State
-from scripts.series.cherry_pick import cherry
+from scripts.series.cherry_pick import cherry_pick
 from tests.support.commits import commit
 
 OLD = "larder/prices.py"
@@ -41,8 +41,8 @@ class Upstream:
             "",
             hunks=tuple(Hunk(path, (1, 2), (1, 2)) for path in patched),
         )
-        with self.git.checkout(commit(self.git, target)) as work:
-            step = cherry(work, change, patch)
+        with self.git.temporary_worktree(commit(self.git, target)) as work:
+            step = cherry_pick(work, change, patch)
             files = {
                 str(path.relative_to(work.work_tree)): path.read_bytes()
                 for path in work.work_tree.rglob("*.py")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from scripts.core.model import Hunk, Settings, State
-from scripts.series.feature_record import own_feature
+from scripts.series.feature_record import feature_from_patch
 from scripts.series.patch_file import read_mail, read_patch
 
 MAIL = """\
@@ -66,7 +66,7 @@ def look(tmp_path):
         path = tmp_path / "0001-right-order.patch"
         path.write_bytes(text.encode())
         patch, wrong = read_patch(path, state)
-        return patch, [*wrong, *own_feature(patch)[1]]
+        return patch, [*wrong, *feature_from_patch(patch)[1]]
 
     return read
 
@@ -92,7 +92,7 @@ def test_patch_is_read(look):
 
 def test_patch_that_names_no_features_is_the_record_of_its_own(look):
     patch, _ = look()
-    feature, wrong = own_feature(patch)
+    feature, wrong = feature_from_patch(patch)
     assert (wrong, feature.id, feature.title, feature.why) == ([], patch.id, patch.title, patch.why)
     assert feature.probes == ("tests/probes/test_order.py", "tests/probes/test_sums.py::test_sum")
     assert feature.needs == ("Django>=6", "six")

@@ -5,7 +5,7 @@ import pytest
 from scripts.core.errors import Exit, UsageError
 from scripts.core.model import Lock, Release
 from scripts.core.repository import Repository
-from scripts.series.series import examine, read_series
+from scripts.series.series import read_series, read_with_problems
 
 FORK_TOML = """
 [upstream]
@@ -88,7 +88,7 @@ class Fork:
     @property
     def problems(self):
         """Everything that is wrong."""
-        return examine(Repository(self.root), LOCK)[1]
+        return read_with_problems(Repository(self.root), LOCK)[1]
 
 
 @pytest.fixture
@@ -114,7 +114,7 @@ def test_dependents_go_all_the_way(fork):
     series = read_series(Repository(fork.root), LOCK)
     assert series.dependents(series.by_id["one"]) == {"one", "two", "three"}
     assert series.dependents(series.by_id["three"]) == {"three"}
-    assert [patch.id for patch in series.needed_by(series.by_id["three"])] == [
+    assert [patch.id for patch in series.with_dependencies(series.by_id["three"])] == [
         "one",
         "two",
         "three",
@@ -197,14 +197,14 @@ def test_name_that_stands_for_nothing(fork, field, value, problem):
 
 
 def test_probe_file_that_has_a_server_beside_the_cells_and_is_not_there(fork):
-    beside = 'beside = [{ files = ["tests/probes/test_oder.py"], server = "quick", variable = "PROBE_QUICK_URL" }]'
+    beside = 'extra_servers = [{ files = ["tests/probes/test_oder.py"], server = "quick", variable = "PROBE_QUICK_URL" }]'
     server = '[[servers]]\nid = "quick"\ncommand = ["quick"]\nurl = ""\n\n[[environments]]'
     fork.write(
         "fork.toml",
         FORK_TOML.replace("[probes]", f"[probes]\n{beside}").replace("[[environments]]", server),
     )
     assert fork.problems == [
-        "fork.toml: probes.beside names tests/probes/test_oder.py, which is not here"
+        "fork.toml: probes.extra_servers names tests/probes/test_oder.py, which does not exist"
     ]
 
 
@@ -290,7 +290,7 @@ def test_live_patches_on_several_bases(fork):
         read_series(Repository(fork.root), LOCK)
     assert error.value.message == (
         "the patches are not in order:\n"
-        "  - the live patches stand on several bases: 1.0, 2.0; `nox -s import`, then `nox -s export` gives them one"
+        "  - the live patches have several bases: 1.0, 2.0; `nox -s import`, then `nox -s export` gives them one"
     )
     assert len(read_series(Repository(fork.root), LOCK, one_base=False).active) == 2
 

@@ -3,9 +3,9 @@
 import pytest
 
 from scripts.core.git import Git
-from scripts.core.model import Text
-from scripts.series.cherry_pick import difference
-from scripts.series.text_check import texts
+from scripts.core.model import TextPresence
+from scripts.series.cherry_pick import commit_diff
+from scripts.series.text_check import check_texts
 from tests.support.commits import commit
 
 LINES = [f"line {number}\n".encode() for number in range(9)]
@@ -19,16 +19,16 @@ def changes(git, *states):
     commits = [commit(git, states[0])]
     for files in states[1:]:
         commits.append(commit(git, files, commits[-1]))
-    return {f"patch {number}": difference(git, made) for number, made in enumerate(commits[1:])}
+    return {f"patch {number}": commit_diff(git, made) for number, made in enumerate(commits[1:])}
 
 
 def said_by_git(git, diffs, tree):
     """Take every change back, the last one first."""
-    found = dict.fromkeys(diffs, Text.ABSENT)
-    with git.index(tree) as handle:
+    found = dict.fromkeys(diffs, TextPresence.ABSENT)
+    with git.temporary_index(tree) as handle:
         for name, diff in reversed(list(diffs.items())):
             if handle.run("apply", "--cached", "--reverse", "-", stdin=diff, ok=None).code == 0:
-                found[name] = Text.PRESENT
+                found[name] = TextPresence.PRESENT
     return found
 
 
@@ -77,11 +77,11 @@ CASES = {
 def test_it_is_what_git_says(git, case):
     states, files = CASES[case]
     diffs, tree = changes(git, *states), git.tree_of(commit(git, files))
-    assert texts(git, diffs, tree) == said_by_git(git, diffs, tree)
+    assert check_texts(git, diffs, tree) == said_by_git(git, diffs, tree)
 
 
 def test_git_is_not_asked_where_no_change_can_stand(git, monkeypatch):
     diffs = changes(git, *file(BASE, ONE, TWO))
     tree = git.tree_of(commit(git, {"a.py": BASE}))
-    monkeypatch.setattr(Git, "index", lambda *_: pytest.fail("git was asked"))
-    assert set(texts(git, diffs, tree).values()) == {Text.ABSENT}
+    monkeypatch.setattr(Git, "temporary_index", lambda *_: pytest.fail("git was asked"))
+    assert set(check_texts(git, diffs, tree).values()) == {TextPresence.ABSENT}

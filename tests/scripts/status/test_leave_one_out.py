@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from scripts.core.model import Cell
-from scripts.status.leave_one_out import _few_cells
+from scripts.status.leave_one_out import _default_cells
 
 OLD, NEW, NEWER = (Cell("2", name, None) for name in ("old", "new", "newer"))
 BASIC, LATE = "basic", "late"
@@ -30,8 +30,9 @@ TAKES = {BASIC: {OLD, NEW, NEWER}, LATE: {NEW, NEWER}}
     ],
 )
 def test_the_short_list_and_what_its_cells_cannot_show(here, patches, chosen):
-    repo = SimpleNamespace(config=SimpleNamespace(cells=lambda lock: [OLD]))
-    trials = SimpleNamespace(
-        ready=here.__contains__, takes=lambda patch, cell: cell in here and cell in TAKES[patch]
+    repo = SimpleNamespace(config=SimpleNamespace(default_cells=lambda lock: [OLD]))
+    scheduler = SimpleNamespace(
+        ready_environment=here.__contains__,
+        can_run=lambda patch, cell: cell in here and cell in TAKES[patch],
     )
-    assert _few_cells(repo, trials, None, patches, [OLD, NEW, NEWER]) == chosen
+    assert _default_cells(repo, scheduler, None, patches, [OLD, NEW, NEWER]) == chosen

@@ -15,14 +15,14 @@ from scripts.core.model import (
     Release,
     Result,
     Settings,
-    Text,
+    TextPresence,
     Verdict,
 )
-from scripts.verdicts.aggregate import judge, over_cells
+from scripts.verdicts.aggregate import cell_report, combine_cells
 from scripts.verdicts.decide import Facts
-from scripts.verdicts.summary import Findings, Scope, reports_on
-from tests.support.matrix import HEAD, MATRIX
-from tests.support.reports import feature
+from scripts.verdicts.summary import Findings, Scope, release_reports
+from tests.support.matrix_toml import HEAD, MATRIX
+from tests.support.sample_features import feature
 
 LOCK = Lock(
     "tally",
@@ -49,8 +49,8 @@ def ids(cells):
 
 def test_short_list_stays_what_it_was(config):
     assert (
-        ids(config(MATRIX).cells(LOCK))
-        == ids(config("").cells(LOCK))
+        ids(config(MATRIX).default_cells(LOCK))
+        == ids(config("").default_cells(LOCK))
         == ["1@py311-new@quick", "2@py311-new@quick"]
     )
     assert ids(config("").matrix_cells(LOCK)) == ["1@py311-new@quick", "2@py311-new@quick"]
@@ -89,7 +89,7 @@ def test_matrix_is_the_product_of_the_axes_and_the_short_list(config):
 )
 def test_what_is_excluded_is_left_out_with_its_reason(config, exclusion, left_out):
     made = config(f'{MATRIX}\n[[matrix.exclude]]\nreason = "because"\n{exclusion}')
-    for cell, reason in made.product(LOCK):
+    for cell, reason in made.matrix_product(LOCK):
         assert reason == ("because" if left_out(cell) else None), cell.id
         assert (cell in made.matrix_cells(LOCK)) is (
             not left_out(cell) or cell.id == "2@py311-new@quick"
@@ -143,7 +143,7 @@ def scope(*cells):
         None,
         {},
         modes=modes,
-        quiet={"loud": "it is loud"},
+        advisory_modes={"loud": "it is loud"},
         servers=servers,
     )
 
@@ -152,7 +152,7 @@ def test_mode_that_does_not_decide_is_shown_and_counts_for_nothing():
     loud, soft = Cell("2", "new", None, None, "loud"), Cell("2", "new", None, None, "soft")
     tally = feature("a")
     found = Findings({("a", loud): Facts(bare=FAIL, series=FAIL), ("a", soft): Facts(bare=PASS)})
-    (report,) = reports_on(scope(loud, soft), found, tally, [loud, soft])
+    (report,) = release_reports(scope(loud, soft), found, tally, [loud, soft])
     assert [cell.verdict for cell in report.cells] == [Verdict.BROKEN, Verdict.ABSORBED]
     assert report.verdict is Verdict.ABSORBED
     assert [str(cell.settings) for cell in report.cells] == ["LOUD=True", "LOUD=False"]
@@ -165,11 +165,11 @@ def test_settings_of_a_server_go_with_those_of_the_cell():
 
 
 def test_what_nobody_tries_without_the_patch_is_needed_and_says_so():
-    report = judge(Cell("2", "new", None), Facts(bare=FAIL, series=PASS, try_without=False))
+    report = cell_report(Cell("2", "new", None), Facts(bare=FAIL, series=PASS, try_without=False))
     assert report.verdict is Verdict.NEEDED
     assert (
         report.detail
-        == "bare upstream fails, the series passes: no (what it does without it is untried)"
+        == "bare upstream fails, the series passes: no (the series without the patch was not run)"
     )
 
 
@@ -187,9 +187,9 @@ def test_what_nobody_tries_without_the_patch_is_needed_and_says_so():
     ],
 )
 def test_difference_names_the_axis_that_tells_the_cells_apart(needed, absorbed, words):
-    cells = [judge(Cell("2", *place), Facts(bare=FAIL, try_series=False)) for place in needed]
-    cells += [judge(Cell("2", *place), Facts(bare=PASS)) for place in absorbed]
-    assert over_cells("2", cells, Applies.UNTRIED, Text.ABSENT).difference == words
+    cells = [cell_report(Cell("2", *place), Facts(bare=FAIL, try_series=False)) for place in needed]
+    cells += [cell_report(Cell("2", *place), Facts(bare=PASS)) for place in absorbed]
+    assert combine_cells("2", cells, Applies.UNTRIED, TextPresence.ABSENT).difference == words
 
 
 # The project's own
@@ -215,4 +215,4 @@ def test_own_matrix_gives_every_axis_of_the_brief_a_cell():
         "6.0",
         "6.1",
     }
-    assert set(made.cells(lock)) <= set(cells)
+    assert set(made.default_cells(lock)) <= set(cells)

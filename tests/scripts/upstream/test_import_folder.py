@@ -81,12 +81,19 @@ def test_folder_that_the_code_is_in(files, folder):
 @pytest.mark.parametrize("path", ["src", {">=2.11": "src"}, {"<2.11": ".", ">=2.11": "src/"}])
 def test_folder_that_is_given_by_hand(path):
     upstream = Upstream(name="tally", track=">=1", path=path)
-    assert upstream.import_path("2.11") == upstream.import_path("3.0+git.main.0123456789") == "src"
+    assert (
+        upstream.configured_import_folder("2.11")
+        == upstream.configured_import_folder("3.0+git.main.0123456789")
+        == "src"
+    )
 
 
 def test_folder_by_hand_says_nothing_of_other_releases():
-    assert Upstream(name="tally", track=">=1", path={">=2.11": "src"}).import_path("2.10") is None
-    assert Upstream(name="tally", track=">=1").import_path("2.10") is None
+    assert (
+        Upstream(name="tally", track=">=1", path={">=2.11": "src"}).configured_import_folder("2.10")
+        is None
+    )
+    assert Upstream(name="tally", track=">=1").configured_import_folder("2.10") is None
 
 
 @pytest.mark.parametrize("path", ["/src", "../src", {">=1": "/src"}, {"new": "src"}])

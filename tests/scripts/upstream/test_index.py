@@ -4,7 +4,7 @@ import tomllib
 
 import pytest
 
-from tests.support.local_index import MTIME, ONE, TWO, sdist, sdist_name
+from tests.support.local_index import FILES_1_0, FILES_1_1, MTIME, sdist, sdist_name
 
 
 def assert_nothing_pinned(fork):
@@ -56,8 +56,8 @@ def test_listing_that_cannot_be_used_is_an_error_and_the_next_run_works(
         ({"status": 404}, "did not give made_up_tally-1.1.tar.gz: 404"),
         ({"status": 500}, "did not give made_up_tally-1.1.tar.gz: 500"),
         ({"cut_at": 50}, "did not give made_up_tally-1.1.tar.gz"),
-        ({"served": sdist("1.1", TWO)[:80]}, "other bytes than its own digest says"),
-        ({"served": sdist("1.1", ONE)}, "other bytes than its own digest says"),
+        ({"served": sdist("1.1", FILES_1_1)[:80]}, "other bytes than its own digest says"),
+        ({"served": sdist("1.1", FILES_1_0)}, "other bytes than its own digest says"),
     ],
 )
 def test_file_that_does_not_come_as_stated_is_refused_and_the_next_run_works(
@@ -75,7 +75,7 @@ def test_file_that_does_not_come_as_stated_is_refused_and_the_next_run_works(
 
 @pytest.mark.parametrize("fault", [{"status": 404}, {"cut_at": 50}])
 def test_pinned_file_that_does_not_come_is_an_error_and_the_next_run_works(pinned, index, fault):
-    pinned.forget()
+    pinned.reset_clone()
     file = index.files[sdist_name("1.1")]
     for name, value in fault.items():
         setattr(file, name, value)
@@ -107,9 +107,9 @@ def test_html_only_index_pins_and_vendors(fork, index, stated):
     for file in index.files.values():
         file.stated = stated
     fork.run("pin")
-    fork.forget()
+    fork.reset_clone()
     fork.run("vendor")
-    assert fork.files() == {name: text.encode() for name, text in TWO.items()}
+    assert fork.files() == {name: text.encode() for name, text in FILES_1_1.items()}
 
 
 def test_index_without_digests_that_cuts_a_file_off_leaves_nothing_behind(fork, index):
@@ -124,7 +124,7 @@ def test_index_without_digests_that_cuts_a_file_off_leaves_nothing_behind(fork, 
 
 
 def test_files_that_are_no_sdists_of_the_project_are_passed_over(fork, index):
-    content = sdist("9", ONE)
+    content = sdist("9", FILES_1_0)
     for name in (
         "made_up_tally-9-py3-none-any.whl",
         "made_up_tally-9.zip",

@@ -9,7 +9,7 @@ import pytest
 from scripts.core.errors import EnvironmentFailedError
 from scripts.core.git import user_git
 from scripts.core.repository import Repository
-from scripts.upstream.unreleased import _commit, _fetched, parse
+from scripts.upstream.unreleased import _fetch, _find_commit, parse_source
 
 
 @pytest.fixture
@@ -66,9 +66,9 @@ def test_clone_of_another_user_is_named_as_that_with_the_command_that_helps(upst
 def fetched(tmp_path, upstream, revision):
     repo = Repository(tmp_path / "fork")
     repo.work.mkdir(parents=True)
-    source = parse(f"git:{upstream}@{revision}")
+    source = parse_source(f"git:{upstream}@{revision}")
     return repo.git.text(
-        "log", "-1", "--format=%s", _commit(repo.git, _fetched(repo, source), source, revision)
+        "log", "-1", "--format=%s", _find_commit(repo.git, _fetch(repo, source), source, revision)
     )
 
 

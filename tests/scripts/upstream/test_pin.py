@@ -4,7 +4,7 @@ import tomllib
 
 import pytest
 
-from tests.support.local_index import ONE, TWO, sdist, sdist_name
+from tests.support.local_index import FILES_1_0, FILES_1_1, sdist, sdist_name
 
 
 def pins(fork):
@@ -31,14 +31,14 @@ def test_pin_of_a_version_locks_it_however_it_is_spelt(pinned, word):
 
 
 def test_locked_release_stays_where_a_newer_one_appears(pinned, index):
-    index.add("2.0", TWO)
+    index.add("2.0", FILES_1_1)
     pinned.run("pin")
     assert pins(pinned)["locked"] == "1.1"
     assert [release["version"] for release in pins(pinned)["release"]] == ["1.0", "1.1", "2.0"]
 
 
 def test_version_outside_track_is_pinned_when_asked_for_and_stays(fork, index):
-    index.add("0.9", ONE)
+    index.add("0.9", FILES_1_0)
     fork.run("pin", "0.9")
     fork.run("pin")
     assert pins(fork)["locked"] == "0.9"
@@ -64,15 +64,15 @@ def test_version_that_the_index_lacks_is_named_with_what_it_has(pinned, index):
 def test_pinned_release_with_other_bytes_is_refused_and_forgotten(pinned, index, kept, stated):
     before = pinned.lock.read_bytes()
     right = index.files[sdist_name("1.1")]
-    other = index.add("1.1", ONE, stated=stated)
+    other = index.add("1.1", FILES_1_0, stated=stated)
     if not kept:
-        pinned.forget()
+        pinned.reset_clone()
     if kept and not stated:
         pinned.run("pin")  # the file that is here is the pinned one, and nothing says otherwise
         return
     done = pinned.run("pin", ok=3)
     assert "is not what is pinned: sha256" in done.stderr
-    assert sdist("1.1", ONE) == other.content
+    assert sdist("1.1", FILES_1_0) == other.content
     assert pinned.lock.read_bytes() == before
     index.files[sdist_name("1.1")] = right
     pinned.run("pin")
@@ -117,15 +117,15 @@ def test_release_that_was_yanked_after_it_was_pinned_stays_and_is_vendored(pinne
     before = pinned.lock.read_bytes()
     assert pinned.run("pin").stderr.count("was yanked (no reason given); stays pinned") == 2
     assert pinned.lock.read_bytes() == before
-    pinned.forget()
+    pinned.reset_clone()
     pinned.run("vendor")
-    assert pinned.files()["tally/more.py"] == TWO["tally/more.py"].encode()
+    assert pinned.files()["tally/more.py"] == FILES_1_1["tally/more.py"].encode()
 
 
 def test_index_with_less_to_say_does_not_change_what_is_pinned(pinned, index):
     before = pinned.lock.read_bytes()
     index.html = True
-    pinned.forget()
+    pinned.reset_clone()
     pinned.run("pin")
     assert pinned.lock.read_bytes() == before
 

@@ -6,7 +6,7 @@ import pytest
 from packaging.version import Version
 
 from scripts.core.config import Upstream
-from tests.support.local_index import TWO, wheel
+from tests.support.local_index import FILES_1_1, empty_wheel
 
 
 def pinned_versions(fork):
@@ -27,13 +27,13 @@ def test_release_is_tracked_either_way(version):
 
 
 def test_newest_that_is_a_candidate_is_not_pinned(fork, index):
-    index.add("2.0rc1", TWO)
+    index.add("2.0rc1", FILES_1_1)
     assert "1.0 to 1.1; locked: 1.1" in fork.run("pin").stderr
     assert pinned_versions(fork) == ["1.0", "1.1"]
 
 
 def test_candidate_is_pinned_where_fork_toml_wants_them(fork, index):
-    index.add("2.0rc1", TWO)
+    index.add("2.0rc1", FILES_1_1)
     config = fork.root / "fork.toml"
     config.write_text(config.read_text().replace("track =", "prereleases = true\ntrack ="))
     fork.run("pin")
@@ -41,7 +41,7 @@ def test_candidate_is_pinned_where_fork_toml_wants_them(fork, index):
 
 
 def test_candidate_is_pinned_when_asked_for_and_stays(fork, index):
-    index.add("2.0rc1", TWO)
+    index.add("2.0rc1", FILES_1_1)
     fork.run("pin", "2.0rc1")
     fork.run("pin")
     assert pinned_versions(fork) == ["1.0", "1.1", "2.0rc1"]
@@ -49,13 +49,13 @@ def test_candidate_is_pinned_when_asked_for_and_stays(fork, index):
 
 def test_index_without_anything_but_candidates_is_named(fork, index):
     index.files.clear()
-    index.add("2.0rc1", TWO)
+    index.add("2.0rc1", FILES_1_1)
     assert "has no release of made-up-tally that is >=1" in fork.run("pin", ok=2).stderr
 
 
 def test_release_without_sdist_is_named_and_left_out(fork, index):
     index.files["made_up_tally-1.2-py3-none-any.whl"] = type(
         index.files["made_up_tally-1.1.tar.gz"]
-    )(wheel("1.2"))
+    )(empty_wheel("1.2"))
     assert "warning: 1.2 has no sdist; left out" in fork.run("pin").stderr
     assert pinned_versions(fork) == ["1.0", "1.1"]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.local_index import ONE, TWO, contents, make_clone
+from tests.support.local_index import FILES_1_0, FILES_1_1, contents, make_clone
 
 
 def expected(files):
@@ -52,15 +52,17 @@ def test_release_is_committed_as_a_squashed_subtree_and_no_longer_ignored(clone)
     assert clone.git("show", "-s", "--format=%s", "HEAD^2").startswith(
         "Squashed 'upstream/src/' content from commit "
     )
-    assert clone.git("rev-parse", "HEAD:upstream/src") == clone.private("rev-parse", "1.0^{tree}")
+    assert clone.git("rev-parse", "HEAD:upstream/src") == clone.git_private(
+        "rev-parse", "1.0^{tree}"
+    )
     assert clone.git("show", "-s", "--format=%b", "HEAD^2").splitlines()[-2:] == [
         "git-subtree-dir: upstream/src",
-        f"git-subtree-split: {clone.private('rev-parse', '1.0')}",
+        f"git-subtree-split: {clone.git_private('rev-parse', '1.0')}",
     ]
     assert (clone.root / ".gitignore").read_text() == ".fork/\n__pycache__/\n"
     assert clone.git("status", "--porcelain") == ""
     assert clone.git("log", "-1", "--format=%an") == "A Maintainer"
-    assert clone.files() == expected(ONE)
+    assert clone.files() == expected(FILES_1_0)
 
 
 def test_subtree_again_changes_nothing(subtree):
@@ -77,10 +79,10 @@ def test_newer_release_is_merged(subtree):
         "upstream/src/ is committed as 1.0, and 1.1 is locked\n  next: nox -s vendor -- --subtree"
         in done.stderr
     )
-    assert subtree.files() == expected(ONE)
+    assert subtree.files() == expected(FILES_1_0)
     subtree.run("vendor", "--subtree")
-    assert subtree.files() == expected(TWO)
-    assert subtree.git("rev-parse", "HEAD:upstream/src") == subtree.private(
+    assert subtree.files() == expected(FILES_1_1)
+    assert subtree.git("rev-parse", "HEAD:upstream/src") == subtree.git_private(
         "rev-parse", "1.1^{tree}"
     )
     assert subtree.git("log", "-1", "--format=%s") == "Vendor made-up-tally 1.1 as a subtree"
@@ -93,7 +95,7 @@ def test_newer_release_is_merged_in_a_clone_of_the_clone(subtree, tmp_path):
     subtree.git("clone", "--quiet", str(subtree.root), str(other.root))
     assert "is committed as 1.0, and 1.1 is locked" in other.run("vendor", ok=20).stderr
     other.run("vendor", "--subtree")
-    assert other.files() == expected(TWO)
+    assert other.files() == expected(FILES_1_1)
 
 
 def test_change_in_the_committed_folder_is_reported_and_never_written_over(subtree):
@@ -114,7 +116,7 @@ def test_change_in_the_committed_folder_is_reported_and_never_written_over(subtr
     assert "not release 1.0" in subtree.run("vendor", "--subtree", ok=20).stderr
     subtree.git("revert", "--no-edit", "HEAD~1")
     subtree.run("vendor", "--subtree")
-    assert subtree.files() == expected(TWO)
+    assert subtree.files() == expected(FILES_1_1)
 
 
 def test_added_and_removed_committed_files_are_reported(subtree):
@@ -133,7 +135,7 @@ def test_removed_folder_is_reported_not_written(subtree):
 
 def test_line_endings_of_the_users_clone_are_no_edit(subtree):
     subtree.git("config", "core.autocrlf", "true")
-    for name in ONE:
+    for name in FILES_1_0:
         (subtree.source / name).unlink()
     subtree.git("checkout", "--", "upstream/src")
     assert b"\r\n" in (subtree.source / "tally" / "words.py").read_bytes()
@@ -143,7 +145,7 @@ def test_line_endings_of_the_users_clone_are_no_edit(subtree):
 def test_series_is_built_from_the_release_whatever_is_committed(subtree):
     (subtree.source / "tally" / "words.py").write_text("mine")
     subtree.run("import")
-    assert (subtree.root / ".fork" / "series" / "tally" / "words.py").read_text() == ONE[
+    assert (subtree.root / ".fork" / "series" / "tally" / "words.py").read_text() == FILES_1_0[
         "tally/words.py"
     ]
 
@@ -214,14 +216,14 @@ def test_edited_folder_is_refused_before_anything_is_committed(clone):
 
 def test_fork_that_is_no_clone_is_refused(vendored):
     assert "not a git repository" in vendored.run("vendor", "--subtree", ok=3).stderr
-    assert vendored.files() == expected(TWO)
+    assert vendored.files() == expected(FILES_1_1)
 
 
 def test_fork_inside_a_larger_repository_is_refused(vendored, tmp_path):
     make_clone(vendored)
     (vendored.root / ".git").rename(tmp_path / ".git")
     assert "is inside a larger repository" in vendored.run("vendor", "--subtree", ok=2).stderr
-    assert vendored.files() == expected(TWO)
+    assert vendored.files() == expected(FILES_1_1)
 
 
 def test_surrounding_git_variables_are_not_believed(clone):
@@ -244,7 +246,7 @@ def test_surrounding_git_variables_are_not_believed(clone):
     ],
 )
 def test_subtree_that_is_killed_can_be_run_again(clone, event, text):
-    clone.killed(event, text, "vendor", "--subtree")
+    clone.run_killed_at(event, text, "vendor", "--subtree")
     done = clone.run("vendor", "--subtree", ok=None)
     if text == "'commit'":
         assert "commit these first, a subtree is a commit of its own:\n M .gitignore" in done.stderr
@@ -252,5 +254,7 @@ def test_subtree_that_is_killed_can_be_run_again(clone, event, text):
         clone.git("reset", "--quiet", "--hard")
         done = clone.run("vendor", "--subtree")
     assert done.code == 0, done.stderr
-    assert clone.git("rev-parse", "HEAD:upstream/src") == clone.private("rev-parse", "1.0^{tree}")
+    assert clone.git("rev-parse", "HEAD:upstream/src") == clone.git_private(
+        "rev-parse", "1.0^{tree}"
+    )
     assert clone.git("status", "--porcelain") == ""

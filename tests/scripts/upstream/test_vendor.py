@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.support.local_index import ONE, ROOT, TWO, Fork, make_fork, sdist, sdist_name
+from tests.support.local_index import FILES_1_0, FILES_1_1, ROOT, Fork, make_fork, sdist, sdist_name
 
 KILLS = {
     "before a downloaded file has its name": ("os.rename", ".tar.gz.part"),
@@ -30,16 +30,19 @@ def assert_tidy(fork):
         "upstream.git",
     ]
     assert not list((fork.root / ".fork" / "sdists").glob("*.part"))
-    assert fork.private("worktree", "list", "--porcelain").count("worktree ") == 1
+    assert fork.git_private("worktree", "list", "--porcelain").count("worktree ") == 1
     assert sorted(path.name for path in fork.lock.parent.iterdir()) == ["lock.toml", "src"]
 
 
 def test_locked_release_is_brought_and_every_pinned_one_is_in_the_private_repository(pinned):
-    pinned.forget()
+    pinned.reset_clone()
     done = pinned.run("vendor")
-    assert "upstream/src/ is made-up-tally 1.1; 2 releases are here and as pinned" in done.stderr
-    assert pinned.files() == expected(TWO)
-    assert pinned.private("log", "--format=%s", "1.1") == "made-up-tally 1.1\nmade-up-tally 1.0"
+    assert (
+        "upstream/src/ is made-up-tally 1.1; 2 releases are here and match their pins"
+        in done.stderr
+    )
+    assert pinned.files() == expected(FILES_1_1)
+    assert pinned.git_private("log", "--format=%s", "1.1") == "made-up-tally 1.1\nmade-up-tally 1.0"
     assert_tidy(pinned)
 
 
@@ -47,56 +50,56 @@ def test_vendor_again_asks_nobody_and_writes_nothing(vendored, index):
     shutil.rmtree(vendored.root / ".fork" / "sdists")
     before = vendored.source.stat().st_ino
     vendored.run("vendor")
-    assert index.asked == []
+    assert index.requests == []
     assert vendored.source.stat().st_ino == before
 
 
 def test_untouched_folder_follows_the_lock(vendored):
     vendored.run("pin", "1.0")
     vendored.run("vendor")
-    assert vendored.files() == expected(ONE)
+    assert vendored.files() == expected(FILES_1_0)
 
 
 @pytest.mark.parametrize(
     ("served", "words"),
     [
-        (sdist("1.1", ONE), "is not the pinned file:\n    pinned: "),
-        (sdist("1.1", TWO)[:100], "is not the pinned file:\n    pinned: "),
+        (sdist("1.1", FILES_1_0), "is not the pinned file:\n    pinned: "),
+        (sdist("1.1", FILES_1_1)[:100], "is not the pinned file:\n    pinned: "),
     ],
     ids=["tampered", "truncated"],
 )
 def test_sdist_that_is_not_the_pinned_one_is_refused_even_if_the_index_vouches_for_it(
     pinned, index, served, words
 ):
-    pinned.forget()
+    pinned.reset_clone()
     index.add("1.1", served)
     done = pinned.run("vendor", ok=3)
     assert f"{sdist_name('1.1')} from {index.address} {words}" in done.stderr
     assert f"served: {len(served)} bytes" in done.stderr
     assert not (pinned.root / ".fork" / "sdists" / sdist_name("1.1")).exists()
     assert not pinned.source.exists()
-    index.add("1.1", TWO)
+    index.add("1.1", FILES_1_1)
     pinned.run("vendor")
-    assert pinned.files() == expected(TWO)
+    assert pinned.files() == expected(FILES_1_1)
 
 
 def test_tampered_kept_sdist_is_downloaded_again(pinned, index):
     shutil.rmtree(pinned.root / ".fork" / "upstream.git")
-    (pinned.root / ".fork" / "sdists" / sdist_name("1.1")).write_bytes(sdist("1.1", ONE))
+    (pinned.root / ".fork" / "sdists" / sdist_name("1.1")).write_bytes(sdist("1.1", FILES_1_0))
     pinned.run("vendor")
     assert index.downloads == [sdist_name("1.1")]
-    assert pinned.files() == expected(TWO)
+    assert pinned.files() == expected(FILES_1_1)
 
 
 def test_every_file_that_the_index_lacks_is_named(pinned, index):
-    pinned.forget()
+    pinned.reset_clone()
     index.files.clear()
     assert f"has no {sdist_name('1.0')}, {sdist_name('1.1')}" in pinned.run("vendor", ok=3).stderr
 
 
 @pytest.mark.parametrize("field", ["tree", "commit"])
 def test_lock_with_other_ids_than_the_files_give_is_refused(pinned, field):
-    pinned.forget()
+    pinned.reset_clone()
     lines = [
         f'{field} = "{"0" * 40}"' if line.startswith(f"{field} =") else line
         for line in pinned.lock.read_text().splitlines()
@@ -136,7 +139,7 @@ def test_edited_added_and_removed_files_are_named(vendored):
 def test_restore_mends_edits(vendored):
     edit(vendored)
     vendored.run("vendor", "--restore")
-    assert vendored.files() == expected(TWO)
+    assert vendored.files() == expected(FILES_1_1)
     assert_tidy(vendored)
 
 
@@ -151,7 +154,7 @@ def test_edits_are_kept_and_named_against_the_release_they_were_made_on_when_ano
         in done.stderr
     )
     vendored.run("vendor", "--restore")
-    assert vendored.files() == expected(ONE)
+    assert vendored.files() == expected(FILES_1_0)
 
 
 def test_executable_bit_is_an_edit(vendored):
@@ -168,7 +171,7 @@ def test_bytecode_is_no_edit(vendored):
 def test_series_is_imported_from_the_release_not_from_the_edited_folder(vendored):
     edit(vendored)
     vendored.run("import")
-    assert (vendored.root / ".fork" / "series" / "tally" / "words.py").read_text() == TWO[
+    assert (vendored.root / ".fork" / "series" / "tally" / "words.py").read_text() == FILES_1_1[
         "tally/words.py"
     ]
 
@@ -178,11 +181,11 @@ def test_series_is_imported_from_the_release_not_from_the_edited_folder(vendored
 
 @pytest.mark.parametrize(("event", "text"), KILLS.values(), ids=list(KILLS))
 def test_kill_leaves_nothing_that_the_next_run_believes(pinned, event, text):
-    pinned.forget()
+    pinned.reset_clone()
     before = pinned.lock.read_bytes()
-    pinned.killed(event, text, "vendor")
+    pinned.run_killed_at(event, text, "vendor")
     pinned.run("vendor")
-    assert pinned.files() == expected(TWO)
+    assert pinned.files() == expected(FILES_1_1)
     assert pinned.lock.read_bytes() == before
     assert_tidy(pinned)
 
@@ -190,10 +193,10 @@ def test_kill_leaves_nothing_that_the_next_run_believes(pinned, event, text):
 @pytest.mark.parametrize("text", ["transaction/0.old", "transaction/0.new"])
 def test_kill_while_edits_are_thrown_away_is_finished_by_the_next_run(vendored, text):
     edit(vendored)
-    vendored.killed("os.rename", text, "vendor", "--restore")
+    vendored.run_killed_at("os.rename", text, "vendor", "--restore")
     done = vendored.run("vendor")
     assert "an earlier run was killed while it replaced upstream/src; finished now" in done.stderr
-    assert vendored.files() == expected(TWO)
+    assert vendored.files() == expected(FILES_1_1)
     assert_tidy(vendored)
 
 
@@ -207,11 +210,11 @@ def test_kill_while_edits_are_thrown_away_is_finished_by_the_next_run(vendored, 
 )
 def test_pin_that_is_killed_leaves_the_old_lock_and_the_next_one_works(pinned, index, event, text):
     before = pinned.lock.read_bytes()
-    index.add("2.0", TWO)
-    pinned.killed(event, text, "pin", "2.0")
+    index.add("2.0", FILES_1_1)
+    pinned.run_killed_at(event, text, "pin", "2.0")
     assert pinned.lock.read_bytes() == before
     pinned.run("vendor")
-    assert pinned.files() == expected(TWO)
+    assert pinned.files() == expected(FILES_1_1)
     assert_tidy(pinned)
     pinned.run("pin", "2.0")
     assert b'locked = "2.0"' in pinned.lock.read_bytes()
@@ -220,13 +223,13 @@ def test_pin_that_is_killed_leaves_the_old_lock_and_the_next_one_works(pinned, i
 def test_locks_and_work_trees_of_a_killed_git_are_forgotten(pinned):
     git_dir = pinned.root / ".fork" / "upstream.git"
     gone = pinned.root / ".fork" / "tmp-work"
-    pinned.private("worktree", "add", "--quiet", "--detach", str(gone), "1.0")
-    pinned.private("tag", "--delete", "1.0")
+    pinned.git_private("worktree", "add", "--quiet", "--detach", str(gone), "1.0")
+    pinned.git_private("tag", "--delete", "1.0")
     for name in ("packed-refs.lock", "HEAD.lock", "refs/tags/1.1.lock", "refs/fork/import.lock"):
         (git_dir / name).parent.mkdir(exist_ok=True)
         (git_dir / name).touch()
     pinned.run("vendor")
-    assert pinned.files() == expected(TWO)
+    assert pinned.files() == expected(FILES_1_1)
     assert_tidy(pinned)
 
 
@@ -278,11 +281,11 @@ def own_mounts():
 )
 def test_full_disk_is_a_clear_error_and_the_next_run_works(tmp_path, index, stage, room, words):
     noise = os.urandom(400_000)
-    index.add("1.2", {**TWO, "tally/noise": noise})
+    index.add("1.2", {**FILES_1_1, "tally/noise": noise})
     fork = make_fork(tmp_path, index)
     fork.run("pin")
     if stage == "downloads":
-        fork.forget()
+        fork.reset_clone()
     elif stage == "private repository":
         shutil.rmtree(fork.root / ".fork" / "upstream.git")
     disk = tmp_path / "disk"
@@ -320,18 +323,18 @@ def test_full_disk_is_a_clear_error_and_the_next_run_works(tmp_path, index, stag
 
 
 def test_second_run_waits_with_a_message_and_then_works(pinned, index):
-    pinned.forget()
-    index.gate.clear()
+    pinned.reset_clone()
+    index.may_answer.clear()
     first = started(pinned, "vendor")
-    while not index.asked:
+    while not index.requests:
         assert first.poll() is None
     second = started(pinned, "vendor")
     line = second.stderr.readline()
     assert line == "another run works on this folder; waiting for it to finish\n"
-    index.gate.set()
+    index.may_answer.set()
     assert [first.wait(60), second.wait(60)] == [0, 0]
     assert len(index.downloads) == 2
-    assert pinned.files() == expected(TWO)
+    assert pinned.files() == expected(FILES_1_1)
     assert_tidy(pinned)
     for process in (first, second):
         process.stderr.close()
@@ -347,7 +350,7 @@ def started(fork: Fork, *words):
 
 def test_ids_and_files_are_the_same_on_a_machine_that_is_set_up_against_it(pinned, index, tmp_path):
     right = pinned.lock.read_bytes()
-    pinned.forget()
+    pinned.reset_clone()
     pinned.lock.unlink()
     hostile = tmp_path / "hostile"
     hooks = hostile / "hooks"
@@ -412,5 +415,5 @@ bareRepository = explicit
     for verb in ("pin", "vendor"):
         pinned.run(verb, env=env, umask=0o077)
     assert pinned.lock.read_bytes() == right
-    assert pinned.files() == expected(TWO)
+    assert pinned.files() == expected(FILES_1_1)
     pinned.run("vendor")

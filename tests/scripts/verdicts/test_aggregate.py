@@ -11,7 +11,7 @@ from scripts.core.model import (
     Result,
     Settings,
     State,
-    Text,
+    TextPresence,
     Verdict,
     worst,
 )
@@ -21,16 +21,16 @@ from scripts.verdicts.aggregate import (
     FeatureReport,
     Report,
     answer,
+    cell_report,
+    combine_cells,
     common_settings,
     has_teeth,
-    judge,
-    older_not_needed,
-    over_cells,
-    without_teeth,
+    mark_not_needed,
+    mark_unproven,
 )
 from scripts.verdicts.decide import Facts
-from scripts.verdicts.spans import since
-from tests.support.reports import feature
+from scripts.verdicts.spans import good_since
+from tests.support.sample_features import feature
 
 PASS = Result(Outcome.PASSED)
 FAIL = Result(Outcome.FAILED, "two is not one")
@@ -58,7 +58,7 @@ def cell(verdict, environment="plain", release="1", **facts):
 def release(number, **verdicts):
     """Return a patch on a release by the verdict of each environment."""
     cells = [cell(verdict, environment, number) for environment, verdict in verdicts.items()]
-    return over_cells(number, cells, Applies.UNTRIED, Text.UNKNOWN)
+    return combine_cells(number, cells, Applies.UNTRIED, TextPresence.UNKNOWN)
 
 
 def releases(*verdicts):
@@ -125,8 +125,8 @@ def test_cell_is_judged_by_the_tests_that_its_bare_column_ran():
         series=Result(Outcome.PASSED, tests=("a",)),
         without=Result(Outcome.FAILED, tests=("a", "b")),
     )
-    found = judge(Cell("1", "plain", None), facts)
-    words = "nothing to go by in the series column: it collected other tests than the bare column"
+    found = cell_report(Cell("1", "plain", None), facts)
+    words = "no usable result in the series column: it collected other tests than the bare column"
     assert (found.verdict, found.detail) == (Verdict.UNPROVEN, words)
 
 
@@ -134,24 +134,24 @@ def test_cell_is_judged_by_the_tests_that_its_bare_column_ran():
 
 
 def test_absorbed_in_the_first_release_after_the_last_that_fails():
-    assert since(releases(N, N, A, A), GOOD) == ("3", "")
-    assert since(releases(N, A, N, A), GOOD) == ("4", "")
+    assert good_since(releases(N, N, A, A), GOOD) == ("3", "")
+    assert good_since(releases(N, A, N, A), GOOD) == ("4", "")
 
 
 def test_never_absorbed():
-    assert since(releases(N, N), GOOD) == (None, "")
-    assert since(releases(A, N), GOOD) == (None, "")
-    assert since([], GOOD) == (None, "")
+    assert good_since(releases(N, N), GOOD) == (None, "")
+    assert good_since(releases(A, N), GOOD) == (None, "")
+    assert good_since([], GOOD) == (None, "")
 
 
 def test_always_absorbed_has_no_release_that_absorbed_it():
-    assert since(releases(A, A), GOOD) == (None, "")
+    assert good_since(releases(A, A), GOOD) == (None, "")
 
 
 def test_release_that_was_not_tested_does_not_count():
-    assert since(releases(N, U, A), GOOD)[0] == "3"
-    assert since(releases(N, A, U), GOOD)[0] == "2"
-    assert since(releases(U, A, A), GOOD) == (None, "")
+    assert good_since(releases(N, U, A), GOOD)[0] == "3"
+    assert good_since(releases(N, A, U), GOOD)[0] == "2"
+    assert good_since(releases(U, A, A), GOOD) == (None, "")
 
 
 @pytest.mark.parametrize(
@@ -166,23 +166,23 @@ def test_release_that_was_not_tested_does_not_count():
     ],
 )
 def test_release_that_is_anything_else_is_not_absorbed(bad):
-    assert since(releases(N, A, bad, A), GOOD)[0] == "4"
+    assert good_since(releases(N, A, bad, A), GOOD)[0] == "4"
 
 
 def test_configurable_counts_as_good_where_asked_for():
     both = frozenset({A, C})
-    assert since(releases(N, C, C, A), both) == ("2", "")
-    assert since(releases(N, C, C, A), GOOD) == ("4", "")
+    assert good_since(releases(N, C, C, A), both) == ("2", "")
+    assert good_since(releases(N, C, C, A), GOOD) == ("4", "")
 
 
 def test_change_is_confirmed_in_an_environment_that_runs_both_releases():
     found = [release("1", old=N), release("2", old=A, new=A), release("3", new=A)]
-    assert since(found, GOOD) == ("2", "")
+    assert good_since(found, GOOD) == ("2", "")
 
 
 def test_change_of_the_environment_is_not_taken_for_upstreams():
     found = [release("1", old=A, new=N), release("2", old=A)]
-    assert since(found, GOOD) == (
+    assert good_since(found, GOOD) == (
         None,
         "the change between 1 and 2 is the environment's, not upstream's",
     )
@@ -190,7 +190,7 @@ def test_change_of_the_environment_is_not_taken_for_upstreams():
 
 def test_change_that_no_environment_confirms_says_so():
     found = [release("1", old=N), release("2", new=A)]
-    assert since(found, GOOD) == (
+    assert good_since(found, GOOD) == (
         "2",
         "the change at 2 is not confirmed: no environment runs it and 1",
     )
@@ -198,7 +198,10 @@ def test_change_that_no_environment_confirms_says_so():
 
 def test_environment_that_says_nothing_confirms_nothing():
     found = [release("1", old=N, new=U), release("2", old=U, new=A)]
-    assert since(found, GOOD)[1] == "the change at 2 is not confirmed: no environment runs it and 1"
+    assert (
+        good_since(found, GOOD)[1]
+        == "the change at 2 is not confirmed: no environment runs it and 1"
+    )
 
 
 def test_server_is_part_of_the_environment_that_confirms():
@@ -207,9 +210,9 @@ def test_server_is_part_of_the_environment_that_confirms():
             Cell(number, "plain", server), Facts(bare=BARE.get(verdict, FAIL)), verdict, ""
         )
 
-    first = over_cells("1", [on("old", "1", N)], Applies.UNTRIED, Text.UNKNOWN)
-    second = over_cells("2", [on("new", "2", A)], Applies.UNTRIED, Text.UNKNOWN)
-    assert since([first, second], GOOD) == (
+    first = combine_cells("1", [on("old", "1", N)], Applies.UNTRIED, TextPresence.UNKNOWN)
+    second = combine_cells("2", [on("new", "2", A)], Applies.UNTRIED, TextPresence.UNKNOWN)
+    assert good_since([first, second], GOOD) == (
         "2",
         "the change at 2 is not confirmed: no environment runs it and 1",
     )
@@ -225,22 +228,22 @@ def verdicts(found):
 
 def test_release_older_than_the_first_that_fails_does_not_need_the_patch():
     expected = [Verdict.NOT_NEEDED, Verdict.NOT_NEEDED, N, A]
-    assert verdicts(older_not_needed(releases(A, A, N, A))) == (
+    assert verdicts(mark_not_needed(releases(A, A, N, A))) == (
         expected,
         [[verdict] for verdict in expected],
     )
 
 
 def test_untested_release_stays_untested_before_the_first_that_fails():
-    assert verdicts(older_not_needed(releases(U, A, N)))[0] == [U, Verdict.NOT_NEEDED, N]
+    assert verdicts(mark_not_needed(releases(U, A, N)))[0] == [U, Verdict.NOT_NEEDED, N]
 
 
 def test_absorbed_everywhere_stays_absorbed():
-    assert verdicts(older_not_needed(releases(A, A)))[0] == [A, A]
+    assert verdicts(mark_not_needed(releases(A, A)))[0] == [A, A]
 
 
 def test_only_cells_that_pass_are_not_needed():
-    found = older_not_needed([release("1", old=A, new=U), release("2", old=N)])
+    found = mark_not_needed([release("1", old=A, new=U), release("2", old=N)])
     assert verdicts(found) == ([Verdict.NOT_NEEDED, N], [[Verdict.NOT_NEEDED, U], [N]])
 
 
@@ -257,18 +260,20 @@ def test_probe_that_never_fails_has_no_teeth(verdict):
 
 
 def test_failure_in_a_mode_that_decides_nothing_gives_no_teeth():
-    quiet = replace(cell(N), decides=False)
-    assert not has_teeth([over_cells("1", [cell(A), quiet], Applies.UNTRIED, Text.UNKNOWN)])
+    quiet = replace(cell(N), is_gating=False)
+    assert not has_teeth(
+        [combine_cells("1", [cell(A), quiet], Applies.UNTRIED, TextPresence.UNKNOWN)]
+    )
 
 
 def test_failure_beside_a_broken_control_probe_gives_no_teeth():
     broken = Facts(bare=Result(Outcome.FAILED, control=False))
     at = CellReport(Cell("1", "plain", None), broken, Verdict.UNSUPPORTED, "")
-    assert not has_teeth([over_cells("1", [at], Applies.UNTRIED, Text.UNKNOWN)])
+    assert not has_teeth([combine_cells("1", [at], Applies.UNTRIED, TextPresence.UNKNOWN)])
 
 
 def test_what_a_toothless_probe_seems_to_show_is_unproven():
-    found = without_teeth(
+    found = mark_unproven(
         [release("1", old=A, new=U), release("2", old=Verdict.BROKEN, new=Verdict.UNSUPPORTED)]
     )
     assert verdicts(found) == (
@@ -290,10 +295,10 @@ def test_settings_are_those_with_which_every_cell_passes():
     asked = feature("p", replaced_by=(Settings.of({"A": 1}), Settings.of({"B": 2})))
     first, second = cell(C, "old", configured=(PASS,)), cell(C, "new", configured=(FAIL, PASS))
     assert common_settings(
-        over_cells("1", [first], Applies.UNTRIED, Text.UNKNOWN), asked
+        combine_cells("1", [first], Applies.UNTRIED, TextPresence.UNKNOWN), asked
     ) == Settings.of({"A": 1})
     assert common_settings(
-        over_cells("1", [second], Applies.UNTRIED, Text.UNKNOWN), asked
+        combine_cells("1", [second], Applies.UNTRIED, TextPresence.UNKNOWN), asked
     ) == Settings.of({"B": 2})
 
 
@@ -301,8 +306,11 @@ def test_no_settings_where_the_patch_is_not_configurable():
     asked = feature("p", replaced_by=(Settings.of({"A": 1}),))
     assert common_settings(release("1", old=N), asked) is None
     assert common_settings(None, asked) is None
-    both = over_cells(
-        "1", [cell(C, "old", configured=(PASS,)), cell(N, "new")], Applies.UNTRIED, Text.UNKNOWN
+    both = combine_cells(
+        "1",
+        [cell(C, "old", configured=(PASS,)), cell(N, "new")],
+        Applies.UNTRIED,
+        TextPresence.UNKNOWN,
     )
     assert common_settings(both, asked) is None
 
@@ -382,18 +390,18 @@ def whole(*reports, warnings=()):
 @pytest.mark.parametrize("verdict", list(Verdict))
 def test_somebody_must_look_at_faults_alone(verdict):
     faults = {Verdict.REGRESSED, Verdict.BROKEN, Verdict.CONFLICT, Verdict.UNPROVEN}
-    assert whole(report("a", A), report("b", verdict)).must_look is (verdict in faults)
+    assert whole(report("a", A), report("b", verdict)).needs_attention is (verdict in faults)
 
 
 def test_somebody_must_look_at_a_warning():
-    assert whole(report("a", A), warnings=("edited",)).must_look
+    assert whole(report("a", A), warnings=("edited",)).needs_attention
 
 
 @pytest.mark.parametrize("verdict", list(Verdict))
 def test_live_patch_can_be_dropped_where_upstream_settings_or_another_patch_do_it(verdict):
     found = verdict in {A, C, Verdict.NOT_NEEDED, Verdict.REDUNDANT}
-    assert whole(report("a", verdict)).can_drop is found
-    assert not whole(report("a", verdict, State.RETIRED)).can_drop
+    assert whole(report("a", verdict)).can_drop_or_refresh is found
+    assert not whole(report("a", verdict, State.RETIRED)).can_drop_or_refresh
 
 
 @pytest.mark.parametrize(
@@ -406,8 +414,8 @@ def test_live_patch_can_be_dropped_where_upstream_settings_or_another_patch_do_i
     ],
 )
 def test_patch_that_moved_wants_a_refresh(applies, moved):
-    at = over_cells("2", [cell(N)], applies, Text.ABSENT)
-    assert whole(report("a", N, at=[at])).can_drop is moved
+    at = combine_cells("2", [cell(N)], applies, TextPresence.ABSENT)
+    assert whole(report("a", N, at=[at])).can_drop_or_refresh is moved
 
 
 def test_summary_counts_patches_by_verdict_worst_first():
@@ -420,11 +428,11 @@ def test_summary_counts_patches_by_verdict_worst_first():
 def test_somebody_must_look_at_a_fault_on_any_release_on_which_the_series_was_tried():
     def on(number, verdict, *, tried):
         at = cell(verdict, release=number, try_series=tried)
-        return over_cells(number, [at], Applies.UNTRIED, Text.UNKNOWN)
+        return combine_cells(number, [at], Applies.UNTRIED, TextPresence.UNKNOWN)
 
     assert whole(
         report("a", N, at=[on("1", Verdict.CONFLICT, tried=True), on("2", N, tried=True)])
-    ).must_look
+    ).needs_attention
     assert not whole(
         report("a", N, at=[on("1", Verdict.UNPROVEN, tried=False), on("2", N, tried=True)])
-    ).must_look
+    ).needs_attention

@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from scripts.core.model import Applies, Outcome, Result, Verdict
-from scripts.verdicts.decide import Column, Facts, decide, next_column, same_tests
+from scripts.verdicts.decide import Column, Facts, decide, next_column, reject_other_tests
 
 PASS = Result(Outcome.PASSED)
 FAIL = Result(Outcome.FAILED, "two is not one")
@@ -33,7 +33,7 @@ def play(facts, **answers):
     while (column := next_column(facts)) is not None:
         asked.append(column)
         assert left.get(column), f"{column} was asked after {asked[:-1]}"
-        facts = facts.known(column, left[column].pop(0))
+        facts = facts.with_result(column, left[column].pop(0))
     assert not any(left.values()), f"never asked: {left}"
     return *decide(facts), asked
 
@@ -56,8 +56,13 @@ def test_configurable_where_bare_passes_with_settings():
 
 
 def test_configurable_by_the_second_alternative():
-    facts = Facts(alternatives=2).known(BARE, FAIL).known(CONFIGURED, FAIL).known(CONFIGURED, PASS)
-    assert (decide(facts)[0], facts.replaced) == (Verdict.CONFIGURABLE, 1)
+    facts = (
+        Facts(alternatives=2)
+        .with_result(BARE, FAIL)
+        .with_result(CONFIGURED, FAIL)
+        .with_result(CONFIGURED, PASS)
+    )
+    assert (decide(facts)[0], facts.passing_alternative) == (Verdict.CONFIGURABLE, 1)
 
 
 def test_configurable_by_the_second_alternative_although_the_first_is_an_error():
@@ -81,7 +86,7 @@ def test_needed_where_no_alternative_helps():
 def test_redundant_where_the_series_passes_without_it():
     expected = (
         Verdict.REDUNDANT,
-        "the series passes without it: another patch covers it",
+        "the series passes without its patch: another patch covers it",
         [BARE, SERIES, WITHOUT],
     )
     assert play(Facts(), bare=FAIL, series=PASS, without=PASS) == expected
@@ -123,10 +128,10 @@ def test_how_it_applies_does_not_change_the_verdict(applies):
     [
         (ERROR, "an error in the {} column: a fixture raised"),
         (SKIP, "a skip in the {} column: not today"),
-        (NOTHING, "nothing to go by in the {} column: nothing collected from probe.py"),
+        (NOTHING, "no usable result in the {} column: nothing collected from probe.py"),
         (
             UNBUILT,
-            "nothing to go by in the {} column: cannot be built: without it other no longer applies (an undeclared Depends?)",
+            "no usable result in the {} column: cannot be built: without it other no longer applies (an undeclared Depends?)",
         ),
         (FLAKY, "flaky: two runs of the {} column differ: passed, then failed"),
     ],
@@ -224,7 +229,10 @@ def test_settings_are_tried_where_the_series_is_not():
 
 
 def test_untested_where_no_cell_meets_its_needs():
-    assert decide(Facts(try_series=False)) == (Verdict.UNTESTED, "no cell here meets what it needs")
+    assert decide(Facts(try_series=False)) == (
+        Verdict.UNTESTED,
+        "no cell here meets its requirements",
+    )
 
 
 # Retired patches: `try_series` on their base, `try_profile` on the locked release
@@ -232,7 +240,7 @@ def test_untested_where_no_cell_meets_its_needs():
 
 def test_retired_on_its_base_works_as_it_did():
     found = play(Facts(retired=True), bare=FAIL, series=PASS)
-    words = "bare upstream fails: two is not one (the patch passes here, on its base)"
+    words = "bare upstream fails: two is not one (its patch passes here, on its base)"
     assert found == (Verdict.NEEDED, words, [BARE, SERIES])
 
 
@@ -265,7 +273,7 @@ def test_retired_is_broken_where_it_does_not_apply_on_its_base():
 
 def test_retired_regressed_where_bare_under_the_profile_fails():
     facts = Facts(retired=True, try_series=False, try_profile=True)
-    words = "bare upstream under the profile no longer does what the patch did: two is not one"
+    words = "bare upstream under the profile no longer has the feature: two is not one"
     assert play(facts, bare=FAIL, profile=FAIL) == (Verdict.REGRESSED, words, [BARE, PROFILE])
 
 
@@ -308,10 +316,10 @@ def test_retired_needed_where_neither_base_nor_locked_release_is_meant():
 def test_a_column_that_ran_other_tests_says_nothing(column):
     facts = (
         Facts(alternatives=1)
-        .known(BARE, Result(Outcome.FAILED, tests=("a", "b")))
-        .known(column, Result(Outcome.PASSED, tests=("a",)))
+        .with_result(BARE, Result(Outcome.FAILED, tests=("a", "b")))
+        .with_result(column, Result(Outcome.PASSED, tests=("a",)))
     )
-    checked = same_tests(facts)
+    checked = reject_other_tests(facts)
     result = checked.configured[0] if column is CONFIGURED else getattr(checked, column.value)
     assert result == Result(
         Outcome.MISSING, "it collected other tests than the bare column", tests=("a",)
@@ -321,10 +329,10 @@ def test_a_column_that_ran_other_tests_says_nothing(column):
 def test_columns_that_ran_the_same_tests_stay():
     facts = (
         Facts()
-        .known(BARE, Result(Outcome.FAILED, tests=("a",)))
-        .known(SERIES, Result(Outcome.PASSED, tests=("a",)))
+        .with_result(BARE, Result(Outcome.FAILED, tests=("a",)))
+        .with_result(SERIES, Result(Outcome.PASSED, tests=("a",)))
     )
-    assert same_tests(facts) == facts
+    assert reject_other_tests(facts) == facts
 
 
 # Whatever the facts
@@ -363,7 +371,7 @@ def every_end(facts):
     column = next_column(facts)
     if column is None:
         return [facts]
-    return [end for result in EVERY_RESULT for end in every_end(facts.known(column, result))]
+    return [end for result in EVERY_RESULT for end in every_end(facts.with_result(column, result))]
 
 
 @pytest.mark.parametrize("start", EVERY_START, ids=named)
@@ -385,7 +393,7 @@ def test_no_column_is_asked_for_that_cannot_change_the_verdict(start):
         if column is None:
             verdict, words = decide(facts)
             return {words if verdict is Verdict.UNSUPPORTED else verdict}
-        found = set().union(*(check(facts.known(column, result)) for result in EVERY_RESULT))
+        found = set().union(*(check(facts.with_result(column, result)) for result in EVERY_RESULT))
         assert len(found) > 1, f"{column} cannot change {found}: {facts}"
         return found
 
@@ -399,10 +407,10 @@ def test_no_verdict_is_better_than_its_evidence(start):
         if verdict is Verdict.ABSORBED:
             assert end.bare.passed
         if verdict is Verdict.CONFIGURABLE:
-            assert end.replaced is not None or (end.retired and end.profile.passed)
+            assert end.passing_alternative is not None or (end.retired and end.profile.passed)
         if verdict is Verdict.REDUNDANT:
             assert end.series.passed
             assert end.without.passed
         if verdict is Verdict.NEEDED:
-            assert end.bare.decides
+            assert end.bare.is_conclusive
             assert not end.bare.passed

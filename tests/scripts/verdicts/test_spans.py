@@ -2,10 +2,10 @@
 
 import pytest
 
-from scripts.core.model import Applies, Cell, Outcome, Result, Text, Verdict
-from scripts.verdicts.aggregate import CellReport, over_cells
+from scripts.core.model import Applies, Cell, Outcome, Result, TextPresence, Verdict
+from scripts.verdicts.aggregate import CellReport, combine_cells
 from scripts.verdicts.decide import Facts
-from scripts.verdicts.spans import REPLACEABLE, flips, since, spans, taken_back
+from scripts.verdicts.spans import REPLACEABLE, ended_span, flip_note, good_since, spans
 
 LETTERS = {
     "N": Verdict.NEEDED,
@@ -23,7 +23,7 @@ def reports(letters):
     for number, letter in enumerate(letters, 1):
         facts = Facts(bare=Result(Outcome.PASSED))
         cell = CellReport(Cell(str(number), "plain", None), facts, LETTERS[letter], "")
-        found.append(over_cells(str(number), [cell], Applies.UNTRIED, Text.UNKNOWN))
+        found.append(combine_cells(str(number), [cell], Applies.UNTRIED, TextPresence.UNKNOWN))
     return found
 
 
@@ -58,22 +58,22 @@ def test_releases_in_a_row_on_which_a_patch_is_not_needed(letters, expected):
     ],
 )
 def test_settings_that_did_for_a_while(letters, span):
-    found = taken_back(reports(letters))
+    found = ended_span(reports(letters))
     assert (found and (found.first, found.last)) == span
 
 
 def test_what_a_later_release_took_back_is_since_no_release():
-    assert since(reports("NccN"), REPLACEABLE) == (None, "")
-    assert since(reports("Ncca"), REPLACEABLE) == ("2", "")
+    assert good_since(reports("NccN"), REPLACEABLE) == (None, "")
+    assert good_since(reports("Ncca"), REPLACEABLE) == ("2", "")
 
 
 @pytest.mark.parametrize("letters", ["NNN", "Naa", "--Naa", "NccN", "Ncca"])
 def test_steady_letters_are_not_named(letters):
-    assert flips(reports(letters)) == ""
+    assert flip_note(reports(letters)) == ""
 
 
 def test_letters_that_flip_are_named():
-    assert flips(reports("NaaNar")) == (
+    assert flip_note(reports("NaaNar")) == (
         "it flips between releases (needed in 1, absorbed in 2, needed in 4, absorbed in 5, redundant in 6): "
         "upstream took it back, or its probes depend on chance"
     )

@@ -11,8 +11,8 @@ import pytest
 from packaging.metadata import Metadata
 
 from scripts.core.errors import UsageError
-from scripts.wheel.contents import Contents, read_contents, write_wheel
-from scripts.wheel.sbom import sbom_fault
+from scripts.wheel.contents import WheelContents, read_contents, write_wheel
+from scripts.wheel.sbom import sbom_problem
 from tests.support import harness
 from tests.support.shipping import OWN_TESTS, WHEEL
 
@@ -36,11 +36,11 @@ main()
 # The bytes
 
 
-def test_two_builds_in_two_folders_on_two_days_are_the_same_bytes(shop, tmp_path):
+def test_two_builds_in_two_folders_on_two_days_are_the_same_bytes(publishable_fork, tmp_path):
     clone = tmp_path / "another" / "place"
-    shop.git("clone", "--quiet", str(shop.root), str(clone))
-    shutil.copytree(shop.root / ".fork" / "sdists", clone / ".fork" / "sdists")
-    env = shop.env(
+    publishable_fork.git("clone", "--quiet", str(publishable_fork.root), str(clone))
+    shutil.copytree(publishable_fork.root / ".fork" / "sdists", clone / ".fork" / "sdists")
+    env = publishable_fork.env(
         TZ="Asia/Tokyo",
         LANG="C",
         PYTHONHASHSEED="7",
@@ -57,13 +57,13 @@ def test_two_builds_in_two_folders_on_two_days_are_the_same_bytes(shop, tmp_path
         umask=0o077,
     )
     assert done.returncode == 0, done.stderr
-    assert (clone / "dist" / WHEEL).read_bytes() == shop.wheel.read_bytes()
+    assert (clone / "dist" / WHEEL).read_bytes() == publishable_fork.wheel.read_bytes()
 
 
 def test_bytes_depend_on_contents_and_moment_alone():
     day = datetime(2020, 2, 2, tzinfo=UTC)
-    one = Contents("a", "1", {"b.py": b"", "a.py": b""}, {"WHEEL": b"", "METADATA": b""})
-    two = Contents("a", "1", {"a.py": b"", "b.py": b""}, {"METADATA": b"", "WHEEL": b""})
+    one = WheelContents("a", "1", {"b.py": b"", "a.py": b""}, {"WHEEL": b"", "METADATA": b""})
+    two = WheelContents("a", "1", {"a.py": b"", "b.py": b""}, {"METADATA": b"", "WHEEL": b""})
     assert write_wheel(one, day) == write_wheel(two, day)
     assert write_wheel(one, day) != write_wheel(one, datetime(2020, 2, 3, tzinfo=UTC))
 
@@ -71,8 +71,8 @@ def test_bytes_depend_on_contents_and_moment_alone():
 # What it carries
 
 
-def test_metadata_is_upstreams_with_what_fork_toml_adds(shop):
-    contents = read_contents(shop.wheel)
+def test_metadata_is_upstreams_with_what_fork_toml_adds(publishable_fork):
+    contents = read_contents(publishable_fork.wheel)
     metadata = Metadata.from_email(contents.info["METADATA"], validate=True)
     assert (metadata.name, str(metadata.version)) == ("made-up-larder", "2.0+rover.1")
     assert metadata.description_content_type == "text/plain"
@@ -81,35 +81,43 @@ def test_metadata_is_upstreams_with_what_fork_toml_adds(shop):
     assert contents.info["licenses/larder_overrides/LICENSE"] == b"All of it is made up.\n"
 
 
-def test_bill_of_materials_names_upstream_and_each_patch(shop):
-    document = json.loads(read_contents(shop.wheel).info["sboms/made-up-larder.cdx.json"])
+def test_bill_of_materials_names_upstream_and_each_patch(publishable_fork):
+    document = json.loads(
+        read_contents(publishable_fork.wheel).info["sboms/made-up-larder.cdx.json"]
+    )
     wheel = document["metadata"]["component"]
     assert (wheel["name"], wheel["version"]) == ("made-up-larder", "2.0+rover.1")
     (upstream,) = wheel["pedigree"]["ancestors"]
     assert upstream["version"] == "2.0"
-    assert upstream["hashes"] == [{"alg": "SHA-256", "content": record(shop)["upstream"]["sha256"]}]
+    assert upstream["hashes"] == [
+        {"alg": "SHA-256", "content": record(publishable_fork)["upstream"]["sha256"]}
+    ]
     (patch,) = wheel["pedigree"]["patches"]
-    assert patch["diff"]["text"]["content"] == shop.read("patches/0001-trim-headings.patch")
-    assert sbom_fault(json.dumps(document).encode()) == ""
+    assert patch["diff"]["text"]["content"] == publishable_fork.read(
+        "patches/0001-trim-headings.patch"
+    )
+    assert sbom_problem(json.dumps(document).encode()) == ""
 
 
 def test_bill_of_materials_that_is_none_is_a_fault():
-    assert "specVersion" in sbom_fault(b'{"bomFormat": "CycloneDX"}')
+    assert "specVersion" in sbom_problem(b'{"bomFormat": "CycloneDX"}')
 
 
-def test_number_counts_on_in_a_file_to_commit(shop):
-    assert "N 2" in shop.run("wheel", "--bump", "--no-verify").stdout.splitlines()
-    assert (shop.root / "dist" / WHEEL.replace("rover.1", "rover.2")).exists()
-    assert shop.git("status", "--porcelain").split() == ["??", "upstream/wheels.toml"]
-    shop.write("upstream/wheels.toml", "[numbers]\n'2.0' = 0\n")
-    assert "upstream/wheels.toml is wrong" in shop.run("wheel", "--no-verify", ok=2).stderr
+def test_number_counts_on_in_a_file_to_commit(publishable_fork):
+    assert "N 2" in publishable_fork.run("wheel", "--bump", "--no-verify").stdout.splitlines()
+    assert (publishable_fork.root / "dist" / WHEEL.replace("rover.1", "rover.2")).exists()
+    assert publishable_fork.git("status", "--porcelain").split() == ["??", "upstream/wheels.toml"]
+    publishable_fork.write("upstream/wheels.toml", "[numbers]\n'2.0' = 0\n")
+    assert (
+        "upstream/wheels.toml is wrong" in publishable_fork.run("wheel", "--no-verify", ok=2).stderr
+    )
 
 
 # The installation, asked for what it is
 
 
 @pytest.fixture
-def installed(shop, tmp_path):
+def installed(publishable_fork, tmp_path):
     """Give the folder into which pip installed the wheel."""
     place = tmp_path / "site"
     words = [
@@ -120,7 +128,7 @@ def installed(shop, tmp_path):
         "--no-index",
         "--target",
         place,
-        shop.wheel,
+        publishable_fork.wheel,
     ]
     subprocess.run([sys.executable, "-m", "pip", *words], check=True)
     return place
@@ -138,8 +146,8 @@ def asked(place):
     )
 
 
-def test_installation_says_what_it_is(shop, installed):
-    done, expected = asked(installed), record(shop)
+def test_installation_says_what_it_is(publishable_fork, installed):
+    done, expected = asked(installed), record(publishable_fork)
     (patch,) = expected["patches"]
     assert done.stdout.splitlines() == [
         "made-up-larder 2.0+rover.1",
@@ -151,10 +159,10 @@ def test_installation_says_what_it_is(shop, installed):
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_record_covers_every_file_of_the_wheel_but_itself_and_the_installers(shop):
-    contents = read_contents(shop.wheel)
+def test_record_covers_every_file_of_the_wheel_but_itself_and_the_installers(publishable_fork):
+    contents = read_contents(publishable_fork.wheel)
     own = "larder_overrides/_provenance.json"
-    assert sorted(record(shop)["files"]) == sorted(set(contents.files) - {own})
+    assert sorted(record(publishable_fork)["files"]) == sorted(set(contents.files) - {own})
 
 
 def test_changed_missing_and_added_files_are_named(installed):
@@ -187,14 +195,14 @@ def test_installation_without_a_readable_record_says_so(installed, text):
 # What it is refused for
 
 
-def test_failure_of_upstreams_own_tests_that_bare_lacks_is_named_in_every_mode(shop):
-    shop.write(
+def test_failure_of_upstreams_own_tests_that_bare_lacks_is_named_in_every_mode(publishable_fork):
+    publishable_fork.write(
         "larder_overrides/trim.py",
         '"""Trims too much."""\n\n\ndef trim(text):\n    """Remove all."""\n    return text[:1]\n',
     )
-    before = shop.wheel.read_bytes()
-    refused = shop.run("wheel", ok=20)
-    assert "error: the installed wheel fails what it has to pass:" in refused.stderr
+    before = publishable_fork.wheel.read_bytes()
+    refused = publishable_fork.run("wheel", ok=20)
+    assert "error: the installed wheel fails its tests:" in refused.stderr
     assert "  - trim-headings on 2.0@plain: failed " in refused.stderr
     for mode in ("default", "other"):
         assert (
@@ -202,54 +210,57 @@ def test_failure_of_upstreams_own_tests_that_bare_lacks_is_named_in_every_mode(s
         )
     assert "test_fails_everywhere" in OWN_TESTS
     assert "test_fails_everywhere" not in refused.stderr
-    assert shop.wheel.read_bytes() == before
+    assert publishable_fork.wheel.read_bytes() == before
 
 
-def test_retired_patchs_probe_that_fails_on_the_installed_wheel_is_named(shop):
-    shop.write(
+def test_retired_patchs_probe_that_fails_on_the_installed_wheel_is_named(publishable_fork):
+    publishable_fork.write(
         "larder_overrides/profile.py",
         '"""Nothing."""\n\nSETTINGS = {"fold-names": {"FOLD": False}}\n',
     )
-    assert "  - fold-names on 2.0@plain: failed " in shop.run("wheel", ok=20).stderr
+    assert "  - fold-names on 2.0@plain: failed " in publishable_fork.run("wheel", ok=20).stderr
 
 
-def test_description_that_cannot_be_shown_is_not_sound(shop):
-    shop.replace(
+def test_description_that_cannot_be_shown_is_not_sound(publishable_fork):
+    publishable_fork.replace(
         "fork.toml",
         '"text/plain", Description = "A larder."',
         '"text/x-rst", Description = "`unclosed"',
     )
-    refused = shop.run("wheel", ok=20)
-    assert "error: the wheel is not sound:" in refused.stderr
+    refused = publishable_fork.run("wheel", ok=20)
+    assert "error: the wheel is not valid:" in refused.stderr
     assert "`long_description` has syntax errors in markup" in refused.stderr
 
 
-def test_file_that_nobody_can_import_is_not_sound(shop):
-    shop.replace(
+def test_file_that_nobody_can_import_is_not_sound(publishable_fork):
+    publishable_fork.replace(
         "fork.toml", 'common = ["__init__.py"', 'common = ["__init__.py", "not-a-module.py"'
     )
-    shop.write("larder_overrides/not-a-module.py", "")
-    assert "W004: Module is not located at importable path" in shop.run("wheel", ok=20).stderr
+    publishable_fork.write("larder_overrides/not-a-module.py", "")
+    assert (
+        "W004: Module is not located at importable path"
+        in publishable_fork.run("wheel", ok=20).stderr
+    )
 
 
-def test_series_that_conflicts_is_not_built(shop):
-    shop.lay("conflict")
-    refused = shop.run("wheel", ok=20)
+def test_series_that_conflicts_is_not_built(publishable_fork):
+    publishable_fork.apply_situation("conflict")
+    refused = publishable_fork.run("wheel", ok=20)
     assert (
         "the series does not apply, so there is nothing to ship:\n    two-digits: "
         in refused.stderr
     )
 
 
-def test_file_that_upstreams_build_leaves_out_is_refused(shop):
-    patch = shop.read("patches/0001-trim-headings.patch")
-    shop.write("patches/0001-trim-headings.patch", patch.rstrip("\n") + NEW_FILE)
-    refused = shop.run("wheel", "--no-verify", ok=20)
+def test_file_that_upstreams_build_leaves_out_is_refused(publishable_fork):
+    patch = publishable_fork.read("patches/0001-trim-headings.patch")
+    publishable_fork.write("patches/0001-trim-headings.patch", patch.rstrip("\n") + NEW_FILE)
+    refused = publishable_fork.run("wheel", "--no-verify", ok=20)
     assert "upstream's build leaves out what a patch brought: larder/labels.txt" in refused.stderr
 
 
-def test_waiver_of_no_patch_is_refused(shop):
-    refused = shop.run("wheel", "--waive", "trim-heading=a reason", ok=2)
+def test_waiver_of_no_patch_is_refused(publishable_fork):
+    refused = publishable_fork.run("wheel", "--waive", "trim-heading=a reason", ok=2)
     assert (
         "there is no feature trim-heading to waive; did you mean trim-headings?" in refused.stderr
     )
@@ -270,7 +281,7 @@ def test_waiver_of_no_patch_is_refused(shop):
 def test_backends_wheel_that_is_more_than_a_library_is_refused(tmp_path, name, files, words):
     day = datetime(2020, 1, 1, tzinfo=UTC)
     info = {"METADATA": b"Name: a\nVersion: 1\n", "WHEEL": b""}
-    (tmp_path / name).write_bytes(write_wheel(Contents("a", "1", files, info), day))
+    (tmp_path / name).write_bytes(write_wheel(WheelContents("a", "1", files, info), day))
     with pytest.raises(UsageError, match=words):
         read_contents(tmp_path / name)
 
@@ -286,6 +297,8 @@ index 0000000000000000000000000000000000000000..d95f3ad14dee633a758d2e331151e950
 """
 
 
-def record(shop):
+def record(publishable_fork):
     """Return the record in the wheel."""
-    return json.loads(read_contents(shop.wheel).library["larder_overrides/_provenance.json"])
+    return json.loads(
+        read_contents(publishable_fork.wheel).library["larder_overrides/_provenance.json"]
+    )

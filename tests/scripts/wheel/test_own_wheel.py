@@ -20,7 +20,7 @@ from scripts.core.lockfile import read_lock
 from scripts.core.repository import Repository
 from scripts.series.series import read_series
 from scripts.wheel.contents import read_contents
-from scripts.wheel.sbom import sbom_fault
+from scripts.wheel.sbom import sbom_problem
 from tests.support import harness
 from tests.support.local_index import File, LocalIndex, serving
 from tests.support.shipping import program_environment, pypiserver, small_wheel
@@ -97,7 +97,7 @@ def test_second_build_in_another_folder_is_the_same_bytes(own, tmp_path):
 def test_metadata_is_upstreams_plus_the_extra(own, lock):
     ours = Metadata.from_email(read_contents(own).info["METADATA"], validate=True)
     with tarfile.open(sdist(own, lock)) as archive:
-        name = f"{lock.current.file.removesuffix('.tar.gz')}/PKG-INFO"
+        name = f"{lock.locked_release.file.removesuffix('.tar.gz')}/PKG-INFO"
         theirs = Metadata.from_email(archive.extractfile(name).read(), validate=False)
     assert (ours.name, str(ours.version)) == (
         theirs.name,
@@ -122,7 +122,9 @@ def test_metadata_is_upstreams_plus_the_extra(own, lock):
 
 def test_upstreams_licence_is_inside_to_the_byte(own, lock):
     with tarfile.open(sdist(own, lock)) as archive:
-        theirs = archive.extractfile(f"{lock.current.file.removesuffix('.tar.gz')}/LICENSE").read()
+        theirs = archive.extractfile(
+            f"{lock.locked_release.file.removesuffix('.tar.gz')}/LICENSE"
+        ).read()
     info = read_contents(own).info
     assert info["licenses/LICENSE"] == theirs
     assert info["licenses/rover_overrides/LICENSE"] == (harness.PROJECT / "LICENSE").read_bytes()
@@ -132,8 +134,8 @@ def test_record_is_complete(record, repo, lock):
     series = read_series(repo, lock)
     assert record["upstream"] == {
         "version": lock.locked,
-        "file": lock.current.file,
-        "sha256": lock.current.sha256,
+        "file": lock.locked_release.file,
+        "sha256": lock.locked_release.sha256,
     }
     assert len(record["tree"]) == 40
     expected = [
@@ -149,7 +151,7 @@ def test_bill_of_materials_is_valid_cyclonedx(own):
     ]
     assert name == "sboms/django-cacheops.cdx.json"
     assert json.loads(content)["bomFormat"] == "CycloneDX"
-    assert sbom_fault(content) == ""
+    assert sbom_problem(content) == ""
 
 
 @pytest.mark.parametrize(
@@ -276,9 +278,9 @@ def test_uv_project_of_the_docs_takes_the_name_from_rovers_index_alone(
     assert done.returncode == 0, done.stderr
     assert f"django-cacheops=={version}" in done.stdout
     assert hashlib.sha256(own.read_bytes()).hexdigest() in done.stdout
-    assert elsewhere.asked == []
+    assert elsewhere.requests == []
 
 
 def sdist(own, lock):
     """Return the pinned sdist, which the build has brought."""
-    return Path(own).parent.parent / ".fork" / "sdists" / lock.current.file
+    return Path(own).parent.parent / ".fork" / "sdists" / lock.locked_release.file

@@ -1,0 +1,79 @@
+"""The whole cache as Rover installs it, release and series, in processes of its own: a *scene* is a function that one of them runs."""
+
+import json
+import os
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+from scripts.core.lockfile import read_lock
+from scripts.core.repository import Repository
+from scripts.core.result_cache import ResultCache
+from scripts.series.apply import TreeBuilder
+from scripts.series.profile import check_profile, settings_for
+from scripts.series.series import read_series
+from scripts.upstream.vendor import ensure_releases
+
+ROOT = Path(__file__).parents[2]
+SCENES = ROOT / "tests" / "overrides" / "scenes"
+PATIENCE_SECONDS = 120
+
+
+@cache
+def build_wheel_tree():
+    """Build the tree that goes into the wheel; return its folder and the settings of the profile."""
+    repo = Repository(ROOT)
+    with repo.exclusive():
+        lock = read_lock(repo.lock_file)
+        ensure_releases(repo, lock)
+        series = read_series(repo, lock)
+        builder = TreeBuilder(repo, lock, series, ResultCache(repo.work / "results"))
+        folder = builder.folder(builder.build(series.active, lock.release(lock.locked)).tree)
+    return folder, settings_for(check_profile(repo, series), series, lock.locked, None).as_dict()
+
+
+def start(*words, redis, program=SCENES / "run_scenes.py", **settings):
+    """Start a process, which plays scenes of a file of `scenes/`: all of them unless some are named."""
+    folder, profile = build_wheel_tree()
+    wanted = {
+        "ALLOWED_HOSTS": ["*"],
+        "CACHEOPS_DEGRADE_ON_FAILURE": True,
+        **profile,
+        "CACHEOPS_REDIS": redis,
+        **settings,
+    }
+    path = os.pathsep.join(map(str, (folder, ROOT / "tests" / "probes", SCENES.parent)))
+    environment = {
+        **os.environ,
+        "PYTHONPATH": path,
+        "PROBE_SERVER_URL": "",
+        "PROBE_SETTINGS": repr(wanted),
+    }
+    environment["DJANGO_SETTINGS_MODULE"] = "probe_project.settings"
+    return subprocess.Popen(
+        [sys.executable, str(program), *words],
+        env=environment,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def run_scenes(scenes, *names, redis, **settings):
+    """Play scenes and return what each of them ended with: None, or the traceback of its failure."""
+    process = start(scenes, *names, redis=redis, **settings)
+    try:
+        output, _ = process.communicate(timeout=PATIENCE_SECONDS)
+    finally:
+        process.kill()
+    assert process.returncode == 0, output
+    return json.loads(output.splitlines()[-1])
+
+
+def scene_names(scenes):
+    """Return the scenes of a file, in its order."""
+    lines = (SCENES / f"{scenes}.py").read_text().splitlines()
+    return [
+        line[len("def scene_") :].split("(")[0] for line in lines if line.startswith("def scene_")
+    ]

@@ -1,1 +1,0 @@
-"""The app whose tables the tests of writes write."""
