@@ -149,14 +149,22 @@ def publish(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the tests of the tools, the overrides and the situations (-- PYTEST-ARGUMENTS)."""
+    """Run the tests of the tools, the overrides and the situations (-- PYTEST-ARGUMENTS).
+
+    With `-- --fast`, run those that take less than two minutes together: no test that is marked as
+    slow, no whole fork and no gate.
+    """
     install(session, "tests")
     # Many tests wait for servers, so two cores can run three processes. `loadgroup` runs the tests
     # of a group in one process, so that they share what is expensive to create.
     workers = str(3 * (os.cpu_count() or 2) // 2 or 1)
-    session.run(
-        "pytest", *(session.posargs or ["-n", workers, "--dist", "loadgroup", "--durations", "15"])
-    )
+    parallel = ["-n", workers, "--dist", "loadgroup", "--durations", "15"]
+    words = session.posargs or parallel
+    if "--fast" in words:
+        others = [word for word in words if word != "--fast"]
+        folders = ["tests/scripts", "tests/overrides", "tests/support"]
+        words = [*parallel, "-m", "not slow", *(others or folders)]
+    session.run("pytest", *words)
 
 
 @nox.session(default=False)

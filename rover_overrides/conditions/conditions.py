@@ -37,14 +37,24 @@ The other atoms are tests, whose operand is in the template. Only a test can be 
 MAX_ATOMS = 12
 MAX_OPERAND_BYTES = 65_536
 
-Path = tuple[tuple[str, ...], ...]
-"""The hops to related rows, each with the own column, the other table and its column.
 
-A *reverse hop* goes backwards along a foreign key and may lead to many rows. It has `REVERSE`
-as a fourth item.
-"""
+class Hop(NamedTuple):
+    """A step to a related row: `column` of the row refers to `target` of the other table.
 
-REVERSE = "*"
+    A *reverse hop* goes backwards along a foreign key, and may lead to many rows.
+    """
+
+    column: str
+    table: str
+    target: str
+    is_reverse: bool = False
+
+
+Path = tuple[Hop, ...]
+"""The hops from a row to a related one."""
+
+_REVERSE = "*"
+"""The fourth item of a reverse hop in a template."""
 
 READS = "reads"
 """The operator of an atom that lists the columns a query reads: only their changes matter."""
@@ -130,8 +140,8 @@ def conjs_of(atoms: Iterable[Atom]) -> list[Conj]:
 
 def coarser(conj: Conj) -> Conj:
     """Return a conj without the atoms whose operands take space in a registry."""
-    kept = [item for item in json.loads(conj.template or "[]") if item[4] is None]
-    return Conj(_to_json(kept), conj.values) if kept else TRUE
+    kept = [atom for atom in decode_template(conj.template) if atom.has_row_operand]
+    return Conj(_encode_template(kept), conj.values) if kept else TRUE
 
 
 def has_operands(template: str) -> bool:
@@ -155,7 +165,7 @@ def reverse_hop(template: str) -> Path:
         (
             column.path[:1]
             for column in parse_template(template).columns
-            if column.path and column.path[0][3:]
+            if column.path and column.path[0].is_reverse
         ),
         (),
     )
@@ -170,12 +180,12 @@ def may_miss_changes(template: str, changed: Container[str], known: Container[st
     """
     many = reverse_hop(template)
     beyond = {
-        hop[1]
+        hop.table
         for column in parse_template(template).columns
         for hop in column.path[column.path[:1] == many :]
     }
     return any(table in changed for table in beyond) or (
-        many[0][1] in changed and many[0][1] not in known
+        many[0].table in changed and many[0].table not in known
     )
 
 
@@ -223,13 +233,13 @@ class ParsedTemplate:
     """A parsed template, ready to test rows."""
 
     def __init__(self, template: str) -> None:
-        atoms = [_decode_atom(item) for item in json.loads(template)]
+        atoms = decode_template(template)
         self._row_operands = [(atom.column, atom.op) for atom in atoms if atom.has_row_operand]
         self._tests = [atom for atom in atoms if not atom.has_row_operand and atom.op != READS]
         self._reads = next((atom.operand for atom in atoms if atom.op == READS), None)
         self.has_tests = bool(self._tests)
         self.columns = {atom.column for atom in atoms}
-        self.tables = frozenset(hop[1] for column in self.columns for hop in column.path)
+        self.tables = frozenset(hop.table for column in self.columns for hop in column.path)
         self.has_related_columns = bool(self.tables)
         self.blank_values = ("",) * len(self._row_operands)
         self._operands: dict[tuple[str, int], Any] = {}
@@ -321,7 +331,7 @@ def _value(table: str, column: Column, row: Row) -> Any:
     value = row[key]
     if value is None:
         return None
-    field = field_of(column.path[-1][1] if column.path else table, column.name)
+    field = field_of(column.path[-1].table if column.path else table, column.name)
     kind = kind_of(field) if field is not None else None
     if field is None or kind is None:
         raise NotComparableError
@@ -350,14 +360,14 @@ def _row_operand(table: str, column: Column, op: str, row: Row) -> str | None:
         return None
     if op == "iexact":
         return fold(value) or WILDCARD
-    field = field_of(column.path[-1][1] if column.path else table, column.name)
+    field = field_of(column.path[-1].table if column.path else table, column.name)
     return encode_value(_kind(field, column.part), value)
 
 
 def _decoded_operand(table: str, atom: Atom) -> Any:
     if atom.op in PATTERNS:
         return atom.operand[0]
-    field = field_of(atom.column.path[-1][1] if atom.column.path else table, atom.column.name)
+    field = field_of(atom.column.path[-1].table if atom.column.path else table, atom.column.name)
     kind = _kind(field, atom.column.part)
     values = [decode_value(kind, text) for text in atom.operand]
     return frozenset(values) if atom.op == "in" else values[0]
@@ -380,20 +390,30 @@ def _atoms_to_keep(atoms: Iterable[Atom]) -> list[Atom] | None:
 
 
 def _conj(atoms: Sequence[Atom]) -> Conj:
-    items = [
+    return Conj(
+        _encode_template(atoms), tuple(atom.operand[0] for atom in atoms if atom.has_row_operand)
+    )
+
+
+def _encode_template(atoms: Iterable[Atom]) -> str:
+    return _to_json(
         [
-            *_encoded_column(atom.column),
-            atom.op,
-            None if atom.has_row_operand else list(atom.operand),
-            int(atom.negated),
+            [
+                *_encoded_column(atom.column),
+                atom.op,
+                None if atom.has_row_operand else list(atom.operand),
+                int(atom.negated),
+            ]
+            for atom in atoms
         ]
-        for atom in atoms
-    ]
-    return Conj(_to_json(items), tuple(atom.operand[0] for atom in atoms if atom.has_row_operand))
+    )
 
 
 def _encoded_column(column: Column) -> Iterator[Any]:
-    yield [list(hop) for hop in column.path]
+    yield [
+        [hop.column, hop.table, hop.target, *([_REVERSE] if hop.is_reverse else [])]
+        for hop in column.path
+    ]
     yield column.name
     yield column.part
 
@@ -402,10 +422,20 @@ def _to_json(items: Any) -> str:
     return json.dumps(items, separators=(",", ":"), ensure_ascii=False)
 
 
+def decode_template(template: str) -> list[Atom]:
+    """Return the atoms of a template; those with row operands have none."""
+    return [_decode_atom(item) for item in json.loads(template or "[]")]
+
+
 def _decode_atom(item: Sequence[Any]) -> Atom:
     path, name, part, op, operand, negated = item
-    column = Column(tuple(map(tuple, path)), name, part)
+    column = Column(tuple(_decode_hop(hop) for hop in path), name, part)
     return Atom(column, op, () if operand is None else tuple(operand), bool(negated))
+
+
+def _decode_hop(item: Sequence[str]) -> Hop:
+    column, table, target, *reverse = item
+    return Hop(column, table, target, is_reverse=bool(reverse))
 
 
 def _is_in(value: Any, operand: Any, negated: bool) -> bool:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
-from rover_overrides.conditions.conditions import READS, Conj
+from rover_overrides.conditions.conditions import READS, Atom, Conj, decode_template
 
 _SIGNS = {
     "exact": "=",
@@ -23,40 +21,32 @@ _LONGEST = 60  # characters of an operand
 
 def shape(template: str) -> str:
     """Return the columns and operators of a template, without its operands."""
-    items, _ = _split_reads(json.loads(template or "[]"))
-    return " and ".join(map(_comparison_text, items)) or "any row"
+    comparisons, _ = _split_reads(decode_template(template))
+    return " and ".join(map(_comparison_text, comparisons)) or "any row"
 
 
 def condition(conj: Conj) -> str:
     """Return a condition with its operands and values."""
     values = iter(conj.values)
-    items, columns = _split_reads(json.loads(conj.template or "[]"))
-    return (
-        " and ".join(f"{_comparison_text(item)} {_operand_text(item, values)}" for item in items)
-        or "any row"
-    ) + columns
+    comparisons, columns = _split_reads(decode_template(conj.template))
+    texts = [f"{_comparison_text(atom)} {_operand_text(atom, values)}" for atom in comparisons]
+    return (" and ".join(texts) or "any row") + columns
 
 
-def _split_reads(items: Sequence[Any]) -> tuple[list[Any], str]:
+def _split_reads(atoms: Sequence[Atom]) -> tuple[list[Atom], str]:
     """Return the comparisons, and as text which columns of a row are read."""
-    read = [column for item in items if item[3] == READS for column in item[4]]
-    return [
-        item for item in items if item[3] != READS
-    ], f" (reads {', '.join(read)})" if read else ""
+    read = [column for atom in atoms if atom.op == READS for column in atom.operand]
+    comparisons = [atom for atom in atoms if atom.op != READS]
+    return comparisons, f" (reads {', '.join(read)})" if read else ""
 
 
-def _comparison_text(item: Sequence[Any]) -> str:
-    path, name, part, op, _, negated = item
-    column = ".".join(
-        [
-            *(hop[0] if hop[3:] == [] else hop[1] for hop in path),
-            name,
-            *([part.split(" ")[0]] if part else []),
-        ]
-    )
-    return f"{'not ' if negated else ''}{column} {_SIGNS.get(op, op)}"
+def _comparison_text(atom: Atom) -> str:
+    path, name, part = atom.column
+    hops = (hop.table if hop.is_reverse else hop.column for hop in path)
+    column = ".".join([*hops, name, *([part.split(" ")[0]] if part else [])])
+    return f"{'not ' if atom.negated else ''}{column} {_SIGNS.get(atom.op, atom.op)}"
 
 
-def _operand_text(item: Sequence[Any], values: Any) -> str:
-    text = next(values) if item[4] is None else ", ".join(item[4])
+def _operand_text(atom: Atom, values: Iterator[str]) -> str:
+    text = next(values) if atom.has_row_operand else ", ".join(atom.operand)
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}… ({len(text)} characters)"

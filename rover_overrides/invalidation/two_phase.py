@@ -366,7 +366,7 @@ def _conjs_met(
         return None
     for (hop, may_miss), some in groups.items():
         columns = () if may_miss else related_columns(some)
-        others = known.get(hop[0][1], ()) if hop else ()
+        others = known.get(hop[0].table, ()) if hop else ()
         for row in with_related(using, hop, columns, rows, others):
             conjs = conditions_met_by(table, some, row)
             if conjs is None:

@@ -17,11 +17,7 @@ from django.db.models.expressions import BaseExpression
 from django.utils.functional import Promise, cached_property
 from django.utils.tree import Node
 
-AGGREGATES = "rover_watched"
-"""The attribute of a query for the expressions of `aggregate()`, which are not part of it yet."""
-
-COUNT_ONLY = "rover_counted"
-"""The attribute of a query of which only the number of rows is used."""
+from rover_overrides.keys.query_state import state_of, update_state
 
 _DIGEST = "_rover_digest"
 UNSTORABLE = "unnamed"
@@ -146,10 +142,11 @@ def pop_digest(queryset: Any) -> str | None:
     UNSTORABLE means that the result must not be stored.
     """
     found: str | None = queryset.__dict__.pop(_DIGEST, None)
-    return None if found is not UNSTORABLE and hasattr(queryset.query, AGGREGATES) else found
+    has_aggregates = state_of(queryset.query).aggregates is not None
+    return None if found is not UNSTORABLE and has_aggregates else found
 
 
 def with_aggregates(queryset: Any, expressions: Mapping[str, Any]) -> Any:
     """Return the queryset, with expressions attached that the analysis takes as part of it."""
-    setattr(queryset.query, AGGREGATES, tuple(expressions.values()))
+    update_state(queryset.query, aggregates=tuple(expressions.values()))
     return queryset

@@ -14,8 +14,6 @@ from django.db.models.sql.query import Query
 
 from rover_overrides.keys.compile_copies import compile_copy
 from rover_overrides.keys.encoding import (
-    AGGREGATES,
-    COUNT_ONLY,
     digest,
     sql_digest,
     unstorable_digest,
@@ -25,6 +23,7 @@ from rover_overrides.keys.made_objects import (
     maker_names,
     runs_application_code,
 )
+from rover_overrides.keys.query_state import state_of
 
 _IDENTITY_SETTINGS = ("ENGINE", "HOST", "PORT", "NAME", "OPTIONS", "TIME_ZONE")
 """The settings of a database that affect its rows and how they are read."""
@@ -53,9 +52,7 @@ def _digest(queryset: Any) -> str:
     compiler = compile_copy(queryset.query).get_compiler(queryset.db)
     # The driver returns times in the connection's time zone, which a deploy may change.
     named: tuple[Any, ...] = kinds, database, compiler.connection.timezone_name, salt
-    state = queryset.query.__dict__
-    # Otherwise no objects are made, only a number or the values of `aggregate()`.
-    is_made = not (COUNT_ONLY in state or AGGREGATES in state)
+    is_made = state_of(queryset.query).makes_objects
     if are_own and is_made:
         named += language_and_time_zone()
     try:

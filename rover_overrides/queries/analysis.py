@@ -27,8 +27,8 @@ from rover_overrides.introspection.application_sql import UncacheableError
 from rover_overrides.introspection.django_classes import is_django_connection
 from rover_overrides.introspection.schema import model_of
 from rover_overrides.keys.compile_copies import compile_copy
-from rover_overrides.keys.encoding import AGGREGATES, COUNT_ONLY
-from rover_overrides.queries.expressions import ORDER_EXPRESSIONS, QueryContents, query_contents
+from rover_overrides.keys.query_state import state_of, update_state
+from rover_overrides.queries.expressions import QueryContents, query_contents
 from rover_overrides.queries.library_queries import LibraryQueryError, is_library_query
 from rover_overrides.queries.library_queries import tables_of as library_query_tables
 from rover_overrides.queries.lookups import (
@@ -148,8 +148,11 @@ def _store_order(query: Query, compiler: Any) -> None:
     It may be the query's model or a related one. The order does not affect the number of rows, nor
     an aggregate of all rows.
     """
-    if not (hasattr(query, COUNT_ONLY) or (hasattr(query, AGGREGATES) and not query.is_sliced)):
-        setattr(query, ORDER_EXPRESSIONS, [expression for expression, _ in compiler.get_order_by()])
+    state = state_of(query)
+    if state.is_count_only or (state.aggregates is not None and not query.is_sliced):
+        return
+    ordering = tuple(expression for expression, _ in compiler.get_order_by())
+    update_state(query, ordering=ordering)
 
 
 def _resolved(item: Any, query: Query) -> Any:

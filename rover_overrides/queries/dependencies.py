@@ -13,7 +13,8 @@ from funcy import join_with, lcat
 
 from rover_overrides.conditions.conditions import TRUE, UNCACHED, Conj
 from rover_overrides.core.switches import disabled_features, is_installed
-from rover_overrides.keys.encoding import COUNT_ONLY, UNSTORABLE, pop_digest
+from rover_overrides.keys.encoding import UNSTORABLE, pop_digest
+from rover_overrides.keys.query_state import state_of, update_state
 from rover_overrides.queries.prefetches import prefetched_querysets, prefetched_tables
 
 Dependencies = dict[str, list[Conj]]
@@ -53,7 +54,7 @@ def dnfs(queryset: Any, purpose: Purpose = "rows") -> Dependencies:
 def as_count_sample(queryset: Any) -> Any:
     """Return a queryset as the sample of a function that uses only its number of rows."""
     sample = queryset._clone()
-    setattr(sample.query, COUNT_ONLY, True)
+    update_state(sample.query, is_count_only=True)
     return sample
 
 
@@ -63,7 +64,7 @@ def sample_dependencies(queryset: Any) -> Dependencies:
     A function may return the prefetched rows too.
     """
     if not (cacheops_settings.CACHEOPS_INSIDEOUT and queryset._prefetch_related_lookups):
-        return dnfs(queryset, "count" if hasattr(queryset.query, COUNT_ONLY) else "sample")
+        return dnfs(queryset, "count" if state_of(queryset.query).is_count_only else "sample")
     tables = prefetched_tables(queryset)
     along = (
         {queryset.model._meta.db_table: [UNCACHED]}

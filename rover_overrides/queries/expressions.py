@@ -16,10 +16,7 @@ from django.db.models.sql.where import ExtraWhere, NothingNode, WhereNode
 from rover_overrides.introspection import application_sql
 from rover_overrides.introspection.application_sql import UncacheableError
 from rover_overrides.introspection.sql_keywords import RELATIVE_TIMES
-from rover_overrides.keys.encoding import AGGREGATES
-
-ORDER_EXPRESSIONS = "rover_ordered"
-"""The attribute of a compiled query that holds the expressions by which its rows are ordered."""
+from rover_overrides.keys.query_state import state_of
 
 MAX_NODES = 20_000
 """The result of a query with more expressions than this is not cached."""
@@ -109,8 +106,9 @@ def _roots(query: Query) -> Iterator[Any]:
     yield query.where
     yield from query.select
     yield from query.annotations.values()
-    yield from getattr(query, AGGREGATES, ())
-    yield from getattr(query, ORDER_EXPRESSIONS, ())
+    state = state_of(query)
+    yield from state.aggregates or ()
+    yield from state.ordering
     yield from (item for item in query.order_by if not isinstance(item, str))
     yield from query.group_by if isinstance(query.group_by, (tuple, list)) else ()
     for join in query.alias_map.values():

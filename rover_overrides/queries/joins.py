@@ -14,12 +14,11 @@ from django.db.models.fields.reverse_related import ForeignObjectRel
 from django.db.models.sql.constants import INNER
 from django.db.models.sql.datastructures import Join
 
-from rover_overrides.conditions.conditions import REVERSE, Atom, Column, Path
+from rover_overrides.conditions.conditions import Atom, Column, Hop, Path
 from rover_overrides.introspection.schema import field_of
 
 MAX_HOPS = 4
 
-Hop = tuple[str, ...]
 HopsByAlias = dict[str, list[tuple[str, Hop]]]
 
 
@@ -55,8 +54,13 @@ def lift(path: Path, atom: Atom) -> Atom:
     """
     # Not for isnull: a key that the database does not enforce may lead to no row. Then the other
     # side's column is NULL, and the own one is not.
-    while path and atom.column.name == path[-1][2] and not atom.column.part and atom.op != "isnull":
-        atom = atom._replace(column=atom.column._replace(name=path[-1][0]))
+    while (
+        path
+        and atom.column.name == path[-1].target
+        and not atom.column.part
+        and atom.op != "isnull"
+    ):
+        atom = atom._replace(column=atom.column._replace(name=path[-1].column))
         path = path[:-1]
     return atom._replace(column=atom.column._replace(path=path))
 
@@ -67,10 +71,10 @@ def existence(paths: Iterable[Path]) -> Iterator[Atom]:
     With a unique key, it is cheap to check.
     """
     for path in paths:
-        if len(path) == 1 and path[0][3:]:
-            _, table, key, _ = path[0]
-            if getattr(field_of(table, key), "unique", False):
-                yield Atom(Column(path, key), "isnull", ("0",))
+        if len(path) == 1 and path[0].is_reverse:
+            hop = path[0]
+            if getattr(field_of(hop.table, hop.target), "unique", False):
+                yield Atom(Column(path, hop.target), "isnull", ("0",))
 
 
 def forward_hops(aliases: dict[str, Any]) -> HopsByAlias:
@@ -79,11 +83,11 @@ def forward_hops(aliases: dict[str, Any]) -> HopsByAlias:
     for alias, join, own, other in _by_key(aliases):
         parent = join.parent_alias
         if isinstance(join.join_field, ForeignKey):
-            hops[parent].append((alias, (own, join.table_name, other)))
+            hops[parent].append((alias, Hop(own, join.table_name, other)))
         elif isinstance(join.join_field, ForeignObjectRel) and isinstance(
             join.join_field.field, ForeignKey
         ):
-            hops[alias].append((parent, (other, aliases[parent].table_name, own)))
+            hops[alias].append((parent, Hop(other, aliases[parent].table_name, own)))
     return hops
 
 
@@ -96,11 +100,13 @@ def reverse_hops(aliases: dict[str, Any]) -> HopsByAlias:
     for alias, join, own, other in _by_key(aliases):
         parent = join.parent_alias
         if isinstance(join.join_field, ForeignKey):
-            hops[alias].append((parent, (other, aliases[parent].table_name, own, REVERSE)))
+            hops[alias].append(
+                (parent, Hop(other, aliases[parent].table_name, own, is_reverse=True))
+            )
         elif join.join_type == INNER and isinstance(
             getattr(join.join_field, "field", None), ForeignKey
         ):
-            hops[parent].append((alias, (own, join.table_name, other, REVERSE)))
+            hops[parent].append((alias, Hop(own, join.table_name, other, is_reverse=True)))
     return hops
 
 

@@ -15,7 +15,7 @@ from rover_overrides.introspection import django_classes
 from rover_overrides.introspection.application_sql import UncacheableError
 from rover_overrides.introspection.schema import model_of
 from rover_overrides.introspection.table_names import SqlAnalysisError, tables_in_sql
-from rover_overrides.keys.encoding import AGGREGATES
+from rover_overrides.keys.query_state import state_of
 
 
 class LibraryQueryError(Exception):
@@ -63,7 +63,7 @@ def _tables_in_sql(query: Any, using: str) -> set[str]:
     if django_classes.non_django_attributes(type(compiler)) & _EXECUTING_METHODS:
         raise SqlAnalysisError(f"{type(compiler).__name__} runs statements of its own")
     found = tables_in_sql(*compiler.as_sql())
-    for node in getattr(query, AGGREGATES, ()):
+    for node in state_of(query).aggregates or ():
         found |= tables_in_sql(*compiler.compile(deepcopy(node)))
     return found
 

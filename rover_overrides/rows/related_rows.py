@@ -16,7 +16,7 @@ from django.db.models.lookups import In
 from django.db.models.sql import Query
 from django.db.models.sql.where import AND
 
-from rover_overrides.conditions.conditions import Column, Path
+from rover_overrides.conditions.conditions import Column, Hop, Path
 from rover_overrides.database.snapshots import sees_snapshot_only
 from rover_overrides.database.statements import StatementError
 from rover_overrides.introspection.django_classes import resolve_target
@@ -63,7 +63,7 @@ def _add_columns(
     using: str, path: Path, names: Sequence[str], rows: Sequence[dict[str | Column, Any]]
 ) -> None:
     """Add to the rows the columns at the end of a path that leads to one row each."""
-    start = path[0][0]
+    start = path[0].column
     keys = [_key(path[0], row.get(start)) for row in rows]
     found = _columns_by_key(using, path, names, {key for key in keys if key is not None})
     for row, key in zip(rows, keys) if found is not None else ():
@@ -80,24 +80,24 @@ def _with_reverse_rows(
 ) -> Iterator[dict[str | Column, Any]]:
     """Yield each row once for each of the many rows that lead to it, with the columns wanted."""
     hop = next(iter(wanted))[0]
-    keys = [_key(hop, row.get(hop[0])) for row in rows]
+    keys = [_key(hop, row.get(hop.column)) for row in rows]
     stored = _stored_reverse_rows(using, wanted, {key for key in keys if key is not None})
     changed = _changed_reverse_rows(using, wanted, others)
     for row, key in zip(rows, keys):
         if (
             stored is None
             or changed is None
-            or hop[0] not in row
-            or (key is None and row[hop[0]] is not None)
+            or hop.column not in row
+            or (key is None and row[hop.column] is not None)
         ):
             yield row  # its related rows are unknown
         else:
             yield from ({**row, **other} for other in (*stored.get(key, ()), *changed.get(key, ())))
 
 
-def _key(hop: tuple[str, ...], value: Any) -> Any:
+def _key(hop: Hop, value: Any) -> Any:
     """Return a key as the database returns it, or None if it is NULL or no valid key."""
-    field = field_of(hop[1], hop[2])
+    field = field_of(hop.table, hop.target)
     if field is None or value is None or not is_stock(field):
         return value  # it was read without a converter
     try:
@@ -146,10 +146,10 @@ def _changed_reverse_rows(
 ) -> dict[Any, list[dict[str | Column, Any]]] | None:
     """Return what `_stored_reverse_rows` does for the rows that were changed along."""
     hop = next(iter(wanted))[0]
-    keys = [_key(hop, row.get(hop[2])) for row in others]
+    keys = [_key(hop, row.get(hop.target)) for row in others]
     # Unknown if a row lacks its key, or has a value that is no valid key.
     if len(others) > MAX_KEYS or any(
-        hop[2] not in row or (row[hop[2]] is not None) > (key is not None)
+        hop.target not in row or (row[hop.target] is not None) > (key is not None)
         for row, key in zip(others, keys)
     ):
         return None
@@ -170,13 +170,13 @@ def _changed_reverse_rows(
 
 
 def _fetch_by_key(
-    using: str, hop: tuple[str, ...], lookup_names: Sequence[str], keys: set[Any]
+    using: str, hop: Hop, lookup_names: Sequence[str], keys: set[Any]
 ) -> dict[Any, list[list[Any]]] | None:
     """Return rows of the ORM lookup names `lookup_names`, by the first of them.
 
     Return None if there are too many keys or rows, or if the query fails.
     """
-    model, field = model_of(hop[1]), field_of(hop[1], hop[2])
+    model, field = model_of(hop.table), field_of(hop.table, hop.target)
     if not keys:
         return {}
     if model is None or field is None or len(keys) > MAX_KEYS:
@@ -210,9 +210,9 @@ def _lookup_names(path: Path, names: Sequence[str]) -> list[str] | None:
 
     Return None if a field is unknown.
     """
-    fields = [field_of(path[0][1], path[0][2])]
-    fields += [field_of(before[1], hop[0]) for before, hop in zip(path, path[1:])]
-    ends = [field_of(path[-1][1], name) for name in names]
+    fields = [field_of(path[0].table, path[0].target)]
+    fields += [field_of(before.table, hop.column) for before, hop in zip(path, path[1:])]
+    ends = [field_of(path[-1].table, name) for name in names]
     if None in fields or None in ends:
         return None
     hops = "".join(f"{field.name}__" for field in fields[1:] if field is not None)

@@ -85,6 +85,8 @@ def chaos(
         click.echo(json.dumps(checker.report.as_document(rounds, seed, subject.name), indent=1))
     else:
         click.echo(checker.report.text(rounds, seed, subject.name))
+    if any(found.is_interrupted for found in rounds):
+        return Exit.INTERRUPTED
     return Exit.OK if checker.report.is_clean(rounds) else Exit.ATTENTION
 
 

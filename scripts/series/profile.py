@@ -66,17 +66,14 @@ def settings_for(
     """Return the settings under which probes run on a release.
 
     The entry of a retired feature counts from the release in its `Applied-Upstream:` on, because an
-    earlier upstream may lack the setting or refuse its value. Settings that the patch of `without`
-    brought are left out.
+    earlier upstream may lack the setting or refuse its value. So does the entry of a patch without
+    a live feature. Settings that the patch of `without` brought are left out.
     """
     parts = []
     for name, settings in profile.items():
         features = series.features_named(name)
-        since = [
-            feature.retired_in
-            for feature in features
-            if feature.state is State.RETIRED and feature.retired_in
-        ]
+        is_live = any(feature.state is State.ACTIVE for feature in features)
+        since = [feature.retired_in for feature in features if feature.retired_in and not is_live]
         own = without is not None and any(
             feature.patch.id == without.patch.id for feature in features
         )

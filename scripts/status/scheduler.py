@@ -16,6 +16,7 @@ from scripts.series.apply import PatchedTree, TreeBuilder
 from scripts.verdicts.decide import (
     Column,
     Facts,
+    agree_on_settings,
     columns_with_result,
     keep_one_without_run,
     next_column,
@@ -105,8 +106,12 @@ class ColumnScheduler:
 
     def _may_retire(self, feature: Feature, cell: Cell) -> bool:
         """Return whether a verdict of this cell can make a person retire a feature."""
-        counts = feature.state is State.ACTIVE and cell.mode not in self.scope.advisory_modes
+        counts = feature.state is State.ACTIVE and self._is_gating(cell)
         return counts and Version(cell.release) >= Version(self.scope.answer_release)
+
+    def _is_gating(self, cell: Cell) -> bool:
+        """Return whether the verdicts of a cell count: its mode is not advisory."""
+        return cell.mode not in self.scope.advisory_modes
 
     def run_bare(self) -> None:
         """Run the bare column, with which every verdict begins, if it is not known yet."""
@@ -140,7 +145,7 @@ class ColumnScheduler:
         The column without the patch runs in one cell of a release at a time. If it shows that the
         feature is needed, no other cell can change the verdict on that release.
         """
-        self.facts = keep_one_without_run(self.facts)
+        self.facts = keep_one_without_run(agree_on_settings(self.facts, self._is_gating))
         columns = {
             key: column
             for key, facts in self.facts.items()

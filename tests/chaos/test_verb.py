@@ -141,7 +141,7 @@ def test_interrupted_run_judges_and_returns_what_it_has_found(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("sign", "code"), [(signal.SIGINT, Exit.ATTENTION), (signal.SIGKILL, -signal.SIGKILL)]
+    ("sign", "code"), [(signal.SIGINT, Exit.INTERRUPTED), (signal.SIGKILL, -signal.SIGKILL)]
 )
 def test_run_that_is_interrupted_or_killed_leaves_no_process_behind(sign, code):
     script = (

@@ -1,6 +1,7 @@
 """Lets the tests import what the oracle's own processes import by the same names."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -33,12 +34,12 @@ def subjects(repo):
 def judge(repo, subjects):
     """Judge a tree in a process of the tests' own Python, and give what it printed."""
 
-    def judged(name, *words, database=SQLITE):
+    def judged(name, *words, database=SQLITE, **settings):
+        subject = subjects[name]
+        subject = replace(subject, settings={**subject.settings, **settings})
         with environments.Environment.prepared(
             repo, "py311-django5.2", database, Path(sys.executable)
         ) as environment:
-            return environments.run_worker(
-                environment, subjects[name], [str(word) for word in words]
-            )
+            return environments.run_worker(environment, subject, [str(word) for word in words])
 
     return judged

@@ -4,6 +4,12 @@ from collections import Counter
 
 import pytest
 from oracle.environments import Database, is_clean
+from oracle.run import ROOT
+
+from scripts.core.lockfile import read_lock
+from scripts.core.model import State
+from scripts.core.repository import Repository
+from scripts.series.series import read_series
 
 DATABASES = [
     Database("sqlite"),
@@ -11,6 +17,16 @@ DATABASES = [
     Database("postgresql", "repeatable-read"),
 ]
 
+
+_REPOSITORY = Repository(ROOT)
+FEATURES = [
+    feature.id
+    for feature in read_series(_REPOSITORY, read_lock(_REPOSITORY.lock_file)).features
+    if feature.state is State.ACTIVE
+]
+
+STORING = ("leased-storage",)
+"""Features without which no result is stored."""
 
 TINY = 30_000
 """Bytes that a server may use beyond what it has after a few steps."""
@@ -50,6 +66,16 @@ def test_no_cached_answer_of_the_series_differs_from_the_database(judge, databas
     assert found["raised"] == {}
     assert found["figures"]["steps"] == steps
     assert is_clean([Counter(found["figures"])])
+
+
+@pytest.mark.parametrize("feature", FEATURES)
+def test_no_cached_answer_is_stale_with_a_feature_disabled(judge, feature):
+    found = judge(
+        "series", "--steps", 120, "--seed", 3, "--shrink", 1, CACHEOPS_ROVER_OFF=[feature]
+    )
+    assert found["reproducers"] == []
+    assert found["raised"] == {}
+    assert bool(found["figures"]["hits"]) is (feature not in STORING)
 
 
 def test_no_cached_answer_is_stale_where_the_server_evicts_whatever_it_likes(judge):

@@ -41,7 +41,9 @@ def test_own_statement_alone_needs_nothing_more():
     "found",
     [
         reads(OWN, "SELECT name FROM query_models_tag"),
-        reads(OWN, 'WITH t AS (SELECT 1) SELECT "query_models_tag"."name" FROM t, QUERY_MODELS_TAG'),
+        reads(
+            OWN, 'WITH t AS (SELECT 1) SELECT "query_models_tag"."name" FROM t, QUERY_MODELS_TAG'
+        ),
         reads(OWN, cached=[{"query_models_tag": [equal("x")]}]),
     ],
 )

@@ -231,7 +231,7 @@ def test_columns_of_related_rows_are_asked_for():
     conj, whatever = dependencies(Item.objects.filter(owner__maker__name="a", number=1))[TABLE]
     assert conj.template == whatever.template
     (column,) = related_columns([conj.template])
-    assert (column.name, [hop[1] for hop in column.path]) == (
+    assert (column.name, [hop.table for hop in column.path]) == (
         "name",
         ["query_models_owner", "query_models_maker"],
     )

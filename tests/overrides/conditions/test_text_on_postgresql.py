@@ -10,6 +10,8 @@ import pytest
 from tests.support.lookups import lookups_page
 from tests.support.postgresql import postgresql, served_by
 
+pytestmark = pytest.mark.slow
+
 TEXT = Path(lookups_page.__file__).with_name("measure_text.py")
 COUNT = [
     "text exact",

@@ -46,6 +46,7 @@ def played(request, tree, plain_server, tmp_path):
         yield without, cached.evaluate("failing_statements.run_all_writes(True)", seconds=600)
 
 
+@pytest.mark.slow
 def test_each_failure_changes_nothing_but_what_is_dropped(played):
     without, found = played
     assert sum(fault is not None for *_, fault, _ in found) > 100, "too few statements were seen"

@@ -9,6 +9,8 @@ from tests.support import engine_redis, redis_proxy
 from tests.support.application_process import application_processes
 from tests.support.redis_proxy import HUNG, WORKING
 
+pytestmark = pytest.mark.slow
+
 READ = "list(Shelf.objects.filter(name='Left').values_list('id', flat=True))"
 WAITING = "cursor = connection.cursor(); cursor.execute('SELECT COUNT(*) FROM rover_outbox'); cursor.fetchone()[0]"
 SETUP = """

@@ -95,6 +95,7 @@ def alias(request):
     return alias
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", COLUMNS)
 @pytest.mark.parametrize("zone", ["UTC", "Europe/Prague"])
 def test_row_that_meets_a_lookup_or_its_negation_is_met(alias, name, zone):
@@ -123,6 +124,7 @@ def test_row_that_meets_a_lookup_or_its_negation_is_met(alias, name, zone):
         transaction.set_rollback(True, using=alias)
 
 
+@pytest.mark.slow
 @given(data=st.data())
 @CHECKED
 def test_row_that_meets_the_conditions_is_met(alias, data):
@@ -193,6 +195,7 @@ def _some_writes(data, alias, number):
             _written(data, alias, model)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("purpose", ["sample", "rows", "count"])
 @given(data=st.data())
 @CHECKED

@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.lookups import lookups_page
 
-pytestmark = pytest.mark.xdist_group("the table of lookups")  # it takes a minute to find
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("the table of lookups")]
 
 MUST = {
     "CharField": [

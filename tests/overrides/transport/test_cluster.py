@@ -7,6 +7,8 @@ import pytest
 from tests.support.application_process import application_processes
 from tests.support.redis_watch import watching
 
+pytestmark = pytest.mark.slow
+
 CLIENT = "redis.cluster.RedisCluster"
 ROWS = """
 calls.clear()

@@ -19,6 +19,8 @@ from tests.support.one_result import DEPS, cached, drop, is_hit
 from tests.support.redis_proxy import Proxy
 from tests.support.redis_watch import watching
 
+pytestmark = pytest.mark.slow
+
 AT_ONCE = override_settings(CACHEOPS_ROVER_IDENTITY_SECONDS=0)
 WRITTEN = ("u", TRUE)
 

@@ -11,6 +11,8 @@ from tests.support import engine_redis
 from tests.support.application_process import application_processes
 from tests.support.one_result import DEPS, cached, drop, is_hit
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def pair(tmp_path):

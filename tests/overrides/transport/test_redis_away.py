@@ -10,6 +10,8 @@ from tests.support.application_process import application_processes
 from tests.support.redis_proxy import FAULTS, HUNG, OOM, REFUSED, RESET, WORKING
 from tests.support.row_statements import COUNT_OUTBOX_ENTRIES, READ, READ_AFTER_WRITE, WRITE
 
+pytestmark = pytest.mark.slow
+
 HEARD = {
     RESET
 }  # the server did hear the announcement, of which nobody knows: it keeps its tables out of the cache for a minute

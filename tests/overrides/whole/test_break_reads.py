@@ -21,6 +21,8 @@ from rover_overrides.queries.dependencies import as_count_sample
 from tests.support.query_models.models import Item, Maker
 from tests.support.write_models.models import Book, Shelf
 
+pytestmark = pytest.mark.slow
+
 ITEMS, MAKERS = Item._meta.db_table, Maker._meta.db_table
 
 

@@ -4,6 +4,8 @@ import pytest
 
 from tests.support.application_process import application_processes
 
+pytestmark = pytest.mark.slow
+
 FILL = "Shelf.objects.create(pk=1, name='Oak'); Tag.objects.create(pk=1, slug='red', hits=1)"
 HITS = "list(Tag.objects.order_by('pk').values_list('hits', flat=True))"
 SLUGS = "list(Tag.objects.order_by('pk').values_list('slug', 'hits'))"

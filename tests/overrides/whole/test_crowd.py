@@ -4,6 +4,8 @@ import pytest
 
 from tests.support import engine_redis, wheel_process
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):

@@ -13,6 +13,8 @@ from tests.support import engine_redis
 from tests.support.application_process import application_processes
 from tests.support.hanging_commits import SocketProxy, database
 
+pytestmark = pytest.mark.slow
+
 BEFORE = "35fa06a"  # of which the wheel 7.2+rover.1 was made
 BUILD = """
 import json

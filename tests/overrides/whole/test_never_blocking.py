@@ -8,7 +8,7 @@ from redis.commands.core import Script
 from tests.support.application_process import application_processes
 from tests.support.redis_watch import units, watching
 
-pytestmark = pytest.mark.xdist_group("a million results")
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("a million results")]
 
 MOST = 1000
 RESULTS = 1_000_000

@@ -2,6 +2,8 @@
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 READ = "list(Shelf.objects.filter(name='Left').values_list('id', flat=True))"
 RANGE = "list(Book.objects.filter(pages__lt=10).values_list('title', flat=True))"
 WRITE = "Shelf.objects.update(name='Right'); Book.objects.update(pages=20)"

@@ -4,6 +4,8 @@ import pytest
 
 from tests.support import wheel_process
 
+pytestmark = pytest.mark.slow
+
 CLASS = "redis.cluster.RedisCluster"
 SETTINGS = {"spread": {}, "by-table": {"CACHEOPS_ROVER_SHARD_BY_TABLE": True}}
 

@@ -10,6 +10,8 @@ from tests.support import engine_redis
 from tests.support.application_process import application_processes
 from tests.support.read_write_load import MAX_OPERATIONS, ROWS, LoadBoard
 
+pytestmark = pytest.mark.slow
+
 PROCESSES = 3
 OPERATIONS = 300  # of each process, before what happens and after it
 CLUSTER = {"CACHEOPS_CLIENT_CLASS": "redis.cluster.RedisCluster"}

@@ -21,6 +21,8 @@ from tests.support.local_index import (
     serving,
 )
 
+pytestmark = pytest.mark.slow
+
 USER, PASSWORD = "rover", "p@ss:w/rd"
 QUOTED = "p%40ss%3Aw%2Frd"
 SECRETS = (PASSWORD, QUOTED, "ss:w", base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode())

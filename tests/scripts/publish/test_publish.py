@@ -28,6 +28,8 @@ from tests.support.shipping import (
     wait_until,
 )
 
+pytestmark = pytest.mark.slow
+
 UPLOADED = "uploaded to local"
 THERE = "already there: local has these bytes"
 PROVEN = "installed from local into a new environment: the files are as recorded, the control probe passes"

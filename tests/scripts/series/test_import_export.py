@@ -8,6 +8,8 @@ import pytest
 
 from tests.support.local_index import GITCONFIG, ROOT, contents
 
+pytestmark = pytest.mark.slow
+
 TRAILERS = """Id: {id}
 Base: {base}
 Origin: vendor

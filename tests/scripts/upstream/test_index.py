@@ -6,6 +6,8 @@ import pytest
 
 from tests.support.local_index import FILES_1_0, FILES_1_1, MTIME, sdist, sdist_name
 
+pytestmark = pytest.mark.slow
+
 
 def assert_nothing_pinned(fork):
     assert not fork.lock.exists()

@@ -6,6 +6,8 @@ import pytest
 
 from tests.support.local_index import FILES_1_0, FILES_1_1, sdist, sdist_name
 
+pytestmark = pytest.mark.slow
+
 
 def pins(fork):
     return tomllib.loads(fork.lock.read_text())

@@ -8,6 +8,8 @@ from packaging.version import Version
 from scripts.core.config import Upstream
 from tests.support.local_index import FILES_1_1, empty_wheel
 
+pytestmark = pytest.mark.slow
+
 
 def pinned_versions(fork):
     return [release["version"] for release in tomllib.loads(fork.lock.read_text())["release"]]

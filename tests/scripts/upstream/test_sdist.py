@@ -9,6 +9,8 @@ from scripts.core.errors import EnvironmentFailedError
 from scripts.upstream.sdist import newest_time, read_sdist
 from tests.support.local_index import MTIME, archive, contents
 
+pytestmark = pytest.mark.slow
+
 TOP = "made_up_tally-1.1"
 
 

@@ -4,6 +4,8 @@ import pytest
 
 from tests.support.local_index import FILES_1_0, FILES_1_1, contents, make_clone
 
+pytestmark = pytest.mark.slow
+
 
 def expected(files):
     return {name: text.encode() for name, text in files.items()}

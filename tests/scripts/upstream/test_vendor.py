@@ -9,6 +9,8 @@ import pytest
 
 from tests.support.local_index import FILES_1_0, FILES_1_1, ROOT, Fork, make_fork, sdist, sdist_name
 
+pytestmark = pytest.mark.slow
+
 KILLS = {
     "before a downloaded file has its name": ("os.rename", ".tar.gz.part"),
     "before the first import": ("subprocess.Popen", "fast-import"),

@@ -16,6 +16,8 @@ from scripts.wheel.sbom import sbom_problem
 from tests.support import harness
 from tests.support.shipping import OWN_TESTS, WHEEL
 
+pytestmark = pytest.mark.slow
+
 # Runs the command line forty days from now; what it starts keeps the real clock, which has moved on as well.
 ANOTHER_DAY = """
 import datetime, time

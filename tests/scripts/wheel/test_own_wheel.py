@@ -25,6 +25,8 @@ from tests.support import harness
 from tests.support.local_index import File, LocalIndex, serving
 from tests.support.shipping import program_environment, pypiserver, small_wheel
 
+pytestmark = pytest.mark.slow
+
 MADE = {
     ".fork",
     ".git",
