@@ -12,6 +12,7 @@ from rover_overrides.invalidation.two_phase import Change
 
 def invalidate(using: str, changes: Iterable[Sequence[Any]]) -> None:
     """Invalidate the results that depend on changed rows."""
+    # A change in the format of the previous wheel has no prefix.
     two_phase.invalidate(using, [Change(*change) for change in changes])
 
 

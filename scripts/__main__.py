@@ -63,6 +63,7 @@ def cli(context: click.Context, repo: Path, verbose: bool) -> None:
     logging.basicConfig(
         level=logging.DEBUG if verbose else logging.WARNING, format="%(message)s", stream=sys.stderr
     )
+    # `-v` is about the commands that are run, not about locks and connections.
     for name in ("filelock", "urllib3"):
         logging.getLogger(name).setLevel(logging.WARNING)
     context.obj = Repository(repo.resolve())
@@ -116,6 +117,7 @@ def matrix(repo: Repository, options: ReportOptions, listing: bool) -> Exit:
 
 
 def _list_matrix(repo: Repository) -> Exit:
+    # A verb imports what it needs in its function, so that `--help` is quick.
     from scripts.core.lockfile import read_lock
 
     lock = read_lock(repo.lock_file)
@@ -663,6 +665,7 @@ def lint(repo: Repository, write: bool) -> Exit:
     from scripts.series.series import read_series, read_with_problems
 
     lock = read_lock(repo.lock_file)
+    # Read despite its problems, so that one run also reports those of the profile and README.
     series, _ = read_with_problems(repo, lock)
     raise_all(
         lambda: read_series(repo, lock),
@@ -681,12 +684,14 @@ def lint(repo: Repository, write: bool) -> Exit:
 def main() -> None:
     """Run the command line; expected errors are printed without a traceback."""
     ignore_closed_pipes()
+    # So that `kill` ends a run as Ctrl-C does: nothing is left running, what is finished is kept.
     signal.signal(signal.SIGTERM, lambda *_: _interrupt())
     # A shell without job control starts background processes with SIGINT ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     verb = next((word for word in sys.argv[1:] if word in cli.commands), "")
     try:
         with heartbeat(verb):
+            # In standalone mode, click would ignore the exit code that a verb returns.
             code = cli.main(standalone_mode=False)
     except ForkError as error:
         _fail(error, str(error), error.exit_code)

@@ -53,7 +53,9 @@ def _fetch(queryset: Any, key: str) -> tuple[list[Any], bool]:
     Rows that are not covered are not stored.
     """
     kind = queryset._iterable_class
+    # These belong to the reader's related manager: others share the stored rows.
     source = _without_known_related(queryset) if _has_known_related(queryset) else queryset
+    # Without a lease the rows are not stored, so nobody needs to know what else was read.
     if settings.CACHEOPS_INSIDEOUT and results.has_lease(key):
         with nested_reads.recording_reads() as reads:
             rows = list(kind(source))

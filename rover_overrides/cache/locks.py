@@ -38,6 +38,7 @@ def lifetime_seconds() -> float:
 def acquire(key: str) -> str | None:
     """Return the token of a lock, or None if another caller holds it."""
     token = os.urandom(16).hex()
+    # Redis refuses an expiry of 0.
     milliseconds = max(1, int(1000 * lifetime_seconds()))
     locked, held = pipeline.run(
         [("SET", _lock(key), token, "NX", "PX", milliseconds), holder_command(key)]
@@ -68,6 +69,7 @@ def wait(key: str, longest: float) -> None:
             # Upstream waits with this command, and its tests expect it.
             pipeline.client().brpoplpush(_signal(key), _signal(key), timeout=seconds)
     except (redis.ConnectionError, redis.TimeoutError):
+        # The client is used directly here; elsewhere `pipeline.run` records the failure.
         circuit.record_failure()
         raise
 

@@ -26,6 +26,7 @@ _WORD = re.compile(r"\w+")
 _START = re.compile(r"[\s(]*(\w+)")
 _NEITHER = frozenset({"pragma", "release", "rollback", "savepoint", "set", "show"})
 
+# The tables that were read, by the key of the result; None if it is unknown which.
 _learned: dict[str, frozenset[str] | None] = {}
 
 
@@ -108,6 +109,7 @@ def with_learned_tables(key: str, deps: Any) -> Any:
         return deps
     tables = _learned[key]
     if tables is None:
+        # One UNCACHED, under whatever name, keeps the result out of the cache.
         return {**deps, "": [UNCACHED]}
     return {**deps, **{table: [TRUE] for table in tables}}
 

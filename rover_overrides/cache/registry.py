@@ -168,6 +168,7 @@ class KnownTemplates:
     """
 
     def __init__(self) -> None:
+        # For each template until when it counts as refused; math.inf for one that is in.
         self._registries: dict[str, tuple[Version, dict[str, float]]] = {}
         self._full_until: dict[str, float] = {}
 

@@ -72,6 +72,7 @@ before_read: list[Callable[[], object]] = []
 If one of them raises or returns False, Redis is not queried.
 """
 
+# The module comes with a patch that this tree may lack.
 _counters: Any = (
     import_module("rover_overrides.metrics.counters")
     if switches.is_installed("explain-invalidation")
@@ -370,6 +371,7 @@ def _lease_commands(
     appends = [
         registry.append_command(key, templates, seconds) for key, templates in missing.items()
     ]
+    # GETEX, because a stamp that others have created must outlive this result too.
     pairs = [
         (("SET", key, os.urandom(16), "NX", "EX", seconds), ("GETEX", key, "EX", seconds))
         for key in stamps

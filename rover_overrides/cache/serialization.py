@@ -18,6 +18,7 @@ from rover_overrides.core.operator_warnings import warn
 
 _MOST_WARNED = 100  # kinds of failures that a process remembers
 
+# The module comes with a patch that this tree may lack.
 _counters: Any = (
     import_module("rover_overrides.metrics.counters")
     if switches.is_installed("explain-invalidation")
@@ -40,7 +41,7 @@ def loads(data: bytes) -> Any:
         return settings.CACHEOPS_SERIALIZER.loads(data)
     except MemoryError:
         raise
-    except Exception as error:
+    except Exception as error:  # unpickling runs the code of any class
         _report_failure(
             "results unreadable",
             "A result in the cacheops cache cannot be read here, which makes it a miss",

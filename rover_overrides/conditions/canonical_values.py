@@ -73,6 +73,7 @@ def _kind_of(field: Field[Any, Any]) -> tuple[str | None, str]:
     """Return the kind and the internal type of a field; for a foreign key, those of its target."""
     last = resolve_target(field)
     internal = last.get_internal_type()
+    # Under a collation, texts may be equal that differ here.
     plain = getattr(last, "db_collation", None) is None and _is_stored_as_django(field)
     return (_KINDS.get(internal) if plain else None), internal
 
@@ -166,6 +167,7 @@ def _date(_field: Field[Any, Any], value: Any) -> dt.date:
 def _datetime(_field: Field[Any, Any], value: Any) -> dt.datetime:
     _require(isinstance(value, dt.datetime))
     if settings.USE_TZ:
+        # Django too takes a naive value for one in the default time zone.
         aware = (
             timezone.make_aware(value, timezone.get_default_timezone())
             if timezone.is_naive(value)

@@ -270,6 +270,7 @@ class ParsedTemplate:
             return True  # it may meet the test
         if value is None:  # neither a comparison with NULL nor its negation is true
             return False
+        # By table, because columns of the same name in two tables may be of different kinds.
         if (row.table, number) not in self._operands:
             self._operands[row.table, number] = _decoded_operand(row.table, atom)
         return _TESTS[atom.op](value, self._operands[row.table, number], atom.negated)
@@ -377,6 +378,7 @@ def _atoms_to_keep(atoms: Iterable[Atom]) -> list[Atom] | None:
     """Return the atoms to keep, those with row operands first, or None if two of them conflict."""
     has_row_operand: dict[tuple[Column, str], Atom] = {}
     tests: list[Atom] = []
+    # Sorted, so that every process writes the same conj as the same text.
     for atom in sorted(set(atoms)):
         if not atom.has_row_operand:
             tests.append(atom)

@@ -16,7 +16,7 @@ _OF_DATE: dict[str, Callable[[Any], int]] = {
     "month": lambda day: int(day.month),
     "day": lambda day: int(day.day),
     "week": lambda day: int(day.isocalendar()[1]),
-    "week_day": lambda day: int(day.isoweekday()) % 7 + 1,
+    "week_day": lambda day: int(day.isoweekday()) % 7 + 1,  # 1 is Sunday
     "iso_week_day": lambda day: int(day.isoweekday()),
     "quarter": lambda day: (int(day.month) + 2) // 3,
 }

@@ -42,6 +42,7 @@ def _bypasses_cache(alias: str) -> bool:
         or not connection.autocommit
         or state.has_explicit_isolation_level
     )
+    # PostgreSQL detects write skew between SERIALIZABLE transactions only by reads it has seen.
     return bool(is_in_transaction and snapshots.is_bound_to_snapshot(alias))
 
 

@@ -14,6 +14,7 @@ def hide_begin(connection: Any) -> Iterator[None]:
     No other statement runs in the block.
     """
     wrappers = connection.execute_wrappers
+    # SQLite's BEGIN goes through a cursor of Django, which calls the wrappers.
     connection.execute_wrappers = []
     try:
         with _remove_from_log(connection, "BEGIN"):

@@ -57,6 +57,7 @@ def is_bound_to_snapshot(using: str) -> bool:
     )
     if is_named or connection.vendor != "postgresql":
         return _has_snapshot(using)
+    # Kept on the connection, because each hit would otherwise make the key of the cache anew.
     if state.defaults_to_snapshot is None:
         state.defaults_to_snapshot = _defaults_to_snapshot(connection)
     return state.defaults_to_snapshot is not False  # unknown counts as bound
@@ -117,6 +118,7 @@ def _query_keeps_snapshot(connection: Any) -> bool:
     if connection.vendor == "sqlite":
         # Without a write-ahead log nobody can commit while a transaction reads.
         return _query_value(connection, "PRAGMA journal_mode") == "wal"
+    # On other databases it is unknown, which counts as a snapshot.
     return True
 
 

@@ -27,6 +27,8 @@ from rover_overrides.database.connection_state import state_of
 MAX_ROW_LOCKS = 32
 """How many savepoints of a transaction lock rows; later writes invalidate whole tables."""
 
+# A migration may hold that table and wait for rows of this transaction. After deadlock_timeout
+# PostgreSQL would end one of the two.
 LOCK_TIMEOUT_MS = 100
 """How long a statement waits for a lock on a table that is not being written.
 
@@ -320,6 +322,7 @@ def _end_savepoint(connection: Any, sql: str, failure: BaseException | None = No
     try:
         _send(connection, "", sql)
     except Error as error:
+        # psycopg2 makes the second one an InterfaceError, after which Django would not reconnect.
         aborted = state_of(connection).abort_error = (
             failure if isinstance(failure, Error) else error
         )
@@ -329,6 +332,7 @@ def _end_savepoint(connection: Any, sql: str, failure: BaseException | None = No
 def _send(connection: Any, before: str, sql: str, params: Sequence[Any] = ()) -> list[Row]:
     """Send statements in one round trip, and return the rows of the last one."""
     with connection.wrap_database_errors, closing(_client_cursor(connection)) as cursor:
+        # psycopg2 returns bytes, psycopg 3 a str.
         text = cursor.mogrify(sql, params)
         cursor.execute(before.encode() + text if isinstance(text, bytes) else before + text)
         # psycopg 3 has a result for each statement: go to the last one.

@@ -69,6 +69,7 @@ def cached_async(
 
     The blocking calls of the cache run in a thread.
     """
+    # Imported late, because upstream's modules import this one.
     from cacheops.conf import settings
     from cacheops.simple import CacheMiss
 
@@ -103,6 +104,7 @@ def cached_as_async(
     keep_fresh: bool,
 ) -> Callable[..., Any]:
     """Return an `async def` that is cached like querysets, with blocking calls in a thread."""
+    # Imported late, because upstream's modules import this one.
     from cacheops import query, transaction
     from cacheops.conf import settings
     from cacheops.sharding import get_prefix

@@ -51,6 +51,7 @@ class SimpleCacheClient:
         if not _uses_transport():
             self._client.setex(key, timeout, value)
         elif not _circuit_is_open():
+            # redis-py's own method takes a timedelta too.
             seconds = int(timeout.total_seconds()) if isinstance(timeout, timedelta) else timeout
             _run_command("SET", key, value, "EX", seconds)
 

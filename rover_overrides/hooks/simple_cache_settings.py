@@ -62,6 +62,7 @@ settings = _Settings()
 
 
 def _raise_miss() -> NoReturn:
+    # Imported late, because upstream's module imports this one.
     from cacheops.simple import CacheMiss
 
     raise CacheMiss

@@ -22,6 +22,7 @@ from django.db.models.sql.datastructures import BaseTable, Join
 MAX_CACHED = 4096
 """For how many classes or fields `cached_by_identity` keeps the results of a function."""
 
+# Some of these names are new in Python 3.13 and 3.14.
 COMMON_ATTRIBUTES = frozenset(
     """
     __abstractmethods__ __annotate__ __annotate_func__ __annotations__ __annotations_cache__

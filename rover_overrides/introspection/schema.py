@@ -59,6 +59,7 @@ def _find_known_table(name: str, *, is_quoted: bool) -> str | None:
 @functools.lru_cache(maxsize=1)
 def _tables_by_sql_name() -> dict[str, str]:
     """Map the names of tables in SQL, without quotes, to their names in Django."""
+    # A db_table may name a schema: "old"."loan", or old"."loan, which Django puts in quotes.
     return {table.strip('"').replace('"."', "."): table for table in _models_by_table()}
 
 

@@ -182,6 +182,7 @@ class _SqlScanner:
         return at + 1
 
     def _is_not_clause(self, at: int) -> bool:
+        # IS [NOT] DISTINCT FROM is an operator.
         return self._tokens[at].word == "from" and (
             self._not_clauses[-1]
             or (
@@ -202,6 +203,7 @@ class _SqlScanner:
 
     def _check_function(self, function: str, at: int) -> None:
         prefix, _, name = function.casefold().rpartition(".")
+        # A function of another schema may have the name of a built-in one.
         known = prefix in {"", "pg_catalog"} and is_fixed(name, self._count_arguments(at + 1))
         if not known and not self._allow_unknown_functions:
             raise SqlAnalysisError(f"nobody knows what {function} reads")
@@ -221,6 +223,7 @@ class _SqlScanner:
         while self._token_at(at).word in {"lateral", "only"}:
             at += 1
         if self._token_at(at).text == "(":
+            # The placeholder stands for Django's own SQL, such as the query of a Subquery.
             query = (
                 self._token_at(at + 1).word in _QUERY_KEYWORDS
                 or self._token_at(at + 1).kind == "holder"

@@ -117,6 +117,7 @@ def before_commit(connection: BaseDatabaseWrapper) -> None:
     state.is_in_outbox = False
     state.prepared = _prepare(connection, _waiting_changes(connection))
     state.backend_pid = unknown_commits.backend_pid(connection)
+    # PostgreSQL would answer the COMMIT by ROLLBACK without an error, so save() would return.
     statements.raise_if_aborted(connection)
 
 
@@ -277,7 +278,7 @@ def _finish_prepared(
 def _remember_on_failure(alias: str, changes: list[Change]) -> Iterator[None]:
     try:
         yield
-    except CircuitOpenError:
+    except CircuitOpenError:  # the failure that opened the circuit was reported
         _remember_unsent(alias, _tables_of(changes))
     except RedisError:
         _remember_unsent(alias, _tables_of(changes))

@@ -45,6 +45,7 @@ def enqueue_retry(using: str, tables: Iterable[PrefixedTable]) -> None:
 
 def _enqueue(name: str, job: str, *args: Any) -> bool:
     """Put a job of `rover_overrides.jobs` into a queue; return whether that succeeded."""
+    # Only sites that use the queue have RQ installed.
     from rq import Retry
 
     if _circuit.is_open():

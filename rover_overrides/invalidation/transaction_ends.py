@@ -99,7 +99,7 @@ def around_raw_end(connection: BaseDatabaseWrapper, *, is_commit: bool | None) -
         ):
             commits.after_commit_raised(connection, error)
         raise
-    # COMMIT AND CHAIN begins another transaction, so has_ended() does not see it.
+    # COMMIT AND CHAIN begins another transaction, so has_no_transaction() does not see it.
     if is_commit or statements.has_no_transaction(connection):
         after_commit(connection)
     else:
@@ -120,6 +120,7 @@ def _before_rollback(connection: BaseDatabaseWrapper) -> None:
 
 
 def _after_close(connection: BaseDatabaseWrapper) -> None:
+    # In an atomic block Django keeps the closed connection until the block ends.
     if connection.connection is None:
         state_of(connection).has_explicit_isolation_level = False
         commits.after_rollback(connection)

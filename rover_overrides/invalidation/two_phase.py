@@ -40,6 +40,7 @@ from rover_overrides.transport.pipeline import Command, Result
 
 Rows = Sequence[Row]
 
+# The module comes with a patch that this tree may lack.
 _counters: Any = (
     import_module("rover_overrides.metrics.counters")
     if is_installed("explain-invalidation")
@@ -73,6 +74,7 @@ class Change(NamedTuple):
 
 def with_current_prefix(using: str, change: Change) -> Change:
     """Return a change that is about to wait for its COMMIT, with its current prefix."""
+    # Without a prefix a queued change keeps the previous wheel's format (see `rq_queue`).
     if getattr(settings, "CACHEOPS_PREFIX", None) is None:
         return change
     return change._replace(prefix=prefix_of(using, change.table))
@@ -308,6 +310,7 @@ def _keys_to_delete(
             if prefixed_table in rows
             else None
         )
+        # The same changes were counted before the COMMIT.
         if _counters is not None and not again:
             _counters.count_invalidated(table, conjs)
         deleted_keys.update(
@@ -341,6 +344,7 @@ def _group_rows(
         )
         if old is None and new is None:
             coarse.add(prefixed_table)
+        # Equal rows that lack columns may differ in those.
         elif old != new or not is_complete(table, old):
             rows[prefixed_table] += with_changed_columns(table, old, new)
     return {
@@ -365,6 +369,7 @@ def _conjs_met(
     except (LookupError, TypeError, ValueError):  # a template of another version
         return None
     for (hop, may_miss), some in groups.items():
+        # Related values that are not read are unknown, which invalidates the conj with wildcards.
         columns = () if may_miss else related_columns(some)
         others = known.get(hop[0].table, ()) if hop else ()
         for row in with_related(using, hop, columns, rows, others):

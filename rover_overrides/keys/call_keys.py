@@ -85,6 +85,7 @@ def _parts(value: Any, plain_form: PlainForm) -> Iterable[Any] | None:
     if isinstance(value, (list, tuple)):
         return map(plain_form, value)
     if isinstance(value, (set, frozenset)):
+        # A set has no fixed order, and its plain forms cannot always be compared.
         return sorted(map(stable_digest, map(plain_form, value)))
     if isinstance(value, dict):
         return sorted(

@@ -80,6 +80,7 @@ def _copy_inner_queries(query: Any, copied: Any, memo: _Memo) -> None:
         state["annotations"] = dict(
             zip(query.annotations, _copy_each(query.annotations.values(), memo))
         )
+        # In it Django keeps the annotations that have just been replaced.
         state["_annotation_select_cache"] = None
     for name in _PARTS:
         part = state.get(name)

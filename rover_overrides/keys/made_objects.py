@@ -39,6 +39,7 @@ _VALUES = frozenset(
     if hasattr(query, name)
 )
 _ONE_BY_ONE = getattr(query, "FETCH_ONE", None)  # the fetch mode of all objects before Django 6.1
+# With the attributes that cacheops adds.
 _OF_A_QUERYSET = frozenset(vars(QuerySet())) | {
     "_cacheprofile",
     "_cloning",
@@ -174,6 +175,7 @@ def _of_columns(model: Any, select: Any) -> Iterator[Any]:
     plain = [one for _, one in made if type(one) is Col and one.target is one.output_field]
     if len(plain) < len(made):
         yield from ((number, *_of_expression(one)) for number, one in made if one not in plain)
+    # Sorted, because the order of a set differs between processes.
     yield from sorted(map(_of_model, {one.target.model for one in plain} - {model}))
 
 

@@ -61,6 +61,7 @@ def drain(using: str) -> int:
     Raise StatementError if the outbox cannot be read.
     """
     connection = connections[using]
+    # It reads on by id, because rows may stay: in a transaction, or without the right to delete.
     drained = last = 0
     while rows := statements.read(connection, _SELECT, [last]):
         two_phase.invalidate_tables(using, {decode_table(name) for _, name in rows})
@@ -94,11 +95,13 @@ def _drain_all() -> bool:
     global _next_check, _is_unread  # noqa: PLW0603 - of the process
     if not all(map(_sees_commits, aliases())):
         return False
+    # Set before the check, so that one that fails is not repeated at each read.
     before, _next_check = (
         _next_check,
         time.monotonic() + getattr(settings, "CACHEOPS_ROVER_OUTBOX_SECONDS", 5),
     )
     try:
+        # A list, so that one outbox that cannot be read does not keep others from being drained.
         _is_unread = False in [_drain_one(using) for using in aliases()]
     except RedisError:
         _next_check = before  # the check is still due

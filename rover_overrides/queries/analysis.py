@@ -60,7 +60,7 @@ def dependencies(queryset: Any, purpose: str = "sample") -> Dependencies:
             found = _dependencies(queryset, purpose)
         except LibraryQueryError:
             found = {table: [TRUE] for table in library_query_tables(queryset.query, queryset.db)}
-    except (UncacheableError, RecursionError):
+    except (UncacheableError, RecursionError):  # the latter for a tree that is too deep
         found = {queryset.model._meta.db_table: [UNCACHED]}
     # Without a model in the app registry, raw SQL that changes the table would not be noticed.
     return found if all(map(model_of, found)) else {queryset.model._meta.db_table: [UNCACHED]}
@@ -88,6 +88,7 @@ def _columns_read(
 ) -> dict[str, Atom]:
     if not is_enabled("column-dependencies"):
         return {}
+    # The module goes with its feature, so it is imported only where that is enabled.
     from rover_overrides.queries.columns_read import read_columns_atoms
 
     return read_columns_atoms(queries, is_count=is_count)
@@ -206,6 +207,7 @@ def _query_conjs(
     query: Query, aliases: Aliases, using: str, reads: Mapping[str, Atom], *, coarse: bool
 ) -> Iterator[tuple[str, Iterable[Conj]]]:
     """Yield the table of each alias, with the conjs of its rows that matter."""
+    # It has no rows of its own; its parts are analysed as the queries inside it.
     if query.combined_queries:
         return
     if not aliases:
@@ -247,6 +249,7 @@ def _paths(aliases: Aliases) -> dict[str, dict[str, Path]]:
     """
     if not is_enabled("join-conditions"):
         return {alias: {alias: ()} for alias in aliases}
+    # The module goes with its feature, so it is imported only where that is enabled.
     from rover_overrides.queries.joins import forward_hops, paths_from, reverse_hops
 
     hops, back = forward_hops(aliases), reverse_hops(aliases)
@@ -295,6 +298,7 @@ def _any_of(parts: list[Disjunction]) -> Disjunction:
 def _all_of(parts: list[Disjunction]) -> Disjunction:
     """Return the conjs that meet all parts; leave out a part that would make too many of them."""
     found: Disjunction = ANYTHING
+    # The shortest first, so that as many as possible fit.
     for part in sorted(parts, key=len):
         fitting = part if len(found) * len(part) <= MAX_CONJS else merge_equalities(part)
         if len(found) * len(fitting) <= MAX_CONJS:

@@ -66,7 +66,7 @@ def _order_items(query: Query) -> Collection[Any]:
 def _columns_of(query: Query, item: Any) -> Sequence[str] | None:
     """Return the columns of the query's own table that an item of its order reads, None if unknown.
 
-    An expression has none here, because those are in `Inside.columns` already.
+    An expression has none here, because those are in `QueryContents.columns` already.
     """
     if not isinstance(item, str):
         return () if item in query.order_by else None

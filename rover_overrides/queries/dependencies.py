@@ -98,6 +98,7 @@ def _cached(queryset: Any, digest: str, purpose: Purpose) -> Dependencies:
 
 
 def _analyse(queryset: Any, purpose: Purpose) -> Dependencies:
+    # The module comes with a patch that the tree may lack; `dnfs` has checked that.
     from rover_overrides.queries.analysis import dependencies
 
     return dependencies(queryset, purpose)

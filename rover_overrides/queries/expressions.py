@@ -132,6 +132,7 @@ def _restrictions(join: Any) -> Iterator[Any]:
         return
     aliases = (join.table_alias, join.parent_alias)
     try:
+        # Django 4.0 dropped the first parameter.
         found = field.get_extra_restriction(
             *aliases if django.VERSION >= (4,) else (WhereNode, *aliases)
         )

@@ -190,6 +190,7 @@ def _lookup_disjunction(
     if name == "in" and not negated:
         return _in(compared, [item for item in operand if item is not None])
     if name == "iexact" and not negated and is_enabled("iexact-conditions"):
+        # The module goes with its feature, so it is imported only where that is enabled.
         from rover_overrides.queries.iexact import iexact_atoms
 
         return iexact_atoms(compared, operand)

@@ -27,14 +27,15 @@ from rover_overrides.transport.circuit_breaker import circuit
 # Refusals that redis-py has no class for, or that its callers do not treat as an absent server.
 _REFUSAL_ERRORS = (ClusterDownError, ReadOnlyError, TryAgainError)
 _REFUSAL_PREFIXES = (
-    "BUSY ",
+    "BUSY ",  # with the space, unlike BUSYKEY and BUSYGROUP
     "CLUSTERDOWN",
-    "DENIED",
+    "DENIED",  # in protected mode
     "LOADING",
     "MASTERDOWN",
     "MISCONF",
     "NOREPLICAS",
     "TRYAGAIN",
+    "UNBLOCKED",  # ends a blocking command when the server becomes a replica
 )
 _OUT_OF_MEMORY_PREFIX = "OOM "
 

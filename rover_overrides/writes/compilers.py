@@ -99,6 +99,7 @@ def _compile_in_advance(compiler: Any, *args: Any, **kwargs: Any) -> None:
 
     A field's `pre_save()` may write or commit, or require that no transaction is open.
     """
+    # The only argument of execute_sql(), which a caller may pass by its name.
     returned = next(iter((*args, *kwargs.values())), None)
     # Before Django 3.0 the attribute was `return_id`.
     setattr(
@@ -155,6 +156,7 @@ def _read_old_rows(compiler: Any, query: Callable[[], Query]) -> list[Row] | Non
     rolled back. Raise the database's own error if the statement would only wait for as long once
     more.
     """
+    # The module goes with its feature, so it is imported only where that is enabled.
     from rover_overrides.writes.row_locks import lock_database
 
     state = state_of(compiler.connection)

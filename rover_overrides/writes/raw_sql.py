@@ -73,6 +73,7 @@ def _writes(sql: str) -> bool:
     several = ";" in sql.strip().rstrip(";")
     if first in _READING_KEYWORDS and not several:
         return False
+    # WITH, EXPLAIN ANALYZE and the like may contain a statement that writes.
     return first in _WRITING_KEYWORDS or not _WRITING_KEYWORDS.isdisjoint(
         word.casefold() for word in _WORD.findall(sql)
     )
@@ -139,6 +140,7 @@ def _track_script(connection: Any, run: Callable[[Any], Any], sql: Any) -> Any:
 
 
 def _tracked_copy_method(connection: Any, copy: Callable[..., Any], sql: str) -> Callable[..., Any]:
+    # psycopg2 has copy_expert(sql, file) and copy_from(file, table).
     def method(first: Any, second: Any, *args: Any, **kwargs: Any) -> Any:
         with _track_statement(connection, f"{sql}{second}" if sql else first):
             return copy(first, second, *args, **kwargs)

@@ -78,6 +78,7 @@ def tracks_rows(model: Any) -> bool:
     """
     return bool(
         is_enabled("track-all-writes")
+        # The models of migrations are in a module named `__fake__`.
         and model.__module__ != "__fake__"
         and family_has_profile(model)
     )

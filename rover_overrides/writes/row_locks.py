@@ -16,6 +16,7 @@ from rover_overrides.database import statements
 def can_lock(connection: BaseDatabaseWrapper) -> bool:
     """Return whether rows can be locked from when they are read until they are written."""
     features = connection.features
+    # The rows are selected with a limit (see `rows.matching_query`).
     row_locks = features.has_select_for_update and features.supports_select_for_update_with_limit
     return bool(features.supports_transactions and (connection.vendor == "sqlite" or row_locks))
 

@@ -30,6 +30,7 @@ def conflict_condition(query: Any) -> Q | None:
     if (
         not unique
         or len(query.objs) > rows.MAX_STATEMENT_ROWS
+        # An upsert that changes a unique field moves rows out of the condition.
         or updated & {field.column for field in unique}
     ):
         return None

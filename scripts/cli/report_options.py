@@ -114,6 +114,7 @@ class ReportOptions:
             matrix=matrix,
             graph=self.graph,
             suite=self.suite,
+            # Without --results nobody joins several jobs, so this run looks for teeth itself.
             is_ci_shard=bool(self.cells and self.results),
         )
 
@@ -128,6 +129,7 @@ def with_report_options(command: Callable[..., Exit]) -> Callable[..., Exit]:
         )
         return command(repo, options, **values)
 
+    # As with stacked decorators, so that the help lists the options in this order.
     for option in reversed(_OPTIONS):
         packed = option(packed)
     return packed
@@ -146,6 +148,7 @@ def run_report(repo: Repository, options: ReportOptions, selection: Selection) -
         report = merge_results(repo, options.merged)
         _print(report, options)
     elif (found := _last_report_if_locked(repo, options, selection)) is not None:
+        # The other command may run for minutes; a person is shown the results that are there.
         report = found
         _print(report, options)
     else:

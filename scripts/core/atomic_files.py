@@ -42,6 +42,7 @@ def replace_all(root: Path, work: Path, changes: Mapping[Path, Path | None]) -> 
             f"{work} is on another disk than {root}, so nothing can be moved into place",
             hint=f"move it to {root}",
         )
+    # The prefix marks it for removal by the next run, if this one is killed.
     stage = Path(tempfile.mkdtemp(prefix="tmp-", dir=work))
     journal = [
         {"path": str(target.relative_to(root)), "removes": new is None}

@@ -32,6 +32,7 @@ def covers(specifiers: str, release: str, locked: str) -> bool:
 
     The word `locked` in them stands for the locked release.
     """
+    # The default for pre-releases differs between versions of `packaging`.
     return SpecifierSet(LOCKED_WORD.sub(locked, specifiers)).contains(release, prereleases=True)
 
 
@@ -44,6 +45,7 @@ def _specifiers(text: str) -> str:
 
 
 def _releases(text: str) -> str:
+    # Any version will do here, because only the form is checked.
     _specifiers(LOCKED_WORD.sub("0", text))
     return text
 
@@ -62,6 +64,7 @@ def _address(text: str) -> str:
         raise ValueError(
             f"not an address such as 'https://index.example/simple/': {redact(text)!r}"
         )
+    # This message does not quote the address, because it may contain a password.
     if "@" in parts.netloc:
         raise ValueError(
             "an address in fork.toml holds no user and no password;"
@@ -82,6 +85,7 @@ Folder = Annotated[str, AfterValidator(_folder)]
 Releases = Annotated[str, AfterValidator(_releases)]
 RequirementText = Annotated[str, AfterValidator(_requirement)]
 Address = Annotated[str, AfterValidator(_address)]
+# Ids are joined with `@` into the names of cells, and they are names of folders.
 Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
 
@@ -415,6 +419,7 @@ class Config(ConfigTable):
     @cached_property
     def all_environments(self) -> tuple[Environment, ...]:
         """The environments of the default cells, then those that only the matrix has."""
+        # An id in both is one environment; `_unknown_in_matrix` checks that they agree.
         defaults = {item.id for item in self.environments}
         more = [item for stack in self.matrix.environments for item in stack.environments()]
         return (*self.environments, *(item for item in more if item.id not in defaults))
@@ -454,6 +459,7 @@ class Config(ConfigTable):
                 for version in lock.versions
                 if version != lock.locked and item.names_exactly(version)
             ]
+            # After a rebase, `!=` of the release before silently drops cells of the locked one.
             all_but = "!=" in item.releases and covers(item.releases, lock.locked, lock.locked)
             meant = named if all_but else [version for version in named if version == origin]
             if meant:
@@ -547,6 +553,7 @@ def _problem(error: Any) -> str:
         f"[{part}]" if isinstance(part, int) else f".{part}" for part in error["loc"]
     ).lstrip(".")
     if error["type"] != "extra_forbidden":
+        # pydantic puts this before the message of a ValueError.
         return f"{path}: {error['msg'].removeprefix('Value error, ')}"
     key = str(error["loc"][-1])
     if key in _RENAMED:
@@ -588,6 +595,7 @@ def did_you_mean(word: str, known: list[str]) -> str:
     near = difflib.get_close_matches(word, known, n=1) or begun[:3]
     if near:
         return f"; did you mean {' or '.join(near)}?"
+    # The names may be the cells of the matrix, which are hundreds.
     more = f", and {len(known) - _MAX_LISTED} more" if len(known) > _MAX_LISTED else ""
     return f"; known: {', '.join(known[:_MAX_LISTED])}{more}"
 

@@ -24,7 +24,7 @@ REPORT_SECONDS = 10
 
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 _knows_width = os.environ.get("COLUMNS", "").isdigit() or (
-    sys.stdout is not None and sys.stdout.isatty()
+    sys.stdout is not None and sys.stdout.isatty()  # it is None if it was closed (`>&-`)
 )
 out = Console(highlight=False, width=None if _knows_width else PIPED_WIDTH)
 
@@ -41,6 +41,7 @@ def info(message: str) -> None:
 def typed_command() -> str:
     """Return the command line of this process as the user would type it again."""
     program, *words = sys.argv
+    # nox and `python -m scripts` give this path; anything else is shown as it is.
     if not program.endswith("scripts/__main__.py"):
         return shlex.join([Path(program).name, *words])
     if words and not words[0].startswith("-"):
@@ -144,6 +145,7 @@ class _PipeTolerantStream(io.FileIO):
         try:
             return super().write(data) or 0  # type: ignore[arg-type]
         except BrokenPipeError:
+            # With less than all bytes, the buffer above would keep the rest and write it again.
             return memoryview(data).nbytes  # type: ignore[arg-type]
 
 

@@ -18,6 +18,7 @@ from scripts.core.subprocesses import Completed, command_error, run
 MINIMUM_VERSION = (2, 34)
 """The oldest supported version: `git am --empty=keep` came with 2.34."""
 
+# No setting may change an id or a byte: a clone on another machine must get the same ones.
 _SETTINGS = {
     "core.hooksPath": os.devnull,
     "core.attributesFile": os.devnull,
@@ -27,6 +28,7 @@ _SETTINGS = {
     "core.fileMode": "true",
     "commit.gpgSign": "false",
     "tag.gpgSign": "false",
+    # `git am` would otherwise strip the CR of CRLF.
     "am.keepcr": "true",
     "gc.auto": "0",
     "maintenance.auto": "false",
@@ -38,6 +40,7 @@ _SETTINGS = {
     "safe.directory": "*",
     "protocol.file.allow": "always",
 }
+# In `info/attributes`, which overrides every .gitattributes of a release.
 _NO_ATTRIBUTES = (
     "* -text -eol -filter -ident -working-tree-encoding -export-ignore -export-subst !diff !merge\n"
 )
@@ -58,6 +61,7 @@ _REPOSITORY_VARIABLES = frozenset(
 _DUBIOUS_OWNERSHIP = re.compile(r"detected dubious ownership in repository at '(.+)'")
 """How git reports that a repository belongs to another user."""
 
+# Fixed, so that equal commits have equal ids on every machine.
 _IDENTITY = ("fork", "fork@localhost.invalid", "2000-01-01T00:00:00Z")
 
 
@@ -73,6 +77,7 @@ def sealed_environment() -> dict[str, str]:
         **kept,
         **settings,
         "GIT_CONFIG_COUNT": str(len(_SETTINGS)),
+        # The lock pins SHA-1 ids, and `remove_stale_locks` looks for the locks of refs in files.
         "GIT_DEFAULT_HASH": "sha1",
         "GIT_DEFAULT_REF_FORMAT": "files",
         "GIT_CONFIG_NOSYSTEM": "1",
@@ -80,6 +85,7 @@ def sealed_environment() -> dict[str, str]:
         "GIT_ATTR_NOSYSTEM": "1",
         "GIT_TERMINAL_PROMPT": "0",
         "GIT_EDITOR": "true",
+        # git's messages are parsed, such as the word "offset" of `git apply`.
         "LC_ALL": "C",
         "TZ": "UTC",
         "GIT_AUTHOR_NAME": name,
@@ -234,6 +240,7 @@ def user_git(
     then reads nothing of the repository.
     """
     env = {key: value for key, value in os.environ.items() if key not in _REPOSITORY_VARIABLES}
+    # `_DUBIOUS_OWNERSHIP` matches the English message.
     done = run(["git", *words], cwd=folder, env=env | {"LC_ALL": "C"}, ok=None)
     foreign = _DUBIOUS_OWNERSHIP.search(done.error_output) if done.code else None
     if foreign:

@@ -26,15 +26,16 @@ class IndexSettings:
     `index` is the address of a simple index (PEP 503/691), `cert` a file of CA certificates.
     """
 
-    index: str | None = field(repr=False)
+    index: str | None = field(repr=False)  # it may contain a password
     cert: str | None
 
     def environment(self) -> dict[str, str]:
         """Return the environment variables that make uv, tox and pip use this index and this CA."""
         found = {
-            "UV_KEYRING_PROVIDER": "subprocess",
+            "UV_KEYRING_PROVIDER": "subprocess",  # by default, uv ignores the keyring
             "UV_NO_CONFIG": "1",
             "UV_NO_PROGRESS": "1",
+            # A missing interpreter is reported with the command that gets it.
             "UV_PYTHON_DOWNLOADS": "never",
             "UV_SYSTEM_CERTS": "1",
         }
@@ -81,6 +82,7 @@ def _pip_settings() -> dict[str, str]:
         for line in lines:
             key, _, value = line.partition("=")
             if key.startswith(section):
+                # `pip config list` quotes values as Python does.
                 found[key.removeprefix(section)] = _literal(value)
     variables = {"index-url": "PIP_INDEX_URL", "cert": "PIP_CERT"}
     return found | {

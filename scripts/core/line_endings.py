@@ -25,9 +25,11 @@ def with_endings_of(content: bytes, model: bytes) -> bytes:
 
     A line in both keeps its ending in `model`; a new line gets the ending of most lines there.
     """
+    # The LF of each CRLF is counted, too.
     ends = CRLF if 2 * model.count(CRLF) > model.count(LF) else LF
     here, there = content.splitlines(keepends=True), model.splitlines(keepends=True)
     bare = [line.replace(CRLF, LF) for line in here]
+    # With `autojunk`, difflib ignores lines that occur often in a long file.
     matcher = difflib.SequenceMatcher(
         None, [line.replace(CRLF, LF) for line in there], bare, autojunk=False
     )
@@ -55,6 +57,7 @@ def restore_line_endings(work: Git, head: str) -> None:
         # A file with NUL is binary.
         if CRLF in old + new and b"\0" not in old and (wanted := with_endings_of(new, old)) != new:
             (work.work_tree / path).write_bytes(wanted)
+            # Upstream's own .gitignore may exclude the file.
             work.run("add", "--force", "--", path)
             changed = True
     if changed:

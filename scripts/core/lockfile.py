@@ -19,10 +19,11 @@ _HEADER = "# Written by `nox -s pin`; checked by `nox -s vendor`. Not edited by 
 class _Release(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
     version: Annotated[str, Field(pattern=r"^\d[\w.+!]*$")]
+    # The name becomes a path below `.fork/sdists`.
     file: Annotated[str, Field(pattern=r"^[^/\\]+\.tar\.gz$")]
     size: Annotated[int, Field(ge=0)]
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-    uploaded: AwareDatetime
+    uploaded: AwareDatetime  # the date of the release's commit, so its id depends on it
     tree: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
     commit: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
 

@@ -174,6 +174,7 @@ class Feature:
     @property
     def retired_in(self) -> Version | None:
         """The release named in `Applied-Upstream:`, which made the feature unnecessary, or None."""
+        # `Retirement.trailer` writes `release; how; cells`.
         first = self.applied_upstream.split(";")[0].strip()
         return Version(first) if first else None
 
@@ -273,6 +274,7 @@ class TextPresence(StrEnum):
 class Verdict(StrEnum):
     """The conclusion that the runs allow about a feature."""
 
+    # Worst first: this order is WORST_FIRST.
     REGRESSED = "regressed"
     BROKEN = "broken"
     CONFLICT = "conflict"
@@ -294,6 +296,9 @@ UNTESTED and UNSUPPORTED count only where there is no other verdict.
 
 FAULTS = frozenset({Verdict.REGRESSED, Verdict.BROKEN, Verdict.CONFLICT, Verdict.UNPROVEN})
 """Verdicts that need a person's attention."""
+
+NO_EVIDENCE = frozenset({Verdict.UNTESTED, Verdict.UNSUPPORTED})
+"""Verdicts that are no evidence about a feature."""
 
 DROPPABLE = frozenset({Verdict.ABSORBED, Verdict.CONFIGURABLE, Verdict.NOT_NEEDED})
 """Verdicts of a feature that bare upstream, with settings or without, makes unnecessary."""

@@ -96,6 +96,7 @@ class Repository:
             self._recover()
             yield
         finally:
+            # While the lock is held, because afterwards it may be the record of the next run.
             (self.work / _HOLDER).unlink(missing_ok=True)
             lock.release()
 
@@ -134,6 +135,7 @@ class Repository:
     def scratch(self) -> Iterator[Path]:
         """Yield a temporary folder on the same disk, so that its content can be moved."""
         self.work.mkdir(exist_ok=True)
+        # What cannot be removed now is removed by the next run.
         with tempfile.TemporaryDirectory(
             prefix="tmp-", dir=self.work, ignore_cleanup_errors=True
         ) as folder:
@@ -147,6 +149,7 @@ class Repository:
         """Complete a replacement that a killed run had committed, and remove temporary files."""
         for name in recover(self.root, self.work):
             info(f"an earlier run was killed while it replaced {name}; finished now")
+        # This run holds the lock, so these are of runs that were killed.
         for folder in self.work.glob("tmp-*"):
             shutil.rmtree(folder, ignore_errors=True)
         # temporary files of `write_atomically`

@@ -77,6 +77,7 @@ def run(
         code = TIMED_OUT
     finally:
         kill_group(process)
+    # It may have failed only because `stop_all` killed it.
     if is_stopping():
         raise KeyboardInterrupt
     done = Completed(words, code, stdout, stderr)
@@ -101,7 +102,7 @@ def start(
 ) -> subprocess.Popen[bytes]:
     """Start a program in its own process group, unless the run is being stopped.
 
-    Its standard streams are pipes; `quiet` discards standard error. The caller must call
+    Its standard streams are pipes; `discard_stderr` discards standard error. The caller must call
     `kill_group`.
     """
     pipe = subprocess.PIPE
@@ -118,7 +119,7 @@ def start(
                 stdin=pipe,
                 stdout=pipe,
                 stderr=errors,
-                start_new_session=True,
+                start_new_session=True,  # so Ctrl-C reaches this process alone, which stops all
             )
         except FileNotFoundError as error:
             raise EnvironmentFailedError(f"cannot run {words[0]}: {error.strerror}") from error

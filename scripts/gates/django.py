@@ -39,8 +39,10 @@ def django(
     gate = gate_of(repo)
     if not selection.labels and (short or upstream):
         selection = dataclasses.replace(selection, labels=gate.seen if upstream else gate.short)
+    # The other mode compares no reads, so it finds no wrong values.
     if upstream and not selection.mode:
         selection = dataclasses.replace(selection, mode="committing")
+    # The excuses are for the wheel.
     excuses = () if upstream else read_excuses(repo.root / gate.excused)
     subject = subject_of(repo, upstream=upstream, tree=tree)
     todo = plan_jobs(repo, gate, available_djangos(repo, gate, selection), selection, subject)

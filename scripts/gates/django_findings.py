@@ -121,6 +121,7 @@ def read_run(log: Iterable[Mapping[str, Any]], ending: str) -> ShardRun:
     last, is_done = "", False
     for entry in log:
         last = entry.get("start", last)
+        # A test that failed in a subtest may be reported as passed later.
         if "test" in entry and outcomes.get(entry["test"]) != "failed":
             outcomes[entry["test"]] = entry["outcome"]
             words |= {entry["test"]: entry["words"]} if entry["outcome"] == "failed" else {}
@@ -155,6 +156,7 @@ def new_failures(plain: ShardRun, tried: ShardRun) -> dict[str, str]:
             WHOLE_RUN: f"nothing can be compared: without the cache it {plain.words[WHOLE_RUN]}"
         }
     found = {test: tried.words.get(test, "") for test in sorted(tried.failed - plain.failed)}
+    # The run ended early, so the tests that are missing say nothing.
     if WHOLE_RUN in found:
         return found
     # The tests of a class or module whose fixture failed are not reported as missing.

@@ -28,6 +28,7 @@ from scripts.upstream.sdist import read_sdist
 from scripts.upstream.vendor import ensure_releases
 
 
+# Hashed by identity (`eq=False`), because the settings have no hash.
 @dataclass(frozen=True, eq=False)
 class Subject:
     """What the tests run under: a tree with its settings, identified by its content.

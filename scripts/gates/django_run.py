@@ -47,6 +47,7 @@ class ShardRunner:
 
         Ctrl-C keeps what is finished and leaves nothing running.
         """
+        # A stopped run continues where it was, and plain runs serve every wheel.
         left = [job for job in todo if self._stored(job) is None]
         # The longest jobs run first, so that no core is idle at the end.
         left.sort(key=lambda job: job.size, reverse=True)
@@ -63,7 +64,7 @@ class ShardRunner:
                 for future in concurrent.futures.as_completed(futures):
                     runs[futures[future]] = future.result()
                     advance()
-            except BaseException:
+            except BaseException:  # Ctrl-C too
                 stop_all()
                 pool.shutdown(cancel_futures=True)
                 raise
@@ -107,6 +108,7 @@ class ShardRunner:
         files = (
             path for name in self.gate.path for path in sorted((self.repo.root / name).glob("*.py"))
         )
+        # The gate's own tests do not run in these processes.
         return file_digest(*(path for path in files if not path.name.startswith("test_")))
 
     def _server(self, job: ShardJob) -> Server | None:
@@ -182,6 +184,7 @@ def databases(url: str) -> dict[str, dict[str, Any]]:
     if not url:
         return {alias: {"ENGINE": "django.db.backends.sqlite3"} for alias in ("default", "other")}
     parts = urlsplit(url)
+    # The address has the folder of the server's socket in its query.
     where = {"USER": parts.username or "", "HOST": parse_qs(parts.query)["host"][0]}
     test = {"TEMPLATE": "template0", "CHARSET": "UTF8"}
     name = parts.path[1:]

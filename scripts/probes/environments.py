@@ -160,6 +160,7 @@ def _is_current(repo: Repository, environment: Environment) -> bool:
 
 
 def _run_tox(repo: Repository, environment: Environment) -> None:
+    # What is there was made from another recipe, or by a run that was killed.
     arguments = ["run", "--notest", "--recreate", "-e", environment.id]
     run(
         [sys.executable, "-m", "tox", *arguments],
@@ -167,6 +168,7 @@ def _run_tox(repo: Repository, environment: Environment) -> None:
         env=tox_variables(repo),
         hint=_retry_command(environment),
     )
+    # Written last, so that an environment that a kill left half made has no recipe.
     write_atomically(
         _folder(repo, environment) / "recipe.json", json.dumps(_recipe(repo, environment)).encode()
     )

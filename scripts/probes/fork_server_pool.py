@@ -82,6 +82,7 @@ class ForkServer:
                 self._answers.pop(answer["number"]).set_result(answer)
         with self._lock:
             self.is_closed = True
+        # The server is closed, so no more jobs are added.
         for waiting in self._answers.values():
             waiting.set_result(None)
 
@@ -146,6 +147,7 @@ class ForkServerPool:
         with self._borrowed(python, seed, cold=cold) as server:
             answer = server.run_job(job)
         text = output.read_text(errors="replace") if output.exists() else ""
+        # `stop_all` killed the server, which is no fault of the environment.
         if is_stopping():
             raise KeyboardInterrupt
         if answer is None:

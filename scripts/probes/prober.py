@@ -144,6 +144,7 @@ class Prober:
         }
         if not todo:
             return
+        # Written here, and not by several threads at the same time.
         for tree in {job.tree for job in todo}:
             self.trees.folders(tree)
         with progress(f"{text}: {len(todo)} processes", len(todo)) as advance, self._pool() as pool:
@@ -187,6 +188,7 @@ class Prober:
         if (job, file) in self._known:
             return self._known[job, file].rounds >= rounds
         kept = self.store.get(self._key(job, file, shared))
+        # A result of one round decides nothing, so it does not stand for two.
         if kept is None or kept["rounds"] < rounds:
             return False
         self.results_reused += 1
@@ -213,6 +215,7 @@ class Prober:
         return digest(
             "probed",
             {
+                # fork.toml can change from which folder a tree is imported.
                 "tree": (job.tree, self.trees.places(job.tree)),
                 "file": (file, file_digest(self.repo.root / file)),
                 "shared": shared,
@@ -224,6 +227,7 @@ class Prober:
                     for name, server in self._extra_servers([file]).items()
                 },
                 "settings": str(job.settings),
+                # A file that stops at its first failure has fewer results.
                 "complete": file in self._complete,
             },
         )
@@ -266,6 +270,7 @@ class Prober:
                 for file in set(files) - control:
                     self._run_job(job, [file], rounds)
                 return
+            # The run alone has stored the result of the control probe.
             found = {file: result for file, result in found.items() if file not in control}
         self._store_results(job, keys, found)
         self._run_cold(job, [file for file, result in found.items() if result.is_flaky], COLD_ROUND)
@@ -370,6 +375,7 @@ class Prober:
                     *known,
                     *(module for module in json.loads(modules.read_text()) if module not in known),
                 ]
+                # Stored even if it is empty: `_is_warmed_up` only checks that there is a list.
                 if len(joined) > len(known) or not known:
                     self.store.put(preload_key, joined)
         self.processes += 1
@@ -444,7 +450,7 @@ class Prober:
         pool = concurrent.futures.ThreadPoolExecutor(max_workers=(os.cpu_count() or 1) + 1)
         try:
             yield pool
-        except BaseException:
+        except BaseException:  # Ctrl-C too
             stop_all()
             pool.shutdown(cancel_futures=True)
             raise
@@ -469,6 +475,7 @@ def _environment(
     kept = {
         key: value
         for key, value in os.environ.items()
+        # These would change how a probe runs, and so its verdict.
         if not key.startswith(("PYTHON", "PYTEST", "DJANGO", "PROBE_", "VIRTUAL_ENV", "COV"))
     }
     return kept | {

@@ -101,6 +101,7 @@ def join_rounds(
     is_decided = (
         stops
         and all(map(is_finished, logs))
+        # The second round of such a file runs that test alone.
         and any(_is_failed_call(entry, file) for entry in logs[0])
     )
     # In a decided file, a test without a report was left out; else the process ended before it.
@@ -198,6 +199,7 @@ def _is_failed_call(entry: dict[str, Any], file: str) -> bool:
 
 
 def _outcome(entry: dict[str, Any]) -> Outcome:
+    # An expected failure proves nothing, whether it came or not.
     if "wasxfail" in entry or entry["outcome"] == "skipped":
         return Outcome.SKIPPED
     if entry["outcome"] == "failed":
@@ -217,7 +219,7 @@ def first_error_line(entry: dict[str, Any]) -> str:
         crash = longrepr.get("reprcrash") or {}
         text = crash.get("message") or str(longrepr)
     elif isinstance(longrepr, list):
-        text = str(longrepr[-1])
+        text = str(longrepr[-1])  # of a skip: path, line and reason
     else:
         text = "\n".join(
             line[1:] for line in str(longrepr).splitlines() if line.startswith("E ")
@@ -232,7 +234,7 @@ def _is_broken_collection(entry: dict[str, Any], file: str) -> bool:
         and (
             entry["nodeid"] in ("", ".")
             or file == entry["nodeid"]
-            or file.startswith(f"{entry['nodeid']}/")
+            or file.startswith(f"{entry['nodeid']}/")  # a folder takes its files with it
         )
     )
 

@@ -37,6 +37,7 @@ _NOBODY = "nobody"
 _GUARD = Path(__file__).parent / "cell" / "guard.py"
 # The golden section of 10,000: processes with adjacent ids start far apart.
 _SPREAD = 6181
+# Two servers that start at the same time must not find the same port free.
 _port_offsets = count()
 
 # At exit, mirakuru kills the servers of every process whose id begins with this one's.
@@ -176,8 +177,8 @@ def _run_node(server: Server, values: Mapping[str, str]) -> Iterator[None]:
     options: dict[str, Any] = {
         "timeout": START_SECONDS,
         "sleep": 0.01,
-        "expected_returncode": 0,
-        "stdin": subprocess.PIPE,
+        "expected_returncode": 0,  # what the guard returns if it stopped the server
+        "stdin": subprocess.PIPE,  # it closes with this process, which tells the guard to stop
         "stdout": subprocess.DEVNULL,
     }
     executor = (

@@ -32,6 +32,7 @@ def hooks(root: Path) -> tuple[Callable[[], Iterable[str]], Callable[[ConfigSet,
     """
     os.environ["PATH"] = search_path()
     repo = Repository(root)
+    # Before the first `pin` there is no lock, and so no cell.
     cells = repo.config.matrix_cells(read_lock(repo.lock_file)) if repo.lock_file.exists() else []
 
     @impl

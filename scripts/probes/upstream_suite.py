@@ -192,6 +192,7 @@ def new_failures(bare: SuiteRun, tried: SuiteRun) -> dict[str, str]:
         return {WHOLE_RUN: f"nothing can be compared: on bare upstream it {bare.failed[WHOLE_RUN]}"}
     gone = bare.passed - tried.passed - tried.failed.keys()
     found = {test: words for test, words in tried.failed.items() if test not in bare.failed}
+    # If the run ended early, the tests that are missing say nothing.
     return found | dict.fromkeys(
         sorted(gone) if WHOLE_RUN not in tried.failed else (),
         "it passes on bare upstream and did not run",
@@ -242,7 +243,7 @@ class _Runner:
                 for future in concurrent.futures.as_completed(futures):
                     future.result()
                     advance()
-            except BaseException:
+            except BaseException:  # Ctrl-C too
                 stop_all()
                 pool.shutdown(cancel_futures=True)
                 raise

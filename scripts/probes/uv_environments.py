@@ -59,6 +59,7 @@ def ensure_environment(
             create_environment(
                 repo, folder, environment, [*requires, *([str(wheel.path)] if wheel else [])]
             )
+        # Written last, so that an environment that a kill left half made has no recipe.
         write_atomically(folder / _RECIPE, recipe)
     return require_environment(folder, environment)
 

@@ -41,6 +41,7 @@ def find_credential(target: IndexTarget) -> Credential:
             login = keyring_credential(target.upload, user)
         if login:
             found = Credential(*login, source)
+            # As it is, as in an address, and as in an Authorization header.
             register_secrets(found.password, quote(found.password, safe=""), _basic(found))
             return found
     raise UsageError(
@@ -69,7 +70,7 @@ def _pypirc(target: IndexTarget) -> Iterator[_Candidate]:
 
     Raises UsageError if the file cannot be read.
     """
-    parser = configparser.RawConfigParser()
+    parser = configparser.RawConfigParser()  # a password may contain a `%`
     path = Path("~/.pypirc").expanduser()
     try:
         parser.read(path, encoding="utf-8")

@@ -46,6 +46,7 @@ def publish(repo: Repository, name: str, *, waived: Mapping[str, str], dry_run: 
         ensure_releases(repo, lock)
         refuse_faults(run_status(repo, lock, Selection())[0], waived)
         wheel = build_wheel(repo, lock, waived)
+        # Somebody may have edited or committed while the wheel was built and tested.
         if clean_commit(repo) != commit:
             raise UsageError(
                 "the tree was changed while the wheel was built", hint="commit, then run this again"
@@ -76,6 +77,7 @@ def clean_commit(repo: Repository) -> str:
             f"{repo.root} is not at a commit of a git repository",
             hint="git init && git add --all && git commit",
         )
+    # `normal` names a new folder once, not each file in it.
     changes = user_git(
         repo.root, "status", "--porcelain", "--untracked-files=normal", "--", "."
     ).text.splitlines()
@@ -174,7 +176,7 @@ def _test_installation(
             *requirements(repo, environment),
             "-r",
             str(pins),
-            "--refresh-package",
+            "--refresh-package",  # uv may remember the list from before the upload
             wheel.contents.name,
         ]
         create_environment(
@@ -186,6 +188,7 @@ def _test_installation(
                 repo, WheelFile(wheel.path, wheel.sha256), index.target.name, ready
             )
         )
+        # A cache of its own, so that the probe really runs in this installation.
         trial = ProbedInstallation(
             repo, lock, read_series(repo, lock), wheel.sha256, ResultCache(folder / "results")
         )

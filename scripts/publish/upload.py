@@ -61,6 +61,7 @@ class PublishTarget:
         try:
             files = index.files(wheel.contents.name)
         except EnvironmentFailedError as error:
+            # `Index` translates the errors of `requests`, which have the status.
             status = getattr(getattr(error.__cause__, "response", None), "status_code", None)
             raise self._credentials_error(status) if status in _REFUSED else error from None
         found = [package for package in files if _version(package.filename) == version]
@@ -77,6 +78,7 @@ class PublishTarget:
 
         Raises EnvironmentFailedError with the cause if the index does not list the wheel.
         """
+        # Whatever it says: an upload whose answer was cut off may have arrived.
         done = self._twine(wheel)
         # An index may take some time until it lists what was uploaded.
         for attempt in range(_ATTEMPTS if done.code == 0 else 1):
@@ -96,6 +98,7 @@ class PublishTarget:
 
         The usual index is used for what this one does not have.
         """
+        # With `first-index`, uv takes a name only from the first index that has it.
         found = {"UV_INDEX": f"publish={self.target.simple}", "UV_INDEX_STRATEGY": "first-index"}
         if self._same_host:
             found |= {

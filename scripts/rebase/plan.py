@@ -128,13 +128,15 @@ def _proven_retirements(
 
     Raises AttentionError for a feature whose probes do not pass on the bare locked release.
     """
-    report, _ = run_status(
-        staged_repository(repo),
-        lock,
-        Selection(bare=True, features=tuple(feature.id for feature in features)),
-    )
+    asked = tuple(feature.id for feature in features)
+    report, _ = run_status(staged_repository(repo), lock, Selection(bare=True, features=asked))
     found = tuple(retirements(report))
-    kept = [item for item in report.features if item.feature.id not in {one.id for one in found}]
+    # A feature may have its patch's id, which names the patch's other features too.
+    kept = [
+        item
+        for item in report.features
+        if item.feature.id in asked and item.feature.id not in {one.id for one in found}
+    ]
     if kept:
         raise AttentionError(
             "upstream does not do what these features do, so they stay:\n"
@@ -182,6 +184,7 @@ def _check_verdicts(report: Report, waived: Mapping[str, str], *, pinned: bool) 
 
     A regressed feature is no fault here, because it comes back.
     """
+    # `status` knows only pinned releases.
     evidence = (
         f"{'' if pinned else 'nox -s pin, then '}nox -s status -- --upstream {report.locked} --why"
     )
@@ -234,7 +237,7 @@ def _check_retirements(repo: Repository, state: RebaseState) -> None:
     if put:
         profile_name(repo)
     profile = check_profile(repo, builder.series) | put
-    for name in outdated_settings(builder.series, profile, (*state.back, *state.reopened)):
+    for name in outdated_settings(builder.series, profile, state.back, state.reopened):
         del profile[name]
     clashing = list(conflicting_settings(profile))
     if clashing:

@@ -250,6 +250,7 @@ def _prove(repo: Repository, state: RebaseState) -> Report:
             for item in wrong
             if item.verdict is Verdict.UNPROVEN
         ]
+        # `--skip` can leave out only live patches.
         at = tuple(
             dict.fromkeys(
                 item.feature.patch.id for item in wrong if item.feature.patch.state is State.ACTIVE
@@ -260,7 +261,7 @@ def _prove(repo: Repository, state: RebaseState) -> Report:
     tree = builder.build(builder.series.active, lock.locked_release).tree
     failures = (
         unexcused_failures(new, compare_with_bare(new, builder, lock.locked_release, tree=tree))
-        if builder.series.active
+        if builder.series.active  # else the tree is bare upstream
         else []
     )
     if failures:
@@ -277,10 +278,13 @@ def _prove(repo: Repository, state: RebaseState) -> Report:
 def _lost_all_hunks(item: FeatureReport, before: Patch) -> bool:
     """Return whether a patch lost all its hunks in the replay and no verdict shows a need for it.
 
-    Lost hunks alone do not prove that upstream absorbed it.
+    Lost hunks alone do not prove that upstream absorbed it. A retired feature has its own proof.
     """
     return bool(
-        before.hunks and not item.feature.patch.hunks and item.verdict is not Verdict.NEEDED
+        before.hunks
+        and not item.feature.patch.hunks
+        and item.feature.state is State.ACTIVE
+        and item.verdict is not Verdict.NEEDED
     )
 
 
@@ -330,6 +334,7 @@ def _notes(repo: Repository, state: RebaseState, report: Report) -> Iterator[str
 def _importers(repo: Repository, module: Path) -> Iterator[str]:
     """Yield the tests that import an override module."""
     package = re.escape(".".join(module.parent.parts))
+    # Only imports count, because a module's name may be an ordinary word.
     imported = re.compile(
         rf"\b{package}\.{module.stem}\b|\bfrom {package} import [^\n]*\b{module.stem}\b"
     )

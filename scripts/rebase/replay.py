@@ -109,8 +109,16 @@ def skip_stopped(repo: Repository, state: RebaseState) -> RebaseState:
         )
     head = _drop_patches(repo, state, gone)
     queue = tuple(name for name in state.queue if name not in gone)
+    lost = {feature.id for feature in series.features if feature.patch.id in gone}
     state = dataclasses.replace(
-        state, queue=queue, head=head, skipped=(*state.skipped, *gone), stopped="", at=()
+        state,
+        queue=queue,
+        head=head,
+        skipped=(*state.skipped, *gone),
+        settled=tuple(item for item in state.settled if item.id not in lost),
+        reopened=tuple(name for name in state.reopened if name not in lost),
+        stopped="",
+        at=(),
     )
     state.write(repo)
     return state
@@ -157,6 +165,7 @@ def stop_rebase(
     is_open = (
         bool(state.queue) and open_work_tree(repo, state).resolve("CHERRY_PICK_HEAD") is not None
     )
+    # Without an open cherry-pick, the change belongs in the commit of its patch.
     how = "resolve it (git add)" if is_open else "fix it (git commit --amend)"
     skip = f"; or --skip, which leaves {', '.join(at)} out" if at else ""
     raise AttentionError(
@@ -227,6 +236,7 @@ def _upstream_change(builder: TreeBuilder, state: RebaseState, work: Git, patch:
         base.commit,
         target.commit,
     )
+    # Not `Git.text`, which strips: a diff without its blank last line cannot be parsed.
     diff = work.run(*words, "--", *files, *moved).text
     lines = (_nearby_hunks(diff, patch) or diff).splitlines()
     more = f"\n  … {len(lines) - SHOWN_LINES} more lines" if len(lines) > SHOWN_LINES else ""

@@ -132,6 +132,7 @@ def _commit_patch(builder: TreeBuilder, work: Git, part: Patch, patch: Patch) ->
         path = work.work_tree / package / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes((builder.repo.overrides / name).read_bytes())
+        # Upstream's own .gitignore may exclude the file.
         work.run("add", "--force", "--", path)
     work.run(
         "commit",

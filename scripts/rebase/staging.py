@@ -56,7 +56,7 @@ class StagedRepository(Repository):
         """The new override package."""
         return self._new(self.config.overrides.package)
 
-    def record(self, name: str) -> Path:
+    def record_file(self, name: str) -> Path:
         """Return the new record of a feature, or the current one if none is staged."""
         return self._new(name)
 
@@ -152,6 +152,7 @@ def put_in_place(repo: Repository, state: RebaseState, digest: str) -> None:
     changes |= {repo.root / name: stage / name for name in _write_records(repo, state, stage)}
     if not is_subtree(repo):  # `vendor --subtree` merges the release into a subtree
         changes[repo.source] = _source(repo, stage / "src")
+    # The proof takes long, so somebody may have edited a file meanwhile.
     check_unchanged(repo, state)
     check_source(repo)
     if folder_digest(repo.overrides) != digest:
@@ -265,12 +266,14 @@ def _write_records(repo: Repository, state: RebaseState, stage: Path) -> list[st
 def _write_profile(repo: Repository, state: RebaseState, overrides: Path) -> None:
     """Add the settings that replace features to the profile.
 
-    Settings of patches that were skipped, and outdated ones of those that are back, are removed.
+    Settings of patches that were skipped and of their features are removed, and outdated ones of
+    features that are back.
     """
     put = state.new_settings
     if put or repo.config.overrides.profile:
-        path = overrides / profile_name(repo)
-        outdated = outdated_settings(
-            tree_builder(repo).series, read_profile(repo), (*state.back, *state.reopened)
+        path, series = overrides / profile_name(repo), tree_builder(repo).series
+        outdated = outdated_settings(series, read_profile(repo), state.back, state.reopened)
+        skipped = {feature.id for feature in series.features if feature.patch.id in state.skipped}
+        path.write_text(
+            edit_profile(path.read_text(), put, (*state.skipped, *sorted(skipped), *outdated))
         )
-        path.write_text(edit_profile(path.read_text(), put, (*state.skipped, *outdated)))

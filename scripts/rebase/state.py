@@ -140,7 +140,7 @@ def load_state(repo: Repository) -> RebaseState | None:
         record: dict[str, Any] = json.loads(_file(repo).read_text())
     except FileNotFoundError:
         return None
-    lists = {name: tuple(record.get(name, ())) for name in _LISTS}
+    lists = {name: tuple(record.get(name, ())) for name in _LISTS}  # JSON has no tuples
     retired = {name: tuple(map(Retirement.of, record.get(name, ()))) for name in _RETIREMENTS}
     return RebaseState(**(record | lists | retired))
 

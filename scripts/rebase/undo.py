@@ -87,6 +87,7 @@ def _steps(repo: Repository) -> list[dict[str, object]]:
     try:
         found: list[dict[str, object]] = json.loads(_file(repo).read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
+        # Without a usable record, the opposite step is planned and proven as any other.
         return []
     return found
 

@@ -12,6 +12,7 @@ from scripts.core.model import Applies, Patch, Settings, State
 from scripts.rebase.retire import HOLDS, RetiredPlace, change_id
 from scripts.series.apply import TreeBuilder
 from scripts.series.cherry_pick import pick_or_reset
+from scripts.series.feature_record import has_own_record
 from scripts.series.override_files import matching_files
 from scripts.series.patch_file import with_trailers
 from scripts.series.profile import Profile
@@ -50,6 +51,7 @@ def _as_live_commit(builder: TreeBuilder, commit: str, patch: Patch) -> str:
         ):
             # A held patch is gone or changed: this commit keeps all changes that it holds.
             work.run("reset", "--quiet", "--hard", f"{commit}^")
+        # All of it but the modules, which only a retired patch has in its hunks.
         work.run("read-tree", commit)
         work.run("reset", "--quiet", "HEAD", "--", builder.repo.config.overrides.package, ok=None)
         work.run(
@@ -141,6 +143,7 @@ def _number(patch: Patch) -> str:
     """
     if patch.state is State.ACTIVE:
         return patch.path.name
+    # `~` sorts after every digit.
     return f"{RetiredPlace.of(patch).number or '~'}-{patch.id}.patch"
 
 
@@ -152,6 +155,7 @@ def file_names(series: Series, back: Collection[str]) -> dict[str, str]:
     names = {patch.id: patch.path.name for patch in series.active}
     for name in series_order(series, back):
         if name not in names:
+            # Anew each time, so that two patches without a number get different ones.
             numbers = [int(other[:4]) for other in names.values() if other[:4].isdigit()]
             number = (
                 RetiredPlace.of(series.by_id[name]).number or f"{max(numbers, default=0) + 1:04}"
@@ -171,14 +175,23 @@ def live_dependencies(
     return tuple(dict.fromkeys([*names, *regained]))
 
 
-def outdated_settings(series: Series, profile: Profile, back: Collection[str]) -> list[str]:
-    """Return the ids of the features in `back` that settings in the profile replace so far.
+def outdated_settings(
+    series: Series, profile: Profile, back: Collection[str], reopened: Collection[str]
+) -> list[str]:
+    """Return the ids of the returning features that settings in the profile replace so far.
 
+    They are the features in `reopened`, and those without a record of their own whose patches are
+    in `back`. A feature that stays retired keeps its settings, although its patch comes back.
     Settings count only if they are one of the feature's `Replaced-By`.
     """
+    with_patch = [
+        feature
+        for name in back
+        for feature in series.features_of(series.by_id[name])
+        if not has_own_record(feature)
+    ]
     return [
         feature.id
-        for name in back
-        for feature in series.features_named(name)
+        for feature in (*with_patch, *(series.feature_by_id[name] for name in reopened))
         if feature.id in profile and Settings.of(profile[feature.id]) in feature.replaced_by
     ]

@@ -14,7 +14,9 @@ from scripts.core.repository import Repository
 from scripts.rebase.state import RebaseState, rebase_folder, remove_worktree_record, work_tree_path
 from scripts.series.cherry_pick import ApplyResult, cherry_pick
 
+# Here alone: a recorded resolution must not change what `status` reports.
 _RERERE = {"rerere.enabled": "true", "rerere.autoUpdate": "true"}
+# What Python, `git mergetool` and `patch` leave behind.
 _IGNORED_FILES = (
     ":(exclude,glob)**/__pycache__/**",
     ":(exclude,glob)**/*.orig",
@@ -33,7 +35,7 @@ def open_work_tree(repo: Repository, state: RebaseState) -> Git:
         remove_worktree_record(repo)
         shutil.rmtree(place, ignore_errors=True)
         repo.git.run("worktree", "add", "--quiet", "--detach", place, state.head)
-        ready.touch()
+        ready.touch()  # last, so that a kill leaves no incomplete tree that looks ready
     inner = Path((place / ".git").read_text(encoding="utf-8").removeprefix("gitdir:").strip())
     if inner.parent.resolve() != (repo.git.git_dir / "worktrees").resolve() or not inner.exists():
         raise AttentionError(
@@ -47,7 +49,7 @@ def open_work_tree(repo: Repository, state: RebaseState) -> Git:
 
 def force_checkout(work: Git, head: str) -> None:
     """Check out a commit in the work tree, whatever a kill or a person left there."""
-    work.run("reset", "--quiet", "--hard")
+    work.run("reset", "--quiet", "--hard")  # ends an open cherry-pick, too
     work.run("checkout", "--quiet", "--force", "--detach", head)
     # The second --force also removes nested repositories.
     work.run("clean", "--quiet", "-d", "--force", "--force", "-x")

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 
 from packaging.version import Version
 
-from scripts.core.model import DROPPABLE, FAULTS, State, Verdict
+from scripts.core.model import DROPPABLE, FAULTS, NO_EVIDENCE, State, Verdict
 from scripts.report.presentation import headline
-from scripts.verdicts.aggregate import NO_EVIDENCE, REMOVABLE, FeatureReport, Report
+from scripts.verdicts.aggregate import REMOVABLE, FeatureReport, Report
 
 WATCH_COMMAND = "nox -s watch"
 _MAX_NAMED = 3

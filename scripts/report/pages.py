@@ -23,7 +23,8 @@ _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>|#])")
 
 
 def render(report: Report, form: str) -> str:
-    """Return the report in one of FORMS."""
+    """Return the report in one of FORMATS."""
+    # Words of probes are no markup: HTML and XML are escaped here, Markdown by its filters.
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=form != "markdown",  # noqa: S701 (Markdown has an escape of its own)
@@ -80,6 +81,7 @@ def markdown(text: object) -> str:
 def _code(text: object) -> str:
     """Return text as a code span that may contain any character, on one line of a table."""
     line = " ".join(str(text).split()).replace("|", "\\|")
+    # A code span may contain any run of backticks that differs from its fence.
     longest = max((len(run) for run in re.findall("`+", line)), default=0)
     fence = "`" * (longest + 1)
     space = " " if longest or not line else ""

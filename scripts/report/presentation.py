@@ -117,6 +117,7 @@ def columns(report: CellReport, feature: Feature) -> Iterator[ColumnEvidence]:
     """Yield the columns of a cell that were run."""
     facts, base = report.facts, report.settings
     tried: list[tuple[str, Settings, Result | None]] = [("bare", base, facts.bare)]
+    # Those after the one that passed were not run.
     for more, configured in zip(feature.replaced_by, facts.configured, strict=False):
         tried.append((f"bare with {more}", Settings.of(base.as_dict(), more.as_dict()), configured))
     tried += [("series", base, facts.series), ("series without it", base, facts.without)]
@@ -359,6 +360,11 @@ def dependencies(report: Report) -> list[tuple[str, Sequence[str], Sequence[str]
         (name, declared.get(name, ()), found.get(name, ()))
         for name in dict.fromkeys([*declared, *found])
     ]
+
+
+def features_of_patch(report: Report, name: str) -> list[str]:
+    """Return the ids of the features in a report that a patch brings."""
+    return [item.feature.id for item in report.features if item.feature.patch.id == name]
 
 
 def versions_line(versions: Mapping[str, str]) -> str:

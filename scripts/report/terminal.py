@@ -37,6 +37,7 @@ _STYLES = {
 _FAULT = "bold red"
 
 
+# Programs rely on these keys and their order, which are documented and tested.
 def as_json(report: Report) -> dict[str, Any]:
     """Return the report as `--format json` prints it, schema 2."""
     found = report.answer

@@ -99,6 +99,7 @@ class TreeBuilder:
         """
         left_out = frozenset(without)
         key = digest(
+            # The words change with the way trees are built, so that older records do not count.
             "patched tree, moved files followed",
             target.commit,
             [patch.sha256 for patch in patches],
@@ -110,6 +111,7 @@ class TreeBuilder:
             built = self._build(patches, target, left_out)
             self.store.put(key, dataclasses.asdict(built))
         self._built[key] = built
+        # For `places`, which gets only the id of a tree.
         self._releases.setdefault(built.tree, target)
         return built
 
@@ -156,6 +158,7 @@ class TreeBuilder:
     def import_folder(self, release: Release) -> str:
         """Return the folder, relative to a release's tree, from which its modules are imported."""
         given = self.repo.config.upstream.configured_import_folder(release.version)
+        # Other rules for finding the folder make older records invalid.
         key = digest("layout", release.tree, given, file_digest(Path(import_folder.__file__)))
         kept = self.store.get(key)
         if kept is None:
@@ -238,6 +241,7 @@ class TreeBuilder:
         base = patches[0].base
         with self.git.temporary_worktree(self._release(base).commit) as work:
             for patch in patches:
+                # A retired patch and those that it depends on may have different bases.
                 if patch.base != base:
                     base = patch.base
                     self._move_commits(work, patches, commits, self._release(base))

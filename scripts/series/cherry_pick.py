@@ -79,6 +79,7 @@ def apply_exactly(work: Git, patch: Patch) -> ApplyResult:
     """Commit a patch with `git am` on its own base, where no hunk may have an offset."""
     diff = _diff_of(patch)
     if diff:
+        # `git am` accepts an offset silently, so `git apply` is asked first.
         trial = work.run("apply", "--check", "--verbose", "-", stdin=diff, ok=None)
         if trial.code != 0 or b"offset" in trial.stderr:
             return ApplyResult(
@@ -90,7 +91,7 @@ def apply_exactly(work: Git, patch: Patch) -> ApplyResult:
         "am",
         "--quiet",
         "--empty=keep",
-        "--keep-non-patch",
+        "--keep-non-patch",  # keeps other words in brackets in the subject
         "--no-3way",
         patch.path.absolute(),
         ok=None,
@@ -160,6 +161,7 @@ def _retry_leniently(work: Git, commit: str, patch: Patch, head: str, diff: byte
     words += [f"-Xfind-renames={min(move.threshold for move in moved.values())}%"] if moved else []
     if not _git_cherry_pick(work, commit, *words):
         return ApplyResult(Applies.CONFLICT, _describe_conflicts(work, patch, moved))
+    # The target keeps its own line endings, whatever the merge took.
     restore_line_endings(work, head)
     if moved:
         return _result_with_moves(work, commit, head, diff, moved)
@@ -173,6 +175,7 @@ def _retry_leniently(work: Git, commit: str, patch: Patch, head: str, diff: byte
 
 
 def _git_cherry_pick(work: Git, commit: str, *words: str) -> bool:
+    # A patch whose text upstream has stays as an empty commit: only its probes can retire it.
     return (
         work.run(
             "cherry-pick", "--allow-empty", "--keep-redundant-commits", *words, commit, ok=None

@@ -50,6 +50,7 @@ def export_series(repo: Repository, folder: Path | None = None) -> list[str]:
         repo.git.run(
             "fetch", "--quiet", "--no-tags", place.absolute(), f"+refs/heads/{BRANCH}:{_REF}"
         )
+        # The export itself solves problems such as several bases.
         series, _ = read_with_problems(repo, lock)
         written = _export_patches(repo, lock, series, _mails(repo.git, lock))
         with repo.scratch() as scratch:
@@ -128,6 +129,7 @@ def _mails(git: Git, lock: Lock) -> dict[str, bytes]:
 
 def _base(git: Git, lock: Lock) -> Release:
     """Return the newest release that the branch is based on."""
+    # Each release's commit is the parent of the next one, so the newest ancestor counts.
     for release in reversed(lock.releases):
         if git.run("merge-base", "--is-ancestor", release.commit, _REF, ok=(0, 1, 128)).code == 0:
             return release
@@ -137,6 +139,7 @@ def _base(git: Git, lock: Lock) -> Release:
 def _with_base(mail: bytes, base: Release) -> bytes:
     """Return a mail whose trailer `Base:` names the release that the branch is based on."""
     head, diff, rest = mail.partition(b"\ndiff --git ")
+    # The last one, because a line of the body may look like the trailer.
     body, trailer, value = head.rpartition(b"\nBase: ")
     if not trailer:
         return mail

@@ -70,8 +70,10 @@ def _clone(git: Git, head: str, place: Path) -> None:
     ) as folder:
         new = Path(folder, "series")
         run(["git", "init", "--quiet", f"--initial-branch={BRANCH}", new], env=env)
+        # A person's own git works here, whose settings may convert line endings.
         disable_conversions(new / ".git")
         run(["git", "config", "core.autocrlf", "false"], env=env, cwd=new)
+        # With the tags, the branch can be rebased onto another release.
         refs = ("+refs/tags/*:refs/tags/*", "refs/fork/series")
         run(["git", "fetch", "--quiet", git.git_dir.absolute(), *refs], env=env, cwd=new)
         run(["git", "reset", "--quiet", "--hard", head], env=env, cwd=new)

@@ -56,6 +56,7 @@ def find_moves(git: Git, old: str, new: str, gone: Collection[str]) -> dict[str,
             new,
         )
         parts = iter(git.run(*words).text.split("\0"))
+        # The list ends with NUL, so an empty part is left over.
         for status, before, after in zip(parts, parts, parts, strict=False):
             if before in gone:
                 found.setdefault(before, Move(after, int(status[1:]), percentage))
@@ -90,6 +91,7 @@ def matching_paths(
     distant lines prove nothing.
     """
     texts = {path: "\n" + _text(git, new, path) for path in paths}
+    # The lookahead also finds places that overlap.
     wanted = [re.compile(f"(?=\n{re.escape(_expected(hunk))})") for hunk in _hunks(diff, moved)]
     return [
         [path for path, text in texts.items() for _ in place.finditer(text)] for place in wanted

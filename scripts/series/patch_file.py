@@ -50,6 +50,7 @@ _BETWEEN_HUNKS = re.compile(
     r"^(diff --git |index |(old|new|deleted) (file )?mode |(dis)?similarity |rename |copy "
     r"|--- |\+\+\+ |\\ No newline|$)"
 )
+# `git am` ends the message at such a line.
 _LOOKS_LIKE_PATCH = re.compile(r"^(---|diff |Index: )")
 _VALUES = {
     "Origin": re.compile(r"^(vendor|backport, .+)$"),
@@ -206,6 +207,7 @@ def _wrong_fields(mail: Mail, state: State) -> Iterator[str]:
 def _hunks(diff: str, problems: list[str]) -> tuple[tuple[Hunk, ...], int]:
     """Return the places of the hunks, and the number of lines that they add and remove."""
     try:
+        # The line above a mail's signature begins with `-`, but removes nothing.
         files = unidiff.patch.PatchSet(diff.replace("\n-- \n", "\n") if diff else "")
     except unidiff.errors.UnidiffParseError as error:
         problems.append(f"its diff is unreadable: {error}")

@@ -51,6 +51,7 @@ def edit_profile(
     head, tail = lines[whole.first][: whole.begin + 1], lines[whole.last][whole.end - 1 :]
     body = f"\n{''.join(entries)}" if entries else ""
     new = "".join([*lines[: whole.first], head, body, tail, *lines[whole.last + 1 :]])
+    # Lines are edited, so a literal that is written in another way may have been broken.
     if ast.literal_eval(settings_literal(new)) != wanted:
         raise UsageError(
             "the profile's SETTINGS cannot be edited by machine",

@@ -42,6 +42,7 @@ def _any_may_be_applied(git: Git, diffs: Collection[bytes], tree: str) -> bool:
 
 
 def _may_be_applied(file: unidiff.patch.PatchedFile, content: str | None) -> bool:
+    # Only git can tell, so it is asked.
     if not file.is_modified_file or file.is_rename or file.is_binary_file:
         return True
     return content is not None and all(_may_contain(content, hunk) for hunk in file)

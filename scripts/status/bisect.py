@@ -238,7 +238,7 @@ class _Search:
         if one is None:
             return (
                 f"{kind} in {self._step_name(candidates[other])} already, the first of them"
-                if self._has_teeth(feature)
+                if self._has_teeth(feature)  # no step fails, so the probes must fail elsewhere
                 else NO_TEETH
             )
         before, at = candidates[one], candidates[other]
@@ -256,6 +256,7 @@ class _Search:
             place for place in shared if self._is_change_in(feature, before, at, place, GOOD[kind])
         ]
         names = [["@".join(filter(None, place)) for place in some] for some in (shared, agree)]
+        # Neither the hash seed nor a warm module may be the reason for the change.
         doubt = self._rerun_cold(feature, at, places)
         note = confirmation_note(self._step_name(before), *names)
         return doubt or f"{kind} in {self._step_name(at)}{silent}; {note}"

@@ -176,6 +176,7 @@ def _read(path: Path, cells_by_id: Mapping[str, Cell], expected: str | None) -> 
                 f"{path} was written with other patches, probes or pins than those here",
                 hint="check out the commit of the job, or run it again",
             )
+        # The last report may be about cells that fork.toml no longer has.
         known = [
             fact for fact in content["facts"] if expected is not None or fact[1] in cells_by_id
         ]
@@ -221,6 +222,7 @@ def _join_findings(scope: Scope, parts: Sequence[Findings], missing: Mapping[str
         )
     joined = replace(
         joined,
+        # Each job left out the patch in a cell of its own, where one run does so once.
         facts=keep_one_without_run({key: joined.facts[key] for key in _ordered(scope, joined)}),
     )
     return replace(

@@ -47,6 +47,7 @@ def newer_release(repo: Repository, lock: Lock) -> str:
     beyond = [
         version
         for version in known
+        # A source that is not released has a local version.
         if not Version(version).local and Version(version) > Version(lock.locked)
     ]
     return max(beyond, key=Version, default="")

@@ -121,6 +121,7 @@ class ColumnScheduler:
 
     def run_columns(self) -> None:
         """Run the columns that can still change a verdict until none is left."""
+        # Environments become ready in any order, but the first cell in this order is tried first.
         order = {
             cell: number for number, cell in enumerate((*self.scope.cells, *self.scope.all_cells))
         }
@@ -211,6 +212,7 @@ class ColumnScheduler:
         keys = [
             (feature, cell) for feature in features for cell in cells if self.can_run(feature, cell)
         ]
+        # All trees in one run, because one after the other would leave cores idle.
         jobs = [{key: self._job_on(tree, *key) for key in keys} for tree in trees]
         self._run_jobs(
             [(key, job) for tree in jobs for key, job in tree.items()],

@@ -68,6 +68,7 @@ def watch(repo: Repository) -> WatchResult:
             try:
                 report, sight = _check_source(repo, lock, source)
             except ForkError as error:
+                # Its last check stays, so that a later run still reports what changed.
                 failed.append(error)
                 continue
             advice = _source_advice(report, lock)

@@ -100,6 +100,7 @@ def _of_pyproject(tools: Any) -> Iterator[str]:
         for item in tools.get("poetry", {}).get("packages", [])
         if isinstance(item, dict)
     ]
+    # hatch names packages (`src/name`), the others the folder that contains them.
     hatch = (
         tools.get("hatch", {})
         .get("build", {})

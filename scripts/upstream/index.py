@@ -127,6 +127,7 @@ class Index:
         """
         part = path.with_name(path.name + ".part")
         path.parent.mkdir(parents=True, exist_ok=True)
+        # pypi_simple refuses to verify a file for which the index states no digest.
         checked = bool(remote.package.digests)
         try:
             with self._translate_errors(remote.file):
@@ -185,6 +186,7 @@ class Index:
             raise EnvironmentFailedError(
                 f"the index {self.address} did not give {what}: {_reason(error)}", hint=_HINT
             ) from error
+        # The last clause, because RequestException is an OSError, too.
         except OSError as error:
             raise EnvironmentFailedError(
                 f"cannot keep {what}: {error.strerror or error}", hint="free some disk space"
@@ -211,6 +213,7 @@ class _IndexAuth(requests.auth.AuthBase):
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         url = request.url or ""
         ours = _origin(url) == self.origin
+        # With `auth` set, requests itself does not look into netrc.
         credential = self.credential if ours else requests.utils.get_netrc_auth(url)
         return requests.auth.HTTPBasicAuth(*credential)(request) if credential else request
 
@@ -263,6 +266,7 @@ def keyring_credential(address: str, user: str | None) -> tuple[str, str] | None
             credential = keyring.get_credential(service, user)
         # A backend may raise anything; pip also continues without the keyring then.
         except Exception as error:  # noqa: BLE001
+            # Without its message, which may contain a secret.
             log.debug("the keyring failed: %s", type(error).__name__)
             return None
         if credential:

@@ -40,6 +40,7 @@ def resolve_pins(repo: Repository, version: str | None = None) -> Lock:
         repo, repo.config.upstream.name, _make_pins(repo, index, remotes, old)
     )
     newest_or_same = old.locked if old else releases[-1].version
+    # Compared as versions, because a release may be spelt in several ways.
     locked = next(
         (release.version for release in releases if release.parsed_version == wanted),
         newest_or_same,
@@ -101,6 +102,7 @@ def _refuse_vanished(
     """
     here = {remote.version for remote in offered}
     pinned = [Version(version) for version in old.versions] if old else []
+    # A release that `track` no longer covers is forgotten on purpose.
     lost = [
         version
         for version in pinned
@@ -149,6 +151,7 @@ def _make_pins(
                 advance()
             else:
                 _download_again(index, remote, path, known, advance)
+            # A pin stays as it is if another index says less, such as no upload time.
             releases.append(known or describe_release(remote, path))
     return releases
 

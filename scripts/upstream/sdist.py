@@ -23,6 +23,7 @@ _EXCLUDE_HINT = (
     f"{_DISTRUST}; to go on without that release,"
     " exclude it in fork.toml: upstream.track = '…,!=VERSION'"
 )
+# git cannot write a later time.
 _LAST_SECOND = 2**32 - 1
 
 

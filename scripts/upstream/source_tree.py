@@ -54,6 +54,7 @@ def nearest_release(repo: Repository, lock: Lock) -> SourceState:
         found.append(SourceState(release, tuple(_differences(git, tree, uncommitted, release))))
         if not found[-1].edits:
             return found[-1]
+    # A release that is no longer pinned counts only if the folder is exactly that one.
     return min(found[: len(preferred)], key=lambda item: len(item.edits))
 
 
@@ -108,6 +109,7 @@ def _tree(repo: Repository) -> tuple[Git, str, list[str]]:
     """
     if not is_subtree(repo):
         with dataclasses.replace(repo.git, work_tree=repo.source).temporary_index() as handle:
+            # A new file counts although upstream's own .gitignore may exclude it.
             handle.run("add", "--all", "--force", "--", ".")
             return repo.git, handle.text("write-tree"), []
     objects = user_git(
@@ -118,6 +120,7 @@ def _tree(repo: Repository) -> tuple[Git, str, list[str]]:
         repo.root, "status", "--porcelain", "--untracked-files=all", "--", PREFIX
     ).text.splitlines()
     return (
+        # The releases are in the private repository, the committed tree in the user's.
         dataclasses.replace(repo.git, extra_env={"GIT_ALTERNATE_OBJECT_DIRECTORIES": objects}),
         committed,
         changed,

@@ -82,6 +82,7 @@ def _moved_aside(repo: Repository) -> Iterator[None]:
         try:
             yield
         finally:
+            # git has not written it.
             if not repo.source.exists():
                 aside.replace(repo.source)
 

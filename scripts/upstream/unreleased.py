@@ -153,6 +153,7 @@ def _fetch(repo: Repository, source: Source) -> str:
     ]
     if local.exists():
         # It may belong to another user. It is only read, and our user named it.
+        # The sealed settings do not reach the `upload-pack` that git starts.
         options.append("--upload-pack=git -c safe.directory=* upload-pack")
     with progress(f"fetching {source}", None):
         repo.git.run("fetch", *options, location, *specs)
@@ -162,6 +163,7 @@ def _fetch(repo: Repository, source: Source) -> str:
 def _find_commit(git: Git, namespace: str, source: Source, revision: str) -> str:
     names = [f"{namespace}/heads/{revision}", f"{namespace}/tags/{revision}", revision]
     if _HEAD_REVISION.match(revision):
+        # After branches and tags, which may have such a name, too.
         names.insert(2, f"{namespace}/{revision}")
     for name in names:
         # Outside the fetched refs, a revision may only be a commit id.
@@ -181,6 +183,7 @@ def _release_at(git: Git, lock: Lock, commit: str, labels: Sequence[str]) -> Rel
 
 
 def _with_local_version(git: Git, nearest: str, commit: str, labels: Sequence[str]) -> Release:
+    # The normal form of a local version (PEP 440) has only letters, digits and dots.
     local = ".".join(re.sub(r"[^a-z0-9]+", ".", word.lower()).strip(".") for word in labels)
     return Release(
         f"{nearest}+{local}", "", 0, "", datetime.fromtimestamp(0, UTC), git.tree_of(commit), commit
@@ -216,7 +219,7 @@ def _have_common_file(git: Git, one: str, other: str) -> bool:
         {
             name
             for name in git.text("ls-tree", "-r", "--name-only", tree).splitlines()
-            if "/" in name
+            if "/" in name  # setup.py and the like are in every project
         }
         for tree in (one, other)
     ]

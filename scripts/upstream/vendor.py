@@ -46,6 +46,7 @@ def vendor(repo: Repository, *, restore: bool = False, subtree: bool = False) ->
 
 def ensure_releases(repo: Repository, lock: Lock) -> None:
     """Put every pinned release into the private repository, downloading what is missing."""
+    # The tags are set last, so a release that has one is complete.
     if all(
         repo.git.resolve(f"refs/tags/{release.version}") == release.commit
         for release in lock.releases

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from scripts.core.model import (
     DROPPABLE,
     FAULTS,
+    NO_EVIDENCE,
     NO_SETTINGS,
     Applies,
     Cell,
@@ -27,9 +28,7 @@ from scripts.core.model import (
 from scripts.verdicts.decide import Facts, decide, reject_other_tests
 
 NO_TEETH = "no teeth: it passes on the bare tree of every release, so it proves nothing"
-NO_EVIDENCE = frozenset({Verdict.UNTESTED, Verdict.UNSUPPORTED})
-"""Verdicts that are no evidence about a feature."""
-
+NO_COMMON_SETTINGS = "no single Replaced-By was seen to pass in every cell of this release"
 REMOVABLE = DROPPABLE | {Verdict.REDUNDANT}
 """Verdicts of a live feature that can be left out: every probe passes without it."""
 
@@ -248,7 +247,7 @@ def cell_report(
 ) -> CellReport:
     """Return the report on one cell, whose columns ran under `settings`.
 
-    If `is_gating` is False, the report is shown but never counts.
+    If `decides` is False, the report is shown but never counts.
     """
     facts = reject_other_tests(facts)
     verdict, detail = decide(facts)
@@ -281,7 +280,7 @@ def has_teeth(reports: Iterable[ReleaseReport]) -> bool:
     return any(
         cell.is_gating
         and cell.facts.bare is not None
-        and cell.facts.bare.control
+        and cell.facts.bare.control  # else that is why it fails
         and cell.facts.bare.outcome is Outcome.FAILED
         for report in reports
         for cell in report.cells
@@ -336,17 +335,43 @@ def mark_not_needed(reports: Sequence[ReleaseReport]) -> list[ReleaseReport]:
 def common_settings(report: ReleaseReport | None, feature: Feature) -> Settings | None:
     """Return the `Replaced-By` that makes a feature configurable on a release, or None.
 
-    If the counting cells pass with different ones, it is the last of these.
+    It is the first that was seen to pass in every gating cell.
     """
     if report is None or report.verdict is not Verdict.CONFIGURABLE:
         return None
-    numbers = {
-        cell.facts.passing_alternative
+    passing = [
+        {number for number, result in enumerate(cell.facts.configured) if result.passed}
         for cell in report.cells
-        if cell.is_gating_evidence and cell.verdict is Verdict.CONFIGURABLE
-    }
-    number = max((number for number in numbers if number is not None), default=None)
-    return None if number is None else feature.replaced_by[number]
+        if cell.is_gating_evidence
+    ]
+    common = set.intersection(*passing) if passing else set()
+    return feature.replaced_by[min(common)] if common else None
+
+
+def mark_without_common_settings(
+    reports: Sequence[ReleaseReport], feature: Feature
+) -> list[ReleaseReport]:
+    """Return the reports of a live feature with `configurable` as `unproven` where cells disagree.
+
+    They disagree if no `Replaced-By` was seen to pass in every gating cell: an application can have
+    only one profile.
+    """
+    return [
+        _without_common_settings(report)
+        if report.verdict is Verdict.CONFIGURABLE and common_settings(report, feature) is None
+        else report
+        for report in reports
+    ]
+
+
+def _without_common_settings(report: ReleaseReport) -> ReleaseReport:
+    cells = [
+        replace(cell, verdict=Verdict.UNPROVEN, detail=NO_COMMON_SETTINGS)
+        if cell.is_gating and cell.verdict is Verdict.CONFIGURABLE
+        else cell
+        for cell in report.cells
+    ]
+    return combine_cells(report.release, cells, report.applies, report.text)
 
 
 def answer(

@@ -5,14 +5,16 @@ Nothing here reads a file, starts a program, or knows a release or a patch by na
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TypeVar, assert_never
 
-from scripts.core.model import Applies, Cell, Outcome, Result, Verdict
+from scripts.core.model import NO_EVIDENCE, Applies, Cell, Outcome, Result, Verdict
 
 _Key = TypeVar("_Key", bound=tuple[Hashable, Cell])
+
+_REPLACED = frozenset({Verdict.ABSORBED, Verdict.CONFIGURABLE})
 
 
 class Column(StrEnum):
@@ -30,7 +32,9 @@ class Facts:
     """What is known about a feature on a cell so far, and which columns may still run.
 
     `alternatives` is the number of `Replaced-By` settings; `configured` has the results of those
-    that ran, in order. `try_series` allows the two series columns, and `try_without` the second of
+    that ran, in order, and `rejected` the indexes of those that fail in another cell of the release
+    (see `agree_on_settings`). `try_settings` requests them although bare upstream passes here.
+    `try_series` allows the two series columns, and `try_without` the second of
     them. `try_profile` requests the column that runs a retired feature's probes on the bare tree
     under the full profile.
     """
@@ -47,12 +51,22 @@ class Facts:
     series: Result | None = None
     without: Result | None = None
     profile: Result | None = None
+    rejected: tuple[int, ...] = ()
+    try_settings: bool = False
 
     @property
     def passing_alternative(self) -> int | None:
-        """Return the index of the `Replaced-By` with which bare upstream passes, or None."""
+        """Return the index of the `Replaced-By` with which bare upstream passes, or None.
+
+        A rejected one does not count.
+        """
         return next(
-            (number for number, result in enumerate(self.configured) if result.passed), None
+            (
+                number
+                for number, result in enumerate(self.configured)
+                if result.passed and number not in self.rejected
+            ),
+            None,
         )
 
     def with_result(self, column: Column, result: Result) -> Facts:
@@ -144,6 +158,40 @@ def _drop_without_run(facts: Facts) -> Facts:
     )
 
 
+def agree_on_settings(
+    known: Mapping[_Key, Facts], gating: Callable[[Cell], bool]
+) -> dict[_Key, Facts]:
+    """Return the facts such that a `Replaced-By` counts only if it passes in every gating cell.
+
+    An application has one profile. So where the gating cells of a release come to `configurable`
+    and `absorbed` alone, a `Replaced-By` that fails in one of them is rejected in all, and the
+    cells in which bare upstream passes try it, too.
+    """
+    groups: dict[tuple[Hashable, str], list[_Key]] = {}
+    for key, facts in known.items():
+        if gating(key[1]) and not facts.retired:
+            groups.setdefault((key[0], key[1].release), []).append(key)
+    agreed = dict(known)
+    for keys in groups.values():
+        decided = {key: decide(known[key])[0] for key in keys}
+        here = [key for key in keys if decided[key] not in NO_EVIDENCE]
+        if {decided[key] for key in here} | {Verdict.ABSORBED} != _REPLACED:
+            continue
+        rejected = {
+            number
+            for key in here
+            for number, result in enumerate(known[key].configured)
+            if not result.passed
+        }
+        for key in here:
+            agreed[key] = replace(
+                known[key],
+                rejected=tuple(sorted(rejected)),
+                try_settings=decided[key] is Verdict.ABSORBED,
+            )
+    return agreed
+
+
 def next_column(facts: Facts) -> Column | None:
     """Return the next column that can change the verdict, or None if the verdict is final."""
     if facts.bare is None:
@@ -157,13 +205,15 @@ def next_column(facts: Facts) -> Column | None:
     if facts.retired:
         return _next_of_retired(facts)
     # The verdict is unproven or absorbed.
-    if not facts.bare.is_conclusive or facts.bare.passed:
+    if not facts.bare.is_conclusive or (facts.bare.passed and not facts.try_settings):
         return None
     if facts.passing_alternative is None and len(facts.configured) < facts.alternatives:
         return Column.CONFIGURED
-    # The verdict is configurable or unproven.
-    if facts.passing_alternative is not None or not all(
-        result.is_conclusive for result in facts.configured
+    # The verdict is absorbed, configurable or unproven.
+    if (
+        facts.bare.passed
+        or facts.passing_alternative is not None
+        or not all(result.is_conclusive for result in facts.configured)
     ):
         return None
     return _next_of_series(facts)
@@ -211,6 +261,7 @@ def decide(facts: Facts) -> tuple[Verdict, str]:  # noqa: C901
         words = f"the control probe does not pass on the bare release: {facts.bare.detail}"
         return Verdict.UNSUPPORTED, words + _with_series(facts.series)
     if facts.retired:
+        # Before the other columns: broken on its base counts although bare upstream passes.
         fault = _fault_of_retired(facts)
         if fault is not None:
             return fault
@@ -323,10 +374,15 @@ def _detail(result: Result) -> str:
 
 
 def _why_not_configured(facts: Facts) -> str:
-    """Return a remark if a `Replaced-By` breaks the cache, else "".
+    """Return a remark if a `Replaced-By` breaks the cache or fails in another cell, else "".
 
     A cache that is off or broken is no replacement.
     """
+    if any(
+        number < len(facts.configured) and facts.configured[number].passed
+        for number in facts.rejected
+    ):
+        return "; a Replaced-By passes here, but fails in another cell, so it replaces nothing"
     broken = next((result for result in facts.configured if not result.control), None)
     return (
         "; under a Replaced-By the control probe does not pass, so it replaces nothing: "

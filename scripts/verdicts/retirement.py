@@ -107,6 +107,7 @@ def _retirement(item: FeatureReport, target: str) -> Retirement | None:
             item.feature.id, target, f"not needed, the probes pass bare on {target}", cells
         )
     if item.verdict is Verdict.CONFIGURABLE and item.settings:
+        # `;` separates the parts of the trailer.
         how = (
             f"configurable, the probes pass bare on {target} "
             f"with {str(item.settings).replace('; ', ' and ')}"

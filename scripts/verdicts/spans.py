@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scripts.core.model import Verdict
-from scripts.verdicts.aggregate import NO_EVIDENCE, CellReport, ReleaseReport
+from scripts.core.model import NO_EVIDENCE, Verdict
+from scripts.verdicts.aggregate import CellReport, ReleaseReport
 
 REPLACEABLE = frozenset({Verdict.ABSORBED, Verdict.CONFIGURABLE})
 """Verdicts of a feature that bare upstream replaces, with settings or without."""

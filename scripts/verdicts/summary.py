@@ -32,6 +32,7 @@ from scripts.verdicts.aggregate import (
     has_teeth,
     mark_not_needed,
     mark_unproven,
+    mark_without_common_settings,
 )
 from scripts.verdicts.decide import Facts
 from scripts.verdicts.spans import REPLACEABLE, Span, ended_span, flip_note, good_since
@@ -181,6 +182,8 @@ def _feature_report(scope: Scope, found: Findings, feature: Feature) -> FeatureR
     # Probes that fail on no bare tree and on no mutation prove nothing.
     if not has_failing_run(scope, found, feature) and feature.id not in found.killed_mutation:
         reports = mark_unproven(reports)
+    if feature.state is State.ACTIVE:
+        reports = mark_without_common_settings(reports, feature)
     reports = mark_not_needed(reports)
     absorbed, note = (
         good_since(reports, frozenset({Verdict.ABSORBED})) if scope.is_unfiltered else (None, "")

@@ -93,6 +93,7 @@ def build_wheel(
         wheel_path.write_bytes(content)
         if verify:
             verify_wheel(repo, lock, series, WheelFile(wheel_path, sha256), waived=waived)
+    # Only now, so that no wheel that failed its tests is in `dist/`.
     place = repo.root / "dist" / contents.file_name
     write_atomically(place, content)
     return BuiltWheel(place, contents, number, sha256)
@@ -190,6 +191,7 @@ def _add_fork_files(
     contents = with_metadata(
         upstream_wheel.with_files(library=added, info=info), version, fields, config.metadata
     )
+    # Last, because the record has the digest of every other file.
     return contents.with_files(library={f"{package}/{provenance.RECORD}": origin.record(contents)})
 
 

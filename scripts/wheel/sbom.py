@@ -48,6 +48,7 @@ def sbom(name: str, version: str, package: str, provenance: Provenance) -> bytes
     )
     added = Component(name=package, version=version, type=ComponentType.LIBRARY, bom_ref=package)
     bom = Bom(
+        # Not the time of the build, because equal contents have equal bytes.
         metadata=BomMetaData(component=wheel, timestamp=provenance.release.uploaded),
         components=[added],
         serial_number=uuid.uuid5(_NAMESPACE, f"{name} {version} {provenance.tree}"),

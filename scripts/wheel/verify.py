@@ -84,6 +84,7 @@ class ProbedInstallation:
         The control probe runs in every cell; without features, it runs alone.
         """
         environments = {cell.environment: ready for cell, ready in cells.items()}
+        # Preloaded modules would be those of the wheel under test.
         prober = Prober(
             self.repo, self, self.store, environments, specs=self.series.probes, preload=False
         )
@@ -151,6 +152,7 @@ def installation_problems(
     if installed_file(ready, record) != built[record]:
         yield f"{name}: another wheel is installed than the one that was built"
     elif f"{package}/__main__.py" in built:
+        # Without `-I`, Python would take the package of the current folder, which has no record.
         done = run([ready.python, "-I", "-m", package], ok=None)
         if done.code != 0:
             yield f"{name}: {done.error_output}"

@@ -33,7 +33,7 @@ COUNTS = (
     "done",
 )
 _HEAD = 16
-_STOP, _FAULT, _STARTED, _ENDED, _QUIET, _STEP, _VICTIM, _HOLD, _LONE, _KIND = range(10)
+_STOP, _FAULT, _STARTED, _ENDED, _QUIET, _STEP, _VICTIM, _HOLD, _LONE, _KIND, _POOLS = range(11)
 _PID = 15
 _PER_PROCESS = 16 + 2 * NAMES * 2 + 4 * BUCKETS
 _SIZE = _HEAD + 2 * MOST_THREADS * CELLS + MOST_PROCESSES * _PER_PROCESS
@@ -143,6 +143,15 @@ class Board:
     def has_trap(self):
         """Whether nobody has gone into the trap yet."""
         return bool(self._words[_STEP])
+
+    def take_pools(self, word):
+        """Have each process with a connection pool take all connections out of it, or give them back."""
+        self._words[_POOLS] = word
+
+    @property
+    def are_pools_taken(self):
+        """Whether nobody else is to get a connection from a pool."""
+        return bool(self._words[_POOLS])
 
     def only_writer(self, thread, kind=None):
         """Have one thread alone write from now on, perhaps in one kind alone, by its number; None lets all of them."""

@@ -49,6 +49,7 @@ class Fault:
     settle: float = 1.0
     bound: Bound | None = None
     database: bool = False
+    halts_writer: bool = False  # which may hold row locks meanwhile
     options: tuple = ()
 
     def __call__(self, context):
@@ -107,7 +108,9 @@ for _step in STEPS:
     _name = f"kill-writer-{_step.replace(' ', '-').lower()}"
     fault(_name, "single", options=(_step,), settle=ENTRY_SECONDS + 1)(_trap_writer)
     _name = f"halt-writer-{_step.replace(' ', '-').lower()}"
-    fault(_name, "single", options=(_step, 1000 * ENTRY_SECONDS + 700), settle=1)(_trap_writer)
+    fault(
+        _name, "single", options=(_step, 1000 * ENTRY_SECONDS + 700), settle=1, halts_writer=True
+    )(_trap_writer)
 
 
 @fault("kill-writer", *EVERYWHERE, settle=ENTRY_SECONDS + 1)
@@ -118,7 +121,7 @@ def _(context):
     context.wait_until(lambda: context.workers.is_replaced(victim, before), 20)
 
 
-@fault("stop-writer", "single", settle=ENTRY_SECONDS + 1)
+@fault("stop-writer", "single", settle=ENTRY_SECONDS + 1, halts_writer=True)
 def _(context):
     victim = context.random.choice(context.workers.writers())
     context.workers.send(victim, signal.SIGSTOP)
@@ -454,11 +457,11 @@ def _move_address(context, server, later=0.0):
     context.note_move()
 
 
-def _cut_writers_off(context, mode):
+def _cut_writers_off(context, mode, least=0.3, most=2.5):
     """Cut off the writers alone."""
     context.place.for_writers.set_mode(mode)
     try:
-        context.wait(context.random.uniform(0.3, 2.5))
+        context.wait(context.random.uniform(least, most))
     finally:
         context.place.for_writers.set_mode(WORKING)
 
@@ -485,6 +488,32 @@ def _flush_and_cut(context):
 
 fault("flush-then-cut", "proxied", bound=AWAY, settle=2)(_flush_and_cut)
 fault("flush-then-cut-with-outbox", "outbox", bound=OUTBOX, settle=2)(_flush_and_cut)
+
+
+@fault("outbox-role-limit", "outbox", bound=OUTBOX, settle=2, database=True)
+def _(context):
+    """Have PostgreSQL refuse new connections, so that readers without one cannot look, while Redis hears nothing of writes."""
+    readers = [n for n, spec in enumerate(context.workers.specs) if not spec.is_writer]
+    ending = (
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = ANY(%s)"
+    )
+    with context.sql() as sql:
+        sql.execute(f"ALTER ROLE {context.place.role} CONNECTION LIMIT 0")
+        try:
+            sql.execute(ending, [[f"chaos {number}" for number in readers]])
+            _cut_writers_off(context, REFUSED, 1, 2)
+        finally:
+            sql.execute(f"ALTER ROLE {context.place.role} CONNECTION LIMIT -1")
+
+
+@fault("outbox-pool-empty", "outbox", bound=OUTBOX, settle=2, database=True)
+def _(context):
+    """Have others use all connections of the pools, so that a reader cannot look, while Redis hears nothing of writes."""
+    context.board.take_pools(1)
+    try:
+        _cut_writers_off(context, REFUSED, 1.5, 2.5)
+    finally:
+        context.board.take_pools(0)
 
 
 # Sentinel

@@ -15,6 +15,7 @@ DATABASE_ERRORS = frozenset(
 )
 """What plain Django raises, too, where the database failed, for so many seconds:"""
 DATABASE_SECONDS = 10
+LOCK_TIMEOUT = "canceling statement due to lock timeout"
 
 
 CALL_SECONDS = 1
@@ -162,9 +163,14 @@ def _bound_of_fault(line, faults):
 
 
 def _is_raised_by_plain_django(line, faults):
-    """Return whether plain Django raises it, too: what a fault of the database's leads to."""
+    """Return whether plain Django raises it, too.
+
+    It does if the database failed, or if a writer that halts holds the row lock that another one
+    waits for.
+    """
+    is_lock_timeout = line.get("words", "").startswith(LOCK_TIMEOUT)
     return line["kind"] in DATABASE_ERRORS and any(
-        FAULTS[fault.name].database
+        (FAULTS[fault.name].database or (is_lock_timeout and FAULTS[fault.name].halts_writer))
         and fault.started <= line["at"] <= (fault.ended or line["at"]) + 1000 * DATABASE_SECONDS
         for fault in faults
     )

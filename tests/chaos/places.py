@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 from contextlib import ExitStack, suppress
 from urllib.parse import parse_qs, urlsplit
 
+import psycopg
+
 from tests.support.redis_proxy import Proxy, reset
 from tests.support.redis_servers import Cluster, RedisServer, Sentinel, wait_until
 
@@ -105,8 +107,9 @@ class Place(ABC):
             "options": f"-c synchronous_commit=on -c deadlock_timeout=100{limit}",
         }
         more = {}
-        if spec.style == "pool":
-            options["pool"] = {"min_size": 1, "max_size": 4, "timeout": 5}
+        pool = self._pool(spec)
+        if pool:
+            options["pool"] = pool
             more["CONN_HEALTH_CHECKS"] = True
         else:
             more["CONN_MAX_AGE"] = None
@@ -116,6 +119,10 @@ class Place(ABC):
         return {
             "default": {"ENGINE": "django.db.backends.postgresql", "OPTIONS": options, **at, **more}
         }
+
+    def _pool(self, spec):
+        """Return the options of a process's connection pool, None if it has none."""
+        return {"min_size": 1, "max_size": 4, "timeout": 5} if spec.style == "pool" else None
 
     def _database_at(self):
         return {"HOST": self.host}
@@ -159,10 +166,31 @@ class Proxied(Place):
 
 
 class WithOutbox(Proxied):
-    """The same, with an outbox in the database."""
+    """The same, with an outbox in the database, whose connections can be limited.
+
+    Processes log in as a role that is no superuser, for whom PostgreSQL has no limit. The reader has a pool of one connection.
+    """
 
     topology = "outbox"
     settings = {"CACHEOPS_ROVER_OUTBOX": True, "CACHEOPS_ROVER_OUTBOX_SECONDS": OUTBOX_SECONDS}
+    role = "application"
+
+    def _begin(self):
+        super()._begin()
+        with psycopg.connect(**self.direct_connection(), autocommit=True) as connection:
+            known = "SELECT 1 FROM pg_roles WHERE rolname = %s"
+            if not connection.execute(known, [self.role]).fetchone():  # of an earlier round
+                connection.execute(f"CREATE ROLE {self.role} LOGIN")
+                connection.execute(f"GRANT SET ON PARAMETER deadlock_timeout TO {self.role}")
+            connection.execute(f"ALTER DATABASE {self.database} OWNER TO {self.role}")
+
+    def _pool(self, spec):
+        if spec.style == "plain" and not spec.is_writer:
+            return {"min_size": 1, "max_size": 1, "timeout": 1}
+        return super()._pool(spec)
+
+    def _database_at(self):
+        return {**super()._database_at(), "USER": self.role}
 
 
 class WithSentinel(Place):

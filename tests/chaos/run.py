@@ -142,7 +142,7 @@ def _round(
             )
         )
         url = stack.enter_context(
-            databases.lease(read_config(ROOT / "fork.toml").database(DATABASE))
+            databases.borrow(read_config(ROOT / "fork.toml").database(DATABASE))
         )
         place = stack.enter_context(PLACES[place_name](server, folder, url))
         board = Board(folder / "board")

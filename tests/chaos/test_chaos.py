@@ -280,6 +280,21 @@ def test_exception_is_plain_djangos_only_after_a_fault_of_the_database(
     assert judge_line(tmp_path, fault, {"what": "exception", "kind": kind, "at": at}) == outcome
 
 
+@pytest.mark.parametrize(
+    ("fault", "words", "outcome"),
+    [
+        ("stop-writer", "canceling statement due to lock timeout\nCONTEXT: ...", "apart"),
+        ("halt-writer-before-commit", "canceling statement due to lock timeout", "apart"),
+        ("halt-writer-before-commit", "current transaction is aborted", "counts"),
+        ("kill-writer", "canceling statement due to lock timeout", "counts"),
+    ],
+)
+def test_lock_timeout_is_plain_djangos_while_a_writer_halts(tmp_path, fault, words, outcome):
+    kind = "django.db.utils.OperationalError"
+    line = {"what": "exception", "kind": kind, "at": 2_000, "words": words}
+    assert judge_line(tmp_path, fault, line) == outcome
+
+
 def test_too_few_hits_between_faults_are_a_problem():
     found = Round(
         "valkey9",

@@ -129,7 +129,7 @@ class InterruptedWorkers:
 
 
 def test_interrupted_run_judges_and_returns_what_it_has_found(monkeypatch):
-    pool = SimpleNamespace(lease=lambda _database: nullcontext(""), close=lambda: None)
+    pool = SimpleNamespace(borrow=lambda _database: nullcontext(""), close=lambda: None)
     monkeypatch.setattr(run, "ServerPool", lambda: pool)
     monkeypatch.setattr(run, "PLACES", {"single": lambda *_: nullcontext()})
     monkeypatch.setattr(run, "_make_workers", InterruptedWorkers)

@@ -7,6 +7,7 @@ import threading
 import time
 import traceback
 from collections import deque
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 
@@ -336,11 +337,30 @@ def run_threads(board):
     board.set_pid(OPTIONS["number"], os.getpid())
     workers = [WorkerThread(board, log, n) for n in OPTIONS["threads"]]
     commit_steps.on_unanswered_write(workers[0].log_unanswered_write)
+    if "pool" in OPTIONS["settings"]["DATABASES"]["default"]["OPTIONS"]:
+        threading.Thread(target=_take_pool, args=(board,), daemon=True).start()
     threads = [threading.Thread(target=worker.run, daemon=True) for worker in workers]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
+
+
+def _take_pool(board):
+    """Take all connections of the pool while the board says so, as other threads of a busy process do."""
+    import psycopg
+    from django.db import connections
+
+    pool = connections["default"].pool
+    taken = []
+    while not board.is_stopped:
+        if board.are_pools_taken and len(taken) < pool.max_size:
+            with suppress(psycopg.Error):  # all are in use
+                taken.append(pool.getconn(timeout=0.05))
+        elif not board.are_pools_taken:
+            while taken:
+                pool.putconn(taken.pop())
+        time.sleep(0.01)
 
 
 def _end_with(parent):

@@ -134,7 +134,7 @@ def test_target_on_which_nothing_can_run_is_refused(larder):
     larder.replace("fork.toml", 'releases = ">=1"', 'releases = "<2"')
     done = larder.run("rebase", "2.0")
     assert (done.code, larder.leftovers()) == (20, [])
-    assert "nothing could be run on 2.0 here, so nothing would be proven" in done.stderr
+    assert "nothing could be run on 2.0 here, so nothing would be proved" in done.stderr
 
 
 def test_patch_that_no_cell_can_try_is_moved_and_named(larder):

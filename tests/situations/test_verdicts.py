@@ -169,7 +169,9 @@ def test_switching_the_feature_off_replaces_nothing(fork):
         "failed: test_control.py::test_second_get_is_a_hit: AssertionError: no hit"
     )
     why = " ".join(fork.run("status", "--patch", "no-nones", "--why").stdout.split())
-    assert "test_second_get_is_a_hit: AssertionError: no hit; the patch's own probes: passed" in why
+    assert (
+        "test_second_get_is_a_hit: AssertionError: no hit; the feature's own probes: passed" in why
+    )
     assert done.features["no-nones"]["releases"]["2.0"]["applies"] == "offset"
 
 

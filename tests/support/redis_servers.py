@@ -152,8 +152,8 @@ class Cluster:
     def __exit__(self, *_):
         self._stack.close()
 
-    def client(self):
-        return redis.RedisCluster(host="127.0.0.1", port=self.nodes[0].port)
+    def client(self, **options):
+        return redis.RedisCluster(host="127.0.0.1", port=self.nodes[0].port, **options)
 
     def flush_all(self):
         for node in self.nodes:

@@ -1,4 +1,4 @@
-"""The whole cache as Rover installs it, release and series, in processes of its own: a *scene* is a function that one of them runs."""
+"""The whole cache as Rover installs it, release and series, in processes of its own: a *case* is a function that one of them runs."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from scripts.series.series import read_series
 from scripts.upstream.vendor import ensure_releases
 
 ROOT = Path(__file__).parents[2]
-SCENES = ROOT / "tests" / "overrides" / "scenes"
+CASES = ROOT / "tests" / "overrides" / "wheel_cases"
 PATIENCE_SECONDS = 120
 
 
@@ -33,8 +33,8 @@ def build_wheel_tree():
     return folder, settings_for(check_profile(repo, series), series, lock.locked, None).as_dict()
 
 
-def start(*words, redis, program=SCENES / "run_scenes.py", **settings):
-    """Start a process, which plays scenes of a file of `scenes/`: all of them unless some are named."""
+def start(*words, redis, program=CASES / "run_cases.py", **settings):
+    """Start a process, which runs cases of a file of `wheel_cases/`: all of them unless some are named."""
     folder, profile = build_wheel_tree()
     wanted = {
         "ALLOWED_HOSTS": ["*"],
@@ -43,7 +43,7 @@ def start(*words, redis, program=SCENES / "run_scenes.py", **settings):
         "CACHEOPS_REDIS": redis,
         **settings,
     }
-    path = os.pathsep.join(map(str, (folder, ROOT / "tests" / "probes", SCENES.parent)))
+    path = os.pathsep.join(map(str, (folder, ROOT / "tests" / "probes", CASES.parent)))
     environment = {
         **os.environ,
         "PYTHONPATH": path,
@@ -60,9 +60,9 @@ def start(*words, redis, program=SCENES / "run_scenes.py", **settings):
     )
 
 
-def run_scenes(scenes, *names, redis, **settings):
-    """Play scenes and return what each of them ended with: None, or the traceback of its failure."""
-    process = start(scenes, *names, redis=redis, **settings)
+def run_cases(cases, *names, redis, **settings):
+    """Run cases and return what each of them ended with: None, or the traceback of its failure."""
+    process = start(cases, *names, redis=redis, **settings)
     try:
         output, _ = process.communicate(timeout=PATIENCE_SECONDS)
     finally:
@@ -71,9 +71,9 @@ def run_scenes(scenes, *names, redis, **settings):
     return json.loads(output.splitlines()[-1])
 
 
-def scene_names(scenes):
-    """Return the scenes of a file, in its order."""
-    lines = (SCENES / f"{scenes}.py").read_text().splitlines()
+def case_names(cases):
+    """Return the cases of a file, in its order."""
+    lines = (CASES / f"{cases}.py").read_text().splitlines()
     return [
-        line[len("def scene_") :].split("(")[0] for line in lines if line.startswith("def scene_")
+        line[len("def case_") :].split("(")[0] for line in lines if line.startswith("def case_")
     ]

@@ -52,7 +52,7 @@ def main():
         if 0 in ready:
             read = os.read(0, READ_BYTES)
             if not read:
-                os.killpg(0, signal.SIGKILL)
+                os.killpg(0, signal.SIGKILL)  # this process, and all that its jobs started
             *lines, buffered = (buffered + read).split(b"\n")
             for line in lines:
                 job = json.loads(line)
@@ -80,6 +80,7 @@ def fork_job(job):
     gc.freeze()  # a job's garbage collector need not visit what it shares
     pid = os.fork()
     if pid == 0:
+        # The job's own children must not wake the server, which shares the pipe.
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         run_job(job)
@@ -116,7 +117,7 @@ def preload_modules(names):
 
 def run_job(job):
     """Become a job, with its environment, folder and tree; never return."""
-    code = 70
+    code = 70  # pytest uses other codes
     try:
         output = os.open(job["output"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
@@ -130,6 +131,7 @@ def run_job(job):
         importlib.invalidate_caches()
         options = {name: job[name] for name in ("complete", "failed", "reverse")}
         code = run_probes(job["log"], job["root"], job["files"], **options)
+        # Later servers of this environment preload them (`Prober`).
         Path(job["log"] + ".modules").write_text(json.dumps(installed_modules()))
     except BaseException:  # noqa: BLE001 (the parent reads it in the output)
         traceback.print_exc()
@@ -159,6 +161,7 @@ def redirect_bytecode(folder, trees):
         content = hashlib.sha256(Path(path).read_bytes()).hexdigest()
         return f"{folder}/{content}.{sys.implementation.cache_tag}.pyc"
 
+    # The import system calls it by its name in this module.
     _bootstrap_external.cache_from_source = cache_from_source
 
 

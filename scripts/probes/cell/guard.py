@@ -17,6 +17,7 @@ def main(command):
     user, once = {}, command[0] == "--once"
     command = command[once:]
     if command[0] == "--user":
+        # `user` alone would keep root's supplementary groups.
         user = {"user": int(command[1]), "extra_groups": []}
         command = command[2:]
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, **user)

@@ -42,6 +42,7 @@ class StopAtFirstFailure:
 
     def pytest_runtest_logreport(self, report):
         """Remember the first failure of each file."""
+        # An error in a fixture is no failure of the test, so it decides nothing.
         if report.failed and report.when == "call" and _file(report) not in self.complete:
             self.failed.setdefault(_file(report), report.nodeid)
 
@@ -66,6 +67,7 @@ def run_probes(log, root, files, *, complete=(), failed=(), reverse=False):
         "no:unraisableexception",
         "no:threadexception",
     ]
+    # No configuration of the user, nor of a folder above `root`, may change the result.
     common = [
         "-c",
         os.devnull,
@@ -75,6 +77,7 @@ def run_probes(log, root, files, *, complete=(), failed=(), reverse=False):
         root,
         "-q",
         "--tb=native",
+        # A file that cannot be imported must take no other with it.
         "--continue-on-collection-errors",
     ]
     common += [f"-p{plugin}" for plugin in plugins]

@@ -1,5 +1,8 @@
 """One computes and the others wait, but not for long: for a holder who died, who cannot say that it has ended, or who is slow."""
 
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+
 import pytest
 import redis
 from django.test import override_settings
@@ -8,8 +11,10 @@ from rover_overrides.cache import locks, results
 from rover_overrides.conditions.conditions import TRUE
 from rover_overrides.transport import pipeline
 from rover_overrides.transport.circuit_breaker import circuit
+from tests.support import engine_redis
 from tests.support.application_process import application_processes
-from tests.support.one_result import KEY, cached, drop, is_hit
+from tests.support.one_result import DEPS, KEY, cached, drop, is_hit
+from tests.support.redis_servers import wait_until
 
 LOCK = f"{KEY}:lock"
 SHORT = override_settings(CACHEOPS_ROVER_LOCK_SECONDS=0.2)
@@ -126,6 +131,16 @@ def test_holder_stores_what_it_computed_under_its_lock(server):
     assert cached(lambda: "other") == "new"
 
 
+def test_storing_takes_one_more_round_trip_than_without_a_lock(server):
+    trips = []
+    for lock in (False, True):
+        with results.getting(KEY, DEPS, "", lock=lock), engine_redis.count_round_trips() as counted:
+            results.fill("", KEY, "data", DEPS, 100)
+        trips.append(counted["trips"])
+        server.flush_all()
+    assert trips == [1, 2]
+
+
 def test_reader_who_waited_in_vain_leaves_what_the_holder_has_stored(server, waits):
     token = locks.acquire(KEY)
     with server.client() as client:
@@ -177,6 +192,24 @@ def test_reader_waits_once_where_redis_hangs_while_it_waits_for_a_lock(server, m
     circuit.record_success()
 
 
+@pytest.mark.parametrize("kind", ["valkey9", "redis6.2"])
+def test_wait_that_ends_because_its_server_becomes_a_replica_is_a_failure_of_redis(
+    kind, tmp_path, monkeypatch
+):
+    with (
+        engine_redis.RedisServer(kind, tmp_path) as server,
+        server.client() as client,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        engine_redis.use_client(monkeypatch, server.client())
+        waiting = pool.submit(locks.wait, KEY, 1)
+        wait_until(lambda: client.info("clients")["blocked_clients"], "nobody waits")
+        client.replicaof("127.0.0.1", "1")
+        with pytest.raises(redis.ConnectionError, match="UNBLOCKED"):
+            waiting.result()
+    circuit.record_success()
+
+
 def test_nodes_of_a_cluster_are_not_asked_in_the_same_wait(cluster, monkeypatch):
     client, asked = pipeline.client(), []
     real = client.nodes_manager.initialize
@@ -192,6 +225,27 @@ def test_nodes_of_a_cluster_are_not_asked_in_the_same_wait(cluster, monkeypatch)
     hanging.first = 100
     assert pipeline.run([("GET", "a")])[0].value is None
     assert asked == [1]
+
+
+@pytest.mark.parametrize(
+    ("socket_timeout", "slept", "waited"),
+    [(0.4, [0.05], []), (0.6, [], [0.3]), (5, [], [1.0]), (None, [], [1.0])],
+)
+def test_reader_waits_in_steps_of_half_of_the_socket_timeout(
+    monkeypatch, socket_timeout, slept, waited
+):
+    steps, naps = [], []
+
+    class Client:
+        connection_pool = SimpleNamespace(connection_kwargs={"socket_timeout": socket_timeout})
+
+        def brpoplpush(self, *_names, timeout):
+            steps.append(timeout)
+
+    monkeypatch.setattr(pipeline, "client", Client)
+    monkeypatch.setattr(locks, "time", SimpleNamespace(sleep=naps.append))
+    locks.wait(KEY, 5)
+    assert (naps, steps) == (slept, waited)
 
 
 def test_client_of_little_patience_looks_instead_of_waiting(server, monkeypatch):

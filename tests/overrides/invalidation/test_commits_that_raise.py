@@ -8,7 +8,9 @@ from django.db.transaction import TransactionManagementError, atomic
 from django.test import override_settings
 
 from rover_overrides.cache import pending_writes
+from rover_overrides.database import statements
 from rover_overrides.invalidation import unknown_commits
+from rover_overrides.invalidation.unknown_commits import UnknownCommit, _Outcome
 from tests.overrides.invalidation.test_commits import DEFAULT, manual, seen, slugs, tables  # noqa: F401 - fixtures
 from tests.support.condition_texts import equal
 from tests.support.one_result import cached, is_hit
@@ -117,3 +119,77 @@ def test_without_compat_only_the_key_of_this_wheel_is_used(server, clock):
         assert entries(server) == [pending_writes.key("", "t")]
         cached(lambda: "old", DEPS)
         assert not is_hit(DEPS)
+
+
+BACKEND = 4711
+
+
+@pytest.fixture
+def questions(clock, monkeypatch):
+    """Give the list of which connections the database is asked on, `own` or `new`; the backend is at work."""
+    asked = []
+
+    class New:
+        def close(self):
+            pass
+
+    def outcome(connection, _commit):
+        asked.append("new" if isinstance(connection, New) else "own")
+        return _Outcome.IN_PROGRESS
+
+    monkeypatch.setattr(unknown_commits, "_outcome_on", outcome)
+    monkeypatch.setattr(unknown_commits, "_new_connection", lambda _connection: New())
+    return asked
+
+
+@pytest.mark.parametrize(
+    ("is_idle", "expected"), [(True, ["own"] * 11), (False, ["new"] * 3)], ids=["own", "new"]
+)
+def test_database_is_asked_once_a_second_or_every_five_on_a_new_connection(
+    server, clock, questions, monkeypatch, is_idle, expected
+):
+    monkeypatch.setattr(statements, "is_idle", lambda _connection: is_idle)
+    unknown_commits.remember(DEFAULT, BACKEND, {("", "t")}, None)
+    for _ in range(41):
+        unknown_commits.resolve()
+        clock.now += 0.25
+    assert questions == expected
+
+
+def test_no_connection_is_made_while_the_thread_has_a_transaction_open(server, questions):
+    unknown_commits.remember(DEFAULT, BACKEND, {("", "t")}, None)
+    with atomic():
+        unknown_commits.resolve()
+    assert questions == []
+    unknown_commits.resolve()
+    assert questions == ["new"]
+
+
+def test_commit_that_is_under_way_keeps_its_entry_however_long_that_takes(server, clock, questions):
+    unknown_commits.remember(DEFAULT, BACKEND, {("", "t")}, None)
+    for _ in range(10):
+        clock.now += 30
+        server.flush_all()
+        unknown_commits.resolve()
+        assert len(entries(server)) == 2
+    assert len(questions) == 10
+
+
+@pytest.mark.parametrize(
+    ("row", "outcome"),
+    [
+        ((7, False, None, None, None), _Outcome.ENDED),
+        ((7, False, BACKEND, "active", 0.5), _Outcome.ENDED),  # another one, that began since
+        ((7, False, BACKEND, "active", 100), _Outcome.IN_PROGRESS),
+        ((7, False, BACKEND, "idle in transaction", 100), _Outcome.IN_PROGRESS),
+        ((7, False, BACKEND, "idle", 100), _Outcome.UNKNOWN),
+        ((8, False, None, None, None), _Outcome.UNKNOWN),  # the pooler's own id
+        ((7, True, None, None, None), _Outcome.NOT_QUERIED),
+    ],
+)
+def test_what_the_answer_of_the_database_means(clock, monkeypatch, row, outcome):
+    monkeypatch.setattr(unknown_commits, "backend_pid", lambda _connection: 7)
+    monkeypatch.setattr(statements, "read", lambda *_args: [row])
+    commit = UnknownCommit(DEFAULT, BACKEND, (), "token", clock.now - 1)
+    assert unknown_commits._outcome_on(None, commit) is outcome
+    assert commit.backend == (0 if row[0] != 7 else BACKEND)

@@ -110,7 +110,7 @@ def test_nothing_is_stored_while_a_commit_may_become_visible(site, hanging, plai
     writer.send(f"tried({write})")
     lose(hanging, wire, "cut")
     assert writer.receive().value == "OperationalError"
-    for forget in (lambda: None, plain_server.flush):
+    for forget in (lambda: None, plain_server.flush_all):
         forget()
         for _ in range(2):
             assert writer.execute(CONTACT).value == []

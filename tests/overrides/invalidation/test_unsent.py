@@ -62,6 +62,7 @@ CONTACTS = {
     "raw": 'connection.cursor().execute("UPDATE write_models_tag SET hits = 1")',
     "explicit": "invalidate_model(Tag)",
     "simple": "cache.set('word', 'x', 60)",
+    "get": "try:\n  cache.get('nothing')\nexcept CacheMiss:\n  pass",
 }
 
 

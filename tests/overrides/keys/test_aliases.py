@@ -25,11 +25,11 @@ def played(tmp_path_factory):
     }
     with engine_redis.RedisServer("valkey9", tmp_path_factory.mktemp("server")) as server:
         redis = {"host": "127.0.0.1", "port": server.port}
-        return wheel_process.run_scenes(
+        return wheel_process.run_cases(
             "aliases", redis=redis, DATABASES=databases, CACHEOPS={**profiles, "*.*": plain}
         )
 
 
-@pytest.mark.parametrize("scene", wheel_process.scene_names("aliases"))
-def test_alias_reads_what_belongs_to_its_database(played, scene):
-    assert played[scene] is None, played[scene]
+@pytest.mark.parametrize("case", wheel_process.case_names("aliases"))
+def test_alias_reads_what_belongs_to_its_database(played, case):
+    assert played[case] is None, played[case]

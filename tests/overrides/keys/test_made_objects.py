@@ -8,9 +8,9 @@ from tests.support import engine_redis, wheel_process
 @pytest.fixture(scope="module")
 def played(tmp_path_factory):
     with engine_redis.RedisServer("valkey9", tmp_path_factory.mktemp("server")) as server:
-        return wheel_process.run_scenes("made", redis={"host": "127.0.0.1", "port": server.port})
+        return wheel_process.run_cases("made", redis={"host": "127.0.0.1", "port": server.port})
 
 
-@pytest.mark.parametrize("scene", wheel_process.scene_names("made"))
-def test_reader_gets_what_django_would_make(played, scene):
-    assert played[scene] is None, played[scene]
+@pytest.mark.parametrize("case", wheel_process.case_names("made"))
+def test_reader_gets_what_django_would_make(played, case):
+    assert played[case] is None, played[case]

@@ -1,13 +1,19 @@
 """A look into the outbox that fails, or sees nothing new, leaves reads to the database; none waits for another look."""
 
+import asyncio
+import warnings
+
 import pytest
+import redis
 from django.db import connections, transaction
 from django.test import override_settings
 
 from rover_overrides.cache import results
 from rover_overrides.database import statements
-from rover_overrides.invalidation import two_phase
+from rover_overrides.invalidation import commits, two_phase, unsent
 from rover_overrides.operations import outbox
+from rover_overrides.transport import pipeline
+from rover_overrides.transport.circuit_breaker import circuit
 from rover_overrides.writes import compilers
 
 ALIAS = "postgres"
@@ -71,6 +77,34 @@ def test_cache_is_not_read_where_a_snapshot_is_from_before_the_look(waiting, lev
         assert waiting == []
     assert outbox._before_read()
     assert (waiting, count()) == (SEEN, 0)
+
+
+def test_cache_is_not_read_in_a_transaction_that_has_failed(waiting):
+    with transaction.atomic(ALIAS):
+        transaction.set_rollback(True, ALIAS)
+        assert outbox._before_read() is False
+    assert waiting == []
+
+
+def test_look_in_an_event_loop_leaves_reads_to_the_database_without_a_word(waiting):
+    async def look():
+        return outbox._before_read()
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert asyncio.run(look()) is False
+    assert waiting == []
+    assert outbox._before_read()
+    assert waiting == SEEN
+
+
+def test_look_costs_one_select_for_each_database(waiting, monkeypatch):
+    run("DELETE FROM rover_outbox")
+    sent, read = [], statements.read
+    monkeypatch.setattr(statements, "read", lambda *args: sent.append(args[0].alias) or read(*args))
+    with override_settings(CACHEOPS_ROVER_OUTBOX_SECONDS=1000):
+        assert [outbox._before_read() for _ in range(5)] == [True] * 5
+    assert sent == [ALIAS]
 
 
 @pytest.fixture
@@ -152,3 +186,22 @@ def test_write_where_the_table_is_missing_raises_nothing(waiting):
         with pytest.warns(RuntimeWarning, match="cannot be written"):
             outbox._insert(connection, {(None, SHELF)})
         run("SELECT 1")
+
+
+def test_raw_sql_outside_a_transaction_is_in_the_outbox_before_it_runs(waiting, monkeypatch):
+    def away(*_args):
+        raise redis.ConnectionError("cut off")
+
+    run("DELETE FROM rover_outbox")
+    monkeypatch.setattr(pipeline, "_run", away)
+    monkeypatch.setattr(pipeline, "run_with_retries", lambda work: work())
+    monkeypatch.setattr(unsent, "_unsent", {})
+    monkeypatch.setattr(commits, "on_prepare_failed", [outbox._insert])
+    change = two_phase.Change(SHELF, None, None)
+    with (
+        pytest.warns(RuntimeWarning, match="does not hear of writes"),
+        override_settings(CACHEOPS_DEGRADE_ON_FAILURE=True),
+        commits.autocommit_statement(connections[ALIAS], [change]),
+    ):
+        assert count() == 1
+    circuit.record_success()

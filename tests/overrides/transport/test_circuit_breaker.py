@@ -7,6 +7,7 @@ import pytest
 import redis
 from django.test import override_settings
 
+from rover_overrides.invalidation import two_phase
 from rover_overrides.transport import circuit_breaker, pipeline
 from rover_overrides.transport.circuit_breaker import CircuitBreaker
 from tests.support import engine_redis
@@ -106,7 +107,9 @@ def test_attempt_of_which_nothing_is_heard_bounds_the_rest(clock):
     clock.now += 1.1
     assert not circuit.is_open()
     circuit.record_attempt()
-    clock.now += circuit_breaker.TRIAL_SECONDS + 0.1
+    clock.now += 29.9
+    assert in_thread(circuit.is_open)
+    clock.now += 0.2
     assert not in_thread(circuit.is_open)
 
 
@@ -208,3 +211,14 @@ def test_what_was_waited_for_and_what_will_not_change_are_not_repeated(clock, er
     with pytest.raises(error):
         pipeline.run_with_retries(failing(1, error(), done))
     assert len(done) == 1
+
+
+@pytest.mark.parametrize(("has_failed", "attempts"), [(False, 4), (True, 1)])
+def test_writer_repeats_nothing_while_redis_has_not_answered_since_a_failure(
+    clock, monkeypatch, has_failed, attempts
+):
+    monkeypatch.setattr(circuit_breaker.circuit, "has_failed", has_failed)
+    done = []
+    with pytest.raises(redis.ConnectionError):
+        two_phase._run_with_retry(failing(9, redis.ConnectionError(), done))
+    assert len(done) == attempts

@@ -337,6 +337,7 @@ def test_prefix_that_is_new_to_a_process_that_never_moved_is_not(address, monkey
 @AT_ONCE
 def test_prefixes_that_a_process_remembers_are_bounded(address, servers, monkeypatch):
     a, b = servers
+    assert epochs.MAX_PREFIXES == 10_000
     monkeypatch.setattr(epochs, "MAX_PREFIXES", 4)
     prefixes = [f"tenant{n}:" for n in range(10)]
     for prefix in prefixes:
@@ -589,6 +590,28 @@ def test_cluster_has_none(cluster):
     assert [name for name in cluster.key_names() if "epoch" in name] == []
     assert cached(lambda: "other") == "old"
     assert len(results._make_plan(DEPS, "").stamps) == 3
+
+
+def test_nodes_of_a_cluster_are_asked_once_a_second_on_the_open_connections(
+    cluster, clock, monkeypatch
+):
+    sent, pack = [], pipeline._pack_commands
+    monkeypatch.setattr(
+        pipeline,
+        "_pack_commands",
+        lambda connection, commands: (
+            sent.append((connection, [command for command in commands if command[0] == "INFO"]))
+            or pack(connection, commands)
+        ),
+    )
+    for _ in range(2):
+        for _ in range(3):
+            pipeline.run([("GET", "a")])
+        clock.now += 1.1
+    identity = [*epochs.IDENTITY_COMMANDS]
+    assert [asked for _, asked in sent] == [identity, [], []] * 2
+    assert len({connection for connection, _ in sent}) == 1
+    assert len({connection._sock for connection, _ in sent}) == 1
 
 
 # An application

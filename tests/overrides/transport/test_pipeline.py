@@ -374,3 +374,16 @@ def test_cluster_that_was_never_there_counts_as_absent(monkeypatch):
     monkeypatch.setattr("redis.retry.sleep", lambda seconds: None)
     with pytest.raises(redis.ConnectionError):
         run(FEW)
+
+
+def test_cluster_is_tried_three_times(cluster, monkeypatch):
+    tried = []
+
+    def resets(*_args):
+        tried.append(1)
+        raise redis.ConnectionError("reset")
+
+    monkeypatch.setattr(pipeline, "_cluster_round", resets)
+    with pytest.raises(redis.ConnectionError, match="reset"):
+        run(FEW)
+    assert len(tried) == 3

@@ -1,12 +1,17 @@
 """A user who has no right to what the cache needs: the site runs from the database, says once what to grant, and goes on by itself."""
 
 import warnings
+from collections import Counter
 
 import pytest
 import redis
+from cacheops import invalidation
 from django.test import override_settings
 
-from rover_overrides.cache import results
+from rover_overrides.cache import locks, pending_writes, results
+from rover_overrides.invalidation import two_phase
+from rover_overrides.metrics import counters
+from rover_overrides.operations.reclaim import reclaim
 from rover_overrides.transport import pipeline, refusals
 from rover_overrides.transport.circuit_breaker import circuit
 from rover_overrides.transport.refusals import MissingPermissionError
@@ -136,6 +141,73 @@ def test_missing_right_is_not_asked_for_again(user):
 def test_other_errors_are_raised(user):
     with pytest.raises(redis.ResponseError, match="wrong number"):
         pipeline.run([("GET", "a", "b")])
+
+
+DOCUMENTED = ("+@read", "+@write", "+@scripting", "+@connection", "+info")
+IN_A_CLUSTER = "+cluster|slots"
+
+
+@NO_RETRY
+@pytest.mark.parametrize(("keys", "prefix"), [("~*", ""), ("~tenant:*", "tenant:")])
+def test_documented_rights_suffice(user, keys, prefix):
+    user(keys, *DOCUMENTED)
+    warned, tables = [], [(prefix, table) for table in DEPS]
+    assert [read(warned=warned, prefix=prefix) for _ in range(2)] == [False, True]
+    pipeline.run(pending_writes.register_commands(tables, "token"))
+    pipeline.unlink(
+        [key for table in tables for key in two_phase.whole_table_keys(*table)],
+        then=pending_writes.unregister_commands(tables, "token"),
+    )
+    assert not read(warned=warned, prefix=prefix)
+    token = locks.acquire(prefix + KEY)
+    locks.wait(prefix + KEY, 0.01)
+    locks.release(prefix + KEY, token)
+    assert reclaim(f"{prefix}*")
+    assert warned == []
+
+
+@pytest.mark.parametrize("more", [(), (IN_A_CLUSTER,)], ids=["without", "with"])
+def test_cluster_needs_one_more_right(cluster, monkeypatch, more):
+    def client():
+        """Return the client, which is made when it is first used."""
+        made.extend([] if made else [cluster.client(username="site", password="word")])
+        return made[0]
+
+    made = []
+    for node in cluster.nodes:
+        with node.client() as admin:
+            rights = ("reset", "on", ">word", "~*", *DOCUMENTED, *more)
+            admin.execute_command("ACL", "SETUSER", "site", *rights)
+    monkeypatch.setattr(pipeline, "client", client)
+    if more:
+        assert [read(), read()] == [False, True]
+    else:
+        with pytest.raises(redis.ConnectionError):
+            pipeline.run([("GET", "a")])
+        circuit.record_success()
+
+
+def test_docs_list_these_rights():
+    docs = " ".join((engine_redis.ROOT / "docs" / "cache.md").read_text().split())
+    assert f"the commands `{' '.join(DOCUMENTED)}`, and in a cluster `{IN_A_CLUSTER}`" in docs
+
+
+def test_counters_are_lost_without_a_right_to_their_key(user, monkeypatch):
+    user("~tenant:*", *DOCUMENTED)
+    monkeypatch.setattr(counters, "_counts", Counter({"hits": 1}))
+    counters.report()
+    assert not counters._counts
+    assert not pipeline.circuit_is_open()
+
+
+@NO_RETRY
+def test_flush_raises_without_a_right_to_it(user, monkeypatch):
+    monkeypatch.setattr(invalidation, "redis_client", pipeline.client())
+    user("~*", *DOCUMENTED, "-@dangerous", "+info")
+    with pytest.raises(redis.exceptions.NoPermissionError, match="flushdb"):
+        invalidation.invalidate_all()
+    user("~*", *DOCUMENTED)
+    invalidation.invalidate_all()
 
 
 # An application

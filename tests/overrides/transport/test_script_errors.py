@@ -5,10 +5,16 @@ from contextlib import contextmanager
 import pytest
 import redis
 from django.test import override_settings
+from redis.connection import DefaultParser
 
 from rover_overrides.cache import registry, results
 from rover_overrides.transport import pipeline
-from rover_overrides.transport.refusals import is_out_of_memory, is_refusal, unwrap_script_error
+from rover_overrides.transport.refusals import (
+    is_out_of_memory,
+    is_refusal,
+    refusals_as_connection_errors,
+    unwrap_script_error,
+)
 from tests.support import engine_redis
 from tests.support.one_result import DEPS, KEY
 
@@ -126,3 +132,41 @@ def test_other_errors_stay_as_they_are():
         redis.exceptions.NoScriptError("No matching script"),
     ):
         assert unwrap_script_error(error) is error
+
+
+ANSWERS = """
+BUSY LOADING OOM READONLY MISCONF NOREPLICAS MASTERDOWN TRYAGAIN CLUSTERDOWN UNBLOCKED DENIED
+""".split()  # noqa: SIM905 - as in the docs
+"""The answers that docs/cache.md says an absent Redis gives."""
+
+
+@DEGRADED
+@pytest.mark.parametrize("code", ANSWERS)
+@pytest.mark.parametrize("before", ["", IN_62 + "-"], ids=["alone", "in a script"])
+@pytest.mark.filterwarnings("ignore:The cacheops cache:RuntimeWarning")
+def test_read_comes_from_the_database_whichever_of_these_redis_answers(
+    server, monkeypatch, code, before
+):
+    said = DefaultParser.parse_error(f"{before}{code} It says why.")
+
+    def refuse(*_args):
+        raise unwrap_script_error(said) if isinstance(said, redis.ResponseError) else said
+
+    monkeypatch.setattr(pipeline, "_run_on", refuse)
+    with results.getting(KEY, DEPS, "") as data:
+        assert data is None
+        assert not results.has_lease(KEY)
+    with refusals_as_raised():
+        pipeline.run([("GET", "a")])
+
+
+@contextmanager
+def refusals_as_raised():
+    """Expect what writers take for a Redis that is away."""
+    with pytest.raises(redis.ConnectionError), refusals_as_connection_errors():
+        yield
+
+
+def test_docs_list_these_answers():
+    docs = " ".join((engine_redis.ROOT / "docs" / "cache.md").read_text().split())
+    assert f"or answers {', '.join(ANSWERS[:-1])} or {ANSWERS[-1]} (also" in docs

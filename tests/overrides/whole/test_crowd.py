@@ -22,19 +22,19 @@ def place(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def crowd(place):
-    return wheel_process.run_scenes("crowd", **place)
+    return wheel_process.run_cases("crowd", **place)
 
 
 @pytest.fixture(scope="module")
 def queued(place):
-    return wheel_process.run_scenes("queued", **place, CACHEOPS_ROVER_QUEUE="work")
+    return wheel_process.run_cases("queued", **place, CACHEOPS_ROVER_QUEUE="work")
 
 
-@pytest.mark.parametrize("scene", wheel_process.scene_names("crowd"))
-def test_processes_see_nothing_stale(crowd, scene):
-    assert crowd[scene] is None, crowd[scene]
+@pytest.mark.parametrize("case", wheel_process.case_names("crowd"))
+def test_processes_see_nothing_stale(crowd, case):
+    assert crowd[case] is None, crowd[case]
 
 
-@pytest.mark.parametrize("scene", wheel_process.scene_names("queued"))
-def test_worker_invalidates(queued, scene):
-    assert queued[scene] is None, queued[scene]
+@pytest.mark.parametrize("case", wheel_process.case_names("queued"))
+def test_worker_invalidates(queued, case):
+    assert queued[case] is None, queued[case]

@@ -1,6 +1,7 @@
 """A deploy beside the wheel before: processes of both on one Redis and one database read nothing stale.
 
-The wheel before is built from this repository's own history.
+The wheel before is built from this repository's own history. All of this is tested on each of the
+servers of `shared_server`, Redis and Valkey.
 """
 
 import json

@@ -1,6 +1,11 @@
-"""Two wheels with different formats on one Redis: neither serves the other's results, and each sees the other's writes."""
+"""Two wheels with different formats on one Redis: neither serves the other's results, and each sees the other's writes.
+
+This is tested on each of the servers of `shared_server`, Redis and Valkey.
+"""
 
 import pytest
+
+from tests.support.application_process import application_processes
 
 pytestmark = pytest.mark.slow
 
@@ -21,12 +26,23 @@ settings.CACHEOPS_SERIALIZER = Other
 """
 
 
+@pytest.fixture(scope="module")
+def processes(tree, shared_server, tmp_path_factory):
+    """Start two processes, the second with another format and values that the first cannot read."""
+    url, folder = f"redis://127.0.0.1:{shared_server.port}", tmp_path_factory.mktemp("rolling")
+    with application_processes(tree, folder, url) as start:
+        one, other = start(), start()
+        other.execute(OTHER_FORMAT)
+        other.execute(DISTURBED)
+        yield one, other
+
+
 @pytest.fixture
-def pair(start):
-    """Give two processes, the second with another format and values that the first cannot read."""
-    one, other = start(), start()
-    other.execute(OTHER_FORMAT)
-    other.execute(DISTURBED)
+def pair(processes, shared_server):
+    """Give them with an empty server and a row of each model."""
+    one, other = processes
+    shared_server.flush_all()
+    one.execute("Book.objects.all().delete(); Shelf.objects.all().delete()")
     one.execute(
         "Shelf.objects.create(pk=1, name='Left'); Book.objects.create(pk=1, title='One', pages=1)"
     )

@@ -14,11 +14,11 @@ SETTINGS = {"spread": {}, "by-table": {"CACHEOPS_ROVER_SHARD_BY_TABLE": True}}
 def played(request, shared_cluster):
     shared_cluster.flush_all()
     address = {"host": "127.0.0.1", "port": shared_cluster.nodes[0].port}
-    return wheel_process.run_scenes(
+    return wheel_process.run_cases(
         "sharded", redis=address, CACHEOPS_CLIENT_CLASS=CLASS, **SETTINGS[request.param]
     )
 
 
-@pytest.mark.parametrize("scene", wheel_process.scene_names("sharded"))
-def test_cluster_works(played, scene):
-    assert played[scene] is None, played[scene]
+@pytest.mark.parametrize("case", wheel_process.case_names("sharded"))
+def test_cluster_works(played, case):
+    assert played[case] is None, played[case]

@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -107,6 +108,33 @@ def test_every_letter_of_the_heat_map_leads_to_its_evidence(page, full):
     ids = [attrs["id"] for _, attrs, _ in page.elements if "id" in attrs]
     assert sorted(set(ids)) == sorted(ids), "an id twice"
     assert {link["href"] for link in links} <= {f"#{name}" for name in ids}
+
+
+def test_every_link_inside_a_page_leads_somewhere(full):
+    def with_patch(item, name):
+        patch = replace(item.feature.patch, id=name)
+        return replace(item, feature=replace(item.feature, patch=patch))
+
+    failed = Result(Outcome.FAILED, "test_sum: no sum")
+    made = report(
+        feature("one", UNTRIED, NEEDED),
+        with_patch(feature("two", UNTRIED, NEEDED), "several"),
+        with_patch(feature("three", UNTRIED, ABSORBED), "several"),
+        versions={"plain": {"python": "3.11.7"}},
+        skipped={"2@other": "it is not here"},
+        optional_checks=OptionalChecks(
+            failures_without={name: {"two": failed} for name in ("one", "several", "not-asked")},
+            declared_dependencies={"one": (), "several": ("one",), "not-asked": ()},
+        ),
+    )
+    for page in (Page(render(made, "html")), Page(render(full, "html"))):
+        ids = [attrs["id"] for _, attrs, _ in page.elements if "id" in attrs]
+        links = [attrs["href"] for attrs, _ in page.find("a")]
+        assert {link for link in links if link.startswith("#")} <= {f"#{name}" for name in ids}
+    rows = [words for _, words in Page(render(made, "html")).find("tr")]
+    assert "one nothing nothing" in rows
+    assert "several ( two , three ) one nothing" in rows
+    assert "not-asked nothing nothing" in rows
 
 
 def test_heat_map_is_read_without_colour(page):

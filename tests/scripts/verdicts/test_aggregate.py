@@ -16,6 +16,7 @@ from scripts.core.model import (
     worst,
 )
 from scripts.verdicts.aggregate import (
+    NO_COMMON_SETTINGS,
     NO_TEETH,
     CellReport,
     FeatureReport,
@@ -27,6 +28,7 @@ from scripts.verdicts.aggregate import (
     has_teeth,
     mark_not_needed,
     mark_unproven,
+    mark_without_common_settings,
 )
 from scripts.verdicts.decide import Facts
 from scripts.verdicts.spans import good_since
@@ -291,15 +293,54 @@ def configured(*results):
     return {"configured": results}
 
 
-def test_settings_are_those_with_which_every_cell_passes():
-    asked = feature("p", replaced_by=(Settings.of({"A": 1}), Settings.of({"B": 2})))
-    first, second = cell(C, "old", configured=(PASS,)), cell(C, "new", configured=(FAIL, PASS))
-    assert common_settings(
-        combine_cells("1", [first], Applies.UNTRIED, TextPresence.UNKNOWN), asked
-    ) == Settings.of({"A": 1})
-    assert common_settings(
-        combine_cells("1", [second], Applies.UNTRIED, TextPresence.UNKNOWN), asked
-    ) == Settings.of({"B": 2})
+ASKED = feature("p", replaced_by=(Settings.of({"A": 1}), Settings.of({"B": 2})))
+
+
+def together(*cells):
+    """Return a patch on release 1, over these cells."""
+    return combine_cells("1", cells, Applies.UNTRIED, TextPresence.UNKNOWN)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "wanted"),
+    [
+        ((PASS,), (PASS,), {"A": 1}),
+        ((FAIL, PASS), (FAIL, PASS), {"B": 2}),
+        ((PASS, PASS), (FAIL, PASS), {"B": 2}),
+        ((PASS,), (FAIL, PASS), None),
+        ((PASS, FAIL), (FAIL, PASS), None),
+    ],
+    ids=["first", "second", "second-in-both", "second-not-run", "none-in-both"],
+)
+def test_settings_are_those_that_were_seen_to_pass_in_every_cell(old, new, wanted):
+    at = together(cell(C, "old", configured=old), cell(C, "new", configured=new))
+    assert common_settings(at, ASKED) == (Settings.of(wanted) if wanted else None)
+
+
+def test_settings_must_pass_also_where_bare_upstream_does():
+    configurable = cell(C, "old", configured=(PASS,))
+    assert common_settings(together(configurable, cell(A, "new")), ASKED) is None
+    tried = cell(A, "new", configured=(PASS,))
+    assert common_settings(together(configurable, tried), ASKED) == Settings.of({"A": 1})
+
+
+def test_cells_that_do_not_count_have_no_say_in_the_settings():
+    quiet = replace(cell(C, "quiet", configured=(FAIL, PASS)), is_gating=False)
+    at = together(cell(C, "old", configured=(PASS,)), cell(U, "none"), quiet)
+    assert common_settings(at, ASKED) == Settings.of({"A": 1})
+
+
+def test_cells_without_common_settings_prove_nothing():
+    apart = together(
+        cell(C, "old", configured=(PASS,)), cell(C, "new", configured=(FAIL, PASS)), cell(A, "bare")
+    )
+    alike = together(cell(C, "old", configured=(PASS,)), cell(C, "new", configured=(PASS,)))
+    found = mark_without_common_settings([apart, alike, release("2", old=N)], ASKED)
+    assert verdicts(found) == (
+        [Verdict.UNPROVEN, C, N],
+        [[Verdict.UNPROVEN, Verdict.UNPROVEN, A], [C, C], [N]],
+    )
+    assert found[0].detail == NO_COMMON_SETTINGS
 
 
 def test_no_settings_where_the_patch_is_not_configurable():

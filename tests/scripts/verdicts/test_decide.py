@@ -4,8 +4,15 @@ import itertools
 
 import pytest
 
-from scripts.core.model import Applies, Outcome, Result, Verdict
-from scripts.verdicts.decide import Column, Facts, decide, next_column, reject_other_tests
+from scripts.core.model import Applies, Cell, Outcome, Result, Verdict
+from scripts.verdicts.decide import (
+    Column,
+    Facts,
+    agree_on_settings,
+    decide,
+    next_column,
+    reject_other_tests,
+)
 
 PASS = Result(Outcome.PASSED)
 FAIL = Result(Outcome.FAILED, "two is not one")
@@ -414,3 +421,100 @@ def test_no_verdict_is_better_than_its_evidence(start):
         if verdict is Verdict.NEEDED:
             assert end.bare.is_conclusive
             assert not end.bare.passed
+
+
+# Settings over the cells of a release
+
+
+def play_together(outcomes, alternatives=2, quiet=()):
+    """Run what is asked in several cells, which answer by column; return each cell's verdict, words and columns."""
+    facts = {
+        ("feature", Cell("1", name, None)): Facts(alternatives=alternatives) for name in outcomes
+    }
+    asked = {key: [] for key in facts}
+
+    def answer(key, column):
+        given = outcomes[key[1].environment][column.value]
+        return given[asked[key].count(CONFIGURED)] if column is CONFIGURED else given
+
+    while True:
+        facts = agree_on_settings(facts, lambda cell: cell.environment not in quiet)
+        columns = {key: column for key, known in facts.items() if (column := next_column(known))}
+        if not columns:
+            return {
+                key[1].environment: (*decide(known), asked[key]) for key, known in facts.items()
+            }
+        for key, column in columns.items():
+            facts[key] = facts[key].with_result(column, answer(key, column))
+            asked[key].append(column)
+
+
+def test_settings_that_fail_in_one_cell_count_in_none():
+    found = play_together(
+        {
+            "old": {"bare": FAIL, "configured": (PASS, PASS)},
+            "new": {"bare": FAIL, "configured": (FAIL, PASS)},
+        }
+    )
+    configurable = (Verdict.CONFIGURABLE, "bare upstream passes with settings")
+    assert found == {name: (*configurable, [BARE, CONFIGURED, CONFIGURED]) for name in found}
+
+
+def test_settings_that_pass_in_one_cell_each_replace_nothing():
+    found = play_together(
+        {
+            "old": {"bare": FAIL, "configured": (PASS, FAIL), "series": PASS, "without": FAIL},
+            "new": {"bare": FAIL, "configured": (FAIL, PASS)},
+        }
+    )
+    assert found["old"] == (
+        Verdict.NEEDED,
+        (
+            "bare upstream fails: two is not one; "
+            "a Replaced-By passes here, but fails in another cell, so it replaces nothing"
+        ),
+        [BARE, CONFIGURED, CONFIGURED, SERIES, WITHOUT],
+    )
+    assert found["new"][0] is Verdict.CONFIGURABLE, "the worst verdict counts for the release"
+
+
+def test_settings_are_tried_where_bare_upstream_passes_if_another_cell_needs_them():
+    found = play_together(
+        {
+            "old": {"bare": FAIL, "configured": (PASS, PASS)},
+            "new": {"bare": PASS, "configured": (FAIL, PASS)},
+        }
+    )
+    assert found["old"][2] == [BARE, CONFIGURED, CONFIGURED]
+    assert found["new"] == (
+        Verdict.ABSORBED,
+        "bare upstream passes",
+        [BARE, CONFIGURED, CONFIGURED],
+    )
+
+
+def test_settings_are_not_tried_for_what_is_needed_or_absorbed_anyway():
+    found = play_together(
+        {
+            "old": {"bare": FAIL, "configured": (FAIL, FAIL), "series": PASS, "without": FAIL},
+            "new": {"bare": PASS},
+            "newer": {"bare": FAIL, "configured": (PASS,)},
+        }
+    )
+    assert [(verdict, len(asked)) for verdict, _, asked in found.values()] == [
+        (Verdict.NEEDED, 5),
+        (Verdict.ABSORBED, 1),
+        (Verdict.CONFIGURABLE, 2),
+    ]
+    assert play_together({"old": {"bare": PASS}, "new": {"bare": PASS}})["old"][2] == [BARE]
+
+
+def test_cell_that_does_not_count_rejects_no_settings():
+    found = play_together(
+        {
+            "old": {"bare": FAIL, "configured": (PASS,)},
+            "quiet": {"bare": FAIL, "configured": (FAIL, PASS)},
+        },
+        quiet=("quiet",),
+    )
+    assert found["old"][2] == [BARE, CONFIGURED]

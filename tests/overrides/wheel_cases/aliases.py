@@ -29,7 +29,7 @@ def prepare():
     Article.objects.filter(pk=1).update(section=Section.objects.create(name="default"))
 
 
-def scene_databases_keep_their_rows_apart():
+def case_databases_keep_their_rows_apart():
     prepare()
     for _ in range(2):
         for alias, title in (("default", "Alpha"), ("same", "Alpha"), ("other", "other")):
@@ -40,7 +40,7 @@ def scene_databases_keep_their_rows_apart():
             assert Article.objects.using(alias).filter(title=title).count() == 1
 
 
-def scene_aliases_of_one_database_share_results():
+def case_aliases_of_one_database_share_results():
     prepare()
     for alias in ("same", "mirror"):
         list(Article.objects.filter(pk=1))
@@ -50,7 +50,7 @@ def scene_aliases_of_one_database_share_results():
     assert Article.objects.using("same").get(pk=1).title == "new"
 
 
-def scene_rows_have_the_alias_of_their_reader():
+def case_rows_have_the_alias_of_their_reader():
     prepare()
     list(Article.objects.select_related("section").filter(pk=1))
     for alias in ("same", "default"):
@@ -58,7 +58,7 @@ def scene_rows_have_the_alias_of_their_reader():
         assert (row._state.db, row.section._state.db) == (alias, alias)
 
 
-def scene_settings_of_the_site_decide_for_all_aliases():
+def case_settings_of_the_site_decide_for_all_aliases():
     prepare()
     list(Tag.objects.filter(pk__gt=100))
     assert count_sql("other", lambda: list(Tag.objects.using("other").filter(pk__gt=100))) == 0

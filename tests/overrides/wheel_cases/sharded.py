@@ -32,7 +32,7 @@ def titled(**conditions):
     )
 
 
-def scene_hit_and_drop():
+def case_hit_and_drop():
     assert fill(titled(pages=1)) == ["Alpha"]
     assert fill(titled(pages=2)) == ["Beta"]
     article = Article.objects.get(pk=1)
@@ -42,7 +42,7 @@ def scene_hit_and_drop():
     assert kept(titled(pages=2))
 
 
-def scene_every_kind_of_read():
+def case_every_kind_of_read():
     reads = [
         lambda: Article.objects.filter(pages=1).count(),
         lambda: Article.objects.filter(pages=1).exists(),
@@ -59,7 +59,7 @@ def scene_every_kind_of_read():
     assert reads[0]() == 2
 
 
-def scene_joins_over_shards():
+def case_joins_over_shards():
     sport, tagged = titled(section__name="Sport"), titled(tags__name="red")
     assert fill(sport) == ["Beta", "Gamma"]
     assert fill(tagged) == []
@@ -69,7 +69,7 @@ def scene_joins_over_shards():
     assert tagged() == ["Alpha"]
 
 
-def scene_transaction_over_shards():
+def case_transaction_over_shards():
     reads = [
         titled(pages=1),
         lambda: [s.name for s in Section.objects.filter(pk=1)],
@@ -84,7 +84,7 @@ def scene_transaction_over_shards():
     assert [read() for read in reads] == [["Aleph"], ["Olds"], ["red", "blue", "green"]]
 
 
-def scene_cached_as():
+def case_cached_as():
     @cached_as(Article.objects.filter(pages=1), Section, timeout=60)
     def computed():
         return Article.objects.nocache().get(pk=1).title
@@ -96,7 +96,7 @@ def scene_cached_as():
     assert not kept(computed)
 
 
-def scene_cached_view():
+def case_cached_view():
     @cached_view_as(Article, timeout=60)
     def page(request):
         return HttpResponse(Article.objects.nocache().get(pk=1).title)
@@ -109,7 +109,7 @@ def scene_cached_view():
     assert shown() == "Aleph"
 
 
-def scene_template_fragments():
+def case_template_fragments():
     source = "{% load cacheops %}{% cached_as a 60 'as' %}{% for x in a %}{{ x.title }} {% endfor %}{% endcached_as %}"
     simple = "{% load cacheops %}{% cached 60 'plain' %}{{ word }}{% endcached %}"
     engine = Engine(libraries={"cacheops": "cacheops.templatetags.cacheops"})
@@ -128,7 +128,7 @@ def scene_template_fragments():
     assert plain("two") == "two"
 
 
-def scene_locks():
+def case_locks():
     computed = []
 
     @cached_as(Tag, timeout=60, lock=True)
@@ -148,7 +148,7 @@ def scene_locks():
     assert computed == [1]
 
 
-def scene_invalidate_obj():
+def case_invalidate_obj():
     one, two = titled(pages=1), titled(pages=2)
     fill(one)
     fill(two)
@@ -156,7 +156,7 @@ def scene_invalidate_obj():
     assert (kept(one), kept(two)) == (False, True)
 
 
-def scene_invalidate_model():
+def case_invalidate_model():
     reads = [
         titled(pages=1),
         titled(section__name="Sport"),
@@ -168,7 +168,7 @@ def scene_invalidate_model():
     assert [kept(read) for read in reads] == [False, False, True]
 
 
-def scene_invalidate_all():
+def case_invalidate_all():
     reads = [titled(pages=n) for n in range(20)]
     for read in reads:
         fill(read)
@@ -182,7 +182,7 @@ def scene_invalidate_all():
     raise AssertionError("invalidate_all() left something")
 
 
-def scene_invalidate_command():
+def case_invalidate_command():
     fill(titled(pages=1))
     call_command("invalidate", "probe_project.article", stdout=StringIO())
     assert not kept(titled(pages=1))
@@ -191,7 +191,7 @@ def scene_invalidate_command():
     assert not kept(titled(pages=1))
 
 
-def scene_simple_cache():
+def case_simple_cache():
     calls = []
 
     @cached(timeout=60)
@@ -209,14 +209,14 @@ def scene_simple_cache():
     cache.delete("answer")
 
 
-def scene_reaper():
+def case_reaper():
     fill(titled(pages=1))
     reap_conjs()
     call_command("reapconjs", stdout=StringIO())
     assert kept(titled(pages=1))
 
 
-def scene_keys_spread():
+def case_keys_spread():
     for number in range(60):
         fill(titled(pages=number))
     counts = [

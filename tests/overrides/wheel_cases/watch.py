@@ -1,4 +1,4 @@
-"""What scenes see of the cache: hits and the SQL that misses run."""
+"""What cases see of the cache: hits and the SQL that misses run."""
 
 from django.db import connection
 from django.test.utils import CaptureQueriesContext

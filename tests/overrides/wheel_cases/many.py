@@ -83,7 +83,7 @@ def save_many():
             Tag.objects.create(pk=100 + number, name=f"tag {number}")
 
 
-def scene_saves():
+def case_saves():
     seed()
     list(Tag.objects.filter(name="x"))  # so that each tag drops stamps of its own
     check(save)
@@ -92,7 +92,7 @@ def scene_saves():
     check(lambda: Article.objects.filter(pk=1).delete())
 
 
-def scene_reads():
+def case_reads():
     seed()
     check(titled(pages=2))
     check(titled(pages__in=range(5000)))
@@ -100,14 +100,14 @@ def scene_reads():
     check(Article.objects.count)
 
 
-def scene_explicit_invalidation():
+def case_explicit_invalidation():
     seed()
     check(lambda: invalidate_obj(Article.objects.nocache().get(pk=2)))
     check(lambda: invalidate_model(Article))
     check(invalidate_all)
 
 
-def scene_reaper_and_reclaim():
+def case_reaper_and_reclaim():
     seed()
     save()
     check(reap_conjs)
@@ -116,7 +116,7 @@ def scene_reaper_and_reclaim():
     check(lambda: call_command("cacheops_reclaim", stdout=StringIO()))
 
 
-def scene_functions_views_and_templates():
+def case_functions_views_and_templates():
     seed()
     engine = Engine(libraries={"cacheops": "cacheops.templatetags.cacheops"})
     source = "{% load cacheops %}{% cached_as a 60 'as' %}x{% endcached_as %}{% cached 60 'plain' %}y{% endcached %}"
@@ -136,7 +136,7 @@ def scene_functions_views_and_templates():
     check(save)
 
 
-def scene_commands_that_tell():
+def case_commands_that_tell():
     seed()
     check(lambda: call_command("cacheops_why", "probe_project.Article.2", stdout=StringIO()))
     check(lambda: call_command("cacheops_counters", stdout=StringIO()))

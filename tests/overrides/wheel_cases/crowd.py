@@ -49,7 +49,7 @@ def killed(at):
     return child
 
 
-def scene_writer_killed_after_its_commit_leaves_nothing_stale():
+def case_writer_killed_after_its_commit_leaves_nothing_stale():
     assert fill(titled(2)) == ["Beta"]
     assert fill(titled(1)) == ["Alpha"]
     assert os.WTERMSIG(forked(killed("after"))) == signal.SIGKILL
@@ -58,13 +58,13 @@ def scene_writer_killed_after_its_commit_leaves_nothing_stale():
     assert kept(titled(1)), "what it did not touch is kept"
 
 
-def scene_writer_killed_before_its_commit_leaves_what_was():
+def case_writer_killed_before_its_commit_leaves_what_was():
     assert fill(titled(2)) == ["Beta"]
     assert os.WTERMSIG(forked(killed("before"))) == signal.SIGKILL
     assert titled(2)() == ["Beta"]
 
 
-def scene_entry_of_a_dead_writer_ends_by_itself():
+def case_entry_of_a_dead_writer_ends_by_itself():
     from cacheops.redis import redis_client
 
     from rover_overrides.cache import pending_writes
@@ -85,7 +85,7 @@ def scene_entry_of_a_dead_writer_ends_by_itself():
     assert fill(titled(2)) == ["Omega"]
 
 
-def scene_other_format_serves_nobody_and_sees_writes():
+def case_other_format_serves_nobody_and_sees_writes():
     """Two wheels on one server during a rolling deploy: the child speaks another format of results."""
     assert fill(titled(2)) == ["Beta"]
 
@@ -119,7 +119,7 @@ def work():
     return forked(lambda: worker.work(burst=True, logging_level="WARNING"))
 
 
-def scene_jobs_run_in_a_worker_twice_and_in_any_order():
+def case_jobs_run_in_a_worker_twice_and_in_any_order():
     for pages in (1, 2, 3):
         fill(titled(pages))
     Article.objects.filter(pk=2).update(title="Omega")

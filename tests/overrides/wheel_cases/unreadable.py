@@ -108,14 +108,14 @@ class deployed:  # noqa: N801 - used as a function
         del type(Article._meta.get_field("title")).from_db_value
 
 
-def scene_every_read_is_a_miss_and_then_a_hit():
+def case_every_read_is_a_miss_and_then_a_hit():
     with deployed() as expected:
         for name, read in READS.items():
             assert read() == expected[name], name
             assert "async" in name or work(read) == 0, name
 
 
-def scene_value_of_the_simple_cache_is_a_miss():
+def case_value_of_the_simple_cache_is_a_miss():
     with deployed():
         try:
             cache.get("own")
@@ -124,7 +124,7 @@ def scene_value_of_the_simple_cache_is_a_miss():
         raise AssertionError("no miss")
 
 
-def scene_what_cannot_be_read_is_counted_and_warned_of_once():
+def case_what_cannot_be_read_is_counted_and_warned_of_once():
     from rover_overrides.cache import serialization
     from rover_overrides.metrics import counters
 
@@ -141,7 +141,7 @@ def scene_what_cannot_be_read_is_counted_and_warned_of_once():
     ]
 
 
-def scene_warning_that_the_application_has_raised_breaks_no_read():
+def case_warning_that_the_application_has_raised_breaks_no_read():
     from rover_overrides.cache import serialization
 
     for name, read in READS.items():
@@ -151,7 +151,7 @@ def scene_warning_that_the_application_has_raised_breaks_no_read():
             assert read() == expected[name], name
 
 
-def scene_damaged_fragment_is_rendered_again():
+def case_damaged_fragment_is_rendered_again():
     template = Engine(libraries={"cacheops": "cacheops.templatetags.cacheops"}).from_string(
         "{% load cacheops %}{% cached_as articles None 'as' %}{{ n }}{% endcached_as %}{% cached 60 'plain' %}{{ n }}{% endcached %}"
     )
@@ -180,7 +180,7 @@ class Failing:
         return fail, (self.kind,)
 
 
-def scene_lack_of_memory_and_an_exit_are_no_misses():
+def case_lack_of_memory_and_an_exit_are_no_misses():
     for kind in (MemoryError, SystemExit, KeyboardInterrupt):
         for decorate in (
             cached(timeout=60, extra=kind.__name__),
@@ -195,7 +195,7 @@ def scene_lack_of_memory_and_an_exit_are_no_misses():
             raise AssertionError(f"no {kind.__name__}")
 
 
-def scene_old_value_is_not_left_where_the_new_one_cannot_be_stored():
+def case_old_value_is_not_left_where_the_new_one_cannot_be_stored():
     cache.set("own", 1)
     cache.set("own", iter)
     assert cache.get("own") is iter
@@ -207,7 +207,7 @@ def scene_old_value_is_not_left_where_the_new_one_cannot_be_stored():
     raise AssertionError("the old value is there")
 
 
-def scene_values_of_the_simple_cache_are_those_of_a_release():
+def case_values_of_the_simple_cache_are_those_of_a_release():
     for store in (cache, FILES):
         with override_settings(CACHEOPS_ROVER_KEY_SALT="one"):
             store.set("own", 1, 60)

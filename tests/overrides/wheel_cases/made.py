@@ -66,7 +66,7 @@ def section():
     return Section.objects.get(pk=found.pk)
 
 
-def scene_rows_of_a_related_manager_have_their_readers_object():
+def case_rows_of_a_related_manager_have_their_readers_object():
     first = section()
     same(lambda: [row.section is first for row in first.articles.all()], [True, True])
     Section.objects.update(name="new")
@@ -86,7 +86,7 @@ def scene_rows_of_a_related_manager_have_their_readers_object():
     hit(lambda: list(second.articles.filter(pages__gt=1)))
 
 
-def scene_rows_of_a_related_manager_are_as_djangos_own():
+def case_rows_of_a_related_manager_are_as_djangos_own():
     parent = section()
     parent.name = "never saved"
     ways = {
@@ -112,7 +112,7 @@ def scene_rows_of_a_related_manager_are_as_djangos_own():
         assert [seen(make) for _ in range(3)] == [expected] * 3, name
 
 
-def scene_proxy_of_a_parent_is_not_read_by_its_model():
+def case_proxy_of_a_parent_is_not_read_by_its_model():
     class Chapter(Section):
         class Meta:
             proxy = True
@@ -151,7 +151,7 @@ class Prefixed(Func):
         return [lambda value, expression, connection: f"{self.prefix}{value}"]
 
 
-def scene_equal_sql_gives_each_reader_values_of_its_output_field():
+def case_equal_sql_gives_each_reader_values_of_its_output_field():
     for field, expected in (
         (IntegerField(), 2),
         (FloatField(), 2.5),
@@ -179,7 +179,7 @@ def scene_equal_sql_gives_each_reader_values_of_its_output_field():
         hit(lambda: Article.objects.filter(pk=2).aggregate(n=Max(half())))
 
 
-def scene_converters_count_with_their_state():
+def case_converters_count_with_their_state():
     for plus in (1, 100):
         same(
             lambda: (
@@ -208,7 +208,7 @@ def scene_converters_count_with_their_state():
         hit(lambda: Article.objects.annotate(n=Prefixed("pages", prefix=prefix)).get(pk=2))
 
 
-def scene_converters_that_no_name_gives_are_not_cached():
+def case_converters_that_no_name_gives_are_not_cached():
     for number in (1, 2):
 
         class Local(Plus):
@@ -227,14 +227,14 @@ def scene_converters_that_no_name_gives_are_not_cached():
         )
 
 
-def scene_annotations_are_cached():
+def case_annotations_are_cached():
     hit(lambda: list(Section.objects.annotate(n=Count("articles"))))
     hit(lambda: list(Article.objects.annotate(day=TruncDay("published"))))
     hit(lambda: list(Article.objects.values("section__name").annotate(n=Sum("pages"))))
     hit(lambda: list(Article.objects.annotate(n=Value(1))))
 
 
-def scene_names_of_values_are_those_that_were_asked_for():
+def case_names_of_values_are_those_that_were_asked_for():
     parent = section()
     for name in ("section", "section_id", "section__id", "section__pk"):
         same(lambda: list(Article.objects.filter(pk=1).values(name)), [{name: parent.pk}])
@@ -283,7 +283,7 @@ def made_by(iterable, **attributes):
     return queryset
 
 
-def scene_attributes_that_an_iterable_may_read_count():
+def case_attributes_that_an_iterable_may_read_count():
     for note in ("a", "b", ("a", 1)):
         same(lambda: {row.note for row in made_by(Noted, note=note)}, {note})
         hit(lambda: list(made_by(Noted, note=note)))
@@ -292,7 +292,7 @@ def scene_attributes_that_an_iterable_may_read_count():
     same(lambda: {row.note for row in made_by(Noted)}, {None})
 
 
-def scene_what_only_djangos_iterable_could_read_does_not_count():
+def case_what_only_djangos_iterable_could_read_does_not_count():
     class Local(models.QuerySet):
         pass
 
@@ -300,7 +300,7 @@ def scene_what_only_djangos_iterable_could_read_does_not_count():
     hit(lambda: list(Local(Article).all()))
 
 
-def scene_iterables_of_equal_names_that_are_not_imported_are_kept_apart():
+def case_iterables_of_equal_names_that_are_not_imported_are_kept_apart():
     for number in (1, 2):
 
         class Local(ModelIterable):
@@ -312,7 +312,7 @@ def scene_iterables_of_equal_names_that_are_not_imported_are_kept_apart():
         same(lambda: {row.note for row in made_by(Local)}, {number})
 
 
-def scene_tables_that_an_iterable_reads_are_depended_on():
+def case_tables_that_an_iterable_reads_are_depended_on():
     def names():
         return made_by(Tagged)[0].names
 
@@ -322,7 +322,7 @@ def scene_tables_that_an_iterable_reads_are_depended_on():
         hit(names)
 
 
-def scene_tables_that_nobody_can_name_are_not_cached():
+def case_tables_that_nobody_can_name_are_not_cached():
     with connection.cursor() as cursor:
         cursor.execute("CREATE TABLE elsewhere (name text)")
         cursor.execute("INSERT INTO elsewhere VALUES ('old')")
@@ -332,7 +332,7 @@ def scene_tables_that_nobody_can_name_are_not_cached():
         cursor.execute("DROP TABLE elsewhere")
 
 
-def scene_tables_that_a_model_reads_are_depended_on():
+def case_tables_that_a_model_reads_are_depended_on():
     original = Article.from_db.__func__
 
     def from_db(cls, *args, **kwargs):
@@ -351,7 +351,7 @@ def scene_tables_that_a_model_reads_are_depended_on():
         Article.from_db = classmethod(original)
 
 
-def scene_custom_iterable_of_a_related_manager_has_its_readers_object():
+def case_custom_iterable_of_a_related_manager_has_its_readers_object():
     parent = section()
     parent.name = "never saved"
 
@@ -363,7 +363,7 @@ def scene_custom_iterable_of_a_related_manager_has_its_readers_object():
     same(lambda: names(Article.objects.filter(section=parent.pk)), ["old"] * 2)
 
 
-def scene_rows_of_an_iterable_are_counted_from_the_cache():
+def case_rows_of_an_iterable_are_counted_from_the_cache():
     def rows():
         queryset = parent.articles.all()
         queryset._iterable_class = Noted
@@ -379,7 +379,7 @@ def scene_rows_of_an_iterable_are_counted_from_the_cache():
         hit(call)
 
 
-def scene_model_of_no_installed_application_is_not_stored():
+def case_model_of_no_installed_application_is_not_stored():
     class Migration(models.Model):
         name = models.CharField(max_length=100)
 
@@ -395,7 +395,7 @@ def scene_model_of_no_installed_application_is_not_stored():
     hit(lambda: list(Tag.objects.all()))
 
 
-def scene_fetch_modes_are_kept_apart():
+def case_fetch_modes_are_kept_apart():
     if django.VERSION < (6, 1):
         return
     section()
@@ -410,7 +410,7 @@ def scene_fetch_modes_are_kept_apart():
     assert count_sql(lambda: [row.section.name for row in found]) <= 1
 
 
-def scene_aggregates_may_name_each_other():
+def case_aggregates_may_name_each_other():
     same(
         lambda: Article.objects.filter(pk=2).aggregate(sum=Sum("pages"), most=Coalesce("sum", 0)),
         {"sum": 2, "most": 2},
@@ -426,7 +426,7 @@ def scene_aggregates_may_name_each_other():
     hit(lambda: Section.objects.aggregate(sum=Sum("articles__pages")))
 
 
-def scene_what_is_no_aggregate_is_refused_by_django():
+def case_what_is_no_aggregate_is_refused_by_django():
     raises(TypeError, lambda: Article.objects.aggregate(Sum("pages") / Count("pages")))
     raises(TypeError, lambda: Article.objects.aggregate(n=F("pages")))
     raises(TypeError, lambda: Article.objects.aggregate("pages"))
@@ -434,7 +434,7 @@ def scene_what_is_no_aggregate_is_refused_by_django():
     raises(FieldError, lambda: Article.objects.aggregate(most=Coalesce("sum", 0), sum=Sum("pages")))
 
 
-def scene_union_that_was_counted_is_listed():
+def case_union_that_was_counted_is_listed():
     def union():
         return Article.objects.filter(pk=1).union(Article.objects.filter(pk=3)).order_by("pk")
 
@@ -450,7 +450,7 @@ def scene_union_that_was_counted_is_listed():
     hit(lambda: list(union().values("title")))
 
 
-def scene_extra_table_with_an_order_is_cached():
+def case_extra_table_with_an_order_is_cached():
     tag = Tag.objects.create(name="a")
 
     def titles():
@@ -463,14 +463,14 @@ def scene_extra_table_with_an_order_is_cached():
     hit(titles)
 
 
-def scene_order_by_a_query_that_refers_to_the_row_is_cached():
+def case_order_by_a_query_that_refers_to_the_row_is_cached():
     of_section = (
         Section.objects.filter(pk=models.OuterRef("section")).order_by("name").values("name")[:1]
     )
     hit(lambda: list(Article.objects.order_by(models.Subquery(of_section))))
 
 
-def scene_what_cannot_be_compiled_raises_when_it_is_read():
+def case_what_cannot_be_compiled_raises_when_it_is_read():
     class Broken(Func):
         def as_sql(self, *args, **kwargs):
             raise ZeroDivisionError
@@ -480,7 +480,7 @@ def scene_what_cannot_be_compiled_raises_when_it_is_read():
     same(lambda: rows.count(), Article.objects.count())
 
 
-def scene_releases_do_not_share_results_but_invalidations():
+def case_releases_do_not_share_results_but_invalidations():
     def title():
         return Article.objects.get(pk=1).title
 
@@ -494,11 +494,11 @@ def scene_releases_do_not_share_results_but_invalidations():
             same(title, "new")
 
 
-def scene_result_that_cannot_be_pickled_is_returned():
+def case_result_that_cannot_be_pickled_is_returned():
     same(lambda: cached_as(Article)(threading.Lock)().locked(), False)
 
 
-def scene_calls_share_a_result_where_function_and_arguments_are_the_same():
+def case_calls_share_a_result_where_function_and_arguments_are_the_same():
     for decorate in (cached(timeout=60), cached_as(Article)):
 
         def made_by(held):
@@ -514,14 +514,14 @@ def scene_calls_share_a_result_where_function_and_arguments_are_the_same():
     assert calls == [Decimal(1)]
 
 
-def scene_calls_with_objects_share_a_result_by_key_and_not_before_they_have_one():
+def case_calls_with_objects_share_a_result_by_key_and_not_before_they_have_one():
     read = cached(timeout=60)(lambda row: row.title)
     same(lambda: read(Article.objects.get(pk=1)), Article.objects.get(pk=1).title)
     for title in ("new", "newer"):
         same(lambda: read(Article(title=title)), title)
 
 
-def scene_times_are_of_the_zone_of_the_connection():
+def case_times_are_of_the_zone_of_the_connection():
     Article.objects.filter(pk=1).update(published=datetime(2026, 1, 2, 3, tzinfo=UTC))
     read = lambda: Article.objects.get(pk=1).published.tzname()
     same(read, "UTC")

@@ -31,7 +31,7 @@ def work():
     assert rq_queue.queue("work").failed_job_registry.count == 0
 
 
-def scene_save_shows_when_a_worker_has_done_it():
+def case_save_shows_when_a_worker_has_done_it():
     fill(titled(2))
     fill(titled(1))
     with transaction.atomic():
@@ -44,7 +44,7 @@ def scene_save_shows_when_a_worker_has_done_it():
     assert kept(titled(1))
 
 
-def scene_invalidate_obj_too():
+def case_invalidate_obj_too():
     fill(titled(2))
     invalidate_obj(Article.objects.nocache().get(pk=2))
     assert kept(titled(2))
@@ -52,7 +52,7 @@ def scene_invalidate_obj_too():
     assert not kept(titled(2))
 
 
-def scene_jobs_may_run_twice_and_in_any_order():
+def case_jobs_may_run_twice_and_in_any_order():
     fill(titled(2))
     Article.objects.filter(pk=2).update(title="Omega")
     Article.objects.filter(pk=2).update(title="Psi")
@@ -65,7 +65,7 @@ def scene_jobs_may_run_twice_and_in_any_order():
     assert fill(titled(2)) == ["Psi"]
 
 
-def scene_where_the_queue_is_away_it_is_done_at_once():
+def case_where_the_queue_is_away_it_is_done_at_once():
     fill(titled(2))
     real = rq_queue._connection
     nobody = redis.Redis(port=1, retry=None)
@@ -78,7 +78,7 @@ def scene_where_the_queue_is_away_it_is_done_at_once():
     assert titled(2)() == ["Omega"]
 
 
-def scene_worker_retries_what_a_process_that_died_was_not_heard_with():
+def case_worker_retries_what_a_process_that_died_was_not_heard_with():
     fill(titled(2))
     run = pipeline._run
 
