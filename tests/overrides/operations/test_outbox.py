@@ -10,7 +10,7 @@ from django.test import override_settings
 
 from rover_overrides.cache import results
 from rover_overrides.database import statements
-from rover_overrides.invalidation import commits, two_phase, unsent
+from rover_overrides.invalidation import commits, transaction_ends, two_phase, unsent
 from rover_overrides.operations import outbox
 from rover_overrides.transport import pipeline
 from rover_overrides.transport.circuit_breaker import circuit
@@ -205,3 +205,14 @@ def test_raw_sql_outside_a_transaction_is_in_the_outbox_before_it_runs(waiting, 
     ):
         assert count() == 1
     circuit.record_success()
+
+
+def test_rows_that_were_read_in_manual_mode_are_deleted_when_it_ends(waiting, monkeypatch):
+    monkeypatch.setattr(transaction_ends, "after_transaction", [outbox._after_transaction])
+    transaction.set_autocommit(False, ALIAS)
+    assert outbox._before_read()
+    transaction.commit(ALIAS)
+    assert (waiting, count()) == (SEEN, 1)
+    transaction.rollback(ALIAS)
+    transaction.set_autocommit(True, ALIAS)
+    assert count() == 0
