@@ -23,11 +23,15 @@ _FAR = 10**12
 
 @dataclass
 class Question:
-    """What is read: of which fact or group, by a reader to whom these versions were published."""
+    """What is read: of which fact or group, by a reader to whom these versions were published.
+
+    `intended` returns the versions that writers have begun to write by now.
+    """
 
     number: int
     noted: Sequence[int]
     random: Random
+    intended: Callable[[], Sequence[int]]
 
     @property
     def group(self):
@@ -344,16 +348,20 @@ def _(question):
 
 @shape("condition left")
 def _(question):
+    """A row has a label for a while: 0 before it has it, 1 while it has it, 2 after it."""
+
+    def state(versions):
+        at = versions[version_index("fact", question.number)] // LABEL
+        return (at >= label) + (at > label)
+
     label = question.noted[
         version_index("fact", question.number)
     ] // LABEL - question.random.randrange(2)
     found = Fact.objects.filter(label=f"Label {label}").values_list("pk", flat=True)
-    gone = int(question.number + 1 not in found)
-    yield (
-        f"fact {question.number} without label {label}",
-        gone,
-        lambda v: int(v[version_index("fact", question.number)] // LABEL > label),
-    )
+    # A row that is not there has lost the label, or does not have it yet if it cannot have lost it.
+    has_left = state(question.intended()) == 2
+    got = 1 if question.number + 1 in found else 2 if has_left else 0
+    yield f"fact {question.number} with label {label}", got, state
 
 
 @shape("disjunction")

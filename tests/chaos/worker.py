@@ -211,7 +211,8 @@ class WorkerThread:
         name, read = self._shapes[number]
         noted = self.board.published()
         self._remember(noted)
-        question = self._question(int(FACTS * self.random.random() ** 3), noted, self.random)
+        which = int(FACTS * self.random.random() ** 3)
+        question = self._question(which, noted, self.random, self.board.intended)
         quiet = self.board.is_quiet
         reads.hits = reads.misses = 0
         answers = []

@@ -55,7 +55,11 @@ def _two(series):
         for patch in series.active
         if patch.hunks and not patch.overrides and not patch.depends
     )
-    others = (patch for patch in reversed(series.active) if patch is not taken and not patch.needs)
+    others = (
+        patch
+        for patch in reversed(series.active)
+        if patch is not taken and not any(feature.needs for feature in series.features_of(patch))
+    )
     return taken, next(patch for patch in others if taken.id not in patch.depends)
 
 
