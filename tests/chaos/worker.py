@@ -69,6 +69,12 @@ class Log:
             )
 
 
+def contexts(error):
+    """Yield the exceptions that were handled when an error was raised, the last one first."""
+    while (error := error.__context__) is not None:
+        yield error
+
+
 class Reads(threading.local):
     """What became of the reads of a thread, as cacheops says it."""
 
@@ -197,6 +203,7 @@ class WorkerThread:
             kind=f"{kind.__module__}.{kind.__qualname__}",
             words=str(error)[:300],
             cause=repr(error.__cause__)[:200],
+            before=[repr(one)[:200] for one in contexts(error)],
             frames=frames,
             is_write=is_write,
             seconds=round(seconds, 3),

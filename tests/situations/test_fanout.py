@@ -91,12 +91,19 @@ def test_results_of_another_commit_are_refused(two, tmp_path):
     assert "was written with other patches, probes or pins than those here" in done.stderr
 
 
-@pytest.mark.parametrize("content", ["", "[]", '{"schema": 1}', "nonsense"])
+@pytest.mark.parametrize("content", ["", "[]", '{"schema": 2}', "nonsense"])
 def test_file_that_is_no_result_is_refused(two, tmp_path, content):
     (tmp_path / "a.json").write_text(content)
     done = two.status("--merge", str(tmp_path / "a.json"))
     assert (done.code, done.stdout) == (2, "")
     assert "not a result file" in done.stderr
+
+
+def test_file_of_another_schema_is_refused(two, tmp_path):
+    (tmp_path / "a.json").write_text('{"schema": 1}')
+    done = two.status("--merge", str(tmp_path / "a.json"))
+    assert (done.code, done.stdout) == (2, "")
+    assert "is of schema 1, this reads 2" in done.stderr
 
 
 def test_sample_workflow_uses_options_that_are_there():
