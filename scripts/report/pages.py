@@ -16,14 +16,13 @@ from scripts.report import presentation
 from scripts.report.advice import advise
 from scripts.verdicts.aggregate import Report
 
-FORMATS = ("markdown", "html", "junit")
 _FILES = {"markdown": "report.md.j2", "html": "report.html.j2", "junit": "report.xml.j2"}
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>|#])")
 
 
 def render(report: Report, form: str) -> str:
-    """Return the report in one of FORMATS."""
+    """Return the report as `markdown`, `html` or `junit`."""
     # Words of probes are no markup: HTML and XML are escaped here, Markdown by its filters.
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),

@@ -375,11 +375,6 @@ def versions_line(versions: Mapping[str, str]) -> str:
     )
 
 
-def at_release(item: FeatureReport, version: str) -> ReleaseReport | None:
-    """Return the report on a feature on one release, for templates."""
-    return item.release(version)
-
-
 def _cells(report: Report) -> Iterator[CellReport]:
     for item in report.features:
         for at in item.releases:

@@ -25,7 +25,15 @@ REPEATED_PER_READ = 6
 """Of these, the newest, which are made again with the next read after a write."""
 
 figures: Counter[str] = Counter()
-_local = threading.local()
+
+
+class _Local(threading.local):
+    """What a thread is doing; `hits` exists once it has compared a read."""
+
+    is_hidden = False
+
+
+_local = _Local()
 _reads: deque[Read] = deque(maxlen=MAX_REMEMBERED)
 _state: dict[str, Any] = {"log": None, "cached": False, "test": "", "seen": 0, "installed": False}
 _original: dict[str, Any] = {}
@@ -143,7 +151,7 @@ def _hook(kind: str) -> Any:
         read = Read(kind, self, args, kwargs)
         if _is_compared(self):
             return _compared(read)
-        figures["not compared"] += not getattr(_local, "quiet", False)
+        figures["not compared"] += not _local.is_hidden
         return _original[kind](self, *args, **kwargs)
 
     method.__name__ = kind
@@ -159,7 +167,7 @@ def _fetch_all(self: Any) -> None:
 
 def _is_compared(queryset: Any) -> bool:
     """Return whether a read may be made several times: not in a transaction that is broken or from which nothing is cached."""
-    if getattr(_local, "quiet", False) or queryset._result_cache is not None or queryset._for_write:
+    if _local.is_hidden or queryset._result_cache is not None or queryset._for_write:
         return False
     if queryset.query.select_for_update:
         return False
@@ -197,7 +205,7 @@ def _compared(read: Read) -> Any:
 
 def _plain(read: Read, queryset: Any) -> Answer:
     """Make a read without the cache."""
-    _local.is_hidden, before = True, getattr(_local, "quiet", False)
+    _local.is_hidden, before = True, _local.is_hidden
     try:
         with _cache_off():
             return Answer(read.run_on(queryset))
@@ -292,7 +300,7 @@ def _cache_off() -> Any:
 @contextmanager
 def _hidden_from_test() -> Any:
     """Keep what is asked in a block out of the test's sight: no log of queries, no wrapper, no count."""
-    before = getattr(_local, "quiet", False)
+    before = _local.is_hidden
     _local.is_hidden = True
     logger = logging.getLogger("django.db.backends")
     disabled, logger.disabled = logger.disabled, True

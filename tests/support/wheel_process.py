@@ -7,13 +7,7 @@ import sys
 from functools import cache
 from pathlib import Path
 
-from scripts.core.lockfile import read_lock
-from scripts.core.repository import Repository
-from scripts.core.result_cache import ResultCache
-from scripts.series.apply import TreeBuilder
-from scripts.series.profile import check_profile, settings_for
-from scripts.series.series import read_series
-from scripts.upstream.vendor import ensure_releases
+from tests.support.application_process import build_series_tree, profile_settings
 
 ROOT = Path(__file__).parents[2]
 CASES = ROOT / "tests" / "overrides" / "wheel_cases"
@@ -23,14 +17,7 @@ PATIENCE_SECONDS = 120
 @cache
 def build_wheel_tree():
     """Build the tree that goes into the wheel; return its folder and the settings of the profile."""
-    repo = Repository(ROOT)
-    with repo.exclusive():
-        lock = read_lock(repo.lock_file)
-        ensure_releases(repo, lock)
-        series = read_series(repo, lock)
-        builder = TreeBuilder(repo, lock, series, ResultCache(repo.work / "results"))
-        folder = builder.folder(builder.build(series.active, lock.release(lock.locked)).tree)
-    return folder, settings_for(check_profile(repo, series), series, lock.locked, None).as_dict()
+    return build_series_tree(), profile_settings()
 
 
 def start(*words, redis, program=CASES / "run_cases.py", **settings):
