@@ -46,7 +46,7 @@ def test_branch_that_changes_nothing_for_us_gives_the_verdicts_of_its_release(fo
     assert done.code == 0, done.stderr
     assert re.fullmatch(r"2\.0\+git\.main\.[0-9a-f]{10}", at(done))
     assert done.report["answer"]["text"].startswith(
-        f"No: bare made-up-larder {at(done)} is not enough; 1 patch stands"
+        f"No: bare made-up-larder {at(done)} is not enough; 1 feature stands"
     )
     assert done.verdicts == {
         "trim-headings": "needed",

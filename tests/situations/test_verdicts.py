@@ -45,7 +45,7 @@ def test_report_has_the_keys_that_programs_read(fork):
         "title": "Trim headings",
         "state": "active",
         "features": ["trim-headings"],
-        "lines": 2,
+        "lines": 5,
         "applies": "clean",
     }
     assert report["upstream"] == {
