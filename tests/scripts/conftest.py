@@ -10,6 +10,12 @@ from tests.support.local_index import (
     make_fork,
     serving,
 )
+from tests.support.shipping import (  # noqa: F401 - fixtures
+    configured_index,
+    publishable_fork,
+    publishable_fork_template,
+    pypi_index,
+)
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ class Crowd(NamedTuple):
     each: list
     board: LoadBoard
 
-    def work(self):
+    def run_operations(self):
         """Have all of them do the same number of operations: no read is stale, none raises, and many are hits."""
         for process in self.each:
             process.send(f"load.run_operations({OPERATIONS})")
