@@ -280,7 +280,7 @@ def _remember_on_failure(alias: str, changes: list[Change]) -> Iterator[None]:
         yield
     except CircuitOpenError:  # the failure that opened the circuit was reported
         _remember_unsent(alias, _tables_of(changes))
-    except RedisError:
+    except BaseException:  # a signal handler may raise while this waits for Redis
         _remember_unsent(alias, _tables_of(changes))
         raise
 

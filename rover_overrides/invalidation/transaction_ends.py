@@ -12,7 +12,7 @@ from functools import wraps
 from typing import Any
 
 from cacheops import transaction
-from django.db import Error
+from django.db import DatabaseError, Error
 from django.db.backends.base.base import BaseDatabaseWrapper
 from redis.exceptions import RedisError
 
@@ -35,7 +35,7 @@ def install() -> None:
     if hasattr(wrapper.commit, _WRAPPED):
         return
     wrapper.commit = _wrap_method(
-        wrapper.commit, commits.before_commit, after_commit, commits.after_commit_raised
+        wrapper.commit, _before_commit, after_commit, commits.after_commit_raised
     )
     wrapper.rollback = _wrap_method(wrapper.rollback, _before_rollback, commits.after_rollback)
     wrapper.close = _wrap_method(wrapper.close, _before_rollback, _after_close)
@@ -104,6 +104,31 @@ def around_raw_end(connection: BaseDatabaseWrapper, *, is_commit: bool | None) -
         after_commit(connection)
     else:
         commits.cancel_prepared(connection)
+
+
+def _before_commit(connection: BaseDatabaseWrapper) -> None:
+    """Prepare what a connection is about to commit; if that is interrupted, roll back.
+
+    A signal handler may raise while this waits for Redis, for example when a job's time is up. At
+    the end of an atomic block Django rolls back only after a database error, so the connection
+    would keep its open transaction.
+    """
+    try:
+        commits.before_commit(connection)
+    except DatabaseError:
+        raise
+    except BaseException:
+        if transaction.transaction_states[connection.alias] and not connection.in_atomic_block:
+            _roll_back(connection)
+        raise
+
+
+def _roll_back(connection: BaseDatabaseWrapper) -> None:
+    """Roll back, or close a connection that cannot, as Django does."""
+    try:
+        connection.rollback()
+    except Error:
+        connection.close()
 
 
 def _before_rollback(connection: BaseDatabaseWrapper) -> None:

@@ -15,7 +15,6 @@ from cacheops.sharding import get_prefix
 from cacheops.signals import cache_invalidated
 from django.conf import settings
 from redis import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError
 
 from rover_overrides.cache import pending_writes
 from rover_overrides.cache.registry import RegistryCopies, registry_keys, stamp_key
@@ -166,7 +165,7 @@ def _abandon_on_failure(token: str, tables: Sequence[tuple[str, str]]) -> Iterat
     """Remember a writer that fails in the block, so that its registrations are removed later."""
     try:
         yield
-    except RedisError:
+    except BaseException:  # a signal handler may raise while this waits for Redis
         pending_writes.mark_abandoned(tables, token)
         raise
 

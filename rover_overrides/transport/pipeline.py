@@ -324,7 +324,9 @@ def _cluster_round(
 
     Return the replies by number.
     """
-    batches: dict[Any, list[tuple[int, Command]]] = {}
+    # Another thread may read the cluster's nodes anew meanwhile, so a node is looked up only once.
+    nodes: dict[str, Any] = {}
+    batches: dict[str, list[tuple[int, Command]]] = {}
     for number, command in commands.items():
         ask = ask_errors.get(number)
         node = (
@@ -336,11 +338,9 @@ def _cluster_round(
             raise redis.ConnectionError(f"the cluster names a node that it does not list: {ask}")
         # The reply to ASKING has no number, so it is left out below.
         sent = [(-1, ("ASKING",)), (number, command)] if ask else [(number, command)]
+        nodes.setdefault(node.name, node)
         batches.setdefault(node.name, []).extend(sent)
-    pools = [
-        client.get_redis_connection(client.get_node(node_name=name)).connection_pool
-        for name in batches
-    ]
+    pools = [client.get_redis_connection(node).connection_pool for node in nodes.values()]
     for pool in pools:
         epochs.server_of(pool).is_cluster_node = True
     replies = _exchange(

@@ -160,7 +160,7 @@ def test_no_connection_is_made_while_the_thread_has_a_transaction_open(server, q
     unknown_commits.remember(DEFAULT, BACKEND, {("", "t")}, None)
     with atomic():
         unknown_commits.resolve()
-    assert questions == []
+        assert questions == []
     unknown_commits.resolve()
     assert questions == ["new"]
 

@@ -311,6 +311,19 @@ def test_cluster_gets_one_pipeline_a_node_at_a_time(cluster):
     assert all(node.key_names() for node in cluster.nodes)
 
 
+def test_node_that_another_thread_drops_meanwhile_is_still_used(cluster, monkeypatch):
+    client = pipeline.client()
+
+    def finds(key, find=client.get_node_from_key):
+        node = find(key)
+        client.nodes_manager.nodes_cache.pop(node.name, None)  # as after a failover
+        return node
+
+    monkeypatch.setattr(client, "get_node_from_key", finds)
+    run([("SET", key, key) for key in MANY])
+    assert values([("GET", key) for key in MANY]) == [key.encode() for key in MANY]
+
+
 def test_script_goes_to_the_node_of_its_key(cluster):
     said = values(
         [("EVAL", "return redis.call('set', KEYS[1], ARGV[1])", 1, key, key) for key in MANY]
