@@ -25,47 +25,24 @@ from rover_overrides.introspection.django_classes import (
     is_django_field,
     resolve_target,
 )
+from rover_overrides.introspection.field_kinds import FIELD_KINDS
 
 
 class NotComparableError(Exception):
     """The value has no canonical text on which every database agrees."""
 
 
-_KINDS = {
-    "AutoField": "int",
-    "BigAutoField": "int",
-    "SmallAutoField": "int",
-    "IntegerField": "int",
-    "BigIntegerField": "int",
-    "SmallIntegerField": "int",
-    "PositiveIntegerField": "int",
-    "PositiveBigIntegerField": "int",
-    "PositiveSmallIntegerField": "int",
-    "BooleanField": "bool",
-    "NullBooleanField": "bool",
-    "CharField": "text",
-    "SlugField": "text",
-    "TextField": "text",
-    "UUIDField": "uuid",
-    "DateField": "date",
-    "DecimalField": "decimal",
-    "FloatField": "float",
-    "DateTimeField": "datetime",
-    "TimeField": "time",
-    "DurationField": "duration",
-    "GenericIPAddressField": "ip",
-}
 # Kinds with several ways to write the same value, such as 1.0 and 1.00.
 _CANONICAL_ONLY = frozenset({"decimal", "float", "datetime", "time", "duration", "ip"})
 
 
 def kind_of(field: Field[Any, Any]) -> str | None:
     """Return the kind of a column, or None if its values cannot be compared with certainty."""
-    kind, decimals = _kind_of(field)
+    kind, internal = _kind_of(field)
     if kind is None or (kind in _CANONICAL_ONLY and not is_enabled("canonical-values")):
         return None
     # The setting lists internal types of fields whose values conditions must not compare.
-    return None if decimals in cacheops_settings.CACHEOPS_SKIP_FIELDS else kind
+    return None if internal in cacheops_settings.CACHEOPS_SKIP_FIELDS else kind
 
 
 @cached_by_identity
@@ -75,7 +52,8 @@ def _kind_of(field: Field[Any, Any]) -> tuple[str | None, str]:
     internal = last.get_internal_type()
     # Under a collation, texts may be equal that differ here.
     plain = getattr(last, "db_collation", None) is None and _is_stored_as_django(field)
-    return (_KINDS.get(internal) if plain else None), internal
+    known = FIELD_KINDS.get(internal)
+    return (known.kind if plain and known else None), internal
 
 
 def _is_stored_as_django(field: Field[Any, Any]) -> bool:
@@ -88,7 +66,8 @@ def stores_none_as_null(field: Field[Any, Any]) -> bool:
 
     This does not hold for JSON, file and custom fields.
     """
-    return _kind_of(field)[1] in _KINDS and _is_stored_as_django(field)
+    known = FIELD_KINDS.get(_kind_of(field)[1])
+    return known is not None and known.kind is not None and _is_stored_as_django(field)
 
 
 def to_comparable(field: Field[Any, Any], kind: str, value: Any) -> Any:

@@ -360,7 +360,8 @@ def _row_operand(table: str, column: Column, op: str, row: Row) -> str | None:
     if value is None:
         return None
     if op == "iexact":
-        return fold(value) or WILDCARD
+        folded = fold(value)
+        return WILDCARD if folded is None else folded
     field = field_of(column.path[-1].table if column.path else table, column.name)
     return encode_value(_kind(field, column.part), value)
 

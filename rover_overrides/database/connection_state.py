@@ -25,8 +25,8 @@ class ConnectionState:
     """Whether the COMMIT in progress includes outbox rows for its tables."""
     has_uncommitted_writes: bool = False
     """Whether manual mode has uncommitted writes."""
-    is_compiler_running: bool = False
-    """Whether a Django compiler is running its statement, which is not raw SQL then."""
+    running_compiler: Any = None
+    """The Django compiler that is running its statement, which is not raw SQL then."""
     is_own_transaction: bool = False
     """Whether the cache opened the transaction, around a single write in autocommit mode.
 

@@ -5,10 +5,8 @@ A row is a dict of the columns of one table. A missing column is unknown.
 
 from __future__ import annotations
 
-import datetime as dt
 import decimal
 import math
-import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -30,6 +28,7 @@ from rover_overrides.introspection.django_classes import (
     is_django_field,
     resolve_target,
 )
+from rover_overrides.introspection.field_kinds import FIELD_KINDS
 from rover_overrides.introspection.schema import model_of
 
 Row = dict[str, Any]
@@ -41,32 +40,6 @@ _CHUNK = 500
 
 UNKNOWN = object()
 
-_STORED_TYPES: dict[str, type] = {
-    "AutoField": int,
-    "BigAutoField": int,
-    "BigIntegerField": int,
-    "BooleanField": bool,
-    "CharField": str,
-    "DateField": dt.date,
-    "DateTimeField": dt.datetime,
-    "DecimalField": decimal.Decimal,
-    "DurationField": dt.timedelta,
-    "FileField": str,
-    "FilePathField": str,
-    "FloatField": float,
-    "GenericIPAddressField": str,
-    "IntegerField": int,
-    "NullBooleanField": bool,
-    "PositiveBigIntegerField": int,
-    "PositiveIntegerField": int,
-    "PositiveSmallIntegerField": int,
-    "SlugField": str,
-    "SmallAutoField": int,
-    "SmallIntegerField": int,
-    "TextField": str,
-    "TimeField": dt.time,
-    "UUIDField": uuid.UUID,
-}
 # Databases that store these values as given; others round, pad or truncate them.
 _STORE_AS_GIVEN = frozenset({"postgresql", "sqlite"})
 _DIGITS = 15  # with up to so many, SQLite stores a decimal exactly
@@ -227,14 +200,16 @@ def stored_value(field: Any, value: Any, connection: BaseDatabaseWrapper) -> Any
         or not (is_stock(own) and is_django_connection(connection))
     ):
         return UNKNOWN
-    expected = _STORED_TYPES.get(field.get_internal_type())
-    if expected is None or value is None:
-        return UNKNOWN if expected is None else None
+    known = FIELD_KINDS.get(field.get_internal_type())
+    if known is None or value is None:
+        return UNKNOWN if known is None else None
     try:
         prepared = field.get_prep_value(value)
     except Exception:  # noqa: BLE001 - the database accepted the value, whatever it raises here
         return UNKNOWN
-    return prepared if type(prepared) is expected and _is_exact(field, prepared) else UNKNOWN
+    return (
+        prepared if type(prepared) is known.stored_type and _is_exact(field, prepared) else UNKNOWN
+    )
 
 
 def row_after_update(
@@ -322,7 +297,7 @@ def _is_equal(one: Any, two: Any) -> bool:
     return one is two or is_same_value(one, two)
 
 
-_SIMPLE = frozenset(_STORED_TYPES.values())
+_SIMPLE = frozenset(known.stored_type for known in FIELD_KINDS.values())
 
 
 def _is_single(query: Query) -> bool:

@@ -43,7 +43,7 @@ from rover_overrides.writes.recording import (
 
 Execute = Callable[..., Any]
 
-_IS_TRACKED = "_rover_tracked"
+_IS_TRACKED = "_rover_tracked"  # of a hooked method
 # The result type for which Django returns the number of rows.
 _ROW_COUNT = getattr(constants, "ROW_COUNT", constants.CURSOR)
 
@@ -75,20 +75,18 @@ def _track_method(cls: Any, name: str, track: Execute) -> None:
         def run(*others: Any) -> Any:
             # From here on the transaction holds what the application wrote.
             state_of(self.connection).is_own_transaction = False
-            with _compiler_running(self.connection, is_running=True):
+            with _running(self.connection, self):
                 return original(self, *(others or args), **kwargs)
 
         # One hooked method of a compiler may call the other.
-        if _IS_TRACKED in self.__dict__ or not is_tracking_enabled():
+        if state_of(self.connection).running_compiler is self or not is_tracking_enabled():
             return run()
-        self.__dict__[_IS_TRACKED] = True
         try:
             if track is _track_insert and needs_own_transaction(self.connection):
                 _compile_in_advance(self, *args, **kwargs)
             return _in_transaction(self.connection, lambda: track(self, run, *args, **kwargs))
         finally:
             self.__dict__.pop("as_sql", None)  # which `_compile_in_advance` has set
-            del self.__dict__[_IS_TRACKED]
 
     setattr(method, _IS_TRACKED, True)
     setattr(cls, name, method)
@@ -118,20 +116,21 @@ def _track_compilation(cls: Any) -> None:
 
     @wraps(original)
     def as_sql(self: Any, *args: Any, **kwargs: Any) -> Any:
-        with _compiler_running(self.connection, is_running=False):
+        with _running(self.connection, None):
             return original(self, *args, **kwargs)
 
     cls.as_sql = as_sql
 
 
 @contextmanager
-def _compiler_running(connection: Any, *, is_running: bool) -> Iterator[None]:
+def _running(connection: Any, compiler: Any) -> Iterator[None]:
+    """Note which compiler is running its statement, or None."""
     state = state_of(connection)
-    was_running, state.is_compiler_running = state.is_compiler_running, is_running
+    before, state.running_compiler = state.running_compiler, compiler
     try:
         yield
     finally:
-        state.is_compiler_running = was_running
+        state.running_compiler = before
 
 
 def _in_transaction(connection: Any, write: Callable[[], Any]) -> Any:

@@ -156,7 +156,8 @@ def _track_statement(connection: Any, sql: Any) -> AbstractContextManager[None]:
     """
     if not cacheops_settings.CACHEOPS_INSIDEOUT:
         return _UNTRACKED
-    if state_of(connection).is_compiler_running:  # a statement of Django's compilers, not raw SQL
+    # A statement of Django's compilers is no raw SQL.
+    if state_of(connection).running_compiler is not None:
         return _track_compiled_statement(connection)
     text = _text(connection, sql)
     if text is None or "isolation" in text.lower():  # it may set an isolation level

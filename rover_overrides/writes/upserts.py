@@ -13,10 +13,9 @@ from django.db.models.expressions import OrderBy
 from django.db.models.sql import Query
 
 from rover_overrides.introspection.django_classes import resolve_target
+from rover_overrides.introspection.field_kinds import TEXT_TYPES
 from rover_overrides.rows import rows
 from rover_overrides.rows.rows import Row
-
-_TEXT = frozenset({"CharField", "FileField", "FilePathField", "SlugField", "TextField"})
 
 
 def conflict_condition(query: Any) -> Q | None:
@@ -59,7 +58,8 @@ def lock_in_key_order(query: Any, select: Query) -> Query:
     keys = [tuple(getattr(obj, field.attname) for field in unique) for obj in query.objs]
     descends = _is_descending(keys)
     columns = [
-        (F(field.attname), resolve_target(field).get_internal_type() in _TEXT) for field in unique
+        (F(field.attname), resolve_target(field).get_internal_type() in TEXT_TYPES)
+        for field in unique
     ]
     select.add_ordering(
         *(

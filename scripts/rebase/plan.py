@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from packaging.version import InvalidVersion, Version
 
@@ -46,8 +46,8 @@ def plan_rebase(repo: Repository, version: str, waived: Mapping[str, str]) -> Re
     checkpoint("pinned")
     report, _ = run_status(staged_repository(repo), lock, Selection(bare=True))
     _check_verdicts(report, waived, pinned=old.release(lock.locked) is not None)
-    faulty = [item for item in report.features if item.feature.id not in waived]
-    regressed = [item.feature for item in faulty if item.verdict is Verdict.REGRESSED]
+    not_waived = [item for item in report.features if item.feature.id not in waived]
+    regressed = [item.feature for item in not_waived if item.verdict is Verdict.REGRESSED]
     decided = _retire_and_return(tree_builder(repo).series, retirements(report), regressed)
     return with_queue(
         repo,
@@ -179,8 +179,17 @@ def _is_same_version(pinned: str, asked: str) -> bool:
         return False
 
 
+def check_waivers(waived: Mapping[str, str], features: Iterable[Feature]) -> None:
+    """Raise UsageError for a waiver of what is no feature."""
+    unknown = sorted(set(waived) - {feature.id for feature in features})
+    if unknown:
+        raise UsageError(
+            f"--waive names {unknown[0]}, which is no feature", hint="nox -s status names them"
+        )
+
+
 def _check_verdicts(report: Report, waived: Mapping[str, str], *, pinned: bool) -> None:
-    """Raise UsageError for an unknown waiver, AttentionError for verdicts that prove too little.
+    """Raise AttentionError for verdicts that prove too little, UsageError for an unknown waiver.
 
     A regressed feature is no fault here, because it comes back.
     """
@@ -188,11 +197,7 @@ def _check_verdicts(report: Report, waived: Mapping[str, str], *, pinned: bool) 
     evidence = (
         f"{'' if pinned else 'nox -s pin, then '}nox -s status -- --upstream {report.locked} --why"
     )
-    unknown = sorted(set(waived) - {item.feature.id for item in report.features})
-    if unknown:
-        raise UsageError(
-            f"--waive names {unknown[0]}, which is no feature", hint="nox -s status names them"
-        )
+    check_waivers(waived, [item.feature for item in report.features])
     wrong = [
         item
         for item in report.features

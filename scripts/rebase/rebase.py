@@ -22,6 +22,7 @@ from scripts.rebase.plan import (
     all_retirements,
     all_returning,
     changes_nothing,
+    check_waivers,
     dry_run_plan,
     has_evidence,
     plan_manual_step,
@@ -141,6 +142,7 @@ def continue_rebase(repo: Repository, waived: Mapping[str, str] | None = None) -
         if state.done:
             return _clean_up_killed(repo, state)
         check_unchanged(repo, state)
+        check_waivers(waived or {}, tree_builder(repo).series.features)
         state = dataclasses.replace(state, waived={**state.waived, **(waived or {})})
         return _run_remaining_steps(
             repo, accept_resolution(repo, state) if state.stopped else state

@@ -1,12 +1,11 @@
-"""Edit the profile's text: add and remove entries of its literal `SETTINGS`, and keep the rest."""
+"""Write the profile: its literal `SETTINGS` anew from data, the text around it as it was."""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from typing import Any
 
-from scripts.core.errors import UsageError
 from scripts.series.profile import settings_literal
 
 _WIDTH = 88
@@ -16,79 +15,40 @@ A formatter keeps a longer one as it is written, because of its trailing comma.
 """
 
 
-@dataclass(frozen=True)
-class _Span:
-    """Where a node's text is: first and last line, counted from 0, and start and end columns."""
-
-    first: int
-    last: int
-    begin: int
-    end: int
-
-
 def edit_profile(
     text: str, put: Mapping[str, Mapping[str, object]], drop: Collection[str] = ()
 ) -> str:
     """Return the module's text with entries added or replaced (`put`), and others removed (`drop`).
 
-    Raises UsageError if the literal is written in a way that this cannot edit.
+    `SETTINGS` is written anew from its entries, without comments; the text around it stays.
     """
     value = settings_literal(text)
-    names = [ast.literal_eval(key) for key in value.keys if key is not None]
-    wanted = {
-        name: dict(entry) for name, entry in ast.literal_eval(value).items() if name not in drop
-    } | dict(put)
-    if not put and not set(drop).intersection(names):
+    old: dict[str, object] = ast.literal_eval(value)
+    new = {name: entry for name, entry in old.items() if name not in drop} | dict(put)
+    if new == old:
         return text
-    lines = text.splitlines(keepends=True)
-    whole = _span(lines, value)
-    kept = [
-        chunk
-        for name, chunk in zip(names, _entry_sources(lines, value), strict=True)
-        if name in wanted and name not in put
-    ]
-    entries = [*kept, *(_entry(name, put[name]) for name in wanted if name in put)]
-    head, tail = lines[whole.first][: whole.begin + 1], lines[whole.last][whole.end - 1 :]
-    body = f"\n{''.join(entries)}" if entries else ""
-    new = "".join([*lines[: whole.first], head, body, tail, *lines[whole.last + 1 :]])
-    # Lines are edited, so a literal that is written in another way may have been broken.
-    if ast.literal_eval(settings_literal(new)) != wanted:
-        raise UsageError(
-            "the profile's SETTINGS cannot be edited by machine",
-            hint=f"make it hold {wanted} by hand",
-        )
-    return new
+    before, after = _text_around(text, value)
+    return f"{before}{_settings(new)}{after}"
 
 
-def _span(lines: list[str], node: ast.expr) -> _Span:
-    """Return a node's place in characters, because Python's columns count bytes."""
+def _text_around(text: str, node: ast.expr) -> tuple[str, str]:
+    """Return the text before and after a node; Python counts its columns in bytes."""
     assert node.end_lineno is not None
     assert node.end_col_offset is not None
-    first, last = node.lineno - 1, node.end_lineno - 1
-    begin = len(lines[first].encode()[: node.col_offset].decode())
-    return _Span(first, last, begin, len(lines[last].encode()[: node.end_col_offset].decode()))
+    lines = text.encode().splitlines(keepends=True)
+    begin = sum(map(len, lines[: node.lineno - 1])) + node.col_offset
+    end = sum(map(len, lines[: node.end_lineno - 1])) + node.end_col_offset
+    return text.encode()[:begin].decode(), text.encode()[end:].decode()
 
 
-def _entry_sources(lines: list[str], value: ast.Dict) -> Iterator[str]:
-    """Yield the text of each entry, with the comments above it and behind it.
-
-    Comments are kept only for an entry that has its lines to itself.
-    """
-    before = _span(lines, value).first
-    ends = [_span(lines, entry) for entry in value.values]
-    for key, end in zip(value.keys, ends, strict=True):
-        assert key is not None
-        start = _span(lines, key)
-        source = "".join(lines[start.first : end.last + 1])[start.begin :]
-        source = source[: len(source) - (len(lines[end.last]) - end.end)]
-        above = [line for line in lines[before + 1 : start.first] if line.strip().startswith("#")]
-        following = lines[end.last][end.end :].lstrip(" ,").rstrip("\n")
-        comment = f"  {following}" if following.startswith("#") else ""
-        before = end.last
-        yield "".join(above) + f"    {source},{comment}\n"
+def _settings(profile: Mapping[str, object]) -> str:
+    """Return the literal of a profile, one entry after the other."""
+    if not profile:
+        return "{}"
+    return "{\n" + "".join(_entry(name, entry) for name, entry in profile.items()) + "}"
 
 
-def _entry(name: str, settings: Mapping[str, object]) -> str:
+def _entry(name: str, settings: Any) -> str:
     """Return an entry on one line, or broken as a formatter breaks it."""
     line = f"    {_literal(name)}: {_literal(settings)},\n"
     if len(line) <= _WIDTH:

@@ -6,7 +6,7 @@ CACHEOPS_ROVER_OUTBOX = True the names of the tables are also inserted into the 
 same transaction: other processes look there every CACHEOPS_ROVER_OUTBOX_SECONDS, and so does
 `manage.py drainoutbox`.
 
-Code: operations.outbox, operations.drainoutbox, invalidation.prefixed_tables
+Code: operations.outbox, commands.drainoutbox, invalidation.prefixed_tables
 Drop-When: upstream makes up for an invalidation that did not reach Redis
 """
 

@@ -68,6 +68,11 @@ def test_conflict_is_named_kept_and_resolved(conflict):
     assert (after.code, "under way" in after.stdout, conflict.leftovers()) == (0, False, [])
 
 
+def test_waiver_of_no_feature_is_refused_when_it_continues(conflict):
+    words = refused_rebase(conflict, "--continue", "--waive", "nobody=so", code=2)
+    assert "--waive names nobody, which is no feature" in words
+
+
 def test_message_and_author_survive_a_conflict(conflict):
     patch = "patches/0005-two-digits.patch"
     conflict.replace(
