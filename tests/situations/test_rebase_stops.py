@@ -58,6 +58,8 @@ def test_conflict_is_named_kept_and_resolved(conflict):
     told = "A rebase to 2.0 is under way: two-digits conflicts with 2.0: larder/prices.py: line 3"
     assert told in " ".join(conflict.run("status").stdout.split())
     assert "not resolved yet: larder/prices.py" in refused_rebase(conflict, "--continue")
+    words = refused_rebase(conflict, "--continue", "--waive", "nobody=so", code=2)
+    assert "--waive names nobody, which is no feature" in words
     assert "a rebase is under way" in refused_rebase(conflict, "2.0", code=2)
     conflict.resolve()
     rebase(conflict, "--continue")
@@ -66,11 +68,6 @@ def test_conflict_is_named_kept_and_resolved(conflict):
     )
     after = conflict.run("status")
     assert (after.code, "under way" in after.stdout, conflict.leftovers()) == (0, False, [])
-
-
-def test_waiver_of_no_feature_is_refused_when_it_continues(conflict):
-    words = refused_rebase(conflict, "--continue", "--waive", "nobody=so", code=2)
-    assert "--waive names nobody, which is no feature" in words
 
 
 def test_message_and_author_survive_a_conflict(conflict):
