@@ -37,6 +37,7 @@ from redis.exceptions import (
     NoPermissionError,
     ReadOnlyError,
     RedisClusterException,
+    RedisError,
     ResponseError,
     TryAgainError,
 )
@@ -403,6 +404,18 @@ def _borrow_connection(pool: Any, server: ServerState) -> Any:
         server.has_adjusted_retries = True
         _disable_library_retries(pool)
     follow_master(pool)
+    try:
+        return _get_connection(pool)
+    except RedisError:
+        raise
+    except BaseException:
+        # A signal handler raised in the handshake of a new connection, and redis-py keeps that
+        # connection as if the handshake were done. Its replies would be read as other values.
+        pool.disconnect(inuse_connections=False)
+        raise
+
+
+def _get_connection(pool: Any) -> Any:
     try:
         return pool.get_connection()
     except TypeError:  # redis-py before 5.3

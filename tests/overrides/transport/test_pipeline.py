@@ -96,6 +96,19 @@ def test_wrong_command_raises_and_leaves_the_connection_usable(server):
     assert values([("GET", "a")]) == [b"text"]
 
 
+def test_connection_whose_handshake_is_interrupted_is_not_used(server, monkeypatch):
+    engine_redis.use_client(monkeypatch, server.client(protocol=3))
+    base = redis.connection.AbstractConnection
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(base, "send_packed_command", interrupt)
+        run([("GET", "missing")])
+    assert values([("GET", "missing"), ("SET", "a", "1"), ("GET", "a")]) == [None, b"OK", b"1"]
+
+
+def interrupt(*_args, **_kwargs):
+    raise KeyboardInterrupt
+
+
 def test_busy_server_counts_as_absent(server):
     with server.client() as client:
         client.config_set("lua-time-limit", 5)
