@@ -1,4 +1,4 @@
-"""Define tox's environments from fork.toml."""
+"""Define tox's environments: the cells of fork.toml."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The one package index and CA that a run uses, passed to uv, tox and pip alike.
+"""The one package index and CA that a run uses, passed to uv and pip alike.
 
 Only the standard library is imported, because the noxfile needs this before anything is installed.
 """
@@ -30,7 +30,7 @@ class IndexSettings:
     cert: str | None
 
     def environment(self) -> dict[str, str]:
-        """Return the environment variables that make uv, tox and pip use this index and this CA."""
+        """Return the environment variables that make uv and pip use this index and this CA."""
         found = {
             "UV_KEYRING_PROVIDER": "subprocess",  # by default, uv ignores the keyring
             "UV_NO_CONFIG": "1",

@@ -10,7 +10,8 @@ import shlex
 import signal
 import subprocess
 import threading
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,9 +25,11 @@ _FULL = re.compile(r"No space left on device|diskspace|unable to write|write err
 TIMED_OUT = -1000
 """The return code of a program that was stopped at its timeout."""
 
-_running: set[subprocess.Popen[bytes]] = set()
 _lock = threading.Lock()
 _stopping = threading.Event()
+_running: dict[subprocess.Popen[bytes], threading.Event] = {}
+"""The programs that run, with the event after which their thread starts no other."""
+_thread = threading.local()
 
 
 @dataclass(frozen=True)
@@ -109,7 +112,7 @@ def start(
     errors = subprocess.DEVNULL if discard_stderr else pipe
     words = [str(word) for word in command]
     with _lock:  # so that `stop_all` cannot run between the check and the start
-        if _stopping.is_set():
+        if is_stopping():
             raise KeyboardInterrupt
         try:
             process = subprocess.Popen(
@@ -123,7 +126,7 @@ def start(
             )
         except FileNotFoundError as error:
             raise EnvironmentFailedError(f"cannot run {words[0]}: {error.strerror}") from error
-        _running.add(process)
+        _running[process] = _own_event()
         return process
 
 
@@ -135,7 +138,7 @@ def kill_group(process: subprocess.Popen[bytes]) -> None:
         with contextlib.suppress(OSError):
             stream.close()
     with _lock:
-        _running.discard(process)
+        _running.pop(process, None)
 
 
 def stop_all() -> None:
@@ -146,9 +149,32 @@ def stop_all() -> None:
             _kill(process)
 
 
+@contextlib.contextmanager
+def stoppable_pool(workers: int) -> Iterator[ThreadPoolExecutor]:
+    """Yield a pool of threads; leaving it by an exception kills the programs that they run."""
+    event = threading.Event()
+    with ThreadPoolExecutor(
+        workers, initializer=setattr, initargs=(_thread, "event", event)
+    ) as pool:
+        try:
+            yield pool
+        except BaseException:  # Ctrl-C too
+            event.set()
+            with _lock:
+                for process in [item for item, own in _running.items() if own is event]:
+                    _kill(process)
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
 def is_stopping() -> bool:
-    """Return whether the run is being stopped."""
-    return _stopping.is_set()
+    """Return whether the run, or the pool of this thread, is being stopped."""
+    return _stopping.is_set() or _own_event().is_set()
+
+
+def _own_event() -> threading.Event:
+    event: threading.Event = getattr(_thread, "event", _stopping)
+    return event
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:

@@ -20,9 +20,8 @@ from scripts.core.console import info
 from scripts.core.errors import EnvironmentFailedError, Exit, UsageError
 from scripts.core.repository import Repository
 from scripts.gates.django_plan import subject_of
-from scripts.probes.environments import MissingEnvironment
+from scripts.probes.environments import MissingEnvironment, ensure_environment
 from scripts.probes.servers import find_program, install_hint
-from scripts.probes.uv_environments import ensure_environment
 
 MIN_SECONDS, MIN_TIMES = 3600, 20
 """The minimum of the whole gate on each server: its duration, and how often each fault happens."""

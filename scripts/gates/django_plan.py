@@ -18,9 +18,8 @@ from scripts.core.model import Settings
 from scripts.core.repository import Repository
 from scripts.core.result_cache import ResultCache, file_digest
 from scripts.gates.django_findings import MODES, DjangoPlace
-from scripts.probes.environments import MissingEnvironment, ReadyEnvironment
+from scripts.probes.environments import MissingEnvironment, ReadyEnvironment, ensure_environment
 from scripts.probes.servers import find_program, install_hint
-from scripts.probes.uv_environments import ensure_environment
 from scripts.series.apply import TreeBuilder
 from scripts.series.profile import check_profile, settings_for
 from scripts.series.series import read_series

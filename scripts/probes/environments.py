@@ -1,6 +1,6 @@
-"""Make the environments of the cells with tox, while probes run in those that are ready.
+"""Make environments with uv: the cells' while probes run in those that are ready, and others.
 
-The tooling itself starts their interpreters.
+An environment is the folder `.fork/environments/NAME`. Its recipe tells whether it is up to date.
 """
 
 from __future__ import annotations
@@ -10,22 +10,22 @@ import importlib.metadata
 import json
 import os
 import re
-import shlex
-import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import python_discovery
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from uv import find_uv_bin
 
 from scripts.core.config import Environment
-from scripts.core.console import info
+from scripts.core.console import info, progress, typed_command
 from scripts.core.errors import EnvironmentFailedError
 from scripts.core.repository import Repository, write_atomically
 from scripts.core.result_cache import digest
-from scripts.core.subprocesses import run, stop_all
+from scripts.core.subprocesses import run, stoppable_pool
+from scripts.probes.interpreters import find_interpreter
 
 _PARALLEL_BUILDS = 4
 """How many environments are made at once.
@@ -35,6 +35,8 @@ Downloads wait for the network, and probes run in the environments that are read
 
 BATCH_SECONDS = 2
 """How long a ready environment waits for others, so that their probes run in parallel."""
+
+_RECIPE = "recipe.json"
 
 
 @dataclass(frozen=True)
@@ -65,118 +67,156 @@ class MissingEnvironment:
     reason: str
 
 
+@dataclass(frozen=True)
+class WheelFile:
+    """A wheel to install, identified by its content."""
+
+    path: Path
+    sha256: str
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What an environment is made of, and where."""
+
+    repo: Repository
+    name: str
+    environment: Environment
+    requires: Sequence[str]
+    wheel: WheelFile | None = None
+
+    @property
+    def _folder(self) -> Path:
+        return self.repo.work / "environments" / self.name
+
+    @property
+    def _recipe(self) -> bytes:
+        wheel = self.wheel.sha256 if self.wheel else ""
+        return json.dumps(digest(self.environment.python, list(self.requires), wheel)).encode()
+
+    def find(self) -> ReadyEnvironment | MissingEnvironment | None:
+        """Return an environment that is up to date or cannot be made, or None: it must be made."""
+        with suppress(OSError):
+            if (self._folder / _RECIPE).read_bytes() == self._recipe:
+                ready = _read_environment(self._folder, self.environment)
+                if ready:
+                    return ready
+        python = self.environment.python
+        if find_interpreter(python) is None:
+            return MissingEnvironment(
+                f"Python {python} is not here; get it with `uv python install {python}`"
+            )
+        return None
+
+    def make(self) -> ReadyEnvironment:
+        """Make the environment anew."""
+        wheel = [str(self.wheel.path)] if self.wheel else []
+        ready = create_environment(
+            self.repo, self._folder, self.environment, [*self.requires, *wheel]
+        )
+        # Written last, so that an environment that a kill left half made has no recipe.
+        write_atomically(self._folder / _RECIPE, self._recipe)
+        return ready
+
+
 def make_environments(
     repo: Repository, environments: Iterable[Environment]
-) -> Iterator[dict[str, ReadyEnvironment | MissingEnvironment]]:
-    """Yield environments by id as they become ready.
+) -> Generator[dict[str, ReadyEnvironment | MissingEnvironment], None, None]:
+    """Yield the cells' environments by id as they become ready.
 
-    The first ones are those that exist or cannot be made, then each that tox makes. Raise
-    EnvironmentFailedError if tox cannot install one.
+    The first ones are those that exist or cannot be made, then each that uv makes. Raise
+    EnvironmentFailedError if uv cannot install one. Closing this stops what is being made.
     """
-    wanted = list(environments)
-    stale = [item for item in wanted if not _is_current(repo, item)]
-    absent = {
-        item.id: missing_environment(item)
-        for item in stale
-        if find_interpreter(item.python) is None
-    }
-    make = [item for item in stale if item.id not in absent]
-    yield absent | {item.id: _ready(repo, item) for item in wanted if item not in stale}
+    plans = [_cell_plan(repo, item) for item in environments]
+    found = {plan.name: plan.find() for plan in plans}
+    yield {name: item for name, item in found.items() if item is not None}
+    make = [plan for plan in plans if found[plan.name] is None]
     if not make:
         return
-    info(f"making {len(make)} environments (tox): {','.join(item.id for item in make)}")
-    pool = concurrent.futures.ThreadPoolExecutor(max_workers=_PARALLEL_BUILDS)
-    try:
-        futures = {pool.submit(_run_tox, repo, item): item for item in make}
+    info(f"making {len(make)} environments (uv): {','.join(plan.name for plan in make)}")
+    with stoppable_pool(_PARALLEL_BUILDS) as pool:
+        futures = {pool.submit(plan.make): plan.name for plan in make}
         while futures:
             concurrent.futures.wait(futures, return_when=concurrent.futures.FIRST_COMPLETED)
             done, _ = concurrent.futures.wait(futures, timeout=BATCH_SECONDS)
-            for future in done:
-                future.result()
-            yield {item.id: _ready(repo, item) for item in map(futures.pop, done)}
-    except KeyboardInterrupt:
-        stop_all()
-        raise
-    finally:
-        pool.shutdown(cancel_futures=True)
+            yield {futures.pop(future): future.result() for future in done}
 
 
-def find_interpreter(version: str) -> Path | None:
-    """Return a Python of that version, even if its version manager has not selected it, or None."""
-    found = python_discovery.get_interpreter(
-        f"cpython{version}", env=os.environ | {"PATH": search_path()}
-    )
-    # `system_executable` is not a version manager's shim.
-    path = (found.system_executable or found.executable) if found else None
-    return Path(path) if path else None
+def ensure_environment(
+    repo: Repository,
+    name: str,
+    environment: Environment,
+    requires: Sequence[str],
+    wheel: WheelFile | None = None,
+) -> ReadyEnvironment | MissingEnvironment:
+    """Return the environment `name` with requirements and optionally a wheel.
+
+    It is made again if one of these changed. Raise EnvironmentFailedError if uv cannot install
+    something.
+    """
+    plan = _Plan(repo, name, environment, requires, wheel)
+    found = plan.find()
+    if found is None:
+        with progress(f"making the environment {name} (uv)", None):
+            return plan.make()
+    return found
 
 
-def search_path() -> str:
-    """Return PATH, followed by the folders of interpreters that pyenv and uv manage."""
-    pyenv = Path(os.environ.get("PYENV_ROOT", "~/.pyenv")).expanduser()
-    uv = Path(os.environ.get("UV_PYTHON_INSTALL_DIR", "~/.local/share/uv/python")).expanduser()
-    managed = sorted(
-        str(path) for path in (*pyenv.glob("versions/*/bin"), *uv.glob("cpython-*/bin"))
-    )
-    return os.pathsep.join([os.environ.get("PATH", os.defpath), *managed])
+def create_environment(
+    repo: Repository,
+    folder: Path,
+    environment: Environment,
+    requires: Sequence[str],
+    variables: Mapping[str, str] | None = None,
+) -> ReadyEnvironment:
+    """Make a new environment in a folder and install requirements.
+
+    `variables` override those that name the index. Raise EnvironmentFailedError if uv cannot.
+    """
+    python = find_interpreter(environment.python)
+    assert python is not None, environment.python
+    env = client_variables(repo) | dict(variables or {})
+    hint = f"check the index and what fork.toml requires, then `{typed_command()}`"
+    uv, target = find_uv_bin(), ["--python", str(folder / "bin" / "python")]
+    if folder.is_symlink():  # or else uv would empty an environment that others share
+        folder.unlink()
+    run([uv, "venv", "--quiet", "--clear", "--python", python, folder], env=env, hint=hint)
+    run([uv, "pip", "install", "--quiet", *target, *requires], env=env, hint=hint)
+    ready = _read_environment(folder, environment)
+    if ready is None:
+        raise EnvironmentFailedError(f"uv did not make {folder}", hint=typed_command())
+    return ready
 
 
 def requirements(repo: Repository, environment: Environment) -> list[str]:
-    """Return the requirements that tox installs into an environment."""
+    """Return the requirements that probes have in an environment."""
     return [*environment.requires, *repo.config.probes.requires]
 
 
 def client_variables(repo: Repository) -> dict[str, str]:
-    """Return the process environment for tox and uv.
+    """Return the process environment for clients of the index.
 
     It names the one index and has nothing of an environment in which this process runs.
     """
-    foreign = ("TOX_", "UV_", "VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME")
+    foreign = ("UV_", "VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME")
     kept = {key: value for key, value in os.environ.items() if not key.startswith(foreign)}
     return kept | repo.index_settings.environment()
 
 
-def tox_variables(repo: Repository) -> dict[str, str]:
-    """Return the process environment for tox, in which toxfile.py can import this package."""
-    return client_variables(repo) | {"PYTHONPATH": str(Path(__file__).parents[2])}
+def installed_file(ready: ReadyEnvironment, name: str) -> bytes | None:
+    """Return the content of an installed file by its path in `site-packages`, or None."""
+    site = _site_packages(ready.python.parent.parent)
+    path = site / name if site else None
+    return path.read_bytes() if path and path.is_file() else None
 
 
-def _folder(repo: Repository, environment: Environment) -> Path:
-    return repo.root / ".tox" / environment.id
+def _cell_plan(repo: Repository, environment: Environment) -> _Plan:
+    return _Plan(repo, environment.id, environment, requirements(repo, environment))
 
 
-def _recipe(repo: Repository, environment: Environment) -> str:
-    return digest(environment.python, requirements(repo, environment))
-
-
-def _is_current(repo: Repository, environment: Environment) -> bool:
-    """Return whether an environment exists and was made from the same recipe."""
-    folder = _folder(repo, environment)
-    try:
-        recipe = json.loads((folder / "recipe.json").read_text())
-    except (OSError, ValueError):
-        return False
-    return bool(recipe == _recipe(repo, environment)) and (folder / "bin" / "python").exists()
-
-
-def _run_tox(repo: Repository, environment: Environment) -> None:
-    # What is there was made from another recipe, or by a run that was killed.
-    arguments = ["run", "--notest", "--recreate", "-e", environment.id]
-    run(
-        [sys.executable, "-m", "tox", *arguments],
-        cwd=repo.root,
-        env=tox_variables(repo),
-        hint=_retry_command(environment),
-    )
-    # Written last, so that an environment that a kill left half made has no recipe.
-    write_atomically(
-        _folder(repo, environment) / "recipe.json", json.dumps(_recipe(repo, environment)).encode()
-    )
-
-
-def read_environment(folder: Path, environment: Environment) -> ReadyEnvironment | None:
+def _read_environment(folder: Path, environment: Environment) -> ReadyEnvironment | None:
     """Return the environment in a folder with its installed versions, or None if there is none."""
-    python, site = folder / "bin" / "python", site_packages(folder)
+    python, site = folder / "bin" / "python", _site_packages(folder)
     if not python.exists() or site is None:
         return None
     installed = importlib.metadata.distributions(path=[str(site)])
@@ -184,26 +224,8 @@ def read_environment(folder: Path, environment: Environment) -> ReadyEnvironment
     return ReadyEnvironment(python, versions | {"python": _python_version(folder, environment)})
 
 
-def site_packages(folder: Path) -> Path | None:
-    """Return the folder of an environment's packages, or None."""
+def _site_packages(folder: Path) -> Path | None:
     return next(iter(sorted(folder.glob("lib/python*/site-packages"))), None)
-
-
-def _ready(repo: Repository, environment: Environment) -> ReadyEnvironment:
-    ready = read_environment(_folder(repo, environment), environment)
-    if ready is None:
-        raise EnvironmentFailedError(
-            f"tox did not make {environment.id}", hint=_retry_command(environment)
-        )
-    return ready
-
-
-def _retry_command(environment: Environment) -> str:
-    """Return the command that makes one environment alone, with more output.
-
-    tox is installed in the environment of this interpreter.
-    """
-    return f"{shlex.quote(sys.executable)} -m tox run --notest -e {environment.id}"
 
 
 def _python_version(folder: Path, environment: Environment) -> str:
@@ -211,11 +233,3 @@ def _python_version(folder: Path, environment: Environment) -> str:
         r"^version(?:_info)?\s*=\s*([\d.]+)", (folder / "pyvenv.cfg").read_text(), re.MULTILINE
     )
     return found[1].rstrip(".") if found else environment.python
-
-
-def missing_environment(environment: Environment) -> MissingEnvironment:
-    """Return how to get the interpreter of an environment."""
-    return MissingEnvironment(
-        f"Python {environment.python} is not here; "
-        f"get it with `uv python install {environment.python}`"
-    )

@@ -1,13 +1,11 @@
-"""Provide the environments and cells of `fork.toml` as tox environments; `toxfile.py` loads this.
+"""Provide the cells of `fork.toml` as tox environments; `toxfile.py` loads this.
 
-`tox list` shows them. An environment holds upstream's requirements. A cell runs its probes in the
-environment that it shares with other cells, so `tox run -e CELL` runs by hand what `status` runs
-for all cells.
+`tox list` shows them, and `tox run -e CELL` runs by hand what `status` runs for all cells. tox
+installs nothing for that: the tooling makes the environment that the cell shares with others.
 """
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -19,39 +17,21 @@ from tox.session.state import State
 
 from scripts.core.lockfile import read_lock
 from scripts.core.repository import Repository
-from scripts.probes.environments import requirements, search_path
-
-_KEYRING = ["DBUS_SESSION_BUS_ADDRESS", "DISPLAY", "KEYRING_*", "PYTHON_KEYRING_*", "XDG_*"]
-"""The variables that a keyring needs to give the index password to the uv that tox starts."""
 
 
 def hooks(root: Path) -> tuple[Callable[[], Iterable[str]], Callable[[ConfigSet, State], None]]:
-    """Return tox's two hooks for the fork in the folder `root`.
-
-    Also extend PATH, so that tox finds the same interpreters as the tooling.
-    """
-    os.environ["PATH"] = search_path()
+    """Return tox's two hooks for the fork in the folder `root`."""
     repo = Repository(root)
     # Before the first `pin` there is no lock, and so no cell.
     cells = repo.config.matrix_cells(read_lock(repo.lock_file)) if repo.lock_file.exists() else []
 
     @impl
     def tox_extend_envs() -> Iterable[str]:
-        return [*(item.id for item in repo.config.all_environments), *(cell.id for cell in cells)]
+        return [cell.id for cell in cells]
 
     # tox passes `core_conf` by name.
     @impl
     def tox_add_core_config(core_conf: ConfigSet, state: State) -> None:  # noqa: ARG001
-        for item in repo.config.all_environments:
-            state.conf.memory_seed_loaders[item.id].append(
-                MemoryLoader(
-                    description=f"Python {item.python} with {', '.join(item.requires)}",
-                    base_python=[f"python{item.python}"],
-                    package="skip",
-                    deps=requirements(repo, item),
-                    pass_env=_KEYRING,
-                )
-            )
         for cell in cells:
             state.conf.memory_seed_loaders[cell.id].append(
                 MemoryLoader(

@@ -19,10 +19,15 @@ from scripts.core.model import Release
 from scripts.core.repository import Repository
 from scripts.core.result_cache import ResultCache, digest, file_digest
 from scripts.core.subprocesses import TIMED_OUT, run, stop_all
-from scripts.probes.environments import MissingEnvironment, ReadyEnvironment, requirements
+from scripts.probes.environments import (
+    MissingEnvironment,
+    ReadyEnvironment,
+    WheelFile,
+    ensure_environment,
+    requirements,
+)
 from scripts.probes.report_log import first_error_line, read_log
 from scripts.probes.servers import find_program, run_server, server_identity
-from scripts.probes.uv_environments import WheelFile, ensure_environment
 from scripts.series.apply import TreeBuilder
 
 WHOLE_RUN = "the run itself"

@@ -15,8 +15,8 @@ from scripts.core.lockfile import read_lock
 from scripts.core.model import FAULTS, Lock
 from scripts.core.repository import Repository
 from scripts.core.result_cache import ResultCache
-from scripts.probes.environments import find_interpreter, requirements
-from scripts.probes.uv_environments import WheelFile, create_environment, require_environment
+from scripts.probes.environments import WheelFile, create_environment, requirements
+from scripts.probes.interpreters import find_interpreter
 from scripts.publish.credentials import find_credential
 from scripts.publish.upload import PublishedState, PublishTarget
 from scripts.series.series import read_series
@@ -179,10 +179,9 @@ def _test_installation(
             "--refresh-package",  # uv may remember the list from before the upload
             wheel.contents.name,
         ]
-        create_environment(
+        ready = create_environment(
             repo, folder / "environment", environment, wanted, index.install_variables()
         )
-        ready = require_environment(folder / "environment", environment)
         faults = list(
             installation_problems(
                 repo, WheelFile(wheel.path, wheel.sha256), index.target.name, ready

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 from scripts.core.model import Lock
@@ -52,17 +52,7 @@ def run_context(repo: Repository, lock: Lock, selection: Selection) -> Iterator[
     builder = TreeBuilder(repo, lock, scope.series, store)
     prober = Prober(repo, builder, store, environments, specs=scope.series.probes)
     scheduler = ColumnScheduler(builder, prober, scope, environments)
-    try:
+    with closing(prober), closing(make_environments(repo, wanted)) as pending:
         yield RunContext(
-            repo,
-            lock,
-            selection,
-            scope,
-            environments,
-            builder,
-            prober,
-            scheduler,
-            make_environments(repo, wanted),
+            repo, lock, selection, scope, environments, builder, prober, scheduler, pending
         )
-    finally:
-        prober.close()

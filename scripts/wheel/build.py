@@ -19,8 +19,7 @@ from scripts.core.model import Applies, Lock, Release
 from scripts.core.repository import Repository, write_atomically
 from scripts.core.result_cache import ResultCache
 from scripts.core.subprocesses import run
-from scripts.probes.environments import client_variables
-from scripts.probes.uv_environments import WheelFile
+from scripts.probes.environments import WheelFile, client_variables
 from scripts.series.apply import PatchedTree, TreeBuilder, series_module
 from scripts.series.series import Series, read_series
 from scripts.upstream.vendor import ensure_releases

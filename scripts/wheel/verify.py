@@ -18,11 +18,16 @@ from scripts.core.model import Cell, Feature, Lock
 from scripts.core.repository import Repository
 from scripts.core.result_cache import ResultCache, digest
 from scripts.core.subprocesses import run
-from scripts.probes.environments import ReadyEnvironment, requirements
+from scripts.probes.environments import (
+    ReadyEnvironment,
+    WheelFile,
+    ensure_environment,
+    installed_file,
+    requirements,
+)
 from scripts.probes.prober import ProbeJob, Prober
 from scripts.probes.servers import find_program
 from scripts.probes.upstream_suite import compare_with_bare, unexcused_failures
-from scripts.probes.uv_environments import WheelFile, ensure_environment, installed_file
 from scripts.series.apply import TreeBuilder
 from scripts.series.profile import check_profile, settings_for
 from scripts.series.series import Series

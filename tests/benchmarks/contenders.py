@@ -16,8 +16,7 @@ from scripts.core.lockfile import read_lock
 from scripts.core.repository import Repository
 from scripts.core.result_cache import ResultCache
 from scripts.core.subprocesses import kill_group, start
-from scripts.probes.environments import MissingEnvironment
-from scripts.probes.uv_environments import ensure_environment
+from scripts.probes.environments import MissingEnvironment, ensure_environment
 from scripts.series.apply import TreeBuilder
 from scripts.series.profile import check_profile, settings_for
 from scripts.series.series import read_series

@@ -17,9 +17,8 @@ from support.postgresql import postgresql
 from scripts.core.errors import EnvironmentFailedError
 from scripts.core.repository import Repository
 from scripts.core.subprocesses import run
-from scripts.probes.environments import MissingEnvironment, ReadyEnvironment
+from scripts.probes.environments import MissingEnvironment, ReadyEnvironment, ensure_environment
 from scripts.probes.servers import run_server
-from scripts.probes.uv_environments import ensure_environment
 
 HERE = Path(__file__).parent
 SECONDS = 3600

@@ -1,6 +1,12 @@
 """What a person may ask of `status`, and what it says to a word that it does not know."""
 
+import os
+import subprocess
+import sys
+
 import pytest
+
+from tests.support.harness import PROJECT
 
 
 def test_release_is_chosen_and_the_series_tried_on_it(fork):
@@ -143,3 +149,20 @@ def test_stdout_holds_the_report_alone(fork):
     done = fork.run("-v", "status", "--format", "json", "--fresh")
     assert done.report["schema"] == 2
     assert "$ git" in done.stderr
+
+
+def test_tox_lists_the_cells_and_runs_one(fork):
+    def tox(*words):
+        return subprocess.run(
+            [sys.executable, "-m", "tox", *words],
+            cwd=fork.root,
+            env=os.environ | {"PYTHONPATH": str(PROJECT)},
+            capture_output=True,
+            text=True,
+        )
+
+    assert "2.0@plain -> every probe on 2.0 with plain" in " ".join(tox("list").stdout.split())
+    done = tox("run", "-e", "2.0@plain")
+    assert done.returncode == 0, done.stdout
+    assert fork.run("cell", "2.0@plain").stdout in done.stdout
+    assert [path.name for path in (fork.root / ".fork/environments").iterdir()] == ["plain"]

@@ -6,6 +6,8 @@ import subprocess
 
 import pytest
 
+from tests.support.harness import ENVIRONMENTS
+
 PROBE = "tests/probes/test_count_hits.py"
 
 
@@ -20,7 +22,7 @@ def absorbed(fork):
 
 def hashes(fork, *seeds):
     """Return what a word hashes to under hash seeds, in the fork's own environment."""
-    command = [fork.root / ".tox/plain/bin/python", "-c", "print(hash('larder'))"]
+    command = [fork.root / ENVIRONMENTS / "plain/bin/python", "-c", "print(hash('larder'))"]
     return [
         int(
             subprocess.run(

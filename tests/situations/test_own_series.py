@@ -18,8 +18,6 @@ def own(tmp_path_factory):
     root = tmp_path_factory.mktemp("own") / "fork"
     kept = (
         "fork.toml",
-        "tox.ini",
-        "toxfile.py",
         "patches",
         "rover_overrides",
         "upstream/lock.toml",

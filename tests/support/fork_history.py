@@ -15,12 +15,12 @@ from dataclasses import dataclass
 import tomli_w
 
 from scripts.core.repository import Repository
-from scripts.probes.environments import _is_current
-from tests.support.harness import PROJECT, SITUATIONS, copy_fork
+from scripts.probes.environments import ReadyEnvironment, _cell_plan
+from tests.support.harness import ENVIRONMENTS, PROJECT, SITUATIONS, copy_fork
 from tests.support.rebasing import Larder
 
 HISTORY = SITUATIONS / "rover_history"
-ENVIRONMENTS = ("py311-django2.2", "py311-django3.2", "py311-django5.2")
+TRIED = ("py311-django2.2", "py311-django3.2", "py311-django5.2")
 CONFLICT = re.compile(
     r"^<<<<<<< [^\n]*\n(.*?)^=======\n.*?^>>>>>>> [^\n]*\n", re.MULTILINE | re.DOTALL
 )
@@ -116,8 +116,7 @@ def make_rover(root, releases=None):
     shutil.copytree(
         HISTORY, root, ignore=shutil.ignore_patterns("resolutions", "mends", "__pycache__")
     )
-    for name in ("tox.ini", "toxfile.py", "LICENSE"):
-        shutil.copyfile(PROJECT / name, root / name)
+    shutil.copyfile(PROJECT / "LICENSE", root / "LICENSE")
     (root / "tests").mkdir()
     for name in ("probes", "suite"):
         (root / "tests" / name).symlink_to(PROJECT / "tests" / name)
@@ -137,7 +136,7 @@ def _configuration(releases):
     found = tomllib.loads((PROJECT / "fork.toml").read_text())
     found["overrides"]["common"] = ["__init__.py", "profile.py"]
     found["environments"] = [
-        item for item in found["environments"] if item["id"] in (releases or ENVIRONMENTS)
+        item for item in found["environments"] if item["id"] in (releases or TRIED)
     ]
     for item in found["environments"] if releases else ():
         item["releases"] = releases[item["id"]]
@@ -151,15 +150,14 @@ def _configuration(releases):
 
 def _share(fork):
     """Link the environments of this repository that are made as the fork wants them, and take over its downloads."""
-    (fork.root / ".fork").mkdir()
+    (fork.root / ENVIRONMENTS).mkdir(parents=True)
     if (PROJECT / ".fork" / "sdists").exists():
         shutil.copytree(PROJECT / ".fork" / "sdists", fork.root / ".fork" / "sdists")
-    (fork.root / ".tox").mkdir()
     repo = Repository(fork.root)
     for environment in repo.config.environments:
-        link = fork.root / ".tox" / environment.id
-        link.symlink_to(PROJECT / ".tox" / environment.id)
-        if not _is_current(repo, environment):
+        link = fork.root / ENVIRONMENTS / environment.id
+        link.symlink_to(PROJECT / ENVIRONMENTS / environment.id)
+        if not isinstance(_cell_plan(repo, environment).find(), ReadyEnvironment):
             link.unlink()
 
 

@@ -24,6 +24,7 @@ SITUATIONS = Path(__file__).parents[1] / "situations"
 PROJECT = SITUATIONS.parents[1]
 KILLED_AT_STEP = Path(__file__).with_name("killed_at_step.py")
 PATIENCE_SECONDS = 120
+ENVIRONMENTS = ".fork/environments"
 
 TRIM_PROBE = "tests/probes/test_trim_headings.py"
 WAITING_PROBE = """
@@ -159,10 +160,11 @@ def make_fork(folder, root):
 
 def copy_fork(template, root):
     """Copy a fork with all that was made in it; the environments, which take longest to copy, are shared."""
-    shutil.copytree(template.root, root, ignore=shutil.ignore_patterns(".tox"), symlinks=True)
-    (root / ".tox").mkdir()
-    for place in (template.root / ".tox").iterdir():
-        (root / ".tox" / place.name).symlink_to(place)
+    ignored = shutil.ignore_patterns("environments")
+    shutil.copytree(template.root, root, ignore=ignored, symlinks=True)
+    (root / ENVIRONMENTS).mkdir()
+    for place in (template.root / ENVIRONMENTS).iterdir():
+        (root / ENVIRONMENTS / place.name).symlink_to(place)
     return Fork(root)
 
 

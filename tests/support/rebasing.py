@@ -104,11 +104,11 @@ class Larder(Fork):
 
 
 def content_of(root):
-    """Return the bytes and modes of a folder's files, `.fork/`, `.tox/` and byte code apart."""
+    """Return the bytes and modes of a folder's files, `.fork/` and byte code apart."""
     found = {}
     for path in sorted(root.rglob("*")):
         parts = path.relative_to(root).parts
-        if parts[0] in {".fork", ".tox", ".git"} or "__pycache__" in parts or path.is_dir():
+        if parts[0] in {".fork", ".git"} or "__pycache__" in parts or path.is_dir():
             continue
         found["/".join(parts)] = (
             path.lstat().st_mode,
@@ -153,9 +153,9 @@ def make_old_larder(folder):
     for situation in TRIED:
         trial.apply_situation(situation)
     assert trial.run("status").code == 20
-    for name in ("results", "trees"):
-        shutil.copytree(trial.root / ".fork" / name, fork.root / ".fork" / name, dirs_exist_ok=True)
-    shutil.copytree(trial.root / ".tox", fork.root / ".tox", symlinks=True)
+    for name in ("results", "trees", "environments"):
+        place = fork.root / ".fork" / name
+        shutil.copytree(trial.root / ".fork" / name, place, symlinks=True, dirs_exist_ok=True)
     shutil.rmtree(trial.root)
 
 

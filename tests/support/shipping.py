@@ -228,7 +228,7 @@ def make_publishable_fork(folder):
         publishable_fork.root / "larder_overrides",
     )
     publishable_fork.write("LICENSE", "All of it is made up.\n")
-    publishable_fork.write(".gitignore", ".fork/\n.tox\n__pycache__/\n/upstream/src/\n/dist/\n")
+    publishable_fork.write(".gitignore", ".fork/\n__pycache__/\n/upstream/src/\n/dist/\n")
     with serving(harness.index_of_releases(releases, "made_up_larder")) as index:
         publishable_fork.run("pin", PIP_INDEX_URL=index.address)
     for verb in ("vendor", "status", "wheel"):
@@ -256,11 +256,8 @@ def publishable_fork_template(tmp_path_factory, worker_id):
 def publishable_fork(publishable_fork_template, tmp_path):
     """Return a fork in which everything is in order, committed, and nothing is left to run."""
     root, home = tmp_path / "fork", tmp_path / "home"
-    shutil.copytree(
-        publishable_fork_template.root, root, ignore=shutil.ignore_patterns(".tox"), symlinks=True
-    )
+    harness.copy_fork(publishable_fork_template, root)
     shutil.copytree(publishable_fork_template.home, home)
-    (root / ".tox").symlink_to(publishable_fork_template.root / ".tox")
     return PublishableFork(root, home)
 
 

@@ -1,4 +1,4 @@
-"""One index, one CA and one set of credentials for the tool, uv, pip and tox; and no secret in anything printed."""
+"""One index, one CA and one set of credentials for the tool, uv and pip; and no secret in anything printed."""
 
 import base64
 import json
@@ -202,13 +202,9 @@ def installing(fork, client):
 
 
 def with_environment(fork):
-    """Let the fork's environment need what the index has, and tox make it."""
+    """Let the fork's environment need what the index has."""
     config = fork.root / "fork.toml"
     config.write_text(config.read_text().partition("\n[[environments]]")[0] + REQUIRES)
-    (fork.root / "tox.ini").write_text(
-        "[tox]\nrequires =\n    tox-uv\nno_package = true\nenv_list =\n"
-    )
-    (fork.root / "toxfile.py").write_text((ROOT / "toxfile.py").read_text())
 
 
 @pytest.fixture
@@ -356,19 +352,19 @@ def test_credentials_are_not_sent_to_another_host_that_the_index_links_to(fork, 
         (in_fork_toml, "uv"),
         (in_netrc, "uv"),
         (in_keyring, "uv"),
-        (in_netrc, "tox"),
-        (in_keyring, "tox"),
+        (in_netrc, "status"),
+        (in_keyring, "status"),
     ],
     ids=lambda value: getattr(value, "__name__", value),
 )
 def test_every_client_installs_from_the_chosen_index_with_its_credentials(fork, give, client):
     give(fork, **({"user": USER} if give is in_keyring else {}))
-    if client == "tox":
+    if client == "status":  # by the uv that makes the environments
         with_environment(fork)
         fork.run("pin")
         assert_no_secret(fork.run("-v", "status").output)
         assert list(
-            (fork.root / ".tox" / "plain").glob(
+            (fork.root / ".fork/environments/plain").glob(
                 "lib/python3*/site-packages/made_up_tally-1.1.dist-info"
             )
         )
@@ -377,7 +373,7 @@ def test_every_client_installs_from_the_chosen_index_with_its_credentials(fork, 
     assert "made_up_tally-1.1-py3-none-any.whl" in fork.index.downloads
 
 
-def test_tox_that_fails_shows_no_secret(fork):
+def test_environment_that_cannot_be_made_shows_no_secret(fork):
     in_address(fork)
     with_environment(fork)
     fork.run("pin")

@@ -1,4 +1,4 @@
-"""tox's environments are those of fork.toml."""
+"""tox's environments are the cells of fork.toml."""
 
 from pathlib import Path
 
