@@ -211,12 +211,24 @@ def history(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check code style, the series, and README's table of patches (-- --write: only the table)."""
+    """Check code style, the series, and README's table of patches (-- --write mends what it can).
+
+    Every check runs, whatever the others find.
+    """
     install(session, "lint")
-    styles = () if session.posargs else (("check", "."), ("format", "--check", "."))
-    untidy = [run_python(session, "-m", "ruff", *words) for words in styles]
-    series = run_python(session, "-m", "scripts", "lint", *session.posargs)
-    exit_with(series or (Exit.ATTENTION if any(untidy) else 0))
+    series = ("scripts", "lint", *session.posargs)
+    write = session.posargs == ["--write"]
+    styles = [("ruff", "check", *(["--fix"] if write else []), ".")]
+    styles += [("ruff", "format", *([] if write else ["--check"]), ".")]
+    # Other words are the verb's, such as --help.
+    checks = [*styles, series] if write or not session.posargs else [series]
+    codes = {words: run_python(session, "-m", *words) for words in checks}
+    failed = [" ".join(words) for words, code in codes.items() if code]
+    if failed and len(checks) > 1:
+        session.log(f"{len(failed)} of {len(checks)} checks found something: {'; '.join(failed)}")
+        mends = [] if write else ["`nox -s lint -- --write` mends what can be mended"]
+        session.log("; ".join([*mends, "above is what to do about the rest"]))
+    exit_with(codes[series] or (Exit.ATTENTION if failed else 0))
 
 
 @nox.session

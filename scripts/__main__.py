@@ -13,7 +13,7 @@ import click
 
 from scripts.cli.report_options import ReportOptions, run_report, with_report_options
 from scripts.core.console import err, heartbeat, ignore_closed_pipes, info, out
-from scripts.core.errors import Exit, ForkError, raise_all
+from scripts.core.errors import Exit, ForkError
 from scripts.core.repository import Repository
 from scripts.core.subprocesses import stop_all
 
@@ -656,24 +656,28 @@ def chaos(
 @click.option("--write", is_flag=True, help="Write README's table of patches.")
 @click.pass_obj
 def lint(repo: Repository, write: bool) -> Exit:
-    """Check fork.toml, the lock, the series, the profile and README's table, without running
-    anything.
+    """Check fork.toml, the lock, the series, its hunks and their base, the override modules, the
+    profile, README's table and the tree of `import`, without running any of it.
+
+    Everything that is wrong is printed at once, each with the command or the edit that mends it.
+    `nox -s lint` runs ruff too, and with --write lets it mend what it can.
+
+    \b
+    Examples:
+      nox -s lint
+      nox -s lint -- --write
     """
     from scripts.core.lockfile import read_lock
-    from scripts.series.profile import check_profile
-    from scripts.series.readme_table import check_readme
-    from scripts.series.series import read_series, read_with_problems
+    from scripts.series.lint import lint as find_all
 
-    lock = read_lock(repo.lock_file)
-    # Read despite its problems, so that one run also reports those of the profile and README.
-    series, _ = read_with_problems(repo, lock)
-    raise_all(
-        lambda: read_series(repo, lock),
-        lambda: check_profile(repo, series),
-        lambda: check_readme(repo, series, write=write),
-    )
-    for warning in repo.config.stale_exclusions(lock):
-        info(f"warning: {warning}")
+    found = find_all(repo, read_lock(repo.lock_file), write=write)
+    if found.unchecked:
+        info(f"not checked: {found.unchecked}\n  next: nox -s vendor && nox -s lint")
+    for warning in found.warnings:
+        info(f"warning: {warning.with_advice()}")
+    if found.problems:
+        raise found.error()
+    series = found.series
     info(
         f"{len(series.active)} live and {len(series.retired)} retired patches are in order; "
         f"the live ones touch {series.lines} upstream lines"

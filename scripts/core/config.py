@@ -589,10 +589,15 @@ def _record_in(annotation: Any) -> Any:
     return next(found for part in parts if (found := _record_in(part)) is not types.NoneType)
 
 
+def near_misses(word: str, known: list[str]) -> list[str]:
+    """Return the known name that is closest to a word, or up to three that begin with it."""
+    begun = [name for name in known if word and name.startswith(word)]
+    return difflib.get_close_matches(word, known, n=1) or begun[:3]
+
+
 def did_you_mean(word: str, known: list[str]) -> str:
     """Return `; did you mean X?`, or the first `_MAX_LISTED` known names if none is close."""
-    begun = [name for name in known if word and name.startswith(word)]
-    near = difflib.get_close_matches(word, known, n=1) or begun[:3]
+    near = near_misses(word, known)
     if near:
         return f"; did you mean {' or '.join(near)}?"
     # The names may be the cells of the matrix, which are hundreds.

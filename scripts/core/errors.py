@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 _SECRET = re.compile(r"(?<=//)[^/\s]+@")
@@ -73,22 +74,33 @@ def redact(text: str) -> str:
     return text
 
 
-def problems_error(title: str, problems: Iterable[str], *, hint: str = "") -> UsageError:
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong: what, in which file, and the command or the edit that mends it.
+
+    Each further line of the advice is an alternative.
+    """
+
+    text: str
+    advice: str = ""
+    where: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.text}" if self.where else self.text
+
+    def at(self, where: str) -> Problem:
+        """Return the same problem of a file."""
+        return replace(self, where=where)
+
+    def with_advice(self) -> str:
+        """Return the problem with its advice on the lines below, if it has one."""
+        ways = self.advice.replace("\n", "\n       or: ")
+        return f"{self}\n      fix: {ways}" if ways else str(self)
+
+
+def problems_error(title: str, problems: Iterable[str | Problem], *, hint: str = "") -> UsageError:
     """Return one UsageError that lists every problem, so that one run shows them all."""
-    return UsageError("\n".join([title, *(f"  - {problem}" for problem in problems)]), hint=hint)
-
-
-def raise_all(*checks: Callable[[], object]) -> None:
-    """Run every check, and raise one UsageError with the problems of all of them."""
-    found = []
-    for check in checks:
-        try:
-            check()
-        except UsageError as error:
-            found.append(error)
-    if len(found) == 1:
-        raise found[0]
-    if found:
-        raise UsageError(
-            "\n".join(map(str, found[:-1])) + f"\n{found[-1].message}", hint=found[-1].hint
-        )
+    lines = (
+        problem.with_advice() if isinstance(problem, Problem) else problem for problem in problems
+    )
+    return UsageError("\n".join([title, *(f"  - {line}" for line in lines)]), hint=hint)

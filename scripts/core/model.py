@@ -107,11 +107,12 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class Hunk:
-    """The place of a hunk in the old and the new file: first line and number of lines."""
+    """A hunk: its place in the old and the new file (first line, number of lines), what it adds."""
 
     path: str
     old: tuple[int, int]
     new: tuple[int, int]
+    added: tuple[str, ...] = field(default=(), compare=False, repr=False)
 
 
 @dataclass(frozen=True)

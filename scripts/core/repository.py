@@ -76,6 +76,11 @@ class Repository:
         """The private repository, which holds one commit per release."""
         return Git.create(self.work / _PRIVATE)
 
+    @property
+    def has_git(self) -> bool:
+        """Whether the private repository has been created."""
+        return (self.work / _PRIVATE).exists()
+
     @contextmanager
     def exclusive(self) -> Iterator[None]:
         """Lock this folder against other runs, and clean up after runs that were killed.

@@ -22,7 +22,12 @@ from scripts.series.cherry_pick import (
     pick_or_reset,
     pick_sequence,
 )
-from scripts.series.override_files import files_by_patch, module_files, with_package_inits
+from scripts.series.override_files import (
+    SERIES_FILE,
+    files_by_patch,
+    module_files,
+    with_package_inits,
+)
 from scripts.series.series import Series
 from scripts.series.text_check import check_texts
 from scripts.upstream import import_folder
@@ -301,7 +306,7 @@ class TreeBuilder:
         if not applied:
             return tree
         package = self.repo.config.overrides.package
-        files = {f"{package}/_series.py": series_module(applied)}
+        files = {f"{package}/{SERIES_FILE}": series_module(applied)}
         modules = [
             name
             for patch in applied

@@ -77,7 +77,7 @@ def pick_sequence(release: Release, git: Git, picks: PickCache) -> Iterator[Pick
 
 def apply_exactly(work: Git, patch: Patch) -> ApplyResult:
     """Commit a patch with `git am` on its own base, where no hunk may have an offset."""
-    diff = _diff_of(patch)
+    diff = diff_of(patch)
     if diff:
         # `git am` accepts an offset silently, so `git apply` is asked first.
         trial = work.run("apply", "--check", "--verbose", "-", stdin=diff, ok=None)
@@ -85,7 +85,7 @@ def apply_exactly(work: Git, patch: Patch) -> ApplyResult:
             return ApplyResult(
                 Applies.CONFLICT,
                 f"does not apply exactly on its own base {patch.base}:"
-                f" {_error_lines(trial.error_output)}",
+                f" {error_lines(trial.error_output)}",
             )
     done = work.run(
         "am",
@@ -100,7 +100,7 @@ def apply_exactly(work: Git, patch: Patch) -> ApplyResult:
         work.run("am", "--abort", ok=None)
         return ApplyResult(
             Applies.CONFLICT,
-            f"git am refuses it on its own base {patch.base}: {_error_lines(done.error_output)}",
+            f"git am refuses it on its own base {patch.base}: {error_lines(done.error_output)}",
         )
     return ApplyResult(Applies.CLEAN if patch.hunks else Applies.NO_HUNKS)
 
@@ -241,7 +241,8 @@ def commit_diff(git: Git, commit: str, lines: int = 1) -> bytes:
     ).stdout
 
 
-def _diff_of(patch: Patch) -> bytes:
+def diff_of(patch: Patch) -> bytes:
+    """Return the diff of a patch's file, byte for byte; empty if the patch has none."""
     content = patch.path.read_bytes()
     start = content.find(b"\ndiff --git ")
     return content[start + 1 :] if start >= 0 else b""
@@ -274,7 +275,7 @@ def _describe_conflicts(work: Git, patch: Patch, moved: Mapping[str, Move]) -> s
     )
 
 
-def _error_lines(text: str) -> str:
+def error_lines(text: str) -> str:
     """Return the lines of git's output that report an error or an offset."""
     lines = [line for line in text.splitlines() if line.startswith("error:") or "offset" in line]
     return "; ".join(lines) or text.strip()

@@ -18,7 +18,7 @@ from scripts.core.model import Lock, Release, State
 from scripts.core.repository import Repository
 from scripts.core.result_cache import ResultCache
 from scripts.series.apply import SeriesCommits, TreeBuilder, format_patch
-from scripts.series.import_branch import BRANCH, branch_folder
+from scripts.series.import_branch import BRANCH, SYNCED, branch_folder
 from scripts.series.patch_file import read_patch
 from scripts.series.series import Series, read_with_problems
 
@@ -60,6 +60,7 @@ def export_series(repo: Repository, folder: Path | None = None) -> list[str]:
             changed = _changes(repo.patches, new)
             if changed:
                 repo.replace({repo.patches: new})
+        user_git(place, "update-ref", SYNCED, repo.git.text("rev-parse", _REF))
     return changed
 
 

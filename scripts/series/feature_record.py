@@ -12,8 +12,9 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
-from scripts.core.config import did_you_mean
+from scripts.core.errors import Problem
 from scripts.core.model import Feature, Patch, Settings
+from scripts.series.field_checks import field_problems
 from scripts.series.trailers import Trailers, read_trailers
 
 REQUIRED = ("Drop-When",)
@@ -27,7 +28,6 @@ OPTIONAL = (
     "Code",
     "Applied-Upstream",
 )
-REPEATABLE = ("Bug", "Needs", "Replaced-By")
 
 
 def record_path(control: str, feature: str) -> str:
@@ -38,7 +38,7 @@ def record_path(control: str, feature: str) -> str:
     return str(PurePosixPath(control).parent / f"test_{feature.replace('-', '_')}.py")
 
 
-def feature_from_patch(patch: Patch) -> tuple[Feature, list[str]]:
+def feature_from_patch(patch: Patch) -> tuple[Feature, list[Problem]]:
     """Return the one feature of a patch that names none, and the problems of its record.
 
     The patch itself is the record.
@@ -51,7 +51,7 @@ def has_own_record(feature: Feature) -> bool:
     return feature.id in feature.patch.features
 
 
-def read_feature(path: Path, name: str, patch: Patch, file: str) -> tuple[Feature, list[str]]:
+def read_feature(path: Path, name: str, patch: Patch, file: str) -> tuple[Feature, list[Problem]]:
     """Read a feature's record from its probe file; return the feature and the record's problems.
 
     `file` is the path of the probe file relative to the repository.
@@ -59,14 +59,20 @@ def read_feature(path: Path, name: str, patch: Patch, file: str) -> tuple[Featur
     try:
         text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
     except (OSError, SyntaxError) as error:
-        return Feature(name, patch, path, ""), [
-            f"the record of the feature {name} cannot be read: {error}"
-        ]
+        unreadable = f"the record of the feature {name} cannot be read: {error}"
+        return Feature(name, patch, path, ""), [Problem(unreadable, _unreadable_advice(error))]
     title, _, rest = text.partition("\n\n")
     why, _, last = rest.rpartition("\n\n")
     trailers, problems = read_trailers(last)
     feature, wrong = _feature(name, patch, path, title, why, tuple(trailers), (file,))
-    return feature, [*problems, *_wrong_names(trailers), *wrong]
+    known = [*REQUIRED, *OPTIONAL]
+    return feature, [*problems, *field_problems(trailers, REQUIRED, known, {}), *wrong]
+
+
+def _unreadable_advice(error: OSError | SyntaxError) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "write the file, or take the feature out of the patch's `Features:`"
+    return "make it readable as Python" if isinstance(error, SyntaxError) else "make it readable"
 
 
 def with_applied_upstream(source: str, value: str | None) -> str:
@@ -97,8 +103,8 @@ def _feature(
     why: str,
     trailers: Sequence[tuple[str, str]],
     probes: tuple[str, ...],
-) -> tuple[Feature, list[str]]:
-    found, problems = Trailers(trailers), list[str]()
+) -> tuple[Feature, list[Problem]]:
+    found, problems = Trailers(trailers), list[Problem]()
     return Feature(
         id=name,
         patch=patch,
@@ -116,21 +122,14 @@ def _feature(
     ), problems
 
 
-def _wrong_names(trailers: Sequence[tuple[str, str]]) -> Iterator[str]:
-    names = [name for name, _ in trailers]
-    known = [*REQUIRED, *OPTIONAL]
-    yield from (f"the field {name}: is missing" for name in REQUIRED if name not in names)
-    yield from (
-        f"unknown field {name}:{did_you_mean(name, known)}" for name in names if name not in known
-    )
-    for name in sorted(set(names)):
-        if names.count(name) > 1 and name not in REPEATABLE:
-            yield f"the field {name}: is there twice"
-
-
-def _replacements(trailers: Trailers, problems: list[str]) -> Iterator[Settings]:
+def _replacements(trailers: Trailers, problems: list[Problem]) -> Iterator[Settings]:
     for text in trailers.values("Replaced-By"):
         try:
             yield Settings.parse(text)
         except (ValueError, SyntaxError) as error:
-            problems.append(f"Replaced-By: {text!r} is not NAME=literal: {error}")
+            problems.append(
+                Problem(
+                    f"Replaced-By: {text!r} is not NAME=literal: {error}",
+                    "write it as `Replaced-By: SETTING=True; OTHER='value'`",
+                )
+            )

@@ -20,6 +20,8 @@ from scripts.series.series import Series, read_series
 from scripts.upstream.vendor import ensure_releases
 
 BRANCH = "series"
+SYNCED = "refs/fork/synced"
+"""A ref in the work tree: the commit that `patches/` was equal to at the last import or export."""
 
 
 def import_series(repo: Repository, folder: Path | None = None) -> Path:
@@ -77,4 +79,5 @@ def _clone(git: Git, head: str, place: Path) -> None:
         refs = ("+refs/tags/*:refs/tags/*", "refs/fork/series")
         run(["git", "fetch", "--quiet", git.git_dir.absolute(), *refs], env=env, cwd=new)
         run(["git", "reset", "--quiet", "--hard", head], env=env, cwd=new)
+        run(["git", "update-ref", SYNCED, head], env=env, cwd=new)
         new.replace(place)

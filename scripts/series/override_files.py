@@ -12,6 +12,9 @@ from pathlib import Path, PurePosixPath
 
 from scripts.core.model import Patch
 
+SERIES_FILE = "_series.py"
+"""The module that lists the patches of a tree; written when the tree is built."""
+
 
 def module_files(folder: Path) -> frozenset[str]:
     """Return the modules of a package, relative to its folder, without the `__init__.py` files."""

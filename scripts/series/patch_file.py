@@ -14,13 +14,13 @@ from pathlib import Path
 import unidiff.errors
 import unidiff.patch
 
-from scripts.core.config import did_you_mean
+from scripts.core.errors import Problem
 from scripts.core.model import Hunk, Patch, State
+from scripts.series.field_checks import field_problems, form_problems
 from scripts.series.trailers import Trailers, read_trailers
 
 REQUIRED = ("Id", "Base", "Origin", "Forwarded", "Last-Update")
 OPTIONAL = ("Bug", "Features", "Overrides", "Depends", "Place", "Applied-Upstream")
-REPEATABLE = ("Bug", "Needs", "Replaced-By")
 RECORD_REQUIRED = ("Probes", "Drop-When")
 """What a patch needs in addition if it names no features, because it is then its own record."""
 
@@ -52,12 +52,7 @@ _BETWEEN_HUNKS = re.compile(
 )
 # `git am` ends the message at such a line.
 _LOOKS_LIKE_PATCH = re.compile(r"^(---|diff |Index: )")
-_VALUES = {
-    "Origin": re.compile(r"^(vendor|backport, .+)$"),
-    "Forwarded": re.compile(r"^(no|not-needed|https?://\S+)$"),
-    "Last-Update": re.compile(r"^\d{4}-\d\d-\d\d$"),
-    "Id": re.compile(r"^[a-z0-9][a-z0-9-]*$"),
-}
+_FIRST_LINE = f"From {'0' * 40} Mon Sep 17 00:00:00 2001"
 
 
 @dataclass(frozen=True)
@@ -68,7 +63,7 @@ class Mail:
     body: str
     trailers: tuple[tuple[str, str], ...]
     diff: str
-    problems: tuple[str, ...]
+    problems: tuple[Problem, ...]
 
     @property
     def fields(self) -> Trailers:
@@ -90,23 +85,26 @@ def read_mail(content: bytes) -> Mail:
     paragraphs = body.strip("\n").split("\n\n")
     trailers, problems = read_trailers(paragraphs[-1])
     if not content.startswith(b"From "):
+        text = "the first line is not `From <commit> <date>`"
         problems.append(
-            "not a mail as `git format-patch` writes it:"
-            " the first line is not `From <commit> <date>`"
+            Problem(
+                f"not a mail as `git format-patch` writes it: {text}",
+                f"put `{_FIRST_LINE}` above its first line",
+            )
         )
     problems += [
-        f"the body line {line!r} would be taken for a patch"
+        Problem(f"the body line {line!r} would be taken for a patch", "put a space before it")
         for line in body.splitlines()
         if _LOOKS_LIKE_PATCH.match(line)
     ]
     return Mail(title, "\n\n".join(paragraphs[:-1]).strip(), tuple(trailers), diff, tuple(problems))
 
 
-def read_patch(path: Path, state: State) -> tuple[Patch, list[str]]:
+def read_patch(path: Path, state: State) -> tuple[Patch, list[Problem]]:
     """Read one patch file, and return the patch with a list of everything that is wrong with it."""
     content = path.read_bytes()
     mail = read_mail(content)
-    problems = [*mail.problems, *_wrong_fields(mail, state)]
+    problems = [*mail.problems, *_wrong_fields(mail, state, _slug(path))]
     hunks, lines = _hunks(mail.diff, problems)
     fields = mail.fields
     return Patch(
@@ -169,57 +167,59 @@ def _header(value: str | None) -> str:
     return re.sub(r"\s*\n\s*", " ", text)
 
 
-def _wrong_fields(mail: Mail, state: State) -> Iterator[str]:
+def _slug(path: Path) -> str:
+    """Return the id that a file's name implies: its name without the number."""
+    return re.sub(r"^\d+-", "", path.stem)
+
+
+def _wrong_fields(mail: Mail, state: State, slug: str) -> Iterator[Problem]:
     """Yield missing, unknown, repeated and malformed fields."""
-    names = [name for name, _ in mail.trailers]
     required: tuple[str, ...] = REQUIRED
-    known = [*REQUIRED, *OPTIONAL]
-    if "Features" in names:
-        misplaced = [name for name in names if name in (*RECORD_REQUIRED, *RECORD_OPTIONAL)]
-        yield from (
-            f"the field {name}: belongs in the docstring of a feature's probes"
-            for name in misplaced
-        )
+    own = [*RECORD_REQUIRED, *RECORD_OPTIONAL]
+    features = mail.names("Features")
+    if any(name == "Features" for name, _ in mail.trailers):
+        for name, value in mail.trailers:
+            if name in own:
+                yield Problem(
+                    f"the field {name}: belongs in the docstring of a feature's probes",
+                    f"move `{name}: {value}` into the docstring of {' or '.join(features)}",
+                )
     else:
         required += RECORD_REQUIRED
-    known += [*RECORD_REQUIRED, *RECORD_OPTIONAL]
     if state is State.RETIRED:
         required += ("Applied-Upstream",)
-    yield from (f"the field {name}: is missing" for name in required if name not in names)
-    yield from (
-        f"unknown field {name}:{did_you_mean(name, known)}" for name in names if name not in known
-    )
-    yield from (
-        f"the field {name}: is there twice"
-        for name in sorted(set(names))
-        if names.count(name) > 1 and name not in REPEATABLE
-    )
-    for name, pattern in _VALUES.items():
-        yield from (
-            f"{name}: {value!r} is not of the form {pattern.pattern}"
-            for value in mail.fields.values(name)
-            if not pattern.match(value)
-        )
+    yield from field_problems(mail.trailers, required, [*REQUIRED, *OPTIONAL, *own], {"Id": slug})
+    yield from form_problems(mail.trailers, slug)
     if not mail.title:
-        yield "the subject is empty"
+        yield Problem("the subject is empty", f"write `Subject: [PATCH] {slug.replace('-', ' ')}`")
 
 
-def _hunks(diff: str, problems: list[str]) -> tuple[tuple[Hunk, ...], int]:
+def _hunks(diff: str, problems: list[Problem]) -> tuple[tuple[Hunk, ...], int]:
     """Return the places of the hunks, and the number of lines that they add and remove."""
     try:
         # The line above a mail's signature begins with `-`, but removes nothing.
         files = unidiff.patch.PatchSet(diff.replace("\n-- \n", "\n") if diff else "")
     except unidiff.errors.UnidiffParseError as error:
-        problems.append(f"its diff is unreadable: {error}")
+        problems.append(
+            Problem(
+                f"its diff is unreadable: {error}",
+                "make the counts after its `@@` those of the lines below, or take back the edit",
+            )
+        )
         return (), 0
     problems += [
-        f"the line {line!r} is in no hunk, git would drop it" for line in _stray_lines(diff)
+        Problem(
+            f"the line {line!r} is in no hunk, git would drop it",
+            "delete it, or count it in the numbers after the `@@` above",
+        )
+        for line in _stray_lines(diff)
     ]
     hunks = [
         Hunk(
             file.path,
             (hunk.source_start, hunk.source_length),
             (hunk.target_start, hunk.target_length),
+            tuple(line.value.rstrip("\r\n") for line in hunk if line.is_added),
         )
         for file in files
         for hunk in file

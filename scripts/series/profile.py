@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from difflib import get_close_matches
 from typing import TypeGuard
 
 from packaging.version import Version
 
-from scripts.core.errors import UsageError, problems_error
+from scripts.core.errors import Problem, UsageError, problems_error
 from scripts.core.model import Feature, Settings, State
 from scripts.core.repository import Repository
 from scripts.series.series import Series
@@ -84,20 +85,30 @@ def settings_for(
 
 def check_profile(repo: Repository, series: Series) -> Profile:
     """Read the profile; raise UsageError if an entry stands for no patch or two clash."""
-    profile = read_profile(repo)
-    unknown = sorted(name for name in profile if not series.features_named(name))
-    if unknown:
-        raise problems_error(
-            "the profile has entries that stand for no feature or patch:",
-            unknown,
-            hint="name the feature or the patch, live or retired",
-        )
-    clashing = list(conflicting_settings(profile))
-    if clashing:
-        raise problems_error(
-            "the profile gives a setting two values:", clashing, hint="make the entries agree"
-        )
-    return profile
+    problems = list(profile_problems(repo, series))
+    if problems:
+        raise problems_error("the profile is not in order:", problems, hint="nox -s lint")
+    return read_profile(repo)
+
+
+def profile_problems(repo: Repository, series: Series) -> Iterator[Problem]:
+    """Yield entries of the profile that stand for no feature or patch, and settings that clash."""
+    if repo.config.overrides.profile is None:
+        return
+    where = f"{repo.config.overrides.package}/{repo.config.overrides.profile}"
+    try:
+        profile = read_profile(repo)
+    except UsageError as error:
+        yield Problem(error.message.removeprefix(f"{where} "), "write `SETTINGS = {}`", where)
+        return
+    known = [*series.by_id, *series.feature_by_id]
+    for name in sorted(profile):
+        if not series.features_named(name):
+            near = [f"write `{other}` for it" for other in get_close_matches(name, known, n=1)]
+            advice = "\n".join([*near, f"delete the entry {name!r}"])
+            yield Problem(f"the entry {name!r} stands for no feature or patch", advice, where)
+    for text in conflicting_settings(profile):
+        yield Problem(f"a setting has two values: {text}", "give both the same value", where)
 
 
 def conflicting_settings(profile: Profile) -> Iterator[str]:

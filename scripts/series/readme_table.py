@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from scripts.core.errors import UsageError
+from scripts.core.errors import Problem
 from scripts.core.model import Feature, Patch, State
 from scripts.core.repository import Repository, write_atomically
 from scripts.series.series import Series
@@ -12,17 +12,18 @@ from scripts.series.series import Series
 _START, _END = "<!-- patches -->\n", "<!-- /patches -->\n"
 
 
-def check_readme(repo: Repository, series: Series, *, write: bool) -> None:
-    """Compare README's table with the series, or write it; ignore a README without the markers."""
+def readme_problems(repo: Repository, series: Series, *, write: bool) -> Iterator[Problem]:
+    """Yield that README's table is not the series', or write it; a README may have no markers."""
     wanted = readme_with_table(repo, series)
     path = repo.root / "README.md"
     if wanted is None or path.read_text() == wanted:
         return
-    if not write:
-        raise UsageError(
-            "README.md's table is not the one of the patches", hint="nox -s lint -- --write"
+    if write:
+        write_atomically(path, wanted.encode())
+    else:
+        yield Problem(
+            "its table is not the one of the patches", "nox -s lint -- --write", "README.md"
         )
-    write_atomically(path, wanted.encode())
 
 
 def readme_with_table(repo: Repository, series: Series) -> str | None:

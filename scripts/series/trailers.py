@@ -8,7 +8,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from scripts.core.errors import Problem
+
 _TRAILER = re.compile(r"^([A-Za-z][A-Za-z-]*):[ \t]+(\S.*)$")
+
+_NAME = re.compile(r"^([A-Z][A-Za-z]*(?:-[A-Z][A-Za-z]*)*)(?::\s*(.*)|\s+(\S+))$")
+"""A name with its colon, or a name and one word: a trailer that lacks something."""
 
 
 class Trailers:
@@ -32,13 +37,13 @@ class Trailers:
         )
 
 
-def read_trailers(paragraph: str) -> tuple[list[tuple[str, str]], list[str]]:
+def read_trailers(paragraph: str) -> tuple[list[tuple[str, str]], list[Problem]]:
     """Parse a paragraph, and return its trailers and its problems.
 
     A line that is no trailer is a problem, because git would then read no trailer at all.
     """
     found: list[tuple[str, str]] = []
-    problems: list[str] = []
+    problems: list[Problem] = []
     for line in paragraph.splitlines():
         match = _TRAILER.match(line)
         if match:
@@ -46,7 +51,13 @@ def read_trailers(paragraph: str) -> tuple[list[tuple[str, str]], list[str]]:
         elif line[:1] in (" ", "\t") and found:
             found[-1] = (found[-1][0], f"{found[-1][1]} {line.strip()}")
         else:
-            problems.append(
-                f"the last paragraph must be trailers (`Name: value`), this line is none: {line!r}"
-            )
+            text = "the last paragraph must be trailers (`Name: value`), this line is none"
+            problems.append(Problem(f"{text}: {line!r}", _advice(line)))
     return found, problems
+
+
+def _advice(line: str) -> str:
+    """Return the trailer that a line was probably meant to be, and where it goes if it is text."""
+    name = _NAME.match(line)
+    meant = [f"write `{name[1]}: {name[2] or name[3] or 'VALUE'}`"] if name else []
+    return "\n".join([*meant, "if it is text, move it into the paragraph before the trailers"])

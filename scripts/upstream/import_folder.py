@@ -63,19 +63,39 @@ def has_code(names: Iterable[str], folder: str) -> bool:
     )
 
 
+def shipped_places(names: Sequence[str], read: ReadFile, folder: str) -> tuple[str, ...]:
+    """Return what a release ships of its import folder: folders (`name/`) and modules (`name.py`).
+
+    Its metadata decides, else its files. Returns nothing if neither shows it.
+    """
+    known = set(names)
+    tops = [top for at, found in _egg_infos(names, read) if at == folder for top in found]
+    prefix = "" if folder == TOP else f"{folder}/"
+    if not tops:
+        packages = _packages(names, prefix)
+        tops = [f"{prefix}{name.removesuffix('.py')}" for name in packages - _NOT_SHIPPED]
+    modules = (f"{top}.py" for top in tops if f"{top}.py" in known)
+    return (*sorted(f"{top}/" for top in tops if f"{top}.py" not in known), *sorted(modules))
+
+
 def _egg_info_folders(names: Sequence[str], read: ReadFile) -> Iterator[str]:
     """Yield the folder of a `*.egg-info` that contains one of its top-level modules."""
+    return (folder for folder, _ in _egg_infos(names, read))
+
+
+def _egg_infos(names: Sequence[str], read: ReadFile) -> Iterator[tuple[str, list[str]]]:
+    """Yield the folder of each `*.egg-info` with the paths of its top-level modules there."""
     for name in names:
         path = PurePosixPath(name)
         if path.name == "top_level.txt" and path.parent.suffix == ".egg-info":
             folder = path.parent.parent
-            tops = [str(folder / top) for top in read(name).split()]
-            if any(
-                other == f"{top}.py" or other.startswith(f"{top}/")
-                for top in tops
-                for other in names
-            ):
-                yield str(folder)
+            tops = [
+                top
+                for top in (str(folder / word) for word in read(name).split())
+                if any(other == f"{top}.py" or other.startswith(f"{top}/") for other in names)
+            ]
+            if tops:
+                yield str(folder), tops
 
 
 def _declared_folders(names: set[str], read: ReadFile) -> Iterator[str]:

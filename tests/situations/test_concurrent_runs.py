@@ -105,9 +105,10 @@ def test_lint_names_what_is_wrong_with_the_series_and_the_profile_in_one_run(for
     fork.replace("larder_overrides/profile.py", '"fold-names"', '"fold-nmaes"')
     done = fork.run("lint")
     assert done.code == 2
-    assert "patches/0001-trim-headings.patch is not listed in patches/series" in done.stderr
+    assert "patches/0001-trim-headings.patch: not listed in patches/series" in done.stderr
     assert (
-        "the profile has entries that stand for no feature or patch:\n  - fold-nmaes" in done.stderr
+        "the entry 'fold-nmaes' stands for no feature or patch\n      fix: write `fold-names` for it"
+        in done.stderr
     )
 
 

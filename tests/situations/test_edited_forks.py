@@ -66,8 +66,11 @@ def test_broken_trailer_names_file_and_line(fork):
     assert done.stderr == (
         "error: the patches are not in order:\n"
         f"  - {PATCH}: the last paragraph must be trailers (`Name: value`), this line is none: 'Forwarded no'\n"
+        "      fix: write `Forwarded: no`\n"
+        "       or: if it is text, move it into the paragraph before the trailers\n"
         f"  - {PATCH}: the field Forwarded: is missing\n"
-        "  next: edit the files named, then `nox -s lint`\n"
+        "      fix: add `Forwarded: no`\n"
+        "  next: do what stands below each of them, then `nox -s lint`\n"
     )
 
 

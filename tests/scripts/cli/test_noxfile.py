@@ -20,7 +20,7 @@ class Session:
     bin, env, name = "/bin", {"GONE": None}, "lint"
 
     def __init__(self, *posargs, offline=False):
-        self.posargs, self.offline, self.logged = posargs, offline, []
+        self.posargs, self.offline, self.logged = list(posargs), offline, []
 
     def install(self, *_):
         if self.offline:
@@ -79,9 +79,35 @@ def test_lint_ends_with_the_code_of_what_is_wrong_and_runs_everything(noxfile, c
     ]
 
 
-def test_lint_hands_its_words_to_the_series_alone(noxfile):
-    assert ended(Session("--write"), noxfile.lint) == 0
-    assert noxfile.ran == [["-m", "scripts", "lint", "--write"]]
+def test_lint_sums_up_what_found_something_at_the_end(noxfile):
+    noxfile.codes.update({"ruff": 1, "scripts": 2})
+    session = Session()
+    ended(session, noxfile.lint)
+    assert session.logged == [
+        "3 of 3 checks found something: ruff check .; ruff format --check .; scripts lint",
+        "`nox -s lint -- --write` mends what can be mended; above is what to do about the rest",
+    ]
+
+
+def test_lint_that_writes_lets_every_check_mend_what_it_can(noxfile):
+    noxfile.codes["scripts"] = 2
+    session = Session("--write")
+    assert ended(session, noxfile.lint) == 2
+    assert noxfile.ran == [
+        ["-m", "ruff", "check", "--fix", "."],
+        ["-m", "ruff", "format", "."],
+        ["-m", "scripts", "lint", "--write"],
+    ]
+    assert session.logged == [
+        "1 of 3 checks found something: scripts lint --write",
+        "above is what to do about the rest",
+    ]
+
+
+def test_lint_gives_other_words_to_the_verb_alone(noxfile):
+    session = Session("--help")
+    assert ended(session, noxfile.lint) == 0
+    assert (noxfile.ran, session.logged) == ([["-m", "scripts", "lint", "--help"]], [])
 
 
 def test_tools_that_cannot_be_installed_are_the_environments_fault(noxfile):

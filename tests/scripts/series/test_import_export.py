@@ -291,7 +291,10 @@ def test_series_rebased_by_hand_onto_another_release_gets_that_base(fork, work):
 def test_series_on_several_bases_is_given_one_by_import_and_export(fork):
     path = fork.root / "patches" / "0001-add.patch"
     path.write_bytes(path.read_bytes().replace(b"\nBase: 1.1\n", b"\nBase: 1.0\n"))
-    assert "have several bases: 1.0, 1.1" in fork.run("lint", ok=2).stderr
+    assert (
+        "patches/0001-add.patch: Base: 1.0, but the series is based on 1.1"
+        in fork.run("lint", ok=2).stderr
+    )
     fork.run("import")
     assert "changed: patches/0001-add.patch" in fork.run("export").stderr
     fork.run("lint")

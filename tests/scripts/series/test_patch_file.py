@@ -66,7 +66,7 @@ def look(tmp_path):
         path = tmp_path / "0001-right-order.patch"
         path.write_bytes(text.encode())
         patch, wrong = read_patch(path, state)
-        return patch, [*wrong, *feature_from_patch(patch)[1]]
+        return patch, [str(problem) for problem in (*wrong, *feature_from_patch(patch)[1])]
 
     return read
 

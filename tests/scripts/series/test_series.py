@@ -88,7 +88,7 @@ class Fork:
     @property
     def problems(self):
         """Everything that is wrong."""
-        return read_with_problems(Repository(self.root), LOCK)[1]
+        return [str(problem) for problem in read_with_problems(Repository(self.root), LOCK)[1]]
 
 
 @pytest.fixture
@@ -123,7 +123,7 @@ def test_dependents_go_all_the_way(fork):
 
 def test_unlisted_patch(fork):
     fork.write("patches/series", "0001-one.patch\n")
-    assert fork.problems == ["patches/0002-two.patch is not listed in patches/series"]
+    assert fork.problems == ["patches/0002-two.patch: not listed in patches/series"]
 
 
 def test_missing_patch(fork):
@@ -138,7 +138,7 @@ def test_patch_that_is_listed_twice(fork):
 
 def test_missing_series(fork):
     (fork.root / "patches/series").unlink()
-    assert fork.problems[0] == "patches/series is missing"
+    assert fork.problems[0] == "patches/series: the list of the patches is missing"
 
 
 def test_patch_of_another_folder_is_not_listed(fork):
@@ -150,12 +150,16 @@ def test_patch_of_another_folder_is_not_listed(fork):
 
 def test_id_that_is_used_twice(fork):
     fork.patch("0002-two", Id="one", Depends=None)
-    assert fork.problems == ["the id one is used by 2 patches"]
+    assert fork.problems == [
+        "patches/0002-two.patch: Id: one is the id of patches/0001-one.patch too"
+    ]
 
 
 def test_retired_id_that_lives_again(fork):
     fork.patch("0002-two", Id="old")
-    assert fork.problems == ["the id old is used by 2 patches"]
+    assert fork.problems == [
+        "patches/retired/0001-old.patch: Id: old is the id of patches/0002-two.patch too"
+    ]
 
 
 def test_problem_of_a_file_names_it(fork):
@@ -211,7 +215,6 @@ def test_probe_file_that_has_a_server_beside_the_cells_and_is_not_there(fork):
 def test_base_that_is_no_version(fork):
     fork.patch("0002-two", Base="newest")
     assert fork.problems == [
-        "patches/0002-two.patch: Base: newest is not pinned in upstream/lock.toml",
         "patches/0002-two.patch: Base: 'newest' is not a version",
     ]
 
@@ -290,7 +293,8 @@ def test_live_patches_on_several_bases(fork):
         read_series(Repository(fork.root), LOCK)
     assert error.value.message == (
         "the patches are not in order:\n"
-        "  - the live patches have several bases: 1.0, 2.0; `nox -s import`, then `nox -s export` gives them one"
+        "  - patches/0002-two.patch: Base: 1.0, but the series is based on 2.0\n"
+        "      fix: nox -s import && nox -s export"
     )
     assert len(read_series(Repository(fork.root), LOCK, one_base=False).active) == 2
 
@@ -305,9 +309,17 @@ def test_everything_wrong_is_one_error(fork):
     assert str(error.value) == (
         "the patches are not in order:\n"
         "  - patches/series: 0003-three.patch is listed, but there is no such file\n"
-        "  - patches/0002-two.patch is not listed in patches/series\n"
+        "      fix: write `0002-two.patch`\n"
+        "       or: delete the line `0003-three.patch`\n"
+        "  - patches/0002-two.patch: not listed in patches/series\n"
+        "      fix: echo 0002-two.patch >> patches/series\n"
+        "       or: rm patches/0002-two.patch\n"
         "  - patches/0001-one.patch: Origin: 'me' is not of the form ^(vendor|backport, .+)$\n"
+        "      fix: write `Origin: vendor`\n"
         "  - patches/0001-one.patch: Probes: nowhere.py matches nothing\n"
+        "      fix: take nowhere.py out of `Probes:`\n"
         "  - extra/stray.py: no live patch names it (Overrides: stray)\n"
-        "  next: edit the files named, then `nox -s lint`"
+        "      fix: add `stray` to the `Overrides:` of the patch that needs it\n"
+        "       or: rm extra/stray.py\n"
+        "  next: do what stands below each of them, then `nox -s lint`"
     )
