@@ -82,6 +82,12 @@ def cell(session: nox.Session) -> None:
 
 
 @nox.session
+def probe(session: nox.Session) -> None:
+    """Run the probes of features on the imported tree, before any export (-- ID, --watch)."""
+    run_verb(session, "matrix")
+
+
+@nox.session
 def watch(session: nox.Session) -> None:
     """Report upstream changes since the last run: the newest release and unreleased sources."""
     run_verb(session)

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import click
 
+from scripts.cli.probe import probe
 from scripts.cli.report_options import ReportOptions, run_report, with_report_options
 from scripts.core.console import err, heartbeat, ignore_closed_pipes, info, out
 from scripts.core.errors import Exit, ForkError
@@ -147,8 +148,7 @@ def cell(repo: Repository, name: str, fresh: bool) -> Exit:
     return run_report(repo, ReportOptions(why=True), Selection(cells=(name,), fresh=fresh))
 
 
-# `cell` was called `probe` before.
-cli.add_command(_Verb("probe", callback=cell.callback, params=cell.params, hidden=True))
+cli.add_command(_Verb("probe", callback=probe.callback, params=probe.params, help=probe.help))
 
 
 @cli.command()

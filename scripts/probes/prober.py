@@ -23,6 +23,7 @@ from scripts.core.repository import Repository
 from scripts.core.result_cache import ResultCache, digest, file_digest
 from scripts.core.subprocesses import stop_all
 from scripts.probes.environments import MissingEnvironment, ReadyEnvironment
+from scripts.probes.failure_text import Places, failure_texts
 from scripts.probes.fork_server_pool import (
     RUNNER_FILES,
     SEEDS,
@@ -97,6 +98,7 @@ class Prober:
     processes: int = 0
     results_reused: int = 0
     _known: dict[tuple[ProbeJob, str], FileResult] = field(default_factory=dict)
+    _texts: dict[tuple[ProbeJob, str], dict[str, str]] = field(default_factory=dict)
 
     _warmed_up: set[str] = field(default_factory=set)
     _locks: dict[str, threading.Lock] = field(default_factory=lambda: defaultdict(threading.Lock))
@@ -176,6 +178,29 @@ class Prober:
         """Return the files of the probes and of the control probe."""
         return {spec.partition("::")[0] for spec in (*probes, *self.repo.config.probes.control)}
 
+    def file_results(self, job: ProbeJob, probes: Iterable[str]) -> dict[str, FileResult]:
+        """Return the result of each file in a job that was run, with the tests that probes name."""
+        specs: dict[str, list[str]] = defaultdict(list)
+        for spec in probes:
+            specs[spec.partition("::")[0]].append(spec)
+        return {
+            file: dataclasses.replace(
+                known,
+                tests={name: test for name, test in known.tests.items() if _is_named(name, named)},
+                left_out=tuple(name for name in known.left_out if _is_named(name, named)),
+            )
+            for file, named in specs.items()
+            for known in [self._known[job, file]]
+        }
+
+    def failure_text(self, job: ProbeJob, name: str) -> str:
+        """Return how pytest shows the failure of a test or file in a job that was run, or "".
+
+        Results of runs that did not store it have none.
+        """
+        texts = self._texts.get((job, name.partition("::")[0]), {})
+        return texts.get(name) or texts.get("", "")
+
     def missing_extra_servers(self, probes: Iterable[str]) -> list[Server]:
         """Return the extra servers that probes need but that are missing here."""
         return [
@@ -198,6 +223,7 @@ class Prober:
         self._known[job, file] = FileResult(
             tests, kept["problem"], tuple(kept["left_out"]), kept["rounds"], kept["seed"]
         )
+        self._texts[job, file] = kept.get("texts", {})
         return True
 
     def _shared_digest(self) -> str:
@@ -293,7 +319,9 @@ class Prober:
         for file, result in found.items():
             self._known[job, file] = result
             if keys[file] == self._key(job, file, shared):
-                self.store.put(keys[file], dataclasses.asdict(result))
+                # Beside the result and not in it: no verdict depends on how a failure is shown.
+                texts = {"texts": self._texts.get((job, file), {})}
+                self.store.put(keys[file], dataclasses.asdict(result) | texts)
 
     def _run_rounds(
         self, job: ProbeJob, files: list[str], rounds: int
@@ -367,6 +395,9 @@ class Prober:
                 timeout=self.repo.config.probes.timeout,
             )
             log = read_log(folder / "log")
+            self._keep_texts(
+                job, files, failure_texts(log, ended, Places(self.repo.root, folders[-1], folder))
+            )
             modules = folder / "log.modules"
             # Later interpreters of this environment preload the modules that the jobs imported.
             if preloads and modules.exists():
@@ -380,6 +411,14 @@ class Prober:
                     self.store.put(preload_key, joined)
         self.processes += 1
         return log, ended
+
+    def _keep_texts(self, job: ProbeJob, files: Iterable[str], texts: Mapping[str, str]) -> None:
+        """Remember how the failures of a process are shown."""
+        for file in files:
+            known = self._texts.get((job, file), {})
+            self._texts[job, file] = {key: text for key, text in known.items() if key} | {
+                key: text for key, text in texts.items() if key.partition("::")[0] in {"", file}
+            }
 
     def _round_robin(self, todo: Mapping[ProbeJob, list[str]]) -> list[ProbeJob]:
         """Return the longest job of each environment, then the second longest, and so on.
@@ -484,6 +523,11 @@ def _environment(
         "PROBE_SETTINGS": repr(settings.as_dict()),
         **({"PROBE_DATABASE_URL": database} if database else {}),
     }
+
+
+def _is_named(name: str, specs: Iterable[str]) -> bool:
+    """Return whether paths and node ids name a test; a path names every test of its file."""
+    return any("::" not in spec or _is_selected(name, spec) for spec in specs)
 
 
 def _is_selected(name: str, spec: str) -> bool:

@@ -139,7 +139,7 @@ class TreeBuilder:
                 new = scratch / tree
                 new.mkdir()
                 self.git.write_folder(tree, new)
-                _set_file_times(new)
+                set_file_times(new)
                 place.parent.mkdir(exist_ok=True)
                 new.rename(place)
         return place
@@ -336,7 +336,7 @@ class TreeBuilder:
         return self._diffs[commit]
 
 
-def _set_file_times(folder: Path) -> None:
+def set_file_times(folder: Path) -> None:
     """Set one modification time, so that equal files of two trees share their bytecode.
 
     `probes/cell/fork_server.py` relies on it.
@@ -345,11 +345,13 @@ def _set_file_times(folder: Path) -> None:
         os.utime(path, (_FILE_TIME, _FILE_TIME))
 
 
-def series_module(applied: Sequence[Patch]) -> bytes:
-    """Return the source of the module that lists the patches in a tree and their features."""
+def series_module(applied: Sequence[Patch], under_way: Iterable[str] = ()) -> bytes:
+    """Return the source of the module that lists the patches in a tree and their features.
+
+    `under_way` are features that no patch names yet.
+    """
     patches = "".join(f"    {patch.id!r},\n" for patch in applied)
-    features = "".join(
-        f"    {name!r},\n" for patch in applied for name in patch.features or (patch.id,)
-    )
+    names = [name for patch in applied for name in patch.features or (patch.id,)]
+    features = "".join(f"    {name!r},\n" for name in (*names, *under_way))
     head = '"""The patches in this tree and their features; written when the tree was built."""'
     return f"{head}\n\nSERIES = (\n{patches})\nFEATURES = (\n{features})\n".encode()

@@ -1,107 +1,137 @@
-"""Compare the work tree of `import` with `patches/` and with the override modules."""
+"""The work tree that `import` made, as it stands: what is in no commit yet counts, too.
+
+It is copied with the override package beside it, so that a later save changes nothing in a run.
+"""
 
 from __future__ import annotations
 
+import os
 import shlex
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from scripts.core.errors import Problem
-from scripts.core.git import user_git
-from scripts.core.model import Lock, Patch
+from scripts.core.errors import UsageError
+from scripts.core.git import Git, user_git
+from scripts.core.model import Lock, Patch, Release, State
 from scripts.core.repository import Repository
-from scripts.series.import_branch import BRANCH, SYNCED, branch_folder
-from scripts.series.patch_series import Series
+from scripts.series.apply import TreeBuilder, series_module, set_file_times
+from scripts.series.override_files import module_files, with_package_inits
+from scripts.series.trailers import Trailers, read_trailers
 
 
 @dataclass(frozen=True)
-class _Commit:
-    """What a patch is compared by: the words of its message, and the tree after it."""
+class ImportedTree:
+    """A copy of the imported tree with the override package: its content's id, folder and release.
 
-    words: tuple[str, ...]
-    tree: str
-
-
-def stray_modules(repo: Repository) -> Iterator[Problem]:
-    """Yield override modules that the imported tree has in another version than the repository.
-
-    `import` writes none, and a built tree takes them from the repository, so an edit there is lost.
+    `builder` provides every other tree, as `TreeFolders` of the prober.
     """
-    package, folder = repo.config.overrides.package, branch_folder(repo, None)
-    for path in sorted((folder / package).rglob("*.py")):
-        name = path.relative_to(folder).as_posix()
-        here = repo.root / name
-        if not here.is_file() or here.read_bytes() != path.read_bytes():
-            there = shlex.quote(str(path.relative_to(repo.root)))
-            text = f"{there} is another version of it, and every tree is built with this one"
-            yield Problem(
-                text if here.is_file() else f"it is only in {there}, and no tree is built with it",
-                f"mv {there} {shlex.quote(name)}\nrm {there}",
-                name,
-            )
+
+    tree: str
+    folder: Path
+    release: Release
+    builder: TreeBuilder
+
+    def places(self, tree: str) -> tuple[str, ...]:
+        """Return the folders, relative to the tree, from which its modules are imported."""
+        return self.builder.places(self.release.tree if tree == self.tree else tree)
+
+    def folders(self, tree: str) -> tuple[Path, ...]:
+        """Return the folders, which contain the tree's files."""
+        if tree != self.tree:
+            return self.builder.folders(tree)
+        return tuple(self.folder / place for place in self.places(tree))
 
 
-def unexported(
-    repo: Repository, lock: Lock, series: Series, trees: Mapping[str, str]
-) -> Iterator[Problem]:
-    """Yield how the imported tree and `patches/` differ; `trees` are those after each patch."""
-    place = branch_folder(repo, None)
+def check_imported(place: Path, folder: Path | None) -> None:
+    """Raise UsageError unless a place, which was asked for as `folder`, is a work tree."""
     if not (place / ".git").exists():
-        return
-    folder = shlex.quote(str(place.relative_to(repo.root)))
-    if user_git(place, "status", "--porcelain", ok=None).stdout:
-        yield Problem(
-            "has changes that are in no commit",
-            f"git -C {folder} commit --all --amend && nox -s export",
-            folder,
+        raise UsageError(
+            f"there is no imported tree in {place}",
+            hint=f"nox -s import -- {shlex.quote(str(folder))}" if folder else "nox -s import",
         )
-    patches = [_Commit(_patch_words(patch), trees[patch.id]) for patch in series.active]
-    branch, synced = (_commits(place, lock, ref) for ref in (f"refs/heads/{BRANCH}", SYNCED))
-    if branch is not None and branch != patches:
-        yield _difference(folder, patches, branch, synced)
 
 
-def _difference(
-    folder: str, patches: list[_Commit], branch: list[_Commit], synced: list[_Commit] | None
-) -> Problem:
-    """Say which side changed since the last import or export; an import of old has no record."""
-    if synced is None or synced == patches:
-        return Problem("has commits that are not in patches/", "nox -s export", folder)
-    if synced == branch:
-        return Problem(
-            "patches/ changed since it was imported, and an export would undo that",
-            f"rm -r {folder} && nox -s import",
-            folder,
-        )
-    return Problem(
-        "it and patches/ both changed since the import, and an export would undo the latter;"
-        " look at its own changes, then import into a new folder and commit them there again",
-        f"git -C {folder} log -p {SYNCED}..{BRANCH}",
-        folder,
+def base_of(place: Path, lock: Lock) -> Release:
+    """Return the newest release that the tree is based on; raise UsageError if there is none."""
+    # Each release's commit is the parent of the next one, so the newest ancestor counts.
+    for release in reversed(lock.releases):
+        words = ("merge-base", "--is-ancestor", release.commit, "HEAD")
+        if user_git(place, *words, ok=(0, 1, 128)).code == 0:
+            return release
+    raise UsageError(
+        f"{place} is on no pinned release",
+        hint="nox -s import",
     )
 
 
-def _commits(place: Path, lock: Lock, ref: str) -> list[_Commit] | None:
-    """Return the commits of a branch since its release, or None if there is no such branch."""
-    releases = [release.commit for release in lock.releases]
-    words = ("--format=%T%x00%B%x00", "--reverse", "--topo-order", "--ignore-missing")
-    done = user_git(place, "log", *words, ref, "--not", *releases, ok=None)
-    if done.code or user_git(place, "rev-parse", "--verify", "--quiet", ref, ok=None).code:
-        return None
-    parts = done.text.split("\0")
-    return [
-        _Commit(_words(message), tree.strip())
-        for tree, message in zip(parts[::2], parts[1::2], strict=False)
-    ]
+def copy_imported(
+    repo: Repository, builder: TreeBuilder, place: Path, folder: Path, under_way: Iterable[str]
+) -> ImportedTree:
+    """Copy the imported tree into a new folder, with the override package of the repository.
+
+    Unlike in a tree that `status` builds, every module of the package is there, also one that no
+    patch names yet. The list of the features names those that are `under_way`, too.
+    """
+    release = base_of(place, builder.lock)
+    _copy_files(place, folder, _listed_files(place))
+    package = folder / repo.config.overrides.package
+    _copy_files(repo.overrides, package, _override_files(repo))
+    package.mkdir(exist_ok=True)
+    (package / "_series.py").write_bytes(series_module(_patches(place, release), under_way))
+    set_file_times(folder)
+    return ImportedTree(_tree_id(repo.git, folder), folder, release, builder)
 
 
-def _patch_words(patch: Patch) -> tuple[str, ...]:
-    trailers = "\n".join(f"{name}: {value}" for name, value in patch.trailers)
-    return _words(f"{patch.title}\n\n{patch.why}\n\n{trailers}")
+def _listed_files(place: Path) -> set[str]:
+    """Return the files that git tracks, and those that `git add --all` would add."""
+    words = ("ls-files", "-z", "--cached", "--others", "--exclude-standard")
+    return set(os.fsdecode(user_git(place, *words).stdout).split("\0")) - {""}
 
 
-def _words(message: str) -> tuple[str, ...]:
-    """Return the words of a message without `Base:`, which an export writes anew."""
-    lines = (line for line in message.splitlines() if not line.startswith("Base: "))
-    return tuple(word for line in lines for word in line.split())
+def _override_files(repo: Repository) -> list[str]:
+    names = {*module_files(repo.overrides), *repo.config.overrides.common}
+    return with_package_inits(names, repo.overrides)
+
+
+def _copy_files(source: Path, target: Path, names: Iterable[str]) -> None:
+    for name in names:
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        # git also lists a file that is removed, and the folder of another repository.
+        with suppress(FileNotFoundError, IsADirectoryError):
+            shutil.copy(source / name, target / name, follow_symlinks=False)
+
+
+def _patches(place: Path, base: Release) -> list[Patch]:
+    """Return the patches that the commits of the branch are, by their trailers alone.
+
+    A commit without an id, such as a fixup, is part of another patch.
+    """
+    words = ("log", "--reverse", "--topo-order", "--no-show-signature", "--format=%B%x00")
+    bodies = user_git(place, *words, f"{base.commit}..HEAD").text.split("\0")
+    return list({patch.id: patch for patch in _with_ids(bodies)}.values())
+
+
+def _with_ids(messages: Iterable[str]) -> Iterator[Patch]:
+    for message in messages:
+        pairs, _ = read_trailers(message.strip().rpartition("\n\n")[2])
+        found = Trailers(pairs)
+        if found.value("Id"):
+            yield Patch(
+                path=Path(),
+                state=State.ACTIVE,
+                id=found.value("Id"),
+                title="",
+                base="",
+                sha256="",
+                features=found.names("Features"),
+            )
+
+
+def _tree_id(git: Git, folder: Path) -> str:
+    """Return git's id of a folder's content, which is that of the tree that an export gives."""
+    with replace(git, work_tree=folder).temporary_index() as index:
+        index.run("add", "--all", "--force", ".")
+        return index.text("write-tree")

@@ -12,11 +12,11 @@ from scripts.core.repository import Repository
 from scripts.series.bases import series_base, several_bases
 from scripts.series.exact_check import apply_series, base_problems
 from scripts.series.import_checks import hunk_import_problems
-from scripts.series.imported_tree import stray_modules, unexported
 from scripts.series.place_checks import place_problems, shipped_places
 from scripts.series.profile import profile_problems
 from scripts.series.readme_table import readme_problems
 from scripts.series.series import FIX_ALL, Series, read_with_problems
+from scripts.series.unexported import stray_modules, unexported
 
 
 @dataclass

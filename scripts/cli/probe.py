@@ -1,0 +1,103 @@
+"""probe: try features on the imported tree, once or at each save."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+
+from scripts.core.console import info, out, progress
+from scripts.core.errors import Exit, ForkError
+from scripts.core.repository import Repository
+
+if TYPE_CHECKING:
+    from scripts.status.trial import TrialOptions
+
+
+@click.command()
+@click.argument("names", nargs=-1, required=True, metavar="ID...")
+@click.option(
+    "--tree",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="What `import` made there (default: .fork/series).",
+)
+@click.option(
+    "--cell",
+    default="",
+    metavar="NAME",
+    help="Another cell than the first default one that can run here.",
+)
+@click.option("--no-bare", is_flag=True, help="Do not show that the probes fail on bare upstream.")
+@click.option("--watch", is_flag=True, help="Run again at each save, until Ctrl-C.")
+@click.pass_obj
+def probe(
+    repo: Repository,
+    names: tuple[str, ...],
+    folder: Path | None,
+    cell: str,
+    no_bare: bool,
+    watch: bool,
+) -> Exit:
+    """Run the probes of features on the tree of `import` as it stands, before any export, with the
+    override modules of this work tree beside it.
+
+    ID is a feature, a patch (all of its features), or a new probe file: `new-thing` for
+    test_new_thing.py. Exits with 20 unless they pass there and fail on the bare release.
+
+    \b
+    Examples:
+      nox -s probe -- iexact-conditions
+      nox -s probe -- iexact-conditions --watch
+      nox -s probe -- iexact-conditions --cell 7.2@py311-django5.2@valkey9 --no-bare
+    """
+    from scripts.status.trial import TrialOptions
+
+    options = TrialOptions(names, folder, cell, bare=not no_bare)
+    if watch:
+        _watch(repo, options)
+    code = _probe(repo, options)
+    if code is Exit.OK:
+        where = f" -- {folder}" if folder else ""
+        info(f"\nnext: commit it in {folder or repo.work / 'series'}, then `nox -s export{where}`")
+    return code
+
+
+def _probe(repo: Repository, options: TrialOptions) -> Exit:
+    """Run the probes once, and print what they show."""
+    from scripts.status.trial import run_trial
+    from scripts.status.trial_text import is_proven, print_trial
+
+    trial = run_trial(repo, options)
+    print_trial(trial, repo.root, out)
+    return Exit.OK if all(map(is_proven, trial.features)) else Exit.ATTENTION
+
+
+def _watch(repo: Repository, options: TrialOptions) -> NoReturn:
+    """Run the probes again at each save; only Ctrl-C ends this, or wrong use at the first run."""
+    from scripts.core.saves import file_stamps, wait_for_save
+    from scripts.status.trial import files_to_watch
+
+    watched = files_to_watch(repo, options)
+    before = file_stamps(watched)
+    _probe(repo, options)
+    while True:
+        info("")
+        with progress("waiting for a save (Ctrl-C ends this)", None):
+            saved = wait_for_save(watched, before)
+        info(f"{datetime.now().astimezone():%H:%M:%S} saved: {_named(saved, repo.root)}")
+        # Taken before the run, so that a save during it is followed by another run.
+        before = file_stamps(watched)
+        try:
+            _probe(repo, options)
+        except ForkError as error:
+            info(f"error: {error}")
+
+
+def _named(saved: list[Path], root: Path) -> str:
+    """Return the first saved files, relative to the repository where they are in it."""
+    names = [str(path.relative_to(root) if path.is_relative_to(root) else path) for path in saved]
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

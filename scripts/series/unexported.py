@@ -1,0 +1,107 @@
+"""Compare the work tree of `import` with `patches/` and with the override modules."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from scripts.core.errors import Problem
+from scripts.core.git import user_git
+from scripts.core.model import Lock, Patch
+from scripts.core.repository import Repository
+from scripts.series.import_branch import BRANCH, SYNCED, branch_folder
+from scripts.series.patch_series import Series
+
+
+@dataclass(frozen=True)
+class _Commit:
+    """What a patch is compared by: the words of its message, and the tree after it."""
+
+    words: tuple[str, ...]
+    tree: str
+
+
+def stray_modules(repo: Repository) -> Iterator[Problem]:
+    """Yield override modules that the imported tree has in another version than the repository.
+
+    `import` writes none, and a built tree takes them from the repository, so an edit there is lost.
+    """
+    package, folder = repo.config.overrides.package, branch_folder(repo, None)
+    for path in sorted((folder / package).rglob("*.py")):
+        name = path.relative_to(folder).as_posix()
+        here = repo.root / name
+        if not here.is_file() or here.read_bytes() != path.read_bytes():
+            there = shlex.quote(str(path.relative_to(repo.root)))
+            text = f"{there} is another version of it, and every tree is built with this one"
+            yield Problem(
+                text if here.is_file() else f"it is only in {there}, and no tree is built with it",
+                f"mv {there} {shlex.quote(name)}\nrm {there}",
+                name,
+            )
+
+
+def unexported(
+    repo: Repository, lock: Lock, series: Series, trees: Mapping[str, str]
+) -> Iterator[Problem]:
+    """Yield how the imported tree and `patches/` differ; `trees` are those after each patch."""
+    place = branch_folder(repo, None)
+    if not (place / ".git").exists():
+        return
+    folder = shlex.quote(str(place.relative_to(repo.root)))
+    if user_git(place, "status", "--porcelain", ok=None).stdout:
+        yield Problem(
+            "has changes that are in no commit",
+            f"git -C {folder} commit --all --amend && nox -s export",
+            folder,
+        )
+    patches = [_Commit(_patch_words(patch), trees[patch.id]) for patch in series.active]
+    branch, synced = (_commits(place, lock, ref) for ref in (f"refs/heads/{BRANCH}", SYNCED))
+    if branch is not None and branch != patches:
+        yield _difference(folder, patches, branch, synced)
+
+
+def _difference(
+    folder: str, patches: list[_Commit], branch: list[_Commit], synced: list[_Commit] | None
+) -> Problem:
+    """Say which side changed since the last import or export; an import of old has no record."""
+    if synced is None or synced == patches:
+        return Problem("has commits that are not in patches/", "nox -s export", folder)
+    if synced == branch:
+        return Problem(
+            "patches/ changed since it was imported, and an export would undo that",
+            f"rm -r {folder} && nox -s import",
+            folder,
+        )
+    return Problem(
+        "it and patches/ both changed since the import, and an export would undo the latter;"
+        " look at its own changes, then import into a new folder and commit them there again",
+        f"git -C {folder} log -p {SYNCED}..{BRANCH}",
+        folder,
+    )
+
+
+def _commits(place: Path, lock: Lock, ref: str) -> list[_Commit] | None:
+    """Return the commits of a branch since its release, or None if there is no such branch."""
+    releases = [release.commit for release in lock.releases]
+    words = ("--format=%T%x00%B%x00", "--reverse", "--topo-order", "--ignore-missing")
+    done = user_git(place, "log", *words, ref, "--not", *releases, ok=None)
+    if done.code or user_git(place, "rev-parse", "--verify", "--quiet", ref, ok=None).code:
+        return None
+    parts = done.text.split("\0")
+    return [
+        _Commit(_words(message), tree.strip())
+        for tree, message in zip(parts[::2], parts[1::2], strict=False)
+    ]
+
+
+def _patch_words(patch: Patch) -> tuple[str, ...]:
+    trailers = "\n".join(f"{name}: {value}" for name, value in patch.trailers)
+    return _words(f"{patch.title}\n\n{patch.why}\n\n{trailers}")
+
+
+def _words(message: str) -> tuple[str, ...]:
+    """Return the words of a message without `Base:`, which an export writes anew."""
+    lines = (line for line in message.splitlines() if not line.startswith("Base: "))
+    return tuple(word for line in lines for word in line.split())
