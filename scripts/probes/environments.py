@@ -22,7 +22,7 @@ from packaging.utils import canonicalize_name
 
 from scripts.core.config import Environment
 from scripts.core.console import info
-from scripts.core.errors import EnvironmentFailedError
+from scripts.core.errors import EnvironmentFailedError, UsageError
 from scripts.core.repository import Repository, write_atomically
 from scripts.core.result_cache import digest
 from scripts.core.subprocesses import run, stop_all
@@ -32,6 +32,10 @@ _PARALLEL_BUILDS = 4
 
 Downloads wait for the network, and probes run in the environments that are ready.
 """
+
+TOXFILE = "toxfile.py"
+TOXFILE_TEMPLATE = Path(__file__).with_name("toxfile_template.py")
+"""What `init` writes into a new fork, too."""
 
 BATCH_SECONDS = 2
 """How long a ready environment waits for others, so that their probes run in parallel."""
@@ -84,6 +88,7 @@ def make_environments(
     yield absent | {item.id: _ready(repo, item) for item in wanted if item not in stale}
     if not make:
         return
+    _require_toxfile(repo)
     info(f"making {len(make)} environments (tox): {','.join(item.id for item in make)}")
     pool = concurrent.futures.ThreadPoolExecutor(max_workers=_PARALLEL_BUILDS)
     try:
@@ -99,6 +104,19 @@ def make_environments(
         raise
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _require_toxfile(repo: Repository) -> None:
+    """Raise UsageError without a toxfile.py.
+
+    tox would take the ids of environments for names of its own, and look for other interpreters.
+    """
+    if not (repo.root / TOXFILE).is_file():
+        raise UsageError(
+            f"there is no {TOXFILE} in {repo.root}: it gives tox the environments of fork.toml",
+            hint=f"git restore {TOXFILE}\n"
+            f"cp {shlex.quote(str(TOXFILE_TEMPLATE))} {shlex.quote(str(repo.root / TOXFILE))}",
+        )
 
 
 def find_interpreter(version: str) -> Path | None:

@@ -17,7 +17,7 @@ TOP = "."
 """The tree's own folder."""
 
 _USUAL = "src"
-_NOT_SHIPPED = frozenset(
+NOT_SHIPPED = frozenset(
     {
         "benchmarks",
         "doc",
@@ -50,9 +50,7 @@ def import_folder(names: Sequence[str], read: ReadFile) -> str:
             return place
     # Nothing is declared: `src` counts only if all code is in it.
     return (
-        _USUAL
-        if _packages(names, f"{_USUAL}/") and not _packages(names, "") - _NOT_SHIPPED
-        else TOP
+        _USUAL if _packages(names, f"{_USUAL}/") and not _packages(names, "") - NOT_SHIPPED else TOP
     )
 
 
