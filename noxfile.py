@@ -99,6 +99,12 @@ def bisect(session: nox.Session) -> None:
     run_verb(session)
 
 
+@nox.session(default=False)
+def init(session: nox.Session) -> None:
+    """Begin a fork of another package in another folder (-- PACKAGE --repo DIR)."""
+    run_verb(session)
+
+
 @nox.session
 def pin(session: nox.Session) -> None:
     """Pin the tracked releases in upstream/lock.toml."""

@@ -1,4 +1,4 @@
-"""Compare the installed files with the wheel's record: `python -m rover_overrides`.
+"""Compare the installed files with the wheel's record: `python -m` and this package's name.
 
 Also prints what is installed. The exit code is 0, 20 if files differ from the record (each is
 named), or 2 if there is no readable record.
@@ -18,7 +18,7 @@ _RECORD = _HERE / "_provenance.json"
 _CHANGED = 20
 _NO_RECORD = 2
 # `-m` puts the current directory first on `sys.path`; `-I` does not.
-_ELSE = "install the wheel; in the fork's own folder ask with `python -I -m rover_overrides`"
+_ELSE = f"install the wheel; in the fork's own folder ask with `python -I -m {_HERE.name}`"
 
 
 def main() -> int:

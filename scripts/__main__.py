@@ -11,8 +11,10 @@ from typing import Any, TypeVar
 
 import click
 
+from scripts.cli.init import init
 from scripts.cli.probe import probe
 from scripts.cli.report_options import ReportOptions, run_report, with_report_options
+from scripts.cli.verb import REPO_HELP, Verb
 from scripts.core.console import err, heartbeat, ignore_closed_pipes, info, out
 from scripts.core.errors import Exit, ForkError
 from scripts.core.repository import Repository
@@ -21,24 +23,8 @@ from scripts.core.subprocesses import stop_all
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class _Context(click.Context):
-    """Shows a command as a person types it: through nox, or for another repository this module."""
-
-    @property
-    def command_path(self) -> str:
-        """The words before the command's own options."""
-        around = self.parent.params if self.parent else {}
-        if around.get("repo", Path()) != Path():
-            return f"python -m scripts --repo {around['repo']} {self.info_name}"
-        return f"nox -s {self.info_name} --"
-
-
-class _Verb(click.Command):
-    context_class = _Context
-
-
 class _Verbs(click.Group):
-    command_class = _Verb
+    command_class = Verb
 
 
 @click.group(
@@ -48,7 +34,7 @@ class _Verbs(click.Group):
     "--repo",
     type=click.Path(file_okay=False, path_type=Path),
     default=Path(),
-    help="Another fork's repository (default: this folder).",
+    help=REPO_HELP,
 )
 @click.option(
     "-v", "--verbose", is_flag=True, help="Echo every command that is run, and show tracebacks."
@@ -148,7 +134,7 @@ def cell(repo: Repository, name: str, fresh: bool) -> Exit:
     return run_report(repo, ReportOptions(why=True), Selection(cells=(name,), fresh=fresh))
 
 
-cli.add_command(_Verb("probe", callback=probe.callback, params=probe.params, help=probe.help))
+cli.add_command(probe)
 
 
 @cli.command()
@@ -167,7 +153,7 @@ def watch(repo: Repository, form: str) -> Exit:
 
     Exits with 20 if something changed and somebody must look, with 10 if something changed, with 0
     if nothing did. It remembers this in .fork/watch.json, and writes the evidence as pages to
-    .fork/watch/. docs/watch-workflow.yml runs it every night and opens an issue.
+    .fork/watch/. A CI can run it every night, and open an issue from --format markdown.
 
     \b
     Examples:
@@ -543,7 +529,7 @@ def django(
     """Run Django's own tests with the wheel and without it: nothing may fail that plain Django
     passes, and no cached answer may be wrong.
 
-    Exits with 20 otherwise, unless tests/django/excused.toml excuses it.
+    Exits with 20 otherwise, unless the file that fork.toml names as django.excused excuses it.
 
     \b
     Examples:
@@ -683,6 +669,9 @@ def lint(repo: Repository, write: bool) -> Exit:
         f"the live ones touch {series.lines} upstream lines"
     )
     return Exit.OK
+
+
+cli.add_command(init)
 
 
 def main() -> None:

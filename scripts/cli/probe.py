@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
+from scripts.cli.verb import Verb
 from scripts.core.console import info, out, progress
 from scripts.core.errors import Exit, ForkError
 from scripts.core.repository import Repository
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from scripts.status.trial import TrialOptions
 
 
-@click.command()
+@click.command(cls=Verb)
 @click.argument("names", nargs=-1, required=True, metavar="ID...")
 @click.option(
     "--tree",

@@ -67,8 +67,8 @@ def _address(text: str) -> str:
     # This message does not quote the address, because it may contain a password.
     if "@" in parts.netloc:
         raise ValueError(
-            "an address in fork.toml holds no user and no password;"
-            " see docs/publish.md for where they go"
+            "an address in fork.toml holds no user and no password; they go into"
+            " TWINE_USERNAME and TWINE_PASSWORD, ~/.pypirc, the keyring or ~/.netrc"
         )
     return text
 
@@ -296,10 +296,13 @@ class Matrix(ConfigTable):
 class WheelConfig(ConfigTable):
     """How the fork's wheel differs from upstream's, apart from its code.
 
-    `backend` pins the build backend, because its version affects the wheel's bytes. `license` is
-    the fork's own file. `metadata` are fields that upstream's metadata lacks.
+    Its version is `RELEASE+LABEL.N`. `backend` pins the build backend, because its version affects
+    the wheel's bytes. `license` is the fork's own file. `metadata` are fields that upstream's
+    metadata lacks.
     """
 
+    # By default that of the first fork, whose published versions must not change.
+    label: Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*$")] = "rover"
     backend: tuple[RequirementText, ...] = ()
     license: str = "LICENSE"
     metadata: dict[str, str] = {}

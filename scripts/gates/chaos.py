@@ -112,7 +112,11 @@ def list_faults(repo: Repository) -> None:
 def gate_of(repo: Repository) -> ChaosGate:
     """Return fork.toml's `[chaos]`; raise UsageError if there is none."""
     if repo.config.chaos is None:
-        raise UsageError("fork.toml has no [chaos]", hint="see docs/chaos.md")
+        raise UsageError(
+            "fork.toml has no [chaos], so this fork has no application to put under faults",
+            hint="add [chaos] to fork.toml, with the keys checker, environment, servers and"
+            " database",
+        )
     return repo.config.chaos
 
 

@@ -52,7 +52,10 @@ def read_excuses(path: Path) -> tuple[Excuse, ...]:
         )
         return _Excuses.model_validate({**found, "excused": excused}).excused
     except FileNotFoundError as error:
-        raise UsageError(f"there is no {path.name}", hint="see docs/django.md") from error
+        raise UsageError(
+            f"there is no {path.name}, which fork.toml names (django.excused)",
+            hint=f"touch {path}",
+        ) from error
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{path.name} is not TOML: {error}", hint=f"edit {path.name}") from error
     except ValidationError as error:

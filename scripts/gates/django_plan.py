@@ -81,7 +81,10 @@ class ShardJob:
 def gate_of(repo: Repository) -> DjangoGate:
     """Return fork.toml's `[django]`; raise UsageError if there is none."""
     if repo.config.django is None:
-        raise UsageError("fork.toml has no [django]", hint="see docs/django.md")
+        raise UsageError(
+            "fork.toml has no [django], so this fork does not run Django's own tests",
+            hint="add [django] to fork.toml, with the keys path, excused, server and cells",
+        )
     return repo.config.django
 
 

@@ -28,24 +28,27 @@ _MOST_COLUMNS = 500
 
 @dataclass(frozen=True)
 class Places:
-    """The folders of a process: the repository, the tree, and the one that it ran in."""
+    """The folders of a process: the repository, the tree, and the one that it ran in.
+
+    `tree` is None if the process tested the installed wheel.
+    """
 
     root: Path
-    tree: Path
+    tree: Path | None
     cwd: Path
 
     def shown(self, path: str) -> str | None:
         """Return the path of a probe's file or of a file of the tree, None for any other file."""
         full = Path(os.path.normpath(self.cwd / path))
-        if full.is_relative_to(self.tree):
+        if self.tree and full.is_relative_to(self.tree):
             return str(full.relative_to(self.tree))
         name = full.relative_to(self.root) if full.is_relative_to(self.root) else None
-        # `.tox` is in the repository, too.
+        # The environments are in the repository, too.
         return str(name) if name and not name.parts[0].startswith(".") else None
 
     def shorten(self, text: str) -> str:
         """Return a text without the folders of this run."""
-        for folder in (self.tree, self.root):
+        for folder in filter(None, (self.tree, self.root)):
             # pytest prints some paths relative to the folder that it runs in.
             for name in (str(folder), os.path.relpath(folder, self.cwd)):
                 text = text.replace(f"{name}{os.sep}", "")

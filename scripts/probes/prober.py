@@ -161,7 +161,7 @@ class Prober:
         If the control probe did not pass, `control` is False, `detail` is about that probe, and
         `own` is the result of the probes themselves.
         """
-        control = self._join_tests(job, self.repo.config.probes.control)
+        control = self.control_result(job)
         found = self._join_tests(job, probes)
         if control.outcome is Outcome.PASSED:
             return found
@@ -173,6 +173,10 @@ class Prober:
             tests=found.tests,
             own=own,
         )
+
+    def control_result(self, job: ProbeJob) -> Result:
+        """Return the result of the control probe alone in a job that was run."""
+        return self._join_tests(job, self.repo.config.probes.control)
 
     def files(self, probes: Iterable[str]) -> set[str]:
         """Return the files of the probes and of the control probe."""
@@ -395,9 +399,8 @@ class Prober:
                 timeout=self.repo.config.probes.timeout,
             )
             log = read_log(folder / "log")
-            self._keep_texts(
-                job, files, failure_texts(log, ended, Places(self.repo.root, folders[-1], folder))
-            )
+            places = Places(self.repo.root, folders[-1] if folders else None, folder)
+            self._keep_texts(job, files, failure_texts(log, ended, places))
             modules = folder / "log.modules"
             # Later interpreters of this environment preload the modules that the jobs imported.
             if preloads and modules.exists():

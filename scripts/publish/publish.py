@@ -136,7 +136,9 @@ def _publish_target(repo: Repository, name: str) -> PublishTarget:
     if name not in indexes:
         known = did_you_mean(name, list(indexes)) if indexes else ""
         raise UsageError(
-            f"fork.toml has no [[indexes]] named {name}{known}", hint="see docs/publish.md"
+            f"fork.toml has no [[indexes]] named {name}{known}",
+            hint=f'add [[indexes]] to fork.toml, with name = "{name}", and the addresses'
+            " upload (of twine) and simple (of pip)",
         )
     return PublishTarget(repo, indexes[name], find_credential(indexes[name]))
 

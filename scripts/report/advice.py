@@ -57,6 +57,8 @@ def _advise(report: Report) -> Advice:
             f"Somebody must look: {report.warnings[0]}",
             command[0].strip() if command else "nox -s vendor",
         )
+    if not report.features and report.has_all_features:
+        return _advice_without_features(report)
     if not report.has_all_features:
         return _advice_on_selected(report)
     is_news = report.newer == report.answer.release
@@ -185,6 +187,15 @@ def _advice_on_nothing_to_do(report: Report) -> Advice:
     return Advice(
         f"Nothing to do: {needed}{tail}.", WATCH_COMMAND if at == report.locked else "nox -s status"
     )
+
+
+def _advice_without_features(report: Report) -> Advice:
+    """Return what a fork without any patch can do next."""
+    at = report.answer.release
+    if report.skipped and not report.versions:
+        return Advice(f"Not known: nothing could be run on {at} here.", _install_command(report))
+    text = f"Nothing to do: this fork has no patch yet, so it is {report.name} {at} as it is."
+    return Advice(text, "nox -s import")
 
 
 def _install_command(report: Report) -> str:

@@ -149,13 +149,16 @@ def print_report(report: Report, console: Console, *, why: bool = False) -> None
     advice = advise(report, why=why)
     console.print(Styled(advice.text, style="bold"), soft_wrap=True)
     console.print(f"next: {advice.command}", markup=False, soft_wrap=True)
-    if report.has_all_features:
+    if report.has_all_features and report.features:
         console.print(Styled(f"\n{report.answer.short}"), soft_wrap=True)
     if why:
         print_why(report, console, advice.text)
-    console.print()
-    console.print(_table(report))
-    for part in (*_legend(report), *_attention(report, advice, why=why)):
+    parts = list(_attention(report, advice, why=why))
+    if report.features:
+        console.print()
+        console.print(_table(report))
+        parts = [*_legend(report), *parts]
+    for part in parts:
         console.print(part, soft_wrap=isinstance(part, Styled))
 
 

@@ -123,7 +123,7 @@ def _mails(git: Git, lock: Lock) -> dict[str, bytes]:
         raise problems_error(
             "every commit needs an id of its own:",
             problems,
-            hint="reword it: git rebase -i (docs/patches.md)",
+            hint="reword it with git rebase -i: `Id: SLUG` belongs into its last paragraph",
         )
     return found
 
@@ -256,7 +256,7 @@ def _check_round_trip(
         raise AttentionError(
             "refused: the files written would not give the branch again:\n" + "\n".join(problems),
             hint="look for lines in the commit message that git takes for a patch"
-            " (docs/patches.md); patches/ is unchanged",
+            " (`diff --git …` or `---`); patches/ is unchanged",
         )
 
 

@@ -1,4 +1,4 @@
-"""The wheel's profile: the settings that Rover runs with, and the feature or patch of each."""
+"""The wheel's profile: the settings that the fork runs with, and the feature or patch of each."""
 
 from __future__ import annotations
 

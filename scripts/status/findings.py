@@ -10,6 +10,7 @@ from scripts.core.config import Server
 from scripts.core.model import Cell, Patch, State, TextPresence, Verdict
 from scripts.probes.environments import MissingEnvironment, ReadyEnvironment
 from scripts.probes.servers import find_program, install_hint, origin
+from scripts.status.control import control_failures
 from scripts.status.run_context import RunContext
 from scripts.upstream.source_tree import source_warning
 from scripts.verdicts.aggregate import FeatureReport
@@ -21,6 +22,7 @@ def collect_findings(context: RunContext, under_way: str) -> Findings:
     found = Findings(
         {(feature.id, cell): facts for (feature, cell), facts in context.scheduler.facts.items()}
     )
+    control = control_failures(context)
     toothless = [
         feature
         for feature in context.scope.features
@@ -45,8 +47,12 @@ def collect_findings(context: RunContext, under_way: str) -> Findings:
             if find_program(server) is not None
         },
         skipped=_skipped(context),
-        warnings=tuple(_warnings(context)),
-        notes=(*_missing_extra_servers(context), *_stale_exclusions(context)),
+        warnings=(*_warnings(context), *_control_warnings(control)),
+        notes=(
+            *_missing_extra_servers(context),
+            *_stale_exclusions(context),
+            *_control_notes(control),
+        ),
         under_way=under_way,
     )
 
@@ -103,6 +109,23 @@ def _warnings(context: RunContext) -> Iterator[str]:
     warning = source_warning(context.repo, context.lock)
     if warning:
         yield warning
+
+
+def _control_warnings(control: Mapping[Cell, str]) -> Iterator[str]:
+    """Yield in how many cells the control probe fails, with the newest of them."""
+    failed = [cell for cell, failure in control.items() if failure]
+    if failed:
+        newest = failed[-1]
+        yield (
+            f"the control probe fails in {len(failed)} of {len(control)} cells, in {newest.id}:"
+            f" {control[newest]}; `nox -s cell -- {newest.id}`"
+        )
+
+
+def _control_notes(control: Mapping[Cell, str]) -> Iterator[str]:
+    """Yield in how many cells the control probe passes, if it ran alone and fails in none."""
+    if control and not any(control.values()):
+        yield f"the control probe passes in all {len(control)} cells, on bare upstream"
 
 
 def _skipped(context: RunContext) -> Mapping[str, str]:

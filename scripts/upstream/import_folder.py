@@ -17,7 +17,7 @@ TOP = "."
 """The tree's own folder."""
 
 _USUAL = "src"
-_NOT_SHIPPED = frozenset(
+NOT_SHIPPED = frozenset(
     {
         "benchmarks",
         "doc",
@@ -50,9 +50,7 @@ def import_folder(names: Sequence[str], read: ReadFile) -> str:
             return place
     # Nothing is declared: `src` counts only if all code is in it.
     return (
-        _USUAL
-        if _packages(names, f"{_USUAL}/") and not _packages(names, "") - _NOT_SHIPPED
-        else TOP
+        _USUAL if _packages(names, f"{_USUAL}/") and not _packages(names, "") - NOT_SHIPPED else TOP
     )
 
 
@@ -73,7 +71,7 @@ def shipped_places(names: Sequence[str], read: ReadFile, folder: str) -> tuple[s
     prefix = "" if folder == TOP else f"{folder}/"
     if not tops:
         packages = _packages(names, prefix)
-        tops = [f"{prefix}{name.removesuffix('.py')}" for name in packages - _NOT_SHIPPED]
+        tops = [f"{prefix}{name.removesuffix('.py')}" for name in packages - NOT_SHIPPED]
     modules = (f"{top}.py" for top in tops if f"{top}.py" in known)
     return (*sorted(f"{top}/" for top in tops if f"{top}.py" not in known), *sorted(modules))
 

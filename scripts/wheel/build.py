@@ -116,7 +116,8 @@ def build_contents(
         _refuse_missing_files(
             repo, source, upstream_wheel, (lock.locked_release.tree, built.tree), inside
         )
-    return _add_fork_files(repo, upstream_wheel, added, origin, f"{lock.locked}+rover.{number}")
+    version = f"{lock.locked}+{repo.config.wheel.label}.{number}"
+    return _add_fork_files(repo, upstream_wheel, added, origin, version)
 
 
 def _take_fork_package(repo: Repository, source: Path, built: PatchedTree) -> dict[str, bytes]:
@@ -200,7 +201,10 @@ def _license(repo: Repository) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise UsageError(
-            f"wheel.license: cannot read {repo.config.wheel.license}", hint="edit fork.toml"
+            f"the wheel ships the fork's licence, and {repo.config.wheel.license} cannot be read:"
+            f" {error.strerror}",
+            hint=f"write {repo.config.wheel.license}, or name another file in fork.toml:"
+            " wheel.license",
         ) from error
 
 

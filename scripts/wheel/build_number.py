@@ -1,4 +1,4 @@
-"""The N of `RELEASE+rover.N` in `upstream/wheels.toml`: it counts a release's different wheels."""
+"""The N of `RELEASE+LABEL.N` in `upstream/wheels.toml`: it counts a release's different wheels."""
 
 from __future__ import annotations
 

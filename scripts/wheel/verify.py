@@ -5,8 +5,6 @@ Check its metadata and its record, and run every probe and upstream's own tests.
 
 from __future__ import annotations
 
-import importlib.metadata
-import sys
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +14,7 @@ from scripts.core.console import info
 from scripts.core.errors import AttentionError, EnvironmentFailedError
 from scripts.core.model import Cell, Feature, Lock
 from scripts.core.repository import Repository
-from scripts.core.result_cache import ResultCache, digest
+from scripts.core.result_cache import ResultCache
 from scripts.core.subprocesses import run
 from scripts.probes.environments import (
     ReadyEnvironment,
@@ -32,10 +30,8 @@ from scripts.series.apply import TreeBuilder
 from scripts.series.profile import check_profile, settings_for
 from scripts.series.series import Series
 from scripts.wheel import provenance
-from scripts.wheel.contents import SBOMS, read_contents
-from scripts.wheel.sbom import sbom_problem
-
-_CHECKERS = ("check-wheel-contents", "cyclonedx-python-lib", "twine")
+from scripts.wheel.contents import read_contents
+from scripts.wheel.file_checks import cached_file_problems
 
 
 def verify_wheel(
@@ -49,8 +45,8 @@ def verify_wheel(
     store = ResultCache(repo.work / "results")
     _raise_problems(
         "the wheel is not valid",
-        _cached_file_problems(store, wheel),
-        f"unzip -l dist/{wheel.path.name}",
+        cached_file_problems(store, wheel),
+        "nox -s wheel -- --no-verify",
     )
     cells = _installed_cells(repo, lock, wheel)
     environments = {cell.environment: ready for cell, ready in cells.items()}
@@ -205,40 +201,6 @@ def _installed_cells(
 def _has_server(repo: Repository, cell: Cell) -> bool:
     server = repo.config.server(cell.server)
     return server is None or find_program(server) is not None
-
-
-def _cached_file_problems(store: ResultCache, wheel: WheelFile) -> list[str]:
-    """Return a file's faults, cached by its sha256 and the versions of the checking programs."""
-    key = digest("file", wheel.sha256, [importlib.metadata.version(name) for name in _CHECKERS])
-    kept = store.get(key)
-    if kept is None:
-        kept = list(_file_problems(wheel.path))
-        store.put(key, kept)
-    return list(kept)
-
-
-def _file_problems(path: Path) -> Iterator[str]:
-    """Yield the faults that CycloneDX's schema, twine and check-wheel-contents report.
-
-    The fork's own package is expected next to upstream's.
-    """
-    contents = read_contents(path)
-    yield from filter(
-        None,
-        (
-            sbom_problem(file)
-            for name, file in contents.info.items()
-            if name.startswith(f"{SBOMS}/")
-        ),
-    )
-    top = ",".join(sorted(contents.packages))
-    for words in (
-        ["twine", "--no-color", "check", "--strict", str(path)],
-        ["check_wheel_contents", "--no-config", "--toplevel", top, str(path)],
-    ):
-        done = run([sys.executable, "-m", *words], cwd=path.parent, ok=None)
-        if done.code != 0:
-            yield (done.stdout + done.stderr).decode(errors="replace").strip()
 
 
 def _raise_problems(title: str, problems: Sequence[str], hint: str) -> None:

@@ -85,6 +85,7 @@ class File:
     yanked: bool | str = False
     upload_time: str | None = UPLOADED
     stated: bool = True
+    requires_python: str = ""
 
 
 @dataclass
@@ -129,6 +130,8 @@ class LocalIndex:
                 "hashes": _hashes(file),
                 "yanked": file.yanked,
             }
+            if file.requires_python:
+                entry["requires-python"] = file.requires_python
             if file.upload_time:
                 entry |= {"upload-time": file.upload_time, "size": len(file.content)}
             files.append(entry)

@@ -75,6 +75,11 @@ def test_hint_that_begins_with_a_command_is_nothing_else(name, hint):
             ), line
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "scripts").rglob("*.py")), ids=str)
+def test_no_text_names_a_page_that_another_fork_does_not_have(path):
+    assert re.findall(r"docs/\S*|\w+/excused\.toml|POLICY\.md", path.read_text()) == []
+
+
 def test_no_command_is_named_without_the_way_to_call_it():
     for path in (ROOT / "scripts").rglob("*.py"):
         assert (

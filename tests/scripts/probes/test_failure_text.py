@@ -12,7 +12,7 @@ ENDED = ProcessExit(1, timed_out=False, output="")
 FINISH = {"$report_type": "SessionFinish"}
 TRACE = [
     "Traceback (most recent call last):\n",
-    '  File "/fork/.tox/plain/lib/python3.11/site-packages/_pytest/runner.py", line 9, in run\n    run()\n',
+    '  File "/fork/.fork/environments/plain/lib/python3.11/site-packages/_pytest/runner.py", line 9, in run\n    run()\n',
     '  File "/fork/tests/probes/test_a.py", line 5, in test_a\n    assert twice(2) == 4\n           ^^^^^\n',
     '  File "/fork/.fork/tmp-1/tree/pkg/a.py", line 7, in twice\n    raise ValueError(x)\n',
     "ValueError: wrong\n",
@@ -30,8 +30,8 @@ def failed(trace, message):
     }
 
 
-def shown(*entries, ended=ENDED):
-    return failure_texts([*entries, FINISH], ended, PLACES)
+def shown(*entries, ended=ENDED, places=PLACES):
+    return failure_texts([*entries, FINISH], ended, places)
 
 
 def test_frames_of_probes_and_the_tree_are_shown_and_others_are_not():
@@ -45,6 +45,13 @@ def test_frames_of_probes_and_the_tree_are_shown_and_others_are_not():
             "E   more"
         )
     }
+
+
+def test_failure_of_the_installed_wheel_shows_only_the_probe():
+    installed = '  File "/fork/.fork/environments/plain/lib/pkg/a.py", line 7, in f\n    f()\n'
+    wheel = Places(Path("/fork"), None, Path("/tmp/run"))
+    (text,) = shown(failed([*TRACE[:3], installed], "ValueError"), places=wheel).values()
+    assert text == "tests/probes/test_a.py:5: in test_a\n    assert twice(2) == 4\nE   ValueError"
 
 
 def test_deep_traceback_keeps_the_line_of_the_test_and_the_innermost_places():

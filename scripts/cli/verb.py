@@ -1,0 +1,51 @@
+"""The class of every verb: its help shows how it is typed, and it takes `--repo` itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from scripts.core.repository import Repository
+
+REPO_HELP = "Another fork's repository (default: this folder)."
+
+
+class _Context(click.Context):
+    """Shows a command as a person types it: through nox, or for another repository this module."""
+
+    @property
+    def command_path(self) -> str:
+        """The words before the command's own options."""
+        around = self.parent.params if self.parent else {}
+        if around.get("repo", Path()) != Path():
+            return f"python -m scripts --repo {around['repo']} {self.info_name}"
+        return f"nox -s {self.info_name} --"
+
+
+class Verb(click.Command):
+    """A command of this program, with `--repo` also among its own options."""
+
+    context_class = _Context
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if all(option.name != "repo" for option in self.params):
+            self.params = [*self.params, _repo_option()]
+
+
+def _repo_option() -> click.Option:
+    return click.Option(
+        ["--repo"],
+        type=click.Path(file_okay=False, path_type=Path),
+        expose_value=False,
+        callback=_open_repository,
+        help=REPO_HELP,
+    )
+
+
+def _open_repository(context: click.Context, _option: click.Parameter, folder: Path | None) -> None:
+    """Let the verb work on that folder; without one, it is what the words before it say."""
+    if folder is not None:
+        context.obj = Repository(folder.resolve())

@@ -1,0 +1,1 @@
+"""Begin a fork of another package: look into its releases, and write what a fork needs."""
