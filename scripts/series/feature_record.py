@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 
 from scripts.core.config import did_you_mean
 from scripts.core.model import Feature, Patch, Settings
+from scripts.series.templates import left_placeholders
 from scripts.series.trailers import Trailers, read_trailers
 
 REQUIRED = ("Drop-When",)
@@ -66,7 +67,7 @@ def read_feature(path: Path, name: str, patch: Patch, file: str) -> tuple[Featur
     why, _, last = rest.rpartition("\n\n")
     trailers, problems = read_trailers(last)
     feature, wrong = _feature(name, patch, path, title, why, tuple(trailers), (file,))
-    return feature, [*problems, *_wrong_names(trailers), *wrong]
+    return feature, [*problems, *left_placeholders(text), *_wrong_names(trailers), *wrong]
 
 
 def with_applied_upstream(source: str, value: str | None) -> str:
@@ -119,7 +120,7 @@ def _feature(
 def _wrong_names(trailers: Sequence[tuple[str, str]]) -> Iterator[str]:
     names = [name for name, _ in trailers]
     known = [*REQUIRED, *OPTIONAL]
-    yield from (f"the field {name}: is missing" for name in REQUIRED if name not in names)
+    yield from (f"the trailer `{name}:` is missing" for name in REQUIRED if name not in names)
     yield from (
         f"unknown field {name}:{did_you_mean(name, known)}" for name in names if name not in known
     )

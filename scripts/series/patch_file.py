@@ -16,7 +16,8 @@ import unidiff.patch
 
 from scripts.core.config import did_you_mean
 from scripts.core.model import Hunk, Patch, State
-from scripts.series.trailers import Trailers, read_trailers
+from scripts.series.templates import left_placeholders
+from scripts.series.trailers import Trailers, body_problems, read_trailers
 
 REQUIRED = ("Id", "Base", "Origin", "Forwarded", "Last-Update")
 OPTIONAL = ("Bug", "Features", "Overrides", "Depends", "Place", "Applied-Upstream")
@@ -50,8 +51,6 @@ _BETWEEN_HUNKS = re.compile(
     r"^(diff --git |index |(old|new|deleted) (file )?mode |(dis)?similarity |rename |copy "
     r"|--- |\+\+\+ |\\ No newline|$)"
 )
-# `git am` ends the message at such a line.
-_LOOKS_LIKE_PATCH = re.compile(r"^(---|diff |Index: )")
 _VALUES = {
     "Origin": re.compile(r"^(vendor|backport, .+)$"),
     "Forwarded": re.compile(r"^(no|not-needed|https?://\S+)$"),
@@ -94,11 +93,7 @@ def read_mail(content: bytes) -> Mail:
             "not a mail as `git format-patch` writes it:"
             " the first line is not `From <commit> <date>`"
         )
-    problems += [
-        f"the body line {line!r} would be taken for a patch"
-        for line in body.splitlines()
-        if _LOOKS_LIKE_PATCH.match(line)
-    ]
+    problems += [*body_problems(body), *left_placeholders(title + body)]
     return Mail(title, "\n\n".join(paragraphs[:-1]).strip(), tuple(trailers), diff, tuple(problems))
 
 
@@ -106,7 +101,7 @@ def read_patch(path: Path, state: State) -> tuple[Patch, list[str]]:
     """Read one patch file, and return the patch with a list of everything that is wrong with it."""
     content = path.read_bytes()
     mail = read_mail(content)
-    problems = [*mail.problems, *_wrong_fields(mail, state)]
+    problems = [*mail.problems, *wrong_fields(mail, state)]
     hunks, lines = _hunks(mail.diff, problems)
     fields = mail.fields
     return Patch(
@@ -169,7 +164,7 @@ def _header(value: str | None) -> str:
     return re.sub(r"\s*\n\s*", " ", text)
 
 
-def _wrong_fields(mail: Mail, state: State) -> Iterator[str]:
+def wrong_fields(mail: Mail, state: State) -> Iterator[str]:
     """Yield missing, unknown, repeated and malformed fields."""
     names = [name for name, _ in mail.trailers]
     required: tuple[str, ...] = REQUIRED
@@ -180,12 +175,17 @@ def _wrong_fields(mail: Mail, state: State) -> Iterator[str]:
             f"the field {name}: belongs in the docstring of a feature's probes"
             for name in misplaced
         )
-    else:
+    elif {*RECORD_REQUIRED}.intersection(names):
         required += RECORD_REQUIRED
+    else:
+        yield (
+            "the trailer `Features:` is missing (or `Probes:` and `Drop-When:`,"
+            " if the patch is its own feature's record)"
+        )
     known += [*RECORD_REQUIRED, *RECORD_OPTIONAL]
     if state is State.RETIRED:
         required += ("Applied-Upstream",)
-    yield from (f"the field {name}: is missing" for name in required if name not in names)
+    yield from (f"the trailer `{name}:` is missing" for name in required if name not in names)
     yield from (
         f"unknown field {name}:{did_you_mean(name, known)}" for name in names if name not in known
     )

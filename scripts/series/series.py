@@ -94,11 +94,15 @@ class Series:
 def read_series(repo: Repository, lock: Lock, *, one_base: bool = True) -> Series:
     """Read and check every patch; raise one UsageError that lists all that is wrong.
 
-    Only `import` passes `one_base=False`, because it is the way to get a single base.
+    Only `import` passes `one_base=False`, because it is the way to get a single base. It also
+    accepts the modules of a patch that is not exported yet.
     """
     series, problems = read_with_problems(repo, lock)
     if one_base:
         problems += _several_bases(series)
+    else:
+        unclaimed = set(_unclaimed_modules(repo, series))
+        problems = [problem for problem in problems if problem not in unclaimed]
     if problems:
         raise problems_error(
             "the patches are not in order:",

@@ -11,6 +11,10 @@ from collections.abc import Sequence
 _TRAILER = re.compile(r"^([A-Za-z][A-Za-z-]*):[ \t]+(\S.*)$")
 
 
+# `git am` ends the message at such a line.
+_LOOKS_LIKE_PATCH = re.compile(r"^(---|diff |Index: )")
+
+
 class Trailers:
     """Trailers in order; a name may be repeated."""
 
@@ -50,3 +54,12 @@ def read_trailers(paragraph: str) -> tuple[list[tuple[str, str]], list[str]]:
                 f"the last paragraph must be trailers (`Name: value`), this line is none: {line!r}"
             )
     return found, problems
+
+
+def body_problems(body: str) -> list[str]:
+    """Return the problems of a message whose lines would end it too early for its trailers."""
+    return [
+        f"the body line {line!r} would be taken for a patch"
+        for line in body.splitlines()
+        if _LOOKS_LIKE_PATCH.match(line)
+    ]

@@ -66,7 +66,7 @@ def test_broken_trailer_names_file_and_line(fork):
     assert done.stderr == (
         "error: the patches are not in order:\n"
         f"  - {PATCH}: the last paragraph must be trailers (`Name: value`), this line is none: 'Forwarded no'\n"
-        f"  - {PATCH}: the field Forwarded: is missing\n"
+        f"  - {PATCH}: the trailer `Forwarded:` is missing\n"
         "  next: edit the files named, then `nox -s lint`\n"
     )
 
