@@ -124,6 +124,12 @@ def import_(session: nox.Session) -> None:
 
 
 @nox.session
+def new(session: nox.Session) -> None:
+    """Begin a patch and its feature from templates (-- ID)."""
+    run_verb(session)
+
+
+@nox.session
 def export(session: nox.Session) -> None:
     """Write that branch back as patches/."""
     run_verb(session)

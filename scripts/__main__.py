@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import click
 
 from scripts.cli.init import init
+from scripts.cli.new import new
 from scripts.cli.probe import probe
 from scripts.cli.report_options import ReportOptions, run_report, with_report_options
 from scripts.cli.verb import REPO_HELP, Verb
@@ -264,7 +265,8 @@ def import_(repo: Repository, folder: Path | None) -> Exit:
     place = import_series(repo, folder)
     info(
         f"the series is the branch `series` in {place}\n"
-        "  next: edit and commit there, then `nox -s export`"
+        "  next: edit and commit there, then `nox -s export`\n"
+        "    or: nox -s new -- ID"
     )
     return Exit.OK
 
@@ -285,6 +287,9 @@ def export(repo: Repository, folder: Path | None) -> Exit:
     changed = export_series(repo, folder)
     info("\n".join(changed) if changed else "nothing changed: patches/ is the same to the byte")
     return Exit.OK
+
+
+cli.add_command(new)
 
 
 def _waivers(

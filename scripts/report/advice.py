@@ -195,7 +195,7 @@ def _advice_without_features(report: Report) -> Advice:
     if report.skipped and not report.versions:
         return Advice(f"Not known: nothing could be run on {at} here.", _install_command(report))
     text = f"Nothing to do: this fork has no patch yet, so it is {report.name} {at} as it is."
-    return Advice(text, "nox -s import")
+    return Advice(text, "nox -s new -- ID")
 
 
 def _install_command(report: Report) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from scripts.core.errors import Problem
 from scripts.core.model import Feature, Patch, Settings
 from scripts.series.field_checks import field_problems
+from scripts.series.templates import left_placeholders
 from scripts.series.trailers import Trailers, read_trailers
 
 REQUIRED = ("Drop-When",)
@@ -66,7 +67,8 @@ def read_feature(path: Path, name: str, patch: Patch, file: str) -> tuple[Featur
     trailers, problems = read_trailers(last)
     feature, wrong = _feature(name, patch, path, title, why, tuple(trailers), (file,))
     known = [*REQUIRED, *OPTIONAL]
-    return feature, [*problems, *field_problems(trailers, REQUIRED, known, {}), *wrong]
+    problems += [*left_placeholders(text), *field_problems(trailers, REQUIRED, known, {})]
+    return feature, [*problems, *wrong]
 
 
 def _unreadable_advice(error: OSError | SyntaxError) -> str:

@@ -32,7 +32,7 @@ def field_problems(
     names = [name for name, _ in pairs]
     for name in required:
         if name not in names:
-            yield Problem(f"the field {name}: is missing", f"add `{_example(name, examples)}`")
+            yield Problem(f"the trailer `{name}:` is missing", f"add `{_example(name, examples)}`")
     for name in names:
         if name not in known:
             near = near_misses(name, list(known))

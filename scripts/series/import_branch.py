@@ -16,12 +16,11 @@ from scripts.core.repository import Repository
 from scripts.core.result_cache import ResultCache
 from scripts.core.subprocesses import run
 from scripts.series.apply import TreeBuilder
+from scripts.series.import_record import Digests, digests, write_record
 from scripts.series.series import Series, read_series
 from scripts.upstream.vendor import ensure_releases
 
 BRANCH = "series"
-SYNCED = "refs/fork/synced"
-"""A ref in the work tree: the commit that `patches/` was equal to at the last import or export."""
 
 
 def import_series(repo: Repository, folder: Path | None = None) -> Path:
@@ -32,15 +31,22 @@ def import_series(repo: Repository, folder: Path | None = None) -> Path:
     """
     place = branch_folder(repo, folder)
     with repo.exclusive():
-        if place.exists() and any(place.iterdir()):
-            raise UsageError(
-                f"{place} is not empty",
-                hint=f"export what is in it (nox -s export), or remove it: rm -r {place}",
-            )
-        lock = read_lock(repo.lock_file)
-        ensure_releases(repo, lock)
-        _clone(repo.git, _series_head(repo, lock, read_series(repo, lock, one_base=False)), place)
+        write_branch(repo, place)
     return place
+
+
+def write_branch(repo: Repository, place: Path) -> None:
+    """Do what `import_series` does, in a run that holds the lock."""
+    if place.exists() and any(place.iterdir()):
+        raise UsageError(
+            f"{place} is not empty",
+            hint=f"export what is in it (nox -s export), or remove it: rm -r {place}",
+        )
+    lock = read_lock(repo.lock_file)
+    ensure_releases(repo, lock)
+    seen = digests(repo.patches)
+    head = _series_head(repo, lock, read_series(repo, lock, one_base=False))
+    _clone(repo.git, head, place, seen)
 
 
 def branch_folder(repo: Repository, folder: Path | None) -> Path:
@@ -59,7 +65,7 @@ def _series_head(repo: Repository, lock: Lock, series: Series) -> str:
     return made.ids[series.active[-1].id] if series.active else lock.locked_release.commit
 
 
-def _clone(git: Git, head: str, place: Path) -> None:
+def _clone(git: Git, head: str, place: Path, seen: Digests) -> None:
     """Create a repository of its own, complete or not at all.
 
     Removing `.fork/` or this folder never damages the other.
@@ -79,5 +85,7 @@ def _clone(git: Git, head: str, place: Path) -> None:
         refs = ("+refs/tags/*:refs/tags/*", "refs/fork/series")
         run(["git", "fetch", "--quiet", git.git_dir.absolute(), *refs], env=env, cwd=new)
         run(["git", "reset", "--quiet", "--hard", head], env=env, cwd=new)
-        run(["git", "update-ref", SYNCED, head], env=env, cwd=new)
+        write_record(new, seen, head)
+        # So that `git add --all` takes what a person wrote, and nothing that Python did.
+        (new / ".git" / "info" / "exclude").write_text("__pycache__/\n", encoding="utf-8")
         new.replace(place)

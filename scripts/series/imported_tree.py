@@ -6,18 +6,17 @@ It is copied with the override package beside it, so that a later save changes n
 from __future__ import annotations
 
 import os
-import shlex
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from scripts.core.errors import UsageError
 from scripts.core.git import Git, user_git
-from scripts.core.model import Lock, Patch, Release, State
+from scripts.core.model import Patch, Release, State
 from scripts.core.repository import Repository
 from scripts.series.apply import TreeBuilder, series_module, set_file_times
+from scripts.series.branch import base_of
 from scripts.series.override_files import module_files, with_package_inits
 from scripts.series.trailers import Trailers, read_trailers
 
@@ -43,28 +42,6 @@ class ImportedTree:
         if tree != self.tree:
             return self.builder.folders(tree)
         return tuple(self.folder / place for place in self.places(tree))
-
-
-def check_imported(place: Path, folder: Path | None) -> None:
-    """Raise UsageError unless a place, which was asked for as `folder`, is a work tree."""
-    if not (place / ".git").exists():
-        raise UsageError(
-            f"there is no imported tree in {place}",
-            hint=f"nox -s import -- {shlex.quote(str(folder))}" if folder else "nox -s import",
-        )
-
-
-def base_of(place: Path, lock: Lock) -> Release:
-    """Return the newest release that the tree is based on; raise UsageError if there is none."""
-    # Each release's commit is the parent of the next one, so the newest ancestor counts.
-    for release in reversed(lock.releases):
-        words = ("merge-base", "--is-ancestor", release.commit, "HEAD")
-        if user_git(place, *words, ok=(0, 1, 128)).code == 0:
-            return release
-    raise UsageError(
-        f"{place} is on no pinned release",
-        hint="nox -s import",
-    )
 
 
 def copy_imported(

@@ -7,7 +7,7 @@ import email.header
 import email.policy
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,8 @@ import unidiff.patch
 from scripts.core.errors import Problem
 from scripts.core.model import Hunk, Patch, State
 from scripts.series.field_checks import field_problems, form_problems
-from scripts.series.trailers import Trailers, read_trailers
+from scripts.series.templates import left_placeholders
+from scripts.series.trailers import Trailers, body_problems, read_trailers
 
 REQUIRED = ("Id", "Base", "Origin", "Forwarded", "Last-Update")
 OPTIONAL = ("Bug", "Features", "Overrides", "Depends", "Place", "Applied-Upstream")
@@ -50,8 +51,6 @@ _BETWEEN_HUNKS = re.compile(
     r"^(diff --git |index |(old|new|deleted) (file )?mode |(dis)?similarity |rename |copy "
     r"|--- |\+\+\+ |\\ No newline|$)"
 )
-# `git am` ends the message at such a line.
-_LOOKS_LIKE_PATCH = re.compile(r"^(---|diff |Index: )")
 _FIRST_LINE = f"From {'0' * 40} Mon Sep 17 00:00:00 2001"
 
 
@@ -92,11 +91,7 @@ def read_mail(content: bytes) -> Mail:
                 f"put `{_FIRST_LINE}` above its first line",
             )
         )
-    problems += [
-        Problem(f"the body line {line!r} would be taken for a patch", "put a space before it")
-        for line in body.splitlines()
-        if _LOOKS_LIKE_PATCH.match(line)
-    ]
+    problems += [*body_problems(body), *left_placeholders(title + body)]
     return Mail(title, "\n\n".join(paragraphs[:-1]).strip(), tuple(trailers), diff, tuple(problems))
 
 
@@ -104,7 +99,11 @@ def read_patch(path: Path, state: State) -> tuple[Patch, list[Problem]]:
     """Read one patch file, and return the patch with a list of everything that is wrong with it."""
     content = path.read_bytes()
     mail = read_mail(content)
-    problems = [*mail.problems, *_wrong_fields(mail, state, _slug(path))]
+    slug = _slug(path)
+    problems = [*mail.problems, *wrong_fields(mail, state, slug)]
+    if not mail.title:
+        subject = f"write `Subject: [PATCH] {slug.replace('-', ' ')}`"
+        problems.append(Problem("the subject is empty", subject))
     hunks, lines = _hunks(mail.diff, problems)
     fields = mail.fields
     return Patch(
@@ -172,26 +171,36 @@ def _slug(path: Path) -> str:
     return re.sub(r"^\d+-", "", path.stem)
 
 
-def _wrong_fields(mail: Mail, state: State, slug: str) -> Iterator[Problem]:
-    """Yield missing, unknown, repeated and malformed fields."""
+def wrong_fields(mail: Mail, state: State, slug: str) -> Iterator[Problem]:
+    """Yield missing, unknown, repeated and malformed fields; `slug` is the id to suggest."""
     required: tuple[str, ...] = REQUIRED
     own = [*RECORD_REQUIRED, *RECORD_OPTIONAL]
-    features = mail.names("Features")
-    if any(name == "Features" for name, _ in mail.trailers):
-        for name, value in mail.trailers:
-            if name in own:
-                yield Problem(
-                    f"the field {name}: belongs in the docstring of a feature's probes",
-                    f"move `{name}: {value}` into the docstring of {' or '.join(features)}",
-                )
-    else:
+    names = {name for name, _ in mail.trailers}
+    if "Features" in names:
+        yield from _misplaced(mail, own)
+    elif names.intersection(RECORD_REQUIRED):
         required += RECORD_REQUIRED
+    else:
+        yield Problem(
+            "the trailer `Features:` is missing (or `Probes:` and `Drop-When:`,"
+            " if the patch is its own feature's record)",
+            f"add `Features: {slug}`",
+        )
     if state is State.RETIRED:
         required += ("Applied-Upstream",)
     yield from field_problems(mail.trailers, required, [*REQUIRED, *OPTIONAL, *own], {"Id": slug})
     yield from form_problems(mail.trailers, slug)
-    if not mail.title:
-        yield Problem("the subject is empty", f"write `Subject: [PATCH] {slug.replace('-', ' ')}`")
+
+
+def _misplaced(mail: Mail, own: Collection[str]) -> Iterator[Problem]:
+    """Yield fields of a feature's record in a patch whose features have records of their own."""
+    features = " or ".join(mail.names("Features"))
+    for name, value in mail.trailers:
+        if name in own:
+            yield Problem(
+                f"the field {name}: belongs in the docstring of a feature's probes",
+                f"move `{name}: {value}` into the docstring of {features}",
+            )
 
 
 def _hunks(diff: str, problems: list[Problem]) -> tuple[tuple[Hunk, ...], int]:

@@ -14,7 +14,7 @@ from scripts.series.bases import several_bases
 from scripts.series.feature_record import feature_from_patch, read_feature, record_path
 from scripts.series.patch_file import read_patch
 from scripts.series.patch_series import Series
-from scripts.series.series_checks import series_problems
+from scripts.series.series_checks import series_problems, unclaimed_modules
 
 __all__ = ["FIX_ALL", "Series", "read_series", "read_with_problems"]
 
@@ -24,11 +24,15 @@ FIX_ALL = "do what stands below each of them, then `nox -s lint`"
 def read_series(repo: Repository, lock: Lock, *, one_base: bool = True) -> Series:
     """Read and check every patch; raise one UsageError that lists all that is wrong.
 
-    Only `import` passes `one_base=False`, because it is the way to get a single base.
+    Only `import` passes `one_base=False`, because it is the way to get a single base. It also
+    accepts the modules of a patch that is not exported yet.
     """
     series, problems = read_with_problems(repo, lock)
     if one_base:
         problems += several_bases(series, lock)
+    else:
+        unclaimed = set(unclaimed_modules(repo, series))
+        problems = [problem for problem in problems if problem not in unclaimed]
     if problems:
         raise problems_error(
             "the patches are not in order:",

@@ -35,7 +35,7 @@ def series_problems(repo: Repository, series: Series, lock: Lock) -> Iterator[Pr
         where = str(feature.record.relative_to(repo.root))
         yield from (item.at(where) for item in feature_problems(repo, feature))
     yield from _missing_extra_files(repo)
-    yield from _unclaimed_modules(repo, series)
+    yield from unclaimed_modules(repo, series)
     yield from _too_many_lines(repo, series)
 
 
@@ -185,7 +185,7 @@ def _missing_extra_files(repo: Repository) -> Iterator[Problem]:
             yield Problem(text, "\n".join([*near, "take it out of `files`"]), "fork.toml")
 
 
-def _unclaimed_modules(repo: Repository, series: Series) -> Iterator[Problem]:
+def unclaimed_modules(repo: Repository, series: Series) -> Iterator[Problem]:
     """Yield override modules that no live patch names, which would ship without being needed."""
     package, there = repo.config.overrides.package, module_files(repo.overrides)
     named = {*repo.config.overrides.common}.union(*files_by_patch(series.active, there).values())

@@ -15,6 +15,9 @@ _TRAILER = re.compile(r"^([A-Za-z][A-Za-z-]*):[ \t]+(\S.*)$")
 _NAME = re.compile(r"^([A-Z][A-Za-z]*(?:-[A-Z][A-Za-z]*)*)(?::\s*(.*)|\s+(\S+))$")
 """A name with its colon, or a name and one word: a trailer that lacks something."""
 
+# `git am` ends the message at such a line.
+_LOOKS_LIKE_PATCH = re.compile(r"^(---|diff |Index: )")
+
 
 class Trailers:
     """Trailers in order; a name may be repeated."""
@@ -61,3 +64,12 @@ def _advice(line: str) -> str:
     name = _NAME.match(line)
     meant = [f"write `{name[1]}: {name[2] or name[3] or 'VALUE'}`"] if name else []
     return "\n".join([*meant, "if it is text, move it into the paragraph before the trailers"])
+
+
+def body_problems(body: str) -> list[Problem]:
+    """Return the problems of a message whose lines would end it too early for its trailers."""
+    return [
+        Problem(f"the body line {line!r} would be taken for a patch", "put a space before it")
+        for line in body.splitlines()
+        if _LOOKS_LIKE_PATCH.match(line)
+    ]

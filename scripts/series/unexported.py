@@ -11,7 +11,10 @@ from scripts.core.errors import Problem
 from scripts.core.git import user_git
 from scripts.core.model import Lock, Patch
 from scripts.core.repository import Repository
-from scripts.series.import_branch import BRANCH, SYNCED, branch_folder
+from scripts.series.branch import ways_to_commit
+from scripts.series.commit_message import ADDED
+from scripts.series.import_branch import BRANCH, branch_folder
+from scripts.series.import_record import IMPORTED
 from scripts.series.patch_series import Series
 
 
@@ -53,11 +56,11 @@ def unexported(
     if user_git(place, "status", "--porcelain", ok=None).stdout:
         yield Problem(
             "has changes that are in no commit",
-            f"git -C {folder} commit --all --amend && nox -s export",
+            "\n".join(ways_to_commit(place)),
             folder,
         )
     patches = [_Commit(_patch_words(patch), trees[patch.id]) for patch in series.active]
-    branch, synced = (_commits(place, lock, ref) for ref in (f"refs/heads/{BRANCH}", SYNCED))
+    branch, synced = (_commits(place, lock, ref) for ref in (f"refs/heads/{BRANCH}", IMPORTED))
     if branch is not None and branch != patches:
         yield _difference(folder, patches, branch, synced)
 
@@ -70,14 +73,14 @@ def _difference(
         return Problem("has commits that are not in patches/", "nox -s export", folder)
     if synced == branch:
         return Problem(
-            "patches/ changed since it was imported, and an export would undo that",
+            "patches/ changed since it was imported, so an export would be refused",
             f"rm -r {folder} && nox -s import",
             folder,
         )
     return Problem(
-        "it and patches/ both changed since the import, and an export would undo the latter;"
-        " look at its own changes, then import into a new folder and commit them there again",
-        f"git -C {folder} log -p {SYNCED}..{BRANCH}",
+        "it and patches/ both changed since the import; an export is refused, and says how to"
+        " keep both",
+        "nox -s export",
         folder,
     )
 
@@ -102,6 +105,7 @@ def _patch_words(patch: Patch) -> tuple[str, ...]:
 
 
 def _words(message: str) -> tuple[str, ...]:
-    """Return the words of a message without `Base:`, which an export writes anew."""
-    lines = (line for line in message.splitlines() if not line.startswith("Base: "))
+    """Return the words of a message without the trailers that an export writes itself."""
+    added = tuple(f"{name}: " for name in ADDED)
+    lines = (line for line in message.splitlines() if not line.startswith(added))
     return tuple(word for line in lines for word in line.split())

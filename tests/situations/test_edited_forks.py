@@ -68,7 +68,7 @@ def test_broken_trailer_names_file_and_line(fork):
         f"  - {PATCH}: the last paragraph must be trailers (`Name: value`), this line is none: 'Forwarded no'\n"
         "      fix: write `Forwarded: no`\n"
         "       or: if it is text, move it into the paragraph before the trailers\n"
-        f"  - {PATCH}: the field Forwarded: is missing\n"
+        f"  - {PATCH}: the trailer `Forwarded:` is missing\n"
         "      fix: add `Forwarded: no`\n"
         "  next: do what stands below each of them, then `nox -s lint`\n"
     )

@@ -76,7 +76,7 @@ def test_layouts_work_at_once(tmp_path):
         assert status.code == 0, status.stdout + status.stderr
         assert status.stdout == (
             "Nothing to do: this fork has no patch yet, so it is made-up-tally 1.6 as it is.\n"
-            "next: nox -s import\n\n"
+            "next: nox -s new -- ID\n\n"
             "the control probe passes in all 5 cells, on bare upstream\n"
         )
         assert fork.run("lint").code == 0

@@ -6,117 +6,34 @@ import sys
 
 import pytest
 
+from tests.support.imported_series import (
+    BINARY,
+    CRLF,
+    Work,
+    copy_exported,
+    copy_work,
+    make_exported,
+    message,
+    patches,
+)
 from tests.support.local_index import GITCONFIG, ROOT, contents
 
 pytestmark = pytest.mark.slow
 
-TRAILERS = """Id: {id}
-Base: {base}
-Origin: vendor
-Forwarded: no
-Last-Update: 2020-02-02
-Probes: tests/probes/test_a.py
-Drop-When: upstream does it
-"""
-CRLF = b"one\r\ntwo\r\nthree\r\n"
-BINARY = bytes(range(256))
-
-
-def message(subject, name, body="Because it is needed.", base="1.1"):
-    return f"{subject}\n\n{body}\n\n{TRAILERS.format(id=name, base=base)}"
-
-
-class Work:
-    """The work tree of `import`, edited by somebody with a name."""
-
-    def __init__(self, fork):
-        self.fork = fork
-        self.place = fork.root / ".fork" / "series"
-
-    def git(self, *words):
-        return self.fork.git(*words, cwd=self.place)
-
-    def commit(self, text, **files):
-        for name, content in files.items():
-            path = self.place / "tally" / name.replace("__", ".")
-            path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        self.git("add", "--all", "--force")
-        self.git("commit", "--quiet", "--allow-empty", "-m", text)
-
-    def replace(self, name, old, new):
-        path = self.place / "tally" / name
-        text = path.read_text()
-        assert old in text
-        path.write_text(text.replace(old, new))
-
-
-def patches(fork):
-    return contents(fork.root / "patches")
-
 
 @pytest.fixture(scope="module")
 def exported(stages, tmp_path_factory):
-    """Make a fork with a series of five odd patches, all made by `export`."""
-    from tests.support.local_index import copy_stage, index_of_two_releases
-
-    fork = copy_stage(
-        stages / "vendored", tmp_path_factory.mktemp("exported"), index_of_two_releases()
-    )
-    (fork.home / ".gitconfig").write_text(GITCONFIG)
-    fork.run("import")
-    work = Work(fork)
-    work.replace("__init__.py", "return a + b", "return b + a")
-    work.commit(message("Add the other way round", "add"))
-    work.replace("__init__.py", "return a * b", "return b * a")
-    work.commit(
-        message(
-            "Größe: 日本, multiply", "multiply", body="Weil es nötig ist: ✓\n\n  indented\n> quoted"
-        )
-    )
-    work.commit(
-        message(
-            "[tag] Say nothing at all but do it in a subject that is so long that git folds it in a mail",
-            "empty",
-        )
-    )
-    work.commit(
-        message("Bring odd files", "odd"),
-        crlf__py=CRLF,
-        binary__bin=BINARY,
-        no_newline__txt="no newline",
-    )
-    work.replace("words.py", "BYE = 'bye'", "BYE = 'good bye'")
-    work.commit(message("Say good bye", "bye"))
-    done = fork.run("export")
-    assert done.stderr.splitlines() == [
-        "new: patches/0001-add.patch",
-        "new: patches/0002-multiply.patch",
-        "new: patches/0003-empty.patch",
-        "new: patches/0004-odd.patch",
-        "new: patches/0005-bye.patch",
-        "changed: patches/series",
-    ]
-    shutil.rmtree(work.place)
-    fork.run("import")
-    return fork
+    return make_exported(stages, tmp_path_factory.mktemp("exported"))
 
 
 @pytest.fixture
 def fork(exported, tmp_path, index):
-    from tests.scripts.conftest import copy_stage
-
-    found = copy_stage(exported.root, tmp_path, index)
-    shutil.rmtree(found.root / ".fork" / "series")
-    found.home.mkdir(exist_ok=True)
-    (found.home / ".gitconfig").write_text(GITCONFIG)
-    return found
+    return copy_exported(exported, tmp_path, index)
 
 
 @pytest.fixture
 def work(fork, exported):
-    """Give the work tree that a first `import` made."""
-    shutil.copytree(exported.root / ".fork" / "series", fork.root / ".fork" / "series")
-    return Work(fork)
+    return copy_work(fork, exported)
 
 
 def test_import_then_export_changes_no_byte(fork, work):
@@ -380,8 +297,8 @@ def changed_on_the_way(work):
     )
 
 
-def no_base_trailer(work):
-    work.commit("Forget the base\n\nId: more\n", more__py="MORE = 4\n")
+def no_other_trailer(work):
+    work.commit("Forget the rest\n\nId: more\n", more__py="MORE = 4\n")
 
 
 def loses_a_line(work):
@@ -397,50 +314,60 @@ def ends_early(work):
     work.commit(message("End early", "early", body="one\n---\ntwo"), more__py="MORE = 4\n")
 
 
+def splits_the_mail(work):
+    work.commit(
+        message(
+            "Split the mail", "split", body="one\n\nFrom a@b.c Mon Sep 17 00:00:00 2001\n\nand more"
+        ),
+        more__py="MORE = 4\n",
+    )
+
+
 REFUSED = [
     (
         edit,
         2,
         "has changes that are in no commit:\n M tally/more.py",
-        "commit --all && nox -s export -- ",
+        "commit && nox -s export -- ",
     ),
     (
         stray,
         2,
         "has changes that are in no commit:\n?? tally/stray.py",
-        "commit --all && nox -s export -- ",
+        "add --all && ",
     ),
     (rebasing, 2, "is in the middle of a rebase", "rebase --continue"),
     (other_branch, 2, "is on other, not on `series`", "checkout series"),
-    (merge, 2, "the branch holds a merge", "git rebase 1.1"),
-    (nameless, 2, "Forget the id: the trailer `Id:` is missing", "git rebase -i"),
-    (same_name, 2, "Twice: another commit has Id: bye too", "git rebase -i"),
-    (path_as_name, 2, "Out: Id: '../out' is no slug", "git rebase -i"),
-    (no_base, 2, "the branch is on no pinned release", "nox -s import"),
-    (no_work_tree, 2, "is not a work tree of the series", "nox -s import"),
+    (merge, 2, "the branch holds a merge", "rebase 1.1 && nox -s export -- "),
+    (nameless, 2, "Forget the id: the trailer `Id:` is missing", "commit --fixup=reword:"),
+    (same_name, 2, "Twice: another commit has Id: bye too", "commit --amend && "),
+    (path_as_name, 2, "Out: Id: '../out' is not of the form", "commit --amend && "),
+    (no_base, 2, "/.fork/series is on no pinned release", "nox -s import"),
+    (no_work_tree, 2, "there is no imported tree in ", "nox -s import"),
     (
         changed_on_the_way,
-        20,
-        "would not give the branch again:\n  0006-fool.patch: its trailers Id: and Base: cannot be read back",
-        "look for lines in the commit message",
+        2,
+        "Fool git: the body line 'diff --git a/tally/more.py b/tally/more.py' would be taken for a patch",
+        "commit --amend && ",
     ),
     (
-        no_base_trailer,
-        20,
-        "0006-more.patch: its trailers Id: and Base: cannot be read back",
-        "look for lines",
+        no_other_trailer,
+        2,
+        "Forget the rest: the trailer `Origin:` is missing",
+        "commit --amend && ",
     ),
     (
         loses_a_line,
-        20,
-        "would not give the branch again:\n  lose: it becomes another commit",
-        "look for lines in the commit message",
+        2,
+        "Lose a line: the body line 'From: Somebody Else <else@example.invalid>' would be taken for the mail's header",
+        "commit --amend && ",
     ),
+    (ends_early, 2, "End early: the body line '---' would be taken for a patch", "commit --amend"),
     (
-        ends_early,
+        splits_the_mail,
         20,
-        "would not give the branch again:\n  early: ",
-        "look for lines in the commit message",
+        "would not give the branch again:\n  ",
+        "commit --amend && ",
     ),
 ]
 

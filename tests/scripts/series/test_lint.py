@@ -324,18 +324,29 @@ def test_commits_that_are_not_exported_are_a_warning(linted):
     assert warnings(linted.lint(0))[1:] == ["      fix: nox -s export"]
 
 
+def test_trailers_that_export_filled_in_are_no_difference(linted):
+    linted.write(".fork/series/tally/more.py", "MORE = 2\n")
+    linted.git("add", "--all")
+    text = MESSAGE.replace("Base: 1.1\n", "").replace("Last-Update: 2020-02-02\n", "")
+    linted.git("commit", "--quiet", "-m", text.format(id="more", more=""))
+    linted.fork.run("export")
+    assert "\nBase: 1.1\n" in linted.read("patches/0003-more.patch")
+    assert warnings(linted.lint(0)) == []
+
+
 def test_changes_in_no_commit_are_a_warning(linted):
     linted.write(".fork/series/tally/more.py", "MORE = 2\n")
+    git = f"git -C {linted.tree}"
     assert warnings(linted.lint(0)) == [
         "warning: .fork/series: has changes that are in no commit",
-        "      fix: git -C .fork/series commit --all --amend && nox -s export",
+        f"      fix: {git} add --all && {git} commit && nox -s export -- {linted.tree}",
     ]
 
 
 def test_import_that_is_older_than_the_patches_is_not_to_be_exported(linted):
     linted.replace(BYE, "+    return b * a\n", "+    return a * b * 1\n")
     assert warnings(linted.lint(0)) == [
-        "warning: .fork/series: patches/ changed since it was imported, and an export would undo that",
+        "warning: .fork/series: patches/ changed since it was imported, so an export would be refused",
         "      fix: rm -r .fork/series && nox -s import",
     ]
 
@@ -344,8 +355,9 @@ def test_import_and_patches_that_both_changed(linted):
     linted.replace(BYE, "+    return b * a\n", "+    return a * b * 1\n")
     linted.commit("more", "tally/more.py", "MORE = 2\n")
     found = warnings(linted.lint(0))
-    assert "both changed since the import, and an export would undo the latter;" in found[0]
-    linted.paste(found[1].removeprefix("      fix: "))
+    assert "both changed since the import; an export is refused, and says how to" in found[0]
+    assert found[1] == "      fix: nox -s export"
+    assert "To keep both, " in linted.fork.run("export", ok=20).stderr
 
 
 # All of them

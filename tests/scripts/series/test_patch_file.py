@@ -134,17 +134,17 @@ def test_windows_line_ends_are_read_too(look):
 @pytest.mark.parametrize("name", ["Id", "Base", "Origin", "Forwarded", "Last-Update", "Probes"])
 def test_missing_field_is_named(look, name):
     lines = [line for line in MAIL.splitlines(keepends=True) if not line.startswith(f"{name}: ")]
-    assert look("".join(lines))[1] == [f"the field {name}: is missing"]
+    assert look("".join(lines))[1] == [f"the trailer `{name}:` is missing"]
 
 
 def test_missing_last_field_is_named(problems):
     assert problems("Drop-When: upstream adds in the right order,\n or not at all\n", "") == [
-        "the field Drop-When: is missing"
+        "the trailer `Drop-When:` is missing"
     ]
 
 
 def test_retired_patch_says_which_release_took_it(problems, look):
-    assert look(state=State.RETIRED)[1] == ["the field Applied-Upstream: is missing"]
+    assert look(state=State.RETIRED)[1] == ["the trailer `Applied-Upstream:` is missing"]
     assert (
         problems("Drop-When:", "Applied-Upstream: 2.0; by itself\nDrop-When:", State.RETIRED) == []
     )
@@ -161,7 +161,7 @@ def test_unknown_field_gets_its_near_miss(problems):
         "unknown field Override:; did you mean Overrides?"
     ]
     assert problems("Forwarded:", "Forwaded:") == [
-        "the field Forwarded: is missing",
+        "the trailer `Forwarded:` is missing",
         "unknown field Forwaded:; did you mean Forwarded?",
     ]
 
@@ -170,7 +170,7 @@ def test_unknown_field_gets_its_near_miss(problems):
 def test_line_among_the_trailers_that_is_none_is_shown(problems, line):
     assert problems("Forwarded: no", line) == [
         f"the last paragraph must be trailers (`Name: value`), this line is none: {line!r}",
-        "the field Forwarded: is missing",
+        "the trailer `Forwarded:` is missing",
     ]
 
 
@@ -180,7 +180,7 @@ def test_words_after_the_trailers_hide_them(look):
         wrong[0]
         == "the last paragraph must be trailers (`Name: value`), this line is none: 'And so on.'"
     )
-    assert "the field Id: is missing" in wrong
+    assert "the trailer `Id:` is missing" in wrong
 
 
 @pytest.mark.parametrize("line", ["---", "--- a/tally.py", "diff -u a b", "Index: tally.py"])

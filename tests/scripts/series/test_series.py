@@ -167,7 +167,7 @@ def test_problem_of_a_file_names_it(fork):
     fork.patch("0002-two", Probe="x")
     assert fork.problems == [
         "patches/0002-two.patch: unknown field Probe:; did you mean Probes?",
-        "patches/retired/0001-old.patch: the field Applied-Upstream: is missing",
+        "patches/retired/0001-old.patch: the trailer `Applied-Upstream:` is missing",
     ]
 
 

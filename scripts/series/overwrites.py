@@ -1,0 +1,100 @@
+"""Refuse to overwrite what changed in `patches/` since `import`, and say how to keep both."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from scripts.core.errors import AttentionError
+from scripts.core.git import Git
+from scripts.core.repository import Repository
+from scripts.series.apply import format_patch
+from scripts.series.branch import Branch, BranchCommit, export_command, read_commits
+from scripts.series.import_branch import BRANCH
+from scripts.series.import_record import IMPORTED, Digests, changed_names, digests, read_record
+
+_MOVES = re.compile(rb"^(index .*|@@ -[0-9,]+ \+[0-9,]+ @@)", re.MULTILINE)
+"""The parts of a mail that another commit can change."""
+
+
+def check_overwrites(
+    repo: Repository, branch: Branch, commits: Sequence[BranchCommit], wanted: Digests | None
+) -> None:
+    """Raise AttentionError if `patches/` is neither what `import` saw nor what is wanted there."""
+    seen = read_record(branch.place)
+    names = changed_names(seen, digests(repo.patches), wanted)
+    if names:
+        own, both = _own_commits(repo.git, branch, commits)
+        folder = repo.patches.relative_to(repo.root)
+        title = "changed since the import" if seen else "may have changed since the import"
+        raise AttentionError(
+            "\n".join(
+                [f"refused: these {title}, and the export would overwrite them:"]
+                + [f"  {folder / name}" for name in names]
+                + list(_explain(own, both))
+            ),
+            hint="\n".join(_ways(branch, own, both)),
+        )
+
+
+def _own_commits(
+    git: Git, branch: Branch, commits: Sequence[BranchCommit]
+) -> tuple[list[BranchCommit], list[BranchCommit]]:
+    """Return the commits that a person made or amended since the import, and the amended ones."""
+    refspec = f"+{IMPORTED}:{IMPORTED}"
+    there = git.run("fetch", "--quiet", "--no-tags", branch.place.absolute(), refspec, ok=None)
+    before = _imported_changes(git, branch) if there.code == 0 else {}
+    own = [item for item in commits if before.get(item.id) != _change(git, item.commit)]
+    return own, [item for item in own if item.id in before]
+
+
+def _imported_changes(git: Git, branch: Branch) -> dict[str, bytes]:
+    """Return what the commits of the branch were at the import, by their ids."""
+    at_import = replace(branch, head=IMPORTED)
+    return {item.id: _change(git, item.commit) for item in read_commits(git, at_import)}
+
+
+def _change(git: Git, commit: str) -> bytes:
+    """Return a commit as a mail, without what another commit can change of it."""
+    return _MOVES.sub(b"", format_patch(git, commit))
+
+
+def _explain(own: Sequence[BranchCommit], both: Sequence[BranchCommit]) -> Iterator[str]:
+    if not own:
+        yield "The branch has no change of its own, so it can be made anew."
+        return
+    yield "To keep both, make the branch anew and take over what is yours:"
+    yield from (f"  {item.name}" for item in own)
+    if both:
+        yield "In the list that opens at the end, these are there twice. Move the later line below"
+        yield "the earlier one, and write `fixup -C` for its `pick`:"
+        yield from (f"  {item.title}" for item in both)
+
+
+def _ways(
+    branch: Branch, own: Sequence[BranchCommit], both: Sequence[BranchCommit]
+) -> Iterator[str]:
+    place = shlex.quote(str(branch.place))
+    if not own:
+        yield f"rm -r {place} && nox -s import -- {place}"
+        return
+    aside = shlex.quote(str(_free_name(branch.place)))
+    picks = " ".join(item.commit for item in own)
+    strategy = "-X theirs " if both else ""
+    steps = [
+        f"mv {place} {aside}",
+        f"nox -s import -- {place}",
+        f"git -C {place} fetch --quiet {aside} {BRANCH}",
+        f"git -C {place} cherry-pick --allow-empty {strategy}{picks}",
+    ]
+    if both:
+        steps.append(f"git -C {place} rebase --interactive --keep-empty {branch.base.version}")
+    yield " && ".join([*steps, export_command(branch.place)])
+
+
+def _free_name(place: Path) -> Path:
+    names = (place.with_name(f"{place.name}-mine{number or ''}") for number in range(1000))
+    return next(name for name in names if not name.exists())
