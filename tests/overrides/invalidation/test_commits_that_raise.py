@@ -157,8 +157,8 @@ def test_database_is_asked_once_a_second_or_every_five_on_a_new_connection(
 
 
 def test_no_connection_is_made_while_the_thread_has_a_transaction_open(server, questions):
-    unknown_commits.remember(DEFAULT, BACKEND, {("", "t")}, None)
     with atomic():
+        unknown_commits.remember(DEFAULT, BACKEND, {("", "t")}, None)
         unknown_commits.resolve()
         assert questions == []
     unknown_commits.resolve()
