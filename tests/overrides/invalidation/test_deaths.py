@@ -9,6 +9,8 @@ RANGE = "list(Book.objects.filter(pages__lt=10).values_list('title', flat=True))
 DIE = """
 import os, signal
 from django.db.backends.sqlite3.base import DatabaseWrapper
+
+pytestmark = pytest.mark.slow
 real = DatabaseWrapper._commit
 def dies(self):
     if {committed}:

@@ -31,6 +31,8 @@ def rename():
 # Redis answers until the COMMIT, and not for a while after it.
 PAUSE_AFTER_COMMIT = """
 from redis import Redis
+
+pytestmark = pytest.mark.slow
 def hang(self, commit=BaseDatabaseWrapper._commit):
     commit(self)
     Redis(port={port}).client_pause({pause})

@@ -11,6 +11,8 @@ CONTACT = "list(Tag.objects.filter(slug='none'))"
 SETUP = """
 from django.db import OperationalError, DatabaseError
 from rover_overrides.invalidation import unknown_commits as unknown
+
+pytestmark = pytest.mark.slow
 unknown.STEP_SECONDS = unknown.RETRY_SECONDS = 0
 def tried(write):
     try:
