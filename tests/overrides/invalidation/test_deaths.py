@@ -4,13 +4,13 @@ import pytest
 
 from tests.support import engine_redis
 
+pytestmark = pytest.mark.slow
+
 READ = "list(Shelf.objects.filter(name='Left').values_list('id', flat=True))"
 RANGE = "list(Book.objects.filter(pages__lt=10).values_list('title', flat=True))"
 DIE = """
 import os, signal
 from django.db.backends.sqlite3.base import DatabaseWrapper
-
-pytestmark = pytest.mark.slow
 real = DatabaseWrapper._commit
 def dies(self):
     if {committed}:

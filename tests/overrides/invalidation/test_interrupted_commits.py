@@ -6,6 +6,8 @@ import pytest
 
 from tests.support.application_process import application_processes
 
+pytestmark = pytest.mark.slow
+
 PAUSE_MS = 1500
 READ = "list(Shelf.objects.filter(name='Left').values_list('id', flat=True))"
 PREPARE = """
@@ -31,8 +33,6 @@ def rename():
 # Redis answers until the COMMIT, and not for a while after it.
 PAUSE_AFTER_COMMIT = """
 from redis import Redis
-
-pytestmark = pytest.mark.slow
 def hang(self, commit=BaseDatabaseWrapper._commit):
     commit(self)
     Redis(port={port}).client_pause({pause})

@@ -6,13 +6,13 @@ from tests.support import engine_redis
 from tests.support.application_process import application_processes
 from tests.support.hanging_commits import SocketProxy, database
 
+pytestmark = pytest.mark.slow
+
 READ = "list(Shelf.objects.filter(name='Left').values_list('id', flat=True))"
 CONTACT = "list(Tag.objects.filter(slug='none'))"
 SETUP = """
 from django.db import OperationalError, DatabaseError
 from rover_overrides.invalidation import unknown_commits as unknown
-
-pytestmark = pytest.mark.slow
 unknown.STEP_SECONDS = unknown.RETRY_SECONDS = 0
 def tried(write):
     try:
