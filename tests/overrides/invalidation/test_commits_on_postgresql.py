@@ -4,6 +4,8 @@ import pytest
 
 from tests.support.application_process import application_processes
 
+pytestmark = pytest.mark.slow
+
 READ = "list(Tag.objects.filter(book__title='Left').values_list('slug', flat=True))"
 MANUAL = (
     "transaction.set_autocommit(False)\n{}\ntransaction.commit()\ntransaction.set_autocommit(True)"

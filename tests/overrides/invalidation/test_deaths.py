@@ -4,6 +4,8 @@ import pytest
 
 from tests.support import engine_redis
 
+pytestmark = pytest.mark.slow
+
 READ = "list(Shelf.objects.filter(name='Left').values_list('id', flat=True))"
 RANGE = "list(Book.objects.filter(pages__lt=10).values_list('title', flat=True))"
 DIE = """

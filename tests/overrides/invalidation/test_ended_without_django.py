@@ -7,6 +7,8 @@ import pytest
 
 from tests.support.application_process import application_processes
 
+pytestmark = pytest.mark.slow
+
 NAMES = "list(Shelf.objects.order_by('pk').values_list('name', flat=True))"
 WRITE = "Shelf.objects.filter(pk=1).update(name='Ash')"
 RAW = "UPDATE write_models_shelf SET name = 'Ash' WHERE id = 1"

@@ -6,6 +6,8 @@ import pytest
 
 from tests.support.application_process import application_processes
 
+pytestmark = pytest.mark.slow
+
 PAUSE_MS = 1500
 READ = "list(Shelf.objects.filter(name='Left').values_list('id', flat=True))"
 PREPARE = """

@@ -6,6 +6,8 @@ from tests.support import engine_redis
 from tests.support.application_process import application_processes
 from tests.support.hanging_commits import SocketProxy, database
 
+pytestmark = pytest.mark.slow
+
 READ = "list(Shelf.objects.filter(name='Left').values_list('id', flat=True))"
 CONTACT = "list(Tag.objects.filter(slug='none'))"
 SETUP = """

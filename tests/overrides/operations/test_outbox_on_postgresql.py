@@ -7,6 +7,8 @@ from tests.support.application_process import application_processes
 from tests.support.redis_proxy import REFUSED
 from tests.support.row_statements import COUNT_OUTBOX_ENTRIES, READ, READ_AFTER_WRITE, WRITE
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def pair(tree, plain_server, new_database, tmp_path):
