@@ -260,7 +260,7 @@ def import_(repo: Repository, folder: Path | None) -> Exit:
       nox -s import                 into .fork/series
       nox -s import -- ../series    somewhere else
     """
-    from scripts.series.import_branch import import_series
+    from scripts.editing.import_branch import import_series
 
     place = import_series(repo, folder)
     info(
@@ -282,7 +282,7 @@ def export(repo: Repository, folder: Path | None) -> Exit:
       nox -s export
       nox -s export -- ../series
     """
-    from scripts.series.export_branch import export_series
+    from scripts.editing.export_branch import export_series
 
     changed = export_series(repo, folder)
     info("\n".join(changed) if changed else "nothing changed: patches/ is the same to the byte")
@@ -659,7 +659,7 @@ def lint(repo: Repository, write: bool) -> Exit:
       nox -s lint -- --write
     """
     from scripts.core.lockfile import read_lock
-    from scripts.series.lint import lint as find_all
+    from scripts.lint.lint import lint as find_all
 
     found = find_all(repo, read_lock(repo.lock_file), write=write)
     if found.unchecked:

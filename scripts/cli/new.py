@@ -57,7 +57,7 @@ def new(
       nox -s new -- fold-names --title 'Sort names without their case' --module sorting
       nox -s new -- names --feature fold-names --feature trim-names
     """
-    from scripts.series.new_patch import begin_patch
+    from scripts.editing.new_patch import begin_patch
     from scripts.series.templates import NewPatch
 
     asked = NewPatch(patch_id, tuple(dict.fromkeys(features)), modules, title.strip())

@@ -15,6 +15,7 @@ from scripts.core.errors import AttentionError
 from scripts.core.lockfile import read_lock, write_lock
 from scripts.core.model import Patch, State
 from scripts.core.repository import Repository
+from scripts.lint.readme_table import readme_with_table
 from scripts.rebase.replay import replayed_mails, tree_builder
 from scripts.rebase.retire import retired_mail
 from scripts.rebase.state import (
@@ -30,7 +31,6 @@ from scripts.series.feature_record import with_applied_upstream
 from scripts.series.override_files import matching_files, module_files, with_package_inits
 from scripts.series.profile import profile_name, read_profile
 from scripts.series.profile_editor import edit_profile
-from scripts.series.readme_table import readme_with_table
 from scripts.series.series import read_series
 from scripts.upstream.source_tree import edits_error, is_subtree, nearest_release
 

@@ -1,1 +1,1 @@
-"""The patches: read, check, apply to a release, import as a branch and export from it."""
+"""The patches: read, check, and apply to a release."""

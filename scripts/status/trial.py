@@ -17,12 +17,12 @@ from scripts.core.lockfile import read_lock
 from scripts.core.model import Cell, Feature, Lock, Release, Result, Settings, State
 from scripts.core.repository import Repository
 from scripts.core.result_cache import ResultCache
+from scripts.editing.branch import check_imported
+from scripts.editing.import_branch import branch_folder
+from scripts.editing.imported_tree import ImportedTree, copy_imported
 from scripts.probes.prober import ProbeJob, Prober
 from scripts.probes.report_log import FileResult
 from scripts.series.apply import TreeBuilder
-from scripts.series.branch import check_imported
-from scripts.series.import_branch import branch_folder
-from scripts.series.imported_tree import ImportedTree, copy_imported
 from scripts.series.profile import read_profile
 from scripts.series.series import Series, read_with_problems
 from scripts.status.trial_cells import CellChooser, Environments, candidate_cells

@@ -11,8 +11,8 @@ from scripts.core.git import Git
 from scripts.core.model import Lock, Patch, State
 from scripts.core.repository import Repository
 from scripts.core.result_cache import ResultCache
+from scripts.editing.branch import Branch, BranchCommit, reword_command
 from scripts.series.apply import SeriesCommits, TreeBuilder, format_patch
-from scripts.series.branch import Branch, BranchCommit, reword_command
 from scripts.series.patch_file import read_patch
 from scripts.series.series import Series
 

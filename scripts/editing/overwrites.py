@@ -11,10 +11,10 @@ from pathlib import Path
 from scripts.core.errors import AttentionError
 from scripts.core.git import Git
 from scripts.core.repository import Repository
+from scripts.editing.branch import Branch, BranchCommit, export_command, read_commits
+from scripts.editing.import_branch import BRANCH
+from scripts.editing.import_record import IMPORTED, Digests, changed_names, digests, read_record
 from scripts.series.apply import format_patch
-from scripts.series.branch import Branch, BranchCommit, export_command, read_commits
-from scripts.series.import_branch import BRANCH
-from scripts.series.import_record import IMPORTED, Digests, changed_names, digests, read_record
 
 _MOVES = re.compile(rb"^(index .*|@@ -[0-9,]+ \+[0-9,]+ @@)", re.MULTILINE)
 """The parts of a mail that another commit can change."""

@@ -17,8 +17,7 @@ from scripts.core.git import Git, user_git
 from scripts.core.lockfile import read_lock
 from scripts.core.model import Lock
 from scripts.core.repository import Repository
-from scripts.series.apply import SeriesCommits, format_patch
-from scripts.series.branch import (
+from scripts.editing.branch import (
     MESSAGES,
     REF,
     Branch,
@@ -28,12 +27,13 @@ from scripts.series.branch import (
     fetch_branch,
     read_commits,
 )
-from scripts.series.fixups import fold_fixups
-from scripts.series.import_branch import branch_folder
-from scripts.series.import_record import digests, write_record
-from scripts.series.overwrites import check_overwrites
+from scripts.editing.fixups import fold_fixups
+from scripts.editing.import_branch import branch_folder
+from scripts.editing.import_record import digests, write_record
+from scripts.editing.overwrites import check_overwrites
+from scripts.editing.round_trip import ExportedPatch, check_round_trip, tree_builder
+from scripts.series.apply import SeriesCommits, format_patch
 from scripts.series.patch_file import read_mail, with_trailers
-from scripts.series.round_trip import ExportedPatch, check_round_trip, tree_builder
 from scripts.series.series import Series, read_with_problems
 
 _INDEX_LINE = re.compile(rb"^index [0-9a-f]+\.\.[0-9a-f]+( \d+)?$", re.MULTILINE)

@@ -15,8 +15,8 @@ from scripts.core.model import Lock
 from scripts.core.repository import Repository
 from scripts.core.result_cache import ResultCache
 from scripts.core.subprocesses import run
+from scripts.editing.import_record import Digests, digests, write_record
 from scripts.series.apply import TreeBuilder
-from scripts.series.import_record import Digests, digests, write_record
 from scripts.series.series import Series, read_series
 from scripts.upstream.vendor import ensure_releases
 

@@ -7,7 +7,7 @@ import shlex
 
 from scripts.core.errors import AttentionError, UsageError
 from scripts.core.git import Git
-from scripts.series.branch import Branch
+from scripts.editing.branch import Branch
 
 _FIXUP = re.compile(r"^(fixup|squash|amend)! ")
 _SQUASH = re.compile(r"^squash! ")

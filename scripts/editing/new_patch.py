@@ -13,11 +13,11 @@ from scripts.core.console import info
 from scripts.core.errors import problems_error
 from scripts.core.lockfile import read_lock
 from scripts.core.repository import Repository, write_atomically
-from scripts.series.branch import MESSAGES, Branch, fetch_branch, read_commits
+from scripts.editing.branch import MESSAGES, Branch, fetch_branch, read_commits
+from scripts.editing.import_branch import branch_folder, write_branch
+from scripts.editing.overwrites import check_overwrites
 from scripts.series.feature_record import record_path
-from scripts.series.import_branch import branch_folder, write_branch
 from scripts.series.override_files import file_of
-from scripts.series.overwrites import check_overwrites
 from scripts.series.series import Series, read_with_problems
 from scripts.series.templates import (
     NewPatch,

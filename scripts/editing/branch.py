@@ -10,8 +10,8 @@ from pathlib import Path
 from scripts.core.errors import Problem, UsageError, problems_error
 from scripts.core.git import Git, user_git
 from scripts.core.model import Lock, Release
-from scripts.series.commit_message import message_problems
-from scripts.series.import_branch import BRANCH
+from scripts.editing.commit_message import message_problems
+from scripts.editing.import_branch import BRANCH
 
 REF = "refs/fork/exported"
 """The ref of the branch in the private repository."""

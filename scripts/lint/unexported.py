@@ -11,10 +11,10 @@ from scripts.core.errors import Problem
 from scripts.core.git import user_git
 from scripts.core.model import Lock, Patch
 from scripts.core.repository import Repository
-from scripts.series.branch import ways_to_commit
-from scripts.series.commit_message import ADDED
-from scripts.series.import_branch import BRANCH, branch_folder
-from scripts.series.import_record import IMPORTED
+from scripts.editing.branch import ways_to_commit
+from scripts.editing.commit_message import ADDED
+from scripts.editing.import_branch import BRANCH, branch_folder
+from scripts.editing.import_record import IMPORTED
 from scripts.series.patch_series import Series
 
 

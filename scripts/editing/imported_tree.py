@@ -15,8 +15,8 @@ from pathlib import Path
 from scripts.core.git import Git, user_git
 from scripts.core.model import Patch, Release, State
 from scripts.core.repository import Repository
+from scripts.editing.branch import base_of
 from scripts.series.apply import TreeBuilder, series_module, set_file_times
-from scripts.series.branch import base_of
 from scripts.series.override_files import module_files, with_package_inits
 from scripts.series.trailers import Trailers, read_trailers
 

@@ -9,14 +9,14 @@ from scripts.core.errors import Problem, UsageError, problems_error
 from scripts.core.git import Git
 from scripts.core.model import Lock
 from scripts.core.repository import Repository
+from scripts.lint.exact_check import apply_series, base_problems
+from scripts.lint.import_checks import hunk_import_problems
+from scripts.lint.place_checks import place_problems, shipped_places
+from scripts.lint.readme_table import readme_problems
+from scripts.lint.unexported import stray_modules, unexported
 from scripts.series.bases import series_base, several_bases
-from scripts.series.exact_check import apply_series, base_problems
-from scripts.series.import_checks import hunk_import_problems
-from scripts.series.place_checks import place_problems, shipped_places
 from scripts.series.profile import profile_problems
-from scripts.series.readme_table import readme_problems
 from scripts.series.series import FIX_ALL, Series, read_with_problems
-from scripts.series.unexported import stray_modules, unexported
 
 
 @dataclass

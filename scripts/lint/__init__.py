@@ -1,0 +1,1 @@
+"""lint: what is wrong with a fork, found without running any of it."""
