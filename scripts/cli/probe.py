@@ -62,9 +62,18 @@ def probe(
         _watch(repo, options)
     code = _probe(repo, options)
     if code is Exit.OK:
-        where = f" -- {folder}" if folder else ""
-        info(f"\nnext: commit it in {folder or repo.work / 'series'}, then `nox -s export{where}`")
+        info("\nnext: " + "\n  or: ".join(_ways_on(repo, folder)))
     return code
+
+
+def _ways_on(repo: Repository, folder: Path | None) -> list[str]:
+    """Return the commands that write what was tried to patches/."""
+    from scripts.editing.branch import export_command, uncommitted, ways_to_commit
+    from scripts.editing.import_branch import branch_folder
+
+    place = branch_folder(repo, folder)
+    place = place.relative_to(Path.cwd()) if place.is_relative_to(Path.cwd()) else place
+    return [*ways_to_commit(place)] if uncommitted(place) else [export_command(place)]
 
 
 def _probe(repo: Repository, options: TrialOptions) -> Exit:
@@ -78,10 +87,15 @@ def _probe(repo: Repository, options: TrialOptions) -> Exit:
 
 
 def _watch(repo: Repository, options: TrialOptions) -> NoReturn:
-    """Run the probes again at each save; only Ctrl-C ends this, or wrong use at the first run."""
+    """Run the probes again at each save; ends at Ctrl-C or with its parent.
+
+    Wrong use at the first run ends it, too.
+    """
+    from scripts.core.parent import end_with_parent
     from scripts.core.saves import file_stamps, wait_for_save
     from scripts.status.trial import files_to_watch
 
+    end_with_parent()
     watched = files_to_watch(repo, options)
     before = file_stamps(watched)
     _probe(repo, options)

@@ -70,12 +70,17 @@ def check_ready(place: Path, folder: Path | None) -> None:
             if rebasing
             else f"git -C {there} checkout {BRANCH} && {export}",
         )
-    dirty = user_git(place, "status", "--porcelain", "--untracked-files=normal").text.rstrip()
+    dirty = uncommitted(place)
     if dirty:
         raise UsageError(
             f"{place} has changes that are in no commit:\n{dirty}",
             hint="\n".join(ways_to_commit(place)),
         )
+
+
+def uncommitted(place: Path) -> str:
+    """Return what is in no commit of a work tree, as git's short status names it."""
+    return user_git(place, "status", "--porcelain", "--untracked-files=normal").text.rstrip()
 
 
 def ways_to_commit(place: Path) -> Iterator[str]:

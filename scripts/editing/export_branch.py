@@ -22,6 +22,7 @@ from scripts.editing.branch import (
     REF,
     Branch,
     BranchCommit,
+    check_imported,
     check_messages,
     check_ready,
     fetch_branch,
@@ -32,6 +33,7 @@ from scripts.editing.import_branch import branch_folder
 from scripts.editing.import_record import digests, write_record
 from scripts.editing.overwrites import check_overwrites
 from scripts.editing.round_trip import ExportedPatch, check_round_trip, tree_builder
+from scripts.editing.stray_modules import check_no_stray_modules
 from scripts.series.apply import SeriesCommits, format_patch
 from scripts.series.patch_file import read_mail, with_trailers
 from scripts.series.series import Series, read_with_problems
@@ -50,6 +52,8 @@ def export_series(repo: Repository, folder: Path | None = None) -> list[str]:
     place = branch_folder(repo, folder)
     with repo.exclusive():
         lock = read_lock(repo.lock_file)
+        check_imported(place, folder)
+        check_no_stray_modules(repo, place)
         check_ready(place, folder)
         branch = _fold(repo, fetch_branch(repo.git, lock, place))
         commits = read_commits(repo.git, branch)

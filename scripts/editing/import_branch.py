@@ -40,7 +40,7 @@ def write_branch(repo: Repository, place: Path) -> None:
     if place.exists() and any(place.iterdir()):
         raise UsageError(
             f"{place} is not empty",
-            hint=f"export what is in it (nox -s export), or remove it: rm -r {place}",
+            hint=f"export what is in it (nox -s export), or remove it: rm -rf {place}",
         )
     lock = read_lock(repo.lock_file)
     ensure_releases(repo, lock)

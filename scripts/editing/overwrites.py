@@ -79,7 +79,7 @@ def _ways(
 ) -> Iterator[str]:
     place = shlex.quote(str(branch.place))
     if not own:
-        yield f"rm -r {place} && nox -s import -- {place}"
+        yield f"rm -rf {place} && nox -s import -- {place}"
         return
     aside = shlex.quote(str(_free_name(branch.place)))
     picks = " ".join(item.commit for item in own)

@@ -9,11 +9,13 @@ from scripts.core.errors import Problem, UsageError, problems_error
 from scripts.core.git import Git
 from scripts.core.model import Lock
 from scripts.core.repository import Repository
+from scripts.editing.import_branch import branch_folder
+from scripts.editing.stray_modules import stray_modules
 from scripts.lint.exact_check import apply_series, base_problems
 from scripts.lint.import_checks import hunk_import_problems
 from scripts.lint.place_checks import place_problems, shipped_places
 from scripts.lint.readme_table import readme_problems
-from scripts.lint.unexported import stray_modules, unexported
+from scripts.lint.unexported import unexported
 from scripts.series.bases import series_base, several_bases
 from scripts.series.profile import profile_problems
 from scripts.series.series import FIX_ALL, Series, read_with_problems
@@ -45,7 +47,7 @@ def lint(repo: Repository, lock: Lock, *, write: bool) -> Findings:
     series, problems = read_with_problems(repo, lock)
     found = Findings(series, problems)
     found.problems += hunk_import_problems(repo, series)
-    found.problems += stray_modules(repo)
+    found.problems += stray_modules(repo, branch_folder(repo, None))
     found.problems += profile_problems(repo, series)
     found.problems += readme_problems(repo, series, write=write)
     git = _git_with_releases(repo, lock, series)

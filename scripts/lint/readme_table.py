@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from scripts.core.console import info
 from scripts.core.errors import Problem
 from scripts.core.model import Feature, Patch, State
 from scripts.core.repository import Repository, write_atomically
@@ -20,6 +21,7 @@ def readme_problems(repo: Repository, series: Series, *, write: bool) -> Iterato
         return
     if write:
         write_atomically(path, wanted.encode())
+        info("written: README.md, its table of patches")
     else:
         yield Problem(
             "its table is not the one of the patches", "nox -s lint -- --write", "README.md"

@@ -1,4 +1,4 @@
-"""Compare the work tree of `import` with `patches/` and with the override modules."""
+"""Compare the work tree of `import` with `patches/`."""
 
 from __future__ import annotations
 
@@ -26,25 +26,6 @@ class _Commit:
     tree: str
 
 
-def stray_modules(repo: Repository) -> Iterator[Problem]:
-    """Yield override modules that the imported tree has in another version than the repository.
-
-    `import` writes none, and a built tree takes them from the repository, so an edit there is lost.
-    """
-    package, folder = repo.config.overrides.package, branch_folder(repo, None)
-    for path in sorted((folder / package).rglob("*.py")):
-        name = path.relative_to(folder).as_posix()
-        here = repo.root / name
-        if not here.is_file() or here.read_bytes() != path.read_bytes():
-            there = shlex.quote(str(path.relative_to(repo.root)))
-            text = f"{there} is another version of it, and every tree is built with this one"
-            yield Problem(
-                text if here.is_file() else f"it is only in {there}, and no tree is built with it",
-                f"mv {there} {shlex.quote(name)}\nrm {there}",
-                name,
-            )
-
-
 def unexported(
     repo: Repository, lock: Lock, series: Series, trees: Mapping[str, str]
 ) -> Iterator[Problem]:
@@ -53,7 +34,8 @@ def unexported(
     if not (place / ".git").exists():
         return
     folder = shlex.quote(str(place.relative_to(repo.root)))
-    if user_git(place, "status", "--porcelain", ok=None).stdout:
+    dirty = bool(user_git(place, "status", "--porcelain", ok=None).stdout)
+    if dirty:
         yield Problem(
             "has changes that are in no commit",
             "\n".join(ways_to_commit(place)),
@@ -62,19 +44,25 @@ def unexported(
     patches = [_Commit(_patch_words(patch), trees[patch.id]) for patch in series.active]
     branch, synced = (_commits(place, lock, ref) for ref in (f"refs/heads/{BRANCH}", IMPORTED))
     if branch is not None and branch != patches:
-        yield _difference(folder, patches, branch, synced)
+        yield _difference(folder, patches, branch, synced, dirty=dirty)
 
 
 def _difference(
-    folder: str, patches: list[_Commit], branch: list[_Commit], synced: list[_Commit] | None
+    folder: str,
+    patches: list[_Commit],
+    branch: list[_Commit],
+    synced: list[_Commit] | None,
+    *,
+    dirty: bool,
 ) -> Problem:
     """Say which side changed since the last import or export; an import of old has no record."""
     if synced is None or synced == patches:
         return Problem("has commits that are not in patches/", "nox -s export", folder)
-    if synced == branch:
+    # What is in no commit is a change, too, and would go with the folder.
+    if synced == branch and not dirty:
         return Problem(
             "patches/ changed since it was imported, so an export would be refused",
-            f"rm -r {folder} && nox -s import",
+            f"rm -rf {folder} && nox -s import",
             folder,
         )
     return Problem(

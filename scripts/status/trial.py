@@ -20,6 +20,7 @@ from scripts.core.result_cache import ResultCache
 from scripts.editing.branch import check_imported
 from scripts.editing.import_branch import branch_folder
 from scripts.editing.imported_tree import ImportedTree, copy_imported
+from scripts.editing.stray_modules import check_no_stray_modules
 from scripts.probes.prober import ProbeJob, Prober
 from scripts.probes.report_log import FileResult
 from scripts.series.apply import TreeBuilder
@@ -76,6 +77,7 @@ def run_trial(repo: Repository, options: TrialOptions) -> Trial:
     """Run the probes, and return what they gave; raise UsageError for what cannot be tried."""
     place = branch_folder(repo, options.folder)
     check_imported(place, options.folder)
+    check_no_stray_modules(repo, place)
     with repo.exclusive(), repo.scratch() as scratch:
         lock = read_lock(repo.lock_file)
         ensure_releases(repo, lock)

@@ -3,11 +3,21 @@
 import os
 import signal
 import subprocess
+import sys
 import threading
+from contextlib import ExitStack, suppress
 
 import pytest
 
-from tests.support.harness import PATIENCE_SECONDS, TRIM_PROBE, WAITING_PROBE, copy_fork, wait_until
+from tests.support.harness import (
+    PATIENCE_SECONDS,
+    PROJECT,
+    TRIM_PROBE,
+    WAITING_PROBE,
+    command,
+    copy_fork,
+    wait_until,
+)
 from tests.support.rebasing import content_of
 
 pytestmark = pytest.mark.slow
@@ -73,9 +83,7 @@ def test_feature_passes_on_the_imported_tree_and_fails_bare(imported):
         "    bare 2.0      fails (1 failed, 1 left out after it)",
         "      test_heading_has_no_space_around_it: AssertionError: assert ' bread ' == 'Bread'",
     ]
-    assert done.stderr.endswith(
-        f"next: commit it in {imported.root / '.fork/series'}, then `nox -s export`\n"
-    )
+    assert done.stderr.endswith(f"\nnext: nox -s export -- {imported.root / '.fork/series'}\n")
 
 
 def test_what_is_in_no_commit_counts_and_its_failure_is_shown_as_pytest_does(imported):
@@ -130,6 +138,21 @@ def test_override_modules_of_the_work_tree_are_beside_it_also_without_a_patch(im
     assert imported.run("probe", "trim-headings").code == 20
 
 
+def test_override_module_in_the_imported_tree_is_refused_with_its_place(imported):
+    (imported.root / ".fork/series/larder_overrides").mkdir()
+    imported.write(".fork/series/larder_overrides/new_trim.py", "trim = str.strip\n")
+    there = ".fork/series/larder_overrides/new_trim.py"
+    done = imported.run("probe", "trim-headings")
+    assert (done.code, done.stdout) == (2, "")
+    assert done.stderr == (
+        f"error: override modules are files of larder_overrides/ in the repository, not in {imported.root / '.fork/series'}:\n"
+        f"  - larder_overrides/new_trim.py: it is only in {there}, and no tree is built with it\n"
+        f"      fix: mv {there} larder_overrides/new_trim.py\n"
+        f"       or: rm {there}\n"
+        "  next: do what stands below each, then run this again\n"
+    )
+
+
 def test_module_that_cannot_be_imported_is_named_with_its_place(imported):
     edit(imported, "larder/labels.py", "import trim", "import trimm")
     done = imported.run("probe", "trim-headings", "--no-bare")
@@ -166,7 +189,7 @@ def test_tree_elsewhere_is_tried(imported):
     done = imported.run("probe", "trim-headings", "--tree", str(place))
     assert done.code == 0, done.stderr
     assert "    elsewhere  passes (2 passed)" in done.stdout.splitlines()
-    assert f"then `nox -s export -- {place}`" in done.stderr
+    assert done.stderr.endswith(f"\nnext: nox -s export -- {place}\n")
 
 
 def test_tree_of_an_older_release_is_tried_on_that_one(fork):
@@ -202,6 +225,12 @@ def test_probe_file_is_tried_before_its_patch_is_there(imported):
     assert (
         done.stdout.splitlines()[0]
         == "drop-all: passes on your tree, and fails on bare 2.0, as it must"
+    )
+    git = f"git -C {imported.root / '.fork/series'}"
+    export = f"nox -s export -- {imported.root / '.fork/series'}"
+    assert done.stderr.endswith(
+        f"\nnext: {git} add --all && {git} commit && {export}\n"
+        f"  or: {git} add --all && {git} commit --amend && {export}\n"
     )
 
 
@@ -356,9 +385,10 @@ def test_feature_that_no_cell_here_runs_says_why(imported):
 class Watch:
     """A running `probe --watch`, which is killed if it says nothing for too long."""
 
-    def __init__(self, fork, *words, **env):
-        self.process = fork.start("probe", *words, **env)
-        self.timer = threading.Timer(PATIENCE_SECONDS, self.process.kill)
+    def __init__(self, process):
+        self.process = process
+        self.timer = threading.Timer(PATIENCE_SECONDS, process.kill)
+        self.timer.daemon = True  # pytest need not wait for it
         self.timer.start()
 
     def says(self, text):
@@ -370,12 +400,30 @@ class Watch:
     def interrupt(self):
         os.killpg(self.process.pid, signal.SIGINT)
         self.process.communicate()
-        self.timer.cancel()
         return self.process.returncode
 
+    def close(self):
+        self.timer.cancel()
+        with suppress(ProcessLookupError):  # as a test left it that failed or was interrupted
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.communicate()
 
-def test_saves_of_the_tree_an_override_and_a_probe_are_each_followed_by_a_run(imported):
-    watch = Watch(imported, "trim-headings", "--watch")
+
+@pytest.fixture
+def watching():
+    """Return what starts `probe trim-headings --watch` in a fork; the test's end kills it."""
+    with ExitStack() as stack:
+
+        def start(fork, **env):
+            watch = Watch(fork.start("probe", "trim-headings", "--watch", **env))
+            stack.callback(watch.close)
+            return watch
+
+        yield start
+
+
+def test_saves_of_the_tree_an_override_and_a_probe_are_each_followed_by_a_run(imported, watching):
+    watch = watching(imported)
     watch.says("trim-headings: passes on your tree")
     edit(imported, "larder/labels.py", TRIMMED, "return line.capitalize()")
     watch.says("trim-headings: fails on your tree")
@@ -389,8 +437,8 @@ def test_saves_of_the_tree_an_override_and_a_probe_are_each_followed_by_a_run(im
     assert leftovers(imported) == []
 
 
-def test_mistake_between_two_saves_does_not_end_the_watch(imported):
-    watch = Watch(imported, "trim-headings", "--watch")
+def test_mistake_between_two_saves_does_not_end_the_watch(imported, watching):
+    watch = watching(imported)
     watch.says("trim-headings: passes on your tree")
     probe = imported.read(TRIM_PROBE)
     (imported.root / TRIM_PROBE).unlink()
@@ -406,8 +454,8 @@ def test_wrong_use_ends_the_watch_at_once(imported):
     assert imported.run("probe", "trim-heading", "--watch").code == 2
 
 
-def test_other_commands_work_while_it_waits(imported):
-    watch = Watch(imported, "trim-headings", "--watch")
+def test_other_commands_work_while_it_waits(imported, watching):
+    watch = watching(imported)
     watch.says("trim-headings: passes on your tree")
     for line in watch.process.stderr:
         if "waiting for a save" in line:
@@ -417,10 +465,47 @@ def test_other_commands_work_while_it_waits(imported):
     assert watch.interrupt() == 130
 
 
-def test_ctrl_c_in_the_middle_of_a_run_leaves_nothing(imported, tmp_path):
+def test_ctrl_c_in_the_middle_of_a_run_leaves_nothing(imported, watching, tmp_path):
     imported.append(TRIM_PROBE, WAITING_PROBE)
     started = tmp_path / "started"
-    watch = Watch(imported, "trim-headings", "--watch", LARDER_STARTED=str(started))
+    watch = watching(imported, LARDER_STARTED=str(started))
     wait_until(started.exists, "the probe that waits")
     assert watch.interrupt() == 130
     assert leftovers(imported) == []
+
+
+def test_sigterm_in_the_middle_of_a_run_leaves_nothing(imported, watching, tmp_path):
+    imported.append(TRIM_PROBE, WAITING_PROBE)
+    started = tmp_path / "started"
+    watch = watching(imported, LARDER_STARTED=str(started))
+    wait_until(started.exists, "the probe that waits")
+    watch.process.terminate()
+    watch.process.communicate()
+    assert watch.process.returncode == 130
+    assert leftovers(imported) == []
+
+
+STARTER = "import subprocess, sys; subprocess.run(sys.argv[1:], start_new_session=True)"
+"""A program that starts another one, which a signal to the first does not reach."""
+
+
+@pytest.mark.parametrize("in_a_run", [True, False])
+def test_death_of_what_started_it_leaves_nothing(imported, tmp_path, in_a_run):
+    started = tmp_path / "started"
+    if in_a_run:
+        imported.append(TRIM_PROBE, WAITING_PROBE)
+    words = command(imported.root, ["probe", "trim-headings", "--watch"])
+    env = os.environ | {"LARDER_STARTED": str(started)}
+    with (tmp_path / "said").open("w") as said:
+        parent = subprocess.Popen(
+            [sys.executable, "-c", STARTER, *map(str, words)], cwd=PROJECT, env=env, stderr=said
+        )
+    wait_until(
+        lambda: started.exists() or "waiting for a save" in (tmp_path / "said").read_text(),
+        "the probe that waits, or the wait for a save",
+    )
+    assert started.exists() is in_a_run
+    parent.kill()
+    parent.wait()
+    wait_until(lambda: "stopped; " in (tmp_path / "said").read_text(), "its last words")
+    wait_until(lambda: leftovers(imported) == [], "the end of every process")

@@ -405,6 +405,17 @@ def test_id_of_a_retired_patch_is_refused(fork, work):
     assert "Id: more is that of 0001-more.patch" in fork.run("export", ok=2).stderr
 
 
+def test_override_module_is_moved_before_it_is_committed(fork, work):
+    before = patches(fork)
+    (work.place / "tally_overrides").mkdir()
+    (work.place / "tally_overrides" / "mine.py").write_text("")
+    refused = fork.run("export", ok=2).stderr
+    assert "not in " in refused
+    assert "      fix: mv .fork/series/tally_overrides/mine.py tally_overrides/mine.py\n" in refused
+    assert "git" not in refused.replace(str(fork.root), "")
+    assert patches(fork) == before
+
+
 def test_import_into_a_folder_that_is_taken_is_refused(fork, work):
     (work.place / "tally" / "words.py").write_text("my work")
     assert (

@@ -274,6 +274,7 @@ def test_hunk_for_a_test_of_upstream_names_where_it_is_excused(linted):
 
 
 def test_hunk_for_an_override_module(linted):
+    linted.write("tally_overrides/mine.py", "MINE = 1\n")
     linted.commit("mine", "tally_overrides/mine.py", "MINE = 1\n")
     linted.fork.run("export")
     found = findings(linted.lint())
@@ -347,8 +348,17 @@ def test_import_that_is_older_than_the_patches_is_not_to_be_exported(linted):
     linted.replace(BYE, "+    return b * a\n", "+    return a * b * 1\n")
     assert warnings(linted.lint(0)) == [
         "warning: .fork/series: patches/ changed since it was imported, so an export would be refused",
-        "      fix: rm -r .fork/series && nox -s import",
+        "      fix: rm -rf .fork/series && nox -s import",
     ]
+
+
+def test_import_with_changes_in_no_commit_is_not_to_be_removed(linted):
+    linted.replace(BYE, "+    return b * a\n", "+    return a * b * 1\n")
+    linted.write(".fork/series/tally/more.py", "MORE = 2\n")
+    found = linted.lint(0)
+    assert "warning: .fork/series: has changes that are in no commit\n" in found
+    assert "both changed since the import" in found
+    assert "rm -rf" not in found
 
 
 def test_import_and_patches_that_both_changed(linted):
@@ -376,7 +386,9 @@ def test_all_findings_come_at_once_in_the_order_of_the_files(linted):
         "tally_overrides/stray.py",
     ]
     assert all("\n      fix: " in item for item in found)
-    assert [item.partition(":")[0] for item in findings(linted.lint(2, "--write"))] == [
+    mended = linted.lint(2, "--write")
+    assert mended.startswith("written: README.md, its table of patches\n")
+    assert [item.partition(":")[0] for item in findings(mended)] == [
         ADD,
         BYE,
         "tally_overrides/stray.py",
