@@ -138,7 +138,7 @@ def export(session: nox.Session) -> None:
 @nox.session
 def rebase(session: nox.Session) -> None:
     """Move the series to another upstream release (-- VERSION, --continue, --skip, --abort)."""
-    run_verb(session)
+    run_verb(session, "wheel")
 
 
 @nox.session

@@ -438,9 +438,18 @@ def _by_hand(repo: Repository, patches: tuple[str, ...], *, back: bool, dry_run:
     help="Increment N first: the wheel's content changed since N was published.",
 )
 @click.option("--no-verify", is_flag=True, help="Only build; do not install and test it.")
+@click.option(
+    "--compare",
+    "old",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="OLD.whl",
+    help="Say what differs from this wheel: files, metadata, patches, features, public names.",
+)
 @_WAIVE
 @click.pass_obj
-def wheel(repo: Repository, bump: bool, no_verify: bool, waived: dict[str, str]) -> Exit:
+def wheel(
+    repo: Repository, bump: bool, no_verify: bool, old: Path | None, waived: dict[str, str]
+) -> Exit:
     """Build the locked release plus the series as one wheel in dist/, and test it when installed.
 
     Prints its name, its sha256 and N, one per line. Equal content gives equal bytes, on any day
@@ -450,11 +459,19 @@ def wheel(repo: Repository, bump: bool, no_verify: bool, waived: dict[str, str])
     Examples:
       nox -s wheel              build and test
       nox -s wheel -- --bump    after a publish was refused because other bytes have that version
+      nox -s wheel -- --no-verify --compare OLD.whl    what changes for those who have OLD.whl
     """
     from scripts.wheel.build import wheel as build
+    from scripts.wheel.compare_text import report_comparison
+    from scripts.wheel.contents import read_contents
 
+    # Before the build, which may replace it.
+    hint = "name one for every Python 3 (-none-any.whl)"
+    before = read_contents(old, origin="--compare names", hint=hint) if old else None
     built = build(repo, waived=waived, bump=bump, verify=not no_verify)
     click.echo(f"{built.path.name}\nsha256 {built.sha256}\nN {built.number}")
+    if before:
+        report_comparison(repo, before, built.contents, out)
     return Exit.OK
 
 

@@ -6,7 +6,7 @@ import re
 
 from scripts.core.errors import Problem
 from scripts.core.model import State
-from scripts.series.patch_file import Mail, wrong_fields
+from scripts.series.patch_fields import wrong_fields
 from scripts.series.templates import left_placeholders, slug_of
 from scripts.series.trailers import body_problems, read_trailers
 
@@ -28,7 +28,7 @@ def message_problems(title: str, body: str) -> list[Problem]:
         *_header_problems(body),
         *body_problems(body),
         *left_placeholders(title + body),
-        *wrong_fields(Mail(title, "", (*kept, *added), "", ()), State.ACTIVE, slug_of(title)),
+        *wrong_fields((*kept, *added), State.ACTIVE, slug_of(title)),
         *([] if title else [Problem("the subject is empty", "write what it does in one line")]),
     ]
 

@@ -139,7 +139,7 @@ def compare_with_bare(
         info(
             f"{repo.config.upstream.name} {release.version} brings no tests of its own"
             if suite
-            else "fork.toml has no [suite]"
+            else "upstream's own tests are not run, because fork.toml has no [suite]"
         )
         return []
     trials = list(_suite_jobs(repo, suite, builder, release, tree, wheel))

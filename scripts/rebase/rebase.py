@@ -6,39 +6,33 @@ Nothing outside `.fork/rebase/` changes before the last step, which replaces eve
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 from scripts.core.console import info
-from scripts.core.errors import UsageError
+from scripts.core.errors import ForkError, UsageError
 from scripts.core.lockfile import read_lock
-from scripts.core.model import FAULTS, Patch, State, Verdict
 from scripts.core.repository import Repository
-from scripts.core.result_cache import ResultCache
-from scripts.probes.upstream_suite import compare_with_bare, unexcused_failures
+from scripts.rebase.closing import (
+    closing_notes,
+    compare_wheels,
+    stage_closing,
+    wheel_changes_file,
+)
+from scripts.rebase.notes import rebase_notes
 from scripts.rebase.plan import (
     all_retirements,
     all_returning,
     changes_nothing,
     check_waivers,
     dry_run_plan,
-    has_evidence,
     plan_manual_step,
     plan_rebase,
-    verdict_detail,
 )
 from scripts.rebase.plan_text import RebasePlan
-from scripts.rebase.replay import (
-    accept_resolution,
-    release_of,
-    replay,
-    skip_stopped,
-    stop_rebase,
-    tree_builder,
-)
-from scripts.rebase.staging import orphaned_modules, put_in_place, staged_repository, write_stage
+from scripts.rebase.prove import prove
+from scripts.rebase.replay import accept_resolution, replay, skip_stopped, tree_builder
+from scripts.rebase.staging import put_in_place, staged_repository, write_stage
 from scripts.rebase.state import (
     RebaseState,
     check_unchanged,
@@ -50,12 +44,8 @@ from scripts.rebase.state import (
     target_lock,
 )
 from scripts.rebase.undo import record_step, restore, snapshot, tree_to_restore
-from scripts.series.apply import TreeBuilder
 from scripts.series.series import Series, read_series
-from scripts.status.selection import Selection
-from scripts.status.status import run_status
-from scripts.upstream.source_tree import is_subtree
-from scripts.verdicts.aggregate import FeatureReport, Report
+from scripts.wheel.compare import Comparison
 
 
 def rebase(
@@ -196,7 +186,12 @@ def _clean_up_killed(repo: Repository, state: RebaseState) -> RebasePlan:
     discard(repo)
     live = _live_ids(read_series(repo, read_lock(repo.lock_file)))
     return RebasePlan(
-        state.origin, state.target, all_retirements(state), live, back=all_returning(state)
+        state.origin,
+        state.target,
+        all_retirements(state),
+        live,
+        back=all_returning(state),
+        closing=() if state.by_hand else tuple(closing_notes(repo, state)),
     )
 
 
@@ -208,8 +203,10 @@ def _run_remaining_steps(repo: Repository, state: RebaseState) -> RebasePlan:
     state = replay(repo, state)
     digest = write_stage(repo, state)
     checkpoint("exported")
-    report = _prove(repo, state)
+    report = prove(repo, state)
     checkpoint("proven")
+    compared = None if state.by_hand else compare_wheels(repo, state)
+    checkpoint("compared")
     series = read_series(staged_repository(repo), target_lock(repo))
     replayed = tuple(name for name in _live_ids(series) if name not in state.back)
     plan = RebasePlan(
@@ -217,145 +214,29 @@ def _run_remaining_steps(repo: Repository, state: RebaseState) -> RebasePlan:
         state.target,
         all_retirements(state),
         replayed,
-        tuple(_notes(repo, state, report)),
+        tuple(rebase_notes(repo, state, report)),
         all_returning(state),
     )
     checkpoint("deciding")
-    put_in_place(repo, state, digest)
+    also = {} if compared is None else stage_closing(repo, state, compared)
+    put_in_place(repo, state, digest, also)
     checkpoint("decided")
+    if compared is not None:
+        plan = _with_closing(repo, state, plan, compared)
     discard(repo)
     return plan
 
 
-def _prove(repo: Repository, state: RebaseState) -> Report:
-    """Run every probe, live and retired, and upstream's own tests on the staged repository.
-
-    Any fault stops the rebase.
-    """
-    new, lock = staged_repository(repo), target_lock(repo)
-    report, _ = run_status(new, lock, Selection())
-    before = tree_builder(repo).series.by_id
-    judged = [item for item in report.features if item.feature.id not in state.waived]
-    wrong = [
-        item
-        for item in judged
-        if item.verdict in FAULTS or _lost_all_hunks(item, before[item.feature.patch.id])
-    ]
-    if wrong:
-        words = [
-            f"{item.feature.id} is {item.verdict}: "
-            f"{_fault_reason(item, before[item.feature.patch.id], report)}"
-            for item in wrong
-        ]
-        words += [
-            f"  without proof: nox -s rebase -- --continue --waive {item.feature.id}=REASON"
-            for item in wrong
-            if item.verdict is Verdict.UNPROVEN
-        ]
-        # `--skip` can leave out only live patches.
-        at = tuple(
-            dict.fromkeys(
-                item.feature.patch.id for item in wrong if item.feature.patch.state is State.ACTIVE
-            )
-        )
-        stop_rebase(repo, state, "replayed, but not proven:\n" + "\n".join(words), at)
-    builder = TreeBuilder(new, lock, read_series(new, lock), ResultCache(repo.work / "results"))
-    tree = builder.build(builder.series.active, lock.locked_release).tree
-    failures = (
-        unexcused_failures(new, compare_with_bare(new, builder, lock.locked_release, tree=tree))
-        if builder.series.active  # else the tree is bare upstream
-        else []
+def _with_closing(
+    repo: Repository, state: RebaseState, plan: RebasePlan, compared: Comparison | ForkError
+) -> RebasePlan:
+    notes = tuple(closing_notes(repo, state))
+    if isinstance(compared, ForkError):
+        why = f"the wheel was not compared with the one before: {compared}"
+        return dataclasses.replace(plan, closing=(why, *notes))
+    return dataclasses.replace(
+        plan, comparison=compared, comparison_file=wheel_changes_file(repo), closing=notes
     )
-    if failures:
-        stop_rebase(
-            repo,
-            state,
-            "upstream's own tests fail that pass without the patches:\n"
-            + "\n".join(map(str, failures)),
-            (),
-        )
-    return report
-
-
-def _lost_all_hunks(item: FeatureReport, before: Patch) -> bool:
-    """Return whether a patch lost all its hunks in the replay and no verdict shows a need for it.
-
-    Lost hunks alone do not prove that upstream absorbed it. A retired feature has its own proof.
-    """
-    return bool(
-        before.hunks
-        and not item.feature.patch.hunks
-        and item.feature.state is State.ACTIVE
-        and item.verdict is not Verdict.NEEDED
-    )
-
-
-def _fault_reason(item: FeatureReport, before: Patch, report: Report) -> str:
-    empty = (
-        "no hunk of it is left, which does not make it absorbed; "
-        if before.hunks and not item.feature.patch.hunks
-        else ""
-    )
-    return empty + verdict_detail(item, report)
-
-
-# Report
-
-
-def _notes(repo: Repository, state: RebaseState, report: Report) -> Iterator[str]:
-    """Yield the closing notes: the answer, what was dropped or not tried, and the range-diff."""
-    yield report.answer.short
-    series = tree_builder(repo).series
-    for patch in (patch for patch in series.all if patch.id in state.skipped):
-        probes = [spec for feature in series.features_of(patch) for spec in feature.probes]
-        yield (
-            f"{patch.id} was skipped, so its features are gone: "
-            f"nothing runs {', '.join(probes)} any more"
-        )
-    for name, reason in state.waived.items():
-        yield f"{name} is not proven, waived: {reason}"
-    yield from repo.config.stale_exclusions(
-        target_lock(repo), None if state.by_hand else state.origin
-    )
-    for path in orphaned_modules(repo, state):
-        tests = ", ".join(_importers(repo, path))
-        yield f"{path} went with its patch" + (f"; look at {tests}" if tests else "")
-    for name in state.again:
-        yield f"{name}: its conflict was resolved as once before; look at it in the range-diff"
-    untried = [item.feature.id for item in report.features if not has_evidence(item, report)]
-    if untried:
-        yield f"not tried on {state.target}, for no cell here can: {', '.join(untried)}"
-    if is_subtree(repo):
-        yield (
-            "upstream/src/ is a subtree and left as it is; "
-            f"nox -s vendor -- --subtree merges {state.target} into it"
-        )
-    yield from _range_diff(repo, state)
-
-
-def _importers(repo: Repository, module: Path) -> Iterator[str]:
-    """Yield the tests that import an override module."""
-    package = re.escape(".".join(module.parent.parts))
-    # Only imports count, because a module's name may be an ordinary word.
-    imported = re.compile(
-        rf"\b{package}\.{module.stem}\b|\bfrom {package} import [^\n]*\b{module.stem}\b"
-    )
-    for test in sorted(repo.root.glob("tests/**/*.py")):
-        if imported.search(test.read_text(encoding="utf-8")):
-            yield str(test.relative_to(repo.root))
-
-
-def _range_diff(repo: Repository, state: RebaseState) -> Iterator[str]:
-    builder = tree_builder(repo)
-    if builder.series.active:
-        old = builder.commits(builder.series.active).ids[builder.series.active[-1].id]
-        base, target = (
-            release_of(repo, builder.series.active[0].base),
-            release_of(repo, state.target),
-        )
-        yield repo.git.text(
-            "range-diff", "--no-color", f"{base.commit}..{old}", f"{target.commit}..{state.head}"
-        )
 
 
 def _live_ids(series: Series) -> tuple[str, ...]:

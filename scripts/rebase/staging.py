@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -131,13 +131,17 @@ def _remove_empty(path: Path, top: Path) -> None:
         folder.rmdir()
 
 
-def put_in_place(repo: Repository, state: RebaseState, digest: str) -> None:
+def put_in_place(
+    repo: Repository, state: RebaseState, digest: str, also: Mapping[Path, Path]
+) -> None:
     """Replace patches, overrides, records, pins, README's table, upstream/src/ and state together.
 
-    Raises AttentionError if one of them was changed after it was read.
+    `also` are further places with their staged files. Raises AttentionError if a patch, a pin or
+    the overrides were changed after they were read.
     """
     stage = rebase_folder(repo) / "stage"
     changes: dict[Path, Path | None] = {
+        **also,
         repo.patches: stage / "patches",
         repo.overrides: stage / repo.config.overrides.package,
         repo.lock_file: stage / "upstream" / "lock.toml",

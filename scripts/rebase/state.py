@@ -28,6 +28,7 @@ STEPS = (
     "replayed",
     "exported",
     "proven",
+    "compared",
     "deciding",
     "decided",
     "forgetting",

@@ -1,4 +1,4 @@
-"""A patch file: a mail for `git am`, its trailers and its hunks, and what is wrong with it."""
+"""A patch file: a mail for `git am`, and what is wrong with it."""
 
 from __future__ import annotations
 
@@ -7,50 +7,18 @@ import email.header
 import email.policy
 import hashlib
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import unidiff.errors
-import unidiff.patch
-
 from scripts.core.errors import Problem
-from scripts.core.model import Hunk, Patch, State
-from scripts.series.field_checks import field_problems, form_problems
+from scripts.core.model import Patch, State
+from scripts.series.diff_hunks import read_hunks
+from scripts.series.patch_fields import ORDER, wrong_fields
 from scripts.series.templates import left_placeholders
 from scripts.series.trailers import Trailers, body_problems, read_trailers
 
-REQUIRED = ("Id", "Base", "Origin", "Forwarded", "Last-Update")
-OPTIONAL = ("Bug", "Features", "Overrides", "Depends", "Place", "Applied-Upstream")
-RECORD_REQUIRED = ("Probes", "Drop-When")
-"""What a patch needs in addition if it names no features, because it is then its own record."""
-
-RECORD_OPTIONAL = ("Needs", "Replaced-By", "Mutation", "Code")
-
-_ORDER = (
-    *(
-        "Id",
-        "Base",
-        "Origin",
-        "Bug",
-        "Forwarded",
-        "Last-Update",
-        "Features",
-        "Probes",
-        "Overrides",
-        "Depends",
-        "Needs",
-    ),
-    *("Replaced-By", "Mutation", "Code", "Drop-When", "Place", "Applied-Upstream"),
-)
-"""The order that decides where an added field is inserted."""
-
 _DIFF_START = re.compile(r"^diff --git ", re.MULTILINE)
-_HUNK = re.compile(r"^@@ -\d+(?:,(\d+))? \+\d+(?:,(\d+))? @@")
-_BETWEEN_HUNKS = re.compile(
-    r"^(diff --git |index |(old|new|deleted) (file )?mode |(dis)?similarity |rename |copy "
-    r"|--- |\+\+\+ |\\ No newline|$)"
-)
 _FIRST_LINE = f"From {'0' * 40} Mon Sep 17 00:00:00 2001"
 
 
@@ -100,11 +68,12 @@ def read_patch(path: Path, state: State) -> tuple[Patch, list[Problem]]:
     content = path.read_bytes()
     mail = read_mail(content)
     slug = _slug(path)
-    problems = [*mail.problems, *wrong_fields(mail, state, slug)]
+    problems = [*mail.problems, *wrong_fields(mail.trailers, state, slug)]
     if not mail.title:
         subject = f"write `Subject: [PATCH] {slug.replace('-', ' ')}`"
         problems.append(Problem("the subject is empty", subject))
-    hunks, lines = _hunks(mail.diff, problems)
+    hunks, lines, wrong = read_hunks(mail.diff)
+    problems += wrong
     fields = mail.fields
     return Patch(
         path=path,
@@ -146,13 +115,13 @@ def with_trailers(text: bytes, changes: Mapping[str, str | None]) -> bytes:
     for name, value in left.items():
         if value:
             known = [
-                _ORDER.index(key)
-                if (key := line.partition(b":")[0].decode(errors="replace")) in _ORDER
+                ORDER.index(key)
+                if (key := line.partition(b":")[0].decode(errors="replace")) in ORDER
                 else 0
                 for line in lines
             ]
             place = next(
-                (number for number, rank in enumerate(known) if rank > _ORDER.index(name)),
+                (number for number, rank in enumerate(known) if rank > ORDER.index(name)),
                 len(lines),
             )
             lines.insert(place, f"{name}: {value}".encode())
@@ -169,86 +138,3 @@ def _header(value: str | None) -> str:
 def _slug(path: Path) -> str:
     """Return the id that a file's name implies: its name without the number."""
     return re.sub(r"^\d+-", "", path.stem)
-
-
-def wrong_fields(mail: Mail, state: State, slug: str) -> Iterator[Problem]:
-    """Yield missing, unknown, repeated and malformed fields; `slug` is the id to suggest."""
-    required: tuple[str, ...] = REQUIRED
-    own = [*RECORD_REQUIRED, *RECORD_OPTIONAL]
-    names = {name for name, _ in mail.trailers}
-    if "Features" in names:
-        yield from _misplaced(mail, own)
-    elif names.intersection(RECORD_REQUIRED):
-        required += RECORD_REQUIRED
-    else:
-        yield Problem(
-            "the trailer `Features:` is missing (or `Probes:` and `Drop-When:`,"
-            " if the patch is its own feature's record)",
-            f"add `Features: {slug}`",
-        )
-    if state is State.RETIRED:
-        required += ("Applied-Upstream",)
-    yield from field_problems(mail.trailers, required, [*REQUIRED, *OPTIONAL, *own], {"Id": slug})
-    yield from form_problems(mail.trailers, slug)
-
-
-def _misplaced(mail: Mail, own: Collection[str]) -> Iterator[Problem]:
-    """Yield fields of a feature's record in a patch whose features have records of their own."""
-    features = " or ".join(mail.names("Features"))
-    for name, value in mail.trailers:
-        if name in own:
-            yield Problem(
-                f"the field {name}: belongs in the docstring of a feature's probes",
-                f"move `{name}: {value}` into the docstring of {features}",
-            )
-
-
-def _hunks(diff: str, problems: list[Problem]) -> tuple[tuple[Hunk, ...], int]:
-    """Return the places of the hunks, and the number of lines that they add and remove."""
-    try:
-        # The line above a mail's signature begins with `-`, but removes nothing.
-        files = unidiff.patch.PatchSet(diff.replace("\n-- \n", "\n") if diff else "")
-    except unidiff.errors.UnidiffParseError as error:
-        problems.append(
-            Problem(
-                f"its diff is unreadable: {error}",
-                "make the counts after its `@@` those of the lines below, or take back the edit",
-            )
-        )
-        return (), 0
-    problems += [
-        Problem(
-            f"the line {line!r} is in no hunk, git would drop it",
-            "delete it, or count it in the numbers after the `@@` above",
-        )
-        for line in _stray_lines(diff)
-    ]
-    hunks = [
-        Hunk(
-            file.path,
-            (hunk.source_start, hunk.source_length),
-            (hunk.target_start, hunk.target_length),
-            tuple(line.value.rstrip("\r\n") for line in hunk if line.is_added),
-        )
-        for file in files
-        for hunk in file
-    ]
-    return tuple(hunks), sum(file.added + file.removed for file in files)
-
-
-def _stray_lines(diff: str) -> Iterator[str]:
-    """Yield lines of a diff that are in no hunk and no header, which git would drop.
-
-    It stops at a binary part or a signature.
-    """
-    old = new = 0
-    for line in diff.split("\n"):
-        if old > 0 or new > 0:
-            old -= line[:1] in {"", " ", "-"}
-            new -= line[:1] in {"", " ", "+"}
-        elif found := _HUNK.match(line):
-            old, new = (int(found[number] or 1) for number in (1, 2))
-        elif line in {"-- ", "GIT binary patch"}:
-            return
-        elif not _BETWEEN_HUNKS.match(line):
-            yield line

@@ -74,42 +74,41 @@ class WheelContents:
         except (ExceptionGroup, InvalidMetadata) as error:
             problems = getattr(error, "exceptions", [error])
             raise UsageError(
-                f"the wheel's metadata is not valid: {'; '.join(map(str, problems))}", hint=_HINT
+                f"the wheel's metadata is not valid: {'; '.join(map(str, problems))}",
+                hint="see [wheel] in fork.toml",
             ) from error
 
 
-def read_contents(path: Path) -> WheelContents:
-    """Return the contents of a backend's wheel.
+def read_contents(
+    path: Path, *, origin: str = "the backend made", hint: str = "see [wheel] in fork.toml"
+) -> WheelContents:
+    """Return the contents of a wheel; an error begins with `origin` and ends with `hint`.
 
     Raises UsageError if it is not pure Python, or if it installs files outside the library.
     """
     try:
         name, version, _, tags = parse_wheel_filename(path.name)
     except InvalidWheelFilename as error:
-        raise UsageError(
-            f"the backend made {path.name}, which is no wheel: {error}", hint=_HINT
-        ) from error
+        raise UsageError(f"{origin} {path.name}, which is no wheel: {error}", hint=hint) from error
     if not tags & set(parse_tag("py3-none-any")):
+        raise UsageError(f"{origin} {path.name}, which is not for every Python 3", hint=hint)
+    try:
+        files = _unpack(path)
+        folder = next(top for name in files if (top := _top(name)).endswith(".dist-info"))
+        metadata = files[f"{folder}/METADATA"]
+    except (OSError, zipfile.BadZipFile, StopIteration, KeyError) as error:
         raise UsageError(
-            f"the backend made {path.name}, which is not for every Python 3", hint=_HINT
-        )
-    with zipfile.ZipFile(path) as archive:
-        files = {
-            info.filename: archive.read(info) for info in archive.infolist() if not info.is_dir()
-        }
-    folder = next(
-        path.partition("/")[0] for path in files if path.partition("/")[0].endswith(".dist-info")
-    )
+            f"{origin} {path.name}, which cannot be read as a wheel: {error!r}", hint=hint
+        ) from error
     library = {
         path: content for path, content in files.items() if not path.startswith(f"{folder}/")
     }
-    elsewhere = sorted(
-        {top for path in library if (top := path.partition("/")[0]).endswith(".data")}
-    )
+    elsewhere = sorted({top for path in library if (top := _top(path)).endswith(".data")})
     if elsewhere:
         raise UsageError(
-            f"the backend's wheel installs scripts or data outside the library: {elsewhere[0]}",
-            hint=_HINT,
+            f"{origin} {path.name}, which installs scripts or data outside the library:"
+            f" {elsewhere[0]}",
+            hint=hint,
         )
     info = {
         path.removeprefix(f"{folder}/"): content
@@ -118,8 +117,20 @@ def read_contents(path: Path) -> WheelContents:
     }
     # METADATA has the name as it is written, the file name has it normalised.
     return WheelContents(
-        _metadata_name(info["METADATA"]) or name, str(version), library, _without(info, {"RECORD"})
+        _metadata_name(metadata) or name, str(version), library, _without(info, {"RECORD"})
     )
+
+
+def _unpack(path: Path) -> dict[str, bytes]:
+    with zipfile.ZipFile(path) as archive:
+        return {
+            info.filename: archive.read(info) for info in archive.infolist() if not info.is_dir()
+        }
+
+
+def _top(path: str) -> str:
+    """Return the first part of a path."""
+    return path.partition("/")[0]
 
 
 def with_metadata(
@@ -214,6 +225,3 @@ def _escaped(name: str) -> str:
 
 def _without(files: Files, names: set[str]) -> dict[str, bytes]:
     return {path: content for path, content in files.items() if path not in names}
-
-
-_HINT = "see [wheel] in fork.toml"

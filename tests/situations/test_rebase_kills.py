@@ -29,6 +29,7 @@ def _move(old_larder, folder):
     fork = copy_larder(old_larder, folder / "fork")
     for situation in ("absorbed", "configurable", "conflict"):
         fork.apply_situation(situation)
+    fork.write("CHANGELOG.md", "# Changelog\n\n## Unreleased\n")
     fork.write("patches/notes.txt", "untracked, and nobody's business\n")
     (fork.root / "larder_overrides" / "link").symlink_to("nowhere")
     done = copy_larder(fork, folder / "done")

@@ -115,6 +115,45 @@ def test_number_counts_on_in_a_file_to_commit(publishable_fork):
     )
 
 
+# Compared with another wheel
+
+
+def test_wheel_is_compared_with_the_one_before(publishable_fork, tmp_path):
+    old = tmp_path / WHEEL
+    shutil.copy(publishable_fork.wheel, old)
+    same = publishable_fork.run("wheel", "--no-verify", "--compare", old)
+    version = "made-up-larder 2.0+rover.1"
+    assert same.stdout.endswith(
+        f"\nN 1\n\nthe wheel, from {version} to {version}\n  nothing differs\n"
+    )
+    publishable_fork.append("larder_overrides/trim.py", "\n\ndef more(size): ...\n")
+    # The old one may be where the new one goes.
+    done = publishable_fork.run("wheel", "--no-verify", "--compare", publishable_fork.wheel)
+    assert "  public names      1        -        -\n" in done.stdout.replace("- \n", "-\n")
+    assert done.stdout.endswith("\neach of them by name: .fork/wheel-changes.txt\n")
+    assert "\n  added    larder_overrides.trim.more(size)\n" in publishable_fork.read(
+        ".fork/wheel-changes.txt"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("old.whl", "which is no wheel"),
+        ("a-1-py3-none-any.whl", "which cannot be read as a wheel"),
+        ("a-1-cp311-cp311-linux_x86_64.whl", "which is not for every Python 3"),
+    ],
+)
+def test_file_that_is_no_wheel_is_refused_before_anything_is_built(
+    publishable_fork, tmp_path, name, words
+):
+    (tmp_path / name).write_bytes(b"PK")
+    refused = publishable_fork.run("wheel", "--compare", tmp_path / name, ok=2)
+    assert f"error: --compare names {name}, {words}" in refused.stderr
+    assert refused.stderr.endswith("\n  next: name one for every Python 3 (-none-any.whl)\n")
+    assert "building" not in refused.stderr
+
+
 # The installation, asked for what it is
 
 
