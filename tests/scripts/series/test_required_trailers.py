@@ -7,8 +7,8 @@ import pytest
 
 from scripts.core.model import Patch, State
 from scripts.editing.commit_message import message_problems
-from scripts.series import feature_record, patch_file
-from scripts.series.patch_file import Mail, wrong_fields
+from scripts.series import feature_record, patch_fields
+from scripts.series.patch_fields import wrong_fields
 from tests.support.harness import PROJECT
 
 ROW = re.compile(r"^\| `([A-Z][A-Za-z-]*):` \| ([^|]+) \| .+ \|$", re.MULTILINE)
@@ -34,8 +34,7 @@ def without(name, complete):
 def requirement(name):
     """Return in the words of the page what asks for a trailer of a patch that lacks it alone."""
     trailers = without(name, COMPLETE)
-    mail = Mail("Fold names", "", trailers, "", ())
-    live = [text for text in problems(mail, State.ACTIVE) if f"`{name}:`" in text]
+    live = [text for text in problems(trailers, State.ACTIVE) if f"`{name}:`" in text]
     written = [pair for pair in trailers if pair[0] not in {"Base", "Last-Update"}]
     body = "\n".join(f"{key}: {value}" for key, value in written)
     if any(f"`{name}:`" in problem.text for problem in message_problems("Fold names", body)):
@@ -43,15 +42,15 @@ def requirement(name):
         return f"yes, or {' and '.join(f'`{other}:`' for other in others)}" if others else "yes"
     if live:
         return "`export` writes it"
-    return "in `retired/`" if problems(mail, State.RETIRED) else "no"
+    return "in `retired/`" if problems(trailers, State.RETIRED) else "no"
 
 
-def problems(mail, state):
-    return [problem.text for problem in wrong_fields(mail, state, "fold-names")]
+def problems(trailers, state):
+    return [problem.text for problem in wrong_fields(trailers, state, "fold-names")]
 
 
 def test_page_has_every_trailer_of_a_patch_and_of_a_record():
-    assert set(PATCH) == {*patch_file.REQUIRED, *patch_file.OPTIONAL}
+    assert set(PATCH) == {*patch_fields.REQUIRED, *patch_fields.OPTIONAL}
     assert set(RECORD) == {*feature_record.REQUIRED, *feature_record.OPTIONAL}
 
 
