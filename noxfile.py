@@ -136,6 +136,12 @@ def export(session: nox.Session) -> None:
 
 
 @nox.session
+def forward(session: nox.Session) -> None:
+    """Write a patch as a branch and a pull request for upstream (-- ID [SOURCE])."""
+    run_verb(session)
+
+
+@nox.session
 def rebase(session: nox.Session) -> None:
     """Move the series to another upstream release (-- VERSION, --continue, --skip, --abort)."""
     run_verb(session)

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import click
 
+from scripts.cli.forward import forward
 from scripts.cli.init import init
 from scripts.cli.new import new
 from scripts.cli.probe import probe
@@ -290,6 +291,7 @@ def export(repo: Repository, folder: Path | None) -> Exit:
 
 
 cli.add_command(new)
+cli.add_command(forward)
 
 
 def _waivers(

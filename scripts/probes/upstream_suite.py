@@ -33,6 +33,9 @@ from scripts.series.apply import TreeBuilder
 WHOLE_RUN = "the run itself"
 """The test id for a run that did not finish."""
 
+NO_TEST = "no test was collected"
+"""The error of a run in which no test passed or failed."""
+
 _KEPT = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "SYSTEMROOT")
 
 
@@ -143,7 +146,26 @@ def compare_with_bare(
         )
         return []
     trials = list(_suite_jobs(repo, suite, builder, release, tree, wheel))
-    return _Runner(repo, suite, builder.store, source, release).run_all(trials)
+    return _Runner(repo, suite, builder.store, source, release.tree).run_all(trials)
+
+
+def try_new_tests(
+    repo: Repository,
+    builder: TreeBuilder,
+    release: Release,
+    tree: str,
+    tests: Sequence[str],
+) -> list[Comparison]:
+    """Run tests that only `tree` has, as upstream's own, on it and on bare upstream.
+
+    They run wherever the release does, for a single test costs little. Return nothing if that is
+    nowhere here.
+    """
+    assert repo.config.suite is not None
+    suite = repo.config.suite.model_copy(update={"tests": tuple(tests), "environments": ()})
+    trials = list(_suite_jobs(repo, suite, builder, release, tree, None))
+    runner = _Runner(repo, suite, builder.store, builder.folder(tree), tree)
+    return runner.run_all(trials, "running the new test")
 
 
 def _is_excused(suite: Suite, failure: Failure) -> bool:
@@ -216,31 +238,32 @@ def read_run(log: Sequence[Mapping[str, Any]], ending: str) -> SuiteRun:
     if not any(entry.get("$report_type") == "SessionFinish" for entry in log):
         failed[WHOLE_RUN] = ending
     elif not failed and not passed:
-        failed[WHOLE_RUN] = "no test was collected"
+        failed[WHOLE_RUN] = NO_TEST
     return SuiteRun(failed, frozenset(passed - failed.keys()))
 
 
 @dataclass(frozen=True)
 class _Runner:
-    """Runs upstream's tests and stores the results, keyed by everything that they depend on."""
+    """Runs upstream's tests and stores the results, keyed by everything that they depend on.
+
+    The tests are those in the folder `source`, which has the content of `tests_tree`.
+    """
 
     repo: Repository
     suite: Suite
     store: ResultCache
     source: Path
-    release: Release
+    tests_tree: str
 
-    def run_all(self, trials: Sequence[_SuiteJob]) -> list[Comparison]:
+    def run_all(self, trials: Sequence[_SuiteJob], what: str = "") -> list[Comparison]:
         """Return the comparison of each trial, run in parallel; Ctrl-C keeps what is finished."""
         todo = [
             trial
             for trial in trials
             if not (self._stored(trial.bare, trial) and self._stored(trial.changed, trial))
         ]
-        text = (
-            f"running {self.repo.config.upstream.name}'s own tests: "
-            f"{len(todo)} times, bare and changed"
-        )
+        what = what or f"running {self.repo.config.upstream.name}'s own tests"
+        text = f"{what}: {len(todo)} times, bare and changed"
         with progress(text, len(trials)) if todo else nullcontext(_ignore) as advance:
             pool = concurrent.futures.ThreadPoolExecutor(max_workers=os.cpu_count() or 1)
             try:
@@ -300,7 +323,7 @@ class _Runner:
             self.suite.modes[trial.mode],
         )
         at = (
-            self.release.tree,
+            self.tests_tree,
             subject.ready.fingerprint,
             server_identity(server) if server else None,
         )

@@ -19,6 +19,7 @@ from scripts.core.model import (
     Verdict,
 )
 from scripts.verdicts.aggregate import CellReport, FeatureReport, ReleaseReport, Report
+from scripts.verdicts.forwarded import forwarded_patches
 
 LETTERS = {
     Verdict.NEEDED: "N",
@@ -312,6 +313,16 @@ def smallest_series_note(report: Report) -> str:
         f"{len(report.smallest)} of the {len(live)} live patches are enough, "
         f"without {', '.join(idle)}"
     )
+
+
+def forwarded_notes(report: Report) -> dict[str, bool]:
+    """Return a sentence for each patch that was sent to upstream, and whether it was taken."""
+    return {
+        f"{item.patch} ({item.address}): "
+        + (f"taken in {item.taken_in}" if item.taken_in else "not taken yet"): bool(item.taken_in)
+        for item in forwarded_patches(report)
+        if item.is_known
+    }
 
 
 def axes(report: Report) -> dict[str, list[str]]:

@@ -18,12 +18,14 @@ from scripts.report.presentation import (
     dependencies,
     evidence,
     failures_without_patch,
+    forwarded_notes,
     headline,
     skipped,
     smallest_series_note,
     unsupported,
 )
 from scripts.verdicts.aggregate import CellReport, FeatureReport, OptionalChecks, Report
+from scripts.verdicts.forwarded import forwarded_patches
 
 _STYLES = {
     Verdict.NEEDED: "yellow",
@@ -91,6 +93,14 @@ def _patch_json(report: Report, patch: Patch) -> dict[str, Any]:
         "features": [item.feature.id for item in items],
         "lines": patch.lines,
         "applies": next((one for one in found if one is not Applies.UNTRIED), Applies.UNTRIED),
+        "forwarded": next(
+            (
+                {"address": sent.address, "taken_in": sent.taken_in}
+                for sent in forwarded_patches(report)
+                if sent.patch == patch.id
+            ),
+            None,
+        ),
     }
 
 
@@ -208,6 +218,8 @@ def _legend(report: Report) -> Iterator[RenderableType]:
             yield Styled(f"{item.feature.id}: {item.settings}", style="dim")
     if report.smallest:
         yield Styled(f"smallest series: {smallest_series_note(report)}", style="dim")
+    for note, taken in forwarded_notes(report).items():
+        yield Styled(f"forwarded: {note}", style="green" if taken else "dim")
     live = [patch for patch in report.patches if patch.state is State.ACTIVE]
     files = {hunk.path for patch in live for hunk in patch.hunks}
     if live and report.has_all_features:

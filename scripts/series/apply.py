@@ -144,6 +144,10 @@ class TreeBuilder:
                 new.rename(place)
         return place
 
+    def adopt(self, tree: str, release: Release) -> None:
+        """Let a tree that was made elsewhere have the folders of a release."""
+        self._releases.setdefault(tree, release)
+
     def places(self, tree: str) -> tuple[str, ...]:
         """Return the folders, relative to a tree, from which its modules are imported.
 

@@ -47,6 +47,7 @@ def test_report_has_the_keys_that_programs_read(fork):
         "features": ["trim-headings"],
         "lines": 5,
         "applies": "clean",
+        "forwarded": None,
     }
     assert report["upstream"] == {
         "name": "made-up-larder",

@@ -25,6 +25,7 @@ from tests.scripts.report.test_terminal import (
     UNTRIED,
     feature,
     report,
+    sent,
 )
 
 NASTY = "</script><b>|`a`|</b> & \x1b[31m \"quoted\" ]]> 'x'"
@@ -409,3 +410,17 @@ def test_forms_have_a_template_each():
         ),
         "html",
     )
+
+
+# Patches that were sent
+
+
+def test_pages_say_whether_upstream_has_taken_a_patch(full):
+    found = sent("two", full)
+    note = "Forwarded: two (https://example.org/two): taken in 2"
+    assert note in render(found, "markdown").splitlines()
+    assert [words for _, words in Page(render(found, "html")).find("p") if note in words] == [
+        f"{note}."
+    ]
+    bare = replace(found, smallest=())
+    assert note in render(bare, "html"), "it is shown where nothing else is known of the series"

@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -175,7 +176,33 @@ def test_json_is_json(full):
     assert json.loads(json.dumps(as_json(full))) == as_json(full)
 
 
+def sent(name, found):
+    """Return a report with a patch that was sent to upstream."""
+    address = ("Forwarded", f"https://example.org/{name}")
+    patches = tuple(
+        replace(patch, trailers=(address,)) if patch.id == name else patch
+        for patch in found.patches
+    )
+    return replace(found, patches=patches)
+
+
+def test_json_of_a_patch_says_where_it_was_sent_and_what_took_it(full):
+    assert [patch["forwarded"] for patch in as_json(full)["patches"]] == [None] * 5
+    assert [patch["forwarded"] for patch in as_json(sent("two", full))["patches"][:2]] == [
+        None,
+        {"address": "https://example.org/two", "taken_in": "2"},
+    ]
+    assert as_json(sent("one", full))["patches"][0]["forwarded"]["taken_in"] is None
+
+
 # The table
+
+
+@pytest.mark.parametrize(("name", "words"), [("one", "not taken yet"), ("two", "taken in 2")])
+def test_line_says_whether_upstream_has_taken_a_patch(full, name, words):
+    lines = printed(print_report, sent(name, full))
+    assert f"forwarded: {name} (https://example.org/{name}): {words}" in lines
+    assert not any(line.startswith("forwarded") for line in printed(print_report, full))
 
 
 def test_table_says_the_answer_then_a_row_a_patch(full):
