@@ -386,12 +386,12 @@ def test_feature_of_a_patch_is_told_the_patch(fork):
     )
 
 
-def test_person_whom_git_does_not_know_is_told_first(fork):
-    nobody = dict.fromkeys(ANN, "") | {
-        "GIT_CONFIG_GLOBAL": "/dev/null",
-        "GIT_CONFIG_NOSYSTEM": "1",
-    }
-    done = fork.run("forward", ID, **nobody)
+def test_person_whom_git_does_not_know_is_told_first(fork, monkeypatch):
+    for name in ANN:
+        monkeypatch.delenv(name, raising=False)
+    # git would commit in the name of the system's user at this address.
+    guessed = {"EMAIL": "root@localhost", "GIT_CONFIG_GLOBAL": os.devnull}
+    done = fork.run("forward", ID, GIT_CONFIG_NOSYSTEM="1", **guessed)
     assert (done.code, fork.leftovers()) == (3, [])
     assert "error: git does not know who you are" in done.stderr
 
