@@ -152,7 +152,9 @@ class ForkServerPool:
             raise KeyboardInterrupt
         if answer is None:
             raise EnvironmentFailedError(
-                f"{python} ended in the middle of a job:\n{text[-2000:]}", hint="run this again"
+                f"{python} ended in the middle of a job"
+                + (f":\n{text[-2000:]}" if text else " and printed nothing"),
+                hint=f"run this again; if it ends again: {python} -c 'import pytest'",
             )
         if answer["timed_out"]:
             self._drop_server(server)
