@@ -104,7 +104,7 @@ class WorkerProcess:
 
     def call(self, command: str, **arguments: Any) -> Any:
         """Ask and wait for the answer."""
-        self.send(command, **arguments)
+        self.send_call(command, **arguments)
         return self._read()
 
     def close(self) -> None:

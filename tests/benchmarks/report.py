@@ -169,5 +169,5 @@ def _processor() -> str:
     lines = known.read_text().splitlines() if known.exists() else []
     return next(
         (line.partition(":")[2].strip() for line in lines if line.startswith("model name")),
-        platform.describe_machine(),
+        platform.machine(),
     )
