@@ -34,7 +34,6 @@ OPERATIONS = (
     "one GET by redis-py",
 )
 RESULTS = ("one row", "values()", "count", "page of 20 with text")
-DEPENDENTS = (1_000, 10_000, 100_000, 1_000_000)
 TARGET, OTHER = 11, 12
 """Categories: the one whose row many results depend on, and one that nothing depends on."""
 

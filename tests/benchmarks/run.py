@@ -12,8 +12,9 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 sys.path[:0] = [str(ROOT), str(HERE.parent)]
 
-from benchmarks import contenders, measurements, plots, report  # noqa: E402
+from benchmarks import contenders, measurements, report  # noqa: E402
 from support.postgresql import postgresql  # noqa: E402
 
 from scripts.core.config import Server  # noqa: E402
@@ -46,6 +47,8 @@ def main() -> int:
     options.output.mkdir(parents=True, exist_ok=True)
     (options.output / "figures.json").write_text(json.dumps(found, indent=1) + "\n")
     (options.output / "figures.md").write_text(report.markdown(found))
+    from benchmarks import plots  # which needs matplotlib
+
     plots.draw(found, options.output)
     report.print_table(found)
     return int(Exit.OK)
@@ -72,41 +75,63 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
 def measure_all(options: argparse.Namespace) -> dict[str, Any]:
     """Run every measure and return the figures."""
     repo = Repository(ROOT)
+    began, load = time.monotonic(), os.getloadavg()[0]
     setup = contenders.prepare_setup(repo, options.environment)
     kind = repo.config.server(options.server)
     assert kind is not None
-    quick = options.quick
-    sizes = measurements.DEPENDENTS[:2] if quick else measurements.DEPENDENTS
-    began = time.monotonic()
-    load = os.getloadavg()[0]
-    found: dict[str, Any] = {"contenders": [one.name for one in setup.contenders]}
-    steps = 2 * len(measurements.OPERATIONS) + len(sizes) * len(setup.contenders) + 5
+    found = measure(setup, kind, QUICK if options.quick else FULL)
+    found["workload"] = judge_workload(options)
+    found["machine"] = report.describe_machine(setup, options, load, time.monotonic() - began)
+    return found
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much of each measure to take."""
+
+    rounds: int
+    """Of operations, and of loads; the median of the rounds counts."""
+    load_rounds: int
+    load_seconds: float
+    rows: int
+    """Saved in one transaction."""
+    transactions: int
+    results: int
+    """Cached, for the memory of one."""
+    dependents: Sequence[int]
+    processes: int = 4
+    """Of each contender under load."""
+
+
+FULL = Sizes(80, 5, 2, 3_500, 3, 3_000, (1_000, 10_000, 100_000, 1_000_000))
+QUICK = Sizes(4, 1, 0.5, 100, 1, 200, (1_000, 10_000))
+
+
+def measure(setup: contenders.BenchmarkSetup, kind: Server, sizes: Sizes) -> dict[str, Any]:
+    """Run every measure of the contenders on one server of the cache, and on both databases."""
+    windows = len(sizes.dependents) * len(setup.contenders)
     with (
         running_stores(setup, kind) as stores,
         contenders.running_workers(setup, stores) as workers,
         closing(contenders.latency_client(setup, stores.server)) as client,
-        progress("measuring", steps) as advance,
+        progress("measuring", 2 * len(measurements.OPERATIONS) + windows + 5) as advance,
     ):
-        benchmark = measurements.Benchmark(setup, stores, workers, client)
-        found["operations"] = measurements.operations(benchmark, 4 if quick else 80, advance)
-        for name, measure in {
-            "calls": lambda: measurements.calls(benchmark),
+        one = measurements.Benchmark(setup, stores, workers, client)
+        load = sizes.load_rounds, sizes.load_seconds, sizes.processes
+        found: dict[str, Any] = {"contenders": [contender.name for contender in setup.contenders]}
+        found["operations"] = measurements.operations(one, sizes.rounds, advance)
+        for name, take in {
+            "calls": lambda: measurements.calls(one),
             "transaction": lambda: measurements.large_transaction(
-                benchmark, 100 if quick else 3500, 1 if quick else 3
+                one, sizes.rows, sizes.transactions
             ),
-            "memory": lambda: measurements.memory(benchmark, 200 if quick else 3000),
-            "throughput": lambda: measurements.throughput(
-                benchmark, 1 if quick else 5, 0.5 if quick else 1.5, 4
-            ),
-            "pages": lambda: measurements.api_pages(
-                benchmark, 1 if quick else 5, 1 if quick else 3, 4
-            ),
+            "memory": lambda: measurements.memory(one, sizes.results),
+            "throughput": lambda: measurements.throughput(one, *load),
+            "pages": lambda: measurements.api_pages(one, *load),
         }.items():
-            found[name] = measure()
+            found[name] = take()
             advance()
-        found["waits"] = measurements.waits(benchmark, sizes, advance)
-    found["workload"] = judge_workload(options)
-    found["machine"] = report.describe_machine(setup, options, load, time.monotonic() - began)
+        found["waits"] = measurements.waits(one, sizes.dependents, advance)
     return found
 
 
