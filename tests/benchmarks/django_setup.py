@@ -11,6 +11,16 @@ from typing import Any
 CATEGORIES = 12
 """Of which the last two hold one item each: the one that many results depend on, and one that none does."""
 ROWS = 3500
+VISITS = 100_000
+
+
+def server() -> str:
+    """Return the address of the contender's part of the cache's server."""
+    return str(_options()["server"])
+
+
+def _options() -> dict[str, Any]:
+    return dict(json.loads(os.environ["BENCH"]))
 
 
 def configure() -> str:
@@ -18,31 +28,49 @@ def configure() -> str:
     import django
     from django.conf import settings
 
-    options: dict[str, Any] = json.loads(os.environ["BENCH"])
+    options = _options()
     settings.configure(
         SECRET_KEY="bench",
+        ALLOWED_HOSTS=["testserver"],
         USE_TZ=True,
         DEFAULT_AUTO_FIELD="django.db.models.AutoField",
-        DATABASES={
-            "default": {
-                "ENGINE": "django.db.backends.sqlite3",
-                "NAME": options["database"],
-                "OPTIONS": {
-                    "timeout": 30,
-                    "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF;",
-                },
-            }
+        REST_FRAMEWORK={
+            "DEFAULT_AUTHENTICATION_CLASSES": [],
+            "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+            "UNAUTHENTICATED_USER": None,
         },
+        DATABASES={"default": options["database"]},
         **_cache(options["kind"], options["server"]),
         **options["settings"],
     )
     django.setup()
+    _create_database(options["database"])
+    return str(options["kind"])
+
+
+def _create_database(database: dict[str, Any]) -> None:
+    """Make the database and its rows, unless an earlier process of the contender has."""
+    if database["ENGINE"].endswith("postgresql"):
+        if not _create_on_postgresql(database):
+            return
+    elif os.path.exists(database["NAME"]):  # noqa: PTH110 - the same name for all
+        return
     from django.core.management import call_command
 
-    if not os.path.exists(options["database"]):  # noqa: PTH110 - the same name for all
-        call_command("migrate", run_syncdb=True, verbosity=0)
-        _fill()
-    return str(options["kind"])
+    call_command("migrate", run_syncdb=True, verbosity=0)
+    _fill()
+
+
+def _create_on_postgresql(database: dict[str, Any]) -> bool:
+    """Create the database, and return False where it exists."""
+    import psycopg
+
+    name, place = database["NAME"], {"host": database["HOST"], "user": database["USER"]}
+    with psycopg.connect(dbname="postgres", autocommit=True, **place) as connection:
+        if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone():
+            return False
+        connection.execute(f"CREATE DATABASE {name}")
+    return True
 
 
 def _cache(kind: str, server: str) -> dict[str, Any]:
@@ -66,7 +94,8 @@ def _cache(kind: str, server: str) -> dict[str, Any]:
 
 
 def _fill() -> None:
-    from benchmarks.shop.models import Category, Item
+    from benchmarks.shop.models import Category, Item, Post, Visit
+    from django.db import connection
 
     Category.objects.bulk_create([Category(pk=n + 1, name=f"c{n}") for n in range(CATEGORIES)])
     made = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
@@ -84,6 +113,20 @@ def _fill() -> None:
             for n in range(ROWS)
         ]
     )
+    Post.objects.bulk_create(
+        [
+            Post(pk=n + 1, title=f"t{n}", text=(f"{n} " * 100)[:200], category_id=_category(n))
+            for n in range(ROWS)
+        ]
+    )
+    # One statement of the database: a hundred thousand objects would take most of a quick run.
+    numbers = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < %s) "
+    with connection.cursor() as cursor:
+        table = connection.ops.quote_name(Visit._meta.db_table)
+        cursor.execute(
+            f"INSERT INTO {table} (seconds, item_id) {numbers}SELECT i %% 1000, 1 + i %% %s FROM n",
+            [VISITS, ROWS],
+        )
 
 
 def _category(number: int) -> int:

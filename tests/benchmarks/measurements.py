@@ -1,4 +1,4 @@
-"""Measurements of all contenders, in turn, so that whatever else the machine does meets all of them alike."""
+"""Measurements of all contenders, in turn, so that other load on the machine meets all alike."""
 
 from __future__ import annotations
 
@@ -7,14 +7,33 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import redis
-from benchmarks.contenders import BenchmarkSetup, Contender, WorkerProcess, address, worker
+from benchmarks.contenders import (
+    DATABASES,
+    BenchmarkSetup,
+    Contender,
+    Stores,
+    WorkerProcess,
+    Workers,
+    worker,
+)
 
-READS = ("one row", "page of 20", "count", "IN of 1,000")
-DEPENDENTS = (1_000, 10_000, 100_000, 1_000_000)
+OPERATIONS = (
+    "hit: one row",
+    "hit: page of 20",
+    "hit: page of 20 through a foreign key",
+    "hit: count",
+    "hit: count over 100,000 rows",
+    "hit: exists",
+    "hit: IN of 1,000",
+    "fill",
+    "save",
+    "a queryset, not read",
+    "one GET by redis-py",
+)
+RESULTS = ("one row", "values()", "count", "page of 20 with text")
 TARGET, OTHER = 11, 12
 """Categories: the one whose row many results depend on, and one that nothing depends on."""
 
@@ -31,61 +50,79 @@ _STEP = 10_000
 
 @dataclass(frozen=True)
 class Benchmark:
-    """The contenders' processes, their server, and a client that measures its latency."""
+    """The contenders' processes, what they store in, and a client that measures its latency."""
 
     setup: BenchmarkSetup
-    server: str
-    folder: Path
-    workers: dict[str, WorkerProcess]
+    stores: Stores
+    workers: Workers
     latency_client: WorkerProcess
 
-    def database(self, contender: Contender) -> redis.Redis:
+    def cache(self, contender: Contender, database: str = "sqlite") -> redis.Redis:
         """Return a client of a contender's part of the server."""
-        return redis.Redis.from_url(address(self.server, contender.number))
+        return redis.Redis.from_url(self.stores.cache_address(contender, database))
 
 
-def measure_in_turn(
-    benchmark: Benchmark, rounds: int, command: str, times: int, **arguments: Any
-) -> dict[str, list[float]]:
-    """Ask every contender for a few, then every one again: the seconds of each round."""
-    found: dict[str, list[float]] = {name: [] for name in benchmark.workers}
-    for _ in range(rounds):
-        for name, process in benchmark.workers.items():
-            found[name].append(process.call(command, times=times, **arguments))
+def operations(
+    benchmark: Benchmark, rounds: int, advance: Callable[[], None]
+) -> dict[str, dict[str, dict[str, float]]]:
+    """Measure operations on each database: seconds, the median of the rounds.
+
+    Every contender does a few, then every one again.
+    """
+    found: dict[str, dict[str, dict[str, float]]] = {database: {} for database in DATABASES}
+    for database, workers in benchmark.workers.items():
+        for name in OPERATIONS:
+            times = 3 if "IN" in name else 5
+            taken: dict[str, list[float]] = {contender: [] for contender in workers}
+            for _ in range(rounds + 2):
+                for contender, process in workers.items():
+                    seconds = process.call("time_operation", operation=name, times=times)
+                    taken[contender].append(seconds)
+            # The first rounds warm up.
+            found[database][name] = {
+                contender: statistics.median(seconds[2:]) for contender, seconds in taken.items()
+            }
+            advance()
     return found
 
 
-def operations(benchmark: Benchmark, advance: Callable[[], None]) -> dict[str, dict[str, float]]:
-    """Measure hits, fills and saves: seconds, the median of the rounds."""
-    found = {}
-    asked: list[tuple[str, int, str, int, dict[str, Any]]] = [
-        *(
-            (f"hit: {read}", 120, "time_hits", 3 if "IN" in read else 8, {"read": read})
-            for read in READS
-        ),
-        ("fill", 60, "time_fills", 4, {}),
-        ("save", 60, "time_saves", 3, {}),
-    ]
-    for name, rounds, command, times, arguments in asked:
-        measure_in_turn(benchmark, 2, command, times, **arguments)
-        rows = measure_in_turn(benchmark, rounds, command, times, **arguments)
-        found[name] = {contender: statistics.median(seconds) for contender, seconds in rows.items()}
-        advance()
-    return found
-
-
-def large_transaction(benchmark: Benchmark, rows: int) -> dict[str, dict[str, float]]:
-    """Save many rows in a transaction."""
+def calls(benchmark: Benchmark) -> dict[str, dict[str, int]]:
+    """Return how many Python functions each operation calls, whatever the machine is."""
     return {
-        name: process.call("save_in_transaction", rows=rows)
-        for name, process in benchmark.workers.items()
+        name: {
+            contender: process.call("count_calls", operation=name)
+            for contender, process in benchmark.workers["sqlite"].items()
+        }
+        for name in OPERATIONS
     }
+
+
+def large_transaction(
+    benchmark: Benchmark, rows: int, rounds: int
+) -> dict[str, dict[str, dict[str, float]]]:
+    """Save many rows in a transaction on each database: the round with the median of the times."""
+    return {
+        database: {
+            contender: _median_round(
+                [process.call("save_in_transaction", rows=rows) for _ in range(rounds)]
+            )
+            for contender, process in workers.items()
+        }
+        for database, workers in benchmark.workers.items()
+    }
+
+
+def _median_round(rounds: list[dict[str, float]]) -> dict[str, float]:
+    return sorted(rounds, key=lambda one: one["seconds"])[len(rounds) // 2]
 
 
 def waits(
     benchmark: Benchmark, sizes: Sequence[int], advance: Callable[[], None]
 ) -> list[dict[str, Any]]:
-    """Measure another client's waits while a row is saved: one with many dependents, and one with none, in equal windows."""
+    """Measure another client's waits while a row is saved, in equal windows.
+
+    One row has many dependents, the other none.
+    """
     found = []
     for size in sizes:
         for contender in benchmark.setup.contenders:
@@ -99,29 +136,32 @@ def waits(
 
 
 def _window_pair(benchmark: Benchmark, contender: Contender, size: int) -> dict[str, Any]:
-    process, database = benchmark.workers[contender.name], benchmark.database(contender)
+    process, cache = benchmark.workers["sqlite"][contender.name], benchmark.cache(contender)
     process.call("save_in", category=OTHER)
     process.call("save_in", category=TARGET)
     process.call("cache_dependent", category=TARGET)
     if contender.kind != "none":
-        seed(database, size)
+        seed(cache, size)
     length = _WINDOW
     without = _window(benchmark, process, OTHER, length)
     with_many = _window(benchmark, process, TARGET, length)
-    database.flushdb(asynchronous=True)
+    cache.flushdb(asynchronous=True)
     time.sleep(0.2)
     return {"with": with_many, "without": without}
 
 
-def seed(database: redis.Redis, size: int) -> None:
-    """Put that many dependents beside the one real result: keys, and their names where a cache keeps a set of them."""
+def seed(cache: redis.Redis, size: int) -> None:
+    """Put that many dependents beside the one real result.
+
+    They are keys, and their names where a cache keeps a set of them.
+    """
     sets = [
         key
-        for key in database.scan_iter(match=f"*category_id={TARGET}*", count=10_000)
-        if database.type(key) == b"set"
+        for key in cache.scan_iter(match=f"*category_id={TARGET}*", count=10_000)
+        if cache.type(key) == b"set"
     ]
     for start in range(0, size, _STEP):
-        database.eval(_SEED, 1, sets[0] if sets else "", start, min(start + _STEP, size) - 1)
+        cache.eval(_SEED, 1, sets[0] if sets else "", start, min(start + _STEP, size) - 1)
 
 
 def _window(
@@ -134,46 +174,93 @@ def _window(
     return {**benchmark.latency_client.call("close_window"), "save": seconds}
 
 
-def memory(benchmark: Benchmark, results: int) -> dict[str, float]:
-    """Return the bytes that the server takes for a result, measured on so many."""
-    found = {}
-    for contender in benchmark.setup.contenders:
-        if contender.kind == "none":
-            continue
-        database = benchmark.database(contender)
-        database.flushdb()
-        before = _settled_memory(database)
-        benchmark.workers[contender.name].call("cache_distinct_results", number=results)
-        found[contender.name] = (_settled_memory(database) - before) / results
-        database.flushdb()
-    return found
+def memory(benchmark: Benchmark, results: int) -> dict[str, dict[str, float]]:
+    """Return the bytes that the server takes for a result of each kind, measured on so many."""
+    return {
+        kind: {
+            contender.name: _bytes_per_result(benchmark, contender, kind, results)
+            for contender in benchmark.setup.contenders
+            if contender.kind != "none"
+        }
+        for kind in RESULTS
+    }
 
 
-def _settled_memory(database: redis.Redis) -> int:
+def _bytes_per_result(benchmark: Benchmark, contender: Contender, kind: str, results: int) -> float:
+    cache = benchmark.cache(contender)
+    cache.flushdb()
+    before = _settled_memory(cache)
+    process = benchmark.workers["sqlite"][contender.name]
+    process.call("cache_distinct_results", kind=kind, number=results)
+    taken = (_settled_memory(cache) - before) / results
+    cache.flushdb()
+    return taken
+
+
+def _settled_memory(cache: redis.Redis) -> int:
     """Return the memory in use once the server no longer moves or frees anything."""
-    last, used = -1, int(database.info("memory")["used_memory"])
+    last, used = -1, int(cache.info("memory")["used_memory"])
     while abs(used - last) > 1024:
         time.sleep(0.5)
-        last, used = used, int(database.info("memory")["used_memory"])
+        last, used = used, int(cache.info("memory")["used_memory"])
     return used
 
 
 def throughput(
     benchmark: Benchmark, rounds: int, seconds: float, processes: int
-) -> dict[str, float]:
-    """Return how many operations a second several processes of a contender do together, 95 reads to 5 writes."""
-    found: dict[str, list[float]] = {contender.name: [] for contender in benchmark.setup.contenders}
+) -> dict[str, dict[str, float]]:
+    """Return how many operations a second several processes do together, 95 reads to 5 writes."""
+    return {
+        database: {
+            contender: statistics.median(sum(counts) / seconds for counts in measured)
+            for contender, measured in _in_teams(
+                benchmark, database, processes, rounds, "run_mixed_load", seconds
+            ).items()
+        }
+        for database in DATABASES
+    }
+
+
+def api_pages(
+    benchmark: Benchmark, rounds: int, seconds: float, processes: int
+) -> dict[str, dict[str, float]]:
+    """Return requests a second, and the seconds of a request (p50, p99), of a page of the API."""
+    measured = _in_teams(benchmark, "postgresql", processes, rounds, "request_pages", seconds)
+    return {contender: _summarise(rounds, seconds) for contender, rounds in measured.items()}
+
+
+def _summarise(rounds: Sequence[Sequence[Sequence[float]]], seconds: float) -> dict[str, float]:
+    """Return the rate (the median of the rounds) and percentiles over all rounds."""
+    rate = statistics.median(sum(map(len, team)) / seconds for team in rounds)
+    taken = sorted(one for team in rounds for requests in team for one in requests)
+    return {
+        "rate": rate,
+        "p50": taken[len(taken) // 2],
+        "p99": taken[len(taken) * 99 // 100],
+    }
+
+
+def _in_teams(
+    benchmark: Benchmark, database: str, processes: int, rounds: int, command: str, seconds: float
+) -> dict[str, list[list[Any]]]:
+    """Run a command in several processes of each contender at once, and return their answers.
+
+    The contenders take turns. The first round warms up and is not returned.
+    """
+    contenders = benchmark.setup.contenders
     with ExitStack() as stack:
-        teams: dict[str, list[WorkerProcess]] = {name: [] for name in found}
-        for contender in benchmark.setup.contenders:
-            for _ in range(processes):
-                teams[contender.name].append(
-                    worker(benchmark.setup, contender, benchmark.server, benchmark.folder)
-                )
-                stack.callback(teams[contender.name][-1].close)
+        teams: dict[str, list[WorkerProcess]] = {}
+        for contender in contenders:
+            teams[contender.name] = [
+                worker(benchmark.setup, contender, benchmark.stores, database)
+                for _ in range(processes)
+            ]
+            for process in teams[contender.name]:
+                stack.callback(process.close)
+        found: dict[str, list[list[Any]]] = {contender.name: [] for contender in contenders}
         for number in range(rounds + 1):
             for name, team in teams.items():
                 for place, process in enumerate(team):
-                    process.send_call("run_mixed_load", seconds=seconds, seed=10 * number + place)
-                found[name].append(sum(process.receive() for process in team) / seconds)
-    return {name: statistics.median(rates[1:]) for name, rates in found.items()}
+                    process.send_call(command, seconds=seconds, seed=10 * number + place)
+                found[name].append([process.receive() for process in team])
+    return {name: answers[1:] for name, answers in found.items()}

@@ -1,4 +1,4 @@
-"""The figures as pictures, SVG and PNG: what is worth a look, in the units of the table."""
+"""The figures as pictures, SVG and PNG, in the units of the table."""
 
 from __future__ import annotations
 
@@ -70,8 +70,8 @@ def _waits(axes: Axes, found: dict[str, Any]) -> None:
 
 
 def _times(axes: Axes, found: dict[str, Any]) -> None:
-    """Draw the times of the operations beside upstream's default."""
-    measures = {**found["operations"], "3,500 saves in a transaction": _seconds(found)}
+    """Draw the times of the operations on PostgreSQL beside upstream's default."""
+    measures = found["operations"]["postgresql"] | {"3,500 saves in a transaction": _seconds(found)}
     base = found["contenders"][1]
     names = [name for name in found["contenders"] if name != base]
     colours = dict(zip(found["contenders"], COLOURS, strict=False))
@@ -92,9 +92,11 @@ def _times(axes: Axes, found: dict[str, Any]) -> None:
     axes.axvline(1, color="#444444", linewidth=1)
     axes.set_xlim(0, 1.15 * max(bar.get_width() for bar in axes.patches))
     axes.set_xlabel(f"time, {base} = 1 (bars end at 4 at the latest)")
-    axes.set_title("What an operation takes, beside upstream's default mode", loc="left")
+    axes.set_title(
+        "What an operation takes on PostgreSQL, beside upstream's default mode", loc="left"
+    )
     axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
 
 
 def _seconds(found: dict[str, Any]) -> dict[str, float]:
-    return {name: one["seconds"] for name, one in found["transaction"].items()}
+    return {name: one["seconds"] for name, one in found["transaction"]["postgresql"].items()}

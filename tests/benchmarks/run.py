@@ -1,6 +1,7 @@
-"""Measure the caches side by side on one server: `nox -s bench`, in under ten minutes.
+"""Measure the caches side by side on one server: `nox -s bench`, in about a quarter of an hour.
 
-Prints a table of ratios, writes all figures as JSON and draws them. `--quick` shows that it runs and proves nothing.
+Prints a table of ratios, writes all figures as JSON and draws them. `--quick` shows that it runs
+and proves nothing.
 """
 
 from __future__ import annotations
@@ -11,6 +12,9 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +22,10 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 sys.path[:0] = [str(ROOT), str(HERE.parent)]
 
-from benchmarks import contenders, measurements, plots, report  # noqa: E402
+from benchmarks import contenders, measurements, report  # noqa: E402
+from support.postgresql import postgresql  # noqa: E402
 
+from scripts.core.config import Server  # noqa: E402
 from scripts.core.console import progress  # noqa: E402
 from scripts.core.errors import Exit, ForkError  # noqa: E402
 from scripts.core.repository import Repository  # noqa: E402
@@ -41,6 +47,8 @@ def main() -> int:
     options.output.mkdir(parents=True, exist_ok=True)
     (options.output / "figures.json").write_text(json.dumps(found, indent=1) + "\n")
     (options.output / "figures.md").write_text(report.markdown(found))
+    from benchmarks import plots  # which needs matplotlib
+
     plots.draw(found, options.output)
     report.print_table(found)
     return int(Exit.OK)
@@ -67,40 +75,76 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
 def measure_all(options: argparse.Namespace) -> dict[str, Any]:
     """Run every measure and return the figures."""
     repo = Repository(ROOT)
+    began, load = time.monotonic(), os.getloadavg()[0]
     setup = contenders.prepare_setup(repo, options.environment)
     kind = repo.config.server(options.server)
     assert kind is not None
-    sizes = measurements.DEPENDENTS[:2] if options.quick else measurements.DEPENDENTS
-    shared = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    began = time.monotonic()
-    load = os.getloadavg()[0]
-    found: dict[str, Any] = {"contenders": [one.name for one in setup.contenders]}
-    with (
-        tempfile.TemporaryDirectory(prefix="fork-bench-", dir=shared) as folder,
-        run_server(kind) as server,
-        contenders.running_workers(setup, server, Path(folder)) as workers,
-        progress("measuring", 6 + len(sizes) * len(workers) + 4) as advance,
-    ):
-        latency_client = contenders.latency_client(setup, server)
-        try:
-            benchmark = measurements.Benchmark(setup, server, Path(folder), workers, latency_client)
-            found["operations"] = measurements.operations(benchmark, advance)
-            found["transaction"] = measurements.large_transaction(
-                benchmark, 100 if options.quick else 3500
-            )
-            advance()
-            found["memory"] = measurements.memory(benchmark, 200 if options.quick else 10_000)
-            advance()
-            found["waits"] = measurements.waits(benchmark, sizes, advance)
-            found["throughput"] = measurements.throughput(
-                benchmark, 1 if options.quick else 5, 0.5 if options.quick else 1.5, 4
-            )
-            advance()
-        finally:
-            latency_client.close()
+    found = measure(setup, kind, QUICK if options.quick else FULL)
     found["workload"] = judge_workload(options)
     found["machine"] = report.describe_machine(setup, options, load, time.monotonic() - began)
     return found
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much of each measure to take."""
+
+    rounds: int
+    """Of operations, and of loads; the median of the rounds counts."""
+    load_rounds: int
+    load_seconds: float
+    rows: int
+    """Saved in one transaction."""
+    transactions: int
+    results: int
+    """Cached, for the memory of one."""
+    dependents: Sequence[int]
+    processes: int = 4
+    """Of each contender under load."""
+
+
+FULL = Sizes(80, 5, 2, 3_500, 3, 3_000, (1_000, 10_000, 100_000, 1_000_000))
+QUICK = Sizes(4, 1, 0.5, 100, 1, 200, (1_000, 10_000))
+
+
+def measure(setup: contenders.BenchmarkSetup, kind: Server, sizes: Sizes) -> dict[str, Any]:
+    """Run every measure of the contenders on one server of the cache, and on both databases."""
+    windows = len(sizes.dependents) * len(setup.contenders)
+    with (
+        running_stores(setup, kind) as stores,
+        contenders.running_workers(setup, stores) as workers,
+        closing(contenders.latency_client(setup, stores.server)) as client,
+        progress("measuring", 2 * len(measurements.OPERATIONS) + windows + 5) as advance,
+    ):
+        one = measurements.Benchmark(setup, stores, workers, client)
+        load = sizes.load_rounds, sizes.load_seconds, sizes.processes
+        found: dict[str, Any] = {"contenders": [contender.name for contender in setup.contenders]}
+        found["operations"] = measurements.operations(one, sizes.rounds, advance)
+        for name, take in {
+            "calls": lambda: measurements.calls(one),
+            "transaction": lambda: measurements.large_transaction(
+                one, sizes.rows, sizes.transactions
+            ),
+            "memory": lambda: measurements.memory(one, sizes.results),
+            "throughput": lambda: measurements.throughput(one, *load),
+            "pages": lambda: measurements.api_pages(one, *load),
+        }.items():
+            found[name] = take()
+            advance()
+        found["waits"] = measurements.waits(one, sizes.dependents, advance)
+    return found
+
+
+@contextmanager
+def running_stores(setup: contenders.BenchmarkSetup, kind: Server) -> Iterator[contenders.Stores]:
+    """Run the cache's server and PostgreSQL, and give them with a folder for SQLite's files."""
+    shared = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    with (
+        tempfile.TemporaryDirectory(prefix="fork-bench-", dir=shared) as folder,
+        run_server(kind) as server,
+        postgresql(setup.python) as address,
+    ):
+        yield contenders.Stores(server, Path(folder), address)
 
 
 def judge_workload(options: argparse.Namespace) -> list[dict[str, Any]]:

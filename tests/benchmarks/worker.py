@@ -1,4 +1,7 @@
-"""One contender: runs the commands on standard input, a line of JSON each, and answers with the measurement."""
+"""One contender: runs the commands on standard input and answers with the measurements.
+
+A command and an answer are a line of JSON each.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,9 @@ from benchmarks import django_setup
 
 KIND = django_setup.configure()
 
-from benchmarks.shop.models import Item  # noqa: E402
+import redis  # noqa: E402
+from benchmarks import api  # noqa: E402
+from benchmarks.shop.models import Item, Post, Visit  # noqa: E402
 from django.db import transaction  # noqa: E402
 
 MANY = list(range(10, 1010))
@@ -27,36 +32,60 @@ def unused_number() -> int:
     return next(numbers)
 
 
-READS: dict[str, Callable[[], Any]] = {
-    "one row": lambda: Item.objects.get(pk=77),
-    "page of 20": lambda: list(Item.objects.filter(category=3, live=True).order_by("-rank")[:20]),
-    "count": lambda: Item.objects.filter(category=3, rank__gt=5).count(),
-    "IN of 1,000": lambda: list(Item.objects.filter(pk__in=MANY).values_list("pk")[:1]),
+def page_of_20() -> Any:
+    """Return a page of a list, not yet read."""
+    return Item.objects.filter(category=3, live=True).order_by("-rank")[:20]
+
+
+def fill() -> None:
+    """Read what is not in the cache yet."""
+    list(Item.objects.filter(category=3, rank=1_000_000 + unused_number()))
+
+
+def save() -> None:
+    """Save a row."""
+    SAVED.rank = 100 + unused_number()
+    SAVED.save()
+
+
+OPERATIONS: dict[str, Callable[[], Any]] = {
+    "hit: one row": lambda: Item.objects.get(pk=77),
+    "hit: page of 20": lambda: list(page_of_20()),
+    "hit: page of 20 through a foreign key": lambda: list(
+        Item.objects.filter(category__name="c3").select_related("category").order_by("-rank")[:20]
+    ),
+    "hit: count": lambda: Item.objects.filter(category=3, rank__gt=5).count(),
+    "hit: count over 100,000 rows": lambda: Visit.objects.filter(seconds__gt=500).count(),
+    "hit: exists": lambda: Item.objects.filter(category=3, rank__gt=5).exists(),
+    "hit: IN of 1,000": lambda: list(Item.objects.filter(pk__in=MANY).values_list("pk")[:1]),
+    "fill": fill,
+    "save": save,
+    "a queryset, not read": page_of_20,
+    "one GET by redis-py": lambda: REDIS.get("nothing"),
 }
+RESULTS: dict[str, Callable[[int], Any]] = {
+    "one row": lambda n: list(Item.objects.filter(category=n % 10 + 1, slug=f"s{n}")),
+    "values()": lambda n: list(Item.objects.filter(slug=f"s{n}").values("pk", "title")),
+    "count": lambda n: Item.objects.filter(slug=f"s{n}").count(),
+    "page of 20 with text": lambda n: list(
+        Post.objects.filter(category=n % 10 + 1).order_by("pk")[n // 10 : n // 10 + 20]
+    ),
+}
+"""Distinct results for each number."""
 
 
-def time_hits(read: str, times: int) -> float:
-    """Return the seconds of a read that is in the cache."""
-    READS[read]()
-    return _timed(READS[read], times)
+def time_operation(operation: str, times: int) -> float:
+    """Return the seconds of an operation; the first is not timed, so that a hit is one."""
+    OPERATIONS[operation]()
+    return _timed(OPERATIONS[operation], times)
 
 
-def time_fills(times: int) -> float:
-    """Return the seconds of a read that is not in the cache yet."""
-    return _timed(
-        lambda: list(Item.objects.filter(category=3, rank=1_000_000 + unused_number())), times
-    )
-
-
-def time_saves(times: int) -> float:
-    """Return the seconds of the save of one row."""
-    item = uncached_item(pk=77)
-
-    def save() -> None:
-        item.rank = 100 + unused_number()
-        item.save()
-
-    return _timed(save, times)
+def count_calls(operation: str) -> int:
+    """Return how many Python functions an operation calls, the last of three times."""
+    for _ in range(3):
+        with CallCounter() as calls:
+            OPERATIONS[operation]()
+    return calls[0]
 
 
 def save_in_transaction(rows: int) -> dict[str, float]:
@@ -88,10 +117,22 @@ def save_in(category: int) -> float:
     return _timed(item.save, 1)
 
 
-def cache_distinct_results(number: int) -> None:
-    """Put that many results into the cache."""
+def cache_distinct_results(kind: str, number: int) -> None:
+    """Put that many results of a kind into the cache."""
     for n in range(number):
-        list(Item.objects.filter(category=n % 10 + 1, slug=f"s{n}"))
+        RESULTS[kind](n)
+
+
+def request_pages(seconds: float, seed: int) -> list[float]:
+    """Request pages of the API and write, 95 to 5, and return the seconds of each request."""
+    rng, taken, end = Random(seed), [], time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        if rng.random() < 0.05:
+            _save(rng.randrange(10, 3410), rng.randrange(100))
+        else:
+            query = api.random_query(rng)
+            taken.append(_timed(lambda query=query: api.get_page(query), 1))
+    return taken
 
 
 def run_mixed_load(seconds: float, seed: int) -> int:
@@ -137,6 +178,21 @@ def _timed(action: Callable[[], Any], times: int) -> float:
     return (time.perf_counter() - began) / times
 
 
+class CallCounter:
+    """Counts the calls of Python functions."""
+
+    def __enter__(self) -> list[int]:
+        self.calls = [0]
+        sys.setprofile(self._count)
+        return self.calls
+
+    def __exit__(self, *_: object) -> None:
+        sys.setprofile(None)
+
+    def _count(self, _frame: object, event: str, _argument: object) -> None:
+        self.calls[0] += event == "call"
+
+
 class RoundTripCounter:
     """Counts what is sent to Redis: a pipeline is sent at once."""
 
@@ -166,16 +222,20 @@ class RoundTripCounter:
 COMMANDS = {
     command.__name__: command
     for command in (
-        time_hits,
-        time_fills,
-        time_saves,
+        time_operation,
+        count_calls,
         save_in_transaction,
         cache_dependent,
         save_in,
         cache_distinct_results,
         run_mixed_load,
+        request_pages,
     )
 }
+
+
+SAVED = uncached_item(pk=77)
+REDIS = redis.Redis.from_url(django_setup.server())
 
 
 def main() -> None:

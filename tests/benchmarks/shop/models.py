@@ -17,3 +17,14 @@ class Item(models.Model):
     price = models.DecimalField(max_digits=10, decimal_places=2)
     made = models.DateTimeField()
     category = models.ForeignKey(Category, models.CASCADE)
+
+
+class Post(models.Model):
+    title = models.CharField(max_length=60)
+    text = models.TextField()
+    category = models.ForeignKey(Category, models.CASCADE)
+
+
+class Visit(models.Model):
+    seconds = models.IntegerField()
+    item = models.ForeignKey(Item, models.CASCADE)
