@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from scripts.core.errors import UsageError
 from scripts.core.model import Lock
 from scripts.core.repository import Repository
 from scripts.editing.branch import BranchCommit, uncommitted, work_tree
 from scripts.editing.ways import read_progress, ways_to_commit
-from scripts.series.patch_series import Series
 from scripts.series.probe_files import new_names
+from scripts.series.series import Series, read_with_problems
 from scripts.series.trailers import Trailers, read_trailers
 
 
-def check_exported(repo: Repository, lock: Lock, series: Series, name: str) -> None:
-    """Raise UsageError if a name is that of a probe file whose patch is not exported yet."""
-    if name in new_names(repo, series):
-        raise UsageError(
-            f"{name} has a probe file but no patch yet", hint="\n".join(_ways_on(repo, lock, name))
-        )
+def check_exported(repo: Repository, lock: Lock, names: Sequence[str]) -> None:
+    """Raise UsageError if a name is that of a probe file whose patch is not exported yet.
+
+    That is said before the series is checked, which may lack what the export brings.
+    """
+    series = read_with_problems(repo, lock)[0] if names else Series((), ())
+    for name in names:
+        if not series.features_named(name) and name in new_names(repo, series):
+            text = f"{name} has a probe file but no patch yet"
+            raise UsageError(text, hint="\n".join(_ways_on(repo, lock, name)))
 
 
 def _ways_on(repo: Repository, lock: Lock, name: str) -> list[str]:

@@ -62,6 +62,7 @@ class Selection:
 
 def scope_of(repo: Repository, lock: Lock, selection: Selection) -> Scope:
     """Return what a run covers; raise UsageError for a name that does not exist."""
+    check_exported(repo, lock, selection.features)
     series = read_series(repo, lock)
     default, every = repo.config.default_cells(lock), repo.config.matrix_cells(lock)
     all_cells = (
@@ -86,7 +87,7 @@ def scope_of(repo: Repository, lock: Lock, selection: Selection) -> Scope:
         locked=lock.locked,
         answer_release=_answer_release(lock, selection, releases),
         releases=tuple(releases),
-        features=_selected_features(repo, lock, series, selection.features),
+        features=_selected_features(series, selection.features),
         cells=tuple(cells),
         all_cells=tuple(all_cells),
         series=series,
@@ -114,16 +115,13 @@ def _repeating_options(selection: Selection) -> Iterator[str]:
         yield f"--cells {shlex.quote(' '.join(selection.cells))}"
 
 
-def _selected_features(
-    repo: Repository, lock: Lock, series: Series, names: Sequence[str]
-) -> tuple[Feature, ...]:
+def _selected_features(series: Series, names: Sequence[str]) -> tuple[Feature, ...]:
     """Return the requested features in the order of the series, or all of them.
 
     Each is named by itself or by its patch. Raise UsageError for an unknown name.
     """
     wrong = [name for name in names if not series.features_named(name)]
     if wrong:
-        check_exported(repo, lock, series, wrong[0])
         known = [*series.feature_by_id, *series.by_id]
         raise UsageError(f"there is no feature or patch {wrong[0]}{did_you_mean(wrong[0], known)}")
     for name in names:

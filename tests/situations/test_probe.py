@@ -255,7 +255,7 @@ def test_status_of_a_probe_without_an_exported_patch_says_what_comes_next(import
     ask = lambda: imported.run("status", "--patch", "drop-all").stderr
     missing = "error: drop-all has a probe file but no patch yet\n  next: "
     assert ask() == f"{missing}nox -s new -- drop-all\n"
-    imported.run("new", "drop-all")
+    imported.run("new", "drop-all", "--module", "drop_all")
     assert ask() == f"{missing}nox -s probe -- drop-all\n"
     imported.append(".fork/series/larder/shelf.py", "\n    def drop_all(self):\n        pass\n")
     assert "commit --template=.git/new-patches/drop-all && nox -s export\n" in ask()
