@@ -382,7 +382,7 @@ def test_export_that_would_lose_something_is_refused_with_the_next_command(
     change(work)
     done = fork.run("export", ok=code)
     assert words in done.stderr
-    assert hint in done.stderr.partition("  next: ")[2]
+    assert hint in done.stderr.partition("\n  next")[2]
     assert patches(fork) == before
 
 
