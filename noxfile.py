@@ -249,9 +249,10 @@ def lint(session: nox.Session) -> None:
     codes = {words: run_python(session, "-m", *words) for words in checks}
     failed = [" ".join(words) for words, code in codes.items() if code]
     if failed and len(checks) > 1:
-        session.log(f"{len(failed)} of {len(checks)} checks found something: {'; '.join(failed)}")
+        session.log(f"checked: {'; '.join(' '.join(words) for words in checks)}")
+        session.log(f"not in order: {'; '.join(failed)}")
         mends = [] if write else ["`nox -s lint -- --write` mends what can be mended"]
-        session.log("; ".join([*mends, "above is what to do about the rest"]))
+        session.log("; ".join([*mends, "each finding above says what mends it"]))
     exit_with(codes[series] or (Exit.ATTENTION if failed else 0))
 
 

@@ -285,8 +285,11 @@ def export(repo: Repository, folder: Path | None) -> Exit:
     """
     from scripts.editing.export_branch import export_series
 
-    changed = export_series(repo, folder)
-    info("\n".join(changed) if changed else "nothing changed: patches/ is the same to the byte")
+    done = export_series(repo, folder)
+    same = "nothing changed: patches/ is the same to the byte"
+    info("\n".join(done.changed) if done.changed else same)
+    for warning in done.warnings:
+        info(f"warning: {warning.with_advice()}")
     return Exit.OK
 
 

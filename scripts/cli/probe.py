@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -9,12 +10,12 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from scripts.cli.verb import Verb
-from scripts.core.console import info, out, progress
-from scripts.core.errors import Exit, ForkError
+from scripts.core.console import info, out, progress, typed_command
+from scripts.core.errors import Exit, ForkError, ways_text
 from scripts.core.repository import Repository
 
 if TYPE_CHECKING:
-    from scripts.status.trial import TrialOptions
+    from scripts.status.trial import Trial, TrialOptions
 
 
 @click.command(cls=Verb)
@@ -56,34 +57,39 @@ def probe(
       nox -s probe -- iexact-conditions --cell 7.2@py311-django5.2@valkey9 --no-bare
     """
     from scripts.status.trial import TrialOptions
+    from scripts.status.trial_text import ways_to_prove
 
     options = TrialOptions(names, folder, cell, bare=not no_bare)
     if watch:
         _watch(repo, options)
-    code = _probe(repo, options)
-    if code is Exit.OK:
-        info("\nnext: " + "\n  or: ".join(_ways_on(repo, folder)))
+    trial, code = _probe(repo, options)
+    ways = _ways_on(repo, folder) if code is Exit.OK else ways_to_prove(trial, typed_command())
+    info(f"\n{ways_text(chr(10).join(ways), 'next')}")
     return code
 
 
 def _ways_on(repo: Repository, folder: Path | None) -> list[str]:
     """Return the commands that write what was tried to patches/."""
-    from scripts.editing.branch import export_command, uncommitted, ways_to_commit
-    from scripts.editing.import_branch import branch_folder
+    from scripts.core.lockfile import read_lock
+    from scripts.editing.branch import uncommitted, work_tree
+    from scripts.editing.ways import read_progress, ways_to_commit
 
-    place = branch_folder(repo, folder)
-    place = place.relative_to(Path.cwd()) if place.is_relative_to(Path.cwd()) else place
-    return [*ways_to_commit(place)] if uncommitted(place) else [export_command(place)]
+    tree = work_tree(repo, folder)
+    if tree.place.is_relative_to(Path.cwd()):
+        tree = replace(tree, place=tree.place.relative_to(Path.cwd()))
+    if not uncommitted(tree.place):
+        return [tree.export]
+    return ways_to_commit(tree, read_progress(tree, read_lock(repo.lock_file)))
 
 
-def _probe(repo: Repository, options: TrialOptions) -> Exit:
+def _probe(repo: Repository, options: TrialOptions) -> tuple[Trial, Exit]:
     """Run the probes once, and print what they show."""
     from scripts.status.trial import run_trial
     from scripts.status.trial_text import is_proven, print_trial
 
     trial = run_trial(repo, options)
     print_trial(trial, repo.root, out)
-    return Exit.OK if all(map(is_proven, trial.features)) else Exit.ATTENTION
+    return trial, Exit.OK if all(map(is_proven, trial.features)) else Exit.ATTENTION
 
 
 def _watch(repo: Repository, options: TrialOptions) -> NoReturn:

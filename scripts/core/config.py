@@ -599,16 +599,18 @@ def near_misses(word: str, known: list[str]) -> list[str]:
 
 
 def did_you_mean(word: str, known: list[str]) -> str:
-    """Return `; did you mean X?`, or the first `_MAX_LISTED` known names if none is close."""
+    """Return `; did you mean X?`, or if none is close `_MAX_LISTED` names, the nearest first."""
+    known = list(dict.fromkeys(known))
     near = near_misses(word, known)
     if near:
         return f"; did you mean {' or '.join(near)}?"
     # The names may be the cells of the matrix, which are hundreds.
+    known.sort(key=lambda name: -difflib.SequenceMatcher(None, name, word).ratio())
     more = f", and {len(known) - _MAX_LISTED} more" if len(known) > _MAX_LISTED else ""
     return f"; known: {', '.join(known[:_MAX_LISTED])}{more}"
 
 
-_MAX_LISTED = 40
+_MAX_LISTED = 10
 """The maximum number of known names to list."""
 
 

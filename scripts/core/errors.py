@@ -27,7 +27,7 @@ class ForkError(Exception):
     """An expected failure; `main()` prints it without a traceback.
 
     `hint` is the next command, ready to paste, or the next step. Each further line is an
-    alternative.
+    alternative; `with_command` makes one of a sentence and a command.
     """
 
     exit_code = Exit.BUG
@@ -38,8 +38,7 @@ class ForkError(Exception):
         self.hint = redact(hint)
 
     def __str__(self) -> str:
-        ways = self.hint.replace("\n", "\n    or: ")
-        return f"{self.message}\n  next: {ways}" if ways else self.message
+        return f"{self.message}\n{ways_text(self.hint, '  next')}" if self.hint else self.message
 
 
 class UsageError(ForkError):
@@ -74,6 +73,29 @@ def redact(text: str) -> str:
     return text
 
 
+def with_command(words: str, command: str) -> str:
+    """Return a line of a hint or of advice that says something above its command.
+
+    Words that begin with `if` say when the command is the right one.
+    """
+    return f"{' '.join(words.split())}\t{command}"
+
+
+def ways_text(ways: str, word: str) -> str:
+    """Return a hint or advice as it is printed: `word` before its first line, `or` before others.
+
+    A command that has words above it is alone on its line, so that it can be pasted.
+    """
+    lines = []
+    for number, way in enumerate(ways.split("\n")):
+        words, _, command = way.rpartition("\t")
+        head = f"{'or':>{len(word)}}" if number else word
+        mark = "," if words.startswith("if ") else ":"
+        below = f"{words}:\n{' ' * (len(word) + 2)}" if words else ""
+        lines.append(f"{head}{mark} {below}{command}")
+    return "\n".join(lines)
+
+
 @dataclass(frozen=True)
 class Problem:
     """One thing that is wrong: what, in which file, and the command or the edit that mends it.
@@ -94,8 +116,7 @@ class Problem:
 
     def with_advice(self) -> str:
         """Return the problem with its advice on the lines below, if it has one."""
-        ways = self.advice.replace("\n", "\n       or: ")
-        return f"{self}\n      fix: {ways}" if ways else str(self)
+        return f"{self}\n{ways_text(self.advice, '      fix')}" if self.advice else str(self)
 
 
 def problems_error(title: str, problems: Iterable[str | Problem], *, hint: str = "") -> UsageError:

@@ -231,6 +231,14 @@ def disable_conversions(git_dir: Path) -> None:
     (git_dir / "info" / "attributes").write_text(_NO_ATTRIBUTES)
 
 
+def git_of(folder: Path, *words: str | Path) -> Completed:
+    """Run git, sealed, in a folder that may be in no repository; the caller checks the exit code.
+
+    It is for questions about the repository in which the fork itself is kept.
+    """
+    return run(["git", *words], cwd=folder, env=sealed_environment(), ok=None)
+
+
 def user_git(
     folder: Path, *words: str | Path, ok: Collection[int] | None = (0,), hint: str = ""
 ) -> Completed:

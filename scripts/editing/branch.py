@@ -3,30 +3,60 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from scripts.core.errors import Problem, UsageError, problems_error
+from scripts.core.errors import UsageError
 from scripts.core.git import Git, user_git
 from scripts.core.model import Lock, Release
-from scripts.editing.commit_message import message_problems
-from scripts.editing.import_branch import BRANCH
+from scripts.core.repository import Repository
+from scripts.editing.import_branch import BRANCH, branch_folder
+from scripts.editing.import_record import BEGAN
 
 REF = "refs/fork/exported"
 """The ref of the branch in the private repository."""
 
-MESSAGES = ".git/new-patches"
-"""The folder, in the work tree, of the messages that `new` began."""
+_LOG = (
+    "log",
+    "-z",
+    "--reverse",
+    "--topo-order",
+    "--no-show-signature",
+    "--format=%h%x00%s%x00%b%x00%(trailers:key=Id,valueonly)%x01",
+)
+
+
+@dataclass(frozen=True)
+class WorkTree:
+    """The folder of an imported tree, as the commands that a person pastes name it."""
+
+    place: Path
+    is_default: bool = False
+
+    @property
+    def git(self) -> str:
+        """The beginning of a git command in it."""
+        return f"git -C {shlex.quote(str(self.place))}"
+
+    @property
+    def export(self) -> str:
+        """The command that exports it."""
+        return "nox -s export" + ("" if self.is_default else f" -- {shlex.quote(str(self.place))}")
 
 
 @dataclass(frozen=True)
 class Branch:
     """A line of commits in the private repository: its work tree, its release and its end."""
 
-    place: Path
+    tree: WorkTree
     base: Release
     head: str
+
+    @property
+    def place(self) -> Path:
+        """The folder of the work tree."""
+        return self.tree.place
 
 
 @dataclass(frozen=True)
@@ -44,6 +74,12 @@ class BranchCommit:
         return f"{self.commit} {self.title}"
 
 
+def work_tree(repo: Repository, folder: Path | None) -> WorkTree:
+    """Return the imported tree in the folder asked for, or in the default one."""
+    place = branch_folder(repo, folder)
+    return WorkTree(place, place.resolve() == branch_folder(repo, None).resolve())
+
+
 def check_imported(place: Path, folder: Path | None) -> None:
     """Raise UsageError unless a place, which was asked for as `folder`, is a work tree."""
     if not (place / ".git").exists():
@@ -53,10 +89,9 @@ def check_imported(place: Path, folder: Path | None) -> None:
         )
 
 
-def check_ready(place: Path, folder: Path | None) -> None:
-    """Raise UsageError unless `check_imported`'s place is clean, on the branch and in no rebase."""
-    check_imported(place, folder)
-    export, there = export_command(place), shlex.quote(str(place))
+def check_on_branch(tree: WorkTree) -> None:
+    """Raise UsageError unless a work tree is on the branch and in no rebase."""
+    place = tree.place
     branch = user_git(place, "symbolic-ref", "--quiet", "--short", "HEAD", ok=(0, 1)).text.strip()
     if branch != BRANCH:
         rebasing = any(
@@ -66,15 +101,9 @@ def check_ready(place: Path, folder: Path | None) -> None:
             f"{place} is in the middle of a rebase"
             if rebasing
             else f"{place} is on {branch or 'no branch'}, not on `{BRANCH}`",
-            hint=f"git -C {there} rebase --continue && {export}\ngit -C {there} rebase --abort"
+            hint=f"{tree.git} rebase --continue && {tree.export}\n{tree.git} rebase --abort"
             if rebasing
-            else f"git -C {there} checkout {BRANCH} && {export}",
-        )
-    dirty = uncommitted(place)
-    if dirty:
-        raise UsageError(
-            f"{place} has changes that are in no commit:\n{dirty}",
-            hint="\n".join(ways_to_commit(place)),
+            else f"{tree.git} checkout {BRANCH} && {tree.export}",
         )
 
 
@@ -83,36 +112,18 @@ def uncommitted(place: Path) -> str:
     return user_git(place, "status", "--porcelain", "--untracked-files=normal").text.rstrip()
 
 
-def ways_to_commit(place: Path) -> Iterator[str]:
-    """Yield the commands that commit everything and export: as what `new` began, or by amending."""
-    git, export = f"git -C {shlex.quote(str(place))}", export_command(place)
-    began = [f"commit --template={MESSAGES}/{name}" for name in begun_patches(place)]
-    for commit in (*(began or ["commit"]), "commit --amend"):
-        yield f"{git} add --all && {git} {commit} && {export}"
-
-
-def begun_patches(place: Path) -> list[str]:
-    """Return the ids of the patches that `new` began and no export has written yet."""
-    return sorted(path.name for path in (place / MESSAGES).glob("*"))
-
-
-def export_command(place: Path) -> str:
-    """Return the command that exports this work tree."""
-    return f"nox -s export -- {shlex.quote(str(place))}"
-
-
-def fetch_branch(git: Git, lock: Lock, place: Path) -> Branch:
+def fetch_branch(git: Git, lock: Lock, tree: WorkTree) -> Branch:
     """Fetch the branch into the private repository; raises UsageError unless it is a line."""
+    place = tree.place
     git.run("fetch", "--quiet", "--no-tags", place.absolute(), f"+refs/heads/{BRANCH}:{REF}")
     base = base_of(place, lock, f"refs/heads/{BRANCH}")
     merges = git.text("rev-list", "--merges", f"{base.commit}..{REF}").splitlines()
     if merges:
-        there = shlex.quote(str(place))
         raise UsageError(
             f"the branch holds a merge ({merges[0][:12]}); a series is a line of commits",
-            hint=f"git -C {there} rebase {base.version} && {export_command(place)}",
+            hint=f"{tree.git} rebase {base.version} && {tree.export}",
         )
-    return Branch(place, base, git.text("rev-parse", REF))
+    return Branch(tree, base, git.text("rev-parse", REF))
 
 
 def base_of(place: Path, lock: Lock, commit: str = "HEAD") -> Release:
@@ -130,62 +141,25 @@ def base_of(place: Path, lock: Lock, commit: str = "HEAD") -> Release:
 
 def read_commits(git: Git, branch: Branch) -> list[BranchCommit]:
     """Return the commits of the branch, in order."""
-    form = "--format=%h%x00%s%x00%b%x00%(trailers:key=Id,valueonly)%x01"
-    words = ("log", "-z", "--reverse", "--topo-order", form)
-    log = git.run(*words, f"{branch.base.commit}..{branch.head}").text
-    parts = [text.lstrip("\0").split("\0") for text in log.split("\1")[:-1]]
-    return [BranchCommit(commit, title, body, name.strip()) for commit, title, body, name in parts]
+    return list(_parsed(git.run(*_LOG, f"{branch.base.commit}..{branch.head}").text))
 
 
-def check_messages(
-    place: Path, commits: Sequence[BranchCommit], retired: Mapping[str, str]
-) -> None:
-    """Raise one UsageError with everything that the messages of all commits lack.
-
-    `retired` are the files of the retired patches, by the ids that no commit may have.
-    """
-    wrong = {item: list(_problems(commits, item, retired)) for item in commits}
-    found = [problem.at(item.name) for item, problems in wrong.items() for problem in problems]
-    if found:
-        lacking = [item for item in commits if wrong[item]]
-        ways = [*_ways(place, lacking, commits)]
-        ways += [f"nox -s unretire -- {item.id}" for item in lacking if item.id in retired]
-        raise problems_error(
-            "these commits cannot become patches yet:", found, hint="\n".join(ways)
-        )
+def commits_in(place: Path, lock: Lock, ref: str = "HEAD") -> list[BranchCommit] | None:
+    """Return the commits of a work tree up to a ref, or None if there is no such ref."""
+    releases = [release.commit for release in lock.releases]
+    if user_git(place, "rev-parse", "--verify", "--quiet", ref, ok=None).code:
+        return None
+    done = user_git(place, *_LOG, "--ignore-missing", ref, "--not", *releases, ok=None)
+    return None if done.code else list(_parsed(done.text))
 
 
-def _problems(
-    commits: Sequence[BranchCommit], item: BranchCommit, retired: Mapping[str, str]
-) -> Iterator[Problem]:
-    yield from message_problems(item.title, item.body)
-    earlier, another = commits[: commits.index(item)], f"write `Id: {item.id}-2`"
-    if item.id and item.id in {other.id for other in earlier}:
-        yield Problem(f"another commit has Id: {item.id} too", another)
-    if item.id in retired:
-        text = f"Id: {item.id} is that of {retired[item.id]}, which is retired"
-        yield Problem(text, another)
+def imported_ids(place: Path, lock: Lock) -> frozenset[str] | None:
+    """Return the ids of the patches that `import` wrote; None if that is not recorded."""
+    commits = commits_in(place, lock, BEGAN)
+    return None if commits is None else frozenset(item.id for item in commits)
 
 
-def _ways(
-    place: Path, wrong: Sequence[BranchCommit], commits: Sequence[BranchCommit]
-) -> Iterator[str]:
-    """Yield the command that opens each message, and the one that makes two commits one."""
-    yield reword_command(place, wrong, commits[-1])
-    before = commits[-2] if len(commits) > 1 else None
-    # A change of the patch before, committed without --amend.
-    if list(wrong) == [commits[-1]] and before and wrong[0].id in {"", before.id}:
-        git = f"git -C {shlex.quote(str(place))}"
-        yield (
-            f"{git} reset --soft HEAD^ && {git} commit --amend --no-edit && {export_command(place)}"
-        )
-
-
-def reword_command(place: Path, wrong: Sequence[BranchCommit], last: BranchCommit) -> str:
-    """Return the command that opens an editor for each message, and exports then."""
-    git = f"git -C {shlex.quote(str(place))}"
-    if list(wrong) == [last]:
-        return f"{git} commit --amend && {export_command(place)}"
-    # Such a commit changes the message of another one when the export folds it in.
-    steps = [f"{git} commit --fixup=reword:{item.commit}" for item in wrong]
-    return " && ".join([*steps, export_command(place)])
+def _parsed(log: str) -> Iterator[BranchCommit]:
+    for text in log.split("\1")[:-1]:
+        commit, title, body, name = text.lstrip("\0").split("\0")
+        yield BranchCommit(commit, title, body, name.strip())

@@ -6,31 +6,59 @@ import re
 
 from scripts.core.errors import Problem
 from scripts.core.model import State
+from scripts.editing.begun import Begun
 from scripts.series.patch_fields import wrong_fields
 from scripts.series.templates import left_placeholders, slug_of
-from scripts.series.trailers import body_problems, read_trailers
+from scripts.series.trailers import Trailers, body_problems, read_trailers
 
 ADDED = ("Base", "Last-Update")
 """The trailers that `export` writes itself."""
+
+_SLUG = re.compile(r"^[a-z0-9][a-z0-9-]*$")
 
 # `git am` takes such a line for one of the mail's header, if the body begins with it.
 _LOOKS_LIKE_HEADER = re.compile(r"^(From: |Subject: |Date: |>From |\[PATCH)", re.IGNORECASE)
 
 
-def message_problems(title: str, body: str) -> list[Problem]:
-    """Return everything that a message lacks, besides the trailers that `export` adds."""
+def message_problems(title: str, body: str, begun: Begun | None = None) -> list[Problem]:
+    """Return everything that a message lacks, besides the trailers that `export` adds.
+
+    `begun` is what `new` began that the commit probably is.
+    """
     found, problems = read_trailers(body.strip("\n").split("\n\n")[-1])
     kept = tuple((name, value) for name, value in found if name not in ADDED)
     added = tuple((name, "2000-01-01") for name in ADDED)
+    slug = begun.id if begun else slug_of(title)
+    record = _record_advice(begun, Trailers(found).value("Id"))
     return [
         # Prose at the end means that there are no trailers, not that each line is a wrong one.
         *(problems if found else ()),
         *_header_problems(body),
         *body_problems(body),
         *left_placeholders(title + body),
-        *wrong_fields((*kept, *added), State.ACTIVE, slug_of(title)),
+        *wrong_fields((*kept, *added), State.ACTIVE, slug, record),
         *([] if title else [Problem("the subject is empty", "write what it does in one line")]),
     ]
+
+
+def reason_problems(body: str) -> list[Problem]:
+    """Return that the reason is missing if a message has nothing but a title and trailers."""
+    paragraphs = body.strip("\n").split("\n\n")
+    found, _ = read_trailers(paragraphs[-1])
+    if "\n\n".join(paragraphs[:-1] if found else paragraphs).strip():
+        return []
+    text = "the reason is missing, the text between the title and the trailers"
+    return [Problem(text, "write why it is needed")]
+
+
+def _record_advice(begun: Begun | None, name: str) -> str:
+    """Return the trailers that name the features, as `new` began them, or nothing."""
+    if begun is None or (not begun.features and not begun.probes):
+        return f"add `Features: {name}`" if _SLUG.match(name) else ""
+    if begun.features:
+        return f"add `Features: {', '.join(begun.features)}`"
+    probes = ", ".join(begun.probes)
+    return f"add `Probes: {probes}` and `Drop-When: what upstream has to do`"
 
 
 def _header_problems(body: str) -> list[Problem]:

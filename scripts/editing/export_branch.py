@@ -5,62 +5,79 @@ A patch that did not change keeps every byte.
 
 from __future__ import annotations
 
-import re
 import shutil
-from collections.abc import Sequence
-from dataclasses import replace
-from datetime import datetime
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from scripts.core.console import info
+from scripts.core.errors import Problem, with_command
 from scripts.core.git import Git, user_git
 from scripts.core.lockfile import read_lock
 from scripts.core.model import Lock
 from scripts.core.repository import Repository
+from scripts.editing.begun import MESSAGES
 from scripts.editing.branch import (
-    MESSAGES,
     REF,
     Branch,
     BranchCommit,
     check_imported,
-    check_messages,
-    check_ready,
+    check_on_branch,
     fetch_branch,
     read_commits,
+    work_tree,
+)
+from scripts.editing.commit_checks import (
+    Checked,
+    as_patches,
+    check_commits,
+    misspelled_modules,
 )
 from scripts.editing.fixups import fold_fixups
-from scripts.editing.import_branch import branch_folder
 from scripts.editing.import_record import digests, write_record
 from scripts.editing.overwrites import check_overwrites
-from scripts.editing.round_trip import ExportedPatch, check_round_trip, tree_builder
+from scripts.editing.patch_bytes import export_patches
+from scripts.editing.round_trip import ExportedPatch, check_round_trip
 from scripts.editing.stray_modules import check_no_stray_modules
-from scripts.series.apply import SeriesCommits, format_patch
-from scripts.series.patch_file import read_mail, with_trailers
+from scripts.editing.ways import (
+    begun_elsewhere,
+    check_committed,
+    read_progress,
+    reword_command,
+)
+from scripts.series.apply import format_patch
+from scripts.series.patch_file import with_trailers
 from scripts.series.series import Series, read_with_problems
 
-_INDEX_LINE = re.compile(rb"^index [0-9a-f]+\.\.[0-9a-f]+( \d+)?$", re.MULTILINE)
-_HUNK_PLACE = re.compile(rb"^@@ -[0-9,]+ \+[0-9,]+ @@", re.MULTILINE)
+
+@dataclass(frozen=True)
+class ExportResult:
+    """What an export changed, one line each, and what is worth a look."""
+
+    changed: tuple[str, ...]
+    warnings: tuple[Problem, ...]
 
 
-def export_series(repo: Repository, folder: Path | None = None) -> list[str]:
-    """Write the branch in `folder` as the series, and return what changed, one line each.
+def export_series(repo: Repository, folder: Path | None = None) -> ExportResult:
+    """Write the branch in `folder` as the series.
 
-    Raises UsageError for a folder that is not ready and for messages that lack something, and
+    Raises UsageError for a folder that is not ready and for commits that lack something, and
     AttentionError if a file changed since the import, or if the written files, applied again, do
     not give the branch's own commits.
     """
-    place = branch_folder(repo, folder)
+    tree = work_tree(repo, folder)
     with repo.exclusive():
         lock = read_lock(repo.lock_file)
-        check_imported(place, folder)
-        check_no_stray_modules(repo, place)
-        check_ready(place, folder)
-        branch = _fold(repo, fetch_branch(repo.git, lock, place))
-        commits = read_commits(repo.git, branch)
+        check_imported(tree.place, folder)
+        check_no_stray_modules(repo, tree.place)
+        check_on_branch(tree)
+        check_committed(tree, lock)
+        branch = _fold(repo, fetch_branch(repo.git, lock, tree))
         # The export itself solves problems such as several bases.
         series, _ = read_with_problems(repo, lock)
-        check_messages(place, commits, {patch.id: patch.path.name for patch in series.retired})
-        written = _export_patches(repo, lock, series, _mails(repo.git, branch, commits))
+        checked = _check(repo, lock, branch, series)
+        commits = checked.progress.commits
+        written = export_patches(repo, lock, series, _mails(repo.git, branch, commits))
         with repo.scratch() as scratch:
             new = scratch / "patches"
             _write(repo, series, written, new)
@@ -69,10 +86,46 @@ def export_series(repo: Repository, folder: Path | None = None) -> list[str]:
             check_round_trip(repo, lock, series, branch, commits, written, new)
             if changed:
                 repo.replace({repo.patches: new})
-        write_record(place, seen, branch.head)
+        warnings = tuple(_warnings(checked, lock, changed, written))
+        write_record(tree.place, seen, branch.head)
         for item in commits:
-            (place / MESSAGES / item.id).unlink(missing_ok=True)
-    return changed
+            (tree.place / MESSAGES / item.id).unlink(missing_ok=True)
+    return ExportResult(tuple(changed), warnings)
+
+
+def _check(repo: Repository, lock: Lock, branch: Branch, series: Series) -> Checked:
+    """Return the commits of a branch as patches; raises UsageError for what they lack."""
+    commits = read_commits(repo.git, branch)
+    mails = {item: format_patch(repo.git, item.commit) for item in commits}
+    progress = read_progress(branch.tree, lock)
+    checked = Checked(
+        repo,
+        branch,
+        replace(progress, commits=tuple(commits)),
+        series,
+        as_patches(repo, series, mails),
+    )
+    check_commits(checked)
+    return checked
+
+
+def _warnings(
+    checked: Checked, lock: Lock, changed: Collection[str], written: Sequence[ExportedPatch]
+) -> Iterator[Problem]:
+    """Yield what is worth a look; the record must still be that of the last export."""
+    tree, progress = checked.branch.tree, checked.progress
+    for problem in misspelled_modules(checked):
+        wrong = [item for item in progress.commits if item.name == problem.where]
+        command = reword_command(tree, wrong, progress.commits[-1])
+        yield replace(problem, advice=with_command(problem.advice, command))
+    names = {item.id: item.name for item in written}
+    touched = [
+        item
+        for item in progress.commits
+        if not progress.is_own(item) and f"changed: patches/{names[item.id]}" in changed
+    ]
+    if progress.begun and touched:
+        yield begun_elsewhere(tree, lock, progress, touched, [names[item.id] for item in touched])
 
 
 def _fold(repo: Repository, branch: Branch) -> Branch:
@@ -91,65 +144,6 @@ def _mails(git: Git, branch: Branch, commits: Sequence[BranchCommit]) -> dict[st
     """Return every commit as a mail, by its id, whose `Base:` is the release it is based on."""
     base = {"Base": branch.base.version}
     return {item.id: with_trailers(format_patch(git, item.commit), base) for item in commits}
-
-
-def _export_patches(
-    repo: Repository, lock: Lock, series: Series, mails: dict[str, bytes]
-) -> list[ExportedPatch]:
-    """Return every patch file of the branch, in order; an unchanged patch keeps its bytes."""
-    before = {patch.id: patch for patch in series.active}
-    made = _earlier_commits(repo, lock, series)
-    names = _new_file_names(repo, [name for name in mails if name not in before])
-    found = []
-    for name, mail in mails.items():
-        old = before.get(name)
-        earlier = format_patch(repo.git, made.ids[name]) if old and name in made.ids else b""
-        dated, kept = _with_date(mail, earlier)
-        content = old.path.read_bytes() if old and kept else dated
-        found.append(ExportedPatch(name, dated, old.path.name if old else names[name], content))
-    return found
-
-
-def _with_date(mail: bytes, earlier: bytes) -> tuple[bytes, bool]:
-    """Return a mail with its `Last-Update:`, and whether it is the earlier one.
-
-    A patch keeps its date if nothing of it changed but its place in the files.
-    """
-    date = read_mail(earlier).fields.value("Last-Update")
-    kept = with_trailers(mail, {"Last-Update": date}) if date else b""
-    if not kept or _without_places(kept) != _without_places(earlier):
-        today = datetime.now().astimezone().date().isoformat()
-        return with_trailers(mail, {"Last-Update": today}), False
-    return kept, _is_same_mail(kept, earlier)
-
-
-def _earlier_commits(repo: Repository, lock: Lock, series: Series) -> SeriesCommits:
-    """Build the series as it was before the export.
-
-    Without a single pinned base nothing is built, and every patch is written anew.
-    """
-    bases = {patch.base for patch in series.active}
-    if len(bases) != 1 or lock.release(next(iter(bases))) is None:
-        return SeriesCommits({}, {})
-    return tree_builder(repo, lock, series).commits(series.active)
-
-
-def _new_file_names(repo: Repository, ids: Sequence[str]) -> dict[str, str]:
-    """Return file names for new patches, with the next numbers."""
-    numbers = [int(path.name[:4]) for path in repo.patches.glob("[0-9][0-9][0-9][0-9]-*.patch")]
-    return {
-        name: f"{number:04}-{name}.patch"
-        for number, name in enumerate(ids, max(numbers, default=0) + 1)
-    }
-
-
-def _is_same_mail(before: bytes, after: bytes) -> bool:
-    """Return whether two mails differ only in blob ids, which an earlier patch can change."""
-    return _INDEX_LINE.sub(b"", before) == _INDEX_LINE.sub(b"", after)
-
-
-def _without_places(mail: bytes) -> bytes:
-    return _HUNK_PLACE.sub(b"@@", _INDEX_LINE.sub(b"", mail))
 
 
 def _write(repo: Repository, series: Series, written: list[ExportedPatch], new: Path) -> None:

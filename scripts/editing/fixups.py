@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 
 from scripts.core.errors import AttentionError, UsageError
 from scripts.core.git import Git
@@ -71,16 +70,13 @@ def _stopped_at(work: Git) -> str:
 
 def _by_hand(branch: Branch) -> str:
     """Return the command that folds in everything, stopping only where a person must decide."""
-    place = shlex.quote(str(branch.place))
+    tree = branch.tree
     return (
-        f"git -C {place} -c sequence.editor=true rebase --interactive --autosquash --keep-empty"
-        f" {branch.base.version} && nox -s export -- {place}"
+        f"{tree.git} -c sequence.editor=true rebase --interactive --autosquash --keep-empty"
+        f" {branch.base.version} && {tree.export}"
     )
 
 
 def _interactive(branch: Branch) -> str:
-    place = shlex.quote(str(branch.place))
-    return (
-        f"git -C {place} rebase --interactive --keep-empty {branch.base.version}"
-        f" && nox -s export -- {place}"
-    )
+    tree = branch.tree
+    return f"{tree.git} rebase --interactive --keep-empty {branch.base.version} && {tree.export}"

@@ -15,7 +15,7 @@ from scripts.core.model import Lock
 from scripts.core.repository import Repository
 from scripts.core.result_cache import ResultCache
 from scripts.core.subprocesses import run
-from scripts.editing.import_record import Digests, digests, write_record
+from scripts.editing.import_record import BEGAN, Digests, digests, write_record
 from scripts.series.apply import TreeBuilder
 from scripts.series.series import Series, read_series
 from scripts.upstream.vendor import ensure_releases
@@ -86,6 +86,7 @@ def _clone(git: Git, head: str, place: Path, seen: Digests) -> None:
         run(["git", "fetch", "--quiet", git.git_dir.absolute(), *refs], env=env, cwd=new)
         run(["git", "reset", "--quiet", "--hard", head], env=env, cwd=new)
         write_record(new, seen, head)
+        run(["git", "update-ref", BEGAN, head], env=env, cwd=new)
         # So that `git add --all` takes what a person wrote, and nothing that Python did.
         (new / ".git" / "info" / "exclude").write_text("__pycache__/\n", encoding="utf-8")
         new.replace(place)

@@ -1,7 +1,7 @@
 """What `import` saw in `patches/`, so that `export` overwrites nothing that changed since.
 
-The record is in the imported repository's `.git`: the digest of each file, and a ref to the commit
-that the branch began with.
+The record is in the imported repository's `.git`: the digest of each file, a ref to the commit that
+the branch began with, and one to what the last export wrote.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ from scripts.core.repository import write_atomically
 
 IMPORTED = "refs/fork/imported"
 """The ref, in the imported repository, of the branch as `import` made it or `export` wrote it."""
+
+BEGAN = "refs/fork/began"
+"""The ref, in the imported repository, of the branch as `import` made it; no export moves it."""
 
 _RECORD = "fork-import.json"
 

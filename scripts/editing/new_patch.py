@@ -13,8 +13,9 @@ from scripts.core.console import info
 from scripts.core.errors import problems_error
 from scripts.core.lockfile import read_lock
 from scripts.core.repository import Repository, write_atomically
-from scripts.editing.branch import MESSAGES, Branch, fetch_branch, read_commits
-from scripts.editing.import_branch import branch_folder, write_branch
+from scripts.editing.begun import MESSAGES
+from scripts.editing.branch import Branch, fetch_branch, read_commits, work_tree
+from scripts.editing.import_branch import write_branch
 from scripts.editing.overwrites import check_overwrites
 from scripts.series.feature_record import record_path
 from scripts.series.override_files import file_of
@@ -54,13 +55,14 @@ def begin_patch(repo: Repository, asked: NewPatch, folder: Path | None = None) -
     Imports the series if nobody has. Raises UsageError for names that are wrong or taken, and
     AttentionError if what was imported is outdated.
     """
-    place = branch_folder(repo, folder)
+    tree = work_tree(repo, folder)
+    place = tree.place
     with repo.exclusive():
         lock = read_lock(repo.lock_file)
         series, _ = read_with_problems(repo, lock)
         asked = _with_usual_features(asked, series)
         imported = (place / ".git").exists()
-        branch = fetch_branch(repo.git, lock, place) if imported else None
+        branch = fetch_branch(repo.git, lock, tree) if imported else None
         _check_names(repo, asked, series, branch)
         if branch is None:
             write_branch(repo, place)

@@ -11,7 +11,7 @@ from pathlib import Path
 from scripts.core.errors import AttentionError
 from scripts.core.git import Git
 from scripts.core.repository import Repository
-from scripts.editing.branch import Branch, BranchCommit, export_command, read_commits
+from scripts.editing.branch import Branch, BranchCommit, read_commits
 from scripts.editing.import_branch import BRANCH
 from scripts.editing.import_record import IMPORTED, Digests, changed_names, digests, read_record
 from scripts.series.apply import format_patch
@@ -64,7 +64,7 @@ def _change(git: Git, commit: str) -> bytes:
 
 def _explain(own: Sequence[BranchCommit], both: Sequence[BranchCommit]) -> Iterator[str]:
     if not own:
-        yield "The branch has no change of its own, so it can be made anew."
+        yield "The branch holds nothing that is not exported, so it can be made anew."
         return
     yield "To keep both, make the branch anew and take over what is yours:"
     yield from (f"  {item.name}" for item in own)
@@ -78,21 +78,22 @@ def _ways(
     branch: Branch, own: Sequence[BranchCommit], both: Sequence[BranchCommit]
 ) -> Iterator[str]:
     place = shlex.quote(str(branch.place))
+    import_again = "nox -s import" + ("" if branch.tree.is_default else f" -- {place}")
     if not own:
-        yield f"rm -rf {place} && nox -s import -- {place}"
+        yield f"rm -rf {place} && {import_again}"
         return
     aside = shlex.quote(str(_free_name(branch.place)))
     picks = " ".join(item.commit for item in own)
     strategy = "-X theirs " if both else ""
     steps = [
         f"mv {place} {aside}",
-        f"nox -s import -- {place}",
+        import_again,
         f"git -C {place} fetch --quiet {aside} {BRANCH}",
         f"git -C {place} cherry-pick --allow-empty {strategy}{picks}",
     ]
     if both:
         steps.append(f"git -C {place} rebase --interactive --keep-empty {branch.base.version}")
-    yield " && ".join([*steps, export_command(branch.place)])
+    yield " && ".join([*steps, branch.tree.export])
 
 
 def _free_name(place: Path) -> Path:

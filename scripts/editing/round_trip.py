@@ -11,7 +11,8 @@ from scripts.core.git import Git
 from scripts.core.model import Lock, Patch, State
 from scripts.core.repository import Repository
 from scripts.core.result_cache import ResultCache
-from scripts.editing.branch import Branch, BranchCommit, reword_command
+from scripts.editing.branch import Branch, BranchCommit
+from scripts.editing.ways import reword_command
 from scripts.series.apply import SeriesCommits, TreeBuilder, format_patch
 from scripts.series.patch_file import read_patch
 from scripts.series.series import Series
@@ -50,7 +51,7 @@ def check_round_trip(
         lines = [f"  {item.name}: {problems[item.id]}" for item in wrong]
         raise AttentionError(
             "refused: the files written would not give the branch again:\n" + "\n".join(lines),
-            hint=reword_command(branch.place, wrong, commits[-1]),
+            hint=reword_command(branch.tree, wrong, commits[-1]),
         )
 
 

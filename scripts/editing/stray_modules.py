@@ -22,7 +22,7 @@ def stray_modules(repo: Repository, place: Path) -> Iterator[Problem]:
         here = repo.root / name
         if not here.is_file() or here.read_bytes() != path.read_bytes():
             there = shlex.quote(os.path.relpath(path, repo.root))
-            text = f"{there} is another version of it, and every tree is built with this one"
+            text = f"{there} differs from it, and every tree is built with {name}"
             yield Problem(
                 text if here.is_file() else f"it is only in {there}, and no tree is built with it",
                 f"mv {there} {shlex.quote(name)}\nrm {there}",

@@ -12,13 +12,22 @@ from scripts.core.repository import Repository
 from scripts.editing.import_branch import branch_folder
 from scripts.editing.stray_modules import stray_modules
 from scripts.lint.exact_check import apply_series, base_problems
-from scripts.lint.import_checks import hunk_import_problems
 from scripts.lint.place_checks import place_problems, shipped_places
 from scripts.lint.readme_table import readme_problems
+from scripts.lint.trailer_places import with_places
 from scripts.lint.unexported import unexported
 from scripts.series.bases import series_base, several_bases
+from scripts.series.hunk_imports import imported_by_hunks
+from scripts.series.module_checks import (
+    imports_of_nothing,
+    unclaimed_modules,
+    uncovered_imports,
+    with_meant_modules,
+)
+from scripts.series.patch_series import Series
 from scripts.series.profile import profile_problems
-from scripts.series.series import FIX_ALL, Series, read_with_problems
+from scripts.series.series import FIX_ALL, read_with_problems
+from scripts.series.series_checks import place
 
 
 @dataclass
@@ -45,8 +54,7 @@ def in_order(problems: Iterable[Problem]) -> list[Problem]:
 def lint(repo: Repository, lock: Lock, *, write: bool) -> Findings:
     """Find everything that is wrong, and with `write` write README's table."""
     series, problems = read_with_problems(repo, lock)
-    found = Findings(series, problems)
-    found.problems += hunk_import_problems(repo, series)
+    found = Findings(series, _with_hunk_imports(repo, series, problems))
     found.problems += stray_modules(repo, branch_folder(repo, None))
     found.problems += profile_problems(repo, series)
     found.problems += readme_problems(repo, series, write=write)
@@ -57,7 +65,29 @@ def lint(repo: Repository, lock: Lock, *, write: bool) -> Findings:
     else:
         _check_in_git(repo, git, lock, found)
     found.warnings += map(Problem, repo.config.stale_exclusions(lock))
+    found.problems = with_places(repo, lock, series, found.problems)
     return found
+
+
+def _with_hunk_imports(repo: Repository, series: Series, problems: list[Problem]) -> list[Problem]:
+    """Add what is wrong with the imports of hunks to the problems of the series.
+
+    It says of a module which patch must name it, so that no patch does is no finding besides.
+    """
+    package, meant = repo.config.overrides.package, with_meant_modules(repo, series)
+    imported = {
+        f"{package}/{file}" for patch in meant.active for file in imported_by_hunks(repo, patch)
+    }
+    said = {item for item in unclaimed_modules(repo, series) if item.where in imported}
+    return [
+        *(problem for problem in problems if problem not in said),
+        *(
+            item.at(place(repo, patch))
+            for check in (imports_of_nothing, uncovered_imports)
+            for patch in meant.active
+            for item in check(repo, meant, patch)
+        ),
+    ]
 
 
 def _git_with_releases(repo: Repository, lock: Lock, series: Series) -> Git | None:

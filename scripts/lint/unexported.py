@@ -11,10 +11,11 @@ from scripts.core.errors import Problem
 from scripts.core.git import user_git
 from scripts.core.model import Lock, Patch
 from scripts.core.repository import Repository
-from scripts.editing.branch import ways_to_commit
+from scripts.editing.branch import work_tree
 from scripts.editing.commit_message import ADDED
 from scripts.editing.import_branch import BRANCH, branch_folder
 from scripts.editing.import_record import IMPORTED
+from scripts.editing.ways import read_progress, ways_to_commit
 from scripts.series.patch_series import Series
 
 
@@ -36,11 +37,9 @@ def unexported(
     folder = shlex.quote(str(place.relative_to(repo.root)))
     dirty = bool(user_git(place, "status", "--porcelain", ok=None).stdout)
     if dirty:
-        yield Problem(
-            "has changes that are in no commit",
-            "\n".join(ways_to_commit(place)),
-            folder,
-        )
+        tree = work_tree(repo, None)
+        ways = ways_to_commit(tree, read_progress(tree, lock))
+        yield Problem("has changes that are in no commit", "\n".join(ways), folder)
     patches = [_Commit(_patch_words(patch), trees[patch.id]) for patch in series.active]
     branch, synced = (_commits(place, lock, ref) for ref in (f"refs/heads/{BRANCH}", IMPORTED))
     if branch is not None and branch != patches:

@@ -55,10 +55,13 @@ def has_own_record(feature: Feature) -> bool:
 def read_feature(path: Path, name: str, patch: Patch, file: str) -> tuple[Feature, list[Problem]]:
     """Read a feature's record from its probe file; return the feature and the record's problems.
 
-    `file` is the path of the probe file relative to the repository.
+    `file` is the path of the probe file relative to the repository. That it is not there is no
+    problem here, because only the series as a whole tells which file is meant.
     """
     try:
         text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    except FileNotFoundError:
+        return Feature(name, patch, path, ""), []
     except (OSError, SyntaxError) as error:
         unreadable = f"the record of the feature {name} cannot be read: {error}"
         return Feature(name, patch, path, ""), [Problem(unreadable, _unreadable_advice(error))]
@@ -72,8 +75,6 @@ def read_feature(path: Path, name: str, patch: Patch, file: str) -> tuple[Featur
 
 
 def _unreadable_advice(error: OSError | SyntaxError) -> str:
-    if isinstance(error, FileNotFoundError):
-        return "write the file, or take the feature out of the patch's `Features:`"
     return "make it readable as Python" if isinstance(error, SyntaxError) else "make it readable"
 
 

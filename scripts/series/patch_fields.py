@@ -24,8 +24,13 @@ ORDER = (
 """The order that decides where an added field is inserted."""
 
 
-def wrong_fields(trailers: Sequence[tuple[str, str]], state: State, slug: str) -> Iterator[Problem]:
-    """Yield missing, unknown, repeated and malformed fields; `slug` is the id to suggest."""
+def wrong_fields(
+    trailers: Sequence[tuple[str, str]], state: State, slug: str, record: str = ""
+) -> Iterator[Problem]:
+    """Yield missing, unknown, repeated and malformed fields; `slug` is the id to suggest.
+
+    `record` is the advice if the patch neither names features nor is a record itself.
+    """
     required: tuple[str, ...] = REQUIRED
     own = [*RECORD_REQUIRED, *RECORD_OPTIONAL]
     names = {name for name, _ in trailers}
@@ -37,7 +42,7 @@ def wrong_fields(trailers: Sequence[tuple[str, str]], state: State, slug: str) -
         yield Problem(
             "the trailer `Features:` is missing (or `Probes:` and `Drop-When:`,"
             " if the patch is its own feature's record)",
-            f"add `Features: {slug}`",
+            record or f"add `Features: {slug}`",
         )
     if state is State.RETIRED:
         required += ("Applied-Upstream",)

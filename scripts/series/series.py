@@ -12,9 +12,10 @@ from scripts.core.model import Feature, Lock, Patch, State
 from scripts.core.repository import Repository
 from scripts.series.bases import several_bases
 from scripts.series.feature_record import feature_from_patch, read_feature, record_path
+from scripts.series.module_checks import unclaimed_modules
 from scripts.series.patch_file import read_patch
 from scripts.series.patch_series import Series
-from scripts.series.series_checks import series_problems, unclaimed_modules
+from scripts.series.series_checks import series_problems
 
 __all__ = ["FIX_ALL", "Series", "read_series", "read_with_problems"]
 

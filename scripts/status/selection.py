@@ -16,6 +16,7 @@ from scripts.core.repository import Repository
 from scripts.series.profile import check_profile
 from scripts.series.series import Series, read_series
 from scripts.status.last_watch import newer_release
+from scripts.status.not_exported import check_exported
 from scripts.verdicts.summary import Scope
 
 _T = TypeVar("_T")
@@ -61,6 +62,7 @@ class Selection:
 
 def scope_of(repo: Repository, lock: Lock, selection: Selection) -> Scope:
     """Return what a run covers; raise UsageError for a name that does not exist."""
+    check_exported(repo, lock, selection.features)
     series = read_series(repo, lock)
     default, every = repo.config.default_cells(lock), repo.config.matrix_cells(lock)
     all_cells = (

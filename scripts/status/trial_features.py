@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from scripts.core.config import did_you_mean
@@ -11,6 +11,7 @@ from scripts.core.errors import UsageError
 from scripts.core.model import Feature, Patch, State
 from scripts.core.repository import Repository
 from scripts.series.feature_record import read_feature, record_path
+from scripts.series.probe_files import new_names
 from scripts.series.series import Series
 
 
@@ -40,9 +41,9 @@ def is_new(series: Series, feature: Feature) -> bool:
 def _new_feature(repo: Repository, series: Series, name: str) -> Feature:
     """Return the feature of a probe file that is there before its patch is."""
     file = record_path(repo.config.probes.control[0], name)
-    if name not in _new_names(repo, series):
+    if name not in new_names(repo, series):
         known = list(
-            dict.fromkeys([*series.feature_by_id, *series.by_id, *_new_names(repo, series)])
+            dict.fromkeys([*series.feature_by_id, *series.by_id, *new_names(repo, series)])
         )
         raise UsageError(
             f"there is no feature, patch or new probe file {name}{did_you_mean(name, known)}",
@@ -52,15 +53,6 @@ def _new_feature(repo: Repository, series: Series, name: str) -> Feature:
     # What its record lacks does not matter before it is exported.
     feature, _ = read_feature(repo.root / file, name, patch, file)
     return feature
-
-
-def _new_names(repo: Repository, series: Series) -> Iterator[str]:
-    """Yield the ids that the probe files without a feature would give one."""
-    control = repo.config.probes.control[0]
-    for path in sorted((repo.root / control).parent.glob("test_*.py")):
-        name = path.stem.removeprefix("test_").replace("_", "-")
-        if name not in series.feature_by_id and record_path(control, name) != control:
-            yield name
 
 
 def _with_probes(repo: Repository, feature: Feature) -> Feature:

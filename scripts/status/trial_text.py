@@ -10,6 +10,7 @@ from packaging.version import Version
 from rich.console import Console
 from rich.text import Text as Styled
 
+from scripts.core.errors import with_command
 from scripts.core.model import Outcome, Result, State
 from scripts.probes.report_log import OUTCOME_PRECEDENCE, FileResult
 from scripts.status.trial import ColumnTrial, FeatureTrial, Trial
@@ -69,6 +70,31 @@ def print_trial(trial: Trial, root: Path, console: Console) -> None:
         console.print(head, soft_wrap=True)
         for line in _details(found, _shown(trial.place, root)):
             console.print(Styled(line), soft_wrap=True)
+
+
+def ways_to_prove(trial: Trial, again: str) -> list[str]:
+    """Return what to do about each feature that is not proven; `again` is the command to repeat."""
+    left = (found for found in trial.features if not is_proven(found))
+    return list(dict.fromkeys(with_command(_remedy(found, trial.place), again) for found in left))
+
+
+def _remedy(trial: FeatureTrial, place: Path) -> str:
+    """Return what makes a trial prove its feature."""
+    own, bare = trial.own.result, trial.bare.result if trial.bare else None
+    probe = trial.feature.probes[0].partition("::")[0]
+    if not own.control:
+        return f"mend {place}, in which nothing can run, then try again"
+    if own.outcome is Outcome.MISSING:
+        return f"write a test in {probe}, then try again"
+    if not own.passed or bare is None:
+        return f"edit the tree or {probe} until it passes, then try again"
+    if not bare.control:
+        return "find out why the control probe does not pass on bare upstream, then try again"
+    if trial.feature.state is State.RETIRED:
+        return f"if upstream does it in another way now, edit {probe}, then try again"
+    if bare.passed:
+        return f"assert in {probe} what upstream lacks, then try again"
+    return f"let {probe} fail on bare upstream by an assertion, then try again"
 
 
 def _on(tree: str, result: Result) -> str:

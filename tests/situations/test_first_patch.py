@@ -148,6 +148,31 @@ def test_page_leads_from_a_fresh_clone_to_a_verdict_and_back(tmp_path):
         assert missing_lines(step.lines, streams[number]) == [], f"{step.commands}\n{said}"
 
 
+@pytest.mark.usefixtures("identity")
+@pytest.mark.parametrize("staged", [False, True])
+def test_last_commands_of_the_page_take_back_what_is_in_no_commit(tmp_path, staged):
+    clone(tmp_path / "clone")
+    run = lambda *words: subprocess.run(
+        words, cwd=tmp_path / "clone", check=True, capture_output=True, text=True
+    )
+    run("git", "switch", "--create", "first-patch")
+    for name in ("README.md", "patches/series"):
+        with (tmp_path / "clone" / name).open("a") as file:
+            file.write("0012-key-get.patch\n")
+    for name in (
+        "patches/0012-key-get.patch",
+        "rover_overrides/hooks/cache_key.py",
+        "tests/probes/test_key_get.py",
+    ):
+        (tmp_path / "clone" / name).write_text("")
+    if staged:
+        run("git", "add", "--all")
+    step = read_page()[-1]
+    assert "nothing to commit, working tree clean" in step.lines
+    said = run("bash", "-e", "-c", step.commands).stdout
+    assert said.endswith(f"{step.lines[-1]}\n")
+
+
 def test_page_shows_a_verdict():
     steps = read_page()
     assert len(steps) > 8

@@ -83,7 +83,7 @@ def test_feature_passes_on_the_imported_tree_and_fails_bare(imported):
         "    bare 2.0      fails (1 failed, 1 left out after it)",
         "      test_heading_has_no_space_around_it: AssertionError: assert ' bread ' == 'Bread'",
     ]
-    assert done.stderr.endswith(f"\nnext: nox -s export -- {imported.root / '.fork/series'}\n")
+    assert done.stderr.endswith("\nnext: nox -s export\n")
 
 
 def test_what_is_in_no_commit_counts_and_its_failure_is_shown_as_pytest_does(imported):
@@ -227,10 +227,11 @@ def test_probe_file_is_tried_before_its_patch_is_there(imported):
         == "drop-all: passes on your tree, and fails on bare 2.0, as it must"
     )
     git = f"git -C {imported.root / '.fork/series'}"
-    export = f"nox -s export -- {imported.root / '.fork/series'}"
     assert done.stderr.endswith(
-        f"\nnext: {git} add --all && {git} commit && {export}\n"
-        f"  or: {git} add --all && {git} commit --amend && {export}\n"
+        "\nnext, if it is a patch of its own:\n"
+        f"      {git} add --all && {git} commit && nox -s export\n"
+        "  or, if it belongs to `Trim headings`:\n"
+        f"      {git} add --all && {git} commit --amend && nox -s export\n"
     )
 
 
@@ -244,6 +245,29 @@ def test_probe_that_passes_bare_proves_nothing(imported):
         "    .fork/series  passes (1 passed)",
         "    bare 2.0      passes (1 passed)",
     ]
+    next_step = f"\nnext: assert in {DROP_ALL_PROBE} what upstream lacks, then try again:\n"
+    assert next_step in done.stderr
+    assert done.stderr.rstrip().endswith("probe drop-all")
+
+
+def test_status_of_a_probe_without_an_exported_patch_says_what_comes_next(imported):
+    imported.write(DROP_ALL_PROBE, DROP_ALL)
+    ask = lambda: imported.run("status", "--patch", "drop-all").stderr
+    missing = "error: drop-all has a probe file but no patch yet\n  next: "
+    assert ask() == f"{missing}nox -s new -- drop-all\n"
+    imported.run("new", "drop-all", "--module", "drop_all")
+    assert ask() == f"{missing}nox -s probe -- drop-all\n"
+    imported.append(".fork/series/larder/shelf.py", "\n    def drop_all(self):\n        pass\n")
+    assert "commit --template=.git/new-patches/drop-all && nox -s export\n" in ask()
+    message = "Drop all\n\nIt is needed.\n\nId: drop-all\nFeatures: drop-all\n"
+    git(imported, "commit", "--quiet", "--all", "-m", message)
+    assert ask() == f"{missing}nox -s export\n"
+
+
+def test_probe_that_fails_on_the_tree_says_what_comes_next(imported):
+    edit(imported, "larder/labels.py", TRIMMED, "return line.capitalize()")
+    said = imported.run("probe", "trim-headings").stderr
+    assert f"\nnext: edit the tree or {TRIM_PROBE} until it passes, then try again:\n" in said
 
 
 def test_error_on_bare_is_no_proof_either(imported):
@@ -331,12 +355,12 @@ def test_status_knows_nothing_of_a_tree_that_is_not_exported(imported):
         ),
         (
             ["control"],
-            "error: there is no feature, patch or new probe file control; known: trim-headings, count-hits, fold-names, drop-all\n",
+            "error: there is no feature, patch or new probe file control; known: count-hits, drop-all, fold-names, trim-headings\n",
         ),
         (
             ["2.0@plain"],
             (
-                "error: there is no feature, patch or new probe file 2.0@plain; known: trim-headings, count-hits, fold-names, drop-all\n"
+                "error: there is no feature, patch or new probe file 2.0@plain; known: trim-headings, drop-all, fold-names, count-hits\n"
                 "  next: nox -s cell -- 2.0@plain\n"
             ),
         ),

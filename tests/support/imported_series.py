@@ -1,6 +1,7 @@
 """A fork with a series of five odd patches, and its imported branch, edited by somebody with a name."""
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -75,8 +76,7 @@ def patches(fork):
 
 def hints(done):
     """Return the commands that a refusal ends with."""
-    _, _, text = done.stderr.partition("\n  next: ")
-    return text.rstrip("\n").split("\n    or: ")
+    return re.findall(r"^(?:  next|    or)(?:: |, if .*:\n {8})(.*)$", done.stderr, re.MULTILINE)
 
 
 def paste(fork, line, *, editor="true", ok=0):

@@ -84,8 +84,9 @@ def test_lint_sums_up_what_found_something_at_the_end(noxfile):
     session = Session()
     ended(session, noxfile.lint)
     assert session.logged == [
-        "3 of 3 checks found something: ruff check .; ruff format --check .; scripts lint",
-        "`nox -s lint -- --write` mends what can be mended; above is what to do about the rest",
+        "checked: ruff check .; ruff format --check .; scripts lint",
+        "not in order: ruff check .; ruff format --check .; scripts lint",
+        "`nox -s lint -- --write` mends what can be mended; each finding above says what mends it",
     ]
 
 
@@ -99,8 +100,9 @@ def test_lint_that_writes_lets_every_check_mend_what_it_can(noxfile):
         ["-m", "scripts", "lint", "--write"],
     ]
     assert session.logged == [
-        "1 of 3 checks found something: scripts lint --write",
-        "above is what to do about the rest",
+        "checked: ruff check --fix .; ruff format .; scripts lint --write",
+        "not in order: scripts lint --write",
+        "each finding above says what mends it",
     ]
 
 

@@ -306,4 +306,9 @@ def test_near_miss_of_many_names_is_short():
         did_you_mean("7.2", cells)
         == "; did you mean 7.2@py311-django0 or 7.2@py311-django1 or 7.2@py311-django2?"
     )
-    assert did_you_mean("x", cells) == f"; known: {', '.join(cells[:40])}, and 20 more"
+    assert did_you_mean("x", cells) == f"; known: {', '.join(cells[:10])}, and 50 more"
+
+
+def test_names_that_are_known_are_there_once_and_the_nearest_is_first():
+    known = ["upper-case", "trim-headings", "sorted-keys", "upper-case"]
+    assert did_you_mean("keys", known) == "; known: sorted-keys, upper-case, trim-headings"

@@ -328,7 +328,7 @@ REFUSED = [
         edit,
         2,
         "has changes that are in no commit:\n M tally/more.py",
-        "commit && nox -s export -- ",
+        "commit && nox -s export\n",
     ),
     (
         stray,
@@ -338,7 +338,7 @@ REFUSED = [
     ),
     (rebasing, 2, "is in the middle of a rebase", "rebase --continue"),
     (other_branch, 2, "is on other, not on `series`", "checkout series"),
-    (merge, 2, "the branch holds a merge", "rebase 1.1 && nox -s export -- "),
+    (merge, 2, "the branch holds a merge", "rebase 1.1 && nox -s export\n"),
     (nameless, 2, "Forget the id: the trailer `Id:` is missing", "commit --fixup=reword:"),
     (same_name, 2, "Twice: another commit has Id: bye too", "commit --amend && "),
     (path_as_name, 2, "Out: Id: '../out' is not of the form", "commit --amend && "),
@@ -382,7 +382,7 @@ def test_export_that_would_lose_something_is_refused_with_the_next_command(
     change(work)
     done = fork.run("export", ok=code)
     assert words in done.stderr
-    assert hint in done.stderr.partition("  next: ")[2]
+    assert hint in done.stderr.partition("\n  next")[2]
     assert patches(fork) == before
 
 

@@ -46,22 +46,24 @@ def test_everything_that_messages_lack_is_said_at_once_by_trailer(fork, work):
         f"  - {first} Say more: the trailer `Forwarded:` is missing",
         "      fix: add `Forwarded: no`",
         f"  - {second} Say most: the trailer `Features:` is missing (or `Probes:` and `Drop-When:`, if the patch is its own feature's record)",
-        "      fix: add `Features: say-most`",
+        "      fix: add `Features: most`",
         f"  - {second} Say most: the trailer `Forwarded:` is missing",
         "      fix: add `Forwarded: no`",
         f"  - {second} Say most: Origin: 'me' is not of the form ^(vendor|backport, .+)$",
         "      fix: write `Origin: vendor`",
+        f"  - {second} Say most: the reason is missing, the text between the title and the trailers",
+        "      fix: write why it is needed",
     ]
     assert " && ".join(hints(done)).split(" && ") == [
         f"git -C {work.place} commit --fixup=reword:{first}",
         f"git -C {work.place} commit --fixup=reword:{second}",
-        f"nox -s export -- {work.place}",
+        "nox -s export",
     ]
 
 
 def test_last_commit_is_reworded_by_the_command_that_is_given(fork, work):
     work.commit(BARE, more__py="MORE = 2\n")
-    first, _ = hints(fork.run("export", ok=2))
+    (first,) = hints(fork.run("export", ok=2))
     done = paste(fork, first, editor=append(WHOLE))
     assert "new: patches/0006-more.patch\n" in done.stderr
     assert work.titles()[-1] == "Say more"
@@ -77,12 +79,57 @@ def test_earlier_commit_is_reworded_by_the_command_that_is_given(fork, work):
 
 
 def test_commit_that_belongs_to_the_one_before_is_joined_by_the_second_command(fork, work):
+    work.commit(message("Say more", "more"), more__py="MORE = 2\n")
+    fork.run("export")
+    work.replace("more.py", "2", "3")
+    work.commit("Forget --amend")
+    done = fork.run("export", ok=2)
+    assert "\n    or, if it belongs to `Say more`:\n" in done.stderr
+    _, second = hints(done)
+    assert "changed: patches/0006-more.patch\n" in paste(fork, second).stderr
+    assert work.titles()[-1] == "Say more"
+
+
+def test_commit_is_not_to_be_joined_with_a_patch_that_was_imported(fork, work):
     work.replace("words.py", "good bye", "so long")
     work.commit("Forget --amend")
-    _, second = hints(fork.run("export", ok=2))
-    done = paste(fork, second)
-    assert "changed: patches/0005-bye.patch\n" in done.stderr
-    assert work.titles()[-1] == "Say good bye"
+    (command,) = hints(fork.run("export", ok=2))
+    assert "reset" not in command
+
+
+def test_commit_without_trailers_is_what_was_begun_with_its_title_or_alone(fork, work):
+    fork.run("new", "names", "--feature", "fold-names", "--title", "Fold them")
+    fork.run("new", "other")
+    work.commit("Fold them\n\nBecause.\n", more__py="MORE = 2\n")
+    work.commit("Do something\n\nBecause.\n", more__py="MORE = 3\n")
+    said = fork.run("export", ok=2).stderr
+    assert "fix: add `Id: names`" in said
+    assert "fix: add `Features: fold-names`" in said
+    assert "fix: add `Id: other`" in said
+    assert (
+        "add `Probes: tests/probes/test_other.py` and `Drop-When: what upstream has to do`" in said
+    )
+
+
+def test_patch_that_is_as_before_its_change_is_to_the_byte_what_git_has(fork, work):
+    git = lambda *words: fork.git(*words, cwd=fork.root)
+    mend(work, "return b + a", "return sum((a, b))", "series~4")
+    fork.run("export")  # the blob ids in the next patch become old ones
+    git("init", "--quiet")
+    git("add", "--force", "patches")
+    git("commit", "--quiet", "-m", "All")
+    mend(work, "return b * a", "return (b * a)", "series~3")
+    assert fork.run("export").stderr.endswith("changed: patches/0002-multiply.patch\n")
+    assert git("status", "--porcelain", "patches") != ""
+    mend(work, "return (b * a)", "return b * a", "series~3")
+    fork.run("export")
+    assert git("status", "--porcelain", "patches") == ""
+    assert fork.run("export").stderr == "nothing changed: patches/ is the same to the byte\n"
+
+
+def mend(work, old, new, commit):
+    work.replace("__init__.py", old, new)
+    work.commit("", f"--fixup={commit}")
 
 
 def test_retired_id_is_refused_with_both_ways_out(fork, work):

@@ -114,11 +114,80 @@ def test_message_that_nobody_edited_is_no_commit_and_no_patch(fork, work):
 def test_work_that_is_in_no_commit_gets_the_message_that_was_begun(fork, work):
     fork.run("new", "fold-names")
     work.replace("more.py", "MORE = 1", "MORE = 2")
-    first, second = hints(fork.run("export", ok=2))
-    assert " commit --amend && " in second
-    assert "new: patches/0006-fold-names.patch" in paste(fork, first, editor=FILL_IN).stderr
+    (command,) = hints(fork.run("export", ok=2))
+    assert "new: patches/0006-fold-names.patch" in paste(fork, command, editor=FILL_IN).stderr
+
+
+def test_work_after_a_patch_of_ones_own_amends_that_first(fork, work):
+    done = fork.run("new", "fold-names")
+    work.replace("more.py", "MORE = 1", "MORE = 2")
+    paste(fork, commands(done)[2], editor=FILL_IN)
     work.replace("more.py", "MORE = 2", "MORE = 3")
-    assert "--template" not in fork.run("export", ok=2).stderr, "that one is exported"
+    refused = fork.run("export", ok=2)
+    assert "\n  next, if it belongs to `Fold names`:\n" in refused.stderr
+    assert "\n    or, if it is a patch of its own:\n" in refused.stderr
+    assert "--template" not in refused.stderr, "that one has its commit"
+    paste(fork, hints(refused)[0])
+    fork.run("new", "more")
+    work.replace("more.py", "MORE = 3", "MORE = 4")
+    refused = fork.run("export", ok=2)
+    assert "\n    or, if it is the patch `more`:\n" in refused.stderr
+    assert [" --amend " in line for line in hints(refused)] == [True, False]
+
+
+def test_work_that_nothing_was_begun_for_may_belong_to_the_last_patch_which_is_named(fork, work):
+    work.replace("more.py", "MORE = 1", "MORE = 2")
+    refused = fork.run("export", ok=2)
+    assert "\n    or, if it belongs to `Say good bye`:\n" in refused.stderr
+    assert [" --amend " in line for line in hints(refused)] == [False, True]
+    work.git("reset", "--quiet", "--hard", "1.1")
+    work.replace("more.py", "MORE = 1", "MORE = 2")
+    assert "--amend" not in fork.run("export", ok=2).stderr, "which would amend the release"
+
+
+def test_imported_patch_that_changed_while_another_is_begun_is_told_and_taken_back(fork, work):
+    before = patches(fork)
+    fork.run("new", "fold-names")
+    work.replace("more.py", "MORE = 1", "MORE = 2")
+    work.git("commit", "--quiet", "--all", "--amend", "--no-edit")
+    changed, warning, when, command = fork.run("export").stderr.splitlines()
+    assert changed == "changed: patches/0005-bye.patch"
+    assert warning == (
+        "warning: fold-names was begun with `new` and has no commit; 0005-bye.patch changed"
+    )
+    assert when == "      fix, if the change belongs to fold-names:"
+    paste(fork, command.strip(), editor=FILL_IN)
+    after = patches(fork)
+    assert after["0005-bye.patch"] == before["0005-bye.patch"]
+    assert b"+MORE = 2\n" in after["0006-fold-names.patch"]
+
+
+def test_module_that_a_hunk_imports_and_no_patch_names_is_told_by_export(fork, work):
+    done = fork.run("new", "fold-names")
+    (fork.root / "tally_overrides/fold.py").write_text("")
+    work.replace("more.py", "MORE = 1", "from tally_overrides import fold")
+    paste(fork, commands(done)[2], editor=FILL_IN)
+    refused = fork.run("export", ok=2)
+    assert (
+        "Fold names: its hunk for tally/more.py imports tally_overrides.fold,"
+        " which neither this patch nor one it depends on names\n"
+        "      fix: write `Overrides: fold`\n"
+    ) in refused.stderr
+    (command,) = hints(refused)
+    paste(fork, command, editor="sed -i 's/^Drop-When/Overrides: fold\\n&/'")
+    assert b"\nOverrides: fold\n" in patches(fork)["0006-fold-names.patch"]
+    fork.run("lint")
+
+
+def test_module_that_is_misspelled_is_a_warning_of_export_with_its_right_name(fork, work):
+    done = fork.run("new", "fold-names", "--module", "fold")
+    work.replace("more.py", "MORE = 1", "from tally_overrides import fold")
+    paste(fork, commands(done)[2], editor=f"{FILL_IN} -e 's/: fold$/: fodl/'")
+    warned = fork.run("export").stderr
+    text = "Overrides: there is no tally_overrides/fodl.py\n      fix: write `Overrides: fold`"
+    assert text in warned
+    paste(fork, warned.splitlines()[-1].strip(), editor="sed -i s/fodl/fold/")
+    fork.run("lint")
 
 
 def test_files_that_are_there_are_kept(fork, work):

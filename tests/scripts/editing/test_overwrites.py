@@ -56,7 +56,7 @@ def test_branch_without_a_change_of_its_own_is_made_anew_by_the_command_that_is_
     edit_bye(fork)
     before = patches(fork)
     done = fork.run("export", ok=20)
-    assert "The branch has no change of its own" in done.stderr
+    assert "The branch holds nothing that is not exported" in done.stderr
     (command,) = hints(done)
     paste(fork, command)
     assert "so long" in (work.place / "tally" / "words.py").read_text()

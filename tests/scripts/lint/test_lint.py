@@ -5,6 +5,7 @@ import subprocess
 
 import pytest
 
+from tests.support.imported_series import paste
 from tests.support.local_index import GITCONFIG, copy_stage, index_of_two_releases
 
 pytestmark = pytest.mark.slow
@@ -158,10 +159,64 @@ def test_imported_module_of_a_patch_that_may_be_left_out(linted):
     assert found == (
         f"{BYE}: its hunk for tally/__init__.py imports tally_overrides.sums,"
         " which neither this patch nor one it depends on names\n"
-        "      fix: write `Depends: add`"
+        "      fix: write `Depends: add` in the patch file"
     )
     linted.replace(BYE, "Probes:", "Depends: add\nProbes:")
     assert "is not in order" not in linted.lint(0)
+
+
+def test_trailer_is_written_into_the_message_where_the_series_is_imported(linted):
+    linted.write("tally_overrides/sums.py", "import tally_overrides.others\n")
+    linted.write("tally_overrides/others.py", "")
+    found = linted.lint().split("\n  - ")[1]
+    first, command, _ = found.split("\n      fix: ")[1].split("\n", 2)
+    assert first == "write `Overrides: sums, others` in the message of `add`:"
+    paste(linted.fork, command.strip(), editor="sed -i 's/^Overrides: sums$/&, others/'")
+    linted.lint(0)
+
+
+def test_misspelled_module_is_one_finding_with_the_right_name(linted):
+    linted.replace(ADD, "Overrides: sums\n", "Overrides: smus\n")
+    assert findings(linted.lint()) == [
+        (
+            f"{ADD}: Overrides: there is no tally_overrides/smus.py\n"
+            "      fix: write `Overrides: sums` in the patch file"
+        )
+    ]
+
+
+def test_module_that_only_a_hunk_names_is_one_finding_and_not_to_be_removed(linted):
+    linted.replace(ADD, "Overrides: sums\n", "")
+    (found,) = findings(linted.lint())
+    assert found.endswith("\n      fix: write `Overrides: sums` in the patch file")
+    said = linted.fork.run("status", ok=2).stderr
+    assert f"fix: write `Overrides: sums` in {ADD}, whose hunk imports it\n" in said
+    assert "rm " not in said
+
+
+def test_module_that_nobody_needs_is_removed_only_if_git_has_it(linted):
+    linted.write("tally_overrides/stray.py", "")
+    (found,) = findings(linted.lint())
+    assert found.endswith(
+        "\n       or: move tally_overrides/stray.py away; git does not have it yet"
+    )
+    linted.fork.git("init", "--quiet", cwd=linted.root)
+    linted.fork.git("add", "tally_overrides/stray.py", cwd=linted.root)
+    (found,) = findings(linted.lint())
+    assert found.endswith("\n       or: rm tally_overrides/stray.py")
+
+
+def test_feature_without_a_probe_file_is_probably_one_whose_file_has_no_feature(linted):
+    linted.replace(ADD, "Probes: tests/probes/test_a.py\n", "Features: key\n")
+    linted.replace(ADD, "Drop-When: upstream does it\n", "")
+    linted.write("tests/probes/test_fold_names.py", "")
+    assert findings(linted.lint()) == [
+        (
+            f"{ADD}: the feature key has no probe file; did you mean fold-names?\n"
+            "      fix: write `Features: fold-names` in the patch file\n"
+            "       or: write tests/probes/test_key.py"
+        )
+    ]
 
 
 # Base
@@ -293,7 +348,7 @@ def test_override_module_of_which_the_imported_tree_has_another_version(linted):
     (found,) = findings(linted.lint())
     there = ".fork/series/tally_overrides/sums.py"
     assert found == (
-        f"tally_overrides/sums.py: {there} is another version of it, and every tree is built with this one\n"
+        f"tally_overrides/sums.py: {there} differs from it, and every tree is built with tally_overrides/sums.py\n"
         f"      fix: mv {there} tally_overrides/sums.py\n       or: rm {there}"
     )
     linted.paste(f"mv {there} tally_overrides/sums.py")
@@ -340,8 +395,13 @@ def test_changes_in_no_commit_are_a_warning(linted):
     git = f"git -C {linted.tree}"
     assert warnings(linted.lint(0)) == [
         "warning: .fork/series: has changes that are in no commit",
-        f"      fix: {git} add --all && {git} commit && nox -s export -- {linted.tree}",
     ]
+    said = linted.lint(0)
+    for when, words in (
+        ("      fix, if it belongs to `bye`", "commit --amend"),
+        ("       or, if it is a patch of its own", "commit"),
+    ):
+        assert f"{when}:\n           {git} add --all && {git} {words} && nox -s export\n" in said
 
 
 def test_import_that_is_older_than_the_patches_is_not_to_be_exported(linted):

@@ -320,6 +320,6 @@ def test_everything_wrong_is_one_error(fork):
         "      fix: take nowhere.py out of `Probes:`\n"
         "  - extra/stray.py: no live patch names it (Overrides: stray)\n"
         "      fix: add `stray` to the `Overrides:` of the patch that needs it\n"
-        "       or: rm extra/stray.py\n"
+        "       or: move extra/stray.py away; git does not have it yet\n"
         "  next: do what stands below each of them, then `nox -s lint`"
     )

@@ -1,20 +1,16 @@
-"""Check that each override module that a hunk imports is there whenever the hunk is."""
+"""The override modules that the hunks of a patch import."""
 
 from __future__ import annotations
 
 import ast
-import difflib
 import re
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from scripts.core.errors import Problem
 from scripts.core.model import Patch
 from scripts.core.repository import Repository
-from scripts.series.override_files import module_files, module_of
-from scripts.series.patch_series import Series
-from scripts.series.series_checks import coverage_advice, modules_with, place
+from scripts.series.override_files import module_files
 
 _IMPORT = re.compile(r"^\s*(?:from|import)\s")
 
@@ -27,15 +23,18 @@ class Import:
     name: str = ""
 
 
-def hunk_import_problems(repo: Repository, series: Series) -> Iterator[Problem]:
-    """Yield imports in added lines of modules that nobody has, or that may be left out."""
-    for patch in series.active:
-        files: dict[str, str] = {}
-        for hunk in patch.hunks:
-            for found in imports(hunk.added, repo.config.overrides.package):
-                files.setdefault(_file(repo, found), hunk.path)
-        for file, path in files.items():
-            yield from _problems(repo, series, patch, file, path)
+def imported_by_hunks(repo: Repository, patch: Patch) -> dict[str, str]:
+    """Return the modules that added lines of a patch import, each with the first such file.
+
+    Modules are files relative to the package, whether they exist or not.
+    """
+    files: dict[str, str] = {}
+    for hunk in patch.hunks:
+        for found in imports(hunk.added, repo.config.overrides.package):
+            file = _file(repo, found)
+            if file:
+                files.setdefault(file, hunk.path)
+    return files
 
 
 def imports(lines: Sequence[str], package: str) -> Iterator[Import]:
@@ -86,36 +85,3 @@ def _file(repo: Repository, found: Import) -> str:
     text = init.read_text() if init.exists() else ""
     has_name = f"{inner}.py" not in there and re.search(rf"\b{found.name}\b", text)
     return "" if has_name else f"{inner}.py"
-
-
-def _problems(
-    repo: Repository, series: Series, patch: Patch, file: str, path: str
-) -> Iterator[Problem]:
-    package, where = repo.config.overrides.package, place(repo, patch)
-    if not file or file in modules_with(repo, series, patch):
-        return
-    module = module_of(file)
-    if not (repo.overrides / file).exists():
-        text = f"its hunk for {path} imports {package}.{module}, and there is no {package}/{file}"
-        yield Problem(text, _missing_advice(repo, patch, file), where)
-    else:
-        text = f"its hunk for {path} imports {package}.{module},"
-        yield Problem(
-            f"{text} which neither this patch nor one it depends on names",
-            coverage_advice(repo, series, patch, file),
-            where,
-        )
-
-
-def _missing_advice(repo: Repository, patch: Patch, file: str) -> str:
-    package, known = repo.config.overrides.package, map(module_of, module_files(repo.overrides))
-    near = difflib.get_close_matches(module_of(file), list(known), n=1)
-    names = dict.fromkeys([*patch.overrides, module_of(file)])
-    covers = any(name.endswith("/") and file.startswith(name) for name in patch.overrides)
-    named = "" if covers else f", and name it: `Overrides: {', '.join(names)}`"
-    return "\n".join(
-        [
-            *(f"write `{package}.{other}` in the hunk" for other in near),
-            f"write {package}/{file}{named}",
-        ]
-    )
