@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from scripts.cli.verb import Verb
+from scripts.cli.verb import Verb, tree_option
 from scripts.core.console import info
 from scripts.core.errors import Exit
 from scripts.core.repository import Repository
@@ -29,13 +29,7 @@ from scripts.core.repository import Repository
     help="A module of the override package, such as cache.locks. Repeatable.",
 )
 @click.option("--title", default="", metavar="TEXT", help="What the patch does, in one line.")
-@click.option(
-    "--tree",
-    "folder",
-    type=click.Path(file_okay=False, path_type=Path),
-    metavar="DIR",
-    help="What `import` made there (default: .fork/series).",
-)
+@tree_option
 @click.pass_obj
 def new(
     repo: Repository,

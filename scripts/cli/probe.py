@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from scripts.cli.verb import Verb
+from scripts.cli.verb import Verb, tree_option
 from scripts.core.console import info, out, progress, typed_command
 from scripts.core.errors import Exit, ForkError, ways_text
 from scripts.core.repository import Repository
@@ -20,13 +20,7 @@ if TYPE_CHECKING:
 
 @click.command(cls=Verb)
 @click.argument("names", nargs=-1, required=True, metavar="ID...")
-@click.option(
-    "--tree",
-    "folder",
-    type=click.Path(file_okay=False, path_type=Path),
-    metavar="DIR",
-    help="What `import` made there (default: .fork/series).",
-)
+@tree_option
 @click.option(
     "--cell",
     default="",

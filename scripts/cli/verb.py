@@ -11,6 +11,15 @@ from scripts.core.repository import Repository
 
 REPO_HELP = "Another fork's repository (default: this folder)."
 
+tree_option = click.option(
+    "--tree",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="What `import` made there (default: .fork/series).",
+)
+"""The option of the verbs that work on the imported tree."""
+
 
 class _Context(click.Context):
     """Shows a command as a person types it: through nox, or for another repository this module."""
