@@ -9,6 +9,8 @@ from scripts.core.atomic_files import recover, replace_all
 from scripts.core.errors import AttentionError
 from tests.support.local_index import ROOT, contents
 
+pytestmark = pytest.mark.slow
+
 OLD = {
     "patches/0001.patch": b"old",
     "patches/gone.patch": b"old",
