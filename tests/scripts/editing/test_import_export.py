@@ -10,30 +10,12 @@ from tests.support.imported_series import (
     BINARY,
     CRLF,
     Work,
-    copy_exported,
-    copy_work,
-    make_exported,
     message,
     patches,
 )
 from tests.support.local_index import GITCONFIG, ROOT, contents
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def exported(stages, tmp_path_factory):
-    return make_exported(stages, tmp_path_factory.mktemp("exported"))
-
-
-@pytest.fixture
-def fork(exported, tmp_path, index):
-    return copy_exported(exported, tmp_path, index)
-
-
-@pytest.fixture
-def work(fork, exported):
-    return copy_work(fork, exported)
 
 
 def test_import_then_export_changes_no_byte(fork, work):
