@@ -11,12 +11,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from scripts.core.errors import AttentionError, UsageError
+from scripts.core.temporary import make_temporary_folder
 
 _COMMITTED = "transaction"
 _JOURNAL = "journal.json"
@@ -42,8 +42,7 @@ def replace_all(root: Path, work: Path, changes: Mapping[Path, Path | None]) -> 
             f"{work} is on another disk than {root}, so nothing can be moved into place",
             hint=f"move it to {root}",
         )
-    # The prefix marks it for removal by the next run, if this one is killed.
-    stage = Path(tempfile.mkdtemp(prefix="tmp-", dir=work))
+    stage = make_temporary_folder(work)
     journal = [
         {"path": str(target.relative_to(root)), "removes": new is None}
         for target, new in changes.items()
@@ -75,7 +74,7 @@ def recover(root: Path, work: Path) -> list[str]:
             )
         )
     # Renamed before it is removed, so that a kill in between leaves no partial transaction.
-    done = Path(tempfile.mkdtemp(prefix="tmp-", dir=work))
+    done = make_temporary_folder(work)
     folder.replace(done)
     shutil.rmtree(done, ignore_errors=True)
     return [line["path"] for line in journal]

@@ -6,7 +6,6 @@ import functools
 import os
 import re
 import shlex
-import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from scripts.core.errors import EnvironmentFailedError
 from scripts.core.subprocesses import Completed, command_error, run
+from scripts.core.temporary import temporary_folder
 
 MINIMUM_VERSION = (2, 34)
 """The oldest supported version: `git am --empty=keep` came with 2.34."""
@@ -219,10 +219,8 @@ class Git:
 
         `Repository.exclusive` does that.
         """
-        with tempfile.TemporaryDirectory(
-            prefix="tmp-", dir=self.scratch, ignore_cleanup_errors=True
-        ) as folder:
-            yield Path(folder)
+        with temporary_folder(self.scratch) as folder:
+            yield folder
 
 
 def disable_conversions(git_dir: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -21,6 +20,7 @@ from scripts.core.console import info, progress, typed_command
 from scripts.core.errors import EnvironmentFailedError, redact
 from scripts.core.git import Git
 from scripts.core.index_settings import IndexSettings, discover_index
+from scripts.core.temporary import is_running, remove_abandoned, temporary_folder
 
 _PRIVATE = "upstream.git"
 _HOLDER = "holder.json"
@@ -130,7 +130,7 @@ class Repository:
         """Describe the run that holds the lock, unless the record is of a run that was killed."""
         try:
             about = json.loads((self.work / _HOLDER).read_bytes())
-            if _is_running(about["process"]):
+            if is_running(about["process"]):
                 return f"`{about['words']}` (process {about['process']}, since {about['since']})"
         except (OSError, ValueError, KeyError):
             pass
@@ -140,11 +140,8 @@ class Repository:
     def scratch(self) -> Iterator[Path]:
         """Yield a temporary folder on the same disk, so that its content can be moved."""
         self.work.mkdir(exist_ok=True)
-        # What cannot be removed now is removed by the next run.
-        with tempfile.TemporaryDirectory(
-            prefix="tmp-", dir=self.work, ignore_cleanup_errors=True
-        ) as folder:
-            yield Path(folder)
+        with temporary_folder(self.work) as folder:
+            yield folder
 
     def replace(self, changes: Mapping[Path, Path | None]) -> None:
         """Move finished files and folders into their places, all or none; None removes a place."""
@@ -154,24 +151,12 @@ class Repository:
         """Complete a replacement that a killed run had committed, and remove temporary files."""
         for name in recover(self.root, self.work):
             info(f"an earlier run was killed while it replaced {name}; finished now")
-        # This run holds the lock, so these are of runs that were killed.
-        for folder in self.work.glob("tmp-*"):
-            shutil.rmtree(folder, ignore_errors=True)
+        remove_abandoned(self.work)
         # temporary files of `write_atomically`
         for part in self.lock_file.parent.glob(f".{self.lock_file.name}-*"):
             part.unlink()
         if (self.work / _PRIVATE).exists():
             self.git.remove_stale_locks()
-
-
-def _is_running(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # it exists and belongs to another user
-        return True
-    return True
 
 
 def write_atomically(path: Path, content: bytes, *, durable: bool = True) -> None:

@@ -5,7 +5,6 @@ It is edited with ordinary git.
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 from scripts.core.errors import AttentionError, UsageError
@@ -15,6 +14,7 @@ from scripts.core.model import Lock
 from scripts.core.repository import Repository
 from scripts.core.result_cache import ResultCache
 from scripts.core.subprocesses import run
+from scripts.core.temporary import temporary_folder
 from scripts.editing.import_record import BEGAN, Digests, digests, write_record
 from scripts.series.apply import TreeBuilder
 from scripts.series.series import Series, read_series
@@ -73,10 +73,8 @@ def _clone(git: Git, head: str, place: Path, seen: Digests) -> None:
     git.run("update-ref", "refs/fork/series", head)
     place.parent.mkdir(parents=True, exist_ok=True)
     env = sealed_environment()
-    with tempfile.TemporaryDirectory(
-        prefix="tmp-series-", dir=place.parent, ignore_cleanup_errors=True
-    ) as folder:
-        new = Path(folder, "series")
+    with temporary_folder(place.parent) as folder:
+        new = folder / "series"
         run(["git", "init", "--quiet", f"--initial-branch={BRANCH}", new], env=env)
         # A person's own git works here, whose settings may convert line endings.
         disable_conversions(new / ".git")

@@ -9,7 +9,6 @@ import json
 import os
 import random
 import shutil
-import tempfile
 import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
@@ -21,6 +20,7 @@ from typing import Any
 
 from scripts.core.errors import EnvironmentFailedError
 from scripts.core.subprocesses import is_stopping, kill_group, start
+from scripts.core.temporary import make_temporary_folder
 
 _SERVER_FILE = Path(__file__).parent / "cell" / "fork_server.py"
 RUNNER_FILES = (_SERVER_FILE, _SERVER_FILE.with_name("run_probes.py"))
@@ -100,8 +100,7 @@ class ForkServerPool:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
-        # The prefix marks it for removal by a later run, if this one is killed.
-        self._bytecode = tempfile.mkdtemp(prefix="tmp-bytecode-", dir=self.work)
+        self._bytecode = str(make_temporary_folder(self.work))
 
     def run(
         self,
@@ -139,7 +138,11 @@ class ForkServerPool:
             "complete": list(complete),
             "failed": dict(failed),
             "reverse": reverse,
-            "env": {**env, **_hash_seed_variables(seed), "PYTHONPYCACHEPREFIX": self._bytecode},
+            "env": {
+                **env,
+                **_hash_seed_variables(seed),
+                "PYTHONPYCACHEPREFIX": self._bytecode,
+            },
             "bytecode": self._bytecode,
             "log": str(folder / "log"),
             "timeout": timeout,
