@@ -535,6 +535,13 @@ def publish(repo: Repository, name: str, dry_run: bool, waived: dict[str, str]) 
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Test this folder instead of the wheel.",
 )
+@click.option(
+    "--setting",
+    "settings",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A Django setting as a Python literal, besides the profile's. Repeatable.",
+)
 @click.option("--jobs", type=int, default=0, help="Processes at a time (default: one per core).")
 @click.option("--fresh", is_flag=True, help="Ignore results of earlier runs.")
 @click.option("--format", "form", type=click.Choice(["terminal", "json"]), default="terminal")
@@ -549,6 +556,7 @@ def django(
     short: bool,
     upstream: bool,
     tree: Path | None,
+    settings: tuple[str, ...],
     jobs: int,
     fresh: bool,
     form: str,
@@ -568,10 +576,18 @@ def django(
       nox -s django -- --upstream --django 5.2 --database sqlite        show that the gate works
     """
     from scripts.gates.django import django as gate
-    from scripts.gates.django_plan import DjangoSelection
+    from scripts.gates.django_plan import DjangoSelection, parse_settings
 
     selection = DjangoSelection(version, database, mode, labels, share, jobs, fresh)
-    return gate(repo, selection, upstream=upstream, tree=tree, short=short, form=form)
+    return gate(
+        repo,
+        selection,
+        upstream=upstream,
+        tree=tree,
+        settings=parse_settings(settings),
+        short=short,
+        form=form,
+    )
 
 
 @cli.command()

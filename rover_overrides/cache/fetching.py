@@ -80,7 +80,7 @@ def complete_rows(queryset: Any, rows: list[Any]) -> list[Any]:
             row._state.db = queryset.db
     if _HAS_FETCH_MODES and queryset._fetch_mode.track_peers:
         _link_peers(rows)
-    if _has_known_related(queryset):
+    if queryset._known_related_objects and queryset._iterable_class is ModelIterable:
         _attach_known_related(queryset, rows)
     return rows
 

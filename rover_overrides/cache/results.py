@@ -59,6 +59,10 @@ class Lease(NamedTuple):
     """The token of the lock under which the result is computed."""
 
 
+_AGAIN = Lease(b"", 0)
+"""What a lease is until the registries hold its templates."""
+
+
 class _Plan(NamedTuple):
     registries: tuple[tuple[str, tuple[str, ...]], ...]  # each with the templates it must hold
     stamps: tuple[str, ...]
@@ -125,7 +129,12 @@ class getting:  # noqa: N801 - upstream's name of a context manager
 
 
 def read(key: str, deps: Dependencies, prefix: str) -> bytes | None:
-    """Return a result that is still valid; on a miss take a lease for `fill` and return None."""
+    """Return a result that is still valid; on a miss take a lease for `fill` and return None.
+
+    What this process reads for the first time is probably a miss, so the lease is taken in the same
+    round trip, unless the server is a cluster.
+    """
+    is_first = prefix not in getattr(deps, "plans", (prefix,))
     plan = (
         None
         if (circuit.has_failed and is_redis_skipped()) or not switches.is_enabled("leased-storage")
@@ -140,17 +149,24 @@ def read(key: str, deps: Dependencies, prefix: str) -> bytes | None:
         if call() is False:
             _discard_lease(key)
             return None
-    replies = pipeline.run(plan.generations, get_keys=(key, *plan.stamps))
-    stamps, generations = replies[1 : len(plan.stamps) + 1], replies[len(plan.stamps) + 1 :]
-    coded = replies[0].value
-    found = _valid_result(coded, checksum([*generations, *stamps]))
+    request = (
+        _LeaseRequest(deps, prefix, plan, {}) if is_first and not pipeline.is_cluster() else None
+    )
+    replies = _run_scripts(
+        [*plan.generations, *request.commands] if request else plan.generations,
+        get_keys=(key, *plan.stamps),
+    )
+    coded, at = replies[0].value, len(plan.stamps) + 1
+    end = at + len(plan.generations)
+    found = _valid_result(coded, checksum([*replies[at:end], *replies[1:at]]))
     if found is not None:
         _count("hits")
         return found
     _discard_lease(key)  # removes that of an outer block, in case this one fails
-    lease = _acquire_lease(
-        deps, prefix, {k: reply for (k, _), reply in zip(plan.registries, generations)}
-    )
+    lease = request.lease(replies[end:]) if request else _AGAIN
+    if lease is _AGAIN:
+        seen = {k: reply for (k, _), reply in zip(plan.registries, replies[at:end])}
+        lease = _acquire_lease(deps, prefix, request.seen if request else seen)
     _leases.set({**_leases.get(_NO_LEASES), key: lease})
     # The result may have been stored under coarser conditions than this process knew of.
     found = _valid_result(coded, lease and lease.checksum)
@@ -327,12 +343,27 @@ def _acquire_lease(deps: Dependencies, prefix: str, seen: dict[str, Reply]) -> L
     This is one pipeline (two if stamps are on nodes of their own), repeated if a registry proved to
     be full or rotated. Return None if a writer is registered, or if nothing may be stored.
     """
-    seconds = _stamp_seconds()
     for _ in range(_ROUNDS):
         plan = _cached_plan(deps, prefix)
         if plan is None:
             return None
-        missing = {
+        request = _LeaseRequest(deps, prefix, plan, seen)
+        lease = request.lease(_run_lease(request))
+        if lease is not _AGAIN:
+            return lease
+    return None
+
+
+class _LeaseRequest:
+    """The commands that take a lease, and what their replies mean."""
+
+    def __init__(
+        self, deps: Dependencies, prefix: str, plan: _Plan, seen: dict[str, Reply]
+    ) -> None:
+        self.seen = seen
+        """The generations of the registries, as far as they are known."""
+        self._plan, self._seconds = plan, _stamp_seconds()
+        self._missing = {
             k: [
                 e
                 for e in templates
@@ -340,29 +371,39 @@ def _acquire_lease(deps: Dependencies, prefix: str, seen: dict[str, Reply]) -> L
             ]
             for k, templates in plan.registries
         }
-        count_commands = [
+        self.changes = _lease_commands(self._missing, plan.stamps, self._seconds)
+        self.counts = [
             command
             for table in sorted(deps)
             for command in pending_writes.count_commands(prefix, table)
         ]
-        replies = _run_lease(_lease_commands(missing, plan.stamps, seconds), count_commands)
-        if any(reply.value for reply in replies[len(replies) - len(count_commands) :]):
+
+    @property
+    def commands(self) -> list[Command]:
+        """All commands.
+
+        The registered writers are counted last: one that registers later deletes the stamps later.
+        """
+        return [*self.changes, *self.counts]
+
+    def lease(self, replies: Sequence[Reply]) -> Lease | None:
+        """Return the lease, None if a writer is registered, or _AGAIN if a registry has changed."""
+        end = len(replies) - len(self.counts)
+        if any(reply.value for reply in replies[end:]):
             return None
-        appends, stamps = (
-            replies[: len(missing)],
-            replies[len(missing) + 1 : len(replies) - len(count_commands) : 2],
-        )
-        for (key, templates), reply in zip(missing.items(), appends):
-            seen[key], appended = registry.parse_append_reply(reply, templates)
-            _known_templates.learn(key, seen[key], appended)
-        if all(
-            _known_templates.contains(key, template, seen[key])
-            for key, templates in plan.registries
+        at = len(self._missing)
+        for (key, templates), reply in zip(self._missing.items(), replies):
+            self.seen[key], appended = registry.parse_append_reply(reply, templates)
+            _known_templates.learn(key, self.seen[key], appended)
+        if not all(
+            _known_templates.contains(key, template, self.seen[key])
+            for key, templates in self._plan.registries
             for template in templates
         ):
-            found = checksum([seen[key] for key, _ in plan.registries] + stamps)
-            return Lease(found, seconds, plan.label) if found else None
-    return None
+            return _AGAIN
+        generations = [self.seen[key] for key, _ in self._plan.registries]
+        found = checksum([*generations, *replies[at + 1 : end : 2]])
+        return Lease(found, self._seconds, self._plan.label) if found else None
 
 
 def _lease_commands(
@@ -379,22 +420,20 @@ def _lease_commands(
     return [*appends, *(command for pair in pairs for command in pair)]
 
 
-def _run_lease(commands: Sequence[Command], count_commands: Sequence[Command]) -> list[Reply]:
-    """Run the commands of a lease, and count the registered writers last.
-
-    A writer that registers later deletes the stamps later.
-    """
+def _run_lease(request: _LeaseRequest) -> list[Reply]:
     if pipeline.is_cluster() and not registry.is_sharded_by_table():
         # Nodes of a cluster run their commands in no common order.
-        return [*_run_scripts(commands), *pipeline.run(count_commands)]
-    return _run_scripts([*commands, *count_commands])
+        return [*_run_scripts(request.changes), *pipeline.run(request.counts)]
+    return _run_scripts(request.commands)
 
 
-def _run_scripts(commands: Sequence[Command]) -> list[Reply]:
+def _run_scripts(commands: Sequence[Command], *, get_keys: Sequence[str] = ()) -> list[Reply]:
     try:
-        return pipeline.run(commands)
+        return pipeline.run(commands, get_keys=get_keys)
     except redis.exceptions.NoScriptError:
-        return pipeline.run([registry.with_script_source(command) for command in commands])
+        return pipeline.run(
+            [registry.with_script_source(command) for command in commands], get_keys=get_keys
+        )
 
 
 def _read_or_lock(key: str, deps: Dependencies, prefix: str) -> tuple[bytes | None, str | None]:

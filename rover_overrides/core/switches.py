@@ -45,7 +45,11 @@ def is_installed(feature: str) -> bool:
 
 def is_enabled(feature: str) -> bool:
     """Return whether a feature is in this tree and not disabled."""
-    return is_installed(feature) and feature not in disabled_features()
+    if _INSTALLED is not None and feature not in _INSTALLED:
+        return False
+    # Read here, because this is asked at each hit.
+    ids: Collection[str] = getattr(settings._wrapped, "CACHEOPS_ROVER_OFF", ())
+    return not ids or feature not in _current_ids(tuple(ids))
 
 
 def disabled_features() -> Collection[str]:

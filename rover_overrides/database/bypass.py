@@ -29,8 +29,9 @@ def reads_bypass_cache(using: str | None) -> bool:
 
 
 def _bypasses_cache(alias: str) -> bool:
-    if transaction.transaction_states[alias].is_dirty():
-        return True
+    for context in transaction.transaction_states[alias]:
+        if context["dirty"]:
+            return True
     connection = existing_connection(alias)
     if connection is None:
         return False

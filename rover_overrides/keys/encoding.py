@@ -6,7 +6,7 @@ import hashlib
 import io
 import os
 import pickle
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -110,20 +110,19 @@ def stable_digest(value: Any) -> str:
     return hashlib.sha256(_stable_bytes(value)).hexdigest()
 
 
-def sql_digest(
-    queryset: Any, sql: str, params: Sequence[Any], maker_names: tuple[Any, ...] = ()
-) -> str:
-    """Return the digest of a queryset's statement, and note it on the queryset for `pop_digest`.
+def statement_digest(sql: str, params: tuple[Any, ...], names: tuple[Any, ...]) -> str:
+    """Return the digest of a statement and of the plain values that identify what makes objects.
 
-    SQL and parameters cannot be mistaken for each other. `maker_names`, the plain values that
-    identify what makes the objects, are part of the digest.
+    SQL and parameters cannot be mistaken for each other.
     """
-    stated = (sql, tuple(params), *maker_names)
-    found = (
-        hashlib.sha256(_plain_bytes(stated)).hexdigest()
-        if PLAIN.issuperset(map(type, params))
-        else digest(stated)
-    )
+    stated = (sql, params, *names)
+    if PLAIN.issuperset(map(type, params)):
+        return hashlib.sha256(_plain_bytes(stated)).hexdigest()
+    return digest(stated)
+
+
+def note_digest(queryset: Any, found: str) -> str:
+    """Note a digest on its queryset for `pop_digest`, and return it."""
     queryset.__dict__[_DIGEST] = found
     return found
 

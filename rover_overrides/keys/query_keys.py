@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from cacheops.utils import stamp_fields
 from django.conf import settings
@@ -15,7 +15,8 @@ from django.db.models.sql.query import Query
 from rover_overrides.keys.compile_copies import compile_copy
 from rover_overrides.keys.encoding import (
     digest,
-    sql_digest,
+    note_digest,
+    statement_digest,
     unstorable_digest,
 )
 from rover_overrides.keys.made_objects import (
@@ -42,29 +43,57 @@ def result_key(queryset: Any) -> str:
         found = _digest(queryset)
     except Exception:  # noqa: BLE001 - compiling runs the code of fields and expressions
         found = unstorable_digest(queryset)  # Django's own attempt raises the error
+    return name_key(found)
+
+
+def name_key(found: str) -> str:
+    """Return the key of a result by its digest."""
     return f"q:{found[:_LENGTH]}"
 
 
 def _digest(queryset: Any) -> str:
-    salt = getattr(settings._wrapped, "CACHEOPS_ROVER_KEY_SALT", "")
-    database = "" if len(connections.settings) == 1 else _database(queryset)
-    kinds, are_own = _kinds(queryset.__class__, queryset.model, queryset._iterable_class)
-    compiler = compile_copy(queryset.query).get_compiler(queryset.db)
-    # The driver returns times in the connection's time zone, which a deploy may change.
-    named: tuple[Any, ...] = kinds, database, compiler.connection.timezone_name, salt
-    is_made = state_of(queryset.query).makes_objects
-    if are_own and is_made:
-        named += language_and_time_zone()
+    alias, makes_objects = queryset.db, state_of(queryset.query).makes_objects
+    names = given_names(queryset, alias, connections[alias], makes_objects=makes_objects)
     try:
-        sql, params = compiler.as_sql()
+        found = compile_statement(queryset, alias, names)
     except EmptyResultSet:
         # Without rows, a custom iterable may still return something.
         return (
-            unstorable_digest(queryset) if is_made and not _is_djangos(queryset) else digest(named)
+            unstorable_digest(queryset)
+            if makes_objects and not _is_djangos(queryset)
+            else digest(names)
         )
-    return sql_digest(
-        queryset, sql, params, named + maker_names(queryset, compiler) if is_made else named
-    )
+    return note_digest(queryset, statement_digest(found.sql, found.params, found.names))
+
+
+class Statement(NamedTuple):
+    """What a key names: SQL, parameters, and the plain values that identify what makes objects."""
+
+    sql: str
+    params: tuple[Any, ...]
+    names: tuple[Any, ...]
+    compiler: Any
+
+
+def compile_statement(queryset: Any, alias: str, names: tuple[Any, ...]) -> Statement:
+    """Compile a copy of a queryset's query; raise what compiling raises, or UnnamedError."""
+    compiler = compile_copy(queryset.query).get_compiler(alias)
+    sql, params = compiler.as_sql()
+    if state_of(queryset.query).makes_objects:
+        names += maker_names(queryset, compiler)
+    return Statement(sql, tuple(params), names, compiler)
+
+
+def given_names(
+    queryset: Any, alias: str, connection: Any, *, makes_objects: bool
+) -> tuple[Any, ...]:
+    """Return what a key names of a queryset that its structure does not decide."""
+    salt = getattr(settings._wrapped, "CACHEOPS_ROVER_KEY_SALT", "")
+    database = "" if len(connections.settings) == 1 else _database(queryset, alias)
+    kinds, are_own = _kinds(queryset.__class__, queryset.model, queryset._iterable_class)
+    # The driver returns times in the connection's time zone, which a deploy may change.
+    names = kinds, database, connection.timezone_name, salt
+    return names + language_and_time_zone() if are_own and makes_objects else names
 
 
 def is_unmodified(queryset: Any) -> bool:
@@ -102,7 +131,7 @@ def _is_djangos(queryset: Any) -> bool:
     return bool(queryset._iterable_class.__module__ == query.__name__)
 
 
-def _database(queryset: Any) -> str:
+def _database(queryset: Any, alias: str) -> str:
     """Return the database that results belong to.
 
     Aliases of the same database share results. If `db_agnostic` is set, all databases share them
@@ -112,7 +141,6 @@ def _database(queryset: Any) -> str:
     agnostic = profile["db_agnostic"] if profile else None
     if agnostic:
         return ""
-    alias: str = queryset.db
     if agnostic is False:
         return alias
     return next(other for other in _aliases() if other == alias or _is_same(other, alias))

@@ -10,9 +10,9 @@ understood, raises `UncacheableError` and is not cached.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.core.exceptions import EmptyResultSet
 from django.db import connections
@@ -22,7 +22,7 @@ from django.db.models.sql.query import Query
 from django.db.models.sql.where import AND, OR, NothingNode, WhereNode
 
 from rover_overrides.conditions.conditions import TRUE, UNCACHED, Atom, Conj, Path, conjs_of
-from rover_overrides.core.switches import is_enabled
+from rover_overrides.core.switches import disabled_features, is_enabled
 from rover_overrides.introspection.application_sql import UncacheableError
 from rover_overrides.introspection.django_classes import is_django_connection
 from rover_overrides.introspection.schema import model_of
@@ -49,15 +49,18 @@ Dependencies = dict[str, list[Conj]]
 Aliases = dict[str, Any]
 
 
-def dependencies(queryset: Any, purpose: str = "sample") -> Dependencies:
+def dependencies(
+    queryset: Any, purpose: str = "sample", frames: dict[Any, Any] | None = None
+) -> Dependencies:
     """Return the conjs of each table on which a queryset's result depends.
 
     The conj is UNCACHED if the result must not be stored. `purpose` is as in
-    `rover_overrides.queries.dependencies`; a sample reads all columns.
+    `rover_overrides.queries.dependencies`; a sample reads all columns. `frames` keeps what is the
+    same for all queries of a shape, if the query has one.
     """
     try:
         try:
-            found = _dependencies(queryset, purpose)
+            found = _dependencies(queryset, purpose, {} if frames is None else frames)
         except LibraryQueryError:
             found = {table: [TRUE] for table in library_query_tables(queryset.query, queryset.db)}
     except (UncacheableError, RecursionError):  # the latter for a tree that is too deep
@@ -66,21 +69,44 @@ def dependencies(queryset: Any, purpose: str = "sample") -> Dependencies:
     return found if all(map(model_of, found)) else {queryset.model._meta.db_table: [UNCACHED]}
 
 
-def _dependencies(queryset: Any, purpose: str) -> Dependencies:
+class _Frame(NamedTuple):
+    """What is known of a query without the operands of its WHERE."""
+
+    aliases: Aliases
+    tables: Collection[str]
+    """The tables that any of its rows depends on."""
+    reads: Mapping[str, Atom]
+    coarse: bool
+
+
+def _dependencies(queryset: Any, purpose: str, frames: dict[Any, Any]) -> Dependencies:
+    known = purpose, *disabled_features()
+    if known in frames:
+        each = [(queryset.query, frames[known])]
+    else:
+        each = list(_frames(queryset, purpose))
+        if len(each) == 1:
+            frames[known] = each[0][1]
+    found: dict[str, set[Conj]] = defaultdict(set)
+    for query, frame in each:
+        for table in frame.tables:
+            found[table].add(TRUE)
+        for table, conjs in _query_conjs(query, frame, queryset.db):
+            found[table].update(conjs)
+    return {table: [TRUE] if TRUE in conjs else sorted(conjs) for table, conjs in found.items()}
+
+
+def _frames(queryset: Any, purpose: str) -> Iterator[tuple[Query, _Frame]]:
+    """Yield the frame of a query, and those of the queries inside it."""
     queries = list(_queries(queryset.query, queryset.db))
     coarse = any(found.raw_sql for _, _, found in queries) or not all(
         map(is_enabled, _required_features(queries))
     )
-    found: dict[str, set[Conj]] = defaultdict(set)
     reads = (
         {} if coarse or purpose == "sample" else _columns_read(queries, is_count=purpose == "count")
     )
     for query, aliases, contents in queries:
-        for table in contents.tables:
-            found[table].add(TRUE)
-        for table, conjs in _query_conjs(query, aliases, queryset.db, reads, coarse=coarse):
-            found[table].update(conjs)
-    return {table: [TRUE] if TRUE in conjs else sorted(conjs) for table, conjs in found.items()}
+        yield query, _Frame(aliases, contents.tables, reads, coarse)
 
 
 def _columns_read(
@@ -203,13 +229,12 @@ def _backend(using: str) -> Backend:
     return Backend(connection.vendor, utc, is_django_connection(connection))
 
 
-def _query_conjs(
-    query: Query, aliases: Aliases, using: str, reads: Mapping[str, Atom], *, coarse: bool
-) -> Iterator[tuple[str, Iterable[Conj]]]:
+def _query_conjs(query: Query, frame: _Frame, using: str) -> Iterator[tuple[str, Iterable[Conj]]]:
     """Yield the table of each alias, with the conjs of its rows that matter."""
     # It has no rows of its own; its parts are analysed as the queries inside it.
     if query.combined_queries:
         return
+    aliases, reads, coarse = frame.aliases, frame.reads, frame.coarse
     if not aliases:
         yield query.get_meta().db_table, [TRUE]
     tree = ANYTHING if coarse else _disjunction(query.where, _backend(using), negated=False)

@@ -9,10 +9,11 @@ from typing import Any, Literal
 
 from cacheops.conf import settings as cacheops_settings
 from cacheops.tree import dnfs as upstream_dnfs
+from django.conf import settings
 from funcy import join_with, lcat
 
 from rover_overrides.conditions.conditions import TRUE, UNCACHED, Conj
-from rover_overrides.core.switches import disabled_features, is_installed
+from rover_overrides.core.switches import is_installed
 from rover_overrides.keys.encoding import UNSTORABLE, pop_digest
 from rover_overrides.keys.query_state import state_of, update_state
 from rover_overrides.queries.prefetches import prefetched_querysets, prefetched_tables
@@ -48,7 +49,32 @@ def dnfs(queryset: Any, purpose: Purpose = "rows") -> Dependencies:
     digest = pop_digest(queryset)
     if digest is UNSTORABLE:
         return {queryset.model._meta.db_table: [UNCACHED]}
-    return _analyse(queryset, purpose) if digest is None else _cached(queryset, digest, purpose)
+    if digest is None:
+        return _analyse(queryset, purpose)
+    return known_dependencies(queryset, digest, purpose) or learn_dependencies(
+        queryset, digest, purpose
+    )
+
+
+def known_dependencies(
+    queryset: Any, digest: str, purpose: Purpose, alias: str | None = None
+) -> CachedDependencies | None:
+    """Return the dependencies of a query that was analysed before, or None.
+
+    `alias` is that of its database, if the caller knows it.
+    """
+    return _cache.get(_cache_key(queryset, digest, purpose, alias))
+
+
+def learn_dependencies(
+    queryset: Any, digest: str, purpose: Purpose, frames: dict[Any, Any] | None = None
+) -> CachedDependencies:
+    """Analyse a query and keep what is found; `frames` as in `queries.analysis`."""
+    if len(_cache) >= MAX_CACHED:
+        _cache.clear()
+    found = CachedDependencies(_analyse(queryset, purpose, frames))
+    _cache[_cache_key(queryset, digest, purpose)] = found
+    return found
 
 
 def as_count_sample(queryset: Any) -> Any:
@@ -79,26 +105,22 @@ def sample_dependencies(queryset: Any) -> Dependencies:
     return join_with(lcat, parts)  # type: ignore[no-any-return]
 
 
-def _cached(queryset: Any, digest: str, purpose: Purpose) -> Dependencies:
+def _cache_key(
+    queryset: Any, digest: str, purpose: Purpose, alias: str | None = None
+) -> tuple[Any, ...]:
     # The switches and the skipped fields affect the analysis.
-    key = (
+    return (
         digest,
         purpose,
         queryset.model,
-        queryset.db,
-        tuple(disabled_features()),
+        queryset.db if alias is None else alias,
+        *getattr(settings._wrapped, "CACHEOPS_ROVER_OFF", ()),
         tuple(cacheops_settings.CACHEOPS_SKIP_FIELDS),
     )
-    found = _cache.get(key)
-    if found is None:
-        if len(_cache) >= MAX_CACHED:
-            _cache.clear()
-        found = _cache[key] = CachedDependencies(_analyse(queryset, purpose))
-    return found
 
 
-def _analyse(queryset: Any, purpose: Purpose) -> Dependencies:
+def _analyse(queryset: Any, purpose: Purpose, frames: dict[Any, Any] | None = None) -> Dependencies:
     # The module comes with a patch that the tree may lack; `dnfs` has checked that.
     from rover_overrides.queries.analysis import dependencies
 
-    return dependencies(queryset, purpose)
+    return dependencies(queryset, purpose, frames)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import click
@@ -32,6 +33,7 @@ def django(
     *,
     upstream: bool = False,
     tree: Path | None = None,
+    settings: Mapping[str, Any] = MappingProxyType({}),
     short: bool = False,
     form: str = "terminal",
 ) -> Exit:
@@ -45,6 +47,7 @@ def django(
     # The excuses are for the wheel.
     excuses = () if upstream else read_excuses(repo.root / gate.excused)
     subject = subject_of(repo, upstream=upstream, tree=tree)
+    subject = dataclasses.replace(subject, settings={**subject.settings, **settings})
     todo = plan_jobs(repo, gate, available_djangos(repo, gate, selection), selection, subject)
     if not todo:
         raise EnvironmentFailedError(
@@ -107,11 +110,17 @@ def summary_line(summary: PlaceSummary, excuses: Sequence[Excuse]) -> str:
     return (
         f"{summary.place} ({summary.version}): {summary.tests} tests, "
         f"{summary.figures['hits']} hits{share}, "
-        f"{summary.figures['comparisons']} comparisons, "
+        f"{summary.figures['comparisons']} comparisons{_keys(summary)}, "
         f"{len(wrong)} wrong values{_more(summary.wrong, wrong)}, "
         f"{len(failures)} new failures{_more(summary.failures, failures)}; "
         f"{summary.plain_failures} fail without the cache, too"
     )
+
+
+def _keys(summary: PlaceSummary) -> str:
+    compared = summary.figures["keys compared"]
+    every = summary.figures["keys by structure"] + summary.figures["keys by compiling"]
+    return f", {compared} of {every} keys computed both ways" if every else ""
 
 
 def _more(every: Any, left: Any) -> str:

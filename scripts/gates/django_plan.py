@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -119,6 +120,25 @@ def subject_of(repo: Repository, *, upstream: bool = False, tree: Path | None = 
             settings.as_dict(),
             built.tree,
         )
+
+
+def parse_settings(given: Sequence[str]) -> dict[str, Any]:
+    """Return the settings that `NAME=VALUE` states, with values as Python literals.
+
+    Raise UsageError for what is not of this form.
+    """
+    found = {}
+    for text in given:
+        name, sign, value = text.partition("=")
+        try:
+            found[name] = ast.literal_eval(value)
+        except (SyntaxError, ValueError):
+            sign = ""
+        if not sign or not name.isidentifier():
+            raise UsageError(
+                f"{text!r} is not a setting", hint="write NAME=VALUE, with a Python literal"
+            )
+    return found
 
 
 def available_djangos(

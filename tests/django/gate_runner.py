@@ -8,10 +8,12 @@ from pathlib import Path
 from unittest import TextTestResult
 
 import committed_test_case
+import key_comparison
 import read_comparison
 from django.test.runner import DiscoverRunner
 
 GATE = json.loads(os.environ["GATE"])
+COMPARES_KEYS = GATE["cached"] and GATE["settings"].get("CACHEOPS_ROVER_CHECK_KEYS") == 1
 
 
 class Log:
@@ -97,6 +99,8 @@ class Runner(DiscoverRunner):
             read_comparison.install(LOG, cached=GATE["cached"])
         elif GATE["cached"]:
             read_comparison.count_hits()
+        if COMPARES_KEYS:
+            key_comparison.install(LOG)
         return made
 
     def get_resultclass(self):
@@ -104,5 +108,6 @@ class Runner(DiscoverRunner):
 
     def run_suite(self, suite, **kwargs):
         result = super().run_suite(suite, **kwargs)
-        LOG.write(figures=dict(read_comparison.figures), done=True)
+        keys = key_comparison.count() if COMPARES_KEYS else {}
+        LOG.write(figures={**read_comparison.figures, **keys}, done=True)
         return result

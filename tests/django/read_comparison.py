@@ -116,6 +116,11 @@ def begin_test(test: str) -> None:
     _reads.clear()
 
 
+def current_test() -> str:
+    """Return the id of the test that runs."""
+    return str(_state["test"])
+
+
 def end_test() -> None:
     """Forget a test's reads, and with them what the server keeps of its rows."""
     _reads.clear()

@@ -34,12 +34,14 @@ def subjects(repo):
 def judge(repo, subjects):
     """Judge a tree in a process of the tests' own Python, and give what it printed."""
 
-    def judged(name, *words, database=SQLITE, **settings):
+    def judged(name, *words, database=SQLITE, script="worker.py", **settings):
         subject = subjects[name]
         subject = replace(subject, settings={**subject.settings, **settings})
         with environments.Environment.prepared(
             repo, "py311-django5.2", database, Path(sys.executable)
         ) as environment:
-            return environments.run_worker(environment, subject, [str(word) for word in words])
+            return environments.run_worker(
+                environment, subject, [str(word) for word in words], script=script
+            )
 
     return judged

@@ -11,7 +11,6 @@ import os
 import subprocess
 import sys
 import uuid
-from types import SimpleNamespace
 
 import pytest
 from django.utils.functional import lazystr
@@ -23,7 +22,7 @@ SQL = "SELECT %s"
 
 
 def sql_digest(sql, params):
-    return encoding.sql_digest(SimpleNamespace(), sql, params)
+    return encoding.statement_digest(sql, tuple(params), ())
 
 
 class Colour(str, enum.Enum):

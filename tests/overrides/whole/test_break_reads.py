@@ -158,7 +158,7 @@ def keys(queryset: Any) -> set[str]:
 @pytest.fixture
 def alone(monkeypatch):
     """A site with one database, whose process has seen no query."""
-    monkeypatch.setattr(query_keys, "_database", lambda queryset: "")
+    monkeypatch.setattr(query_keys, "_database", lambda queryset, alias: "")
     query_keys._kinds.cache_clear()
     yield
     query_keys._kinds.cache_clear()

@@ -1,0 +1,1 @@
+"""The keys of queries from their structure, without compiling them."""

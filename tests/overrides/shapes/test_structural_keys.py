@@ -1,0 +1,16 @@
+"""Keys by the structure of a query: those of compiling, and in any doubt compiled."""
+
+import pytest
+
+from tests.support import engine_redis, wheel_process
+
+
+@pytest.fixture(scope="module")
+def played(tmp_path_factory):
+    with engine_redis.RedisServer("valkey9", tmp_path_factory.mktemp("server")) as server:
+        return wheel_process.run_cases("shapes", redis={"host": "127.0.0.1", "port": server.port})
+
+
+@pytest.mark.parametrize("case", wheel_process.case_names("shapes"))
+def test_key_is_that_of_the_compiled_query(played, case):
+    assert played[case] is None, played[case]
