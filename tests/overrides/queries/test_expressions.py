@@ -23,7 +23,7 @@ from django.db.models.functions import Coalesce, Now, Random, Rank
 from django.test import override_settings
 
 from rover_overrides.conditions.conditions import TRUE, UNCACHED
-from rover_overrides.keys.encoding import sql_digest, with_aggregates
+from rover_overrides.keys.encoding import note_digest, statement_digest, with_aggregates
 from rover_overrides.queries import dependencies as dependencies_of
 from rover_overrides.queries.analysis import dependencies
 from rover_overrides.queries.dependencies import dnfs
@@ -120,7 +120,8 @@ def test_dependencies_of_a_statement_are_found_again_by_its_digest(monkeypatch):
         first, same, other, aggregated = (Item.objects.filter(number=n) for n in (1, 1, 2, 1))
         with_aggregates(aggregated, {"sum": Sum("number")})
         for queryset in (first, same, other, aggregated):
-            sql_digest(queryset, *queryset.query.get_compiler("default").as_sql())
+            sql, params = queryset.query.get_compiler("default").as_sql()
+            note_digest(queryset, statement_digest(sql, params, ()))
         found = dnfs(first)
         assert dnfs(same) is found
         assert dnfs(other) != found
