@@ -170,11 +170,12 @@ class KnownTemplates:
     def __init__(self) -> None:
         # For each template until when it counts as refused; math.inf for one that is in.
         self._registries: dict[str, tuple[Version, dict[str, float]]] = {}
-        self._full_until: dict[str, float] = {}
+        self.full_until: dict[str, float] = {}
+        """When a registry without room may have some again; empty nearly always."""
 
     def is_full(self, key: str) -> bool:
         """Return whether a registry recently had no room for some template."""
-        return key in self._full_until and time.monotonic() < self._full_until[key]
+        return key in self.full_until and time.monotonic() < self.full_until[key]
 
     def is_refused(self, key: str, template: str) -> bool:
         """Return whether a template is known to be left out, in any generation."""
@@ -195,10 +196,10 @@ class KnownTemplates:
         if known != version or len(before) > 4 * MAX_TEMPLATES:  # bounds the memory
             before = _NO_ENTRIES
         if key not in self._registries and len(self._registries) >= _MOST_COPIES:
-            self._registries, self._full_until = {}, {}
+            self._registries, self.full_until = {}, {}
         until = time.monotonic() + _rotation_seconds()
         if not all(templates.values()):
-            self._full_until[key] = until
+            self.full_until[key] = until
         # A new dict, because other threads may be reading the old one.
         self._registries[key] = (
             version,

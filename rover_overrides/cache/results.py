@@ -152,10 +152,11 @@ def read(key: str, deps: Dependencies, prefix: str) -> bytes | None:
     request = (
         _LeaseRequest(deps, prefix, plan, {}) if is_first and not pipeline.is_cluster() else None
     )
-    replies = _run_scripts(
-        [*plan.generations, *request.commands] if request else plan.generations,
-        get_keys=(key, *plan.stamps),
-    )
+    keys = (key, *plan.stamps)
+    if request is None:
+        replies = pipeline.run(plan.generations, get_keys=keys)
+    else:
+        replies = _run_scripts([*plan.generations, *request.commands], get_keys=keys)
     coded, at = replies[0].value, len(plan.stamps) + 1
     end = at + len(plan.generations)
     found = _valid_result(coded, checksum([*replies[at:end], *replies[1:at]]))
@@ -279,7 +280,11 @@ def _cached_plan(deps: Dependencies, prefix: str) -> _Plan | None:
         return _make_plan(deps, prefix)
     if prefix in plans:
         found: _Plan | None = plans[prefix]
-        if found is None or not any(_known_templates.is_full(key) for key, _ in found.registries):
+        if (
+            found is None
+            or not _known_templates.full_until
+            or not any(_known_templates.is_full(key) for key, _ in found.registries)
+        ):
             return found
     found = _make_plan(deps, prefix)
     if not any(

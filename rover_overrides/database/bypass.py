@@ -21,9 +21,10 @@ def reads_bypass_cache(using: str | None) -> bool:
     connection, and in other cases a reader expects to see the writes of its own thread.
     """
     alias = using or DEFAULT_DB_ALIAS
-    if len(connections.settings) == 1:
-        return _bypasses_cache(alias)
-    return any(
+    if _bypasses_cache(alias):
+        return True
+    # Most sites have one database, and this is asked twice at a hit.
+    return len(connections.settings) > 1 and any(
         _bypasses_cache(other) and _same_database(alias, other) for other in _used_aliases(alias)
     )
 
@@ -32,7 +33,7 @@ def _bypasses_cache(alias: str) -> bool:
     for context in transaction.transaction_states[alias]:
         if context["dirty"]:
             return True
-    connection = existing_connection(alias)
+    connection = getattr(connections._connections, alias, None)  # type: ignore[attr-defined]
     if connection is None:
         return False
     state = state_of(connection)

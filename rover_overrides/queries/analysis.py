@@ -11,9 +11,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
+from copy import copy
+from functools import partial
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
+from cacheops.conf import settings as cacheops_settings
 from django.core.exceptions import EmptyResultSet
 from django.db import connections
 from django.db.models.lookups import Lookup
@@ -21,6 +25,7 @@ from django.db.models.sql.constants import LOUTER
 from django.db.models.sql.query import Query
 from django.db.models.sql.where import AND, OR, NothingNode, WhereNode
 
+from rover_overrides.conditions.canonical_values import NotComparableError
 from rover_overrides.conditions.conditions import TRUE, UNCACHED, Atom, Conj, Path, conjs_of
 from rover_overrides.core.switches import disabled_features, is_enabled
 from rover_overrides.introspection.application_sql import UncacheableError
@@ -39,6 +44,7 @@ from rover_overrides.queries.lookups import (
     lookup_atoms,
     merge_equalities,
 )
+from rover_overrides.queries.prepared import prepare
 
 MAX_CONJS = 16
 """How many conjs a WHERE tree may become; beyond that, conditions are left out."""
@@ -56,11 +62,12 @@ def dependencies(
 
     The conj is UNCACHED if the result must not be stored. `purpose` is as in
     `rover_overrides.queries.dependencies`; a sample reads all columns. `frames` keeps what is the
-    same for all queries of a shape, if the query has one.
+    same for all queries of a shape, if the query has one; it must be of Django's own classes and
+    have no query inside.
     """
     try:
         try:
-            found = _dependencies(queryset, purpose, {} if frames is None else frames)
+            found = _dependencies(queryset, purpose, frames)
         except LibraryQueryError:
             found = {table: [TRUE] for table in library_query_tables(queryset.query, queryset.db)}
     except (UncacheableError, RecursionError):  # the latter for a tree that is too deep
@@ -79,19 +86,38 @@ class _Frame(NamedTuple):
     coarse: bool
 
 
-def _dependencies(queryset: Any, purpose: str, frames: dict[Any, Any]) -> Dependencies:
-    known = purpose, *disabled_features()
-    if known in frames:
-        each = [(queryset.query, frames[known])]
-    else:
-        each = list(_frames(queryset, purpose))
-        if len(each) == 1:
-            frames[known] = each[0][1]
+def _dependencies(queryset: Any, purpose: str, frames: dict[Any, Any] | None) -> Dependencies:
+    using, where = queryset.db, queryset.query.where
+    if frames is None:
+        return _joined_conjs(_frames(queryset, purpose), using)
+    # The switches and the skipped fields affect the analysis.
+    known = purpose, tuple(cacheops_settings.CACHEOPS_SKIP_FIELDS), *disabled_features()
+    if known not in frames:
+        ((query, frame),) = _frames(queryset, purpose)  # such a query has none inside
+        found = _with_where(query, frame, using, where)
+        analyse = partial(_with_where, query, frame, using)
+        frames[known] = frame, prepare(where, frame.aliases.values(), analyse, found)
+        return found
+    frame, prepared = frames[known]
+    if prepared is not None:
+        with suppress(NotComparableError):
+            return cast("Dependencies", prepared.fill(where))
+    return _with_where(queryset.query, frame, using, where)
+
+
+def _with_where(query: Query, frame: _Frame, using: str, where: Any) -> Dependencies:
+    """Return the dependencies of a query, but with another WHERE of the same structure."""
+    copied = copy(query)
+    copied.where = where
+    return _joined_conjs([(copied, frame)], using)
+
+
+def _joined_conjs(each: Iterable[tuple[Query, _Frame]], using: str) -> Dependencies:
     found: dict[str, set[Conj]] = defaultdict(set)
     for query, frame in each:
         for table in frame.tables:
             found[table].add(TRUE)
-        for table, conjs in _query_conjs(query, frame, queryset.db):
+        for table, conjs in _query_conjs(query, frame, using):
             found[table].update(conjs)
     return {table: [TRUE] if TRUE in conjs else sorted(conjs) for table, conjs in found.items()}
 

@@ -72,6 +72,12 @@ class Backend(NamedTuple):
         )
 
 
+class OperandPlace(str):
+    """Stands for the operand of an equality, whose value does not matter to the analysis."""
+
+    __slots__ = ()
+
+
 class ComparedColumn:
     """The left side of a lookup: a column or a part of one."""
 
@@ -186,6 +192,8 @@ def _lookup_disjunction(
             return ANYTHING
         return [compared.atom_from_text("isnull", "1" if bool(operand) is not negated else "0")]
     if name == "exact" and operand is not None and not negated:
+        if type(operand) is OperandPlace and compared.kind is not None:
+            return [compared.atom_from_text("exact", operand)]
         return [compared.atom("exact", operand)]
     if name == "in" and not negated:
         return _in(compared, [item for item in operand if item is not None])

@@ -58,15 +58,15 @@ _TYPES: dict[type, frozenset[type]] = {
 """The types that the values of a field have once they are prepared, by the class of the field."""
 
 _KEYS = (related.ForeignKey, related.OneToOneField)
-_NAMES_OF_A_COLUMN = frozenset({"_constructor_args", "alias", "output_field", "target"})
-_NAMES_OF_A_LOOKUP = frozenset({"_constructor_args", "bilateral_transforms", "lhs", "rhs"})
 # Cached properties of Django's that no SQL depends on.
 _COMPUTED = frozenset(
     """
-    allowed_default contains_aggregate contains_column_references contains_over_clause identity
-    contains_subquery convert_value is_summary output_field _output_field_or_none
+    allowed_default contains_aggregate contains_column_references contains_over_clause
+    contains_subquery convert_value identity is_summary output_field _output_field_or_none
 """.split()  # noqa: SIM905 - it reads better than thirty quotes
 )
+_NAMES_OF_A_COLUMN = _COMPUTED | {"_constructor_args", "alias", "target"}
+_NAMES_OF_A_LOOKUP = _COMPUTED | {"_constructor_args", "bilateral_transforms", "lhs", "rhs"}
 
 
 def _named(module: Any, *names: str) -> frozenset[type]:
@@ -108,7 +108,7 @@ def read_column(column: Any) -> tuple[Any, ...]:
     """Return the shape of a column; raise UnknownShapeError unless it is Django's own."""
     if type(column) is not Col or column.output_field is not column.target:
         raise UnknownShapeError
-    if not column.__dict__.keys() <= _NAMES_OF_A_COLUMN | _COMPUTED:
+    if not column.__dict__.keys() <= _NAMES_OF_A_COLUMN:
         raise UnknownShapeError
     return column.alias, id(column.target)
 
@@ -119,14 +119,17 @@ def read_lookup(lookup: Any, connection: Any, backend: int, params: Params) -> t
     `backend` is the number of what the connection supports.
     """
     held = lookup.__dict__
-    if not held.keys() <= _NAMES_OF_A_LOOKUP and not held.keys() <= _NAMES_OF_A_LOOKUP | _COMPUTED:
-        raise UnknownShapeError
     column = held["lhs"]
-    if held["bilateral_transforms"] or type(column) is not Col:
+    if (
+        not held.keys() <= _NAMES_OF_A_LOOKUP
+        or held["bilateral_transforms"]
+        or type(column) is not Col
+        or not column.__dict__.keys() <= _NAMES_OF_A_COLUMN
+    ):
         raise UnknownShapeError
     kind, target = type(lookup), column.target
-    if column.output_field is not target or not column.__dict__.keys() <= _NAMES_OF_A_COLUMN:
-        read_column(column)
+    if column.output_field is not target:
+        raise UnknownShapeError
     try:
         reader = _readers[kind, id(target), backend][1]
     except KeyError:

@@ -77,7 +77,8 @@ def structure(query: Any, connection: Any, backend: int, params: Params) -> Shap
     shape += _joins(held["alias_map"]), _where(held["where"], connection, backend, params)
     if query.default_ordering and not query.order_by:
         # Of the model, which an application may change.
-        shape.append(_names(tuple(held["model"]._meta.ordering or ())))
+        ordering = held["model"]._meta.ordering
+        shape.append(_names(ordering) if ordering else ())
     return tuple(shape)
 
 

@@ -1,4 +1,4 @@
-"""Compares the keys of random queries by their structure with those by compiling; prints the figures as JSON."""
+"""Compares the keys and dependencies of random queries by their structure with those by compiling; prints the figures as JSON."""
 
 from __future__ import annotations
 
@@ -50,8 +50,9 @@ class Comparison:
         self.is_entered = False
 
     def compare(self, queryset: Any, *_: Any, **conditions: Any) -> None:
-        """Compare the keys of a read: of its rows, and of their number."""
+        """Compare the keys and dependencies of a read: of its rows, and of their number."""
         from rover_overrides.keys.query_keys import name_key, result_key
+        from rover_overrides.queries.analysis import dependencies
         from rover_overrides.queries.dependencies import as_count_sample
         from rover_overrides.shapes.structural_keys import digest_by_shape
 
@@ -64,7 +65,12 @@ class Comparison:
                 found = digest_by_shape(queryset, is_count=is_count)
             self.counts["compiled" if found is None else "by shape"] += 1
             compiled = result_key(as_count_sample(queryset) if is_count else queryset)
-            if found is not None and name_key(found[0]) != compiled:
+            if found is None:
+                continue
+            purpose = "count" if is_count else "rows"
+            if name_key(found[0]) != compiled or dependencies(
+                queryset, purpose, found[1].frames
+            ) != dependencies(as_count_sample(queryset) if is_count else queryset, purpose):
                 self.different.append(self.source)
 
 
