@@ -286,7 +286,7 @@ def export(repo: Repository, folder: Path | None) -> Exit:
     from scripts.editing.export_branch import export_series
 
     done = export_series(repo, folder)
-    same = "nothing changed: patches/ is the same to the byte"
+    same = "nothing changed: patches/ is the same to the byte\n  next: nox -s lint -- --write"
     info("\n".join(done.changed) if done.changed else same)
     for warning in done.warnings:
         info(f"warning: {warning.with_advice()}")

@@ -57,23 +57,29 @@ def probe(
     if watch:
         _watch(repo, options)
     trial, code = _probe(repo, options)
-    ways = _ways_on(repo, folder) if code is Exit.OK else ways_to_prove(trial, typed_command())
+    proven = code is Exit.OK
+    ways = _ways_on(repo, folder, trial) if proven else ways_to_prove(trial, typed_command())
     info(f"\n{ways_text(chr(10).join(ways), 'next')}")
     return code
 
 
-def _ways_on(repo: Repository, folder: Path | None) -> list[str]:
-    """Return the commands that write what was tried to patches/."""
+def _ways_on(repo: Repository, folder: Path | None, trial: Trial) -> list[str]:
+    """Return the commands that write what was tried to patches/, or prove it if it is there."""
     from scripts.core.lockfile import read_lock
     from scripts.editing.branch import uncommitted, work_tree
+    from scripts.editing.unexported import has_new_commits
     from scripts.editing.ways import read_progress, ways_to_commit
 
-    tree = work_tree(repo, folder)
+    tree, lock = work_tree(repo, folder), read_lock(repo.lock_file)
     if tree.place.is_relative_to(Path.cwd()):
         tree = replace(tree, place=tree.place.relative_to(Path.cwd()))
-    if not uncommitted(tree.place):
+    if uncommitted(tree.place):
+        return ways_to_commit(tree, read_progress(tree, lock))
+    features = [found.feature for found in trial.features]
+    # Only a patch that is in patches/ has a base.
+    if has_new_commits(tree.place, lock) or not all(item.patch.base for item in features):
         return [tree.export]
-    return ways_to_commit(tree, read_progress(tree, read_lock(repo.lock_file)))
+    return [f"nox -s status -- {' '.join(f'--patch {item.id}' for item in features)}"]
 
 
 def _probe(repo: Repository, options: TrialOptions) -> tuple[Trial, Exit]:

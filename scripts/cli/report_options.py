@@ -139,6 +139,7 @@ def run_report(repo: Repository, options: ReportOptions, selection: Selection) -
     """Run or merge, print the report alone to stdout, and return the exit code."""
     from scripts.rebase.state import under_way_note
     from scripts.status.ci_shards import merge_results
+    from scripts.status.not_exported import notices
     from scripts.status.status import status
 
     if options.form == "github":
@@ -164,6 +165,8 @@ def run_report(repo: Repository, options: ReportOptions, selection: Selection) -
             f"{prober.results_reused} results kept from before, "
             f"{time.monotonic() - start:.1f} s"
         )
+    for notice in () if options.merged else notices(repo, report, options.patches):
+        info(notice)
     if report.needs_attention:
         return Exit.ATTENTION
     return Exit.REFRESH if options.check and report.can_drop_or_refresh else Exit.OK

@@ -610,6 +610,11 @@ def did_you_mean(word: str, known: list[str]) -> str:
     return f"; known: {', '.join(known[:_MAX_LISTED])}{more}"
 
 
+def near_commands(command: str, word: str, known: list[str]) -> str:
+    """Return the hint that repeats a command with each name that is close to a wrong one."""
+    return "\n".join(f"{command} {name}" for name in near_misses(word, list(dict.fromkeys(known))))
+
+
 _MAX_LISTED = 10
 """The maximum number of known names to list."""
 

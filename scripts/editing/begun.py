@@ -16,12 +16,21 @@ MESSAGES = ".git/new-patches"
 
 @dataclass(frozen=True)
 class Begun:
-    """A patch that `new` began: its id, its title, and the names in its message."""
+    """A patch that `new` began: its id, its title, and the trailers of its message."""
 
     id: str
     title: str
-    features: tuple[str, ...] = ()
-    probes: tuple[str, ...] = ()
+    trailers: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """The ids of the features that it brings."""
+        return Trailers(self.trailers).names("Features")
+
+    @property
+    def probes(self) -> tuple[str, ...]:
+        """The files of its probes, if it is the record of its feature."""
+        return Trailers(self.trailers).names("Probes")
 
 
 def begun_patches(place: Path) -> list[Begun]:
@@ -38,9 +47,7 @@ def without_commit(begun: Iterable[Begun], commits: Collection[BranchCommit]) ->
 def _read(path: Path) -> Begun:
     text = path.read_text(encoding="utf-8", errors="replace")
     pairs, _ = read_trailers(text.strip().rpartition("\n\n")[2])
-    found = Trailers(pairs)
-    title = text.partition("\n")[0].strip()
-    return Begun(path.name, title, found.names("Features"), found.names("Probes"))
+    return Begun(path.name, text.partition("\n")[0].strip(), tuple(pairs))
 
 
 def meant_patches(

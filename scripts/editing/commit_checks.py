@@ -8,12 +8,16 @@ from dataclasses import dataclass
 from scripts.core.errors import Problem, problems_error
 from scripts.core.model import Patch, State
 from scripts.core.repository import Repository
-from scripts.editing.begun import begun_patches, meant_patches
 from scripts.editing.branch import Branch, BranchCommit
 from scripts.editing.commit_message import message_problems, reason_problems
 from scripts.editing.ways import Progress, ways_to_reword
 from scripts.series.diff_hunks import read_hunks
-from scripts.series.module_checks import missing_modules, uncovered_imports, with_meant_modules
+from scripts.series.module_checks import (
+    misnamed_modules,
+    missing_modules,
+    uncovered_imports,
+    with_meant_modules,
+)
 from scripts.series.patch_file import read_mail
 from scripts.series.patch_series import Series
 
@@ -74,14 +78,6 @@ def check_commits(checked: Checked) -> None:
         )
 
 
-def misspelled_modules(checked: Checked) -> Iterator[Problem]:
-    """Yield the names of `Overrides:` that no module has."""
-    meant = with_meant_modules(checked.repo, checked.series).active
-    for (item, patch), right in zip(checked.patches.items(), meant, strict=True):
-        for problem in missing_modules(checked.repo, patch, right):
-            yield problem.at(item.name)
-
-
 def _retired(series: Series) -> dict[str, str]:
     """Return the files of the retired patches, by the ids that no commit may have."""
     return {patch.id: patch.path.name for patch in series.retired}
@@ -92,13 +88,15 @@ def _problems(
 ) -> Iterator[tuple[BranchCommit, list[Problem]]]:
     """Yield each commit with what it lacks."""
     progress, commits = checked.progress, checked.progress.commits
-    begun = meant_patches(commits, begun_patches(checked.branch.place))
+    begun = progress.meant
     series = with_meant_modules(checked.repo, checked.series)
-    for item, patch in zip(checked.patches, series.active, strict=True):
+    for (item, given), patch in zip(checked.patches.items(), series.active, strict=True):
         found = message_problems(item.title, item.body, begun.get(item))
         # A patch that somebody wrote by hand may have been without one.
         found += reason_problems(item.body) if progress.is_own(item) else []
         found += _taken_ids(commits, item, retired)
+        found += misnamed_modules(checked.repo, given, patch)
+        found += missing_modules(checked.repo, given, patch)
         found += uncovered_imports(checked.repo, series, patch)
         yield item, found
 

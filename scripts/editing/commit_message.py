@@ -7,9 +7,9 @@ import re
 from scripts.core.errors import Problem
 from scripts.core.model import State
 from scripts.editing.begun import Begun
-from scripts.series.patch_fields import wrong_fields
+from scripts.series.patch_fields import ORDER, wrong_fields
 from scripts.series.templates import left_placeholders, slug_of
-from scripts.series.trailers import Trailers, body_problems, read_trailers
+from scripts.series.trailers import Body, Trailers, body_problems, read_body
 
 ADDED = ("Base", "Last-Update")
 """The trailers that `export` writes itself."""
@@ -20,19 +20,25 @@ _SLUG = re.compile(r"^[a-z0-9][a-z0-9-]*$")
 _LOOKS_LIKE_HEADER = re.compile(r"^(From: |Subject: |Date: |>From |\[PATCH)", re.IGNORECASE)
 
 
+def read_message(body: str) -> Body:
+    """Split the body of a commit's message into its text and its trailers."""
+    return read_body(body, ORDER, ADDED)
+
+
 def message_problems(title: str, body: str, begun: Begun | None = None) -> list[Problem]:
     """Return everything that a message lacks, besides the trailers that `export` adds.
 
     `begun` is what `new` began that the commit probably is.
     """
-    found, problems = read_trailers(body.strip("\n").split("\n\n")[-1])
-    kept = tuple((name, value) for name, value in found if name not in ADDED)
+    found = read_message(body)
+    kept = tuple((name, value) for name, value in found.trailers if name not in ADDED)
     added = tuple((name, "2000-01-01") for name in ADDED)
     slug = begun.id if begun else slug_of(title)
-    record = _record_advice(begun, Trailers(found).value("Id"))
+    record = _missing_record(begun, Trailers(found.trailers).value("Id"))
     return [
         # Prose at the end means that there are no trailers, not that each line is a wrong one.
-        *(problems if found else ()),
+        *(found.unread if found.last else ()),
+        *found.misplaced,
         *_header_problems(body),
         *body_problems(body),
         *left_placeholders(title + body),
@@ -43,22 +49,25 @@ def message_problems(title: str, body: str, begun: Begun | None = None) -> list[
 
 def reason_problems(body: str) -> list[Problem]:
     """Return that the reason is missing if a message has nothing but a title and trailers."""
-    paragraphs = body.strip("\n").split("\n\n")
-    found, _ = read_trailers(paragraphs[-1])
-    if "\n\n".join(paragraphs[:-1] if found else paragraphs).strip():
+    if read_message(body).text:
         return []
     text = "the reason is missing, the text between the title and the trailers"
     return [Problem(text, "write why it is needed")]
 
 
-def _record_advice(begun: Begun | None, name: str) -> str:
+def missing_trailers(body: str, begun: Begun | None) -> list[tuple[str, str]]:
+    """Return the trailers that `new` began and that a message has nowhere."""
+    there = {name for name, _ in read_message(body).trailers}
+    return [pair for pair in begun.trailers if pair[0] not in there] if begun else []
+
+
+def _missing_record(begun: Begun | None, name: str) -> dict[str, str]:
     """Return the trailers that name the features, as `new` began them, or nothing."""
     if begun is None or (not begun.features and not begun.probes):
-        return f"add `Features: {name}`" if _SLUG.match(name) else ""
+        return {"Features": name} if _SLUG.match(name) else {}
     if begun.features:
-        return f"add `Features: {', '.join(begun.features)}`"
-    probes = ", ".join(begun.probes)
-    return f"add `Probes: {probes}` and `Drop-When: what upstream has to do`"
+        return {"Features": ", ".join(begun.features)}
+    return {"Probes": ", ".join(begun.probes), "Drop-When": ""}
 
 
 def _header_problems(body: str) -> list[Problem]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from scripts.core.console import info
-from scripts.core.errors import Problem, with_command
+from scripts.core.errors import Problem
 from scripts.core.git import Git, user_git
 from scripts.core.lockfile import read_lock
 from scripts.core.model import Lock
@@ -31,7 +31,6 @@ from scripts.editing.commit_checks import (
     Checked,
     as_patches,
     check_commits,
-    misspelled_modules,
 )
 from scripts.editing.fixups import fold_fixups
 from scripts.editing.import_record import digests, write_record
@@ -43,7 +42,6 @@ from scripts.editing.ways import (
     begun_elsewhere,
     check_committed,
     read_progress,
-    reword_command,
 )
 from scripts.series.apply import format_patch
 from scripts.series.patch_file import with_trailers
@@ -82,7 +80,7 @@ def export_series(repo: Repository, folder: Path | None = None) -> ExportResult:
             new = scratch / "patches"
             _write(repo, series, written, new)
             seen, changed = digests(new), _changes(repo.patches, new)
-            check_overwrites(repo, branch, commits, seen)
+            check_overwrites(repo, lock, branch, commits, seen)
             check_round_trip(repo, lock, series, branch, commits, written, new)
             if changed:
                 repo.replace({repo.patches: new})
@@ -114,10 +112,6 @@ def _warnings(
 ) -> Iterator[Problem]:
     """Yield what is worth a look; the record must still be that of the last export."""
     tree, progress = checked.branch.tree, checked.progress
-    for problem in misspelled_modules(checked):
-        wrong = [item for item in progress.commits if item.name == problem.where]
-        command = reword_command(tree, wrong, progress.commits[-1])
-        yield replace(problem, advice=with_command(problem.advice, command))
     names = {item.id: item.name for item in written}
     touched = [
         item

@@ -17,7 +17,7 @@ from scripts.core.subprocesses import run
 from scripts.core.temporary import temporary_folder
 from scripts.editing.import_record import BEGAN, Digests, digests, write_record
 from scripts.series.apply import TreeBuilder
-from scripts.series.series import Series, read_series
+from scripts.series.series import read_series
 from scripts.upstream.vendor import ensure_releases
 
 BRANCH = "series"
@@ -45,7 +45,7 @@ def write_branch(repo: Repository, place: Path) -> None:
     lock = read_lock(repo.lock_file)
     ensure_releases(repo, lock)
     seen = digests(repo.patches)
-    head = _series_head(repo, lock, read_series(repo, lock, one_base=False))
+    head = series_head(repo, lock)
     _clone(repo.git, head, place, seen)
 
 
@@ -54,8 +54,12 @@ def branch_folder(repo: Repository, folder: Path | None) -> Path:
     return folder.absolute() if folder else repo.work / "series"
 
 
-def _series_head(repo: Repository, lock: Lock, series: Series) -> str:
-    """Return the commit of the last patch, built on its base, or else the locked release's."""
+def series_head(repo: Repository, lock: Lock) -> str:
+    """Return the commit of the last patch, built on its base, or else the locked release's.
+
+    Raises UsageError if the patches are not in order, and AttentionError if one does not apply.
+    """
+    series = read_series(repo, lock, one_base=False)
     made = TreeBuilder(repo, lock, series, ResultCache(repo.work / "results")).commits(
         series.active
     )

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from scripts.core.console import info
 from scripts.core.errors import problems_error
 from scripts.core.lockfile import read_lock
+from scripts.core.model import Lock
 from scripts.core.repository import Repository, write_atomically
 from scripts.editing.begun import MESSAGES
 from scripts.editing.branch import Branch, fetch_branch, read_commits, work_tree
@@ -63,7 +64,7 @@ def begin_patch(repo: Repository, asked: NewPatch, folder: Path | None = None) -
         asked = _with_usual_features(asked, series)
         imported = (place / ".git").exists()
         branch = fetch_branch(repo.git, lock, tree) if imported else None
-        _check_names(repo, asked, series, branch)
+        _check_names(repo, lock, asked, series, branch)
         if branch is None:
             write_branch(repo, place)
             info(f"the series is the branch `series` in {place}")
@@ -83,7 +84,9 @@ def _with_usual_features(asked: NewPatch, series: Series) -> NewPatch:
     return replace(asked, features=(asked.id,))
 
 
-def _check_names(repo: Repository, asked: NewPatch, series: Series, branch: Branch | None) -> None:
+def _check_names(
+    repo: Repository, lock: Lock, asked: NewPatch, series: Series, branch: Branch | None
+) -> None:
     """Raise one UsageError for everything that is wrong with the names."""
     commits = read_commits(repo.git, branch) if branch else []
     taken = {item.id: f"the commit {item.name}" for item in commits if item.id}
@@ -93,7 +96,7 @@ def _check_names(repo: Repository, asked: NewPatch, series: Series, branch: Bran
         hint = "run this again with other names"
         raise problems_error("the patch cannot be begun:", problems, hint=hint)
     if branch:
-        check_overwrites(repo, branch, commits, None)
+        check_overwrites(repo, lock, branch, commits, None)
 
 
 def _wrong_names(asked: NewPatch) -> Iterator[str]:

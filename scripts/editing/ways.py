@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from scripts.core.errors import Problem, UsageError, with_command
 from scripts.core.model import Lock
-from scripts.editing.begun import MESSAGES, Begun, begun_patches, without_commit
+from scripts.editing.begun import (
+    MESSAGES,
+    Begun,
+    begun_patches,
+    meant_patches,
+    without_commit,
+)
 from scripts.editing.branch import (
     BranchCommit,
     WorkTree,
@@ -15,6 +23,7 @@ from scripts.editing.branch import (
     imported_ids,
     uncommitted,
 )
+from scripts.editing.commit_message import missing_trailers
 from scripts.editing.import_record import IMPORTED
 
 
@@ -22,12 +31,23 @@ from scripts.editing.import_record import IMPORTED
 class Progress:
     """How far a person's own patches are: the commits, what is begun, and what was imported.
 
-    `begun` is in no commit yet. `imported` are the ids at the import, if they are known.
+    `messages` are those that `new` began and that no export has written. `imported` are the ids at
+    the import, if they are known.
     """
 
     commits: tuple[BranchCommit, ...]
-    begun: tuple[Begun, ...]
+    messages: tuple[Begun, ...]
     imported: frozenset[str] | None
+
+    @property
+    def begun(self) -> list[Begun]:
+        """What is begun and in no commit yet."""
+        return without_commit(self.messages, self.commits)
+
+    @property
+    def meant(self) -> dict[BranchCommit, Begun]:
+        """What each commit was begun as."""
+        return meant_patches(self.commits, self.messages)
 
     def is_own(self, commit: BranchCommit) -> bool:
         """Return whether a commit is a patch, or a part of one, that is new since the import."""
@@ -37,8 +57,7 @@ class Progress:
 def read_progress(tree: WorkTree, lock: Lock) -> Progress:
     """Return how far the patches of a work tree are."""
     commits = tuple(commits_in(tree.place, lock) or ())
-    begun = tuple(without_commit(begun_patches(tree.place), commits))
-    return Progress(commits, begun, imported_ids(tree.place, lock))
+    return Progress(commits, tuple(begun_patches(tree.place)), imported_ids(tree.place, lock))
 
 
 def check_committed(tree: WorkTree, lock: Lock) -> None:
@@ -63,7 +82,7 @@ def ways_to_commit(tree: WorkTree, progress: Progress) -> list[str]:
         for item in progress.begun
     ] or [("if it is a patch of its own", "commit")]
     amend = (
-        [(f"if it belongs to `{last.title}`", "commit --amend")]
+        [(f"if it belongs to `{last.title}`", f"commit --amend{_lacking(last, progress.meant)}")]
         if last and (own or not progress.begun)
         else []
     )
@@ -75,31 +94,56 @@ def ways_to_commit(tree: WorkTree, progress: Progress) -> list[str]:
     return [with_command(when, command) if len(ways) > 1 else command for when, command in commands]
 
 
-def reword_command(tree: WorkTree, wrong: Sequence[BranchCommit], last: BranchCommit) -> str:
-    """Return the command that opens an editor for each message, and exports then."""
+def _lacking(commit: BranchCommit, meant: Mapping[BranchCommit, Begun]) -> str:
+    """Return the options that add the trailers which a message lacks of those that `new` began."""
+    return "".join(
+        f" --trailer {shlex.quote(f'{name}: {value}')}"
+        for name, value in missing_trailers(commit.body, meant.get(commit))
+    )
+
+
+def reword_command(
+    tree: WorkTree,
+    wrong: Sequence[BranchCommit],
+    last: BranchCommit,
+    meant: Mapping[BranchCommit, Begun] = MappingProxyType({}),
+) -> str:
+    """Return the command that opens an editor for each message, and exports then.
+
+    The message has the trailers already that it lacks of what it was begun as.
+    """
     if list(wrong) == [last]:
-        return f"{tree.git} commit --amend && {tree.export}"
+        return f"{tree.git} commit --amend{_lacking(last, meant)} && {tree.export}"
+    titles = [item.title for item in wrong]
+    if len({*titles}) < len(titles):
+        # git finds the commit that another one mends by its title.
+        each = "rebase --keep-empty --exec 'git commit --amend --allow-empty'"
+        return f"{tree.git} {each} {wrong[0].commit}^ && {tree.export}"
     # Such a commit changes the message of another one when the export folds it in.
-    steps = [f"{tree.git} commit --fixup=reword:{item.commit}" for item in wrong]
+    steps = [
+        f"{tree.git} commit --fixup=reword:{item.commit}{_lacking(item, meant)}" for item in wrong
+    ]
     return " && ".join([*steps, tree.export])
 
 
 def ways_to_reword(tree: WorkTree, wrong: Sequence[BranchCommit], progress: Progress) -> list[str]:
-    """Return the command that opens each message, and the one that makes two commits one."""
+    """Return the command that opens each message, and the one that joins commits with another."""
     commits = progress.commits
-    reword = reword_command(tree, wrong, commits[-1])
-    before = commits[-2] if len(commits) > 1 else None
-    # A change of one's own patch before, committed without --amend.
+    reword = reword_command(tree, wrong, commits[-1], progress.meant)
+    count = len(wrong)
+    before = commits[-count - 1] if len(commits) > count else None
+    # Changes of one's own patch before, committed without --amend.
     if (
         before
         and progress.is_own(before)
-        and list(wrong) == [commits[-1]]
-        and wrong[0].id in {"", before.id}
+        and list(wrong) == list(commits[-count:])
+        and all(item.id in {"", before.id} for item in wrong)
     ):
-        join = f"{tree.git} reset --soft HEAD^ && {tree.git} commit --amend --no-edit"
+        join = f"{tree.git} reset --soft HEAD~{count} && {tree.git} commit --amend --no-edit"
+        own, part = ("it is", "it belongs") if count == 1 else ("each is", "they belong")
         return [
-            with_command("if it is a patch of its own", reword),
-            with_command(f"if it belongs to `{before.title}`", f"{join} && {tree.export}"),
+            with_command(f"if {own} a patch of its own", reword),
+            with_command(f"if {part} to `{before.title}`", f"{join} && {tree.export}"),
         ]
     return [reword]
 

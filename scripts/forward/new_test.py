@@ -16,6 +16,7 @@ from scripts.core.config import Suite
 from scripts.core.errors import AttentionError, Problem, UsageError
 from scripts.core.model import Feature
 from scripts.core.repository import Repository, write_atomically
+from scripts.series.forward_files import FOLDER
 
 TO_WRITE = "<the test, in the style of upstream's own>"
 """What a template holds until somebody has written the test."""
@@ -46,7 +47,7 @@ def is_test(name: str) -> bool:
 
 def read_new_files(repo: Repository, patch_id: str) -> NewFiles:
     """Read the files; there may be none."""
-    place = PurePosixPath("tests", "forward", patch_id)
+    place = FOLDER / patch_id
     folder = repo.root / place
     paths = sorted(
         path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts

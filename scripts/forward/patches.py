@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scripts.core.config import did_you_mean
+from scripts.core.config import did_you_mean, near_commands
 from scripts.core.errors import UsageError
 from scripts.core.model import Patch, State
 from scripts.series.patch_series import Series
@@ -21,7 +21,9 @@ def live_patch(series: Series, name: str) -> Patch:
             f"{name} is a feature, and a patch is forwarded as a whole"
             if patches
             else f"there is no patch {name}{did_you_mean(name, ids)}",
-            hint="\n".join(f"nox -s forward -- {other}" for other in sorted(patches)),
+            hint="\n".join(f"nox -s forward -- {other}" for other in sorted(patches))
+            or near_commands("nox -s forward --", name, ids)
+            or "nox -s status",
         )
     if found.state is State.RETIRED:
         raise UsageError(

@@ -11,6 +11,8 @@ from typing import Any
 
 import jinja2
 
+from scripts.core.repository import Repository
+
 _TEMPLATES = {
     ".gitignore": "gitignore.jinja",
     "CHANGELOG.md": "CHANGELOG.md.jinja",
@@ -28,6 +30,7 @@ _EMPTY = ("patches/series", "patches/retired/.gitkeep")
 _HERE = Path(__file__).parent
 _TOOLS = _HERE.parent
 _LICENSE = "LICENSE"
+_MAIN = "__main__.py"
 _GROUPS = ("tools", "wheel")
 _SERVERS = "servers"
 """The group of the servers of this repository's own cells."""
@@ -46,7 +49,9 @@ def write_files(folder: Path, facts: Mapping[str, Any]) -> None:
         _write(folder / name, templates.get_template(template).render(variables))
     for name in _EMPTY:
         _write(folder / name, "")
-    shutil.copyfile(_HERE / "overrides_main.py", folder / package / "__main__.py")
+    # It is the same in every fork, and the one that these tools belong to has it.
+    own = Repository(_TOOLS.parent).overrides
+    shutil.copyfile(own / _MAIN, folder / package / _MAIN)
     _copy_tools(folder / _TOOLS.name)
 
 

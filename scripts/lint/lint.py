@@ -11,12 +11,14 @@ from scripts.core.model import Lock
 from scripts.core.repository import Repository
 from scripts.editing.import_branch import branch_folder
 from scripts.editing.stray_modules import stray_modules
+from scripts.editing.trailer_places import with_places
 from scripts.lint.exact_check import apply_series, base_problems
+from scripts.lint.left_out import left_out_problems
 from scripts.lint.place_checks import place_problems, shipped_places
 from scripts.lint.readme_table import readme_problems
-from scripts.lint.trailer_places import with_places
 from scripts.lint.unexported import unexported
 from scripts.series.bases import series_base, several_bases
+from scripts.series.forward_files import unused_forward_folders
 from scripts.series.hunk_imports import imported_by_hunks
 from scripts.series.module_checks import (
     imports_of_nothing,
@@ -57,6 +59,7 @@ def lint(repo: Repository, lock: Lock, *, write: bool) -> Findings:
     found = Findings(series, _with_hunk_imports(repo, series, problems))
     found.problems += stray_modules(repo, branch_folder(repo, None))
     found.problems += profile_problems(repo, series)
+    found.problems += unused_forward_folders(repo, series)
     found.problems += readme_problems(repo, series, write=write)
     git = _git_with_releases(repo, lock, series)
     if git is None:
@@ -110,4 +113,5 @@ def _check_in_git(repo: Repository, git: Git, lock: Lock, found: Findings) -> No
     found.problems += base_problems(repo, git, lock, series, done)
     found.problems += place_problems(repo, series, shipped_places(git, repo.config, base))
     if len(done.trees) == len(series.active):
+        found.problems += left_out_problems(repo, git, series, base, done.trees)
         found.warnings += unexported(repo, lock, series, done.trees)

@@ -10,7 +10,14 @@ from packaging.version import Version
 
 from scripts.core.model import DROPPABLE, FAULTS, NO_EVIDENCE, State, Verdict
 from scripts.report.presentation import headline
-from scripts.verdicts.aggregate import REMOVABLE, FeatureReport, Report
+from scripts.verdicts.aggregate import (
+    NO_TEETH,
+    REMOVABLE,
+    FeatureReport,
+    ReleaseReport,
+    Report,
+)
+from scripts.verdicts.decide import UNDECLARED
 
 WATCH_COMMAND = "nox -s watch"
 _MAX_NAMED = 3
@@ -19,21 +26,30 @@ _MAX_NAMED = 3
 
 @dataclass(frozen=True)
 class Advice:
-    """The conclusion of a report: one sentence, and the next command, ready to be pasted."""
+    """The conclusion of a report: one sentence, and the next command, ready to be pasted.
+
+    `before` is what a person must do before the command, if anything.
+    """
 
     text: str
     command: str
+    before: str = ""
 
 
 def advise(report: Report, *, why: bool = False) -> Advice:
     """Return what is to be done, if anything; name only what needs attention.
 
-    If the evidence is shown already (`why`), the next command runs a cell of it by hand.
+    If the evidence is shown already (`why`), the next command runs a cell of it by hand, or if it
+    is that of a cell, the probes alone, whose failures are then shown as a whole.
     """
     advice = _advise(report)
     shown = re.search(r"--patch (\S+) .*--why", f"{advice.command} ") if why else None
     cell = _evidence_cell(report, shown[1]) if shown else None
-    return replace(advice, command=f"nox -s cell -- {cell}") if cell else advice
+    if not shown or not cell:
+        return advice
+    if f"--cells {cell}" in report.cli_options:
+        return replace(advice, command=f"nox -s probe -- {shown[1]} --cell {cell}")
+    return replace(advice, command=f"nox -s cell -- {cell}")
 
 
 def _evidence_cell(report: Report, name: str) -> str | None:
@@ -78,13 +94,12 @@ def count_features(number: int) -> str:
 def _advice_on_selected(report: Report) -> Advice:
     """Return each feature's verdict, for a report on only some features."""
     at = report.answer.release
-    text = "\n".join(_verdict(item, at) for item in report.features)
+    text, faulty = "\n".join(_verdict(item, at) for item in report.features), _faulty(report)
+    if faulty:
+        return _remedy(report, text, faulty, report.features)
     going = any(item.verdict in DROPPABLE for item in _live(report))
     return Advice(
-        text,
-        _rebase_command(report)
-        if going and not _faulty(report)
-        else evidence_command(report, report.features),
+        text, _rebase_command(report) if going else evidence_command(report, report.features)
     )
 
 
@@ -116,9 +131,24 @@ def _advice_on_faults(report: Report) -> Advice | None:
         )
     if not parts:
         return None
-    return Advice(
-        _sentence([*parts, *_removable_phrases(report)]), evidence_command(report, faulty)
-    )
+    return _remedy(report, _sentence([*parts, *_removable_phrases(report)]), faulty, faulty)
+
+
+def _remedy(
+    report: Report, text: str, faulty: Sequence[FeatureReport], shown: Sequence[FeatureReport]
+) -> Advice:
+    """Return what mends faults that all have one known cause, else the evidence of `shown`."""
+    details = [_fault_detail(item) for item in faulty]
+    if faulty and len(faulty) <= _MAX_NAMED and set(details) == {NO_TEETH}:
+        files = dict.fromkeys(item.feature.probes[0].partition("::")[0] for item in faulty)
+        return Advice(
+            text,
+            f"nox -s probe -- {' '.join(item.feature.id for item in faulty)}",
+            f"assert in {' and '.join(files)} what upstream lacks",
+        )
+    if faulty and all(detail.endswith(UNDECLARED) for detail in details):
+        return Advice(text, "nox -s lint")
+    return Advice(text, evidence_command(report, shown))
 
 
 def _advice_on_removable(report: Report) -> Advice | None:
@@ -240,11 +270,19 @@ def _fault(item: FeatureReport) -> str:
     """Return the verdict that is a fault, with its release if that is another one."""
     if item.verdict in FAULTS:
         return str(item.verdict)
-    return next(
-        f"{found.verdict} on {found.release}"
-        for found in reversed(item.releases)
-        if found.verdict in FAULTS
-    )
+    found = _faulty_releases(item)[0]
+    return f"{found.verdict} on {found.release}"
+
+
+def _fault_detail(item: FeatureReport) -> str:
+    """Return the detail of the verdict that is a fault."""
+    found = _faulty_releases(item)
+    return next((at.detail for at in found if at.verdict is item.verdict), found[0].detail)
+
+
+def _faulty_releases(item: FeatureReport) -> list[ReleaseReport]:
+    """Return the releases on which the verdict is a fault, the newest first."""
+    return [found for found in reversed(item.releases) if found.verdict in FAULTS]
 
 
 def _faulty(report: Report) -> list[FeatureReport]:

@@ -10,6 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text as Styled
 
+from scripts.core.errors import ways_text, with_command
 from scripts.core.model import FAULTS, Applies, Patch, Result, State, Verdict
 from scripts.report.advice import Advice, advise, evidence_command
 from scripts.report.presentation import (
@@ -158,7 +159,8 @@ def print_report(report: Report, console: Console, *, why: bool = False) -> None
     """
     advice = advise(report, why=why)
     console.print(Styled(advice.text, style="bold"), soft_wrap=True)
-    console.print(f"next: {advice.command}", markup=False, soft_wrap=True)
+    way = with_command(advice.before, advice.command) if advice.before else advice.command
+    console.print(ways_text(way, "next"), markup=False, soft_wrap=True)
     if report.has_all_features and report.features:
         console.print(Styled(f"\n{report.answer.short}"), soft_wrap=True)
     if why:

@@ -229,16 +229,13 @@ def _ambiguous_result(files: Iterable[str], before: str = "") -> ApplyResult:
 
 def commit_diff(git: Git, commit: str, lines: int = 1) -> bytes:
     """Return a commit's change as a patch with `lines` lines of context."""
-    return git.run(
-        "diff-tree",
-        "-p",
-        f"-U{lines}",
-        "--full-index",
-        "--binary",
-        "--no-renames",
-        f"{commit}^",
-        commit,
-    ).stdout
+    return tree_diff(git, f"{commit}^", commit, lines)
+
+
+def tree_diff(git: Git, before: str, after: str, lines: int = 1) -> bytes:
+    """Return the change between two trees as a patch with `lines` lines of context."""
+    words = ("-p", f"-U{lines}", "--full-index", "--binary", "--no-renames")
+    return git.run("diff-tree", *words, before, after).stdout
 
 
 def diff_of(patch: Patch) -> bytes:

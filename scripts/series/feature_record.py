@@ -16,7 +16,7 @@ from scripts.core.errors import Problem
 from scripts.core.model import Feature, Patch, Settings
 from scripts.series.field_checks import field_problems
 from scripts.series.templates import left_placeholders
-from scripts.series.trailers import Trailers, read_trailers
+from scripts.series.trailers import Trailers, read_body
 
 REQUIRED = ("Drop-When",)
 OPTIONAL = (
@@ -66,11 +66,11 @@ def read_feature(path: Path, name: str, patch: Patch, file: str) -> tuple[Featur
         unreadable = f"the record of the feature {name} cannot be read: {error}"
         return Feature(name, patch, path, ""), [Problem(unreadable, _unreadable_advice(error))]
     title, _, rest = text.partition("\n\n")
-    why, _, last = rest.rpartition("\n\n")
-    trailers, problems = read_trailers(last)
-    feature, wrong = _feature(name, patch, path, title, why, tuple(trailers), (file,))
     known = [*REQUIRED, *OPTIONAL]
-    problems += [*left_placeholders(text), *field_problems(trailers, REQUIRED, known, {})]
+    found = read_body(rest, known)
+    feature, wrong = _feature(name, patch, path, title, found.text, found.trailers, (file,))
+    problems = [*found.unread, *found.misplaced, *left_placeholders(text)]
+    problems += field_problems(found.trailers, REQUIRED, known, {})
     return feature, [*problems, *wrong]
 
 

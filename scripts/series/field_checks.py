@@ -15,10 +15,10 @@ _LISTS = frozenset({"Features", "Probes", "Overrides", "Depends", "Code", "Forme
 """Trailers whose value is a list, so that two of them can be joined."""
 
 _FORMS = {
+    "Id": re.compile(r"^[a-z0-9][a-z0-9-]*$"),
     "Origin": re.compile(r"^(vendor|backport, .+)$"),
     "Forwarded": re.compile(r"^(no|not-needed|https?://\S+)$"),
     "Last-Update": re.compile(r"^\d{4}-\d\d-\d\d$"),
-    "Id": re.compile(r"^[a-z0-9][a-z0-9-]*$"),
 }
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 from collections.abc import Collection, Iterator
 from dataclasses import replace
-from pathlib import Path
 
 from scripts.core.errors import Problem
 from scripts.core.git import git_of
@@ -20,6 +19,8 @@ from scripts.series.override_files import (
     matching_files,
     module_files,
     module_of,
+    plain_name,
+    usual_name,
 )
 from scripts.series.patch_series import Series
 
@@ -28,29 +29,64 @@ _SURE = 0.8
 
 
 def with_meant_modules(repo: Repository, series: Series) -> Series:
-    """Return the series with the modules that misspelled names of `Overrides:` stand for.
+    """Return the series with the modules that are meant by wrong names of `Overrides:`.
 
-    So a misspelled name is one finding, and not another one for each place that needs the module.
+    So a wrong name is one finding, and not another one for each place that needs the module.
     """
     free, there = _unclaimed_files(repo, series), module_files(repo.overrides)
-    patches = []
-    for patch in series.active:
-        meant = {
-            name: _meant_module(repo, patch, name, free)
-            for name in patch.overrides
-            if not matching_files(name, there)
-        }
-        names = tuple(meant.get(name) or name for name in patch.overrides)
-        patches.append(replace(patch, overrides=names) if names != patch.overrides else patch)
-    return replace(series, active=tuple(patches))
+    patches = tuple(
+        patch
+        if all(matching_files(name, there) for name in patch.overrides)
+        else replace(patch, overrides=_meant_names(repo, patch, free))
+        for patch in series.active
+    )
+    return replace(series, active=patches)
 
 
-def _meant_module(repo: Repository, patch: Patch, name: str, free: frozenset[str]) -> str:
-    """Return the module that no patch names and that a wrong name stands for, or nothing."""
-    imported = sorted(map(module_of, free.intersection(imported_by_hunks(repo, patch))))
-    near = difflib.get_close_matches(name, imported, n=1)
+def _meant_names(repo: Repository, patch: Patch, free: frozenset[str]) -> tuple[str, ...]:
+    """Return what the `Overrides:` of a patch with wrong names must be, as far as that is known.
+
+    These are the names that stand for something, and the modules that its hunks import and that no
+    patch names.
+    """
+    there, package = module_files(repo.overrides), repo.config.overrides.package
+    imported = imported_by_hunks(repo, patch)
+    meant = (
+        name
+        if matching_files(name, there)
+        else usual_name(name, package, there)
+        or _meant_module(plain_name(name, package), free, imported)
+        for name in patch.overrides
+    )
+    names = list(dict.fromkeys(filter(None, meant)))
+    covered = {file for name in names for file in matching_files(name, there)}
+    return (*names, *sorted(map(module_of, free.intersection(imported) - covered)))
+
+
+def _meant_module(name: str, free: frozenset[str], imported: Collection[str]) -> str:
+    """Return the module that no patch names and that a wrong name stands for, or nothing.
+
+    A module that a hunk imports may still have to be written.
+    """
+    if file_of(name) in imported:
+        return name
+    near = difflib.get_close_matches(name, sorted(map(module_of, free.intersection(imported))), 1)
     near = near or difflib.get_close_matches(name, sorted(map(module_of, free)), 1, _SURE)
     return near[0] if near else ""
+
+
+def misnamed_modules(repo: Repository, patch: Patch, meant: Patch) -> Iterator[Problem]:
+    """Yield the names of a patch's `Overrides:` that are paths or have the package in them.
+
+    `meant` is the patch with the names that were probably meant.
+    """
+    there, package = module_files(repo.overrides), repo.config.overrides.package
+    for name in patch.overrides:
+        right = usual_name(name, package, there)
+        if right and not matching_files(name, there):
+            kind = "folder" if right.endswith("/") else "module"
+            text = f"Overrides: the {kind} is named `{right}` here, not `{name}`"
+            yield Problem(text, _meant_line(meant))
 
 
 def missing_modules(repo: Repository, patch: Patch, meant: Patch) -> Iterator[Problem]:
@@ -58,23 +94,19 @@ def missing_modules(repo: Repository, patch: Patch, meant: Patch) -> Iterator[Pr
 
     `meant` is the patch with the names that were probably meant.
     """
-    there = module_files(repo.overrides)
-    for name, right in zip(patch.overrides, meant.overrides, strict=True):
-        if not matching_files(name, there):
-            advice = (
-                _other_names(patch, name, there)
-                if right == name
-                else f"write `Overrides: {', '.join(meant.overrides)}`"
-            )
-            yield Problem(f"Overrides: there is no {_path(repo, name)}", advice)
+    there, package = module_files(repo.overrides), repo.config.overrides.package
+    for name in patch.overrides:
+        if not matching_files(name, there) and not usual_name(name, package, there):
+            plain = plain_name(name, package)
+            path = f"{package}/{plain if plain.endswith('/') else file_of(plain)}"
+            is_imported = file_of(plain) in imported_by_hunks(repo, patch)
+            advice = f"write {path}" if is_imported else _meant_line(meant)
+            yield Problem(f"Overrides: there is no {path}", advice)
 
 
-def _other_names(patch: Patch, name: str, there: Collection[str]) -> str:
-    """Return what to write for a wrong name: the nearest module, or the names without it."""
-    near = difflib.get_close_matches(name, sorted(map(module_of, there)), n=1)
-    rest = [other for other in patch.overrides if other != name]
-    gone = f"write `Overrides: {', '.join(rest)}`" if rest else "delete the line `Overrides:`"
-    return "\n".join([*(f"write `{other}` for {name}" for other in near), gone])
+def _meant_line(meant: Patch) -> str:
+    names = ", ".join(dict.fromkeys(meant.overrides))
+    return f"write `Overrides: {names}`" if names else "delete the line `Overrides:`"
 
 
 def uncovered_imports(repo: Repository, series: Series, patch: Patch) -> Iterator[Problem]:
@@ -180,8 +212,3 @@ def _unclaimed_files(repo: Repository, series: Series) -> frozenset[str]:
     there = module_files(repo.overrides)
     named = files_by_patch(series.active, there)
     return there.difference(repo.config.overrides.common, *named.values())
-
-
-def _path(repo: Repository, name: str) -> Path:
-    """Return the path that a name of `Overrides:` stands for: a module's file, or a folder."""
-    return Path(repo.config.overrides.package, name if name.endswith("/") else file_of(name))

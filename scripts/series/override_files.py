@@ -42,6 +42,25 @@ def matching_files(name: str, files: Collection[str]) -> frozenset[str]:
     return frozenset({file_of(name)}.intersection(files))
 
 
+def plain_name(name: str, package: str) -> str:
+    """Return a name of `Overrides:` that is a path, or has the package in it, in the usual form."""
+    parts = name.removesuffix(".py").replace("/", ".").strip(".").split(".")
+    module = ".".join(parts[1:] if parts[0] == package else parts)
+    return f"{module.replace('.', '/')}/" if name.endswith("/") else module
+
+
+def usual_name(name: str, package: str, files: Collection[str]) -> str:
+    """Return how `Overrides:` names what a path or a name with the package stands for, or nothing.
+
+    A folder may also lack the slash at its end.
+    """
+    plain = plain_name(name, package)
+    if matching_files(plain, files):
+        return plain
+    folder = f"{plain.rstrip('/').replace('.', '/')}/"
+    return folder if matching_files(folder, files) else ""
+
+
 def files_by_patch(patches: Iterable[Patch], files: Collection[str]) -> dict[str, tuple[str, ...]]:
     """Return the files that each patch brings, by the patch's id.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from scripts.core.errors import Problem
 from scripts.core.model import State
@@ -25,12 +25,17 @@ ORDER = (
 
 
 def wrong_fields(
-    trailers: Sequence[tuple[str, str]], state: State, slug: str, record: str = ""
+    trailers: Sequence[tuple[str, str]],
+    state: State,
+    slug: str,
+    record: Mapping[str, str] | None = None,
 ) -> Iterator[Problem]:
     """Yield missing, unknown, repeated and malformed fields; `slug` is the id to suggest.
 
-    `record` is the advice if the patch neither names features nor is a record itself.
+    `record` are the trailers that a patch lacks if it neither names features nor is a record
+    itself, with values to suggest: `Features:`, or those of its own record.
     """
+    record = record or {"Features": slug}
     required: tuple[str, ...] = REQUIRED
     own = [*RECORD_REQUIRED, *RECORD_OPTIONAL]
     names = {name for name, _ in trailers}
@@ -39,14 +44,13 @@ def wrong_fields(
     elif names.intersection(RECORD_REQUIRED):
         required += RECORD_REQUIRED
     else:
-        yield Problem(
-            "the trailer `Features:` is missing (or `Probes:` and `Drop-When:`,"
-            " if the patch is its own feature's record)",
-            record or f"add `Features: {slug}`",
-        )
+        required += tuple(record)
     if state is State.RETIRED:
         required += ("Applied-Upstream",)
-    yield from field_problems(trailers, required, [*REQUIRED, *OPTIONAL, *own], {"Id": slug})
+    # In the order in which a message has them.
+    required = tuple(sorted(required, key=ORDER.index))
+    known = [*REQUIRED, *OPTIONAL, *own]
+    yield from field_problems(trailers, required, known, {"Id": slug, **record})
     yield from form_problems(trailers, slug)
 
 

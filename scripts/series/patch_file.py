@@ -16,7 +16,7 @@ from scripts.core.model import Patch, State
 from scripts.series.diff_hunks import read_hunks
 from scripts.series.patch_fields import ORDER, wrong_fields
 from scripts.series.templates import left_placeholders
-from scripts.series.trailers import Trailers, body_problems, read_trailers
+from scripts.series.trailers import Trailers, body_problems, read_body
 
 _DIFF_START = re.compile(r"^diff --git ", re.MULTILINE)
 _FIRST_LINE = f"From {'0' * 40} Mon Sep 17 00:00:00 2001"
@@ -31,6 +31,12 @@ class Mail:
     trailers: tuple[tuple[str, str], ...]
     diff: str
     problems: tuple[Problem, ...]
+
+    @property
+    def message(self) -> str:
+        """The message of its commit."""
+        trailers = "\n".join(f"{name}: {value}" for name, value in self.trailers)
+        return f"{self.title}\n\n{self.body}\n\n{trailers}"
 
     @property
     def fields(self) -> Trailers:
@@ -49,8 +55,8 @@ def read_mail(content: bytes) -> Mail:
     start = _DIFF_START.search(text)
     body, diff = (text[: start.start()], text[start.start() :]) if start else (text, "")
     title = re.sub(r"^\[PATCH\] ?", "", _header(message.get("Subject")))
-    paragraphs = body.strip("\n").split("\n\n")
-    trailers, problems = read_trailers(paragraphs[-1])
+    found = read_body(body, ORDER)
+    problems = [*found.unread, *found.misplaced]
     if not content.startswith(b"From "):
         text = "the first line is not `From <commit> <date>`"
         problems.append(
@@ -60,7 +66,7 @@ def read_mail(content: bytes) -> Mail:
             )
         )
     problems += [*body_problems(body), *left_placeholders(title + body)]
-    return Mail(title, "\n\n".join(paragraphs[:-1]).strip(), tuple(trailers), diff, tuple(problems))
+    return Mail(title, found.text, found.trailers, diff, tuple(problems))
 
 
 def read_patch(path: Path, state: State) -> tuple[Patch, list[Problem]]:

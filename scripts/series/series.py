@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from scripts.core.config import near_misses
-from scripts.core.errors import Problem, problems_error
+from scripts.core.errors import Problem, UsageError, problems_error
 from scripts.core.model import Feature, Lock, Patch, State
 from scripts.core.repository import Repository
 from scripts.series.bases import several_bases
@@ -17,7 +17,7 @@ from scripts.series.patch_file import read_patch
 from scripts.series.patch_series import Series
 from scripts.series.series_checks import series_problems
 
-__all__ = ["FIX_ALL", "Series", "read_series", "read_with_problems"]
+__all__ = ["FIX_ALL", "Series", "not_in_order", "read_series", "read_with_problems"]
 
 FIX_ALL = "do what stands below each of them, then `nox -s lint`"
 
@@ -35,12 +35,13 @@ def read_series(repo: Repository, lock: Lock, *, one_base: bool = True) -> Serie
         unclaimed = set(unclaimed_modules(repo, series))
         problems = [problem for problem in problems if problem not in unclaimed]
     if problems:
-        raise problems_error(
-            "the patches are not in order:",
-            problems,
-            hint=FIX_ALL,
-        )
+        raise not_in_order(problems)
     return series
+
+
+def not_in_order(problems: Iterable[Problem]) -> UsageError:
+    """Return one error that lists all that is wrong with the patches."""
+    return problems_error("the patches are not in order:", problems, hint=FIX_ALL)
 
 
 def read_with_problems(repo: Repository, lock: Lock) -> tuple[Series, list[Problem]]:

@@ -13,6 +13,7 @@ from scripts.core.repository import Repository
 from scripts.series.bases import series_base
 from scripts.series.feature_checks import feature_problems
 from scripts.series.module_checks import (
+    misnamed_modules,
     missing_modules,
     unclaimed_modules,
     unnamed_imports,
@@ -32,6 +33,7 @@ def series_problems(repo: Repository, series: Series, lock: Lock) -> Iterator[Pr
     meant = with_meant_modules(repo, series)
     for patch, right in zip(series.active, meant.active, strict=True):
         where = place(repo, patch)
+        yield from (item.at(where) for item in misnamed_modules(repo, patch, right))
         yield from (item.at(where) for item in missing_modules(repo, patch, right))
         yield from (item.at(where) for item in unnamed_imports(repo, meant, right))
     yield from missing_records(repo, series)

@@ -14,6 +14,7 @@ from scripts.probes.prober import ProbeJob, Prober
 from scripts.probes.servers import find_program
 from scripts.series.apply import PatchedTree, TreeBuilder
 from scripts.verdicts.decide import (
+    UNDECLARED,
     Column,
     Facts,
     agree_on_settings,
@@ -319,7 +320,7 @@ class ColumnScheduler:
             names = ", ".join(lost)
             return Result(
                 Outcome.MISSING,
-                f"cannot be built: without it {names} no longer applies (an undeclared Depends?)",
+                f"cannot be built: without it {names} {UNDECLARED}",
             )
         return built
 

@@ -8,15 +8,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from scripts.core.config import did_you_mean
+from scripts.core.config import did_you_mean, near_commands
 from scripts.core.console import info
 from scripts.core.errors import UsageError, redact
 from scripts.core.model import Cell, Feature, Lock, Settings
 from scripts.core.repository import Repository
 from scripts.series.profile import check_profile
-from scripts.series.series import Series, read_series
+from scripts.series.series import Series
 from scripts.status.last_watch import newer_release
-from scripts.status.not_exported import check_exported
+from scripts.status.not_exported import read_exported
 from scripts.verdicts.summary import Scope
 
 _T = TypeVar("_T")
@@ -62,8 +62,7 @@ class Selection:
 
 def scope_of(repo: Repository, lock: Lock, selection: Selection) -> Scope:
     """Return what a run covers; raise UsageError for a name that does not exist."""
-    check_exported(repo, lock, selection.features)
-    series = read_series(repo, lock)
+    series = read_exported(repo, lock, selection.features)
     default, every = repo.config.default_cells(lock), repo.config.matrix_cells(lock)
     all_cells = (
         every
@@ -123,7 +122,10 @@ def _selected_features(series: Series, names: Sequence[str]) -> tuple[Feature, .
     wrong = [name for name in names if not series.features_named(name)]
     if wrong:
         known = [*series.feature_by_id, *series.by_id]
-        raise UsageError(f"there is no feature or patch {wrong[0]}{did_you_mean(wrong[0], known)}")
+        raise UsageError(
+            f"there is no feature or patch {wrong[0]}{did_you_mean(wrong[0], known)}",
+            hint=near_commands("nox -s status -- --patch", wrong[0], known) or "nox -s status",
+        )
     for name in names:
         for feature in series.features_named(name):
             if name in feature.formerly:
@@ -144,16 +146,22 @@ def _answer_release(lock: Lock, selection: Selection, releases: Sequence[str]) -
 def _selected_cells(lock: Lock, selection: Selection, all_cells: Sequence[Cell]) -> list[Cell]:
     """Return the requested cells, or those of the requested releases, or all."""
     if selection.cells:
-        return _select("cell", selection.cells, {cell.id: cell for cell in all_cells})
-    wanted = _select(
-        "release", selection.releases, {release.version: release for release in lock.releases}
-    )
+        known = {cell.id: cell for cell in all_cells}
+        return _select("cell", selection.cells, known, "nox -s cell --")
+    releases = {release.version: release for release in lock.releases}
+    wanted = _select("release", selection.releases, releases, "nox -s status -- --upstream")
     return [cell for cell in all_cells if cell.release in {release.version for release in wanted}]
 
 
-def _select(kind: str, names: Sequence[str], known: dict[str, _T]) -> list[_T]:
-    """Return what is requested by name, or everything; raise UsageError with the near miss."""
+def _select(kind: str, names: Sequence[str], known: dict[str, _T], command: str) -> list[_T]:
+    """Return what is requested by name, or everything; raise UsageError with the near miss.
+
+    `command` is the one that takes such a name.
+    """
     wrong = [name for name in names if name not in known]
     if wrong:
-        raise UsageError(f"there is no {kind} {wrong[0]}{did_you_mean(wrong[0], list(known))}")
+        raise UsageError(
+            f"there is no {kind} {wrong[0]}{did_you_mean(wrong[0], list(known))}",
+            hint=near_commands(command, wrong[0], list(known)) or "nox -s matrix -- --list",
+        )
     return [known[name] for name in names] if names else list(known.values())

@@ -33,7 +33,8 @@ def _named_cell(config: Config, lock: Lock, release: Release, name: str) -> Cell
     cells = {cell.id: cell for cell in config.matrix_cells(lock)}
     here = [cell.id for cell in cells.values() if cell.release == release.version]
     if name not in cells:
-        raise UsageError(f"there is no cell {name}{did_you_mean(name, here)}")
+        text = f"there is no cell {name}{did_you_mean(name, here)}"
+        raise UsageError(text, hint="nox -s matrix -- --list")
     if name not in here:
         raise UsageError(
             f"{name} is a cell of {cells[name].release},"

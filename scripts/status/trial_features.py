@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from scripts.core.config import did_you_mean
+from scripts.core.config import did_you_mean, near_commands
 from scripts.core.console import info
 from scripts.core.errors import UsageError
 from scripts.core.model import Feature, Patch, State
@@ -47,7 +47,9 @@ def _new_feature(repo: Repository, series: Series, name: str) -> Feature:
         )
         raise UsageError(
             f"there is no feature, patch or new probe file {name}{did_you_mean(name, known)}",
-            hint=f"nox -s cell -- {name}" if "@" in name else "",
+            hint=f"nox -s cell -- {name}"
+            if "@" in name
+            else near_commands("nox -s probe --", name, known) or "nox -s status",
         )
     patch = Patch(repo.root / file, State.ACTIVE, name, "", "", "")
     # What its record lacks does not matter before it is exported.

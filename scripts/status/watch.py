@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from scripts.core.errors import Exit, ForkError
@@ -119,7 +119,8 @@ def changes(
 def as_text(outlook: WatchResult) -> Iterator[str]:
     """Yield the lines for a terminal: the answer, the next command, and what changed."""
     yield outlook.advice.text
-    yield f"next: {outlook.advice.command}"
+    before = f"{outlook.advice.before}, then " if outlook.advice.before else ""
+    yield f"next: {before}{outlook.advice.command}"
     for item in outlook.news:
         yield f"\n{item.source}:"
         yield from (f"  {line}" for line in item.lines)
@@ -129,7 +130,8 @@ def as_text(outlook: WatchResult) -> Iterator[str]:
 def as_markdown(outlook: WatchResult) -> Iterator[str]:
     """Yield the lines of an issue or a merge request; the first is its title."""
     yield f"# {markdown(outlook.advice.text)}\n"
-    yield f"Next: `{outlook.advice.command}`"
+    before = f"{markdown(outlook.advice.before)}, then " if outlook.advice.before else ""
+    yield f"Next: {before}`{outlook.advice.command}`"
     for item in outlook.news:
         yield f"\n## {markdown(item.source)}\n"
         yield from (f"- {markdown(line)}" for line in item.lines)
@@ -187,7 +189,7 @@ def _overall_advice(
         assert newest_advice is not None
         text = newest_advice.text.replace("Nothing to do:", "Nothing to do, as the last time:", 1)
         text = text if text != newest_advice.text else f"As the last time: {text}"
-        return Advice(text, newest_advice.command)
+        return replace(newest_advice, text=text)
     if newest_advice is not None and newest_advice.command.startswith("nox -s rebase"):
         return newest_advice
     return max(news, key=lambda item: item.needs_attention).advice

@@ -27,7 +27,7 @@ from scripts.core.model import (
 )
 from scripts.verdicts.decide import Facts, decide, reject_other_tests
 
-NO_TEETH = "no teeth: it passes on the bare tree of every release, so it proves nothing"
+NO_TEETH = "its probes pass on the bare tree of every release, so they prove nothing"
 NO_COMMON_SETTINGS = "no single Replaced-By was seen to pass in every cell of this release"
 REMOVABLE = DROPPABLE | {Verdict.REDUNDANT}
 """Verdicts of a live feature that can be left out: every probe passes without it."""

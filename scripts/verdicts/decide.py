@@ -14,6 +14,9 @@ from scripts.core.model import NO_EVIDENCE, Applies, Cell, Outcome, Result, Verd
 
 _Key = TypeVar("_Key", bound=tuple[Hashable, Cell])
 
+UNDECLARED = "no longer applies (an undeclared Depends?)"
+"""How the detail ends of a column that lacks a patch which others need in order to apply."""
+
 _REPLACED = frozenset({Verdict.ABSORBED, Verdict.CONFIGURABLE})
 
 

@@ -44,16 +44,41 @@ def test_patch_is_chosen(fork):
     [
         (
             ["status", "--patch", "trim-heading"],
-            "error: there is no feature or patch trim-heading; did you mean trim-headings?\n",
+            (
+                "error: there is no feature or patch trim-heading; did you mean trim-headings?\n"
+                "  next: nox -s status -- --patch trim-headings\n"
+            ),
         ),
-        (["status", "--upstream", "2.O"], "error: there is no release 2.O; did you mean 2.0?\n"),
+        (
+            ["status", "--patch", "zzz"],
+            (
+                "error: there is no feature or patch zzz; known: trim-headings, count-hits, fold-names\n"
+                "  next: nox -s status\n"
+            ),
+        ),
+        (
+            ["status", "--upstream", "2.O"],
+            (
+                "error: there is no release 2.O; did you mean 2.0?\n"
+                "  next: nox -s status -- --upstream 2.0\n"
+            ),
+        ),
         (
             ["status", "--upstream", "nine"],
-            "error: there is no release nine; known: 1.0, 1.1, 2.0\n",
+            (
+                "error: there is no release nine; known: 1.0, 1.1, 2.0\n"
+                "  next: nox -s matrix -- --list\n"
+            ),
         ),
-        (["cell", "2.0@plane"], "error: there is no cell 2.0@plane; did you mean 2.0@plain?\n"),
+        (
+            ["cell", "2.0@plane"],
+            (
+                "error: there is no cell 2.0@plane; did you mean 2.0@plain?\n"
+                "  next: nox -s cell -- 2.0@plain\n"
+            ),
+        ),
     ],
-    ids=["patch", "release", "strange-release", "cell"],
+    ids=["patch", "strange-patch", "release", "strange-release", "cell"],
 )
 def test_unknown_name_gets_its_near_miss(fork, words, complaint):
     done = fork.run(*words)

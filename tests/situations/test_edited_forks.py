@@ -66,10 +66,10 @@ def test_broken_trailer_names_file_and_line(fork):
     assert done.stderr == (
         "error: the patches are not in order:\n"
         f"  - {PATCH}: the last paragraph must be trailers (`Name: value`), this line is none: 'Forwarded no'\n"
-        "      fix: write `Forwarded: no`\n"
+        "      fix: write `Forwarded: no` in the patch file\n"
         "       or: if it is text, move it into the paragraph before the trailers\n"
         f"  - {PATCH}: the trailer `Forwarded:` is missing\n"
-        "      fix: add `Forwarded: no`\n"
+        "      fix: add `Forwarded: no` in the patch file\n"
         "  next: do what stands below each of them, then `nox -s lint`\n"
     )
 
@@ -81,13 +81,15 @@ def test_inverted_probe_has_no_teeth(fork):
     fork.replace(PROBE, '== "Bread"', '!= "Bread"')
     assert (
         unproven(fork.status())
-        == "no teeth: it passes on the bare tree of every release, so it proves nothing"
+        == "its probes pass on the bare tree of every release, so they prove nothing"
     )
 
 
 def test_inverted_probe_has_no_teeth_on_one_release_either(fork):
     fork.replace(PROBE, '== "Bread"', '!= "Bread"')
-    assert unproven(fork.status("--upstream", "2.0")).startswith("no teeth: ")
+    assert unproven(fork.status("--upstream", "2.0")).startswith(
+        "its probes pass on the bare tree of every release"
+    )
 
 
 def test_empty_probe_file_collects_nothing(fork):

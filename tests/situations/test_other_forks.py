@@ -41,7 +41,7 @@ TABULATE = {
     "rows-in-order": (
         "unproven",
         "???????",
-        ["no teeth: it passes on the bare tree of every release, so it proves nothing"],
+        ["its probes pass on the bare tree of every release, so they prove nothing"],
     ),
     "wide-letters": ("untested", ".......", ["no cell here can say"]),
     "github-tables": (

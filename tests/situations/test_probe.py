@@ -1,6 +1,7 @@
 """`probe`: a feature is tried on the imported tree as it stands, before anything is exported."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -84,6 +85,9 @@ def test_feature_passes_on_the_imported_tree_and_fails_bare(imported):
         "      test_heading_has_no_space_around_it: AssertionError: assert ' bread ' == 'Bread'",
     ]
     assert done.stderr.endswith("\nnext: nox -s export\n")
+    imported.run("export")
+    done = imported.run("probe", "trim-headings")
+    assert done.stderr.endswith("\nnext: nox -s status -- --patch trim-headings\n")
 
 
 def test_what_is_in_no_commit_counts_and_its_failure_is_shown_as_pytest_does(imported):
@@ -262,6 +266,68 @@ def test_status_of_a_probe_without_an_exported_patch_says_what_comes_next(import
     message = "Drop all\n\nIt is needed.\n\nId: drop-all\nFeatures: drop-all\n"
     git(imported, "commit", "--quiet", "--all", "-m", message)
     assert ask() == f"{missing}nox -s export\n"
+    git(imported, "commit", "--quiet", "--amend", "-m", "Drop everything")
+    assert ask() == f"{missing}nox -s export\n", "which says what the message lacks"
+
+
+def test_status_of_a_commit_that_is_not_exported_names_it(imported):
+    message = "Drop all\n\nIt is needed.\n\nId: drop-all\n\nFeatures: hits-only\n"
+    git(imported, "commit", "--quiet", "--allow-empty", "-m", message)
+    for name in ("drop-all", "hits-only"):
+        done = imported.run("status", "--patch", name)
+        assert re.fullmatch(
+            rf"error: {name} is in the commit [0-9a-f]+ Drop all, which is not exported\n"
+            "  next: nox -s export\n",
+            done.stderr,
+        )
+
+
+def test_report_says_what_the_imported_tree_has_besides(fork):
+    assert fork.run("import").code == 0
+    ask = lambda *words: fork.run("status", "--format", "json", *words)
+    done = ask()
+    assert (done.code, "warning" in done.stderr) == (0, False)
+    told = lambda work: (
+        f"\nwarning: .fork/series has {work}, and this report is about patches/\n"
+        "  next: nox -s export\n"
+    )
+    fork.append(".fork/series/larder/labels.py", "\nMORE = 1\n")
+    done = ask()
+    assert done.stderr.endswith(told("changes that are in no commit"))
+    assert (done.code, done.verdicts["trim-headings"]) == (0, "needed")
+    git(fork, "commit", "--quiet", "--all", "--amend", "--no-edit")
+    assert ask().stderr.endswith(told("commits that are not exported"))
+    fork.append(".fork/series/larder/labels.py", "\nMORE = 2\n")
+    both = "commits that are not exported and changes that are in no commit"
+    assert ask("--patch", "trim-headings").stderr.endswith(told(both))
+    assert fork.run("cell", "2.0@plain").stderr.endswith(told(both))
+    git(fork, "checkout", "--quiet", "--", ".")
+    assert fork.run("export").code == 0
+    assert "warning" not in ask().stderr
+
+
+def test_needed_feature_that_is_in_no_commit_here_is_to_be_committed(fork):
+    run = lambda *words: subprocess.run(
+        ["git", "-c", "user.name=A", "-c", "user.email=a@b", *words], cwd=fork.root, check=True
+    )
+    ask = lambda *words: fork.run("status", *words).stderr
+    words = ("--patch", "trim-headings")
+    assert "git commit" not in ask(*words)
+    run("init", "--quiet")
+    patch = "patches/0001-trim-headings.patch"
+    commit = "next: git add --all && git commit"
+    shown = lambda *names: f"\nnot committed here yet: {', '.join(names)}\n  {commit}\n"
+    fork.write("README.md", "A fork.\n")
+    run("add", "README.md")
+    run("commit", "--quiet", "--message", "Begin")
+    module = "larder_overrides/trim.py"
+    assert ask(*words).endswith(shown(module, patch, "patches/series"))
+    assert "git commit" not in ask()
+    fork.append("README.md", "More.\n")
+    assert ask(*words).endswith(shown("README.md", module, patch, "patches/series"))
+    run("add", "README.md", "larder_overrides", "patches", "tests")
+    run("commit", "--quiet", "--message", "All")
+    assert "git commit" not in ask(*words)
 
 
 def test_probe_that_fails_on_the_tree_says_what_comes_next(imported):
@@ -347,15 +413,24 @@ def test_status_knows_nothing_of_a_tree_that_is_not_exported(imported):
     [
         (
             ["trim-heading"],
-            "error: there is no feature, patch or new probe file trim-heading; did you mean trim-headings?\n",
+            (
+                "error: there is no feature, patch or new probe file trim-heading; did you mean trim-headings?\n"
+                "  next: nox -s probe -- trim-headings\n"
+            ),
         ),
         (
             ["drop-al"],
-            "error: there is no feature, patch or new probe file drop-al; did you mean drop-all?\n",
+            (
+                "error: there is no feature, patch or new probe file drop-al; did you mean drop-all?\n"
+                "  next: nox -s probe -- drop-all\n"
+            ),
         ),
         (
             ["control"],
-            "error: there is no feature, patch or new probe file control; known: count-hits, drop-all, fold-names, trim-headings\n",
+            (
+                "error: there is no feature, patch or new probe file control; known: count-hits, drop-all, fold-names, trim-headings\n"
+                "  next: nox -s status\n"
+            ),
         ),
         (
             ["2.0@plain"],
@@ -366,7 +441,10 @@ def test_status_knows_nothing_of_a_tree_that_is_not_exported(imported):
         ),
         (
             ["drop-all", "--cell", "2.0@plane"],
-            "error: there is no cell 2.0@plane; did you mean 2.0@plain?\n",
+            (
+                "error: there is no cell 2.0@plane; did you mean 2.0@plain?\n"
+                "  next: nox -s matrix -- --list\n"
+            ),
         ),
         (
             ["drop-all", "--cell", "1.1@plain"],

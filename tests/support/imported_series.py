@@ -24,6 +24,7 @@ Last-Update: 2020-02-02
 Probes: tests/probes/test_a.py
 Drop-When: upstream does it
 """
+UNCHANGED = "nothing changed: patches/ is the same to the byte\n  next: nox -s lint -- --write\n"
 CRLF = b"one\r\ntwo\r\nthree\r\n"
 BINARY = bytes(range(256))
 

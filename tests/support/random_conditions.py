@@ -8,7 +8,8 @@ from django.db import connections
 from django.db.models import Q
 from hypothesis import strategies as st
 
-from rover_overrides.conditions.conditions import TRUE, conditions_met_by, related_columns
+from rover_overrides.conditions.conditions import TRUE, related_columns
+from rover_overrides.conditions.matching import conditions_met_by
 from rover_overrides.rows.related_rows import with_related
 from rover_overrides.rows.rows import with_changed_columns
 from tests.support.query_models import models

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.imported_series import hints, message, paste, patches
+from tests.support.imported_series import UNCHANGED, hints, message, paste, patches
 
 pytestmark = pytest.mark.slow
 
@@ -21,7 +21,7 @@ def test_fixup_is_folded_in_and_the_branch_too(fork, work):
     assert set(patches(fork)) == set(before)
     assert len(work.titles()) == 5
     assert work.git("status", "--porcelain") == ""
-    assert fork.run("export").stderr == "nothing changed: patches/ is the same to the byte\n"
+    assert fork.run("export").stderr == UNCHANGED
 
 
 def test_fixups_of_several_commits_and_of_a_fixup_are_folded_in(fork, work):

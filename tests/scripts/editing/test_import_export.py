@@ -9,6 +9,7 @@ import pytest
 from tests.support.imported_series import (
     BINARY,
     CRLF,
+    UNCHANGED,
     Work,
     message,
     patches,
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.slow
 
 def test_import_then_export_changes_no_byte(fork, work):
     before = patches(fork)
-    assert fork.run("export").stderr == "nothing changed: patches/ is the same to the byte\n"
+    assert fork.run("export").stderr == UNCHANGED
     assert patches(fork) == before
     fork.run("lint")
 
@@ -66,7 +67,7 @@ def test_import_and_export_of_the_real_series_changes_no_byte(tmp_path):
             [*command, verb], cwd=ROOT, capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, done.stderr
-    assert "nothing changed: patches/ is the same to the byte\n" in done.stderr
+    assert UNCHANGED in done.stderr
     assert contents(root / "patches") == before
 
 
@@ -83,7 +84,7 @@ def test_only_the_amended_patch_changes(fork, work):
     assert after == before
     shutil.rmtree(work.place)
     fork.run("import")
-    assert fork.run("export").stderr == "nothing changed: patches/ is the same to the byte\n"
+    assert fork.run("export").stderr == UNCHANGED
 
 
 def test_patch_whose_place_moves_is_written_anew(fork, work):
@@ -110,7 +111,7 @@ def test_hand_written_form_of_an_untouched_patch_is_kept(fork):
     )
     before = patches(fork)
     fork.run("import")
-    assert fork.run("export").stderr == "nothing changed: patches/ is the same to the byte\n"
+    assert fork.run("export").stderr == UNCHANGED
     assert patches(fork) == before
 
 
@@ -168,7 +169,7 @@ def test_comments_in_series_stay(fork):
     )
     fork.run("import")
     work = Work(fork)
-    assert fork.run("export").stderr == "nothing changed: patches/ is the same to the byte\n"
+    assert fork.run("export").stderr == UNCHANGED
     work.git("reset", "--quiet", "--hard", "series~3")
     work.git("cherry-pick", "--allow-empty", "ORIG_HEAD", "ORIG_HEAD~2")
     work.commit(message("Say more", "more"), more__py="MORE = 3\n")
@@ -410,10 +411,7 @@ def test_import_into_a_folder_that_is_taken_is_refused(fork, work):
 def test_import_and_export_in_another_folder(fork, tmp_path):
     (tmp_path / "elsewhere").mkdir()
     fork.run("import", str(tmp_path / "elsewhere"))
-    assert (
-        fork.run("export", str(tmp_path / "elsewhere")).stderr
-        == "nothing changed: patches/ is the same to the byte\n"
-    )
+    assert fork.run("export", str(tmp_path / "elsewhere")).stderr == UNCHANGED
     assert sorted(path.name for path in tmp_path.iterdir()) == ["elsewhere", "fork", "home"]
     assert (tmp_path / "elsewhere" / "tally" / "crlf.py").read_bytes() == CRLF
 

@@ -5,7 +5,7 @@ from datetime import datetime
 
 import pytest
 
-from tests.support.imported_series import hints, message, paste, patches
+from tests.support.imported_series import UNCHANGED, hints, message, paste, patches
 
 pytestmark = pytest.mark.slow
 
@@ -37,18 +37,18 @@ def test_everything_that_messages_lack_is_said_at_once_by_trailer(fork, work):
     done = fork.run("export", ok=2)
     assert done.stderr.splitlines()[:-1] == [
         "error: these commits cannot become patches yet:",
-        f"  - {first} Say more: the trailer `Features:` is missing (or `Probes:` and `Drop-When:`, if the patch is its own feature's record)",
-        "      fix: add `Features: say-more`",
         f"  - {first} Say more: the trailer `Id:` is missing",
         "      fix: add `Id: say-more`",
         f"  - {first} Say more: the trailer `Origin:` is missing",
         "      fix: add `Origin: vendor`",
         f"  - {first} Say more: the trailer `Forwarded:` is missing",
         "      fix: add `Forwarded: no`",
-        f"  - {second} Say most: the trailer `Features:` is missing (or `Probes:` and `Drop-When:`, if the patch is its own feature's record)",
-        "      fix: add `Features: most`",
+        f"  - {first} Say more: the trailer `Features:` is missing",
+        "      fix: add `Features: say-more`",
         f"  - {second} Say most: the trailer `Forwarded:` is missing",
         "      fix: add `Forwarded: no`",
+        f"  - {second} Say most: the trailer `Features:` is missing",
+        "      fix: add `Features: most`",
         f"  - {second} Say most: Origin: 'me' is not of the form ^(vendor|backport, .+)$",
         "      fix: write `Origin: vendor`",
         f"  - {second} Say most: the reason is missing, the text between the title and the trailers",
@@ -90,11 +90,109 @@ def test_commit_that_belongs_to_the_one_before_is_joined_by_the_second_command(f
     assert work.titles()[-1] == "Say more"
 
 
+def test_commits_that_belong_to_the_one_before_are_all_joined_by_the_second_command(fork, work):
+    work.commit(message("Say more", "more"), more__py="MORE = 2\n")
+    fork.run("export")
+    for number in "34":
+        work.commit("wip", more__py=f"MORE = {number}\n")
+    _, second = hints(fork.run("export", ok=2))
+    assert second.startswith(f"git -C {work.place} reset --soft HEAD~2 && ")
+    assert paste(fork, second).stderr == "changed: patches/0006-more.patch\n"
+    assert b"+MORE = 4\n" in patches(fork)["0006-more.patch"]
+
+
+def test_commits_of_one_title_are_reworded_each_by_the_first_command(fork, work):
+    work.commit(message("Say more", "more"), more__py="MORE = 2\n")
+    for number in "34":
+        work.commit("wip", more__py=f"MORE = {number}\n")
+    first, _ = hints(fork.run("export", ok=2))
+    text = WHOLE.replace("more", "wip$(cat tally/more.py | tr -dc 0-9)")
+    editor = f'sh -c \'printf "wip\\n\\nBecause.\\n\\n%s" "{text}" > "$1"\' -'
+    done = paste(fork, first, editor=editor)
+    assert "new: patches/0007-wip3.patch\nnew: patches/0008-wip4.patch\n" in done.stderr
+
+
 def test_commit_is_not_to_be_joined_with_a_patch_that_was_imported(fork, work):
     work.replace("words.py", "good bye", "so long")
     work.commit("Forget --amend")
     (command,) = hints(fork.run("export", ok=2))
     assert "reset" not in command
+
+
+def test_message_of_what_was_begun_is_opened_with_the_trailers_that_it_lacks(fork, work):
+    fork.run("new", "fold-names", "--feature", "fold-names")
+    work.commit("Fold them\n\nBecause.\n\nOrigin: vendor\n", more__py="MORE = 2\n")
+    (command,) = hints(fork.run("export", ok=2))
+    assert "Origin" not in command
+    assert "new: patches/0006-fold-names.patch\n" in paste(fork, command).stderr
+    fork.run("new", "other", "--feature", "other")
+    work.commit("Do something\n\nBecause.\n", more__py="MORE = 3\n")
+    work.commit(message("Say most", "most"), words__py="BYE = 1\n")
+    (command,) = hints(fork.run("export", ok=2))
+    assert "new: patches/0007-other.patch\n" in paste(fork, command).stderr
+    assert field(patches(fork)["0007-other.patch"], "Features") == ["other"]
+
+
+def test_uncommitted_change_of_what_was_begun_is_amended_with_its_trailers(fork, work):
+    fork.run("new", "fold-names", "--feature", "fold-names")
+    work.commit("Fold them\n\nBecause.\n", more__py="MORE = 2\n")
+    work.replace("more.py", "2", "3")
+    first, _ = hints(fork.run("export", ok=2))
+    assert "new: patches/0006-fold-names.patch\n" in paste(fork, first).stderr
+
+
+# Trailers above the last paragraph
+
+
+@pytest.mark.parametrize(
+    ("below", "above", "line"),
+    [
+        ("Origin", "`Id:` stands", "Id: more"),
+        ("Features", "`Id:`, `Origin:` and `Forwarded:` stand", "Forwarded: no"),
+    ],
+)
+def test_trailers_above_an_empty_line_are_misplaced_and_not_missing(fork, work, below, above, line):
+    trailers = WHOLE.replace(f"\n{below}: ", f"\n\n{below}: ")
+    work.commit(f"{BARE}\n{trailers}", more__py="MORE = 2\n")
+    name = work.git("log", "-1", "--format=%h %s").strip()
+    assert fork.run("export", ok=2).stderr.splitlines()[1:-1] == [
+        f"  - {name}: {above} outside the last paragraph",
+        f"      fix: remove the empty line below `{line}`, so that all trailers are one paragraph",
+    ]
+
+
+def test_trailers_that_are_each_a_paragraph_are_misplaced(fork, work):
+    words = [
+        word for part in ("Say more", "Because.", *WHOLE.splitlines()) for word in ("-m", part)
+    ]
+    work.commit("", *words, more__py="MORE = 2\n")
+    done = fork.run("export", ok=2)
+    assert [line.partition("Say more: ")[2] for line in done.stderr.splitlines()[1:-1:2]] == [
+        "`Id:`, `Origin:` and `Forwarded:` stand outside the last paragraph"
+    ]
+    (command,) = hints(done)
+    paste(fork, command, editor="sed -i -e '/^Id/,$ { /^$/d }'")
+    assert field(patches(fork)["0006-more.patch"], "Origin") == ["vendor"]
+
+
+def test_trailers_above_the_text_are_to_be_moved(fork, work):
+    work.commit(f"Say more\n\n{WHOLE}\nBecause.\n", more__py="MORE = 2\n")
+    said = fork.run("export", ok=2).stderr
+    assert said.count(" stand outside the last paragraph\n      fix: move them to the end") == 1
+    assert "missing" not in said
+
+
+@pytest.mark.parametrize("text", ["Base: jumps are not meant.", "Forwarded: it was not."])
+def test_text_that_looks_like_a_trailer_that_is_there_or_is_added_is_text(fork, work, text):
+    work.commit(f"Say more\n\n{text}\n\n{WHOLE}", more__py="MORE = 2\n")
+    fork.run("export")
+    assert f"\n\n{text}\n\nId: more\n".encode() in patches(fork)["0006-more.patch"]
+
+
+def test_message_of_trailers_alone_lacks_the_reason(fork, work):
+    first, _, rest = WHOLE.partition("\n")
+    work.commit(f"Say more\n\n{first}\n\n{rest}", more__py="MORE = 2\n")
+    assert "the reason is missing" in fork.run("export", ok=2).stderr
 
 
 def test_commit_without_trailers_is_what_was_begun_with_its_title_or_alone(fork, work):
@@ -106,9 +204,8 @@ def test_commit_without_trailers_is_what_was_begun_with_its_title_or_alone(fork,
     assert "fix: add `Id: names`" in said
     assert "fix: add `Features: fold-names`" in said
     assert "fix: add `Id: other`" in said
-    assert (
-        "add `Probes: tests/probes/test_other.py` and `Drop-When: what upstream has to do`" in said
-    )
+    assert "fix: add `Probes: tests/probes/test_other.py`" in said
+    assert "fix: add `Drop-When: what upstream has to do`" in said
 
 
 def test_patch_that_is_as_before_its_change_is_to_the_byte_what_git_has(fork, work):
@@ -124,7 +221,7 @@ def test_patch_that_is_as_before_its_change_is_to_the_byte_what_git_has(fork, wo
     mend(work, "return (b * a)", "return b * a", "series~3")
     fork.run("export")
     assert git("status", "--porcelain", "patches") == ""
-    assert fork.run("export").stderr == "nothing changed: patches/ is the same to the byte\n"
+    assert fork.run("export").stderr == UNCHANGED
 
 
 def mend(work, old, new, commit):
@@ -168,7 +265,7 @@ def test_export_after_the_export_changes_nothing(fork, work):
     path = fork.root / "patches" / "0006-more.patch"
     path.write_text(path.read_text().replace(f"Last-Update: {today()}", "Last-Update: 2021-01-01"))
     before = patches(fork)
-    assert fork.run("export").stderr == "nothing changed: patches/ is the same to the byte\n"
+    assert fork.run("export").stderr == UNCHANGED
     assert patches(fork) == before
 
 

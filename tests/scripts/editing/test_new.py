@@ -179,14 +179,79 @@ def test_module_that_a_hunk_imports_and_no_patch_names_is_told_by_export(fork, w
     fork.run("lint")
 
 
-def test_module_that_is_misspelled_is_a_warning_of_export_with_its_right_name(fork, work):
+@pytest.mark.parametrize(
+    ("given", "missing"),
+    [
+        ("fodl", ["fodl"]),
+        ("other.thing", ["other/thing"]),
+        ("tally_overrides/other/thing.py", ["other/thing"]),
+        ("other.thing, fold", ["other/thing"]),
+        ("fold, tally_overrides.other, thing", ["other", "thing"]),
+    ],
+)
+def test_module_that_nobody_has_is_refused_by_export_with_the_one_right_trailer(
+    fork, work, given, missing
+):
     done = fork.run("new", "fold-names", "--module", "fold")
     work.replace("more.py", "MORE = 1", "from tally_overrides import fold")
-    paste(fork, commands(done)[2], editor=f"{FILL_IN} -e 's/: fold$/: fodl/'")
-    warned = fork.run("export").stderr
-    text = "Overrides: there is no tally_overrides/fodl.py\n      fix: write `Overrides: fold`"
-    assert text in warned
-    paste(fork, warned.splitlines()[-1].strip(), editor="sed -i s/fodl/fold/")
+    spelled = given.replace("/", r"\/")
+    paste(fork, commands(done)[2], editor=f"{FILL_IN} -e 's/: fold$/: {spelled}/'")
+    refused = fork.run("export", ok=2)
+    found = [text.partition("Fold names: ")[2] for text in refused.stderr.split("\n  - ")[1:]]
+    assert [text.partition("\n  next: ")[0] for text in found] == [
+        f"Overrides: there is no tally_overrides/{name}.py\n      fix: write `Overrides: fold`"
+        for name in missing
+    ]
+    (command,) = hints(refused)
+    paste(fork, command, editor="sed -i 's/^Overrides: .*/Overrides: fold/'")
+    fork.run("lint")
+
+
+def test_module_that_is_imported_and_not_written_yet_is_to_be_written(fork, work):
+    done = fork.run("new", "fold-names", "--module", "fold")
+    work.replace("more.py", "MORE = 1", "from tally_overrides import fold")
+    paste(fork, commands(done)[2], editor=FILL_IN)
+    (fork.root / "tally_overrides/fold.py").unlink()
+    refused = fork.run("export", ok=2).stderr
+    text = "there is no tally_overrides/fold.py\n      fix: write tally_overrides/fold.py\n"
+    assert text in refused
+
+
+@pytest.mark.parametrize(
+    ("given", "right"),
+    [
+        ("tally_overrides/names/fold.py", "names.fold"),
+        ("tally_overrides.names.fold", "names.fold"),
+        ("names/fold.py", "names.fold"),
+        ("tally_overrides/names/", "names/"),
+        ("names", "names/"),
+    ],
+)
+def test_module_that_is_named_in_another_form_is_refused_with_the_right_one(
+    fork, work, given, right
+):
+    done = fork.run("new", "fold-names", "--module", "names.fold")
+    work.replace("more.py", "MORE = 1", "from tally_overrides.names import fold")
+    spelled = given.replace("/", r"\/")
+    command = commands(done)[2]
+    refused = paste(
+        fork,
+        f"{command} && nox -s export",
+        editor=f"{FILL_IN} -e 's/: names.fold$/: {spelled}/'",
+        ok=2,
+    )
+    kind = "folder" if right.endswith("/") else "module"
+    (found,) = refused.stderr.split("\n  - ")[1:]
+    assert found.partition("\n  next: ")[0].endswith(
+        f"Fold names: Overrides: the {kind} is named `{right}` here, not `{given}`\n"
+        f"      fix: write `Overrides: {right}`"
+    )
+    (last,) = hints(refused)
+    paste(
+        fork,
+        last,
+        editor=f"sed -i 's/^Overrides: .*/Overrides: {right.replace('/', chr(92) + '/')}/'",
+    )
     fork.run("lint")
 
 

@@ -4,7 +4,7 @@ import shlex
 
 import pytest
 
-from tests.support.imported_series import hints, message, paste, patches
+from tests.support.imported_series import UNCHANGED, hints, message, paste, patches
 
 pytestmark = pytest.mark.slow
 
@@ -37,19 +37,72 @@ def test_both_are_kept_by_the_command_that_is_given(fork, work):
     fork.run("lint")
 
 
-def test_amended_patch_is_kept_beside_another_changed_one_by_the_command_that_is_given(fork, work):
+def amend_add(work, old="", new=""):
+    """Amend the first patch: its hunk, and perhaps words of its message."""
     work.replace("__init__.py", "return b + a", "return sum((a, b))")
     work.commit("", "--fixup=series~4")
-    paste(fork, f"git -C {work.place} -c sequence.editor=true rebase -i --autosquash 1.1")
+    work.git("-c", "sequence.editor=true", "rebase", "-i", "--autosquash", "1.1")
+    if old:
+        text = work.git("log", "-1", "--format=%B", "series~4").replace(old, new)
+        (work.place / ".git" / "text").write_text(text)
+        edit = ("-c", "sequence.editor=sed -i 1s/pick/reword/", "-c", "core.editor=cp .git/text")
+        work.git(*edit, "rebase", "-i", "--keep-empty", "1.1")
+
+
+def edit_add(fork, old, new):
+    path = fork.root / "patches" / "0001-add.patch"
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+
+
+@pytest.mark.parametrize(
+    ("word", "in_file", "in_commit"),
+    [
+        ("fixup", "", ""),
+        ("fixup", "By hand it is needed.", ""),
+        ("fixup -C", "", "In git it is needed."),
+        ("squash", "By hand it is needed.", "In git it is needed."),
+    ],
+)
+def test_amended_patch_is_kept_beside_changed_ones_by_the_command_that_is_given(
+    fork, work, word, in_file, in_commit
+):
+    why = "Because it is needed."
+    amend_add(work, *((why, in_commit) if in_commit else ()))
+    if in_file:
+        edit_add(fork, why, in_file)
     edit_bye(fork)
     done = fork.run("export", ok=20)
-    assert "write `fixup -C` for its `pick`:\n  Add the other way round\n" in done.stderr
+    assert f"\n  `{word}`: Add the other way round\n" in done.stderr
     (command,) = hints(done)
-    editor = 'sh -c \'sed -n 6p "$1" | sed s/^pick/"fixup -C"/ > "$1.1"; sed -i -e 6d -e "1r $1.1" "$1"\' -'
+    editor = f'sh -c \'sed -n 6p "$1" | sed s/^pick/"{word}"/ > "$1.1"; sed -i -e 6d -e "1r $1.1" "$1"\' -'
     paste(fork, f"export GIT_SEQUENCE_EDITOR={shlex.quote(editor)}\n{command}")
-    assert b"+    return sum((a, b))\n" in patches(fork)["0001-add.patch"]
+    text = patches(fork)["0001-add.patch"]
+    assert b"+    return sum((a, b))\n" in text
+    for words in filter(None, (in_file, in_commit)):
+        assert f"\n{words}\n".encode() in text
     assert b"+BYE = 'so long'\n" in patches(fork)["0005-bye.patch"]
     assert len(patches(fork)) == 6
+
+
+@pytest.mark.parametrize("verb", [["export"], ["new", "more"]])
+@pytest.mark.parametrize(
+    ("old", "new", "code", "words"),
+    [
+        ("-BYE = 'bye'\n", "", 2, "its diff is unreadable: "),
+        ("Forwarded: no", "Forwarded no", 2, "'Forwarded no'"),
+        ("-BYE = 'bye'", "-BYE = 'bey'", 20, "does not apply"),
+    ],
+)
+def test_patch_that_cannot_be_imported_again_is_named_before_the_branch_is_removed(
+    fork, work, old, new, code, words, verb
+):
+    path = fork.root / "patches" / "0005-bye.patch"
+    path.write_text(path.read_text().replace(old, new))
+    said = fork.run(*verb, ok=code).stderr
+    assert words in said
+    assert "rm -rf" not in said
+    assert "nox -s import" not in said
 
 
 def test_branch_without_a_change_of_its_own_is_made_anew_by_the_command_that_is_given(fork, work):
@@ -81,7 +134,7 @@ def test_change_that_the_export_would_make_anyway_is_no_reason_to_refuse(fork, w
     before = record.read_bytes()
     fork.run("export")
     record.write_bytes(before)  # as if the export had been killed before its last step
-    assert fork.run("export").stderr == "nothing changed: patches/ is the same to the byte\n"
+    assert fork.run("export").stderr == UNCHANGED
 
 
 def test_second_export_of_one_import_is_not_refused(fork, work):

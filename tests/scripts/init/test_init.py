@@ -280,9 +280,10 @@ def test_wheel_without_a_licence_says_which_file_is_missing(fork):
     )
 
 
-def test_own_package_verifies_itself_with_the_same_code():
-    own = PROJECT / "rover_overrides/__main__.py"
-    assert own.read_bytes() == (PROJECT / "scripts/init/overrides_main.py").read_bytes()
+def test_package_of_every_fork_verifies_itself_with_the_same_code(fork):
+    own = (PROJECT / "rover_overrides/__main__.py").read_bytes()
+    assert init(fork, upstream()).code == 0
+    assert (fork.root / "tally_overrides/__main__.py").read_bytes() == own
 
 
 # The page
@@ -291,7 +292,8 @@ def test_own_package_verifies_itself_with_the_same_code():
 def test_commands_of_the_page_work_as_they_are_written(tmp_path):
     checkout = tmp_path / "checkout"
     checkout.mkdir()
-    shutil.copytree(PROJECT / "scripts", checkout / "scripts")
+    for name in ("scripts", "rover_overrides"):
+        shutil.copytree(PROJECT / name, checkout / name)
     for name in ("LICENSE", "pyproject.toml", "fork.toml"):
         shutil.copy(PROJECT / name, checkout)
     text = (PROJECT / "docs/your-own-fork.md").read_text()

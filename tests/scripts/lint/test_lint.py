@@ -185,6 +185,17 @@ def test_misspelled_module_is_one_finding_with_the_right_name(linted):
     ]
 
 
+@pytest.mark.parametrize("given", ["tally_overrides/sums.py", "tally_overrides.sums", "sums.py"])
+def test_module_that_is_named_in_another_form(linted, given):
+    linted.replace(ADD, "Overrides: sums\n", f"Overrides: {given}\n")
+    assert findings(linted.lint()) == [
+        (
+            f"{ADD}: Overrides: the module is named `sums` here, not `{given}`\n"
+            "      fix: write `Overrides: sums` in the patch file"
+        )
+    ]
+
+
 def test_module_that_only_a_hunk_names_is_one_finding_and_not_to_be_removed(linted):
     linted.replace(ADD, "Overrides: sums\n", "")
     (found,) = findings(linted.lint())
@@ -293,6 +304,55 @@ def test_without_upstreams_files_it_says_what_is_not_checked(linted):
     assert not (linted.root / ".fork").exists()
 
 
+# What is left out
+
+
+def beside_add(linted, old, new, more=""):
+    """Export a patch that changes the file of `add`, and return what lint says of it."""
+    text = linted.read(".fork/series/tally/words.py")
+    assert old in text
+    linted.commit("more", "tally/words.py", text.replace(old, new), more)
+    linted.fork.run("export")
+
+
+def test_lines_side_by_side_with_those_of_another_patch(linted):
+    beside_add(linted, IMPORT[1:], f"{IMPORT[1:]}MORE = 2\n")
+    (found,) = findings(linted.lint())
+    text, *ways = found.splitlines()
+    assert text == (
+        "patches/0003-more.patch: it does not apply without add, on which it does not depend:"
+        " their lines in tally/words.py are side by side"
+    )
+    assert ways[:2] == [
+        "      fix: move its lines so that an unchanged line is between them and those of add",
+        "       or: write `Depends: add` in the message of `more`:",
+    ]
+    paste(linted.fork, ways[2].strip(), editor="sed -i 's/^Forwarded/Depends: add\\n&/'")
+    linted.lint(0)
+
+
+def test_lines_with_an_unchanged_one_between_are_no_finding(linted):
+    beside_add(linted, "HELLO = 'good day'\n", "HELLO = 'good day'\nMORE = 2\n")
+    linted.lint(0)
+
+
+def test_lines_that_another_patch_added_are_a_dependency(linted):
+    beside_add(linted, IMPORT[1:], "HELLO = 'good night'\n")
+    assert "it does not apply without add, on which it does not depend" in linted.lint()
+
+
+def test_what_the_other_patch_depends_on_is_not_named_besides(linted):
+    linted.replace(BYE, "Probes:", "Depends: add\nProbes:")
+    linted.tree.rename(linted.root / "old")
+    linted.fork.run("import")
+    text = linted.read(".fork/series/tally/__init__.py")
+    new = text.replace("return b * a", "return b * a * 1")
+    linted.commit("more", "tally/__init__.py", new)
+    linted.fork.run("export")
+    (found,) = findings(linted.lint())
+    assert "does not apply without bye, on which" in found
+
+
 # Places
 
 
@@ -380,6 +440,45 @@ def test_commits_that_are_not_exported_are_a_warning(linted):
     assert warnings(linted.lint(0))[1:] == ["      fix: nox -s export"]
 
 
+def test_message_that_is_mended_and_not_exported_is_to_be_exported(linted):
+    linted.commit("more", "tally/more.py", "from tally_overrides import others\n")
+    linted.write("tally_overrides/others.py", "")
+    linted.fork.run("export", ok=2)
+    text = MESSAGE.format(id="more", more="Overrides: others\n")
+    linted.git("commit", "--quiet", "--amend", "-m", text)
+    export = "      fix: the commit `more` names it, and is not exported:\n           nox -s export"
+    (found,) = findings(linted.lint())
+    assert (
+        found == f"tally_overrides/others.py: no live patch names it (Overrides: others)\n{export}"
+    )
+    linted.replace(BYE, "Because it is needed", "Because it is needed here")
+    assert findings(linted.lint()) == [found], "also if a patch file was edited"
+    assert export in linted.fork.run("status", "--patch", "mroe", ok=2).stderr
+    linted.replace(BYE, "Because it is needed here", "Because it is needed")
+    linted.fork.run("export")
+    linted.lint(0)
+
+
+@pytest.mark.parametrize("verb", ["lint", "status"])
+def test_trailer_that_is_mended_in_the_message_is_to_be_exported(linted, verb):
+    linted.write("tally_overrides/sums.py", "import tally_overrides.others\n")
+    linted.write("tally_overrides/others.py", "")
+    said = linted.fork.run(verb, ok=2).stderr
+    assert "fix: write `Overrides: sums, others` in the message of `add`:\n" in said
+    text = MESSAGE.format(id="add", more="Overrides: sums, others\n")
+    linted.git("checkout", "--quiet", "HEAD^")
+    linted.git("commit", "--quiet", "--amend", "-m", text)
+    linted.git("cherry-pick", "series")
+    linted.git("checkout", "--quiet", "-B", "series")
+    said = linted.fork.run(verb, ok=2).stderr
+    assert "in the message of" not in said
+    assert (
+        "fix: `add` has another message, which is not exported:\n           nox -s export\n" in said
+    )
+    linted.fork.run("export")
+    linted.lint(0)
+
+
 def test_trailers_that_export_filled_in_are_no_difference(linted):
     linted.write(".fork/series/tally/more.py", "MORE = 2\n")
     linted.git("add", "--all")
@@ -428,6 +527,31 @@ def test_import_and_patches_that_both_changed(linted):
     assert "both changed since the import; an export is refused, and says how to" in found[0]
     assert found[1] == "      fix: nox -s export"
     assert "To keep both, " in linted.fork.run("export", ok=20).stderr
+
+
+# Files for upstream
+
+
+def test_files_for_upstream_of_no_live_patch(linted):
+    for name in ("add", "byes", "gone"):
+        linted.write(f"tests/forward/{name}/tests/test_{name}.py", "")
+    (linted.root / "tests/forward/empty").mkdir()
+    (linted.root / "patches/retired").mkdir()
+    text = linted.read(BYE).replace("Id: bye", "Id: gone\nApplied-Upstream: 1.1; so")
+    linted.write("patches/retired/0003-gone.patch", text)
+    assert findings(linted.lint()) == [
+        (
+            "tests/forward/byes: there is no patch byes, so `forward` never reads it\n"
+            "      fix: mv tests/forward/byes tests/forward/bye\n"
+            "       or: rm -r tests/forward/byes"
+        ),
+        (
+            "tests/forward/gone: the patch gone has retired, so `forward` never reads it\n"
+            "      fix: rm -r tests/forward/gone"
+        ),
+    ]
+    linted.paste("mv tests/forward/byes tests/forward/bye", "rm -r tests/forward/gone")
+    assert "1 retired patches are in order" in linted.lint(0)
 
 
 # All of them

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from scripts.core.model import State
+from scripts.core.model import Outcome, Result, State, Verdict
 from scripts.report.advice import Advice, advise
-from scripts.verdicts.aggregate import OptionalChecks
-from scripts.verdicts.decide import Facts
+from scripts.verdicts.aggregate import NO_TEETH, OptionalChecks, mark_unproven
+from scripts.verdicts.decide import UNDECLARED, Facts
 from tests.scripts.report.test_terminal import (
     ABSORBED,
     BROKEN,
@@ -172,6 +172,38 @@ def test_chosen_patch_gets_its_verdict():
 def test_evidence_that_is_shown_already_is_followed_by_a_cell_to_run():
     shown = advise(replace(report(live("a")), has_all_features=False), why=True)
     assert shown.command == "nox -s cell -- 2@plain@redis6"
+
+
+def test_cell_that_is_shown_already_is_followed_by_its_probes_alone():
+    at = "2@plain@redis6"
+    shown = replace(report(live("a", BROKEN)), verb="cell", cli_options=(f"--cells {at}",))
+    assert advise(shown, why=True).command == f"nox -s probe -- a --cell {at}"
+
+
+def test_probes_that_fail_nowhere_are_to_be_written():
+    item = live("a", ABSORBED)
+    file = "tests/probes/test_a.py"
+    toothless = replace(
+        item,
+        feature=replace(item.feature, probes=(f"{file}::test_a",)),
+        releases=tuple(mark_unproven(item.releases)),
+        verdict=Verdict.UNPROVEN,
+    )
+    for found in (report(toothless), replace(report(toothless), has_all_features=False)):
+        advice = advise(found, why=True)
+        assert advice.text.endswith(f": {NO_TEETH}") or "a (unproven)" in advice.text
+        assert (advice.before, advice.command) == (
+            f"assert in {file} what upstream lacks",
+            "nox -s probe -- a",
+        )
+    both = advise(report(toothless, live("b", BROKEN)))
+    assert (both.before, both.command) == ("", "nox -s status -- --patch a --patch b --why")
+
+
+def test_series_that_cannot_be_built_without_a_patch_leads_to_lint():
+    words = f"cannot be built: without it b {UNDECLARED}"
+    facts = Facts(bare=FAIL, series=PASS, without=Result(Outcome.MISSING, words))
+    assert advise(report(live("a", facts)), why=True).command == "nox -s lint"
 
 
 def test_way_to_an_interpreter_is_the_next_command():

@@ -114,6 +114,27 @@ def test_hunks_are_read_with_their_places(look):
     assert patch.lines == 4
 
 
+def test_trailer_above_an_empty_line_is_read_as_it_is_meant_and_named(look):
+    patch, wrong = look(MAIL.replace("\nOverrides: ", "\n\nOverrides: "))
+    assert (patch.id, patch.overrides, patch.why.count("\n")) == (
+        "right-order",
+        ("order", "sums"),
+        2,
+    )
+    assert wrong == [
+        (
+            "`Id:`, `Base:`, `Origin:`, `Bug:`, `Forwarded:`, `Last-Update:` and `Probes:` stand"
+            " outside the last paragraph"
+        )
+    ]
+
+
+def test_text_that_begins_like_a_trailer_is_text(look):
+    text = "Found: by chance.\n\nBug: none is known\nof anybody.\n\nId: r"
+    patch, wrong = look(MAIL.replace("Found by chance.\n\nId: r", text))
+    assert (wrong, patch.why.count("\n\n")) == ([], 2)
+
+
 def test_patch_without_a_hunk_is_read(look):
     patch, wrong = look(MAIL[: MAIL.index("\ndiff --git")])
     assert (wrong, patch.hunks, patch.id) == ([], (), "right-order")
@@ -180,7 +201,7 @@ def test_words_after_the_trailers_hide_them(look):
         wrong[0]
         == "the last paragraph must be trailers (`Name: value`), this line is none: 'And so on.'"
     )
-    assert "the trailer `Id:` is missing" in wrong
+    assert "`Id:` stands outside the last paragraph" in wrong
 
 
 @pytest.mark.parametrize("line", ["---", "--- a/tally.py", "diff -u a b", "Index: tally.py"])

@@ -38,8 +38,10 @@ def requirement(name):
     written = [pair for pair in trailers if pair[0] not in {"Base", "Last-Update"}]
     body = "\n".join(f"{key}: {value}" for key, value in written)
     if any(f"`{name}:`" in problem.text for problem in message_problems("Fold names", body)):
-        others = re.findall(r"`(Probes|Drop-When):`", " ".join(live))
-        return f"yes, or {' and '.join(f'`{other}:`' for other in others)}" if others else "yes"
+        others = patch_fields.RECORD_REQUIRED
+        instead = (*trailers, *((other, "x") for other in others))
+        names = " and ".join(f"`{other}:`" for other in others)
+        return "yes" if problems(instead, State.ACTIVE) else f"yes, or {names}"
     if live:
         return "`export` writes it"
     return "in `retired/`" if problems(trailers, State.RETIRED) else "no"
