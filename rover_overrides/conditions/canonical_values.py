@@ -45,6 +45,11 @@ def kind_of(field: Field[Any, Any]) -> str | None:
     return None if internal in cacheops_settings.CACHEOPS_SKIP_FIELDS else kind
 
 
+def settings_in_effect() -> tuple[bool, tuple[str, ...]]:
+    """Return the settings that `kind_of` depends on."""
+    return is_enabled("canonical-values"), tuple(cacheops_settings.CACHEOPS_SKIP_FIELDS)
+
+
 @cached_by_identity
 def _kind_of(field: Field[Any, Any]) -> tuple[str | None, str]:
     """Return the kind and the internal type of a field; for a foreign key, those of its target."""
@@ -75,10 +80,20 @@ def to_comparable(field: Field[Any, Any], kind: str, value: Any) -> Any:
 
     Raises NotComparableError if that is not certain.
     """
-    try:
-        return _CONVERTERS[kind](field, value)
-    except (TypeError, ValueError, OverflowError, InvalidOperation, ValidationError) as error:
-        raise NotComparableError from error
+    return converter_of(kind)(field, value)
+
+
+def converter_of(kind: str) -> Callable[[Any, Any], Any]:
+    """Return `to_comparable` for values of one kind, a function of the field and the value."""
+    convert = _CONVERTERS[kind]
+
+    def to_comparable_of_kind(field: Any, value: Any) -> Any:
+        try:
+            return convert(field, value)
+        except (TypeError, ValueError, OverflowError, InvalidOperation, ValidationError) as error:
+            raise NotComparableError from error
+
+    return to_comparable_of_kind
 
 
 def max_digits(field: Field[Any, Any]) -> int:
@@ -88,12 +103,17 @@ def max_digits(field: Field[Any, Any]) -> int:
 
 def encode_value(kind: str, value: Any) -> str:
     """Return the canonical text of a comparable value."""
-    return str(int(value)) if kind == "bool" else _ENCODERS.get(kind, str)(value)
+    return encoder_of(kind)(value)
 
 
-def decode_value(kind: str, text: str) -> Any:
-    """Return the comparable value of a canonical text."""
-    return _DECODERS[kind](text)
+def encoder_of(kind: str) -> Callable[[Any], str]:
+    """Return `encode_value` for values of one kind."""
+    return _ENCODERS.get(kind, str)
+
+
+def decoder_of(kind: str) -> Callable[[str], Any]:
+    """Return a function from the canonical text of a value of one kind to the value."""
+    return _DECODERS[kind]
 
 
 def _require(condition: bool) -> None:
@@ -176,6 +196,14 @@ def _ip(field: Field[Any, Any], value: Any) -> str:
     return str(ipaddress.ip_address(resolve_target(field).get_prep_value(value)))
 
 
+COMPARABLE_AS_IS: dict[str, type] = {
+    "int": int,
+    "bool": bool,
+    "date": dt.date,
+    "uuid": uuid.UUID,
+}
+"""The exact type whose values are comparable as they are, by kind."""
+
 _CONVERTERS: dict[str, Callable[[Any, Any], Any]] = {
     "int": _int,
     "bool": _bool,
@@ -190,6 +218,7 @@ _CONVERTERS: dict[str, Callable[[Any, Any], Any]] = {
     "ip": _ip,
 }
 _ENCODERS: dict[str, Callable[[Any], str]] = {
+    "bool": lambda value: str(int(value)),
     "date": dt.date.isoformat,
     "datetime": dt.datetime.isoformat,
     "time": dt.time.isoformat,

@@ -11,22 +11,19 @@ dropped, but it must never be made stronger.
 
 from __future__ import annotations
 
-import functools
 import json
-from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Union
 
 from rover_overrides.conditions.canonical_values import (
     NotComparableError,
-    decode_value,
     encode_value,
     kind_of,
     to_comparable,
 )
-from rover_overrides.conditions.date_parts import part_kind, part_of
-from rover_overrides.conditions.folding import WILDCARD, fold
-from rover_overrides.conditions.patterns import PATTERNS
-from rover_overrides.introspection.schema import field_of
+from rover_overrides.conditions.date_parts import part_kind
+from rover_overrides.conditions.folding import WILDCARD
+from rover_overrides.core.bounded_table import BoundedTable
 
 ROW_OPERAND_OPERATORS = frozenset({"exact", "isnull", "iexact"})
 """Operators of atoms whose operand is computed from the row, so it is not in the template.
@@ -36,6 +33,8 @@ The other atoms are tests, whose operand is in the template. Only a test can be 
 
 MAX_ATOMS = 12
 MAX_OPERAND_BYTES = 65_536
+PARSED_BYTES = 32_000_000
+"""How many bytes of parsed templates a process keeps."""
 
 
 class Hop(NamedTuple):
@@ -84,6 +83,11 @@ class Atom(NamedTuple):
         """Whether the operand is computed from the row."""
         return self.op in ROW_OPERAND_OPERATORS
 
+    @property
+    def is_test(self) -> bool:
+        """Whether the operand is in the template, and a row is compared with it."""
+        return not self.has_row_operand and self.op != READS
+
 
 class Conj(NamedTuple):
     """A conjunction of atoms: their template, and the operands that a row gives."""
@@ -106,10 +110,6 @@ CHANGED = Column((), "*")
 """The key in a row for the names of its updated columns. Without it, any column may be updated."""
 
 
-class _UnknownValueError(Exception):
-    """The row may meet conjs that cannot be computed."""
-
-
 def conjs_of(atoms: Iterable[Atom]) -> list[Conj]:
     """Return the conjs that a row which meets the atoms invalidates; empty if no row can meet them.
 
@@ -130,11 +130,7 @@ def conjs_of(atoms: Iterable[Atom]) -> list[Conj]:
     return [
         conj,
         *others,
-        *(
-            [_with_wildcards(conj)]
-            if conj.values and any(atom.column.path for atom in kept)
-            else []
-        ),
+        *([with_wildcards(conj)] if conj.values and any(atom.column.path for atom in kept) else []),
     ]
 
 
@@ -161,14 +157,7 @@ def related_columns(templates: Iterable[str]) -> set[Column]:
 
 def reverse_hop(template: str) -> Path:
     """Return the reverse hop of a template, as a path of one hop, or an empty path."""
-    return next(
-        (
-            column.path[:1]
-            for column in parse_template(template).columns
-            if column.path and column.path[0].is_reverse
-        ),
-        (),
-    )
+    return parse_template(template).reverse_hop
 
 
 def may_miss_changes(template: str, changed: Container[str], known: Container[str]) -> bool:
@@ -179,129 +168,57 @@ def may_miss_changes(template: str, changed: Container[str], known: Container[st
     reverse hop, not for those behind it.
     """
     many = reverse_hop(template)
-    beyond = {
-        hop.table
-        for column in parse_template(template).columns
-        for hop in column.path[column.path[:1] == many :]
-    }
-    return any(table in changed for table in beyond) or (
+    return any(table in changed for table in tables_beyond(template)) or (
         many[0].table in changed and many[0].table not in known
     )
 
 
-def conditions_met_by(table: str, templates: Iterable[str], row: Row) -> set[Conj] | None:
-    """Return the conjs that a row meets, or None if it may meet any."""
-    found = {TRUE}
-    row_values = _RowValues(table, row)
-    changed = row.get(CHANGED)
-    try:
-        templates = [
-            template for template in templates if parse_template(template).is_affected_by(changed)
-        ]
-        found.update(
-            conj
-            for template in templates
-            if (conj := _conj_met_by(template, row_values)) is not None
-        )
-    except (_UnknownValueError, LookupError, TypeError, ValueError):
-        # The row has an unknown value, or the template is of another version.
-        return None
-    return found
+def tables_beyond(template: str) -> frozenset[str]:
+    """Return the tables of a template's related rows, without that of its reverse hop."""
+    many = reverse_hop(template)
+    return frozenset(
+        hop.table
+        for column in parse_template(template).columns
+        for hop in column.path[column.path[:1] == many :]
+    )
 
 
-def _conj_met_by(template: str, row: _RowValues) -> Conj | None:
-    """Return the conj of a template that a row meets, or None.
-
-    Raises _UnknownValueError if a value is unknown and only the row's own columns are compared.
-    """
-    parsed = parse_template(template)
-    try:
-        values = parsed.operands_of(row)
-    except _UnknownValueError:
-        if not parsed.has_related_columns:
-            raise
-        return _with_wildcards(Conj(template, parsed.blank_values))
-    return None if values is None else Conj(template, values)
-
-
-def _with_wildcards(conj: Conj) -> Conj:
+def with_wildcards(conj: Conj) -> Conj:
     """Return the conj that is invalidated if the values of related rows are unknown."""
     return conj._replace(values=(WILDCARD,) * len(conj.values))
 
 
 class ParsedTemplate:
-    """A parsed template, ready to test rows."""
+    """A parsed template.
+
+    It keeps no operands: a list may be long.
+    """
 
     def __init__(self, template: str) -> None:
         atoms = decode_template(template)
-        self._row_operands = [(atom.column, atom.op) for atom in atoms if atom.has_row_operand]
-        self._tests = [atom for atom in atoms if not atom.has_row_operand and atom.op != READS]
-        self._reads = next((atom.operand for atom in atoms if atom.op == READS), None)
-        self.has_tests = bool(self._tests)
+        self.row_operands = [(atom.column, atom.op) for atom in atoms if atom.has_row_operand]
+        self.tested = list(dict.fromkeys(atom.column for atom in atoms if atom.is_test))
+        self.reads = next((atom.operand for atom in atoms if atom.op == READS), None)
+        self.has_tests = bool(self.tested)
         self.columns = {atom.column for atom in atoms}
         self.tables = frozenset(hop.table for column in self.columns for hop in column.path)
         self.has_related_columns = bool(self.tables)
-        self.blank_values = ("",) * len(self._row_operands)
-        self._operands: dict[tuple[str, int], Any] = {}
-
-    def is_affected_by(self, changed: Collection[str] | None) -> bool:
-        """Return whether an update of these columns may matter; None stands for any column."""
-        return (
-            changed is None
-            or self._reads is None
-            or any(column in changed for column in self._reads)
+        self.shape = ""
+        """The text of `describe.shape`, once that is known."""
+        self.reverse_hop: Path = next(
+            (
+                column.path[:1]
+                for column in self.columns
+                if column.path and column.path[0].is_reverse
+            ),
+            (),
         )
 
-    def operands_of(self, row: _RowValues) -> tuple[str, ...] | None:
-        """Return the operands that the row gives, or None if it does not meet the template.
 
-        Raises _UnknownValueError if a value is unknown.
-        """
-        for number, atom in enumerate(self._tests):
-            if not self._meets(number, atom, row):
-                return None
-        values = [row.row_operand(column, op) for column, op in self._row_operands]
-        return None if None in values else tuple(value for value in values if value is not None)
+_parsed: BoundedTable[str, ParsedTemplate] = BoundedTable(PARSED_BYTES, ParsedTemplate)
 
-    def _meets(self, number: int, atom: Atom, row: _RowValues) -> bool:
-        try:
-            value = row.value(atom.column)
-        except (NotComparableError, _UnknownValueError):
-            return True  # it may meet the test
-        if value is None:  # neither a comparison with NULL nor its negation is true
-            return False
-        # By table, because columns of the same name in two tables may be of different kinds.
-        if (row.table, number) not in self._operands:
-            self._operands[row.table, number] = _decoded_operand(row.table, atom)
-        return _TESTS[atom.op](value, self._operands[row.table, number], atom.negated)
-
-
-class _RowValues:
-    """A row of a table, with its values computed once for all templates."""
-
-    def __init__(self, table: str, row: Row) -> None:
-        self.table = table
-        self._row = row
-        self._values: dict[Column, Any] = {}
-        self._operand_texts: dict[tuple[Column, str], str | None] = {}
-
-    def value(self, column: Column) -> Any:
-        """Return the comparable value of a column; raise as `_value` does."""
-        if column not in self._values:
-            self._values[column] = _value(self.table, column, self._row)
-        return self._values[column]
-
-    def row_operand(self, column: Column, op: str) -> str | None:
-        """Return the operand with which the row meets an operator; raise as `_row_operand` does."""
-        if (column, op) not in self._operand_texts:
-            self._operand_texts[column, op] = _row_operand(self.table, column, op, self._row)
-        return self._operand_texts[column, op]
-
-
-@functools.lru_cache(maxsize=8192)
-def parse_template(template: str) -> ParsedTemplate:
-    """Return the parsed template, cached because each write tests the same templates."""
-    return ParsedTemplate(template)
+parse_template = _parsed.__getitem__
+"""Return the parsed template, cached because each write tests the same templates."""
 
 
 def encode_operand(field: Any, part: str, value: Any) -> str:
@@ -317,62 +234,6 @@ def _kind(field: Any, part: str) -> str:
     if kind is None:
         raise NotComparableError
     return kind
-
-
-def _value(table: str, column: Column, row: Row) -> Any:
-    """Return the comparable value of a column in a row, or None for NULL.
-
-    Raises _UnknownValueError if the row lacks the column, NotComparableError if its value cannot be
-    compared.
-    """
-    # A related column is in the row once, for all of its parts.
-    key: str | Column = column._replace(part="") if column.path else column.name
-    if key not in row:
-        raise _UnknownValueError
-    value = row[key]
-    if value is None:
-        return None
-    field = field_of(column.path[-1].table if column.path else table, column.name)
-    kind = kind_of(field) if field is not None else None
-    if field is None or kind is None:
-        raise NotComparableError
-    value = to_comparable(field, kind, value)
-    try:
-        return part_of(value, column.part) if column.part else value
-    except ValueError as error:
-        raise NotComparableError from error
-
-
-def _row_operand(table: str, column: Column, op: str, row: Row) -> str | None:
-    """Return the operand with which a row meets an operator, or None if it meets none.
-
-    Raises _UnknownValueError if the operand cannot be computed.
-    """
-    if op == "isnull":
-        key: str | Column = column if column.path else column.name
-        if key not in row:
-            raise _UnknownValueError
-        return "1" if row[key] is None else "0"
-    try:
-        value = _value(table, column, row)
-    except NotComparableError:
-        raise _UnknownValueError from None
-    if value is None:
-        return None
-    if op == "iexact":
-        folded = fold(value)
-        return WILDCARD if folded is None else folded
-    field = field_of(column.path[-1].table if column.path else table, column.name)
-    return encode_value(_kind(field, column.part), value)
-
-
-def _decoded_operand(table: str, atom: Atom) -> Any:
-    if atom.op in PATTERNS:
-        return atom.operand[0]
-    field = field_of(atom.column.path[-1].table if atom.column.path else table, atom.column.name)
-    kind = _kind(field, atom.column.part)
-    values = [decode_value(kind, text) for text in atom.operand]
-    return frozenset(values) if atom.op == "in" else values[0]
 
 
 def _atoms_to_keep(atoms: Iterable[Atom]) -> list[Atom] | None:
@@ -439,17 +300,3 @@ def _decode_atom(item: Sequence[Any]) -> Atom:
 def _decode_hop(item: Sequence[str]) -> Hop:
     column, table, target, *reverse = item
     return Hop(column, table, target, is_reverse=bool(reverse))
-
-
-def _is_in(value: Any, operand: Any, negated: bool) -> bool:
-    return (value in operand) is not negated
-
-
-_TESTS = {
-    "in": _is_in,
-    "gt": lambda value, operand, negated: (value > operand) is not negated,
-    "gte": lambda value, operand, negated: (value >= operand) is not negated,
-    "lt": lambda value, operand, negated: (value < operand) is not negated,
-    "lte": lambda value, operand, negated: (value <= operand) is not negated,
-    **PATTERNS,
-}

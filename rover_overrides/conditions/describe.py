@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from rover_overrides.conditions.conditions import READS, Atom, Conj, decode_template
+from rover_overrides.conditions.conditions import (
+    READS,
+    Atom,
+    Conj,
+    decode_template,
+    parse_template,
+)
 
 _SIGNS = {
     "exact": "=",
@@ -21,8 +27,11 @@ _LONGEST = 60  # characters of an operand
 
 def shape(template: str) -> str:
     """Return the columns and operators of a template, without its operands."""
-    comparisons, _ = _split_reads(decode_template(template))
-    return " and ".join(map(_comparison_text, comparisons)) or "any row"
+    parsed = parse_template(template)
+    if not parsed.shape:
+        comparisons, _ = _split_reads(decode_template(template))
+        parsed.shape = " and ".join(map(_comparison_text, comparisons)) or "any row"
+    return parsed.shape
 
 
 def condition(conj: Conj) -> str:

@@ -5,7 +5,7 @@ This is its open transaction, and what waits for the end of it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 _KEY = "rover_state"
@@ -34,6 +34,8 @@ class ConnectionState:
     """
     reads_old_rows: bool = True
     """Whether the old rows of a write are read; False if that failed in its first transaction."""
+    locked_tables: set[str] = field(default_factory=set)
+    """The tables whose database file in SQLite the open transaction has locked for writing."""
     row_locks: int = 0
     """How many savepoints of the open transaction have locked rows."""
     abort_error: Exception | None = None
@@ -55,9 +57,13 @@ class ConnectionState:
     has_drained_outbox: bool = False
     """Whether the open transaction read outbox rows that must be deleted after it."""
 
+    selects: dict[Any, Any] = field(default_factory=dict)
+    """The cache's own SELECTs that were compiled for the connection (see `selects`)."""
+
     def end_transaction(self) -> None:
         """Reset what applies to the transaction that has ended."""
         self.has_uncommitted_writes = False
+        self.locked_tables.clear()
         self.row_locks = 0
         self.abort_error = None
         self.outermost_savepoint = ""

@@ -31,6 +31,11 @@ def hide_end(connection: Any) -> Any:
     return _remove_from_log(connection, "COMMIT", "ROLLBACK")
 
 
+def is_needed(connection: Any) -> bool:
+    """Return whether anything could show the application's query log a transaction."""
+    return bool(connection.queries_logged or connection.execute_wrappers)
+
+
 @contextmanager
 def _remove_from_log(connection: Any, *words: str) -> Iterator[None]:
     log = connection.queries_log

@@ -37,15 +37,20 @@ def sees_snapshot_only(using: str) -> bool:
 
     On SQLite nobody else can commit meanwhile.
     """
-    return connections[using].vendor != "sqlite" and _has_snapshot(using)
+    connection = connections[using]
+    return (
+        connection.vendor != "sqlite"
+        and statements.in_transaction(connection)
+        and is_bound_to_snapshot(using)
+    )
 
 
 def is_bound_to_snapshot(using: str) -> bool:
     """Return whether a reader sees only what was committed when its transaction began.
 
-    A cached result may be newer than that. To save round trips at each read of the cache,
-    PostgreSQL's default level is queried once per process, and the level of a transaction only if
-    raw SQL or the driver has named another one.
+    A cached result may be newer than that. To save round trips at each read of the cache and at
+    each write, PostgreSQL's default level is queried once per process, and the level of a
+    transaction only if raw SQL or the driver has named another one.
     """
     connection = connections[using]
     if connection.connection is None:

@@ -156,11 +156,11 @@ def in_transaction(connection: Any) -> bool:
 
     It may be an atomic block, manual mode, or a transaction that raw SQL began.
     """
-    return bool(
-        connection.in_atomic_block
-        or not connection.get_autocommit()
-        or has_raw_transaction(connection)
-    )
+    if connection.in_atomic_block:
+        return True
+    if connection.connection is None:
+        return not connection.get_autocommit()  # which opens the connection
+    return not connection.autocommit or has_raw_transaction(connection)
 
 
 def has_raw_transaction(connection: Any) -> bool:
@@ -262,7 +262,8 @@ def has_run_statement(connection: Any) -> bool:
 def _run(connection: Any, sql: str, params: Sequence[Any], options: _Options) -> list[Row]:
     _logger.debug("%s: %s", connection.alias, sql)
     try:
-        connection.ensure_connection()
+        if connection.connection is None:
+            connection.ensure_connection()
         if connection.needs_rollback or not is_usable(connection):
             raise StatementError("the transaction has failed")
         if _is_pipelined(connection):
@@ -332,9 +333,12 @@ def _end_savepoint(connection: Any, sql: str, failure: BaseException | None = No
 def _send(connection: Any, before: str, sql: str, params: Sequence[Any] = ()) -> list[Row]:
     """Send statements in one round trip, and return the rows of the last one."""
     with connection.wrap_database_errors, closing(_client_cursor(connection)) as cursor:
-        # psycopg2 returns bytes, psycopg 3 a str.
-        text = cursor.mogrify(sql, params)
-        cursor.execute(before.encode() + text if isinstance(text, bytes) else before + text)
+        if before:
+            # psycopg2 returns bytes, psycopg 3 a str.
+            text = cursor.mogrify(sql, params)
+            cursor.execute(before.encode() + text if isinstance(text, bytes) else before + text)
+        else:
+            cursor.execute(sql, params)
         # psycopg 3 has a result for each statement: go to the last one.
         while hasattr(cursor, "pgresult") and cursor.nextset():
             pass
@@ -390,9 +394,13 @@ def _on_other_database(
 
 
 def _execute(connection: Any, sql: str, params: Sequence[Any]) -> list[Row]:
-    with connection.wrap_database_errors, closing(connection.create_cursor()) as cursor:
-        cursor.execute(sql, tuple(params))
-        return list(cursor.fetchall()) if cursor.description else []
+    with connection.wrap_database_errors:
+        cursor = connection.create_cursor()
+        try:
+            cursor.execute(sql, tuple(params))
+            return list(cursor.fetchall()) if cursor.description else []
+        finally:
+            cursor.close()
 
 
 _RUNNERS = {"postgresql": _on_postgresql, "sqlite": _on_sqlite}

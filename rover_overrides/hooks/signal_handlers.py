@@ -15,6 +15,8 @@ from django.dispatch import Signal
 
 from rover_overrides.core.modes import is_tracking_writes, write_already_tracked
 
+_UPSTREAM_FUNCTIONS = invalidation.invalidate_obj, invalidation.invalidate_dict
+
 
 def is_handler_redundant(signal: Signal) -> bool:
     """Return whether upstream's handler of a signal would have nothing to do.
@@ -46,12 +48,9 @@ def cache_saved(queryset: Any, instance: Any) -> None:
 
 
 def _call_invalidation(invalidate: Callable[..., None], *args: Any, using: str) -> None:
-    """Call an invalidation, even if it has nothing to do.
-
-    Other code may have replaced the function.
-    """
+    """Call an invalidation, even if it has nothing to do, where other code replaced a function."""
     if not is_tracking_writes():
         invalidate(*args, using=using)
-        return
-    with write_already_tracked():
-        invalidate(*args, using=using)
+    elif (invalidation.invalidate_obj, invalidation.invalidate_dict) != _UPSTREAM_FUNCTIONS:
+        with write_already_tracked():
+            invalidate(*args, using=using)

@@ -18,13 +18,12 @@ from contextlib import contextmanager, suppress
 
 from cacheops import invalidation, redis, transaction
 from cacheops.conf import settings
-from django.conf import settings as django_settings
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from redis.exceptions import RedisError
 
 from rover_overrides.core.operator_warnings import warn
-from rover_overrides.core.switches import is_enabled
+from rover_overrides.core.switches import is_enabled, raw_setting
 from rover_overrides.database import statements
 from rover_overrides.database.bypass import reads_bypass_cache
 from rover_overrides.database.connection_state import state_of
@@ -59,7 +58,7 @@ class Batch:
 
     def add(self, change: Change) -> None:
         """Add a change, unless the whole table counts as changed already."""
-        kept = self._changes.setdefault(change.prefixed_table, [])
+        kept = self._changes.setdefault((change.prefix, change.table), [])
         if kept and _is_coarse(kept[0]):
             return
         if _is_coarse(change) or len(kept) >= MAX_ROWS:
@@ -69,6 +68,9 @@ class Batch:
 
     def changes(self) -> list[Change]:
         """Return the changes."""
+        if len(self._changes) == 1:
+            [kept] = self._changes.values()
+            return [*kept]
         return [change for kept in self._changes.values() for change in kept]
 
     def take(self) -> list[Change]:
@@ -256,33 +258,41 @@ def _note_unknown(
     two_phase.send_signals(changes)
 
 
-@redis.handle_connection_failure  # type: ignore[untyped-decorator]
 def _send(alias: str, changes: list[Change]) -> None:
     if changes:
-        with _remember_on_failure(alias, changes):
-            if not _try_enqueue(alias, changes):
-                flush_unsent()
-                two_phase.invalidate(alias, changes)
-        two_phase.send_signals(changes)
+        _send_changes(alias, changes)
 
 
 @redis.handle_connection_failure  # type: ignore[untyped-decorator]
-def _finish_prepared(
-    alias: str, prepared: two_phase.Prepared, changes: list[Change], *, was_committed: bool
-) -> None:
-    with _remember_on_failure(alias, changes if was_committed else []):
-        two_phase.finish(alias, prepared, changes, was_committed=was_committed)
-
-
-@contextmanager
-def _remember_on_failure(alias: str, changes: list[Change]) -> Iterator[None]:
+def _send_changes(alias: str, changes: list[Change]) -> None:
     try:
-        yield
+        if not _try_enqueue(alias, changes):
+            flush_unsent()
+            two_phase.invalidate(alias, changes)
     except CircuitOpenError:  # the failure that opened the circuit was reported
         _remember_unsent(alias, _tables_of(changes))
     except BaseException:  # a signal handler may raise while this waits for Redis
         _remember_unsent(alias, _tables_of(changes))
         raise
+    two_phase.send_signals(changes)
+
+
+def _finish_prepared(
+    alias: str, prepared: two_phase.Prepared, changes: list[Change], *, was_committed: bool
+) -> None:
+    written = changes if was_committed else []
+    try:
+        two_phase.finish(alias, prepared, changes, was_committed=was_committed)
+    except CircuitOpenError:  # as above
+        _remember_unsent(alias, _tables_of(written))
+    except BaseException as error:  # noqa: BLE001 - it is raised again, unless upstream goes on
+        _remember_unsent(alias, _tables_of(written))
+        _raise_unless_degrading(error)
+
+
+@redis.handle_connection_failure  # type: ignore[untyped-decorator]
+def _raise_unless_degrading(error: BaseException) -> None:
+    raise error
 
 
 def _remember_unsent(alias: str, tables: Collection[PrefixedTable]) -> None:
@@ -294,9 +304,7 @@ def _remember_unsent(alias: str, tables: Collection[PrefixedTable]) -> None:
 
 def _is_queue_enabled() -> bool:
     """Return whether invalidations are handed over to a queue."""
-    return bool(getattr(django_settings, "CACHEOPS_ROVER_QUEUE", None)) and is_enabled(
-        "queued-work"
-    )
+    return bool(raw_setting("CACHEOPS_ROVER_QUEUE", None)) and is_enabled("queued-work")
 
 
 def _try_enqueue(alias: str, changes: list[Change]) -> bool:
@@ -342,11 +350,14 @@ def _on_outermost_exit(alias: str, batch: Batch) -> None:
 
     In manual mode that is not the COMMIT yet, so the changes go on waiting.
     """
+    changes = batch.take()
+    if not changes:  # the COMMIT has taken them
+        return
     connection = connections[alias]
     if not is_in_manual_mode(connection):
-        _send(alias, batch.take())
+        _send(alias, changes)
         return
-    for change in batch.take():
+    for change in changes:
         _manual_batch(connection).add(change)
 
 

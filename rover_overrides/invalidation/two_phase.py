@@ -5,32 +5,34 @@ from __future__ import annotations
 import os
 import time
 from collections import defaultdict
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from importlib import import_module
 from typing import Any, NamedTuple, Optional
 
 from cacheops.sharding import get_prefix
 from cacheops.signals import cache_invalidated
-from django.conf import settings
+from django.db import connections
 from redis import ConnectionError as RedisConnectionError
 
 from rover_overrides.cache import pending_writes
-from rover_overrides.cache.registry import RegistryCopies, registry_keys, stamp_key
+from rover_overrides.cache.registry import (
+    RegistryCopies,
+    registry_keys,
+    stamp_key,
+    stamp_keys,
+)
 from rover_overrides.cache.results import is_redis_skipped
 from rover_overrides.conditions.conditions import (
     TRUE,
+    Column,
     Conj,
-    Path,
     Row,
-    conditions_met_by,
     may_miss_changes,
-    related_columns,
-    reverse_hop,
 )
-from rover_overrides.core.switches import is_installed
+from rover_overrides.core.switches import is_installed, raw_setting
 from rover_overrides.introspection.schema import field_of, model_of
+from rover_overrides.invalidation.plans import Group, Plan, plan_of
 from rover_overrides.rows.related_rows import with_related
 from rover_overrides.rows.rows import is_complete, with_changed_columns
 from rover_overrides.transport import pipeline
@@ -47,6 +49,12 @@ _counters: Any = (
 )
 _registry = RegistryCopies()
 
+
+Templates = dict[tuple[str, str], tuple[str, ...]]
+"""The templates in use on prefixed tables."""
+
+ConjsByTable = dict[tuple[str, str], Optional[set[Conj]]]
+"""The conditions on prefixed tables that a write meets, None for all of a table."""
 
 PrefixedTable = tuple[Optional[str], str]
 """A prefix and a table; a prefix of None stands for that of the settings when Redis is queried."""
@@ -74,7 +82,7 @@ class Change(NamedTuple):
 def with_current_prefix(using: str, change: Change) -> Change:
     """Return a change that is about to wait for its COMMIT, with its current prefix."""
     # Without a prefix a queued change keeps the previous wheel's format (see `rq_queue`).
-    if getattr(settings, "CACHEOPS_PREFIX", None) is None:
+    if raw_setting("CACHEOPS_PREFIX", None) is None:
         return change
     return change._replace(prefix=prefix_of(using, change.table))
 
@@ -118,16 +126,20 @@ def invalidate_tables(using: str, tables: Iterable[PrefixedTable]) -> None:
 def prepare(using: str, changes: Iterable[Change]) -> Prepared:
     """Invalidate what depends on rows about to change, and store no result of their tables for now.
 
-    That lasts until `finish`. A call takes two round trips to Redis, three to a cluster, whatever
-    the number of rows. Rows behind a reverse foreign key are read twice: before the COMMIT, as they
-    were for a writer that commits first, and after it, as they are for one that commits last. Those
-    that the transaction itself changes also count as they were before.
+    That lasts until `finish`. Whatever the number of rows, a call takes one round trip to Redis if
+    the templates in use are still those last seen, else two, and to a cluster three. Rows behind a
+    reverse foreign key are read twice: before the COMMIT, as they were for a writer that commits
+    first, and after it, as they are for one that commits last. Those that the transaction itself
+    changes also count as they were before.
     """
     check_circuit()
     rows, tables = _group_rows(using, changes)
     token = os.urandom(16).hex()
-    with _abandon_on_failure(token, tables):
+    try:
         return _run_with_retry(partial(_prepare, using, rows, tables, token))
+    except BaseException:  # a signal handler may raise while this waits for Redis
+        pending_writes.mark_abandoned(tables, token)
+        raise
 
 
 def finish(
@@ -139,11 +151,14 @@ def finish(
     took long. Then results may have been stored meanwhile, under conditions that were unknown
     before the COMMIT, so the changes are evaluated again.
     """
-    with _abandon_on_failure(prepared.token, prepared.tables):
+    try:
         check_circuit()
         _run_with_retry(
             partial(_finish, using, prepared, list(changes), was_committed=was_committed)
         )
+    except BaseException:  # as above
+        pending_writes.mark_abandoned(prepared.tables, prepared.token)
+        raise
 
 
 def check_circuit() -> None:
@@ -160,38 +175,54 @@ def _run_with_retry(work: Callable[[], Result]) -> Result:
     return work() if circuit.has_failed else pipeline.run_with_retries(work)
 
 
-@contextmanager
-def _abandon_on_failure(token: str, tables: Sequence[tuple[str, str]]) -> Iterator[None]:
-    """Remember a writer that fails in the block, so that its registrations are removed later."""
-    try:
-        yield
-    except BaseException:  # a signal handler may raise while this waits for Redis
-        pending_writes.mark_abandoned(tables, token)
-        raise
-
-
 def _invalidate(using: str, changes: Sequence[Change]) -> None:
     rows, tables = _group_rows(using, changes)
-    pipeline.unlink(
-        _keys_to_delete(using, tables, rows, _read_templates(rows), _AllTables(), known={})
-    )
+    met = _conjs_by_table(using, tables, rows, _read_templates(rows), _AllTables(), {})
+    _count(met)
+    pipeline.unlink(_keys_to_delete(met))
 
 
 def _prepare(
     using: str, rows: Mapping[tuple[str, str], Rows], tables: Sequence[tuple[str, str]], token: str
 ) -> Prepared:
     registered_at, registering = time.monotonic(), pending_writes.register_commands(tables, token)
+    expected = None
     # While its slot moves, the registration may reach another node than the registries, and later.
     if pipeline.is_cluster():
         pipeline.run(registering)
         registering = []
-    templates = _read_templates(rows, first=registering)
-    deleted_keys = _keys_to_delete(
-        using, tables, rows, templates, _table_names(tables), known=_rows_by_name(rows)
-    )
-    pipeline.unlink(deleted_keys)
-    must_reread = any(reverse_hop(template) for some in templates.values() for template in some)
+    else:
+        expected = _expected_templates(using, rows)
+    names, known = _table_names(tables), _rows_by_name(rows)
+    met = {} if expected is None else _conjs_by_table(using, tables, rows, expected, names, known)
+    deleted_keys = _keys_to_delete(met)
+    sent = deleted_keys[: pipeline.MAX_KEYS_PER_PIPELINE]
+    templates = _read_templates(rows, first=registering, unlink_keys=sent)
+    if templates != expected:  # there are others, or a registry was among the keys
+        others = _conjs_by_table(using, tables, rows, templates, names, known)
+        deleted_keys = sorted({*deleted_keys, *_keys_to_delete(others)})
+        # What was deleted as a whole has no templates any more.
+        whole = [each for each, conjs in met.items() if conjs is None]
+        met = {**others, **dict.fromkeys(whole)}
+    _count(met)
+    if len(sent) < len(deleted_keys):
+        pipeline.unlink(sorted({*deleted_keys}.difference(sent)))
+    plans = [plan_of(*each) for each in templates.items()]
+    must_reread = any(plan is not None and plan.by_hop for plan in plans)
     return Prepared(token, tuple(tables), tuple(deleted_keys), must_reread, registered_at)
+
+
+def _expected_templates(using: str, tables: Iterable[tuple[str, str]]) -> Templates | None:
+    """Return the templates that were last seen in use on tables; None if they must not be used yet.
+
+    Related rows must not be read before the writer is registered, because others may change them
+    until then. On SQLite nobody else can commit meanwhile.
+    """
+    found = {each: _registry.known_templates(registry_keys(*each)) for each in tables}
+    if connections[using].vendor == "sqlite":
+        return found
+    plans = [plan_of(*each) for each in found.items()]
+    return None if any(plan is None or plan.reads_related_rows for plan in plans) else found
 
 
 def _finish(
@@ -199,18 +230,9 @@ def _finish(
 ) -> None:
     if was_committed and prepared.must_reread:
         rows, _ = _group_rows(using, changes)
-        changed = _table_names(rows)
-        pipeline.unlink(
-            _keys_to_delete(
-                using,
-                list(rows),
-                rows,
-                _read_templates(rows),
-                changed,
-                known=_rows_by_name(rows),
-                again=True,
-            )
-        )
+        templates, changed = _read_templates(rows), _table_names(rows)
+        met = _conjs_by_table(using, list(rows), rows, templates, changed, _rows_by_name(rows))
+        pipeline.unlink(_keys_to_delete(met))  # they were counted before the COMMIT
     unregistering = pending_writes.unregister_commands(prepared.tables, prepared.token)
     left = pipeline.unlink(prepared.deleted_keys if was_committed else (), then=unregistering)
     if was_committed and (
@@ -274,50 +296,56 @@ def _rows_by_name(rows: Mapping[tuple[str, str], Rows]) -> dict[str, list[Row]]:
 
 
 def _read_templates(
-    tables: Iterable[tuple[str, str]], first: Sequence[Command] = ()
-) -> dict[tuple[str, str], list[str]]:
-    """Return the templates in use on tables, in a round trip that starts with `first`."""
+    tables: Iterable[tuple[str, str]],
+    first: Sequence[Command] = (),
+    unlink_keys: Sequence[str] = (),
+) -> Templates:
+    """Return the templates in use on tables.
+
+    It takes a round trip that starts with `first` and then unlinks keys.
+    """
     wanted = {prefixed_table: registry_keys(*prefixed_table) for prefixed_table in tables}
-    found = iter(_registry.read([key for pair in wanted.values() for key in pair], first))
+    keys = [key for pair in wanted.values() for key in pair]
+    found = _registry.read(keys, first, unlink_keys)
     return {
-        prefixed_table: [template for _ in pair for template in next(found)]
-        for prefixed_table, pair in wanted.items()
+        prefixed_table: found[2 * number] + found[2 * number + 1]
+        for number, prefixed_table in enumerate(wanted)
     }
 
 
-def _keys_to_delete(
+def _conjs_by_table(
     using: str,
-    tables: Sequence[tuple[str, str]],
+    tables: Iterable[tuple[str, str]],
     rows: Mapping[tuple[str, str], Rows],
-    templates: Mapping[tuple[str, str], Sequence[str]],
+    templates: Templates,
     changed: Container[str],
-    *,
     known: Mapping[str, Rows],
-    again: bool = False,
-) -> list[str]:
-    """Return the keys to delete: the stamps of the conditions that the rows meet.
+) -> ConjsByTable:
+    """Return the conditions that the rows of each table meet."""
+    found: ConjsByTable = {}
+    for each in tables:
+        plan = plan_of(each, templates[each]) if each in rows else None
+        found[each] = None if plan is None else _conjs_met(using, plan, rows[each], changed, known)
+    return found
+
+
+def _keys_to_delete(met: ConjsByTable) -> list[str]:
+    """Return the keys to delete: the stamps of conditions.
 
     For a table in which anything may have changed, these are its `whole_table_keys`.
     """
     deleted_keys: set[str] = set()
-    for prefixed_table in tables:
-        prefix, table = prefixed_table
-        conjs = (
-            _conjs_met(
-                using, table, templates[prefixed_table], rows[prefixed_table], changed, known
-            )
-            if prefixed_table in rows
-            else None
-        )
-        # The same changes were counted before the COMMIT.
-        if _counters is not None and not again:
-            _counters.count_invalidated(table, conjs)
+    for (prefix, table), conjs in met.items():
         deleted_keys.update(
-            whole_table_keys(prefix, table)
-            if conjs is None
-            else (stamp_key(prefix, table, conj) for conj in conjs)
+            whole_table_keys(prefix, table) if conjs is None else stamp_keys(prefix, table, conjs)
         )
     return sorted(deleted_keys)
+
+
+def _count(met: ConjsByTable) -> None:
+    if _counters is not None:
+        for (_, table), conjs in met.items():
+            _counters.count_invalidated(table, conjs)
 
 
 def _group_rows(
@@ -327,67 +355,60 @@ def _group_rows(
 
     A table that changed as a whole has no rows. A row that did not change is left out.
     """
-    changes = list(changes)
-    found = {
-        prefixed_table: with_prefixes(using, [prefixed_table])[0]
-        for prefixed_table in {change.prefixed_table for change in changes}
-    }
-    rows: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    rows: dict[tuple[str, str], list[Row]] = {}
     coarse: set[tuple[str, str]] = set()
-    for change in changes:
-        prefixed_table, table, old, new = (
-            found[change.prefixed_table],
-            change.table,
-            change.old,
-            change.new,
-        )
+    found: dict[PrefixedTable, tuple[str, str]] = {}
+    for table, old, new, prefix in changes:
+        prefixed_table = found.get((prefix, table))
+        if prefixed_table is None:
+            [prefixed_table] = with_prefixes(using, [(prefix, table)])
+            found[prefix, table] = prefixed_table
         if old is None and new is None:
             coarse.add(prefixed_table)
         # Equal rows that lack columns may differ in those.
         elif old != new or not is_complete(table, old):
-            rows[prefixed_table] += with_changed_columns(table, old, new)
-    return {
-        prefixed_table: some
-        for prefixed_table, some in rows.items()
-        if prefixed_table not in coarse
-    }, sorted({*rows, *coarse})
+            rows.setdefault(prefixed_table, []).extend(with_changed_columns(table, old, new))
+    tables = sorted({*rows, *coarse})
+    for prefixed_table in coarse:
+        rows.pop(prefixed_table, None)
+    return rows, tables
 
 
 def _conjs_met(
     using: str,
-    table: str,
-    templates: Sequence[str],
+    plan: Plan,
     rows: Rows,
     changed: Container[str],
     known: Mapping[str, Rows],
 ) -> set[Conj] | None:
     """Return the conditions that any of the rows meets, or None for all."""
-    found: set[Conj] = {TRUE}
-    try:
-        groups = _group_templates(templates, changed, known)
-    except (LookupError, TypeError, ValueError):  # a template of another version
-        return None
-    for (hop, may_miss), some in groups.items():
-        # Related values that are not read are unknown, which invalidates the conj with wildcards.
-        columns = () if may_miss else related_columns(some)
-        others = known.get(hop[0].table, ()) if hop else ()
-        for row in with_related(using, hop, columns, rows, others):
-            conjs = conditions_met_by(table, some, row)
-            if conjs is None:
-                return None
-            found |= conjs
+    found = plan.without_hop.matcher.conjs_met_by(
+        with_related(using, (), plan.without_hop.columns, rows, ())
+        if plan.without_hop.columns
+        else rows
+    )
+    for hop, groups in plan.by_hop.items():
+        others = known.get(hop[0].table, ())
+        for some, columns in _split_groups(groups, changed, known):
+            extended = list(with_related(using, hop, columns, rows, others))
+            for group in some:
+                conjs = group.matcher.conjs_met_by(extended)
+                if found is None or conjs is None:
+                    return None
+                found |= conjs
     return found
 
 
-def _group_templates(
-    templates: Sequence[str], changed: Container[str], known: Container[str]
-) -> dict[tuple[Path, bool], list[str]]:
-    """Group templates by their reverse hop, and by whether they may miss changes of those.
+def _split_groups(
+    groups: Iterable[Group], changed: Container[str], known: Container[str]
+) -> Iterator[tuple[list[Group], Collection[Column]]]:
+    """Yield groups with a reverse hop, and the columns of related rows to read for them.
 
-    They may if those rows have changed too.
+    Values that are not read are unknown, which invalidates the conj with wildcards. That is so
+    where the related rows may have changed too.
     """
-    groups: dict[tuple[Path, bool], list[str]] = defaultdict(list)
-    for template in templates:
-        hop = reverse_hop(template)
-        groups[hop, bool(hop) and may_miss_changes(template, changed, known)].append(template)
-    return groups
+    by_risk: dict[bool, list[Group]] = defaultdict(list)
+    for group in groups:
+        by_risk[may_miss_changes(group.templates[0], changed, known)].append(group)
+    for may_miss, some in by_risk.items():
+        yield some, () if may_miss else frozenset().union(*[group.columns for group in some])

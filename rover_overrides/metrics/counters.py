@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
 from django.conf import settings
@@ -17,7 +17,7 @@ from django.dispatch import Signal
 from redis.exceptions import RedisError
 
 from rover_overrides.conditions import describe
-from rover_overrides.conditions.conditions import Conj
+from rover_overrides.conditions.conditions import Conj, parse_template
 from rover_overrides.core.switches import is_enabled
 from rover_overrides.transport import pipeline
 
@@ -38,22 +38,33 @@ _next_report: float | None = None
 
 def count(name: str, number: int = 1) -> None:
     """Increment a counter."""
-    if not is_enabled("explain-invalidation"):
-        return
-    _counts[name if name in _counts or len(_counts) < MAX_NAMES else "other"] += number
-    if _next_report is None:
-        _schedule_report()
-    elif time.monotonic() >= _next_report:
-        report()
+    if is_enabled("explain-invalidation"):
+        _count({name: number})
 
 
 def count_invalidated(table: str, conjs: Iterable[Conj] | None) -> None:
     """Count the conditions of a table that a write meets; None counts as all of them."""
-    if conjs is None:
-        count(f"drop {table}: all")
+    if not is_enabled("explain-invalidation"):
         return
-    for template, number in Counter(conj.template for conj in conjs if conj.template).items():
-        count(f"drop {table}: {describe.shape(template)}", number)
+    if conjs is None:
+        _count({f"drop {table}: all": 1})
+        return
+    numbers: dict[str, int] = {}
+    for conj in conjs:
+        if conj.template:
+            shape = parse_template(conj.template).shape or describe.shape(conj.template)
+            name = f"drop {table}: {shape}"
+            numbers[name] = numbers.get(name, 0) + 1
+    _count(numbers)
+
+
+def _count(numbers: Mapping[str, int]) -> None:
+    for name, number in numbers.items():
+        _counts[name if name in _counts or len(_counts) < MAX_NAMES else "other"] += number
+    if _next_report is None:
+        _schedule_report()
+    elif time.monotonic() >= _next_report:
+        report()
 
 
 def report() -> None:

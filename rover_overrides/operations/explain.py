@@ -12,10 +12,10 @@ from rover_overrides.cache.registry import RegistryCopies, registry_keys, stamp_
 from rover_overrides.conditions import describe
 from rover_overrides.conditions.conditions import (
     TRUE,
-    conditions_met_by,
     related_columns,
     reverse_hop,
 )
+from rover_overrides.conditions.matching import conditions_met_by
 from rover_overrides.invalidation import two_phase
 from rover_overrides.rows import rows
 from rover_overrides.rows.related_rows import with_related

@@ -21,7 +21,9 @@ from rover_overrides.database.snapshots import sees_snapshot_only
 from rover_overrides.database.statements import StatementError
 from rover_overrides.introspection.django_classes import resolve_target
 from rover_overrides.introspection.schema import field_of, model_of
-from rover_overrides.rows.rows import fetch_values, is_stock, raw_column
+from rover_overrides.rows.rows import raw_column
+from rover_overrides.rows.selects import fetch_prepared
+from rover_overrides.rows.table_fields import is_stock
 
 MAX_KEYS = 1000
 """How many related rows are read for each path; if there are more, their values are unknown."""
@@ -182,7 +184,12 @@ def _fetch_by_key(
     if model is None or field is None or len(keys) > MAX_KEYS:
         return None
     try:
-        found = fetch_values(_query(model, field, lookup_names, keys), connections[using])
+        found = fetch_prepared(
+            (model, field.column, *lookup_names),
+            In(raw_column(field, model._meta.db_table), list(keys)),
+            lambda: _query(model, field, lookup_names, keys),
+            connections[using],
+        )
     except StatementError:
         return None
     if len(found) > MAX_KEYS:

@@ -5,13 +5,14 @@ A row is a dict of the columns of one table. A missing column is unknown.
 
 from __future__ import annotations
 
+import datetime as dt
 import decimal
 import math
+import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from django.core.exceptions import EmptyResultSet
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Field, Q
 from django.db.models.expressions import Col
@@ -19,17 +20,15 @@ from django.db.models.lookups import Lookup
 from django.db.models.sql import Query
 
 from rover_overrides.conditions import conditions
-from rover_overrides.conditions.canonical_values import kind_of, stores_none_as_null
 from rover_overrides.database import statements
-from rover_overrides.database.connection_state import state_of
-from rover_overrides.database.statements import FAILURES, StatementError
 from rover_overrides.introspection.django_classes import (
     is_django_connection,
-    is_django_field,
-    resolve_target,
+    is_django_lookup,
 )
 from rover_overrides.introspection.field_kinds import FIELD_KINDS
 from rover_overrides.introspection.schema import model_of
+from rover_overrides.rows.selects import fetch_prepared, fetch_values
+from rover_overrides.rows.table_fields import TableFields, fields_of, is_stock, storage_of
 
 Row = dict[str, Any]
 
@@ -45,19 +44,17 @@ _STORE_AS_GIVEN = frozenset({"postgresql", "sqlite"})
 _DIGITS = 15  # with up to so many, SQLite stores a decimal exactly
 
 
-def fields_of(model: Any) -> Sequence[Any]:
-    """Return the fields with a column in the table of the model, or of a proxy's concrete model."""
-    fields: Sequence[Any] = model._meta.concrete_model._meta.local_concrete_fields
-    return fields
-
-
 def fields_needed(model: Any, written: Collection[Any] = ()) -> list[Any]:
     """Return the fields of a row that an invalidation may need.
 
     These are the fields that conditions compare or follow, and those written. The others are not
     read: the database may lack them (during a deploy), or hold values that can no longer be read.
     """
-    return [field for field in fields_of(model) if field in written or _is_compared(field)]
+    fields = fields_of(model)
+    if not fields.others:
+        return fields.compared
+    ids = set(map(id, written))
+    return [*fields.compared, *[field for field in fields.others if id(field) in ids]]
 
 
 def is_complete(table: str, row: Mapping[str, Any] | None) -> bool:
@@ -66,7 +63,7 @@ def is_complete(table: str, row: Mapping[str, Any] | None) -> bool:
     return (
         row is not None
         and model is not None
-        and all(field.column in row for field in fields_needed(model))
+        and fields_of(model).compared_columns.issubset(row.keys())
     )
 
 
@@ -79,7 +76,7 @@ def key_columns(model: Any) -> list[str]:
 def is_key_readable(model: Any) -> bool:
     """Return whether a primary key can be the operand of a query as it was read."""
     columns = key_columns(model)
-    return all(is_stock(field) for field in fields_of(model) if field.column in columns)
+    return all(is_stock(field) for field in fields_of(model).all if field.column in columns)
 
 
 def matching_query(query: Query, fields: Sequence[Any], lock: str | None = None) -> Query:
@@ -120,35 +117,39 @@ def fetch_rows(query: Query, connection: BaseDatabaseWrapper) -> list[Row] | Non
 
     Raises StatementError.
     """
-    run = (
-        statements.lock_rows
-        if query.select_for_update
-        else partial(statements.read, waits_for_locks=True)
-    )
-    found = fetch_values(query, connection, run)
-    columns = [column.target.column for column in query.select]  # type: ignore[attr-defined]
-    return [dict(zip(columns, row)) for row in found] if len(found) <= MAX_STATEMENT_ROWS else None
+    found = fetch_values(query, connection, _run_with_lock(bool(query.select_for_update)))
+    return _as_rows([column.target.column for column in query.select], found)  # type: ignore[attr-defined]
 
 
-def fetch_values(
-    query: Query, connection: BaseDatabaseWrapper, run: Callable[..., list[Any]] = statements.read
-) -> list[Sequence[Any]]:
-    """Return the rows of a query of raw columns, run by a function of `statements`.
+def fetch_matching(
+    query: Query, fields: Sequence[Any], lock: str | None, connection: BaseDatabaseWrapper
+) -> list[Row] | None:
+    """Return the rows that a statement's WHERE selects, or None if there are too many.
 
-    Raises StatementError, or the database's error if it ended the application's transaction.
+    Raises StatementError.
     """
-    try:
-        compiler = query.get_compiler(connection=connection)
-        sql, params = compiler.as_sql()
-        found = run(connection, sql, params)
-        converters = compiler.get_converters([column for column, *_ in compiler.select])
-        return list(compiler.apply_converters(found, converters)) if converters else found
-    except EmptyResultSet:
-        return []
-    except FAILURES as error:
-        if state_of(connection).abort_error is not None:
-            raise
-        raise StatementError(str(error)) from error
+    if not _is_preparable(query):
+        return fetch_rows(matching_query(query, fields, lock), connection)
+    columns = [field.column for field in fields]
+    found = fetch_prepared(
+        (query.model, lock, *columns),
+        query.where,
+        lambda: matching_query(query, fields, lock),
+        connection,
+        _run_with_lock(bool(lock)),
+    )
+    return _as_rows(columns, found)
+
+
+def _run_with_lock(has_lock: bool) -> Callable[..., list[Any]]:
+    return statements.lock_rows if has_lock else _read_waiting
+
+
+_read_waiting = partial(statements.read, waits_for_locks=True)
+
+
+def _as_rows(columns: Sequence[str], found: Sequence[Sequence[Any]]) -> list[Row] | None:
+    return [dict(zip(columns, row)) for row in found] if len(found) <= MAX_STATEMENT_ROWS else None
 
 
 def raw_column(field: Any, alias: str) -> Col:
@@ -191,31 +192,46 @@ def is_expression(value: Any) -> bool:
     return hasattr(value, "resolve_expression") or hasattr(value, "as_sql")
 
 
+def has_expression(values: Iterable[tuple[Any, Any]]) -> bool:
+    """Return whether the database computes any of the values, which are given with fields."""
+    return any(is_expression(value) for _, value in values if type(value) not in _SIMPLE)
+
+
 def stored_value(field: Any, value: Any, connection: BaseDatabaseWrapper) -> Any:
     """Return the value that a read returns after `value` was written, `UNKNOWN` if uncertain."""
-    own, field = field, resolve_target(field)
-    if (
-        is_expression(value)
-        or connection.vendor not in _STORE_AS_GIVEN
-        or not (is_stock(own) and is_django_connection(connection))
-    ):
+    return _stored_value(field, value) if _stores_as_given(connection) else UNKNOWN
+
+
+def _stores_as_given(connection: BaseDatabaseWrapper) -> bool:
+    return connection.vendor in _STORE_AS_GIVEN and is_django_connection(connection)
+
+
+def _stored_value(field: Any, value: Any) -> Any:
+    storage = storage_of(field)
+    if storage is None:
         return UNKNOWN
-    known = FIELD_KINDS.get(field.get_internal_type())
-    if known is None or value is None:
-        return UNKNOWN if known is None else None
-    try:
-        prepared = field.get_prep_value(value)
-    except Exception:  # noqa: BLE001 - the database accepted the value, whatever it raises here
+    if value is None:
+        return None
+    if type(value) is storage.type_as_is:
+        prepared = value
+    elif is_expression(value):
         return UNKNOWN
-    return (
-        prepared if type(prepared) is known.stored_type and _is_exact(field, prepared) else UNKNOWN
-    )
+    else:
+        try:
+            prepared = storage.target.get_prep_value(value)
+        except Exception:  # noqa: BLE001 - the database accepted the value, whatever it raises here
+            return UNKNOWN
+        if type(prepared) is not storage.stored_type:
+            return UNKNOWN
+    if type(prepared) in _INEXACT_TYPES and not _is_exact(storage.target, prepared):
+        return UNKNOWN
+    return prepared
 
 
 def row_after_update(
     row: Row,
     values: Iterable[tuple[Any, Any]],
-    generated: Collection[str],
+    fields: TableFields,
     connection: BaseDatabaseWrapper,
 ) -> Row:
     """Return a row after an UPDATE.
@@ -224,18 +240,24 @@ def row_after_update(
     the same as the one read before stays as it was.
     """
     new = dict(row)
+    is_known = _stores_as_given(connection)
     for field, value in values:
-        now = stored_value(field, value, connection)
+        storage = fields.storages.get(id(field))
+        is_as_given = storage is not None and type(value) is storage.type_as_is
+        if is_known and is_as_given and type(value) not in _INEXACT_TYPES:
+            new[field.column] = value
+            continue
+        now = _stored_value(field, value) if is_known else UNKNOWN
         if now is not UNKNOWN:
             new[field.column] = now
         elif not (is_stock(field) and is_same_value(row[field.column], value)):
             del new[field.column]
     # Generated columns may have changed only if another one has.
-    return (
-        new
-        if is_same_row(row, new)
-        else {column: value for column, value in new.items() if column not in generated}
-    )
+    if not fields.generated_columns or is_same_row(row, new):
+        return new
+    return {
+        column: value for column, value in new.items() if column not in fields.generated_columns
+    }
 
 
 def row_after_insert(
@@ -262,7 +284,7 @@ def returned_values(fields: Iterable[Any], found: Iterable[Any]) -> Row:
 
 def generated_columns(model: Any) -> list[str]:
     """Return the columns that the database computes from others."""
-    return [field.column for field in fields_of(model) if getattr(field, "generated", False)]
+    return fields_of(model).generated_columns
 
 
 def is_same_value(one: Any, two: Any) -> bool:
@@ -276,9 +298,16 @@ def with_changed_columns(
     """Yield a row as it was and as it is; after an update, with the names of changed columns."""
     mark: dict[str | conditions.Column, Any] = {}
     if old is not None and new is not None and old.keys() == new.keys() and is_complete(table, old):
-        mark[conditions.CHANGED] = frozenset(
-            column for column, value in new.items() if not is_same_value(old[column], value)
-        )
+        changed = [
+            column
+            for column, value in new.items()
+            if (before := old[column]) is not value
+            and not (
+                type(value) in _PLAIN_TYPES and type(before) is type(value) and before == value
+            )
+            and not is_same_value(before, value)
+        ]
+        mark[conditions.CHANGED] = frozenset(changed)
     for row in (old, new):
         if row is not None:
             yield {**dict(row.items()), **mark}
@@ -286,29 +315,54 @@ def with_changed_columns(
 
 def is_same_row(old: Row, new: Row) -> bool:
     """Return whether a write left the row as it was."""
-    return old.keys() == new.keys() and all(
-        _is_equal(value, new[column]) for column, value in old.items()
-    )
+    if old.keys() != new.keys():
+        return False
+    for column, value in old.items():
+        other = new[column]
+        if value is other:
+            continue
+        is_equal = (
+            type(value) is type(other) and bool(value == other)
+            if type(value) in _SIMPLE
+            else is_same_value(value, other)
+        )
+        if not is_equal:
+            return False
+    return True
 
 
-def _is_equal(one: Any, two: Any) -> bool:
-    if type(one) in _SIMPLE:
-        return type(one) is type(two) and bool(one == two)
-    return one is two or is_same_value(one, two)
-
-
-_SIMPLE = frozenset(known.stored_type for known in FIELD_KINDS.values())
+_SIMPLE = frozenset({*(known.stored_type for known in FIELD_KINDS.values()), type(None)})
+# Types of which two equal values have the same text.
+_PLAIN_TYPES = frozenset({bool, dt.date, int, str, uuid.UUID})
+_INEXACT_TYPES = frozenset({float, decimal.Decimal})
 
 
 def _is_single(query: Query) -> bool:
     query.get_initial_alias()
-    tables = sum(query.alias_refcount[alias] > 0 for alias in query.alias_map)
+    used = [alias for alias in query.alias_map if query.alias_refcount[alias] > 0]
     return (
-        tables == 1
+        len(used) == 1
         and query.group_by is None
         and not query.distinct
         and not query.is_sliced
         and not query.combinator
+    )
+
+
+def _is_preparable(query: Query) -> bool:
+    """Return whether a statement has a WHERE of Django's own lookups on its own table.
+
+    Such a WHERE is compiled alike in any query of the table.
+    """
+    unknown = [
+        node for node in query.where.children if not (is_django_lookup(node) and _is_plain(node))
+    ]
+    return bool(
+        query.where.children
+        and not unknown
+        and not query.extra_tables
+        and _is_single(query)
+        and query.get_initial_alias() == query.get_meta().db_table
     )
 
 
@@ -319,24 +373,6 @@ def _is_plain(node: Any) -> bool:
         )
     operands = node.rhs if isinstance(node.rhs, (list, tuple, set, frozenset)) else [node.rhs]
     return isinstance(node.lhs, Col) and not any(is_expression(operand) for operand in operands)
-
-
-def _is_compared(field: Any) -> bool:
-    """Return whether conditions may compare or follow a column, or the database computes it."""
-    leads = field.primary_key or field.unique or field.is_relation
-    return bool(
-        leads
-        or getattr(field, "generated", False)
-        or kind_of(field) is not None
-        or stores_none_as_null(field)
-    )
-
-
-def is_stock(field: Any) -> bool:
-    """Return whether a field stores and loads values as Django's own, without application code."""
-    return is_django_field(field) and not any(
-        getattr(resolve_target(field), name, None) for name in ("encoder", "decoder", "generated")
-    )
 
 
 def _is_exact(field: Any, value: Any) -> bool:

@@ -25,6 +25,7 @@ import inspect
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 from weakref import WeakKeyDictionary, WeakSet
 
@@ -88,25 +89,33 @@ class Reply(NamedTuple):
     identity: bytes
 
 
+# Makes a reply from its tuple without a call of a Python function.
+_new_reply: Callable[[tuple[Any, bytes]], Reply] = partial(tuple.__new__, Reply)
+
+
 def run(
-    commands: Sequence[Command], *, get_keys: Sequence[str] = (), unlink_keys: Sequence[Any] = ()
+    commands: Sequence[Command],
+    *,
+    first: Sequence[Command] = (),
+    get_keys: Sequence[str] = (),
+    unlink_keys: Sequence[Any] = (),
 ) -> list[Reply]:
     """Run commands `(name, key, *arguments)` and return their replies in the same order.
 
-    The values of `get_keys` come first in the replies. The keys in `unlink_keys` are unlinked
-    before anything else and have no replies. On one server these unlinks are one command, and so
-    are the reads: one reply is parsed faster than many.
+    The values of `get_keys` come first in the replies. Before that, the commands in `first` are
+    run and then the keys in `unlink_keys` are unlinked; neither have replies. On one server these
+    unlinks are one command, and so are the reads: one reply is parsed faster than many.
 
     Raise redis.ConnectionError or redis.TimeoutError if a server is away or refuses for now,
     MissingPermissionError (a ConnectionError) if the user lacks a permission, and the ResponseError
     of a command that is wrong.
     """
-    if not commands and not get_keys and not unlink_keys:
+    if not (commands or first or get_keys or unlink_keys):
         return []
     if circuit.has_failed:
         circuit.record_attempt()
     try:
-        replies = _run(commands, get_keys, unlink_keys)
+        replies = _run(commands, first, get_keys, unlink_keys)
     except (MissingPermissionError, ResponseError):
         # The server is there. Callers decide whether to go on without a missing permission.
         circuit.record_success()
@@ -156,10 +165,13 @@ def circuit_is_open() -> bool:
 
 
 def _run(
-    commands: Sequence[Command], get_keys: Sequence[str], unlink_keys: Sequence[Any]
+    commands: Sequence[Command],
+    first: Sequence[Command],
+    get_keys: Sequence[str],
+    unlink_keys: Sequence[Any],
 ) -> list[Reply]:
     try:
-        return _run_on(client(), commands, get_keys, unlink_keys)
+        return _run_on(client(), commands, first, get_keys, unlink_keys)
     except (RedisClusterException, ResponseError) as error:  # of a command, or of the handshake
         if isinstance(error, NoPermissionError):
             raise MissingPermissionError(str(error)) from error
@@ -171,6 +183,7 @@ def _run(
 def _run_on(
     redis_client: Any,
     commands: Sequence[Command],
+    first: Sequence[Command],
     get_keys: Sequence[str],
     unlink_keys: Sequence[Any],
 ) -> list[Reply]:
@@ -178,25 +191,26 @@ def _run_on(
 
     To unlink keys the server must be the master, so the Sentinels are queried first.
     """
-    if is_cluster(redis_client):
+    if hasattr(redis_client, "get_node_from_key"):  # a cluster
         each = [
+            *first,
             *(("UNLINK", key) for key in unlink_keys),
             *(("GET", key) for key in get_keys),
             *commands,
         ]
-        return _run_on_cluster(redis_client, each)[len(unlink_keys) :]
+        return _run_on_cluster(redis_client, each)[len(first) + len(unlink_keys) :]
     if unlink_keys:
         follow_master(redis_client.connection_pool, at_once=True)
-    joined = ([("UNLINK", *unlink_keys)] if unlink_keys else []) + (
-        [("MGET", *get_keys)] if get_keys else []
-    )
-    replies = _run_on_server(redis_client.connection_pool, [*joined, *commands])
+    before = [*first, ("UNLINK", *unlink_keys)] if unlink_keys else first
+    joined = [("MGET", *get_keys)] if get_keys else []
+    replies = _run_on_server(redis_client.connection_pool, [*before, *joined, *commands])
     if unlink_keys:
         epochs.server_of(redis_client.connection_pool).last_deletion = time.monotonic()
-        del replies[0]
+    if before:
+        del replies[: len(before)]
     if get_keys:
         found, identity = replies[0]
-        replies[:1] = [Reply(value, identity) for value in found]
+        replies[:1] = [_new_reply((value, identity)) for value in found]
     return replies
 
 
@@ -362,8 +376,22 @@ def _key_of(command: Command) -> Any:
 
 def _exchange(batches: Sequence[tuple[Any, Sequence[Command]]]) -> list[list[Reply]]:
     """Send every server its commands, then read all replies; an error is the value of its reply."""
-    if len(batches) == 1:
-        return [_exchange_with_one(*batches[0])]
+    if len(batches) > 1:
+        return _exchange_with_many(batches)
+    # One server, as at nearly every hit, without the cost of context managers.
+    ((pool, commands),) = batches
+    server = epochs.servers_by_pool.get(pool) or epochs.server_of(pool)
+    connection = _borrow_connection(pool, server)
+    try:
+        return [_receive(connection, commands, server, _send(connection, commands, server))]
+    except BaseException:  # replies may be left unread in it
+        connection.disconnect()
+        raise
+    finally:
+        pool.release(connection)
+
+
+def _exchange_with_many(batches: Sequence[tuple[Any, Sequence[Command]]]) -> list[list[Reply]]:
     with ExitStack() as stack:
         lent = [
             (stack.enter_context(_lend_connection(pool)), commands, epochs.server_of(pool))
@@ -371,19 +399,6 @@ def _exchange(batches: Sequence[tuple[Any, Sequence[Command]]]) -> list[list[Rep
         ]
         sent = [_send(*each) for each in lent]
         return [_receive(*each, known) for each, known in zip(lent, sent)]
-
-
-def _exchange_with_one(pool: Any, commands: Sequence[Command]) -> list[Reply]:
-    """Send one server its commands and read the replies, without the cost of context managers."""
-    server = epochs.servers_by_pool.get(pool) or epochs.server_of(pool)
-    connection = _borrow_connection(pool, server)
-    try:
-        return _receive(connection, commands, server, _send(connection, commands, server))
-    except BaseException:  # replies may be left unread in it
-        connection.disconnect()
-        raise
-    finally:
-        pool.release(connection)
 
 
 @contextmanager
@@ -403,7 +418,8 @@ def _borrow_connection(pool: Any, server: ServerState) -> Any:
     if not server.has_adjusted_retries:
         server.has_adjusted_retries = True
         _disable_library_retries(pool)
-    follow_master(pool)
+    if hasattr(pool, "get_master_address"):
+        follow_master(pool)
     try:
         return _get_connection(pool)
     except RedisError:
@@ -477,16 +493,18 @@ def _pack_commands(connection: Any, commands: Sequence[Command]) -> Any:
     Commands with `bytes` are left to redis-py, which does not copy large values.
     """
     encoder = getattr(connection, "encoder", None)
-    if encoder is None or any(bytes in map(type, command) for command in commands):
+    if encoder is None:
         return connection.pack_commands(list(commands))
     encoding, errors = encoder.encoding, encoder.encoding_errors
     parts: list[bytes] = []
+    # No functions are called in the loop, because every hit and every write gets here.
     for command in commands:
-        words = [
-            (word if type(word) is str else str(word)).encode(encoding, errors) for word in command
-        ]
-        parts.append(b"*%d\r\n" % len(words))
-        parts += [b"$%d\r\n%s\r\n" % (len(word), word) for word in words]
+        parts.append(b"*%d\r\n" % len(command))
+        for word in command:
+            if type(word) is bytes:
+                return connection.pack_commands(list(commands))
+            encoded = (word if type(word) is str else str(word)).encode(encoding, errors)
+            parts.append(b"$%d\r\n%s\r\n" % (len(encoded), encoded))
     return [b"".join(parts)]
 
 
@@ -501,9 +519,15 @@ def _receive(
         server.record_report(report)
         identity = report.identity
         _identities[connection] = known._replace(identity=identity)
-    replies = [Reply(_read_reply(connection), identity) for _ in commands]
-    if any(isinstance(reply.value, (MovedError, ReadOnlyError)) for reply in replies):
-        _identities[connection] = known._replace(valid_until=0.0)  # its role has changed
+    replies: list[Reply] = []
+    for _ in commands:
+        try:
+            value = connection.read_response()
+        except ResponseError as error:
+            value = unwrap_script_error(error)
+            if isinstance(value, (MovedError, ReadOnlyError)):  # its role has changed
+                _identities[connection] = known._replace(valid_until=0.0)
+        replies.append(_new_reply((value, identity)))
     return replies
 
 

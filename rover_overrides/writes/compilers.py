@@ -13,8 +13,7 @@ one, without reading them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from functools import wraps
 from typing import Any
 
@@ -30,12 +29,13 @@ from rover_overrides.database.statements import FAILURES, StatementError
 from rover_overrides.invalidation import transaction_ends
 from rover_overrides.rows import rows
 from rover_overrides.rows.rows import Row
+from rover_overrides.rows.table_fields import fields_of
 from rover_overrides.writes import raw_sql, upserts
 from rover_overrides.writes.cascades import tables_of_database_cascades
 from rover_overrides.writes.recording import (
+    in_own_transaction,
     is_tracking_enabled,
     needs_own_transaction,
-    own_transaction,
     record_row,
     record_table,
     tracks_rows,
@@ -72,19 +72,27 @@ def _track_method(cls: Any, name: str, track: Execute) -> None:
 
     @wraps(original)
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        connection = self.connection
+        state = state_of(connection)
+
         def run(*others: Any) -> Any:
             # From here on the transaction holds what the application wrote.
-            state_of(self.connection).is_own_transaction = False
-            with _running(self.connection, self):
+            state.is_own_transaction = False
+            before, state.running_compiler = state.running_compiler, self
+            try:
                 return original(self, *(others or args), **kwargs)
+            finally:
+                state.running_compiler = before
 
         # One hooked method of a compiler may call the other.
-        if state_of(self.connection).running_compiler is self or not is_tracking_enabled():
+        if state.running_compiler is self or not is_tracking_enabled():
             return run()
         try:
-            if track is _track_insert and needs_own_transaction(self.connection):
+            if not needs_own_transaction(connection):
+                return track(self, run, *args, **kwargs)
+            if track is _track_insert:
                 _compile_in_advance(self, *args, **kwargs)
-            return _in_transaction(self.connection, lambda: track(self, run, *args, **kwargs))
+            return _in_own_transaction(connection, lambda: track(self, run, *args, **kwargs))
         finally:
             self.__dict__.pop("as_sql", None)  # which `_compile_in_advance` has set
 
@@ -116,39 +124,28 @@ def _track_compilation(cls: Any) -> None:
 
     @wraps(original)
     def as_sql(self: Any, *args: Any, **kwargs: Any) -> Any:
-        with _running(self.connection, None):
+        state = state_of(self.connection)
+        before, state.running_compiler = state.running_compiler, None
+        try:
             return original(self, *args, **kwargs)
+        finally:
+            state.running_compiler = before
 
     cls.as_sql = as_sql
 
 
-@contextmanager
-def _running(connection: Any, compiler: Any) -> Iterator[None]:
-    """Note which compiler is running its statement, or None."""
-    state = state_of(connection)
-    before, state.running_compiler = state.running_compiler, compiler
-    try:
-        yield
-    finally:
-        state.running_compiler = before
+def _in_own_transaction(connection: Any, write: Callable[[], Any]) -> Any:
+    """Write in a transaction of the write's own.
 
-
-def _in_transaction(connection: Any, write: Callable[[], Any]) -> Any:
-    """Write in the open transaction, or in one of its own.
-
-    If reading the old rows fails in the latter, write again in another one, without reading them.
+    If reading the old rows fails there, write again in another one, without reading them.
     """
-    if not needs_own_transaction(connection):
-        return write()
     try:
-        with own_transaction(connection):
-            return write()
+        return in_own_transaction(connection, write)
     except StatementError:
-        with own_transaction(connection, reads_old_rows=False):
-            return write()
+        return in_own_transaction(connection, write, reads_old_rows=False)
 
 
-def _read_old_rows(compiler: Any, query: Callable[[], Query]) -> list[Row] | None:
+def _read_old_rows(compiler: Any, fetch: Callable[[], list[Row] | None]) -> list[Row] | None:
     """Return the rows that a statement is about to write, under a lock; None if they are unknown.
 
     Raise StatementError in a transaction that was opened for the statement, which must then be
@@ -163,7 +160,7 @@ def _read_old_rows(compiler: Any, query: Callable[[], Query]) -> list[Row] | Non
         return None
     try:
         lock_database(compiler.connection, compiler.query.get_meta())
-        return rows.fetch_rows(query(), compiler.connection)
+        return fetch()
     except StatementError as error:
         if statements.would_wait_again(compiler.connection, error) and error.__cause__ is not None:
             raise error.__cause__ from None
@@ -172,11 +169,10 @@ def _read_old_rows(compiler: Any, query: Callable[[], Query]) -> list[Row] | Non
         return None
 
 
-@contextmanager
-def _record_table_on_failure(compiler: Any) -> Iterator[None]:
-    """Record a change of the whole table if the rows after a write are unknown."""
+def _record(compiler: Any, record: Callable[..., None], *args: Any) -> None:
+    """Record a change of the whole table if `record` finds that the rows after it are unknown."""
     try:
-        yield
+        record(compiler, *args)
     except (StatementError, *FAILURES):
         # The transaction is aborted, so the application gets the error.
         if state_of(compiler.connection).abort_error is not None:
@@ -192,17 +188,21 @@ def _track_insert(compiler: Any, run: Execute, returning_fields: Any = None) -> 
     if not tracks_rows(query.model) or len(query.objs) > rows.MAX_STATEMENT_ROWS:
         record_table(compiler)
         return returned
-    with _record_table_on_failure(compiler):
-        for number, obj in enumerate(query.objs):
-            known = (
-                rows.returned_values(returning_fields or (), returned[number])
-                if number < len(returned)
-                else {}
-            )
-            record_row(
-                compiler, None, rows.row_after_insert(obj, query.fields, known, compiler.connection)
-            )
+    _record(compiler, _record_inserted, returned, returning_fields or ())
     return returned
+
+
+def _record_inserted(compiler: Any, returned: Any, returning_fields: Iterable[Any]) -> None:
+    query = compiler.query
+    for number, obj in enumerate(query.objs):
+        known = (
+            rows.returned_values(returning_fields, returned[number])
+            if number < len(returned)
+            else {}
+        )
+        record_row(
+            compiler, None, rows.row_after_insert(obj, query.fields, known, compiler.connection)
+        )
 
 
 def _track_upsert(compiler: Any, run: Execute) -> Any:
@@ -216,23 +216,31 @@ def _track_upsert(compiler: Any, run: Execute) -> Any:
     affected = rows.condition_query(query.model, condition)
     old_rows = _read_old_rows(
         compiler,
-        lambda: upserts.lock_in_key_order(
-            query, rows.matching_query(affected, fields, _row_lock(compiler))
+        lambda: rows.fetch_rows(
+            upserts.lock_in_key_order(
+                query, rows.matching_query(affected, fields, _row_lock(compiler))
+            ),
+            compiler.connection,
         ),
     )
     result = run()
-    with _record_table_on_failure(compiler):
-        new_rows = (
-            None
-            if old_rows is None
-            else rows.fetch_rows(rows.matching_query(affected, fields), compiler.connection)
-        )
-        if old_rows is None or new_rows is None:
-            record_table(compiler)
-        else:
-            for old, new in upserts.row_changes(query, old_rows, new_rows):
-                record_row(compiler, old, new)
+    _record(compiler, _record_upserted, affected, fields, old_rows)
     return result
+
+
+def _record_upserted(
+    compiler: Any, affected: Query, fields: list[Any], old_rows: list[Row] | None
+) -> None:
+    new_rows = (
+        None
+        if old_rows is None
+        else rows.fetch_rows(rows.matching_query(affected, fields), compiler.connection)
+    )
+    if old_rows is None or new_rows is None:
+        record_table(compiler)
+    else:
+        for old, new in upserts.row_changes(compiler.query, old_rows, new_rows):
+            record_row(compiler, old, new)
 
 
 # `run` already passes `returning_fields`.
@@ -260,19 +268,28 @@ def _track_any_update(compiler: Any, run: Execute, count: Callable[[Any], int]) 
         if count(result):
             record_table(compiler)
         return result
-    values = [(field, _resolve_value(field, value)) for field, _model, value in query.values]
+    values = [
+        # Django makes a value of an object that is given for a foreign key.
+        (
+            field,
+            value.prepare_database_save(field)
+            if hasattr(value, "prepare_database_save") and field.remote_field
+            else value,
+        )
+        for field, _model, value in query.values
+    ]
     written = [field for field, _ in values]
     fields = rows.fields_needed(query.model, written)
     old_rows = _read_old_rows(
-        compiler, lambda: rows.matching_query(query, fields, _row_lock(compiler))
+        compiler,
+        lambda: rows.fetch_matching(query, fields, _row_lock(compiler), compiler.connection),
     )
     old_rows, is_restricted = _restrict_to_rows(compiler, old_rows)
     result = run()
-    with _record_table_on_failure(compiler):
-        if old_rows is None or not (is_restricted or count(result) == len(old_rows)):
-            record_table(compiler)
-        else:
-            _record_updated(compiler, old_rows, values, fields)
+    if old_rows is None or not (is_restricted or count(result) == len(old_rows)):
+        record_table(compiler)
+    else:
+        _record(compiler, _record_updated, old_rows, values, fields)
     return result
 
 
@@ -281,9 +298,9 @@ def _record_updated(
 ) -> None:
     model, connection = compiler.query.model, compiler.connection
     if not _needs_reread(compiler.query, old_rows, values):
-        generated = rows.generated_columns(model)
+        table = fields_of(model)
         for old in old_rows:
-            record_row(compiler, old, rows.row_after_update(old, values, generated, connection))
+            record_row(compiler, old, rows.row_after_update(old, values, table, connection))
         return
     columns = rows.key_columns(model)
     if any(field.column in columns for field, _ in values) or not rows.is_key_readable(model):
@@ -304,21 +321,9 @@ def _needs_reread(query: Any, old_rows: list[Row], values: list[tuple[Any, Any]]
     For `save()`, which passes its values without models, it is not: the result of an F() stays
     unknown.
     """
-    computed = any(rows.is_expression(value) for _, value in values) or bool(
-        rows.generated_columns(query.model)
-    )
-    return computed and not (
-        len(old_rows) == 1 and all(model is None for _, model, _ in query.values)
-    )
-
-
-def _resolve_value(field: Any, value: Any) -> Any:
-    """Return the value that Django makes of an object that is given for a foreign key."""
-    return (
-        value.prepare_database_save(field)
-        if hasattr(value, "prepare_database_save") and field.remote_field
-        else value
-    )
+    if not (rows.generated_columns(query.model) or rows.has_expression(values)):
+        return False
+    return len(old_rows) != 1 or any(model is not None for _, model, _ in query.values)
 
 
 def _track_delete(compiler: Any, run: Execute, *_args: Any) -> Any:
@@ -329,15 +334,17 @@ def _track_delete(compiler: Any, run: Execute, *_args: Any) -> Any:
     query = compiler.query
     old_rows = _read_old_rows(
         compiler,
-        lambda: rows.matching_query(
-            query, rows.fields_needed(query.model), _row_lock(compiler, deletes=True)
+        lambda: rows.fetch_matching(
+            query,
+            rows.fields_needed(query.model),
+            _row_lock(compiler, deletes=True),
+            compiler.connection,
         ),
     )
     old_rows, is_restricted = _restrict_to_rows(compiler, old_rows)
     result = run()
-    with _record_table_on_failure(compiler):
-        exact = old_rows is not None and (is_restricted or _matched_rows(result) == len(old_rows))
-        _record_deleted(compiler, old_rows if exact else None, _matched_rows(result))
+    exact = old_rows is not None and (is_restricted or _matched_rows(result) == len(old_rows))
+    _record(compiler, _record_deleted, old_rows if exact else None, _matched_rows(result))
     return result
 
 

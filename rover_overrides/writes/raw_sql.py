@@ -99,6 +99,12 @@ _IS_TRACKED = "_rover_tracked"
 def _tracked(original: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(original)
     def method(self: Any, sql: Any, *args: Any, **kwargs: Any) -> Any:
+        state = state_of(self.db)
+        if state.running_compiler is not None:  # a statement of Django's compilers is no raw SQL
+            return _run_compiled(self.db, original, self, sql, *args, **kwargs)
+        # A transaction of SQLite that Django begins; nothing waits for the end of another one.
+        if sql == "BEGIN" and state.batch is None:
+            return original(self, sql, *args, **kwargs)
         with _track_statement(self.db, sql):
             return original(self, sql, *args, **kwargs)
 
@@ -156,8 +162,7 @@ def _track_statement(connection: Any, sql: Any) -> AbstractContextManager[None]:
     """
     if not cacheops_settings.CACHEOPS_INSIDEOUT:
         return _UNTRACKED
-    # A statement of Django's compilers is no raw SQL.
-    if state_of(connection).running_compiler is not None:
+    if state_of(connection).running_compiler is not None:  # as above, by another method
         return _track_compiled_statement(connection)
     text = _text(connection, sql)
     if text is None or "isolation" in text.lower():  # it may set an isolation level
@@ -236,6 +241,14 @@ def _remember_outermost_savepoint(connection: Any, text: str | None) -> None:
         and statements.has_no_transaction(connection)
     ):
         state_of(connection).outermost_savepoint = _last_word(text)
+
+
+def _run_compiled(connection: Any, run: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    try:
+        return run(*args, **kwargs)
+    finally:
+        if cacheops_settings.CACHEOPS_INSIDEOUT:
+            commits.mark_written(connection)
 
 
 @contextmanager

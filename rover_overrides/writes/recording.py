@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 from cacheops import invalidation
@@ -14,9 +13,8 @@ from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from rover_overrides.core.switches import is_enabled
-from rover_overrides.database import statements
+from rover_overrides.database import query_log, statements
 from rover_overrides.database.connection_state import state_of
-from rover_overrides.database.query_log import hide_begin, hide_end
 from rover_overrides.invalidation import commits
 from rover_overrides.invalidation.two_phase import Change
 from rover_overrides.rows import rows
@@ -32,36 +30,49 @@ def is_tracking_enabled() -> bool:
     )
 
 
-@contextmanager
-def own_transaction(
-    connection: BaseDatabaseWrapper, *, reads_old_rows: bool = True
-) -> Iterator[None]:
-    """Open a transaction around a write in autocommit mode.
+def in_own_transaction(
+    connection: BaseDatabaseWrapper, write: Callable[[], Any], *, reads_old_rows: bool = True
+) -> Any:
+    """Call `write`, which writes in autocommit mode, in a transaction.
 
     So its rows are known together, and their invalidation is prepared before its COMMIT.
     """
     state = state_of(connection)
-    with _hidden_atomic(connection):
-        state.is_own_transaction, state.reads_old_rows = True, reads_old_rows
-        try:
-            yield
-        finally:
-            state.is_own_transaction, state.reads_old_rows = False, True
-
-
-@contextmanager
-def _hidden_atomic(connection: BaseDatabaseWrapper) -> Iterator[None]:
     atomic = transaction.atomic(using=connection.alias, savepoint=False)
-    with hide_begin(connection):
-        atomic.__enter__()
+    _begin(connection, atomic)
+    state.is_own_transaction, state.reads_old_rows = True, reads_old_rows
     try:
-        yield
+        written = write()
     except BaseException:
-        with hide_end(connection):
-            atomic.__exit__(*sys.exc_info())
+        state.is_own_transaction, state.reads_old_rows = False, True
+        _end(connection, atomic, *sys.exc_info())
         raise
-    with hide_end(connection):
-        atomic.__exit__(None, None, None)
+    state.is_own_transaction, state.reads_old_rows = False, True
+    _end(connection, atomic, None, None, None)
+    return written
+
+
+def _begin(connection: BaseDatabaseWrapper, atomic: Any) -> None:
+    """Enter an atomic block that the application's query log does not show."""
+    if is_enabled("serial-saves"):
+        # The module goes with its feature, so it is imported only where that is enabled.
+        from rover_overrides.writes.row_locks import begin_with_lock
+
+        if begin_with_lock(connection, atomic):
+            return
+    if query_log.is_needed(connection):
+        with query_log.hide_begin(connection):
+            atomic.__enter__()
+    else:
+        atomic.__enter__()
+
+
+def _end(connection: BaseDatabaseWrapper, atomic: Any, *error: Any) -> None:
+    if query_log.is_needed(connection):
+        with query_log.hide_end(connection):
+            atomic.__exit__(*error)
+    else:
+        atomic.__exit__(*error)
 
 
 def needs_own_transaction(connection: BaseDatabaseWrapper) -> bool:

@@ -16,6 +16,7 @@ from rover_overrides.introspection.django_classes import resolve_target
 from rover_overrides.introspection.field_kinds import TEXT_TYPES
 from rover_overrides.rows import rows
 from rover_overrides.rows.rows import Row
+from rover_overrides.rows.table_fields import is_stock
 
 
 def conflict_condition(query: Any) -> Q | None:
@@ -110,7 +111,7 @@ def _is_stored_as_given(field: Any) -> bool:
 
     No code of the application may change the value on its way.
     """
-    return rows.is_stock(field) and type(field).pre_save is Field.pre_save
+    return is_stock(field) and type(field).pre_save is Field.pre_save
 
 
 def _field(query: Any, field: Any) -> Any:

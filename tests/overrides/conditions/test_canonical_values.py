@@ -11,7 +11,7 @@ from django.test import override_settings
 
 from rover_overrides.conditions.canonical_values import (
     NotComparableError,
-    decode_value,
+    decoder_of,
     encode_value,
     kind_of,
     stores_none_as_null,
@@ -75,7 +75,7 @@ def test_spellings_of_one_value_are_one(name, values):
 def test_spelling_is_read_back(name, values):
     kind = kind_of(field(name))
     for value in values:
-        assert decode_value(kind, spelled(name, value)) == to_comparable(field(name), kind, value)
+        assert decoder_of(kind)(spelled(name, value)) == to_comparable(field(name), kind, value)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+from collections import Counter
 
 import pytest
 from django.db.models import F, Q
@@ -9,16 +10,16 @@ from django.db.models.functions import ExtractYear, TruncMonth
 from django.db.models.lookups import In
 from django.test import override_settings
 
-from rover_overrides.conditions import conditions
+from rover_overrides.conditions import matching
 from rover_overrides.conditions.conditions import (
     MAX_OPERAND_BYTES,
     TRUE,
     Conj,
     coarser,
-    conditions_met_by,
     has_operands,
     related_columns,
 )
+from rover_overrides.conditions.matching import conditions_met_by
 from rover_overrides.queries.analysis import dependencies
 from tests.support.query_models.models import Document, Item, Owner, Tag
 
@@ -208,16 +209,41 @@ def test_entry_that_is_not_understood_drops_all():
     assert conditions_met_by(TABLE, ["{"], {"number": 1}) is None
 
 
-def test_row_is_asked_once_for_a_column_that_many_conditions_compare(monkeypatch):
-    asked, real = [], conditions._value
-    monkeypatch.setattr(conditions, "_value", lambda *words: asked.append(words) or real(*words))
-    templates = {
+class CountingRow(dict):
+    """A row that counts how often each value is read."""
+
+    def __init__(self, row):
+        super().__init__(row)
+        self.reads = Counter()
+
+    def get(self, key, default=None):
+        self.reads[key] += 1
+        return super().get(key, default)
+
+
+def templates_of_ranges():
+    return {
         conj.template
         for n in range(50)
         for conj in dependencies(Item.objects.filter(number__gt=n, flag=True))[TABLE]
     }
-    assert len(conditions_met_by(TABLE, templates, {"number": 9, "flag": True})) == 1 + 9
-    assert len(asked) == 2
+
+
+def test_row_is_read_once_for_a_column_that_many_conditions_compare():
+    row = CountingRow({"number": 9, "flag": True})
+    assert len(conditions_met_by(TABLE, templates_of_ranges(), row)) == 1 + 9
+    assert [row.reads[name] for name in ("number", "flag")] == [1, 1]
+
+
+def test_rows_with_the_same_values_are_compared_once(monkeypatch):
+    compared, real = [], matching._Group.conjs
+    monkeypatch.setattr(
+        matching._Group, "conjs", lambda group, key: compared.append(key) or real(group, key)
+    )
+    rows = [{"id": n, "number": n % 3, "flag": True} for n in range(90)]
+    found = matching.TableMatcher(TABLE, templates_of_ranges()).conjs_met_by(rows)
+    assert len(found) == 1 + 2
+    assert sorted(compared) == [(True, 0), (True, 1), (True, 2)]
 
 
 def test_coarser_conj_has_no_operands():

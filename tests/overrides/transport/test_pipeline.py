@@ -254,9 +254,9 @@ def test_unlink_goes_in_steps(server, monkeypatch):
     run([("SET", f"key{n}", n) for n in range(2500)])
     sizes, real = [], pipeline._run
 
-    def seen(commands, get_keys, unlink_keys):
+    def seen(commands, first, get_keys, unlink_keys):
         sizes.append((len(unlink_keys), len(commands)))
-        return real(commands, get_keys, unlink_keys)
+        return real(commands, first, get_keys, unlink_keys)
 
     monkeypatch.setattr(pipeline, "_run", seen)
     unlink([f"key{n}" for n in range(2500)], then=[("SET", "after", 1)])
