@@ -17,9 +17,9 @@ from django.db import connections
 from django.db.models import Model
 from django.db.models.query import ModelIterable
 
-from rover_overrides.cache import nested_reads, results
+from rover_overrides.cache import nested_reads, results, row_values
 from rover_overrides.cache.getset import getting
-from rover_overrides.cache.storability import is_storable
+from rover_overrides.cache.storability import is_being_checked, is_storable
 from rover_overrides.keys.compile_copies import compile_copy
 
 _HAS_FETCH_MODES = django.VERSION >= (6, 1)
@@ -65,17 +65,22 @@ def _fetch(queryset: Any, key: str) -> tuple[list[Any], bool]:
             return rows, False
     else:
         rows = list(kind(source))
-    if is_storable(rows):
-        queryset._cache_results(key, rows)
+    if is_being_checked():
+        return rows, True
+    stored = row_values.pack(queryset, rows) if settings.CACHEOPS_INSIDEOUT else None
+    if stored is not None or is_storable(rows):
+        queryset._cache_results(key, rows if stored is None else stored)
     return rows, True
 
 
-def complete_rows(queryset: Any, rows: list[Any]) -> list[Any]:
+def complete_rows(queryset: Any, found: Any) -> list[Any]:
     """Return stored rows, completed with what belongs to their reader."""
+    is_packed = type(found) is tuple
+    rows: list[Any] = row_values.build(found, queryset.db) if is_packed else found
     if not rows or not isinstance(rows[0], Model):
         return rows
     # Aliases of one database share results.
-    if len(connections.settings) > 1 and rows[0]._state.db != queryset.db:
+    if not is_packed and len(connections.settings) > 1 and rows[0]._state.db != queryset.db:
         for _, row in _with_related(rows):
             row._state.db = queryset.db
     if _HAS_FETCH_MODES and queryset._fetch_mode.track_peers:

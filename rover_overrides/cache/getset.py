@@ -9,7 +9,7 @@ from typing import Any
 from cacheops import getset
 from cacheops.conf import settings
 
-from rover_overrides.cache import nested_reads, results
+from rover_overrides.cache import nested_reads, results, row_values
 from rover_overrides.cache.serialization import UnreadableError, loads
 from rover_overrides.transport import pipeline
 
@@ -45,12 +45,18 @@ class _LeasedGetting(results.getting):
             if data is None:
                 return None
             try:
-                return (loads(data),)
+                return (self._value(data),)
             except UnreadableError:
                 self.__exit__()
                 with results.degrading():
                     pipeline.unlink([self._key])
         return None  # no lease is left, so nothing is stored
+
+    def _value(self, data: bytes) -> Any:
+        found = loads(data)
+        # Under the key of a queryset, a tuple can only be what `row_values` has made of its rows.
+        is_packed = type(found) is tuple and self._key.startswith(f"{self._prefix}q:")
+        return row_values.unpack(found) if is_packed else found
 
 
 class _UpstreamGetting:

@@ -1,23 +1,27 @@
 """The label of a stored result: the keys that it depends on, used to find dead results.
 
-Reads skip it. A label is a short text: the prefix, then a line for each table with its registries
-(`a` and `o`), `t` if any row of the table counts, and the digests in its stamps' keys.
+Reads skip it. A label has the prefix and then, for each table, its name, a byte that says which of
+its registries (1 and 2) and whether any of its rows (4) count, the number of its other stamps, and
+the digests in their keys.
 """
 
 from __future__ import annotations
 
-from base64 import b64decode, b64encode
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from rover_overrides.cache import registry
 from rover_overrides.conditions.conditions import TRUE, Conj, has_operands
 
-MAGIC = b"\x00rvr"
+MAGIC = b"\x00rv"
 """Follows the checksum and identifies a result with a label among the values of unknown keys."""
 
-_SIZE = len(MAGIC) + 2  # with the length of the text
+_SIZE = len(MAGIC) + 2  # with the length of the rest
 _DIGEST = 16  # bytes
+_ANY_ROW = 4
+_PREFIX = re.compile(rb"([^\x00]*)\x00")
+_TABLE = re.compile(rb"([^\x00-\x07]+)([\x01-\x07])(.)", re.DOTALL)
 
 
 class Label(NamedTuple):
@@ -29,9 +33,9 @@ class Label(NamedTuple):
 
 def encode_label(prefix: str, deps: Mapping[str, Sequence[Conj]]) -> bytes:
     """Return the label of a result that depends on these conditions."""
-    lines = [prefix, *(_line(prefix, table, deps[table]) for table in sorted(deps))]
-    text = "\n".join(lines).encode()
-    return MAGIC + len(text).to_bytes(2, "big") + text
+    tables = (_encode_table(prefix, table, deps[table]) for table in sorted(deps))
+    body = b"".join([prefix.encode(), b"\x00", *tables])
+    return MAGIC + len(body).to_bytes(2, "big") + body
 
 
 def label_end(value: bytes, start: int) -> int:
@@ -43,30 +47,44 @@ def decode_label(value: bytes, start: int) -> Label | None:
     """Return the keys that a label names, or None if there is no label."""
     if value[start : start + len(MAGIC)] != MAGIC:
         return None
+    body = value[start + _SIZE : label_end(value, start)]
+    found = _PREFIX.match(body)
     try:
-        prefix, *lines = value[start + _SIZE : label_end(value, start)].decode().split("\n")
-        parts = [line.split(" ") for line in lines]
-        registries = sorted(
-            key for table, flags, _ in parts for key in _registries(prefix, table, flags)
-        )
-        stamps = (key for part in parts for key in _stamps(prefix, *part))
-        return Label(tuple(registries), (*registry.epoch_keys(prefix), *stamps))
+        prefix = found[1].decode() if found else ""
+        tables = list(_decode_tables(body, found.end() if found else 0))
     except ValueError:  # another format
         return None
+    registries = sorted(
+        key for table, flags, _ in tables for key in _registries(prefix, table, flags)
+    )
+    stamps = (key for one in tables for key in _stamps(prefix, *one))
+    return Label(tuple(registries), (*registry.epoch_keys(prefix), *stamps))
 
 
-def _line(prefix: str, table: str, conjs: Sequence[Conj]) -> str:
-    flags = {"t" if conj == TRUE else "ao"[has_operands(conj.template)] for conj in conjs}
+def _encode_table(prefix: str, table: str, conjs: Sequence[Conj]) -> bytes:
+    flags = {_ANY_ROW if conj == TRUE else 1 + has_operands(conj.template) for conj in conjs}
     keys = [registry.stamp_key(prefix, table, conj) for conj in conjs if conj != TRUE]
     digests = b"".join(bytes.fromhex(key.rpartition(":")[2]) for key in keys)
-    return f"{table} {''.join(sorted(flags))} {b64encode(digests).decode()}"
+    return table.encode() + bytes([sum(flags), len(keys)]) + digests
 
 
-def _registries(prefix: str, table: str, flags: str) -> Iterable[str]:
-    return (key for key, flag in zip(registry.registry_keys(prefix, table), "ao") if flag in flags)
+def _decode_tables(body: bytes, at: int) -> Iterator[tuple[str, int, list[str]]]:
+    """Yield each table with its flags and its digests; raise ValueError in another format."""
+    while at < len(body):
+        found = _TABLE.match(body, at)
+        if found is None:
+            raise ValueError
+        begin, at = found.end(), found.end() + found[3][0] * _DIGEST
+        if at > len(body):
+            raise ValueError
+        digests = [body[one : one + _DIGEST].hex() for one in range(begin, at, _DIGEST)]
+        yield found[1].decode(), found[2][0], digests
 
 
-def _stamps(prefix: str, table: str, flags: str, coded: str) -> list[str]:
-    base, digests = registry.stamp_key(prefix, table, TRUE), b64decode(coded)
-    ends = [digests[at : at + _DIGEST].hex() for at in range(0, len(digests), _DIGEST)]
-    return [*([base] if "t" in flags else []), *(base + end for end in ends)]
+def _registries(prefix: str, table: str, flags: int) -> Iterable[str]:
+    return (key for key, flag in zip(registry.registry_keys(prefix, table), (1, 2)) if flags & flag)
+
+
+def _stamps(prefix: str, table: str, flags: int, digests: Sequence[str]) -> list[str]:
+    base = registry.stamp_key(prefix, table, TRUE)
+    return [*([base] if flags & _ANY_ROW else []), *(base + digest for digest in digests)]

@@ -18,16 +18,17 @@ from django.apps import apps
 from django.db import connections
 
 from rover_overrides.conditions.conditions import TRUE, UNCACHED
+from rover_overrides.core.bounded_table import BoundedTable
 
-MAX_REMEMBERED = 2048
-"""For how many results a process remembers the tables that were read."""
+REMEMBERED_BYTES = 2_000_000
+"""In how many bytes a process remembers the tables that were read for results."""
 
 _WORD = re.compile(r"\w+")
 _START = re.compile(r"[\s(]*(\w+)")
 _NEITHER = frozenset({"pragma", "release", "rollback", "savepoint", "set", "show"})
 
 # The tables that were read, by the key of the result; None if it is unknown which.
-_learned: dict[str, frozenset[str] | None] = {}
+_learned: BoundedTable[str, frozenset[str] | None] = BoundedTable(REMEMBERED_BYTES)
 
 
 class Reads:
@@ -107,7 +108,7 @@ def with_learned_tables(key: str, deps: Any) -> Any:
     """Return dependencies with the tables that were read for this result before."""
     if not _learned or key not in _learned:
         return deps
-    tables = _learned[key]
+    tables = _learned.get(key, frozenset())  # another thread may have dropped it
     if tables is None:
         # One UNCACHED, under whatever name, keeps the result out of the cache.
         return {**deps, "": [UNCACHED]}
@@ -133,10 +134,8 @@ def covers_reads(key: str, deps: Any, reads: Reads, statement: str | None) -> bo
     # Queries that set up a new connection (for its types, for example) do not run again.
     if reads.has_connected:
         return False
-    if len(_learned) >= MAX_REMEMBERED:
-        _learned.clear()
     before = _learned.get(key, frozenset())
-    _learned[key] = before | tables if known and before is not None else None
+    _learned.put(key, before | tables if known and before is not None else None)
     return False
 
 

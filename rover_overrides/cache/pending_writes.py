@@ -20,8 +20,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 
-from django.conf import settings
-
+from rover_overrides.core.switches import raw_setting
 from rover_overrides.transport import pipeline
 from rover_overrides.transport.pipeline import Command, Reply
 
@@ -52,7 +51,7 @@ Each has the time when its registrations have ended anyway, and its tables.
 
 def lifetime_seconds() -> float:
     """Return how many seconds the registration of a dead writer keeps its tables uncached."""
-    return float(getattr(settings, "CACHEOPS_ROVER_UNKNOWN_SECONDS", SECONDS))
+    return float(raw_setting("CACHEOPS_ROVER_UNKNOWN_SECONDS", SECONDS))
 
 
 def key(prefix: str, table: str) -> str:
@@ -70,12 +69,13 @@ def register_commands(tables: PrefixedTables, token: str) -> list[Command]:
     now, lives = time.time(), lifetime_seconds()
     kept = int(max(_KEPT_SECONDS, lives))
     began = now - SECONDS + min(SECONDS, lives)  # makes it end at the same time
+    is_compatible = _is_compatible()
     commands: list[Command] = []
     for prefixed_table in tables:
         commands += _registration_commands(
             key(*prefixed_table), now - _SKEW_SECONDS, now + lives, token, kept
         )
-        if _is_compatible():
+        if is_compatible:
             commands += _registration_commands(
                 previous_wheel_key(*prefixed_table), now - SECONDS, began, token, SECONDS
             )
@@ -151,4 +151,4 @@ def _keys(prefix: str, table: str) -> list[str]:
 
 
 def _is_compatible() -> bool:
-    return bool(getattr(settings, "CACHEOPS_ROVER_COMPAT", True))
+    return bool(raw_setting("CACHEOPS_ROVER_COMPAT", True))

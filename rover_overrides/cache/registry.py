@@ -14,23 +14,31 @@ operands of a query.
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import os
+import sys
 import time
 from collections.abc import Iterable, Sequence
+from hashlib import blake2b
+from json.encoder import encode_basestring_ascii
 from typing import NamedTuple
 
 from django.conf import settings
 
 from rover_overrides.conditions.conditions import TRUE, UNCACHED, Conj, has_operands
+from rover_overrides.core.bounded_table import BoundedTable
+from rover_overrides.core.switches import raw_setting
 from rover_overrides.transport import epochs, pipeline
 from rover_overrides.transport.pipeline import Command, Reply
 
 MAX_TEMPLATES = 999  # with the generation 1,000 members, the most that a command may touch
 MAX_TEMPLATE_LENGTH = 65536  # characters of a template, which keeps a registry below 64 MiB
 
-_MOST_COPIES = 1024  # registries that a process keeps copies of
+COPIED_BYTES = 64_000_000  # of registries that a process keeps copies of
+KNOWN_BYTES = 16_000_000  # of templates of which a process knows the registries that have them
+
+_MOST_FULL = 1024  # registries that a process knows to be full
+_PER_TEMPLATE = 120  # bytes of a template in a collection
 
 Version = Reply  # a generation, and the identity of the server that holds it
 
@@ -91,16 +99,28 @@ def epoch_keys(prefix: str) -> tuple[str, ...]:
 
 def is_sharded_by_table() -> bool:
     """Return whether a cluster keeps all stamps of a table on one node; else they are spread."""
-    return bool(getattr(settings, "CACHEOPS_ROVER_SHARD_BY_TABLE", False))
+    return bool(raw_setting("CACHEOPS_ROVER_SHARD_BY_TABLE", False))
 
 
 def stamp_key(prefix: str, table: str, conj: Conj) -> str:
     """Return the key of a condition's stamp."""
+    [key] = stamp_keys(prefix, table, (conj,))
+    return key
+
+
+def stamp_keys(prefix: str, table: str, conjs: Iterable[Conj]) -> list[str]:
+    """Return the keys of the stamps of conditions on one table."""
     name = _hash_tag(prefix, table) if is_sharded_by_table() else table
-    if conj == TRUE:
-        return f"{prefix}stamp:{name}:"
-    spelled = json.dumps([conj.template, *conj.values]).encode()
-    return f"{prefix}stamp:{name}:{hashlib.blake2b(spelled, digest_size=16).hexdigest()}"
+    start = f"{prefix}stamp:{name}:"
+    keys = []
+    for conj in conjs:
+        if conj == TRUE:
+            keys.append(start)
+            continue
+        # As json.dumps() spells a list of strings, several times as fast.
+        spelled = ", ".join(map(encode_basestring_ascii, (conj.template, *conj.values)))
+        keys.append(start + blake2b(f"[{spelled}]".encode(), digest_size=16).hexdigest())
+    return keys
 
 
 def _hash_tag(prefix: str, table: str) -> str:
@@ -169,7 +189,9 @@ class KnownTemplates:
 
     def __init__(self) -> None:
         # For each template until when it counts as refused; math.inf for one that is in.
-        self._registries: dict[str, tuple[Version, dict[str, float]]] = {}
+        self._registries: BoundedTable[str, tuple[Version, dict[str, float]]] = BoundedTable(
+            KNOWN_BYTES
+        )
         self.full_until: dict[str, float] = {}
         """When a registry without room may have some again; empty nearly always."""
 
@@ -193,21 +215,27 @@ class KnownTemplates:
     def learn(self, key: str, version: Version, templates: dict[str, bool]) -> None:
         """Remember the result of an append, and forget what is known of another version."""
         known, before = self._registries.get(key, (None, _NO_ENTRIES))
-        if known != version or len(before) > 4 * MAX_TEMPLATES:  # bounds the memory
-            before = _NO_ENTRIES
-        if key not in self._registries and len(self._registries) >= _MOST_COPIES:
-            self._registries, self.full_until = {}, {}
+        if known == version and not templates:
+            return
+        size, added = self._registries.size(key), _bytes_of(templates)
+        # Bounds the memory; what was just appended must be known in any case.
+        if (
+            known != version
+            or len(before) > 4 * MAX_TEMPLATES
+            or 4 * (size + added) > self._registries.limit
+        ):
+            before, size = _NO_ENTRIES, 0
+        if len(self.full_until) >= _MOST_FULL:
+            self.full_until = {}
         until = time.monotonic() + _rotation_seconds()
         if not all(templates.values()):
             self.full_until[key] = until
         # A new dict, because other threads may be reading the old one.
-        self._registries[key] = (
-            version,
-            {
-                **before,
-                **{template: math.inf if here else until for template, here in templates.items()},
-            },
-        )
+        after = {
+            **before,
+            **{template: math.inf if here else until for template, here in templates.items()},
+        }
+        self._registries.put(key, (version, after), size + added)
 
 
 class _Copy(NamedTuple):
@@ -228,7 +256,7 @@ class RegistryCopies:
     """This process's copies of the registries, each the beginning of the list in one generation."""
 
     def __init__(self) -> None:
-        self._copies: dict[str, _Copy] = {}
+        self._copies: BoundedTable[str, _Copy] = BoundedTable(COPIED_BYTES)
 
     def commands_to_read(self, keys: Sequence[str], *, anew: bool = False) -> RegistryRead:
         """Return the commands that read each registry's generation and what follows its copy.
@@ -254,24 +282,32 @@ class RegistryCopies:
             self._extend_copy(*each) for each in zip(pending_read.keys, pending_read.copies, pairs)
         ]
 
-    def read(self, keys: Sequence[str], first: Sequence[Command] = ()) -> list[tuple[str, ...]]:
-        """Return the templates of registries, in a round trip that starts with `first`.
+    def known_templates(self, keys: Iterable[str]) -> tuple[str, ...]:
+        """Return the templates of registries as they were when they were last read."""
+        found: tuple[str, ...] = ()
+        for key in keys:
+            found += self._copies.get(key, _NOTHING).templates
+        return found
 
-        A second round trip reads the registries whose generation changed.
+    def read(
+        self,
+        keys: Sequence[str],
+        first: Sequence[Command] = (),
+        unlink_keys: Sequence[str] = (),
+    ) -> list[tuple[str, ...]]:
+        """Return the templates of registries.
+
+        This takes a round trip that starts with the commands `first` and then unlinks keys. A
+        second one reads the registries whose generation changed.
         """
         pending_read = self.commands_to_read(keys)
-        found = dict(
-            zip(
-                keys,
-                self.extend_copies(
-                    pending_read, pipeline.run([*first, *pending_read.commands])[len(first) :]
-                ),
-            )
-        )
-        changed = self.commands_to_read(
-            [key for key, templates in found.items() if templates is None], anew=True
-        )
-        found.update(zip(changed.keys, self.extend_copies(changed, pipeline.run(changed.commands))))
+        replies = pipeline.run(pending_read.commands, first=first, unlink_keys=unlink_keys)
+        found = dict(zip(keys, self.extend_copies(pending_read, replies)))
+        outdated = [key for key, templates in found.items() if templates is None]
+        if outdated:
+            changed = self.commands_to_read(outdated, anew=True)
+            replies = pipeline.run(changed.commands)
+            found.update(zip(outdated, self.extend_copies(changed, replies)))
         return [found[key] or () for key in keys]
 
     def _extend_copy(
@@ -280,7 +316,7 @@ class RegistryCopies:
         head, tail = pair
         templates = tuple(template.decode() for template in tail.value)
         if copy is not _NOTHING and (head.value, head.identity) != copy[:2]:
-            self._copies.pop(key, None)
+            self._copies.discard(key)
             # The results of a registry that is gone are misses, so there is nothing to read.
             return None if head.value is not None else templates
         # Without a copy to extend, any generation is valid. The two commands may see different
@@ -288,10 +324,14 @@ class RegistryCopies:
         # seen are newer than the write that is compared with them.
         whole = _Copy(head.value, head.identity, copy.templates + templates)
         if head.value is not None and (templates or copy is _NOTHING):
-            if len(self._copies) >= _MOST_COPIES:
-                self._copies = {}
-            self._copies[key] = whole
+            # Another registry may have taken the place of the copy meanwhile.
+            size = self._copies.size(key) if copy is not _NOTHING else 0
+            self._copies.put(key, whole, _bytes_of(templates) + (size or _bytes_of(copy.templates)))
         return whole.templates
+
+
+def _bytes_of(templates: Iterable[str]) -> int:
+    return sum(sys.getsizeof(template) + _PER_TEMPLATE for template in templates)
 
 
 _NOTHING = _Copy(None, b"", ())

@@ -41,7 +41,7 @@ from rover_overrides.transport.refusals import handle_missing_permission, is_out
 Dependencies = Mapping[str, Sequence[Conj]]
 
 MAX_KEYS = 32  # that a hit reads besides the result, including the epoch
-CHECKSUM = 20  # bytes of the checksum at the beginning of a result
+CHECKSUM = 16  # bytes of the checksum at the beginning of a result
 FORMAT = "r4"  # of keys and values, in every checksum: other formats are misses
 
 _ROUNDS = 3  # of a lease: with full conditions, without operands, for any row
@@ -161,7 +161,8 @@ def read(key: str, deps: Dependencies, prefix: str) -> bytes | None:
     end = at + len(plan.generations)
     found = _valid_result(coded, checksum([*replies[at:end], *replies[1:at]]))
     if found is not None:
-        _count("hits")
+        if _counters is not None:
+            _counters.count("hits")
         return found
     _discard_lease(key)  # removes that of an outer block, in case this one fails
     lease = request.lease(replies[end:]) if request else _AGAIN
@@ -292,7 +293,7 @@ def _cached_plan(deps: Dependencies, prefix: str) -> _Plan | None:
         for table in deps
         for key in registry.registry_keys(prefix, table)
     ):
-        plans[prefix] = found
+        deps.add_plan(prefix, found)  # type: ignore[attr-defined]
     return found
 
 
@@ -419,10 +420,15 @@ def _lease_commands(
     ]
     # GETEX, because a stamp that others have created must outlive this result too.
     pairs = [
-        (("SET", key, os.urandom(16), "NX", "EX", seconds), ("GETEX", key, "EX", seconds))
+        (("SET", key, _random_number(), "NX", "EX", seconds), ("GETEX", key, "EX", seconds))
         for key in stamps
     ]
     return [*appends, *(command for pair in pairs for command in pair)]
+
+
+def _random_number() -> int:
+    """Return a value for a stamp: a number of 64 bits, which Redis keeps in the pointer to it."""
+    return int.from_bytes(os.urandom(8), "big", signed=True)
 
 
 def _run_lease(request: _LeaseRequest) -> list[Reply]:

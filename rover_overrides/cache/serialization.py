@@ -17,6 +17,7 @@ from rover_overrides.core import switches
 from rover_overrides.core.operator_warnings import warn
 
 _MOST_WARNED = 100  # kinds of failures that a process remembers
+_LONGEST_WARNING = 1000  # characters; the text of an error may contain a whole value
 
 # The module comes with a patch that this tree may lack.
 _counters: Any = (
@@ -91,7 +92,7 @@ def _mark() -> bytes:
 def _report_failure(counted: str, happened: str, error: Exception) -> None:
     if _counters is not None:
         _counters.count(counted)
-    message = f"{happened}: {type(error).__name__}: {error}"
+    message = f"{happened}: {type(error).__name__}: {error}"[:_LONGEST_WARNING]
     if message not in _warned and len(_warned) < _MOST_WARNED:
         _warned.add(message)
         warn(message, stacklevel=4)

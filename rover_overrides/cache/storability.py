@@ -9,27 +9,27 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
-from datetime import date, datetime, time, timedelta
-from decimal import Decimal
 from types import MemberDescriptorType
 from typing import Any
-from uuid import UUID
 
 from django.db.models import Model
 
 from rover_overrides.cache import serialization
 from rover_overrides.cache.nested_reads import recording_reads
+from rover_overrides.cache.row_values import PLAIN
 from rover_overrides.introspection.django_classes import cached_by_identity, is_django_class
 
 _HOLDING = (Model, dict, frozenset, list, set, tuple)
-_KNOWN = frozenset(
-    {type(None), UUID, bool, bytes, date, datetime, Decimal, float, int, str, time, timedelta}
-)
 _IDENTITY_EQ: Any = object.__eq__
 _PICKLING = ("__getstate__", "__reduce__", "__reduce_ex__", "__setstate__")
 
 _is_checking: ContextVar[bool] = ContextVar("rover_trying", default=False)
 """Whether a value is being read back for a check: what it queries meanwhile is not stored."""
+
+
+def is_being_checked() -> bool:
+    """Return whether a value is being read back for a check; what that queries is not stored."""
+    return _is_checking.get()
 
 
 def is_storable(rows: Iterable[Any]) -> bool:
@@ -48,7 +48,7 @@ def _parts(rows: Iterable[Any]) -> Iterator[Any]:
     while waiting:
         for value in waiting.pop():
             # Most values are plain; passing over them nearly halves what this check adds to a fill.
-            if type(value) in _KNOWN:
+            if type(value) in PLAIN:
                 continue
             if isinstance(value, _HOLDING) and id(value) not in seen:
                 seen.add(id(value))

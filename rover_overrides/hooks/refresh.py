@@ -13,9 +13,8 @@ from rover_overrides.core.switches import is_enabled
 _refreshing: ContextVar[bool] = ContextVar("refreshing", default=False)
 
 
-def is_refreshing() -> bool:
-    """Return whether an object is being refreshed, so that reads bypass the cache."""
-    return _refreshing.get()
+is_refreshing = _refreshing.get
+"""Return whether an object is being refreshed, so that reads bypass the cache."""
 
 
 def install() -> None:

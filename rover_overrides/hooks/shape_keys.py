@@ -14,8 +14,7 @@ from django.conf import settings
 from rover_overrides.cache.getset import cache_thing, getting
 from rover_overrides.core.switches import is_enabled
 from rover_overrides.keys import query_keys
-from rover_overrides.keys.encoding import note_digest
-from rover_overrides.keys.query_keys import name_key
+from rover_overrides.keys.encoding import note_digest, short_name
 from rover_overrides.queries.dependencies import (
     as_count_sample,
     dnfs,
@@ -42,14 +41,14 @@ def result_key(queryset: Any, is_read: bool) -> str:
     own = queryset.__dict__
     if not is_read or "_cond_dnfs" in own or not cacheops_settings.CACHEOPS_INSIDEOUT:
         note_digest(queryset, digest)
-        return f"{queryset._prefix if is_read else ''}{name_key(digest)}"
+        return f"{queryset._prefix if is_read else ''}q:{short_name(digest)}"
     own["_cond_dnfs"] = known_dependencies(queryset, digest, "rows", alias) or learn_dependencies(
         queryset, digest, "rows", known.frames
     )
     if cacheops_settings.CACHEOPS_PREFIX is Defaults.CACHEOPS_PREFIX:
         own["_prefix"] = ""
-        return name_key(digest)
-    return f"{queryset._prefix}{name_key(digest)}"
+        return "q:" + short_name(digest)
+    return f"{queryset._prefix}q:{short_name(digest)}"
 
 
 def cached_number(
@@ -63,7 +62,7 @@ def cached_number(
     prefix = ""
     if cacheops_settings.CACHEOPS_PREFIX is not Defaults.CACHEOPS_PREFIX:
         prefix = get_prefix(func=compute, _cond_dnfs=deps, dbs=[alias])
-    key = f"{prefix}as:{name}:{query_key}"
+    key = f"{prefix}as:{name[0]}{query_key[2:]}"  # longer than the name of a function's call
     with getting(key, deps, prefix, lock=profile["lock"]) as held:
         cache_read.send(sender=None, func=compute, hit=held is not None)
         if held is not None:
@@ -86,7 +85,7 @@ def _count_key(queryset: Any) -> tuple[str, Any]:
     deps = known_dependencies(queryset, digest, "count", alias) or learn_dependencies(
         as_count_sample(queryset), digest, "count", known.frames
     )
-    return name_key(digest), deps
+    return "q:" + short_name(digest), deps
 
 
 def _by_shape(queryset: Any, *, is_count: bool) -> tuple[str, KnownShape, str] | None:
@@ -104,6 +103,6 @@ def _by_shape(queryset: Any, *, is_count: bool) -> tuple[str, KnownShape, str] |
     every = getattr(site, "CACHEOPS_ROVER_CHECK_KEYS", CHECK_EVERY)
     if every and tally.by_shape % every == 0:
         sample = as_count_sample(queryset) if is_count else queryset
-        record_check(name_key(found[0]), query_keys.result_key(sample), queryset.model)
+        record_check("q:" + short_name(found[0]), query_keys.result_key(sample), queryset.model)
         return None if tally.different else found
     return found

@@ -15,7 +15,7 @@ from typing import Any
 
 from django.db.models import Model
 
-from rover_overrides.keys.encoding import PLAIN, stable_digest
+from rover_overrides.keys.encoding import PLAIN, short_name, stable_digest
 
 _TIMES = (date, time, timedelta)
 _MUTABLE = (bytearray, dict, list, set)
@@ -25,7 +25,7 @@ PlainForm = Callable[[Any], Any]
 
 
 def call_key(factors: Sequence[Any], name: NameOf) -> str:
-    """Return the digest of a call; a random one if some part of the call cannot be serialised.
+    """Return the short name of a call; a random one if some part of the call cannot be serialised.
 
     `factors` are the function, its arguments, its keywords, and whatever else the application
     distinguishes results by. In these others, text that is marked as safe equals plain text,
@@ -34,14 +34,15 @@ def call_key(factors: Sequence[Any], name: NameOf) -> str:
     """
     function, args, kwargs, *others = factors
     try:
-        return stable_digest(
+        found = stable_digest(
             (
                 _plain_form((function, args, kwargs), name),
                 _plain_form(others, name, texts_alike=True),
             )
         )
     except Exception:  # noqa: BLE001 - serialising runs the code of the arguments
-        return os.urandom(32).hex()
+        found = os.urandom(32).hex()
+    return short_name(found)
 
 
 def _plain_form(value: Any, name: NameOf, *, texts_alike: bool = False) -> Any:

@@ -6,6 +6,7 @@ import hashlib
 import io
 import os
 import pickle
+from binascii import b2a_base64
 from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
@@ -91,6 +92,11 @@ def _plain_bytes(value: Any) -> bytes:
     pickler.fast = True
     pickler.dump(value)
     return buffer.getvalue()
+
+
+def short_name(digest: str) -> str:
+    """Return the 22 characters that name the first 128 bits of a hex digest in a key."""
+    return b2a_base64(bytes.fromhex(digest[:32]))[:22].replace(b"/", b"_").decode()
 
 
 def digest(value: Any) -> str:

@@ -16,6 +16,7 @@ from rover_overrides.keys.compile_copies import compile_copy
 from rover_overrides.keys.encoding import (
     digest,
     note_digest,
+    short_name,
     statement_digest,
     unstorable_digest,
 )
@@ -30,7 +31,6 @@ _IDENTITY_SETTINGS = ("ENGINE", "HOST", "PORT", "NAME", "OPTIONS", "TIME_ZONE")
 """The settings of a database that affect its rows and how they are read."""
 
 _NEW_QUERY_STATE = vars(Query(None))
-_LENGTH = 40  # hex digits of a digest in a key: 160 bits
 
 
 def result_key(queryset: Any) -> str:
@@ -43,12 +43,7 @@ def result_key(queryset: Any) -> str:
         found = _digest(queryset)
     except Exception:  # noqa: BLE001 - compiling runs the code of fields and expressions
         found = unstorable_digest(queryset)  # Django's own attempt raises the error
-    return name_key(found)
-
-
-def name_key(found: str) -> str:
-    """Return the key of a result by its digest."""
-    return f"q:{found[:_LENGTH]}"
+    return "q:" + short_name(found)
 
 
 def _digest(queryset: Any) -> str:

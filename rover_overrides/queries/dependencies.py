@@ -13,6 +13,7 @@ from django.conf import settings
 from funcy import join_with, lcat
 
 from rover_overrides.conditions.conditions import TRUE, UNCACHED, Conj
+from rover_overrides.core.bounded_table import BoundedTable, approximate_bytes
 from rover_overrides.core.switches import is_installed
 from rover_overrides.keys.encoding import UNSTORABLE, pop_digest
 from rover_overrides.keys.query_state import state_of, update_state
@@ -22,19 +23,25 @@ Dependencies = dict[str, list[Conj]]
 Purpose = Literal["rows", "sample", "count"]
 """What is needed of a queryset: its rows, a sample for any function, or the number of its rows."""
 
-MAX_CACHED = 2048
-"""How many analysed queries a process caches."""
+CACHED_BYTES = 32_000_000
+"""How many bytes of analysed queries, with their plans, a process caches."""
 
 
 class CachedDependencies(Dependencies):
     """Dependencies cached for the next query, with the plans of Redis keys made for them."""
 
-    def __init__(self, found: Dependencies) -> None:
+    def __init__(self, key: tuple[Any, ...], found: Dependencies) -> None:
         super().__init__(found)
         self.plans: dict[str, Any] = {}
+        self._key = key
+
+    def add_plan(self, prefix: str, plan: Any) -> None:
+        """Keep the plan of a prefix with the dependencies."""
+        self.plans[prefix] = plan
+        _cache.grow(self._key, approximate_bytes(plan))
 
 
-_cache: dict[tuple[Any, ...], CachedDependencies] = {}
+_cache: BoundedTable[tuple[Any, ...], CachedDependencies] = BoundedTable(CACHED_BYTES)
 
 
 def dnfs(queryset: Any, purpose: Purpose = "rows") -> Dependencies:
@@ -70,11 +77,8 @@ def learn_dependencies(
     queryset: Any, digest: str, purpose: Purpose, frames: dict[Any, Any] | None = None
 ) -> CachedDependencies:
     """Analyse a query and keep what is found; `frames` as in `queries.analysis`."""
-    if len(_cache) >= MAX_CACHED:
-        _cache.clear()
-    found = CachedDependencies(_analyse(queryset, purpose, frames))
-    _cache[_cache_key(queryset, digest, purpose)] = found
-    return found
+    key = _cache_key(queryset, digest, purpose)
+    return _cache.put(key, CachedDependencies(key, _analyse(queryset, purpose, frames)))
 
 
 def as_count_sample(queryset: Any) -> Any:

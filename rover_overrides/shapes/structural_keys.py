@@ -14,6 +14,7 @@ from django.db import connections
 from django.db.models import query as django_query
 from django.db.models.expressions import Col, OrderBy
 
+from rover_overrides.core.bounded_table import BoundedTable, approximate_bytes
 from rover_overrides.introspection.django_classes import is_django_compiler, is_django_field
 from rover_overrides.keys.encoding import stable_digest, statement_digest
 from rover_overrides.keys.made_objects import runs_application_code
@@ -21,7 +22,6 @@ from rover_overrides.keys.query_keys import compile_statement, given_names
 from rover_overrides.keys.query_state import state_of
 from rover_overrides.queries.dependencies import as_count_sample
 from rover_overrides.shapes.backends import backend_number
-from rover_overrides.shapes.bounded_table import BoundedTable, size_of
 from rover_overrides.shapes.structure import Shape, check_compiled, fields_in, structure
 
 MAX_BYTES = 16 * 1024 * 1024
@@ -56,7 +56,7 @@ class KnownShape:
         """What the analysis of any such query begins with."""
 
 
-_table: BoundedTable[KnownShape | None] = BoundedTable(MAX_BYTES)
+_table: BoundedTable[Shape, KnownShape | None] = BoundedTable(MAX_BYTES)
 _UNSEEN: Any = object()
 
 
@@ -78,7 +78,8 @@ def digest_by_shape(queryset: Any, *, is_count: bool = False) -> tuple[str, Know
             or (fields is not None and not _STR.issuperset(map(type, fields)))
         ):
             return None
-        is_count = is_count or state_of(query).is_count_only
+        if not is_count:
+            is_count = state_of(query).is_count_only
         names = given_names(queryset, alias, connection, makes_objects=not is_count)
         shape = (
             queryset.model,
@@ -121,8 +122,8 @@ def _learn(
         )
     except Exception:  # noqa: BLE001 - compiling runs the code of fields; Django's attempt raises
         found = None
-    _table.add(shape, found, _SIZE + size_of((found.sql, found.names)) if found else 0)
-    return found
+    named = (found.sql, found.names) if found else ()
+    return _table.put(shape, found, _SIZE + approximate_bytes((shape, named)))
 
 
 def _is_fixed(compiler: Any) -> bool:

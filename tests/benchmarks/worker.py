@@ -88,6 +88,14 @@ def count_calls(operation: str) -> int:
     return calls[0]
 
 
+def count_trips(operation: str) -> int:
+    """Return how often an operation sends something to Redis, the last of three times."""
+    for _ in range(3):
+        with RoundTripCounter() as sent:
+            OPERATIONS[operation]()
+    return sent[0]
+
+
 def save_in_transaction(rows: int) -> dict[str, float]:
     """Save rows in a transaction, with results of many kinds in the cache, and count the round trips to the cache's server."""
     for number in range(100):
@@ -224,6 +232,7 @@ COMMANDS = {
     for command in (
         time_operation,
         count_calls,
+        count_trips,
         save_in_transaction,
         cache_dependent,
         save_in,

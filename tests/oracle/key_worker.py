@@ -51,7 +51,8 @@ class Comparison:
 
     def compare(self, queryset: Any, *_: Any, **conditions: Any) -> None:
         """Compare the keys and dependencies of a read: of its rows, and of their number."""
-        from rover_overrides.keys.query_keys import name_key, result_key
+        from rover_overrides.keys.encoding import short_name
+        from rover_overrides.keys.query_keys import result_key
         from rover_overrides.queries.analysis import dependencies
         from rover_overrides.queries.dependencies import as_count_sample
         from rover_overrides.shapes.structural_keys import digest_by_shape
@@ -68,7 +69,7 @@ class Comparison:
             if found is None:
                 continue
             purpose = "count" if is_count else "rows"
-            if name_key(found[0]) != compiled or dependencies(
+            if "q:" + short_name(found[0]) != compiled or dependencies(
                 queryset, purpose, found[1].frames
             ) != dependencies(as_count_sample(queryset) if is_count else queryset, purpose):
                 self.different.append(self.source)

@@ -5,6 +5,7 @@ from django.db import connections
 
 from rover_overrides.cache import nested_reads
 from rover_overrides.conditions.conditions import TRUE, UNCACHED
+from rover_overrides.core.bounded_table import BoundedTable
 from tests.support.condition_texts import equal
 
 OWN = "SELECT * FROM query_models_item"
@@ -14,7 +15,7 @@ TAGS = {"query_models_tag": [TRUE]}
 
 @pytest.fixture(autouse=True)
 def nothing_learned(monkeypatch):
-    monkeypatch.setattr(nested_reads, "_learned", {})
+    monkeypatch.setattr(nested_reads, "_learned", BoundedTable(10_000))
 
 
 def reads(*statements, cached=()):
@@ -90,10 +91,11 @@ def test_statements_of_a_new_connection_are_not_remembered():
     assert learned(found) == (False, DEPS)
 
 
-def test_few_results_are_remembered():
-    for number in range(nested_reads.MAX_REMEMBERED + 1):
-        learned(reads(OWN, "SELECT name FROM query_models_tag"), key=f"q:{number}")
-    assert len(nested_reads._learned) == 1
+def test_what_is_remembered_is_bounded_in_bytes():
+    for number in range(100):
+        found = learned(reads(OWN, "SELECT name FROM query_models_tag"), key=f"q:{number}")
+    assert found[1] == learned(reads(OWN, "SELECT name FROM query_models_tag"), key="q:0")[1]
+    assert 0 < nested_reads._learned.used <= 10_000
 
 
 def test_inner_blocks_read_for_themselves(sqlite):

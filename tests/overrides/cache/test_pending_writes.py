@@ -89,12 +89,12 @@ def test_each_of_several_writes_leaves_for_itself(redis):
     assert is_hit(DEPS)
 
 
-def test_announcement_costs_two_round_trips_or_three_to_a_cluster_and_its_end_one(redis):
+def test_announcement_costs_one_round_trip_or_three_to_a_cluster_and_its_end_one(redis):
     cached(lambda: "old", DEPS)
     prepare("default", CHANGES)
     with engine_redis.count_round_trips() as counted:
         prepared = prepare("default", CHANGES)
-    assert counted["trips"] == (3 if pipeline.is_cluster() else 2)
+    assert counted["trips"] == (3 if pipeline.is_cluster() else 1)
     with engine_redis.count_round_trips() as counted:
         finish("default", prepared, CHANGES, was_committed=True)
     assert counted["trips"] == 1

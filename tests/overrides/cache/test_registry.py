@@ -16,6 +16,7 @@ from rover_overrides.cache.registry import (
     stamp_key,
 )
 from rover_overrides.conditions.conditions import TRUE, UNCACHED, Conj
+from rover_overrides.core.bounded_table import approximate_bytes
 from rover_overrides.transport import pipeline
 from rover_overrides.transport.pipeline import Reply
 from tests.support import engine_redis
@@ -213,7 +214,7 @@ def test_second_reading_is_whole_though_another_thread_has_a_copy(server, monkey
 
     def extend_copies(pending_read, replies):
         found = real(pending_read, replies)
-        copies._copies[KEY] = registry._Copy(b"older", b"", ("w",))
+        copies._copies.put(KEY, registry._Copy(b"older", b"", ("w",)))
         return found
 
     monkeypatch.setattr(copies, "extend_copies", extend_copies)
@@ -249,15 +250,32 @@ def test_template_that_is_too_long_is_refused():
     assert not KnownTemplates().is_refused(KEY, "x" * registry.MAX_TEMPLATE_LENGTH)
 
 
-def test_what_a_process_knows_is_bounded(server):
+def test_what_a_process_knows_is_bounded(server, monkeypatch):
+    monkeypatch.setattr(registry, "KNOWN_BYTES", 100_000)
+    monkeypatch.setattr(registry, "COPIED_BYTES", 100_000)
     known, copies = KnownTemplates(), RegistryCopies()
     version = Reply(b"g", b"s")
-    for number in range(registry._MOST_COPIES + 10):
-        known.learn(f"reg:{number}:a", version, {"x": True})
-        pending_read = copies.commands_to_read([f"reg:{number}:a"])
-        copies.extend_copies(pending_read, [version, Reply([b"x"], b"s")])
-    assert len(known._registries) <= registry._MOST_COPIES
-    assert len(copies._copies) <= registry._MOST_COPIES
+    for number in range(1000):
+        template = f"{number}" + "x" * 1000
+        known.learn(f"reg:{number % 50}:a", version, {template: number % 7 > 0})
+        # What was just appended is known in any case: otherwise there would be no lease.
+        assert known.contains(f"reg:{number % 50}:a", template, version) is (number % 7 > 0)
+        known.learn("reg:one:a", version, {template: True})
+        assert known.contains("reg:one:a", template, version)
+        keys = [f"reg:{number}:a", KEY]
+        pending_read = copies.commands_to_read(keys)
+        at = number + 1 - len(pending_read.copies[1].templates)
+        tail = Reply(
+            [(f"{n}" + "x" * 1000).encode() for n in range(number + 1 - at, number + 1)], b"s"
+        )
+        read = copies.extend_copies(pending_read, [version, tail, version, tail])
+        assert read[1] == tuple(f"{n}" + "x" * 1000 for n in range(number + 1)), "dropped or not"
+        assert max(known._registries.used, copies._copies.used) <= 100_000
+        held = dict(known._registries), dict(copies._copies)
+        assert max(map(approximate_bytes, held)) <= 130_000
+        assert len(known.full_until) <= registry._MOST_FULL
+    monkeypatch.undo()
+    known = KnownTemplates()
     for number in range(6 * MAX_TEMPLATES):
         known.learn(KEY, version, {f"e{number}": False})
     assert len(known._registries[KEY][1]) <= 4 * MAX_TEMPLATES + 1

@@ -332,7 +332,7 @@ def test_full_registry_makes_the_condition_coarser(server, monkeypatch):
 
 
 def test_plan_that_is_kept_gives_way_while_a_registry_is_full(server):
-    deps = CachedDependencies({"t": [among("y", "1", "2")]})
+    deps = CachedDependencies((), {"t": [among("y", "1", "2")]})
     cached(lambda: "first", deps)
     assert is_hit(deps)
     with override_settings(CACHEOPS_ROVER_REGISTRY_SECONDS=0):  # empties it
@@ -352,7 +352,7 @@ def test_plan_that_is_kept_gives_way_while_a_registry_is_full(server):
 
 
 def test_keys_of_kept_dependencies_are_worked_out_once(server, monkeypatch):
-    deps = CachedDependencies(DEPS)
+    deps = CachedDependencies((), DEPS)
     cached(lambda: "old", deps)
     monkeypatch.setattr(results, "bound_dependencies", pytest.fail)
     assert is_hit(deps)

@@ -177,4 +177,4 @@ def test_key_is_the_same_in_processes_with_other_hash_seeds():
         for seed in "123"
     ]
     assert len({one.stdout for one in run}) == 1
-    assert len(run[0].stdout) == len("0" * 64 + "\n")
+    assert len(run[0].stdout) == len("0" * 22 + "\n")

@@ -44,9 +44,10 @@ def test_label_names_the_keys_in_the_order_of_the_checksum(prefix, by_table):
     [
         b"",
         b"x" * 40,
-        b"c" * 20 + labels.MAGIC,
-        b"c" * 20 + labels.MAGIC + b"\0\3p\na",
-        b"c" * 20 + labels.MAGIC + b"\0\2\xff\xff",
+        b"c" * results.CHECKSUM + labels.MAGIC,
+        b"c" * results.CHECKSUM + labels.MAGIC + b"\0\3p\0a",
+        b"c" * results.CHECKSUM + labels.MAGIC + b"\0\4\0a\1\1",
+        b"c" * results.CHECKSUM + labels.MAGIC + b"\0\4\0\xff\1\0",
     ],
 )
 def test_what_is_no_result_has_no_label(value):

@@ -23,6 +23,7 @@ from django.db.models.functions import Coalesce, Now, Random, Rank
 from django.test import override_settings
 
 from rover_overrides.conditions.conditions import TRUE, UNCACHED
+from rover_overrides.core.bounded_table import BoundedTable
 from rover_overrides.keys.encoding import note_digest, statement_digest, with_aggregates
 from rover_overrides.queries import dependencies as dependencies_of
 from rover_overrides.queries.analysis import dependencies
@@ -115,7 +116,7 @@ def test_query_that_is_too_large_is_not_kept():
 
 
 def test_dependencies_of_a_statement_are_found_again_by_its_digest(monkeypatch):
-    monkeypatch.setattr(dependencies_of, "_cache", {})
+    monkeypatch.setattr(dependencies_of, "_cache", BoundedTable(100_000))
     with override_settings(CACHEOPS_INSIDEOUT=True):
         first, same, other, aggregated = (Item.objects.filter(number=n) for n in (1, 1, 2, 1))
         with_aggregates(aggregated, {"sum": Sum("number")})
