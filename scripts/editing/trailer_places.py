@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from scripts.core.errors import Problem, with_command
 from scripts.core.model import Lock, Patch
 from scripts.core.repository import Repository
-from scripts.editing.branch import BranchCommit, WorkTree, commits_in, work_tree
+from scripts.editing.branch import BranchCommit, WorkTree, work_tree
 from scripts.editing.commit_message import ADDED, read_message
 from scripts.editing.import_record import changed_names, digests, read_record
 from scripts.editing.unexported import reworded
@@ -38,13 +38,13 @@ _TO_NAME = " to the `Overrides:` of "
 class _Imported:
     """The imported tree: how far it is, and the commits whose messages are not exported yet.
 
-    Neither is known if the tree is not level. `commits` are those of the branch in any case.
+    How far it is is not known if the tree is not level with `patches/`.
     """
 
     tree: WorkTree
     progress: Progress
+    is_level: bool
     reworded: Sequence[BranchCommit]
-    commits: Sequence[BranchCommit]
 
 
 def with_places(
@@ -57,8 +57,8 @@ def with_places(
     imported = _Imported(
         tree,
         read_progress(tree, lock) if is_level else Progress((), (), None),
-        reworded(tree.place, lock) if is_level else (),
-        commits_in(tree.place, lock) or () if is_there else (),
+        is_level,
+        reworded(tree.place, lock) if is_there else (),
     )
     package = f"{repo.config.overrides.package}/"
     return [_with_place(problem, patches, imported, package) for problem in problems]
@@ -79,13 +79,12 @@ def _with_place(
     if not any(_TRAILER.match(way) or _TO_NAME in way for way in ways):
         return problem
     file = problem.where.removeprefix(package)
-    naming = next((item for item in imported.commits if _names_module(item, file)), None)
-    # No live patch names it, so the commit that does is not exported.
+    naming = next((item for item in imported.reworded if _names_module(item, file)), None)
     if naming and problem.where.startswith(package):
         words = f"the commit `{naming.title}` names it, and is not exported"
         return replace(problem, advice=with_command(words, imported.tree.export))
     unexported = next((item for item in imported.reworded if patch and item.id == patch.id), None)
-    if unexported:
+    if unexported and imported.is_level:
         words = f"`{unexported.title}` has another message, which is not exported"
         return replace(problem, advice=with_command(words, imported.tree.export))
     placed = (_placed(way, patch, patches, imported) for way in ways)
