@@ -44,6 +44,7 @@ MAX_KEYS = 32  # that a hit reads besides the result, including the epoch
 CHECKSUM = 16  # bytes of the checksum at the beginning of a result
 FORMAT = "r4"  # of keys and values, in every checksum: other formats are misses
 
+_MANY_MISSES = 2  # in a row, after which another one is expected
 _ROUNDS = 3  # of a lease: with full conditions, without operands, for any row
 # What keep_fresh passes to learn the stamps, which a lease already records.
 _NEVER_MATCH = "never match"
@@ -131,10 +132,10 @@ class getting:  # noqa: N801 - upstream's name of a context manager
 def read(key: str, deps: Dependencies, prefix: str) -> bytes | None:
     """Return a result that is still valid; on a miss take a lease for `fill` and return None.
 
-    What this process reads for the first time is probably a miss, so the lease is taken in the same
-    round trip, unless the server is a cluster.
+    What this process reads for the first time, or has missed twice in a row, is probably a miss. So
+    the lease is taken in the same round trip, unless the server is a cluster.
     """
-    is_first = prefix not in getattr(deps, "plans", (prefix,))
+    misses: dict[str, int] = getattr(deps, "misses", {prefix: 0})
     plan = (
         None
         if (circuit.has_failed and is_redis_skipped()) or not switches.is_enabled("leased-storage")
@@ -150,7 +151,9 @@ def read(key: str, deps: Dependencies, prefix: str) -> bytes | None:
             _discard_lease(key)
             return None
     request = (
-        _LeaseRequest(deps, prefix, plan, {}) if is_first and not pipeline.is_cluster() else None
+        _LeaseRequest(deps, prefix, plan, {})
+        if misses.get(prefix, _MANY_MISSES) >= _MANY_MISSES and not pipeline.is_cluster()
+        else None
     )
     keys = (key, *plan.stamps)
     if request is None:
@@ -161,9 +164,11 @@ def read(key: str, deps: Dependencies, prefix: str) -> bytes | None:
     end = at + len(plan.generations)
     found = _valid_result(coded, checksum([*replies[at:end], *replies[1:at]]))
     if found is not None:
+        misses[prefix] = 0
         if _counters is not None:
             _counters.count("hits")
         return found
+    misses[prefix] = misses.get(prefix, 0) + 1
     _discard_lease(key)  # removes that of an outer block, in case this one fails
     lease = request.lease(replies[end:]) if request else _AGAIN
     if lease is _AGAIN:

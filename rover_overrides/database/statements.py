@@ -296,12 +296,17 @@ def _on_postgresql(
         if options.is_lasting and set_timeout
         else (set_timeout, "")
     )
+    end = _RELEASE if options.is_lasting else _ROLLBACK
+    # psycopg2 returns the rows of the last statement alone.
+    is_sent_at_once = connection.Database.__name__ == "psycopg"
+    last = f"; {end}" if is_sent_at_once else ""
     try:
-        rows = _send(connection, f"SAVEPOINT {_SAVEPOINT}; {before}", sql + after, params)
+        rows = _send(connection, f"SAVEPOINT {_SAVEPOINT}; {before}", sql + after + last, params)
     except BaseException as error:
         _end_savepoint(connection, _ROLLBACK, error)
         raise
-    _end_savepoint(connection, _RELEASE if options.is_lasting else _ROLLBACK)
+    if not is_sent_at_once:
+        _end_savepoint(connection, end)
     return rows
 
 
@@ -331,7 +336,7 @@ def _end_savepoint(connection: Any, sql: str, failure: BaseException | None = No
 
 
 def _send(connection: Any, before: str, sql: str, params: Sequence[Any] = ()) -> list[Row]:
-    """Send statements in one round trip, and return the rows of the last one."""
+    """Send statements in one round trip, and return the rows of the one that returns some."""
     with connection.wrap_database_errors, closing(_client_cursor(connection)) as cursor:
         if before:
             # psycopg2 returns bytes, psycopg 3 a str.
@@ -339,10 +344,11 @@ def _send(connection: Any, before: str, sql: str, params: Sequence[Any] = ()) ->
             cursor.execute(before.encode() + text if isinstance(text, bytes) else before + text)
         else:
             cursor.execute(sql, params)
-        # psycopg 3 has a result for each statement: go to the last one.
+        rows = list(cursor.fetchall()) if cursor.description else []
+        # psycopg 3 has a result for each statement.
         while hasattr(cursor, "pgresult") and cursor.nextset():
-            pass
-        return list(cursor.fetchall()) if cursor.description else []
+            rows = list(cursor.fetchall()) if cursor.description else rows
+        return rows
 
 
 def _client_cursor(connection: Any) -> Any:

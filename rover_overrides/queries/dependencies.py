@@ -33,6 +33,8 @@ class CachedDependencies(Dependencies):
     def __init__(self, key: tuple[Any, ...], found: Dependencies) -> None:
         super().__init__(found)
         self.plans: dict[str, Any] = {}
+        self.misses: dict[str, int] = {}
+        """For each prefix, how often in a row a result with these dependencies was missed."""
         self._key = key
 
     def add_plan(self, prefix: str, plan: Any) -> None:

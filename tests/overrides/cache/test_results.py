@@ -140,6 +140,26 @@ def test_miss_looks_and_takes_a_lease_and_stores(server):
     assert counted["trips"] == 3
 
 
+def test_lease_is_taken_at_once_where_a_miss_is_expected(server):
+    cached(lambda: "first", {"t": [equal("x")]}, "q:other")  # has the script sent
+    deps, trips = CachedDependencies((), DEPS), []
+
+    def trips_before_the_computation():
+        with engine_redis.count_round_trips() as counted:
+            cached(lambda: trips.append(counted["trips"]) or "it", deps)
+        return trips.pop() if trips else "hit"
+
+    def after_a_write():
+        drop("t", equal("x"))
+        return trips_before_the_computation()
+
+    assert trips_before_the_computation() == 1, "the first read"
+    assert after_a_write() == 2
+    assert after_a_write() == 1, "after two misses in a row"
+    assert trips_before_the_computation() == "hit"
+    assert [after_a_write() for _ in range(3)] == [2, 2, 1]
+
+
 def test_long_list_costs_a_hit_as_many_keys_as_a_short_one(server):
     keys_read = []
     for operands in (["1"], [str(n) for n in range(1000)]):
