@@ -212,6 +212,10 @@ class KnownTemplates:
         known, templates = self._registries.get(key, (None, _NO_ENTRIES))
         return known == version and templates.get(template) == math.inf
 
+    def versions(self, keys: Iterable[str]) -> dict[str, Version]:
+        """Return the versions of registries in which this process last knew templates."""
+        return {key: known[0] for key in keys if (known := self._registries.get(key)) is not None}
+
     def learn(self, key: str, version: Version, templates: dict[str, bool]) -> None:
         """Remember the result of an append, and forget what is known of another version."""
         known, before = self._registries.get(key, (None, _NO_ENTRIES))

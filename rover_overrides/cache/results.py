@@ -151,7 +151,7 @@ def read(key: str, deps: Dependencies, prefix: str) -> bytes | None:
             _discard_lease(key)
             return None
     request = (
-        _LeaseRequest(deps, prefix, plan, {})
+        _LeaseRequest(deps, prefix, plan, _known_templates.versions(dict(plan.registries)))
         if misses.get(prefix, _MANY_MISSES) >= _MANY_MISSES and not pipeline.is_cluster()
         else None
     )
@@ -372,7 +372,7 @@ class _LeaseRequest:
         self, deps: Dependencies, prefix: str, plan: _Plan, seen: dict[str, Reply]
     ) -> None:
         self.seen = seen
-        """The generations of the registries, as far as they are known."""
+        """The generations of the registries, as far as they are known; others may follow them."""
         self._plan, self._seconds = plan, _stamp_seconds()
         self._missing = {
             k: [

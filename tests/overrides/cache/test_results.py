@@ -240,6 +240,26 @@ def test_template_that_a_restart_lost_is_appended_again(tmp_path, monkeypatch):
         ]
 
 
+def test_first_read_sends_no_template_that_is_known_and_all_if_the_registry_is_gone(server):
+    def templates_of_a_first_read(key):
+        with server.client() as client, watching(client) as ran:
+            cached(lambda: "it", CachedDependencies((key,), {"t": [equal("x")]}), key)
+        sent = [
+            template
+            for command in ran
+            if command.name == "EVALSHA"
+            for template in command.args[8:]
+        ]
+        assert is_hit({"t": [equal("x")]}, key)
+        assert registry.RegistryCopies().read(registry_keys("", "t"))[0] == (equal("x").template,)
+        return sent
+
+    assert templates_of_a_first_read("q:1") == [equal("x").template]
+    assert templates_of_a_first_read("q:2") == []
+    pipeline.unlink(registry_keys("", "t"))
+    assert templates_of_a_first_read("q:3") == [equal("x").template]
+
+
 def test_nothing_is_stored_without_a_lease(server):
     fill("", KEY, "data", DEPS, 100)
     with getting("q:other", DEPS, ""):
