@@ -12,7 +12,7 @@ from rover_overrides.metrics import counters
 class Command(BaseCommand):
     """Show the counters of the cache."""
 
-    help = "Shows hits, misses, refused fills, and drops by table and shape."
+    help = "Shows hits, misses, refused fills, and drops by table and comparison."
 
     def handle(self, **_: Any) -> None:
         """Print one line per counter."""

@@ -31,7 +31,7 @@ class Command(BaseCommand):
             raise CommandError(f"{row}: {error}") from error
         for table in tables:
             self.stdout.write(
-                f"{table.name}: meets {len(table.reasons)}, of {table.known} shapes in use"
+                f"{table.name}: meets {len(table.reasons)}, of {table.known} comparisons in use"
             )
             for reason in table.reasons:
                 self.stdout.write(

@@ -203,8 +203,8 @@ class ParsedTemplate:
         self.columns = {atom.column for atom in atoms}
         self.tables = frozenset(hop.table for column in self.columns for hop in column.path)
         self.has_related_columns = bool(self.tables)
-        self.shape = ""
-        """The text of `describe.shape`, once that is known."""
+        self.comparisons = ""
+        """The text of `describe.comparisons`, once that is known."""
         self.reverse_hop: Path = next(
             (
                 column.path[:1]

@@ -25,28 +25,28 @@ _SIGNS = {
 _LONGEST = 60  # characters of an operand
 
 
-def shape(template: str) -> str:
+def comparisons(template: str) -> str:
     """Return the columns and operators of a template, without its operands."""
     parsed = parse_template(template)
-    if not parsed.shape:
-        comparisons, _ = _split_reads(decode_template(template))
-        parsed.shape = " and ".join(map(_comparison_text, comparisons)) or "any row"
-    return parsed.shape
+    if not parsed.comparisons:
+        atoms, _ = _split_reads(decode_template(template))
+        parsed.comparisons = " and ".join(map(_comparison_text, atoms)) or "any row"
+    return parsed.comparisons
 
 
 def condition(conj: Conj) -> str:
     """Return a condition with its operands and values."""
     values = iter(conj.values)
-    comparisons, columns = _split_reads(decode_template(conj.template))
-    texts = [f"{_comparison_text(atom)} {_operand_text(atom, values)}" for atom in comparisons]
+    atoms, columns = _split_reads(decode_template(conj.template))
+    texts = [f"{_comparison_text(atom)} {_operand_text(atom, values)}" for atom in atoms]
     return (" and ".join(texts) or "any row") + columns
 
 
 def _split_reads(atoms: Sequence[Atom]) -> tuple[list[Atom], str]:
     """Return the comparisons, and as text which columns of a row are read."""
     read = [column for atom in atoms if atom.op == READS for column in atom.operand]
-    comparisons = [atom for atom in atoms if atom.op != READS]
-    return comparisons, f" (reads {', '.join(read)})" if read else ""
+    others = [atom for atom in atoms if atom.op != READS]
+    return others, f" (reads {', '.join(read)})" if read else ""
 
 
 def _comparison_text(atom: Atom) -> str:

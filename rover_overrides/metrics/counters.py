@@ -1,4 +1,4 @@
-"""Counters of hits, misses, refused fills, and invalidations by table and shape.
+"""Counters of hits, misses, refused fills, and invalidations by table and comparison.
 
 Each process counts for itself. Every `CACHEOPS_ROVER_COUNTERS_SECONDS` (10 by default) it adds its
 counts to a hash in Redis, for `manage.py cacheops_counters`, and sends them as the signal
@@ -27,7 +27,7 @@ MAX_NAMES = 500
 """How many names a process counts between two reports; others are counted as `other`."""
 
 MAX_STORED_NAMES = 5000
-"""How many names are kept in Redis; with more it starts anew, as clients can make up shapes."""
+"""How many names are kept in Redis; with more it starts anew. Clients can make up comparisons."""
 
 counted = Signal()
 """Sent with `counts`, a dict of what this process counted since the last report, by name."""
@@ -52,8 +52,8 @@ def count_invalidated(table: str, conjs: Iterable[Conj] | None) -> None:
     numbers: dict[str, int] = {}
     for conj in conjs:
         if conj.template:
-            shape = parse_template(conj.template).shape or describe.shape(conj.template)
-            name = f"drop {table}: {shape}"
+            known = parse_template(conj.template).comparisons
+            name = f"drop {table}: {known or describe.comparisons(conj.template)}"
             numbers[name] = numbers.get(name, 0) + 1
     _count(numbers)
 
