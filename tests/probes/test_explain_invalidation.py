@@ -3,7 +3,7 @@ cache does.
 
 Nobody could say which results a save drops, nor why. Now `manage.py cacheops_why app.Model.pk`
 lists the conditions that a row meets, and `manage.py cacheops_counters` shows hits, misses, fills
-that were refused, and drops by table and shape. The counters are a signal too.
+that were refused, and drops by table and comparison. The counters are a signal too.
 
 Formerly: told-reasons
 Drop-When: upstream tells why a save drops results
