@@ -45,18 +45,15 @@ class _LeasedGetting(results.getting):
             if data is None:
                 return None
             try:
-                return (self._value(data),)
+                found = loads(data)
+                # Under the key of a queryset, a tuple can only be what `row_values` made of rows.
+                is_packed = type(found) is tuple and self._key.startswith(f"{self._prefix}q:")
+                return (row_values.unpack(found) if is_packed else found,)
             except UnreadableError:
                 self.__exit__()
                 with results.degrading():
                     pipeline.unlink([self._key])
         return None  # no lease is left, so nothing is stored
-
-    def _value(self, data: bytes) -> Any:
-        found = loads(data)
-        # Under the key of a queryset, a tuple can only be what `row_values` has made of its rows.
-        is_packed = type(found) is tuple and self._key.startswith(f"{self._prefix}q:")
-        return row_values.unpack(found) if is_packed else found
 
 
 class _UpstreamGetting:

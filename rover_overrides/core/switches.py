@@ -12,9 +12,8 @@ from functools import lru_cache
 from importlib import import_module
 from typing import Any
 
-from django.conf import settings
-
 from rover_overrides.core.operator_warnings import warn
+from rover_overrides.core.site_settings import site_settings
 
 _FORMER_IDS = {
     "announced-commits": "two-phase-invalidation",
@@ -47,8 +46,7 @@ def is_enabled(feature: str) -> bool:
     """Return whether a feature is in this tree and not disabled."""
     if _INSTALLED is not None and feature not in _INSTALLED:
         return False
-    # Read here, because this is asked at each hit.
-    ids: Collection[str] = getattr(settings._wrapped, "CACHEOPS_ROVER_OFF", ())
+    ids: Collection[str] = getattr(site_settings(), "CACHEOPS_ROVER_OFF", ())
     return not ids or feature not in _current_ids(tuple(ids))
 
 
@@ -68,8 +66,5 @@ def _current_ids(ids: tuple[str, ...]) -> frozenset[str]:
 
 
 def raw_setting(name: str, default: Any) -> Any:
-    """Return a setting that is read at each cache hit and usually not set.
-
-    `settings` itself would raise and catch an exception for a setting that is not set.
-    """
-    return getattr(settings._wrapped, name, default)
+    """Return a setting that is read often and usually not set."""
+    return getattr(site_settings(), name, default)

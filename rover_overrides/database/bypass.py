@@ -8,7 +8,7 @@ from typing import Any
 from django.db import DEFAULT_DB_ALIAS, connections
 
 from rover_overrides.database import snapshots
-from rover_overrides.database.connection_state import state_of
+from rover_overrides.database.connection_state import KEY
 
 _SAME_DATABASE = ("ENGINE", "HOST", "PORT", "NAME")
 
@@ -36,13 +36,13 @@ def _bypasses_cache(alias: str) -> bool:
     connection = getattr(connections._connections, alias, None)  # type: ignore[attr-defined]
     if connection is None:
         return False
-    state = state_of(connection)
-    if state.has_uncommitted_writes or state.batch is not None:
+    state = connection.__dict__.get(KEY)  # not `state_of`, because every hit gets here twice
+    if state is not None and (state.has_uncommitted_writes or state.batch is not None):
         return True
     is_in_transaction = (
         connection.in_atomic_block
         or not connection.autocommit
-        or state.has_explicit_isolation_level
+        or (state is not None and state.has_explicit_isolation_level)
     )
     # PostgreSQL detects write skew between SERIALIZABLE transactions only by reads it has seen.
     return bool(is_in_transaction and snapshots.is_bound_to_snapshot(alias))

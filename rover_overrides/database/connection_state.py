@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-_KEY = "rover_state"
+KEY = "rover_state"
+"""Its attribute of a connection."""
 
 
 @dataclass
@@ -71,7 +72,7 @@ class ConnectionState:
 
 def state_of(connection: Any) -> ConnectionState:
     """Return the state of a connection."""
-    state = connection.__dict__.get(_KEY)
+    state = connection.__dict__.get(KEY)
     if state is None:
-        state = connection.__dict__[_KEY] = ConnectionState()
+        state = connection.__dict__[KEY] = ConnectionState()
     return state  # type: ignore[no-any-return]

@@ -9,9 +9,9 @@ from cacheops.conf import Defaults
 from cacheops.conf import settings as cacheops_settings
 from cacheops.sharding import get_prefix
 from cacheops.signals import cache_read
-from django.conf import settings
 
 from rover_overrides.cache.getset import cache_thing, getting
+from rover_overrides.core.site_settings import site_settings
 from rover_overrides.core.switches import is_enabled
 from rover_overrides.keys import query_keys
 from rover_overrides.keys.encoding import note_digest, short_name
@@ -90,7 +90,7 @@ def _count_key(queryset: Any) -> tuple[str, Any]:
 
 def _by_shape(queryset: Any, *, is_count: bool) -> tuple[str, KnownShape, str] | None:
     """Return what `digest_by_shape` does, unless it is switched off, or differs from compiling."""
-    site = settings._wrapped  # whose settings are read at run time
+    site = site_settings()
     found = None
     if not tally.different and (
         not getattr(site, "CACHEOPS_ROVER_OFF", ()) or is_enabled("structural-keys")

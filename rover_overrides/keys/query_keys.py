@@ -6,12 +6,12 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from cacheops.utils import stamp_fields
-from django.conf import settings
 from django.core.exceptions import EmptyResultSet
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.models import query
 from django.db.models.sql.query import Query
 
+from rover_overrides.core.site_settings import site_settings
 from rover_overrides.keys.compile_copies import compile_copy
 from rover_overrides.keys.encoding import (
     digest,
@@ -83,7 +83,7 @@ def given_names(
     queryset: Any, alias: str, connection: Any, *, makes_objects: bool
 ) -> tuple[Any, ...]:
     """Return what a key names of a queryset that its structure does not decide."""
-    salt = getattr(settings._wrapped, "CACHEOPS_ROVER_KEY_SALT", "")
+    salt = getattr(site_settings(), "CACHEOPS_ROVER_KEY_SALT", "")
     database = "" if len(connections.settings) == 1 else _database(queryset, alias)
     kinds, are_own = _kinds(queryset.__class__, queryset.model, queryset._iterable_class)
     # The driver returns times in the connection's time zone, which a deploy may change.

@@ -27,6 +27,7 @@ from redis.exceptions import RedisError
 
 from rover_overrides.cache import results
 from rover_overrides.core.operator_warnings import warn
+from rover_overrides.core.site_settings import site_settings
 from rover_overrides.core.switches import is_enabled
 from rover_overrides.database import snapshots, statements
 from rover_overrides.database.connection_state import state_of
@@ -84,7 +85,7 @@ def _before_read() -> bool:
     The cache may not be read while the content of the outbox is unknown: after a check that failed,
     or if a check is due and can see nothing new, as in a transaction with a snapshot.
     """
-    if not getattr(settings._wrapped, "CACHEOPS_ROVER_OUTBOX", False):  # asked at each read
+    if not getattr(site_settings(), "CACHEOPS_ROVER_OUTBOX", False):  # asked at each read
         return True
     if time.monotonic() >= _next_check:
         return _drain_all()

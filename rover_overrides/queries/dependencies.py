@@ -9,11 +9,11 @@ from typing import Any, Literal
 
 from cacheops.conf import settings as cacheops_settings
 from cacheops.tree import dnfs as upstream_dnfs
-from django.conf import settings
 from funcy import join_with, lcat
 
 from rover_overrides.conditions.conditions import TRUE, UNCACHED, Conj
 from rover_overrides.core.bounded_table import BoundedTable, approximate_bytes
+from rover_overrides.core.site_settings import site_settings
 from rover_overrides.core.switches import is_installed
 from rover_overrides.keys.encoding import UNSTORABLE, pop_digest
 from rover_overrides.keys.query_state import state_of, update_state
@@ -120,7 +120,7 @@ def _cache_key(
         purpose,
         queryset.model,
         queryset.db if alias is None else alias,
-        *getattr(settings._wrapped, "CACHEOPS_ROVER_OFF", ()),
+        *getattr(site_settings(), "CACHEOPS_ROVER_OFF", ()),
         tuple(cacheops_settings.CACHEOPS_SKIP_FIELDS),
     )
 

@@ -26,6 +26,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from itertools import repeat
 from typing import Any, NamedTuple, TypeVar
 from weakref import WeakKeyDictionary, WeakSet
 
@@ -210,7 +211,7 @@ def _run_on(
         del replies[: len(before)]
     if get_keys:
         found, identity = replies[0]
-        replies[:1] = [_new_reply((value, identity)) for value in found]
+        replies[:1] = map(_new_reply, zip(found, repeat(identity)))
     return replies
 
 
@@ -421,7 +422,10 @@ def _borrow_connection(pool: Any, server: ServerState) -> Any:
     if hasattr(pool, "get_master_address"):
         follow_master(pool)
     try:
-        return _get_connection(pool)
+        try:  # without a function of its own, because every hit gets here
+            return pool.get_connection()
+        except TypeError:  # redis-py before 5.3
+            return pool.get_connection("_")
     except RedisError:
         raise
     except BaseException:
@@ -429,13 +433,6 @@ def _borrow_connection(pool: Any, server: ServerState) -> Any:
         # connection as if the handshake were done. Its replies would be read as other values.
         pool.disconnect(inuse_connections=False)
         raise
-
-
-def _get_connection(pool: Any) -> Any:
-    try:
-        return pool.get_connection()
-    except TypeError:  # redis-py before 5.3
-        return pool.get_connection("_")
 
 
 def _disable_library_retries(pool: Any) -> None:
