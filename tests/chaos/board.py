@@ -20,7 +20,7 @@ CELLS = len(CHANNELS) * FACTS
 MOST_THREADS = 16
 MOST_PROCESSES = 10
 BUCKETS = 96
-NAMES = 64  # of shapes and of kinds, each with two numbers
+NAMES = 64  # of queries and of kinds, each with two numbers
 
 COUNTS = (
     "reads",
@@ -194,13 +194,13 @@ class Board:
         return dict(zip(COUNTS, self._words[start : start + len(COUNTS)].tolist(), strict=True))
 
     def count_name(self, process, is_write, number, *, is_hit=False):
-        """Count a read of a shape, or a write of a kind, by its number."""
+        """Count a read of a query, or a write of a kind, by its number."""
         start = self._of(process) + 16 + 2 * NAMES * is_write + 2 * number
         self._words[start] += 1
         self._words[start + 1] += is_hit
 
     def name_counts(self, process, is_write):
-        """Return the numbers of all shapes or kinds: done, and hits."""
+        """Return the numbers of all queries or kinds: done, and hits."""
         start = self._of(process) + 16 + 2 * NAMES * is_write
         found = self._words[start : start + 2 * NAMES].tolist()
         return list(zip(found[::2], found[1::2], strict=True))

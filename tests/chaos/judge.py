@@ -42,7 +42,7 @@ class Round:
     place: str
     faults: list[InjectedFault] = field(default_factory=list)
     counts: Counter = field(default_factory=Counter)
-    shapes: dict = field(default_factory=dict)
+    queries: dict = field(default_factory=dict)
     kinds: dict = field(default_factory=dict)
     times: dict = field(default_factory=dict)
     violations: list[dict] = field(default_factory=list)
@@ -85,11 +85,11 @@ class Round:
         return found
 
 
-def judge(found: Round, board: Board, processes: int, lines, shapes, kinds):
+def judge(found: Round, board: Board, processes: int, lines, queries, kinds):
     """Add to a round what its processes counted and wrote."""
     for number in range(processes):
         found.counts.update(board.counts(number))
-        for is_write, names, into in ((False, shapes, found.shapes), (True, kinds, found.kinds)):
+        for is_write, names, into in ((False, queries, found.queries), (True, kinds, found.kinds)):
             for name, (done, hits) in zip(names, board.name_counts(number, is_write), strict=False):
                 before = into.get(name, (0, 0))
                 into[name] = (before[0] + done, before[1] + hits)
@@ -198,8 +198,8 @@ def as_json(found: Round):
         "hit rate between": found.hit_rate,
         "faults": dict(found.counts_by_fault),
         "plan": [vars(fault) for fault in found.faults],
-        "shapes": {
-            name: {"reads": done, "hits": hits} for name, (done, hits) in found.shapes.items()
+        "queries": {
+            name: {"reads": done, "hits": hits} for name, (done, hits) in found.queries.items()
         },
         "kinds": {name: done for name, (done, _) in found.kinds.items()},
         "latencies": {

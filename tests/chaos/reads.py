@@ -1,4 +1,4 @@
-"""The shapes of reads: each yields what it asked for, the answer, and the answer that given versions would make.
+"""The queries: each yields what it asked for, the answer, and the answer that given versions would make.
 
 What versions make of an answer only grows with them, so an answer must lie between what was published before the read and what
 was intended after it. Conditions on versions are on steps of `STEP`, so that the same query is asked many times.
@@ -49,14 +49,14 @@ class Question:
         ) * STEP
 
 
-SHAPES: dict[str, Callable] = {}
+QUERIES: dict[str, Callable] = {}
 TIMED = {"cached": TIMED_SECONDS}
-"""Shapes that nothing invalidates: for how many seconds their answers may be old."""
+"""Queries whose results nothing invalidates: for how many seconds their answers may be old."""
 
 
-def shape(name):
+def query(name):
     def register(function):
-        SHAPES[name] = function
+        QUERIES[name] = function
         return function
 
     return register
@@ -94,7 +94,7 @@ def name(number):
     return f"Fact {number:02}"
 
 
-@shape("by key")
+@query("by key")
 def _(question):
     yield from rows(
         [(fact.pk, fact.version) for fact in Fact.objects.filter(pk=question.number + 1)],
@@ -102,7 +102,7 @@ def _(question):
     )
 
 
-@shape("get")
+@query("get")
 def _(question):
     yield (
         f"fact {question.number}",
@@ -111,13 +111,13 @@ def _(question):
     )
 
 
-@shape("by key, one at a time")
+@query("by key, one at a time")
 def _(question):
     found = Fact.objects.filter(pk=question.number + 1).cache(lock=True)
     yield from rows([(fact.pk, fact.version) for fact in found], expected=[question.number])
 
 
-@shape("by name")
+@query("by name")
 def _(question):
     yield from rows(
         [(fact.pk, fact.version) for fact in Fact.objects.filter(name=name(question.number))],
@@ -125,19 +125,19 @@ def _(question):
     )
 
 
-@shape("without case")
+@query("without case")
 def _(question):
     found = Fact.objects.filter(name__iexact=name(question.number).upper())
     yield from rows([(fact.pk, fact.version) for fact in found], expected=[question.number])
 
 
-@shape("contains")
+@query("contains")
 def _(question):
     found = Fact.objects.filter(name__contains=f" {question.number:02}")
     yield from rows([(fact.pk, fact.version) for fact in found], expected=[question.number])
 
 
-@shape("through a foreign key")
+@query("through a foreign key")
 def _(question):
     found = Fact.objects.filter(group__name=f"Group {question.group}")
     yield from rows(
@@ -145,14 +145,14 @@ def _(question):
     )
 
 
-@shape("foreign row's version")
+@query("foreign row's version")
 def _(question):
     step = question.stepped("group", question.group)
     found = Fact.objects.filter(pk=question.number + 1, group__version__gte=step).count()
     yield f"group {question.group} >= {step}", found, reached("group", [question.group], step)
 
 
-@shape("count")
+@query("count")
 def _(question):
     step = question.step
     found = Fact.objects.filter(group_id=question.group + 1, version__gte=step).count()
@@ -163,14 +163,14 @@ def _(question):
     )
 
 
-@shape("exists")
+@query("exists")
 def _(question):
     step = question.step
     found = Fact.objects.filter(pk=question.number + 1, version__gte=step).exists()
     yield f"fact {question.number} >= {step}", int(found), reached("fact", [question.number], step)
 
 
-@shape("aggregate")
+@query("aggregate")
 def _(question):
     found = Mark.objects.aggregate(sum=Sum("version"), most=Max("version"))
     yield "all marks", found["sum"] or 0, total("mark", range(FACTS))
@@ -181,7 +181,7 @@ def _(question):
     )
 
 
-@shape("annotate")
+@query("annotate")
 def _(question):
     found = (
         Group.objects.filter(pk=question.group + 1)
@@ -195,14 +195,14 @@ def _(question):
     )
 
 
-@shape("in")
+@query("in")
 def _(question):
     numbers = [question.number, (question.number + 1) % FACTS, (question.number + 5) % FACTS]
     found = Fact.objects.filter(pk__in=[number + 1 for number in numbers])
     yield from rows([(fact.pk, fact.version) for fact in found], expected=numbers)
 
 
-@shape("in_bulk")
+@query("in_bulk")
 def _(question):
     found = Mark.objects.in_bulk([question.number], field_name="number")
     yield (
@@ -212,7 +212,7 @@ def _(question):
     )
 
 
-@shape("subquery")
+@query("subquery")
 def _(question):
     groups = Group.objects.filter(version__gte=0, name=f"Group {question.group}")
     found = list(Mark.objects.filter(fact__in=Fact.objects.filter(group__in=groups)))
@@ -223,7 +223,7 @@ def _(question):
     )
 
 
-@shape("values")
+@query("values")
 def _(question):
     found = Fact.objects.filter(group_id=question.group + 1).values("pk", "version")
     yield from rows(
@@ -231,13 +231,13 @@ def _(question):
     )
 
 
-@shape("values_list")
+@query("values_list")
 def _(question):
     found = list(Mark.objects.filter(number=question.number).values_list("version", flat=True))
     yield f"mark {question.number}", found[0] if found else -1, one("mark", question.number)
 
 
-@shape("slice")
+@query("slice")
 def _(question):
     found = list(Fact.objects.order_by("-version", "pk")[:3])
     for place, fact in enumerate(found):
@@ -248,7 +248,7 @@ def _(question):
         )
 
 
-@shape("ordered")
+@query("ordered")
 def _(question):
     found = [
         fact.version
@@ -262,7 +262,7 @@ def _(question):
     )
 
 
-@shape("first")
+@query("first")
 def _(question):
     found = Fact.objects.filter(group_id=question.group + 1).order_by("-version").first()
     yield (
@@ -272,7 +272,7 @@ def _(question):
     )
 
 
-@shape("prefetch")
+@query("prefetch")
 def _(question):
     found = Group.objects.prefetch_related("facts__marks").get(pk=question.group + 1)
     yield f"group {question.group}", found.version, one("group", question.group)
@@ -288,7 +288,7 @@ def _(question):
     )
 
 
-@shape("select_related")
+@query("select_related")
 def _(question):
     found = Mark.objects.select_related("fact__group").get(number=question.number)
     yield f"mark {question.number}", found.version, one("mark", question.number)
@@ -296,7 +296,7 @@ def _(question):
     yield f"group {question.group}", found.fact.group.version, one("group", question.group)
 
 
-@shape("related manager")
+@query("related manager")
 def _(question):
     found = Group(pk=question.group + 1).facts.all()
     yield from rows(
@@ -304,7 +304,7 @@ def _(question):
     )
 
 
-@shape("m2m")
+@query("m2m")
 def _(question):
     found = Fact(pk=question.number + 1).tags.all()
     yield (
@@ -314,7 +314,7 @@ def _(question):
     )
 
 
-@shape("through m2m")
+@query("through m2m")
 def _(question):
     found = Tag.objects.filter(facts__name=name(question.number)).values_list("pk", flat=True)
     yield (
@@ -324,7 +324,7 @@ def _(question):
     )
 
 
-@shape("negation")
+@query("negation")
 def _(question):
     step = question.step
     found = Fact.objects.exclude(version__lt=step).filter(group_id=question.group + 1)
@@ -335,7 +335,7 @@ def _(question):
     )
 
 
-@shape("range")
+@query("range")
 def _(question):
     step = question.step
     found = Fact.objects.filter(version__range=(step, _FAR), pk=question.number + 1)
@@ -346,7 +346,7 @@ def _(question):
     )
 
 
-@shape("condition left")
+@query("condition left")
 def _(question):
     """A row has a label for a while: 0 before it has it, 1 while it has it, 2 after it."""
 
@@ -364,7 +364,7 @@ def _(question):
     yield f"fact {question.number} with label {label}", got, state
 
 
-@shape("disjunction")
+@query("disjunction")
 def _(question):
     step = question.step
     found = Fact.objects.filter(
@@ -385,7 +385,7 @@ def _sums():
     ]
 
 
-@shape("cached_as")
+@query("cached_as")
 def _(question):
     facts, marks = _sums()
     yield "all facts", facts, total("fact", range(FACTS))
@@ -403,7 +403,7 @@ def _version(number):
 _versions = [_version(number) for number in range(FACTS)]
 
 
-@shape("cached_as of one")
+@query("cached_as of one")
 def _(question):
     yield f"fact {question.number}", _versions[question.number](), one("fact", question.number)
 
@@ -413,7 +413,7 @@ def _timed(number):
     return Fact.objects.nocache().get(pk=number + 1).version
 
 
-@shape("cached")
+@query("cached")
 def _(question):
     yield f"fact {question.number}", _timed(question.number), one("fact", question.number)
 
@@ -421,7 +421,7 @@ def _(question):
 _FRAGMENT = "{% load cacheops %}{% cached_as facts 60 'fragment' group %}{% for f in facts %}{{ f.version }} {% endfor %}{% endcached_as %}"
 
 
-@shape("fragment")
+@query("fragment")
 def _(question):
     facts = Fact.objects.filter(group_id=question.group + 1)
     text = (

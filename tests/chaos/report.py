@@ -47,13 +47,13 @@ def _round(found: Round):
         yield f"  writes that Redis did not hear: {len(found.unanswered_writes)}"
     for (kind, where), times in sorted(found.times.items(), reverse=True):
         yield f"  {kind}s {where} of faults: {_milliseconds(times)}"
-    yield from _findings("violations", found.violations, _violation, _same_violation, "shape")
+    yield from _findings("violations", found.violations, _violation, _same_violation, "query")
     yield from _findings(
         "within a bound",
         found.within_bound,
         lambda line: f"{_violation(line)}: {line['bound']}",
         _same_violation,
-        "shape",
+        "query",
     )
     yield from _findings(
         "exceptions that plain Django lacks", found.exceptions, _exception, _same_exception, "name"
@@ -108,7 +108,7 @@ def _violation(line):
     )
     hit = "a hit" if line["hit"] else "no hit"
     own = ", its own write" if line["own"] else ""
-    return f"{line['shape']}, {line['key']}: {wrong} {line['age']:.1f} s before ({hit}{own}; process {line['process']}, {line['style']}; {_under(line)})"
+    return f"{line['query']}, {line['key']}: {wrong} {line['age']:.1f} s before ({hit}{own}; process {line['process']}, {line['style']}; {_under(line)})"
 
 
 def _exception(line):

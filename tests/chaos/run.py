@@ -149,7 +149,7 @@ def _round(
         workers = _make_workers(options, place, folder, board)
         stack.callback(workers.end)
         workers.prepare()
-        shapes, kinds = json.loads((folder / "names").read_text())
+        queries, kinds = json.loads((folder / "names").read_text())
         advance = stack.enter_context(
             progress(f"{text}: {seconds:.0f} s, seed {options.seed}", seconds)
         )
@@ -163,7 +163,7 @@ def _round(
         workers.end()
         found.restarts = sum(workers.restarts.values())
         lines = workers.log.read_text().splitlines() if workers.log.exists() else []
-        judge(found, board, len(options.worker_specs), lines, shapes, kinds)
+        judge(found, board, len(options.worker_specs), lines, queries, kinds)
     return found
 
 

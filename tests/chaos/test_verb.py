@@ -82,7 +82,7 @@ def test_exit_code_says_whether_somebody_must_look(monkeypatch, violations, code
     found.counts.update({"reads": 2, "writes": 1, "reads between": 1, "hits between": 1})
     line = {
         "under": "none",
-        "shape": "get",
+        "query": "get",
         "key": "fact 1",
         "got": 1,
         "noted": 2,

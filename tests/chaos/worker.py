@@ -1,4 +1,4 @@
-"""A process of an application: it reads in all shapes and writes in all kinds, and compares each answer with the board."""
+"""A process of an application: it makes all queries and all kinds of writes, and compares each answer with the board."""
 
 import json
 import os
@@ -92,7 +92,7 @@ class WorkerThread:
     """What a thread does until the board says stop."""
 
     def __init__(self, board, log, thread):
-        import reads as read_shapes
+        import reads as read_queries
         import writes as write_kinds
 
         self.board, self.log, self.thread = board, log, thread
@@ -102,9 +102,9 @@ class WorkerThread:
         self.is_writer = OPTIONS["writers"] > 0 and thread < OPTIONS["writers"]
         self._kinds, self._shapes = (
             list(write_kinds.KINDS.items()),
-            list(read_shapes.SHAPES.items()),
+            list(read_queries.QUERIES.items()),
         )
-        self._timed, self._question = read_shapes.TIMED, read_shapes.Question
+        self._timed, self._question = read_queries.TIMED, read_queries.Question
         self._own = [
             n for n in range(SHARED, FACTS) if self.is_writer and n % OPTIONS["writers"] == thread
         ]
@@ -246,7 +246,7 @@ class WorkerThread:
         self.board.count(self.process, "violations")
         self.log.write(
             what="violation",
-            shape=name,
+            query=name,
             key=key,
             noted=least,
             got=got,
@@ -319,11 +319,11 @@ def prepare():
     """Make the tables and the rows."""
     from django.core.management import call_command
     from facts.models import Fact, Group, Mark, Tag
-    from reads import BITS, SHAPES, name
+    from reads import BITS, QUERIES, name
     from writes import KINDS
 
     with Path("names").open("w") as file:
-        json.dump([list(SHAPES), list(KINDS)], file)
+        json.dump([list(QUERIES), list(KINDS)], file)
     call_command("migrate", run_syncdb=True, verbosity=0)
     Group.objects.bulk_create([Group(pk=n + 1, name=f"Group {n}") for n in range(GROUPS)])
     Tag.objects.bulk_create([Tag(pk=n + 1, slug=f"bit{n}") for n in range(BITS)])
