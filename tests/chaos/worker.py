@@ -100,7 +100,7 @@ class WorkerThread:
         self.random = Random(f"{OPTIONS['seed']} {thread} {OPTIONS['restarts']}")
         self.shared = SHARED
         self.is_writer = OPTIONS["writers"] > 0 and thread < OPTIONS["writers"]
-        self._kinds, self._shapes = (
+        self._kinds, self._queries = (
             list(write_kinds.KINDS.items()),
             list(read_queries.QUERIES.items()),
         )
@@ -214,8 +214,8 @@ class WorkerThread:
     # Reads
 
     def _read(self):
-        number = self.random.randrange(len(self._shapes))
-        name, read = self._shapes[number]
+        number = self.random.randrange(len(self._queries))
+        name, read = self._queries[number]
         noted = self.board.published()
         self._remember(noted)
         which = int(FACTS * self.random.random() ** 3)
