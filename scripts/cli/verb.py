@@ -43,6 +43,16 @@ class Verb(click.Command):
         if all(option.name != "repo" for option in self.params):
             self.params = [*self.params, _repo_option()]
 
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        """Read the words; say where an id belongs that stands without `--patch`."""
+        takes_patches = any("--patch" in option.opts for option in self.params)
+        context.allow_extra_args = takes_patches
+        super().parse_args(context, args)
+        if takes_patches and context.args:
+            ids = " ".join(f"--patch {word}" for word in context.args)
+            context.fail(f"an id comes after --patch: {context.command_path} {ids}")
+        return context.args
+
 
 def _repo_option() -> click.Option:
     return click.Option(
