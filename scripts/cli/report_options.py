@@ -236,12 +236,13 @@ def _print_jobs(repo: Repository, selection: Selection) -> Exit:
 
 def _print(report: Report, options: ReportOptions) -> None:
     """Print a report in the requested format."""
-    from scripts.report.pages import render
     from scripts.report.terminal import as_json, print_report
 
     if options.form == "json":
         click.echo(json.dumps(as_json(report), indent=2, ensure_ascii=False))
     elif options.form != "terminal":
+        from scripts.report.pages import render
+
         click.echo(render(report, options.form), nl=False)
     else:
         print_report(report, out, why=options.why)
