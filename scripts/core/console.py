@@ -109,7 +109,7 @@ def _print_progress_lines(bar: Progress) -> Iterator[None]:
     began = time.monotonic()
 
     def line() -> str:
-        share = "" if task.total is None else f"{task.completed:g} of {task.total:g}, "
+        share = "" if task.total is None else f"{task.completed:.0f} of {task.total:.0f}, "
         return f"{task.description}: {share}{time.monotonic() - began:.0f} s"
 
     info(task.description)

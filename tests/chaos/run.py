@@ -13,7 +13,7 @@ import psycopg
 import redis
 
 from scripts.core.config import read_config
-from scripts.core.console import err, info, progress
+from scripts.core.console import progress
 from scripts.core.errors import EnvironmentFailedError
 from scripts.probes.servers import ServerPool
 from tests.chaos.board import Board, now
@@ -37,7 +37,6 @@ Redis, and what is measured against a bound is the machine.
 """
 
 ACT_SECONDS = 1.5  # that a fault takes, about
-LINE_SECONDS = 10
 DATABASE = "postgresql"
 
 SHORT_RUN = {
@@ -153,9 +152,7 @@ def _round(
         advance = stack.enter_context(
             progress(f"{text}: {seconds:.0f} s, seed {options.seed}", seconds)
         )
-        report_progress = _progress_reporter(
-            text, found, board, len(options.worker_specs), seconds, advance
-        )
+        report_progress = _progress_reporter(text, found, board, len(options.worker_specs), advance)
         workers.start()
         _inject_faults(
             FaultContext(place, workers, board, kinds, report_progress), options, found, seconds
@@ -245,15 +242,15 @@ def _inject(context: FaultContext, name: str, found: Round) -> None:
     context.wait(FAULTS[name].settle)
 
 
-def _progress_reporter(text, found, board, processes, seconds, advance):
-    """Return a function that reports the progress: on a terminal at each call, elsewhere every ten seconds.
+def _progress_reporter(text, found, board, processes, advance):
+    """Return a function that reports the progress.
 
     Its "answers to judge" may still turn out to be within the bound of a fault.
     """
-    begun = last = last_line = time.monotonic()
+    last = time.monotonic()
 
     def report_progress():
-        nonlocal last, last_line
+        nonlocal last
         at = time.monotonic()
         if at - last < 0.5:
             return
@@ -265,8 +262,5 @@ def _progress_reporter(text, found, board, processes, seconds, advance):
         )
         advance(at - last, text=words)
         last = at
-        if not err.is_terminal and at - last_line >= LINE_SECONDS:
-            last_line = at
-            info(f"{at - begun:.0f} of {seconds:.0f} s: {words}")
 
     return report_progress
