@@ -153,7 +153,7 @@ def test_run_that_is_interrupted_or_killed_leaves_no_process_behind(sign, code):
     with subprocess.Popen(
         command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
     ) as process:
-        line = next(line for line in process.stderr if " of 600 s:" in line)
+        line = next(line for line in process.stderr if " reads, " in line)
         begun = descendants(process.pid)
         process.send_signal(sign)
         process.stderr.read()
