@@ -29,8 +29,11 @@ def backend_number(connection: Any) -> int | None:
     found: tuple[Any, Any, int] | None = held.get(_NAME)
     if found is not None and found[0] == features.__dict__ and found[1] == operations.__dict__:
         return found[2]
-    if not is_django_connection(connection) or not all(
-        map(is_unpatched_django_class, map(type, (operations, features)))
+    if (
+        not is_django_connection(connection)
+        or not all(map(is_unpatched_django_class, map(type, (operations, features))))
+        # An application's function may write other SQL at each call.
+        or any(map(callable, (*operations.__dict__.values(), *features.__dict__.values())))
     ):
         return None
     described = (

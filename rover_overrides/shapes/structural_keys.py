@@ -7,22 +7,25 @@ whose shape is not known for certain is compiled.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from django.db import connections
 from django.db.models import query as django_query
 from django.db.models.expressions import Col, OrderBy
+from django.db.models.sql.datastructures import BaseTable, Join
+from django.db.models.sql.query import Query
+from django.db.models.sql.where import WhereNode
 
 from rover_overrides.core.bounded_table import BoundedTable, approximate_bytes
-from rover_overrides.introspection.django_classes import is_django_compiler, is_django_field
+from rover_overrides.introspection.django_classes import is_django_field, is_unpatched_django_class
 from rover_overrides.keys.encoding import stable_digest, statement_digest
 from rover_overrides.keys.made_objects import runs_application_code
 from rover_overrides.keys.query_keys import compile_statement, given_names
 from rover_overrides.keys.query_state import state_of
 from rover_overrides.queries.dependencies import as_count_sample
 from rover_overrides.shapes.backends import backend_number
-from rover_overrides.shapes.structure import Shape, check_compiled, fields_in, structure
+from rover_overrides.shapes.structure import Shape, check_compiled, fields_in, models_in, structure
 
 MAX_BYTES = 16 * 1024 * 1024
 """What the table of shapes may take in a process."""
@@ -40,6 +43,7 @@ _ITERABLES = frozenset(
 _ONE_BY_ONE = getattr(
     django_query, "FETCH_ONE", None
 )  # the fetch mode of all objects before Django 6.1
+_COMPILING = (BaseTable, Col, Join, OrderBy, Query, WhereNode)
 _STR = frozenset({str})
 _SIZE = 1500  # bytes of an entry besides its text, about
 
@@ -47,13 +51,26 @@ _SIZE = 1500  # bytes of an entry besides its text, about
 class KnownShape:
     """What all queries of a shape have in common."""
 
-    __slots__ = ("fields", "frames", "names", "sql")
+    __slots__ = ("fields", "frames", "models", "names", "sql")
 
-    def __init__(self, sql: str, names: tuple[Any, ...], fields: Sequence[Any]) -> None:
+    def __init__(
+        self, sql: str, names: tuple[Any, ...], fields: Sequence[Any], models: Iterable[Any]
+    ) -> None:
         self.sql, self.names = sql, names
         self.fields = fields  # kept, so that no others get the ids in the shape
+        self.models = [
+            (options, options.db_table, options.concrete_fields)
+            for options in (model._meta for model in models)
+        ]
         self.frames: dict[Any, Any] = {}
         """What the analysis of any such query begins with."""
+
+    def is_outdated(self) -> bool:
+        """Return whether the table or the columns of a model have changed since."""
+        for options, table, fields in self.models:
+            if options.db_table != table or options.concrete_fields is not fields:
+                return True
+        return False
 
 
 _table: BoundedTable[Shape, KnownShape | None] = BoundedTable(MAX_BYTES)
@@ -73,6 +90,7 @@ def digest_by_shape(queryset: Any, *, is_count: bool = False) -> tuple[str, Know
         backend, kind = backend_number(connection), queryset._iterable_class
         if (
             backend is None
+            or query.model is not queryset.model
             or kind not in _ITERABLES
             or queryset.__dict__.get("_fetch_mode") is not _ONE_BY_ONE
             or (fields is not None and not _STR.issuperset(map(type, fields)))
@@ -93,7 +111,7 @@ def digest_by_shape(queryset: Any, *, is_count: bool = False) -> tuple[str, Know
         known = _table.get(shape, _UNSEEN)
     except Exception:  # noqa: BLE001 - an operand may be of any class
         return None
-    if known is _UNSEEN:
+    if known is _UNSEEN or (known is not None and known.is_outdated()):
         known = _learn(queryset, alias, names, shape, params, is_count)
     if known is None:
         return None
@@ -114,7 +132,9 @@ def _learn(
     try:
         made = compile_statement(queryset, alias, names)
         found = (
-            KnownShape(made.sql, made.names, fields_in(queryset.query))
+            KnownShape(
+                made.sql, made.names, fields_in(queryset.query), models_in(made.compiler.query)
+            )
             if _is_fixed(made.compiler)
             and (is_count or _makes_alike(queryset.model, made.compiler))
             and stable_digest(made.params) == stable_digest(tuple(params))
@@ -132,14 +152,14 @@ def _is_fixed(compiler: Any) -> bool:
     These are the columns of the model, the joins of related objects, and the order of its Meta.
     """
     check_compiled(compiler.query)
+    if not all(map(is_unpatched_django_class, (type(compiler), *_COMPILING))):
+        return False
     columns = [expression for expression, *_ in compiler.select]
     for ordered, _ in compiler.get_order_by():
         if type(ordered) is not OrderBy:
             return False
         columns.append(ordered.expression)
-    return is_django_compiler(compiler) and all(
-        type(column) is Col and is_django_field(column.target) for column in columns
-    )
+    return all(type(column) is Col and is_django_field(column.target) for column in columns)
 
 
 def _makes_alike(model: Any, compiler: Any) -> bool:

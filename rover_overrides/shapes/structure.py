@@ -96,6 +96,12 @@ def fields_in(query: Any) -> list[Any]:
     return found
 
 
+def models_in(query: Any) -> set[Any]:
+    """Return the models of the tables of a query, once it is compiled."""
+    joined = [getattr(join, "join_field", None) for join in query.alias_map.values()]
+    return {query.model, *(field.related_model for field in joined if field is not None)}
+
+
 def check_compiled(query: Any) -> None:
     """Raise UnknownShapeError if compiling has made of a query what its shape does not tell."""
     _joins(query.alias_map)
@@ -104,7 +110,8 @@ def check_compiled(query: Any) -> None:
     for name in names:
         pieces = name.lstrip("+-").split("__")
         field = query.names_to_path(pieces, options)[1]
-        if field.is_relation and pieces[-1] not in {"pk", getattr(field, "attname", None)}:
+        is_own_column = pieces == ["pk"] or pieces[-1] == getattr(field, "attname", None)
+        if field.is_relation and not is_own_column:
             raise UnknownShapeError  # the order is that of the related model, which may change
 
 
@@ -214,14 +221,14 @@ _EMPTY = frozenset(
     _annotations _extra _filtered_relations annotation_select_mask annotations combinator
     combinator_all combined_queries contains_subquery distinct_fields explain_format explain_info
     explain_options explain_query external_aliases extra extra_order_by extra_select_mask
-    extra_tables group_by select_for_no_key_update select_for_update select_for_update_nowait
+    extra_tables select_for_no_key_update select_for_update select_for_update_nowait
     select_for_update_of select_for_update_skip_locked subquery
 """.split()  # noqa: SIM905 - as above
 )
 """What belongs to queries that are compiled."""
 _SCALAR = frozenset(
     """
-    default_cols default_ordering distinct high_mark low_mark max_depth standard_ordering
+    default_cols default_ordering distinct group_by high_mark low_mark max_depth standard_ordering
 """.split()  # noqa: SIM905 - as above
 )
 """What is itself part of the shape."""

@@ -115,11 +115,37 @@ def case_an_attribute_that_is_not_known_is_compiled():
         lambda query: setattr(query.where.children[0], "as_sql", lambda *_: ("1 = 1", [])),
         lambda query: setattr(query.alias_map["probe_project_article"], "hint", "index"),
         lambda query: setattr(query, "compiler", "SQLCompiler"),
+        lambda query: setattr(query, "group_by", ()),  # groups, which None does not
+        lambda query: setattr(query, "model", Section),
     ):
         queryset = Article.objects.filter(title="a")
         assert is_by_shape(queryset)
         change(queryset.query)
         assert structural_keys.digest_by_shape(queryset) is None
+
+
+def case_a_model_that_changes_has_keys_of_its_own():
+    for queryset, model in (
+        (Article.objects.all(), Article),
+        (Article.objects.select_related("section"), Section),
+        (Article.objects.order_by("section__name"), Section),
+        (Article.objects.filter(section__name="a"), Section),
+    ):
+        options = model._meta
+        for name, value in (
+            ("db_table", "other"),
+            ("concrete_fields", options.concrete_fields[:1]),
+        ):
+            assert is_by_shape(queryset.all())
+            before = keys(queryset.all())
+            with mock.patch.object(options, name, value):
+                is_by_shape(queryset.all())
+            assert is_by_shape(queryset.all())
+            assert keys(queryset.all()) == before
+
+
+def quoted_by(first, last):
+    return lambda name: first + name.strip("[]`<>") + last
 
 
 def case_a_changed_connection_has_shapes_of_its_own():
@@ -129,6 +155,12 @@ def case_a_changed_connection_has_shapes_of_its_own():
         is_by_shape(queryset)
         assert keys(queryset) != {key}
     assert keys(queryset) == {key}
+    for marks in ("[]", "``", "<>") * 2:
+        quoting = quoted_by(*marks)  # functions that may get one address in turn
+        with mock.patch.object(connection.ops, "quote_name", quoting):
+            is_by_shape(queryset)
+        del quoting
+        is_by_shape(queryset)
     with mock.patch.object(connection.features, "supports_order_by_nulls_modifier", False):
         is_by_shape(queryset)
 
@@ -148,6 +180,28 @@ def case_an_order_of_the_model_that_changes_has_keys_of_its_own():
         assert not is_by_shape(plain)
         assert is_by_shape(plain.order_by("pages"))
     assert keys(plain) == before
+
+
+def case_an_order_by_the_key_of_a_related_model_is_compiled():
+    class Cover(models.Model):
+        article = models.OneToOneField(Article, models.CASCADE, primary_key=True)
+
+        class Meta:
+            app_label = "probe_project"
+
+    class Print(models.Model):
+        cover = models.ForeignKey(Cover, models.CASCADE)
+
+        class Meta:
+            app_label = "probe_project"
+
+    assert is_by_shape(Cover.objects.order_by("-pk"))
+    assert is_by_shape(Print.objects.order_by("cover__article_id"))
+    with mock.patch.object(Article._meta, "ordering", ["title"]):
+        assert is_by_shape(Cover.objects.order_by("-pk"))
+        # Django orders by the title.
+        assert not is_by_shape(Print.objects.order_by("-cover__pk"))
+    assert not is_by_shape(Print.objects.order_by("-cover__pk"))
 
 
 def case_a_model_with_code_of_its_own_has_keys_by_language():
