@@ -254,7 +254,9 @@ def _plain(values: list[Any]) -> tuple[Any, ...]:
 
 
 def _spell(label: str, names: Sequence[str], annotations: Sequence[str]) -> str:
-    if not names or not all(map(str.isidentifier, [*names, *annotations])):
+    spelled = [*names, *annotations]
+    # Of `values()` they are the caller's own objects, which may be members of an enumeration.
+    if not names or {*map(type, spelled)} != {str} or not all(map(str.isidentifier, spelled)):
         raise _NotPlainError
     return f"{label} {' '.join(names)}" + (f"|{' '.join(annotations)}" if annotations else "")
 

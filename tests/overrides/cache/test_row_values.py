@@ -4,6 +4,7 @@ import datetime as dt
 import pickle
 import uuid
 from decimal import Decimal
+from enum import Enum
 
 import django
 import pytest
@@ -189,6 +190,14 @@ def test_alias_is_that_of_the_reader():
     stored = row_values.pack(queryset, evaluated(queryset))
     found = row_values.build(row_values.unpack(stored), "other")
     assert {one._state.db for row in found for one in (row, row.owner) if one} == {"other"}
+
+
+def test_names_that_are_members_of_an_enumeration_stay_what_they_are():
+    class Column(str, Enum):
+        TEXT = "text"
+
+    for queryset in (Item.objects.values(Column.TEXT), Item.objects.values("number", Column.TEXT)):
+        assert row_values.pack(queryset, evaluated(queryset)) is None
 
 
 def kept(model, **attributes):
