@@ -67,7 +67,10 @@ def _same_database(alias: str, other: str) -> bool:
 
 def _database_settings(alias: str) -> tuple[Any, ...]:
     connection = existing_connection(alias)
-    values: Any = connections.settings[alias] if connection is None else connection.settings_dict
+    # An alias that does not exist has none: Django raises the error when it reads.
+    values: Any = (
+        connections.settings.get(alias, {}) if connection is None else connection.settings_dict
+    )
     return tuple(str(values.get(name) or "") for name in _SAME_DATABASE)
 
 

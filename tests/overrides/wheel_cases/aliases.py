@@ -1,8 +1,9 @@
 """Which aliases share results: those of one database, or all that the site itself says so of."""
 
-from django.db import connections
+from django.db import connections, transaction
 from django.db.models import Max
 from django.test.utils import CaptureQueriesContext
+from django.utils.connection import ConnectionDoesNotExist
 from probe_project.models import Article, Section, Tag
 
 # ruff: noqa: B023 - what a loop makes is called in that round of it
@@ -38,6 +39,18 @@ def case_databases_keep_their_rows_apart():
                 "title": title
             }
             assert Article.objects.using(alias).filter(title=title).count() == 1
+
+
+def case_an_alias_that_does_not_exist_raises_what_django_does():
+    prepare()
+    for read in (list, lambda rows: rows.count(), lambda rows: rows.aggregate(Max("title"))):
+        with transaction.atomic(using="other"):
+            Article.objects.using("other").update(title="new")
+            try:
+                read(Article.objects.using("none"))
+            except ConnectionDoesNotExist:
+                continue
+        raise AssertionError("nothing was raised")
 
 
 def case_aliases_of_one_database_share_results():
