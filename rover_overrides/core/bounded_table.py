@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from collections.abc import Callable, Hashable
@@ -14,6 +15,13 @@ _ENTRY = 250
 """Bytes that an entry takes in the table itself."""
 _OWN = "rover_overrides."
 _COLLECTIONS = (frozenset, list, set, tuple)
+
+_lock = threading.RLock()
+"""Of all tables. A fork waits for it, else the child might wait forever for a thread it lacks."""
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(
+        before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release
+    )
 
 
 class BoundedTable(dict[Key, Value]):
@@ -29,7 +37,6 @@ class BoundedTable(dict[Key, Value]):
         self.used = 0
         self._make = make
         self._sizes: dict[Key, int] = {}  # in the order of the entries
-        self._lock = threading.Lock()
 
     def __missing__(self, key: Key) -> Value:
         if self._make is None:
@@ -40,7 +47,7 @@ class BoundedTable(dict[Key, Value]):
         """Add or replace an entry and return its value; `size` is its bytes if they are known."""
         if size is None:
             size = approximate_bytes((key, value))
-        with self._lock:
+        with _lock:
             self._drop(key)
             self[key], self._sizes[key] = value, size + _ENTRY
             self.used += size + _ENTRY
@@ -49,7 +56,7 @@ class BoundedTable(dict[Key, Value]):
 
     def grow(self, key: Key, more: int) -> None:
         """Count more bytes for an entry, if it is still there."""
-        with self._lock:
+        with _lock:
             if key in self._sizes:
                 self._sizes[key] += more
                 self.used += more
@@ -61,7 +68,7 @@ class BoundedTable(dict[Key, Value]):
 
     def discard(self, key: Key) -> None:
         """Remove an entry if there is one."""
-        with self._lock:
+        with _lock:
             self._drop(key)
 
     def _shrink(self) -> None:

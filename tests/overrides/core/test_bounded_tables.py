@@ -1,6 +1,8 @@
 """What a process keeps of queries and templates is bounded; what was dropped is only slower."""
 
 import ast
+import os
+import signal
 import threading
 from itertools import chain
 from pathlib import Path
@@ -156,6 +158,28 @@ def test_threads_share_a_table():
         thread.join()
     assert not failed
     assert table.used == sum(table.size(key) for key in table) + 250 * len(table) <= 20_000
+
+
+def test_child_of_a_fork_may_use_a_table_that_a_thread_was_changing():
+    table, is_over = BoundedTable(10_000), threading.Event()
+
+    def use():
+        while not is_over.is_set():
+            table.put("a", "x")
+
+    thread = threading.Thread(target=use)
+    thread.start()
+    try:
+        for _ in range(20):
+            child = os.fork()
+            if not child:
+                signal.alarm(5)
+                table.put("b", "y")
+                os._exit(0)
+            assert os.waitpid(child, 0)[1] == 0
+    finally:
+        is_over.set()
+        thread.join()
 
 
 def test_bytes_count_all_that_a_value_holds_once():
