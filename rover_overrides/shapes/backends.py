@@ -26,9 +26,10 @@ def backend_number(connection: Any) -> int | None:
     """
     held = connection.__dict__
     operations, features = held["ops"], held["features"]
-    found: tuple[Any, Any, int] | None = held.get(_NAME)
-    if found is not None and found[0] == features.__dict__ and found[1] == operations.__dict__:
-        return found[2]
+    found: tuple[Any, int] | None = held.get(_NAME)
+    state = operations, operations.__dict__, features, features.__dict__
+    if found is not None and found[0] == state:
+        return found[1]
     if (
         not is_django_connection(connection)
         or not all(map(is_unpatched_django_class, map(type, (operations, features))))
@@ -44,7 +45,7 @@ def backend_number(connection: Any) -> int | None:
         ),
     )
     number = _numbers.setdefault(described, len(_numbers))
-    held[_NAME] = dict(features.__dict__), dict(operations.__dict__), number
+    held[_NAME] = (operations, {**operations.__dict__}, features, {**features.__dict__}), number
     return number
 
 

@@ -4,7 +4,7 @@ import contextlib
 import warnings
 from unittest import mock
 
-from django.db import connection, models
+from django.db import connection, connections, models
 from django.db.models import F, Q
 from django.db.models.lookups import Exact
 from django.test import override_settings
@@ -148,6 +148,16 @@ def quoted_by(first, last):
     return lambda name: first + name.strip("[]`<>") + last
 
 
+def replaced_operations(operations):
+    class Operations(type(operations)):
+        def quote_name(self, name):
+            return f"[{name}]"
+
+    made = Operations(operations.connection)
+    made.__dict__.update(operations.__dict__)
+    return made
+
+
 def case_a_changed_connection_has_shapes_of_its_own():
     queryset = Article.objects.filter(title="a").order_by("pages")
     (key,) = keys(queryset)
@@ -161,6 +171,9 @@ def case_a_changed_connection_has_shapes_of_its_own():
             is_by_shape(queryset)
         del quoting
         is_by_shape(queryset)
+    replaced = replaced_operations(connection.ops)
+    with mock.patch.dict(connections["default"].__dict__, ops=replaced):
+        assert not is_by_shape(queryset)
     with mock.patch.object(connection.features, "supports_order_by_nulls_modifier", False):
         is_by_shape(queryset)
 
