@@ -62,15 +62,9 @@ class KnownShape:
             (options, options.db_table, options.concrete_fields)
             for options in (model._meta for model in models)
         ]
+        """What the SQL has of its models, which may change."""
         self.frames: dict[Any, Any] = {}
         """What the analysis of any such query begins with."""
-
-    def is_outdated(self) -> bool:
-        """Return whether the table or the columns of a model have changed since."""
-        for options, table, fields in self.models:
-            if options.db_table != table or options.concrete_fields is not fields:
-                return True
-        return False
 
 
 _table: BoundedTable[Shape, KnownShape | None] = BoundedTable(MAX_BYTES)
@@ -111,10 +105,17 @@ def digest_by_shape(queryset: Any, *, is_count: bool = False) -> tuple[str, Know
         known = _table.get(shape, _UNSEEN)
     except Exception:  # noqa: BLE001 - an operand may be of any class
         return None
-    if known is _UNSEEN or (known is not None and known.is_outdated()):
+    if known is _UNSEEN:
         known = _learn(queryset, alias, names, shape, params, is_count)
     if known is None:
         return None
+    # Without a function of its own, because every hit gets here.
+    for options, table, concrete_fields in known.models:
+        if options.db_table != table or options.concrete_fields is not concrete_fields:
+            known = _learn(queryset, alias, names, shape, params, is_count)
+            if known is None:
+                return None
+            break
     return statement_digest(known.sql, tuple(params), known.names), known, alias
 
 
