@@ -46,7 +46,8 @@ class Verb(click.Command):
     def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
         """Read the words; say where an id belongs that stands without `--patch`."""
         takes_patches = any("--patch" in option.opts for option in self.params)
-        context.allow_extra_args = takes_patches
+        if takes_patches:
+            context.allow_extra_args = True
         super().parse_args(context, args)
         if takes_patches and context.args:
             ids = " ".join(f"--patch {word}" for word in context.args)
